@@ -1,0 +1,21 @@
+//! `cargo xtask bench`.
+
+use std::process::ExitCode;
+
+use super::tell_tests;
+use crate::cargo::{cargo, run, run_last};
+use crate::servers::Servers;
+
+pub fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
+    let servers = Servers::start()?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--workspace",
+        "--exclude",
+        "xtask",
+    ])?)?;
+    let mut command = cargo(&["bench", "-p", "hogsend"])?;
+    tell_tests(&mut command, &servers, "release")?;
+    run_last(command.args(args))
+}

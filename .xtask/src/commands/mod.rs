@@ -1,0 +1,27 @@
+//! One chore per file.
+
+mod bench;
+mod prepare;
+mod services;
+mod test;
+
+pub use bench::bench;
+pub use prepare::prepare;
+pub use services::services;
+pub use test::test;
+
+use std::process::Command;
+
+use crate::cargo;
+use crate::servers::Servers;
+
+/// Tells a cargo command where the servers are and where the profile's artefacts lie.
+fn tell_tests(command: &mut Command, servers: &Servers, profile_dir: &str) -> anyhow::Result<()> {
+    let built = cargo::target_dir()?.join(profile_dir);
+    command
+        .env("HOGSEND_TEST_DATABASE_URL", &servers.database_url)
+        .env("HOGSEND_TEST_REDIS_URL", &servers.redis_url)
+        .env("HOGSEND_TEST_BIN", built.join("hogsend"))
+        .env("HOGSEND_TEST_PLUGIN_DIR", built);
+    Ok(())
+}

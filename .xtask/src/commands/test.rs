@@ -1,0 +1,42 @@
+//! `cargo xtask test`.
+
+use std::process::ExitCode;
+
+use super::tell_tests;
+use crate::cargo::{cargo, run, run_last};
+use crate::servers::Servers;
+
+pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
+    let servers = Servers::start()?;
+    // Tests also run the binary and load the plugin libraries, which `cargo test` does not build.
+    run(&mut cargo(&["build", "--workspace"])?)?;
+    let mut command = cargo(&["test"])?;
+    if !names_packages(args) {
+        command.arg("--workspace");
+    }
+    tell_tests(&mut command, &servers, "debug")?;
+    run_last(command.args(args))
+}
+
+/// Beside `--workspace`, cargo takes no notice of `-p`.
+fn names_packages(args: &[String]) -> bool {
+    let mut own = args.iter().take_while(|arg| *arg != "--");
+    own.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_packages;
+
+    fn args(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn packages_are_seen_in_cargos_own_arguments_only() {
+        assert!(names_packages(&args("-p hogsend")));
+        assert!(names_packages(&args("--package=hogsend some_test")));
+        assert!(!names_packages(&args("some_test -- -p")));
+        assert!(!names_packages(&args("")));
+    }
+}

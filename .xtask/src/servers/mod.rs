@@ -1,0 +1,59 @@
+//! The servers tests run against: private ones, or those the environment names.
+
+mod account;
+mod postgres;
+mod programs;
+mod redis;
+mod server;
+
+pub use postgres::Postgres;
+pub use server::pause;
+
+use server::Server;
+
+/// Stops what it started when dropped.
+pub struct Servers {
+    pub database_url: String,
+    pub redis_url: String,
+    running: Vec<Server>,
+}
+
+impl Servers {
+    pub fn start() -> anyhow::Result<Self> {
+        let given_database = given("HOGSEND_TEST_DATABASE_URL");
+        let given_redis = given("HOGSEND_TEST_REDIS_URL");
+        let programs = programs::find(given_database.is_none(), given_redis.is_none())?;
+        let mut running = Vec::new();
+        let database_url = match (given_database, programs.postgres) {
+            (None, Some(folder)) => {
+                let (server, url) = postgres::start(&folder)?;
+                running.push(server);
+                url
+            }
+            (given, _) => given.unwrap_or_default(),
+        };
+        let redis_url = match (given_redis, programs.redis) {
+            (None, Some(program)) => {
+                let (server, url) = redis::start(&program)?;
+                running.push(server);
+                url
+            }
+            (given, _) => given.unwrap_or_default(),
+        };
+        Ok(Self {
+            database_url,
+            redis_url,
+            running,
+        })
+    }
+
+    /// Fails when a server ended on its own.
+    pub fn still_there(&mut self) -> anyhow::Result<()> {
+        self.running.iter_mut().try_for_each(Server::still_there)
+    }
+}
+
+/// A server the environment names; an empty name counts as none.
+fn given(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
+}

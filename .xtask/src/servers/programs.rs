@@ -1,0 +1,124 @@
+//! Finding the servers' programs, and on a bare Debian machine installing them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::bail;
+
+use super::account::is_root;
+use crate::cargo::run;
+
+/// What was asked for is there.
+pub struct Programs {
+    /// The folder of `initdb` and `postgres`.
+    pub postgres: Option<PathBuf>,
+    pub redis: Option<PathBuf>,
+}
+
+pub fn find(want_postgres: bool, want_redis: bool) -> anyhow::Result<Programs> {
+    let look = || Programs {
+        postgres: postgres_folder().filter(|_| want_postgres),
+        redis: in_path("redis-server").filter(|_| want_redis),
+    };
+    let missing = |found: &Programs| {
+        let mut packages = Vec::new();
+        if want_postgres && found.postgres.is_none() {
+            packages.push("postgresql");
+        }
+        if want_redis && found.redis.is_none() {
+            packages.push("redis-server");
+        }
+        packages
+    };
+    let mut found = look();
+    let packages = missing(&found);
+    if !packages.is_empty() && is_root()? && in_path("apt-get").is_some() {
+        install(&packages)?;
+        found = look();
+    }
+    let packages = missing(&found);
+    if !packages.is_empty() {
+        bail!(
+            "the tests need {}, which is not installed here:\n  \
+             Debian, Ubuntu  sudo apt-get install postgresql redis-server\n  \
+             Fedora          sudo dnf install postgresql-server valkey-compat-redis\n  \
+             macOS           brew install postgresql@17 redis\n\
+             No server has to run: private ones are started and stopped. To use running ones, set \
+             HOGSEND_TEST_DATABASE_URL and HOGSEND_TEST_REDIS_URL.",
+            packages.join(" and ")
+        );
+    }
+    Ok(found)
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    eprintln!("installing {} with apt-get", packages.join(" and "));
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    run(apt().args(["update", "-qq"]))?;
+    run(apt()
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(packages))
+}
+
+/// Debian keeps the servers out of PATH, one folder per version; Homebrew does so for some.
+fn postgres_folder() -> Option<PathBuf> {
+    let mut folders = Vec::new();
+    for parent in ["/usr/lib/postgresql", "/usr"] {
+        folders.extend(versions(Path::new(parent)));
+    }
+    folders.extend(path_folders());
+    folders.extend(homebrew());
+    folders.extend(pg_config());
+    let whole = |folder: &PathBuf| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|name| folder.join(name).is_file())
+    };
+    folders.into_iter().find(whole)
+}
+
+/// `17/bin` or `pgsql-17/bin` under the folder, highest version first.
+fn versions(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix("pgsql-").unwrap_or(&name).parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    found.into_iter().map(|(_, folder)| folder).collect()
+}
+
+fn homebrew() -> Vec<PathBuf> {
+    let versions = (14..=18).rev();
+    let roots = ["/opt/homebrew/opt", "/usr/local/opt"];
+    let folder = |root, version| PathBuf::from(format!("{root}/postgresql@{version}/bin"));
+    versions
+        .flat_map(|version| roots.map(|root| folder(root, version)))
+        .collect()
+}
+
+fn pg_config() -> Option<PathBuf> {
+    let output = Command::new("pg_config").arg("--bindir").output().ok()?;
+    Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim()))
+}
+
+pub fn in_path(program: &str) -> Option<PathBuf> {
+    path_folders()
+        .into_iter()
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+fn path_folders() -> Vec<PathBuf> {
+    std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,57 @@
+//! What every door and room works with.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::ingest::Ingestor;
+use crate::journeys::Catalog;
+use crate::mail::Unsubscribe;
+use crate::plugins::{Cache, Registry};
+
+/// The parts of a running process. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub db: Db,
+    pub plugins: Registry,
+    pub cache: Arc<Cache>,
+    /// Event sources that are refused: in production those whose secret is not set.
+    pub closed_sources: Arc<HashSet<String>>,
+    pub catalog: Arc<Catalog>,
+    pub ingestor: Ingestor,
+    pub unsubscribe: Arc<Unsubscribe>,
+}
+
+/// What a process is put together from.
+pub struct Parts {
+    pub config: Config,
+    pub clock: Clock,
+    pub db: Db,
+    pub plugins: Registry,
+    pub cache: Arc<Cache>,
+    pub closed_sources: HashSet<String>,
+}
+
+impl App {
+    /// Puts a process together from parts that were opened before.
+    pub fn new(parts: Parts) -> anyhow::Result<Self> {
+        let Parts { config, clock, db, plugins, cache, closed_sources } = parts;
+        let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
+        let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
+        Ok(Self {
+            ingestor: Ingestor::start(&db, &clock, &catalog),
+            config: Arc::new(config),
+            unsubscribe: Arc::new(unsubscribe),
+            closed_sources: Arc::new(closed_sources),
+            cache,
+            clock,
+            db,
+            plugins,
+            catalog,
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! The command line.
+
+mod dev;
+mod plugins;
+mod secret;
+mod start;
+mod stop;
+
+pub use start::{Started, start};
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Lookup, Mode};
+use crate::db::{self, Db};
+use crate::{http, telemetry, worker};
+
+/// Self-hosted lifecycle email: product events in, durable journeys, mail out.
+#[derive(Parser)]
+#[command(name = "hogsend", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run API and worker in one process, with a database of its own unless DATABASE_URL is set
+    Dev,
+    /// Serve the HTTP API
+    Api,
+    /// Advance journeys and deliver mail
+    Worker,
+    /// Bring the database schema up to date
+    Migrate,
+    /// Look at the plugins
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+}
+
+#[derive(Subcommand)]
+enum PluginsCommand {
+    /// List every linked and loaded plugin
+    List,
+}
+
+/// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
+const BAD_CONFIG: u8 = 78;
+
+/// Reads the command line and runs it.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    crate::clock::since_start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hogsend: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(command));
+    // A plugin call that hangs must not hold up the end of the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hogsend: {error:#}");
+            if error.is::<Misconfigured>() { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Every problem with the settings, each on a line of its own.
+#[derive(Debug)]
+pub struct Misconfigured(pub Vec<String>);
+
+impl std::fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot start, {} to mend:", if self.0.len() == 1 { "one thing" } else { "several things" })?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Misconfigured {}
+
+impl Misconfigured {
+    fn of<T: std::fmt::Display>(problems: &[T]) -> Self {
+        Self(problems.iter().map(ToString::to_string).collect())
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    // `.env` is a convenience of development; what is set already wins.
+    if std::env::var("NODE_ENV").as_deref() != Ok("production")
+        && let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        anyhow::bail!("cannot read .env: {error}");
+    }
+    let lookup = |name: &str| std::env::var(name).ok();
+    match command {
+        Command::Dev => dev::dev(&lookup).await,
+        Command::Api => api(&lookup).await,
+        Command::Worker => work(&lookup).await,
+        Command::Migrate => migrate(&lookup).await,
+        Command::Plugins(PluginsCommand::List) => plugins::list(&lookup),
+    }
+}
+
+async fn api(lookup: Lookup<'_>) -> anyhow::Result<()> {
+    let Started { app, .. } = start(lookup, Mode::Api).await?;
+    if !app.config.skip_schema_check {
+        require_schema(&app.db).await?;
+    }
+    let listener = http::bind(app.config.port)?;
+    let stop = stop::on_signal();
+    tracing::info!(port = app.config.port, "the API listens");
+    http::serve(app.clone(), listener, stop).await?;
+    app.db.close().await;
+    Ok(())
+}
+
+async fn work(lookup: Lookup<'_>) -> anyhow::Result<()> {
+    let Started { app, .. } = start(lookup, Mode::Worker).await?;
+    if !app.config.skip_schema_check {
+        require_schema(&app.db).await?;
+    }
+    worker::run(app.clone(), stop::on_signal()).await;
+    app.db.close().await;
+    Ok(())
+}
+
+async fn migrate(lookup: Lookup<'_>) -> anyhow::Result<()> {
+    let config = Config::load(lookup, Mode::Migrate).map_err(|all| Misconfigured::of(&all))?;
+    telemetry::init(config.log_level, config.production);
+    let url = config.database_url.context("DATABASE_URL is required")?;
+    let db = Db::connect(&url, 2).await.context("cannot connect to the database of DATABASE_URL")?;
+    let before = db::schema_state(&mut *db.conn().await?).await?;
+    db::migrate(&db).await?;
+    for name in &before.pending {
+        println!("applied {name}");
+    }
+    println!("the schema is up to date");
+    db.close().await;
+    Ok(())
+}
+
+/// Refuses a database that lacks migrations of this binary.
+async fn require_schema(db: &Db) -> anyhow::Result<()> {
+    let schema = db::schema_state(&mut *db.conn().await?).await?;
+    if schema.in_sync() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "the database lacks migrations: {}. Run `hogsend migrate`, or set SKIP_SCHEMA_CHECK=true \
+         to start all the same",
+        schema.pending.join(", ")
+    )
+}

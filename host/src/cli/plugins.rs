@@ -1,0 +1,46 @@
+//! `hogsend plugins …`.
+
+use hogsend_plugin_api::Kind;
+
+use super::{Misconfigured, start};
+use crate::config::Lookup;
+
+/// Prints a line for each plugin with its settings below it, then every file that was refused.
+pub fn list(lookup: Lookup<'_>) -> anyhow::Result<()> {
+    let (found, broken) = start::discover(lookup)?;
+    for (plugin, manifest) in found.info().iter().zip(found.manifests()) {
+        let kinds: Vec<&str> = plugin.kinds.iter().copied().map(kind).collect();
+        let origin = match &plugin.path {
+            Some(path) => format!("loaded from {}", path.display()),
+            None => "linked".to_owned(),
+        };
+        println!("{} {} (plugin-api {}): {}; {origin}", plugin.id, plugin.version, plugin.api, kinds.join(", "));
+        if let Some(sha256) = &plugin.sha256 {
+            println!("    sha256 {sha256}");
+        }
+        for setting in &manifest.settings {
+            let mut notes = Vec::new();
+            if setting.required {
+                notes.push("required".to_owned());
+            }
+            if setting.secret {
+                notes.push("secret".to_owned());
+            }
+            if let Some(default) = &setting.default {
+                notes.push(format!("default {default}"));
+            }
+            let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+            println!("    {}{notes}: {}", setting.name, setting.help);
+        }
+    }
+    if broken.is_empty() { Ok(()) } else { Err(Misconfigured(broken).into()) }
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::EventSource => "event source",
+        Kind::Delivery => "delivery",
+        Kind::Analytics => "analytics",
+        Kind::Journeys => "journeys",
+    }
+}

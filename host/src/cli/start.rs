@@ -1,0 +1,95 @@
+//! From settings to a running process.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use secrecy::ExposeSecret;
+
+use super::{Misconfigured, secret};
+use crate::app::{App, Parts};
+use crate::clock::Clock;
+use crate::config::{Config, Lookup, Mode, plugin_settings};
+use crate::db::Db;
+use crate::plugins::{self, Cache, Discovered, Performer};
+use crate::telemetry;
+
+/// Connections to a Postgres server, in each process.
+const CONNECTIONS: u32 = 16;
+
+/// A process put together, and what is worth telling about it.
+pub struct Started {
+    pub app: App,
+    /// The id of the active delivery plugin.
+    pub delivery: String,
+}
+
+/// Reads all settings, reports every problem at once, then opens what they name.
+pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
+    let loaded = Config::load(lookup, mode);
+    // Logging before the plugins: loading them tells which replaces which.
+    match &loaded {
+        Ok(config) => telemetry::init(config.log_level, config.production),
+        Err(problems) => return Err(Misconfigured::of(problems).into()),
+    }
+    let mut config = loaded.map_err(|all| Misconfigured::of(&all))?;
+    let plugin_cache = config.data_dir.join("plugins");
+    let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let manifests: Vec<_> = found.manifests().collect();
+    let read = plugin_settings(&manifests, &config, lookup);
+    let mut problems: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    let read = match read {
+        Ok(read) => Some(read),
+        Err(all) => {
+            problems.extend(all.iter().map(ToString::to_string));
+            None
+        }
+    };
+    let Some(read) = read.filter(|_| problems.is_empty()) else {
+        return Err(Misconfigured(problems).into());
+    };
+    for warning in &read.warnings {
+        tracing::warn!("{warning}");
+    }
+    if config.admin_api_key.is_none() && mode != Mode::Worker {
+        if config.production {
+            tracing::warn!("ADMIN_API_KEY is not set: /v1/ingest and /v1/events refuse every request");
+        } else {
+            tracing::warn!("ADMIN_API_KEY is not set: anyone who reaches this port can send events, as this is development");
+        }
+    }
+    if config.secret.expose_secret().is_empty() {
+        config.secret = secret::of_data_folder(&config.data_dir)?;
+    }
+    if let Some(from) = read.from_email {
+        config.from_email = from;
+    }
+
+    let clock = Clock::system();
+    let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
+    let performer = Performer::new(plugins::http_client(), cache.clone(), config.data_dir.clone());
+    let registry = found
+        .start(&read.settings, read.active_delivery.as_deref(), performer, clock.clone())
+        .await
+        .map_err(|all| Misconfigured::of(&all))?;
+    let db = match &config.database_url {
+        Some(url) => Db::connect(url, CONNECTIONS)
+            .await
+            .context("cannot connect to the database of DATABASE_URL")?,
+        None => Db::embedded(&config.data_dir.join("db")).await?,
+    };
+    let parts = Parts { config, clock, db, plugins: registry, cache, closed_sources: read.closed_sources };
+    Ok(Started {
+        app: App::new(parts)?,
+        delivery: read.active_delivery.unwrap_or_default(),
+    })
+}
+
+/// The plugins there are, without starting any.
+pub(super) fn discover(lookup: Lookup<'_>) -> anyhow::Result<(Discovered, Vec<String>)> {
+    let config = Config::load(lookup, Mode::Plugins).map_err(|all| Misconfigured::of(&all))?;
+    telemetry::init(config.log_level, config.production);
+    let plugin_cache = config.data_dir.join("plugins");
+    let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    Ok((found, broken.iter().map(ToString::to_string).collect()))
+}

@@ -1,0 +1,210 @@
+//! The settings plugins declare, and which delivery plugin is the active one.
+
+use std::collections::{BTreeMap, HashSet};
+
+use hogsend_plugin_api::{Kind, Manifest, Settings};
+
+use super::{Config, Lookup, Problem};
+
+/// What the plugins are started with.
+#[derive(Debug)]
+pub struct PluginSettings {
+    /// By plugin id; each plugin gets its own only.
+    pub settings: BTreeMap<String, Settings>,
+    pub active_delivery: Option<String>,
+    /// The active delivery plugin's own setting for the sender.
+    pub from_email: Option<String>,
+    /// Event sources whose webhooks are refused: in production those without a secret.
+    pub closed_sources: HashSet<String>,
+    /// What the operator should know, though nothing is wrong.
+    pub warnings: Vec<String>,
+}
+
+/// Reads what the manifests declare.
+pub fn plugin_settings(
+    manifests: &[&Manifest],
+    config: &Config,
+    lookup: Lookup<'_>,
+) -> Result<PluginSettings, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let mut closed_sources = HashSet::new();
+    let mut settings = BTreeMap::new();
+    for manifest in manifests {
+        let own = read(manifest, lookup, &mut problems);
+        if let Some(name) = &manifest.webhook_secret
+            && own.get(name).is_none()
+        {
+            warnings.push(if config.production {
+                closed_sources.insert(manifest.id.clone());
+                format!("{name} is not set: webhooks of '{}' are refused", manifest.id)
+            } else {
+                format!("{name} is not set: webhooks of '{}' are taken from anyone, as this is development", manifest.id)
+            });
+        }
+        settings.insert(manifest.id.clone(), own);
+    }
+    let active = active_delivery(manifests, config, &settings, &mut problems);
+    for manifest in manifests {
+        let used = !manifest.kinds.contains(&Kind::Delivery) || active.as_deref() == Some(&manifest.id);
+        if used {
+            missing(manifest, &settings[&manifest.id], &mut problems);
+        }
+    }
+    let from_email = active.as_ref().and_then(|id| {
+        let manifest = manifests.iter().find(|manifest| manifest.id == *id)?;
+        let name = manifest.sender.as_deref()?;
+        settings[id].get(name).map(str::to_owned)
+    });
+    if problems.is_empty() {
+        Ok(PluginSettings { settings, active_delivery: active, from_email, closed_sources, warnings })
+    } else {
+        Err(problems)
+    }
+}
+
+fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) -> Settings {
+    let mut own = Settings::default();
+    for setting in &manifest.settings {
+        let set = lookup(&setting.name).map(|value| value.trim().to_owned());
+        let set = set.filter(|value| !value.is_empty());
+        let Some(value) = set.or_else(|| setting.default.clone()) else { continue };
+        let is_url = reqwest::Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if setting.url && !is_url {
+            let message = format!("is not a URL of the form https://… (plugin '{}': {})", manifest.id, setting.help);
+            problems.push(Problem::new(&setting.name, message));
+            continue;
+        }
+        own.0.insert(setting.name.clone(), value);
+    }
+    own
+}
+
+fn missing(manifest: &Manifest, own: &Settings, problems: &mut Vec<Problem>) {
+    let unset = manifest.settings.iter().filter(|setting| {
+        setting.required && own.get(&setting.name).is_none()
+    });
+    for setting in unset {
+        let reported = problems.iter().any(|problem| problem.name == setting.name);
+        if !reported {
+            let message = format!("is required by plugin '{}': {}", manifest.id, setting.help);
+            problems.push(Problem::new(&setting.name, message));
+        }
+    }
+}
+
+/// `EMAIL_PROVIDER`, or the one provider whose settings are there, or in development the plugin
+/// that keeps mails on this machine.
+fn active_delivery(
+    manifests: &[&Manifest],
+    config: &Config,
+    settings: &BTreeMap<String, Settings>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let all: Vec<&Manifest> = manifests
+        .iter()
+        .copied()
+        .filter(|manifest| manifest.kinds.contains(&Kind::Delivery))
+        .collect();
+    let ids = || all.iter().map(|manifest| manifest.id.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(wanted) = &config.email_provider {
+        if !all.iter().any(|manifest| manifest.id == *wanted) {
+            let message = format!("is '{wanted}', which no delivery plugin is called; known: {}", ids());
+            problems.push(Problem::new("EMAIL_PROVIDER", message));
+            return None;
+        }
+        return Some(wanted.clone());
+    }
+    let ready: Vec<&Manifest> = all
+        .iter()
+        .copied()
+        .filter(|manifest| {
+            let required = manifest.settings.iter().filter(|setting| setting.required);
+            let complete = required.clone().all(|setting| settings[&manifest.id].get(&setting.name).is_some());
+            !manifest.local_only && complete
+        })
+        .collect();
+    match ready.as_slice() {
+        [one] => Some(one.id.clone()),
+        [] if config.production => {
+            let needs: Vec<String> = all
+                .iter()
+                .filter(|manifest| !manifest.local_only)
+                .map(|manifest| {
+                    let required = manifest.settings.iter().filter(|setting| setting.required);
+                    let names: Vec<_> = required.map(|setting| setting.name.as_str()).collect();
+                    format!("{} for '{}'", names.join(" and "), manifest.id)
+                })
+                .collect();
+            let message = format!("is not set and no delivery plugin has its settings; set {}", needs.join(", or "));
+            problems.push(Problem::new("EMAIL_PROVIDER", message));
+            None
+        }
+        [] => all.iter().find(|manifest| manifest.local_only).map(|manifest| manifest.id.clone()),
+        several => {
+            let ids: Vec<_> = several.iter().map(|manifest| manifest.id.as_str()).collect();
+            let message = format!("is not set and several providers are configured: set it to one of {}", ids.join(", "));
+            problems.push(Problem::new("EMAIL_PROVIDER", message));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::{Kind, Manifest, Setting};
+
+    use super::super::{Config, Mode};
+    use super::{PluginSettings, plugin_settings};
+
+    fn manifests() -> [Manifest; 3] {
+        let delivery = |id: &str| {
+            let mut manifest = Manifest::new(id, "1.0.0");
+            manifest.kinds = vec![Kind::Delivery];
+            manifest
+        };
+        let key = |name: &str| Setting::new(name, "make one at the provider").required().secret();
+        [
+            delivery("swift").setting(key("SWIFT_KEY")).setting(Setting::new("SWIFT_URL", "base").url()),
+            delivery("postal").setting(key("POSTAL_KEY")),
+            delivery("folder").local_only(),
+        ]
+    }
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<PluginSettings, Vec<String>> {
+        let lookup = |name: &str| {
+            let found = pairs.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let all = manifests();
+        let config = Config::load(&lookup, Mode::Dev).unwrap();
+        plugin_settings(&all.each_ref(), &config, &lookup)
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_active_provider_follows_from_what_is_set() {
+        let active = |pairs: &[(&str, &str)]| settings(pairs).unwrap().active_delivery.unwrap();
+        assert_eq!(active(&[]), "folder");
+        assert_eq!(active(&[("POSTAL_KEY", "k")]), "postal");
+        assert_eq!(active(&[("POSTAL_KEY", "k"), ("SWIFT_KEY", "k"), ("EMAIL_PROVIDER", "swift")]), "swift");
+    }
+
+    #[test]
+    fn a_missing_key_an_unknown_name_and_a_bad_url_are_told_with_their_mend() {
+        let problems = settings(&[("EMAIL_PROVIDER", "swift"), ("SWIFT_URL", "nonsense")]).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].contains("SWIFT_KEY is required by plugin 'swift': make one"), "{problems:?}");
+        let problems = settings(&[("EMAIL_PROVIDER", "pigeon")]).unwrap_err();
+        assert!(problems[0].contains("known: swift, postal, folder"), "{problems:?}");
+        let problems = settings(&[("POSTAL_KEY", "k"), ("SWIFT_KEY", "k")]).unwrap_err();
+        assert!(problems[0].contains("set it to one of swift, postal"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_plugin_gets_its_own_settings_only() {
+        let all = settings(&[("SWIFT_KEY", "s"), ("POSTAL_KEY", "p"), ("EMAIL_PROVIDER", "swift")]).unwrap();
+        assert_eq!(all.settings["swift"].get("SWIFT_KEY"), Some("s"));
+        assert_eq!(all.settings["swift"].get("POSTAL_KEY"), None);
+    }
+}

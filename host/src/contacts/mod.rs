@@ -1,0 +1,189 @@
+//! Who an event is about.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::db::{self, Conn, Contact, NewIdentity};
+use crate::ids::ContactId;
+use crate::ingest::{NewEvent, Person};
+
+/// Makes requests that name the same people take turns until the transaction ends.
+pub async fn lock_names<'a>(
+    conn: &mut Conn,
+    people: impl Iterator<Item = &'a Person>,
+) -> db::Result<()> {
+    let mut names = Vec::new();
+    for person in people {
+        let Person::Names(identity) = person else { continue };
+        names.extend(identity.external_id.as_deref().map(|id| lock_name("user", id)));
+        names.extend(identity.email.as_deref().map(|email| lock_name("email", &email.to_lowercase())));
+        names.extend(identity.anonymous_id.as_deref().map(|id| lock_name("anonymous", id)));
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    db::identity_lock(conn, &names).await
+}
+
+/// The same in every process and version, which a hasher's seed or algorithm may not be.
+fn lock_name(kind: &str, name: &str) -> i64 {
+    let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}
+
+/// Finds or makes the contact of each event and gives it the event's contact properties. The
+/// contacts stay locked until the transaction ends. An event about a contact that was deleted
+/// meanwhile gets none.
+pub async fn resolve<'a>(
+    conn: &mut Conn,
+    events: impl Iterator<Item = &'a NewEvent>,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<Option<Contact>>> {
+    let events: Vec<&NewEvent> = events.collect();
+    let mut people = People::default();
+    let mut known = Vec::new();
+    let mut wanted = Wanted::default();
+    for event in &events {
+        match &event.person {
+            Person::Contact(id) => known.push(*id),
+            Person::Names(names) => wanted.add(names),
+        }
+    }
+    if !known.is_empty() {
+        people.add(db::contact_lock(conn, &known).await?);
+    }
+    if !wanted.is_empty() {
+        let found = db::contacts_by_identity(conn, &wanted.external_ids, &wanted.emails, &wanted.anonymous_ids);
+        people.add(found.await?);
+    }
+    let places: Vec<Option<usize>> = events.iter().map(|event| people.place(event, now)).collect();
+    let touched: Vec<Contact> = people.touched().cloned().collect();
+    if !touched.is_empty() {
+        db::contact_upsert(conn, &touched, now).await?;
+    }
+    Ok(places.into_iter().map(|place| place.map(|place| people.all[place].0.clone())).collect())
+}
+
+#[derive(Default)]
+struct Wanted {
+    external_ids: Vec<String>,
+    emails: Vec<String>,
+    anonymous_ids: Vec<String>,
+}
+
+impl Wanted {
+    fn add(&mut self, names: &NewIdentity) {
+        self.external_ids.extend(names.external_id.clone());
+        self.emails.extend(names.email.as_deref().map(str::to_lowercase));
+        self.anonymous_ids.extend(names.anonymous_id.clone());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.external_ids.is_empty() && self.emails.is_empty() && self.anonymous_ids.is_empty()
+    }
+}
+
+/// The contacts of one transaction, each with whether it changed.
+#[derive(Default)]
+struct People {
+    all: Vec<(Contact, bool)>,
+    by_id: HashMap<ContactId, usize>,
+}
+
+impl People {
+    fn add(&mut self, contacts: Vec<Contact>) {
+        for contact in contacts {
+            if let std::collections::hash_map::Entry::Vacant(slot) = self.by_id.entry(contact.id) {
+                slot.insert(self.all.len());
+                self.all.push((contact, false));
+            }
+        }
+    }
+
+    fn touched(&self) -> impl Iterator<Item = &Contact> {
+        self.all.iter().filter(|(_, touched)| *touched).map(|(contact, _)| contact)
+    }
+
+    fn place(&mut self, event: &NewEvent, now: DateTime<Utc>) -> Option<usize> {
+        let place = match &event.person {
+            Person::Contact(id) => {
+                let place = *self.by_id.get(id)?;
+                // The host's own events are no sign of life and bring no properties.
+                return Some(place);
+            }
+            Person::Names(names) => self.find(names).unwrap_or_else(|| self.create(now)),
+        };
+        let Person::Names(names) = &event.person else { return Some(place) };
+        let (contact, touched) = &mut self.all[place];
+        *touched = true;
+        contact.last_seen_at = contact.last_seen_at.max(now);
+        if contact.external_id.is_none() {
+            contact.external_id.clone_from(&names.external_id);
+        }
+        if names.email.is_some() {
+            contact.email.clone_from(&names.email);
+        }
+        if names.anonymous_id.is_some() {
+            contact.anonymous_id.clone_from(&names.anonymous_id);
+        }
+        for (name, value) in &event.contact_properties {
+            contact.properties.insert(name.clone(), value.clone());
+        }
+        Some(place)
+    }
+
+    /// By the product's id; else by a contact that has no id of the product yet, which then gets
+    /// it. Without an id of the product, the address finds the contact that has one first.
+    fn find(&self, names: &NewIdentity) -> Option<usize> {
+        let position = |test: &dyn Fn(&Contact) -> bool| self.all.iter().position(|(c, _)| test(c));
+        let has_email = |contact: &Contact| {
+            let (Some(a), Some(b)) = (&contact.email, &names.email) else { return false };
+            a.to_lowercase() == b.to_lowercase()
+        };
+        let has_anonymous = |contact: &Contact| {
+            names.anonymous_id.is_some() && contact.anonymous_id == names.anonymous_id
+        };
+        if names.external_id.is_some() {
+            return position(&|c| c.external_id == names.external_id)
+                .or_else(|| position(&|c| c.external_id.is_none() && has_email(c)))
+                .or_else(|| position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c)));
+        }
+        position(&|c| c.external_id.is_some() && has_email(c))
+            .or_else(|| position(&has_email))
+            .or_else(|| position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c)))
+    }
+
+    fn create(&mut self, now: DateTime<Utc>) -> usize {
+        let contact = Contact {
+            id: ContactId::new(now),
+            external_id: None,
+            email: None,
+            anonymous_id: None,
+            properties: Default::default(),
+            first_seen_at: now,
+            last_seen_at: now,
+        };
+        self.add(vec![contact]);
+        self.all.len() - 1
+    }
+}
+
+/// The contacts a signed link names, locked until the transaction ends: the one with the product's
+/// id, else those with the address.
+pub async fn named(
+    conn: &mut Conn,
+    external_id: Option<&str>,
+    email: Option<&str>,
+) -> db::Result<Vec<Contact>> {
+    let ids: Vec<String> = external_id.map(str::to_owned).into_iter().collect();
+    let found = db::contacts_by_identity(conn, &ids, &[], &[]).await?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let emails: Vec<String> = email.map(str::to_lowercase).into_iter().collect();
+    db::contacts_by_identity(conn, &[], &emails, &[]).await
+}

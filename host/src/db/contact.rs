@@ -1,0 +1,174 @@
+//! Contacts.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use sqlx::types::Json;
+
+use super::{Conn, Result};
+use crate::ids::ContactId;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contact {
+    pub id: ContactId,
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub anonymous_id: Option<String>,
+    pub properties: Properties,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+impl Contact {
+    /// What callers know the person by.
+    pub fn key(&self) -> String {
+        self.external_id
+            .clone()
+            .or_else(|| self.email.clone())
+            .unwrap_or_else(|| self.id.to_string())
+    }
+}
+
+/// The names a request gives a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewIdentity {
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub anonymous_id: Option<String>,
+}
+
+/// Above this many names the lock table of the server would fill up.
+const FINE_LOCKS: usize = 256;
+
+/// Makes transactions that name the same people take turns until they end, so that none of them
+/// creates a contact the other creates as well. `names` need not be sorted or unique.
+///
+/// Two workers racing: both lock in ascending order, so one waits for the other and neither waits
+/// in a circle.
+pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() > FINE_LOCKS {
+        // Key 0 stands for everyone: large batches exclude all others.
+        sqlx::query!("SELECT pg_advisory_xact_lock(0, 0)").execute(conn).await?;
+        return Ok(());
+    }
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock_shared(0, 0) UNION ALL
+         SELECT pg_advisory_xact_lock(name) FROM unnest($1::bigint[]) AS name",
+        &names
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Every contact known by one of these names, locked until the transaction ends. E-mail addresses
+/// are compared in lower case; `emails` holds them so.
+pub async fn contacts_by_identity(
+    conn: &mut Conn,
+    external_ids: &[String],
+    emails: &[String],
+    anonymous_ids: &[String],
+) -> Result<Vec<Contact>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
+                  first_seen_at, last_seen_at
+           FROM contacts
+           WHERE id IN (
+               SELECT id FROM contacts WHERE external_id = ANY($1)
+               UNION SELECT id FROM contacts WHERE lower(email) = ANY($2)
+               UNION SELECT id FROM contacts WHERE anonymous_id = ANY($3))
+           ORDER BY id FOR NO KEY UPDATE"#,
+        external_ids,
+        emails,
+        anonymous_ids
+    )
+    .map(Contact::from)
+    .fetch_all(conn)
+    .await
+}
+
+/// These contacts, locked until the transaction ends.
+pub async fn contact_lock(conn: &mut Conn, ids: &[ContactId]) -> Result<Vec<Contact>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
+                  first_seen_at, last_seen_at
+           FROM contacts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"#,
+        ids as &[ContactId]
+    )
+    .map(Contact::from)
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn contact_get(conn: &mut Conn, id: ContactId) -> Result<Option<Contact>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
+                  first_seen_at, last_seen_at
+           FROM contacts WHERE id = $1"#,
+        id as ContactId
+    )
+    .map(Contact::from)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Writes contacts whole, new ones and locked ones alike.
+pub async fn contact_upsert(conn: &mut Conn, contacts: &[Contact], now: DateTime<Utc>) -> Result<()> {
+    let ids: Vec<ContactId> = contacts.iter().map(|c| c.id).collect();
+    let external_ids: Vec<Option<String>> = contacts.iter().map(|c| c.external_id.clone()).collect();
+    let emails: Vec<Option<String>> = contacts.iter().map(|c| c.email.clone()).collect();
+    let anonymous: Vec<Option<String>> = contacts.iter().map(|c| c.anonymous_id.clone()).collect();
+    let properties: Vec<Json<&Properties>> = contacts.iter().map(|c| Json(&c.properties)).collect();
+    let first: Vec<DateTime<Utc>> = contacts.iter().map(|c| c.first_seen_at).collect();
+    let last: Vec<DateTime<Utc>> = contacts.iter().map(|c| c.last_seen_at).collect();
+    sqlx::query!(
+        "INSERT INTO contacts (id, external_id, email, anonymous_id, properties, first_seen_at,
+                               last_seen_at, created_at, updated_at)
+         SELECT *, $8, $8 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[],
+                                      $6::timestamptz[], $7::timestamptz[])
+         ON CONFLICT (id) DO UPDATE SET
+             external_id = excluded.external_id, email = excluded.email,
+             anonymous_id = excluded.anonymous_id, properties = excluded.properties,
+             last_seen_at = excluded.last_seen_at, updated_at = excluded.updated_at",
+        &ids as &[ContactId],
+        &external_ids as &[Option<String>],
+        &emails as &[Option<String>],
+        &anonymous as &[Option<String>],
+        &properties as &[Json<&Properties>],
+        &first,
+        &last,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+struct Row {
+    id: uuid::Uuid,
+    external_id: Option<String>,
+    email: Option<String>,
+    anonymous_id: Option<String>,
+    properties: Json<Properties>,
+    first_seen_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+}
+
+impl From<Row> for Contact {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            external_id: row.external_id,
+            email: row.email,
+            anonymous_id: row.anonymous_id,
+            properties: row.properties.0,
+            first_seen_at: row.first_seen_at,
+            last_seen_at: row.last_seen_at,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The database inside the binary: Postgres compiled to WebAssembly, in a folder of its own.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use pglite_oxide::PgliteServer;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+/// A running embedded database.
+pub(super) struct Embedded {
+    server: PgliteServer,
+    socket_dir: PathBuf,
+    /// Held so that a second process does not open, and corrupt, the same folder.
+    _lock: File,
+}
+
+impl Embedded {
+    /// Stops the server. Every connection must be closed before.
+    pub fn stop(self) -> anyhow::Result<()> {
+        let stopped = self.server.shutdown();
+        // An empty folder left behind harms nobody.
+        let _ = fs::remove_dir_all(&self.socket_dir);
+        stopped
+    }
+}
+
+/// Opens the database in `folder`, making it where there is none.
+pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
+    let lock = lock(folder)?;
+    let socket_dir = socket_dir()?;
+    let root = folder.join("pg");
+    let socket = socket_dir.join(".s.PGSQL.5432");
+    let server = tokio::task::spawn_blocking(move || {
+        PgliteServer::builder()
+            .path(root)
+            .unix(socket)
+            // Commits reach the disk: an accepted event survives a power cut as well.
+            .postgres_config("fsync", "on")
+            .postgres_config("synchronous_commit", "on")
+            .start()
+    })
+    .await?
+    .context("the embedded database did not start")?;
+    // One connection is all there is, so it is never closed for idling or age.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(60))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect(&server.database_url())
+        .await
+        .context("the embedded database does not answer")?;
+    let embedded = Embedded {
+        server,
+        socket_dir,
+        _lock: lock,
+    };
+    Ok((pool, embedded))
+}
+
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let lock = File::create(folder.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another hogsend uses the data folder {}: stop it, or set HOGSEND_DATA_DIR to another \
+             folder",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
+    }
+}
+
+/// A private folder with a short path: a socket's may not exceed 107 bytes.
+fn socket_dir() -> anyhow::Result<PathBuf> {
+    let name = format!("hogsend-{}", uuid::Uuid::new_v4().simple());
+    let dir = std::env::temp_dir().join(name);
+    fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(dir)
+}

@@ -1,0 +1,169 @@
+//! The store: every query of the host, one file per noun. Functions take a connection, so a room
+//! decides what shares a transaction.
+//!
+//! Locks are taken in one order everywhere: identity locks, then contacts by id, then runs and
+//! mails. The embedded database has a single connection, so no code holds one while it asks for
+//! another.
+
+mod contact;
+#[cfg(feature = "embedded-db")]
+mod embedded;
+mod event;
+mod health;
+mod history;
+mod migrate;
+mod preference;
+mod provider_pause;
+mod send;
+mod state;
+mod state_step;
+mod wake;
+
+pub use contact::{
+    Contact, NewIdentity, contact_get, contact_lock, contact_upsert, contacts_by_identity,
+    identity_lock,
+};
+pub use event::{EventRow, event_insert, event_key_claim};
+pub use health::{worker_beat, worker_last_seen, worker_remove};
+pub use history::{History, history_event};
+pub use migrate::{SchemaState, migrate, schema_state};
+pub use preference::{Preferences, preferences_by_contact, preferences_set_all, preferences_set_category};
+pub use provider_pause::{Pause, provider_pause_active, provider_pause_set};
+pub use send::{
+    ClaimedSend, NewSend, SendEnd, SendRow, attempt_begin, attempt_end, send_claim, send_end,
+    send_insert, send_next_due, send_postpone, send_raw, sends_recent,
+};
+pub use state::{
+    ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
+    log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert, state_last_entries,
+    state_next_due, state_progress, state_release, state_status, states_open,
+};
+pub use state_step::{StepRow, step_complete, step_upsert, steps_of};
+pub use wake::{Topic, Wake};
+
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+/// A connection, in or outside a transaction.
+pub type Conn = PgConnection;
+/// An open transaction; dropped without commit, it changes nothing.
+pub type Tx = Transaction<'static, Postgres>;
+pub type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// The database and the means to be woken by it. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: PgPool,
+    wake: Wake,
+    embedded: bool,
+    #[cfg(feature = "embedded-db")]
+    server: std::sync::Arc<std::sync::Mutex<Option<embedded::Embedded>>>,
+}
+
+impl Db {
+    /// Opens a pool on a Postgres server. Connects at once, so a wrong URL shows at start.
+    pub async fn connect(url: &SecretString, max_connections: u32) -> Result<Self> {
+        let options: PgConnectOptions = url.expose_secret().parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.application_name("hogsend"))
+            .await?;
+        Ok(Self {
+            wake: Wake::listening(pool.clone()),
+            pool,
+            embedded: false,
+            #[cfg(feature = "embedded-db")]
+            server: std::sync::Arc::default(),
+        })
+    }
+
+    /// Starts or reopens the database inside the binary, in `folder`.
+    #[cfg(feature = "embedded-db")]
+    pub async fn embedded(folder: &Path) -> anyhow::Result<Self> {
+        let (pool, server) = embedded::open(folder).await?;
+        Ok(Self {
+            pool,
+            wake: Wake::in_process(),
+            embedded: true,
+            server: std::sync::Arc::new(std::sync::Mutex::new(Some(server))),
+        })
+    }
+
+    #[cfg(not(feature = "embedded-db"))]
+    pub async fn embedded(_folder: &Path) -> anyhow::Result<Self> {
+        anyhow::bail!(
+            "this build has no embedded database (feature `embedded-db`): set DATABASE_URL to a \
+             Postgres"
+        )
+    }
+
+    /// One connection at a time, and no other process.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
+    /// A connection for single statements.
+    pub async fn conn(&self) -> Result<sqlx::pool::PoolConnection<Postgres>> {
+        self.pool.acquire().await
+    }
+
+    pub async fn begin(&self) -> Result<Tx> {
+        self.pool.begin().await
+    }
+
+    pub fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// Commits and tells the workers there is something to do.
+    pub async fn commit_and_wake(&self, mut tx: Tx, topics: &[Topic]) -> Result<()> {
+        self.wake.announce(&mut tx, topics).await?;
+        tx.commit().await?;
+        self.wake.committed(topics);
+        Ok(())
+    }
+
+    /// Closes every connection, and stops the database where it is the embedded one.
+    pub async fn close(&self) {
+        self.pool.close().await;
+        #[cfg(feature = "embedded-db")]
+        {
+            let mut slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(server) = slot.take() {
+                drop(slot);
+                let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
+                if let Ok(Err(error)) = stopped {
+                    tracing::warn!(%error, "the embedded database did not stop cleanly");
+                }
+            }
+        }
+    }
+}
+
+/// Whether running the same transaction again may succeed (SQLSTATE class 40).
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether the database could not be reached at all.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
+        // Class 57: the operator stopped the server; 53: it has no room; 08: connection gone.
+        error => error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|code| ["57", "53", "08"].contains(&&code[..2.min(code.len())])),
+    }
+}

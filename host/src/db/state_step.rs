@@ -1,0 +1,163 @@
+//! The journal of a run, one row per step.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{Command, Step, StepError, StepState};
+use serde_json::Value;
+use sqlx::types::Json;
+
+use super::{Conn, Result};
+use crate::ids::StateId;
+
+/// A step as the host keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRow {
+    pub step: Step,
+    pub args: Value,
+    pub issued_at: DateTime<Utc>,
+    /// For a wait: when it ends.
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+impl StepRow {
+    /// The row of a command just accepted.
+    pub fn issued(command: Command, now: DateTime<Utc>) -> Self {
+        Self {
+            step: Step::issued(&command),
+            args: command.args,
+            issued_at: now,
+            due_at: None,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.step.state == StepState::Open
+    }
+}
+
+type Outcome = std::result::Result<Value, StepError>;
+
+/// The whole journal, by number.
+pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
+    let rows = sqlx::query!(
+        r#"SELECT seq, after_count, kind, label, print, args, state, issued_at, due_at, done_pos,
+                  done_at, result AS "result: Json<Outcome>"
+           FROM journey_steps WHERE state_id = $1 ORDER BY seq"#,
+        state as StateId
+    )
+    .fetch_all(conn)
+    .await?;
+    let steps = rows.into_iter().map(|row| {
+        let done = row.done_pos.zip(row.done_at).zip(row.result);
+        let step_state = match (row.state.as_str(), done) {
+            ("noted", _) => StepState::Noted,
+            ("cancelled", _) => StepState::Cancelled,
+            ("done", Some(((pos, at), result))) => StepState::Done {
+                pos: pos as u32,
+                at,
+                result: result.0,
+            },
+            _ => StepState::Open,
+        };
+        StepRow {
+            step: Step {
+                seq: row.seq as u32,
+                after: row.after_count as u32,
+                kind: row.kind,
+                label: row.label,
+                print: row.print,
+                state: step_state,
+            },
+            args: row.args,
+            issued_at: row.issued_at,
+            due_at: row.due_at,
+        }
+    });
+    Ok(steps.collect())
+}
+
+/// Writes new steps and the new state of old ones.
+pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let seqs: Vec<i32> = steps.iter().map(|row| row.step.seq as i32).collect();
+    let afters: Vec<i32> = steps.iter().map(|row| row.step.after as i32).collect();
+    let kinds: Vec<String> = steps.iter().map(|row| row.step.kind.clone()).collect();
+    let labels: Vec<Option<String>> = steps.iter().map(|row| row.step.label.clone()).collect();
+    let prints: Vec<String> = steps.iter().map(|row| row.step.print.clone()).collect();
+    let args: Vec<Value> = steps.iter().map(|row| row.args.clone()).collect();
+    let issued: Vec<DateTime<Utc>> = steps.iter().map(|row| row.issued_at).collect();
+    let due: Vec<Option<DateTime<Utc>>> = steps.iter().map(|row| row.due_at).collect();
+    let mut states = Vec::with_capacity(steps.len());
+    let mut positions = Vec::with_capacity(steps.len());
+    let mut done_ats = Vec::with_capacity(steps.len());
+    let mut results = Vec::with_capacity(steps.len());
+    for row in steps {
+        let (name, pos, at, result) = match &row.step.state {
+            StepState::Open => ("open", None, None, None),
+            StepState::Noted => ("noted", None, None, None),
+            StepState::Cancelled => ("cancelled", None, None, None),
+            StepState::Done { pos, at, result } => {
+                ("done", Some(*pos as i32), Some(*at), Some(Json(result)))
+            }
+        };
+        states.push(name.to_owned());
+        positions.push(pos);
+        done_ats.push(at);
+        results.push(result);
+    }
+    sqlx::query!(
+        "INSERT INTO journey_steps (state_id, seq, after_count, kind, label, print, args, issued_at,
+             due_at, state, done_pos, done_at, result)
+         SELECT $1, * FROM unnest($2::int[], $3::int[], $4::text[], $5::text[], $6::text[],
+             $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int[],
+             $12::timestamptz[], $13::jsonb[])
+         ON CONFLICT (state_id, seq) DO UPDATE SET state = excluded.state,
+             done_pos = excluded.done_pos, done_at = excluded.done_at, result = excluded.result",
+        state as StateId,
+        &seqs,
+        &afters,
+        &kinds,
+        &labels as &[Option<String>],
+        &prints,
+        &args,
+        &issued,
+        &due as &[Option<DateTime<Utc>>],
+        &states,
+        &positions as &[Option<i32>],
+        &done_ats as &[Option<DateTime<Utc>>],
+        &results as &[Option<Json<&Outcome>>]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends an open step from outside an advance and makes its run due. Does nothing where the run is
+/// over or the step no longer open. The caller holds the contact's lock.
+pub async fn step_complete(
+    conn: &mut Conn,
+    state: StateId,
+    seq: i32,
+    result: &Outcome,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "WITH run AS (
+             UPDATE journey_states SET completions = completions + 1, revision = revision + 1,
+                 wake_at = $4, updated_at = $4
+             WHERE id = $1 AND status IN ('active', 'waiting') AND EXISTS (
+                 SELECT FROM journey_steps WHERE state_id = $1 AND seq = $2 AND state = 'open')
+             RETURNING completions)
+         UPDATE journey_steps SET state = 'done', done_pos = run.completions, done_at = $4,
+             result = $3
+         FROM run WHERE state_id = $1 AND seq = $2",
+        state as StateId,
+        seq,
+        Json(result) as Json<&Outcome>,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,125 @@
+//! Waking the workers when there is something to do.
+//!
+//! On a server, a `NOTIFY` in the transaction reaches every process when it commits. The embedded
+//! database has no second connection to listen on, and no second process either. A wake-up that
+//! gets lost only costs time: workers also look by themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{Conn, Result};
+
+const CHANNEL: &str = "hogsend_wake";
+
+/// Whom to wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Runs are due.
+    Runs,
+    /// Mails are due.
+    Mails,
+}
+
+impl Topic {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Mails => "mails",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Wake {
+    runs: Arc<Notify>,
+    mails: Arc<Notify>,
+    /// None for the embedded database.
+    server: Option<PgPool>,
+}
+
+impl Wake {
+    pub(super) fn in_process() -> Self {
+        Self {
+            runs: Arc::default(),
+            mails: Arc::default(),
+            server: None,
+        }
+    }
+
+    pub(super) fn listening(pool: PgPool) -> Self {
+        Self {
+            server: Some(pool),
+            ..Self::in_process()
+        }
+    }
+
+    /// Inside a transaction that made work: tells other processes, on commit.
+    pub(super) async fn announce(&self, conn: &mut Conn, topics: &[Topic]) -> Result<()> {
+        if self.server.is_none() {
+            return Ok(());
+        }
+        for topic in topics {
+            sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, topic.name())
+                .execute(&mut *conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// After the commit: tells this process.
+    pub(super) fn committed(&self, topics: &[Topic]) {
+        for topic in topics {
+            self.of(*topic).notify_one();
+        }
+    }
+
+    /// Waits to be woken for `topic`. A wake-up that came while nobody waited counts.
+    pub async fn wait(&self, topic: Topic) {
+        self.of(topic).notified().await;
+    }
+
+    /// Passes the server's notifications on to this process until `stop`; reconnects by itself.
+    pub async fn listen(&self, stop: CancellationToken) {
+        let Some(pool) = &self.server else { return };
+        while !stop.is_cancelled() {
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = self.listen_once(pool) => ended,
+            };
+            if let Err(error) = ended {
+                tracing::warn!(%error, "lost the connection that listens for wake-ups, retrying");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    }
+
+    async fn listen_once(&self, pool: &PgPool) -> Result<()> {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(CHANNEL).await?;
+        // Whatever was announced before the connection stood.
+        self.committed(&[Topic::Runs, Topic::Mails]);
+        loop {
+            let heard = listener.recv().await?;
+            for topic in [Topic::Runs, Topic::Mails] {
+                if heard.payload() == topic.name() {
+                    self.of(topic).notify_one();
+                }
+            }
+        }
+    }
+
+    fn of(&self, topic: Topic) -> &Notify {
+        match topic {
+            Topic::Runs => &self.runs,
+            Topic::Mails => &self.mails,
+        }
+    }
+}

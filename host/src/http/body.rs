@@ -1,0 +1,74 @@
+//! Request bodies.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+use crate::issue::Issue;
+
+/// The largest body, unless a route allows more.
+pub const BODY_MAX: usize = 1024 * 1024;
+
+/// A body as it came, within the route's limit.
+pub struct Raw(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!("The body is larger than {} KiB", BODY_MAX / 1024);
+                Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+            }
+            Err(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "The body did not arrive whole")),
+        }
+    }
+}
+
+/// A JSON body of a known shape. Unknown fields are ignored.
+pub struct JsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
+            let message = "Send the body as JSON, with 'Content-Type: application/json'";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
+        let Raw(bytes) = Raw::from_request(request, state).await?;
+        parse(&bytes).map(Self).map_err(|issue| ApiError::validation(&[issue]))
+    }
+}
+
+/// Reads JSON and names the field where it is not of the right shape.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        let cause = error.into_inner();
+        if cause.is_data() {
+            let text = cause.to_string();
+            // The path says where; a line and column in one-line JSON say nothing.
+            let text = text.split(" at line ").next().unwrap_or_default().to_owned();
+            if path.is_empty() && text.starts_with("invalid type") {
+                return Issue::new("", format!("The body must be a JSON object: {text}"));
+            }
+            Issue::new(&path, text)
+        } else {
+            Issue::new("", format!("The body is not valid JSON: {cause}"))
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|error| Issue::new("", format!("The body is not valid JSON: {error}")))?;
+    Ok(value)
+}

@@ -1,0 +1,111 @@
+//! Everything that goes wrong, as one kind of answer.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::ingest::IngestError;
+use crate::issue::Issue;
+
+/// An answer that says what is wrong.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    body: Value,
+    retry_after: Option<u32>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: json!({ "error": message.into() }),
+            retry_after: None,
+        }
+    }
+
+    pub fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized")
+    }
+
+    /// 400 with every problem named by its field. `issues` is not empty.
+    pub fn validation(issues: &[Issue]) -> Self {
+        let message = issues.first().map(ToString::to_string).unwrap_or_default();
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            body: json!({
+                "success": false,
+                "error": { "name": "ValidationError", "message": message, "issues": issues },
+            }),
+            retry_after: None,
+        }
+    }
+
+    /// 400 with a body of the caller's own making.
+    pub fn bad_request(body: Value) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            body,
+            retry_after: None,
+        }
+    }
+
+    /// 500. The log says everything, the answer nothing.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            causes.push(inner.to_string());
+            cause = inner.source();
+        }
+        tracing::error!(error = causes.join(": "), "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
+    /// 503: nothing was stored, and a later try may succeed.
+    pub fn unavailable(message: &str, retry_after: u32) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Overloaded => Self::unavailable("Too many requests are waiting", 1),
+            IngestError::Unavailable(cause) => {
+                tracing::error!(error = %cause, "the database does not answer");
+                Self::unavailable("The database does not answer", 5)
+            }
+            error @ IngestError::Failed(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        if crate::db::is_unavailable(&error) {
+            tracing::error!(%error, "the database does not answer");
+            Self::unavailable("The database does not answer", 5)
+        } else {
+            Self::internal(&error)
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Events from the product's own code.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use serde::{Deserialize, Serialize};
+
+use super::ApiError;
+use super::auth::check_ingest;
+use super::body::JsonBody;
+use crate::app::App;
+use crate::db::NewIdentity;
+use crate::ingest::{Exit, Ingested, NewEvent, Paths, Person, check_event};
+use crate::issue::Issue;
+
+/// The source of events that come through the HTTP API; `/v1/ingest` and `/v1/events` share its
+/// idempotency keys.
+const SOURCE: &str = "api";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngestIn {
+    event: Option<String>,
+    user_id: Option<String>,
+    user_email: Option<String>,
+    properties: Option<Properties>,
+    idempotency_key: Option<String>,
+    timestamp: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct IngestOut {
+    stored: bool,
+    exits: Vec<Exit>,
+}
+
+/// Takes one event in. 202 after the commit; a repeated `idempotencyKey` stores nothing.
+pub async fn ingest_event(
+    State(app): State<App>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<IngestIn>,
+) -> Result<(StatusCode, Json<IngestOut>), ApiError> {
+    check_ingest(&app, &headers)?;
+    let mut issues = Vec::new();
+    let event = NewEvent {
+        source: SOURCE.into(),
+        dedupe_key: body.idempotency_key,
+        name: required("event", body.event, &mut issues),
+        person: Person::Names(NewIdentity {
+            external_id: Some(required("userId", body.user_id, &mut issues)),
+            email: body.user_email,
+            anonymous_id: None,
+        }),
+        properties: body.properties.unwrap_or_default(),
+        contact_properties: Properties::new(),
+        occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
+        depth: 0,
+    };
+    let paths = Paths {
+        name: "event",
+        user_id: "userId",
+        email: "userEmail",
+        properties: "properties",
+        nobody: "userId is required",
+        ..Paths::API
+    };
+    let stored = store(&app, event, &paths, issues).await?;
+    let out = IngestOut {
+        stored: stored.stored,
+        exits: stored.exits,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventIn {
+    name: Option<String>,
+    email: Option<String>,
+    user_id: Option<String>,
+    anonymous_id: Option<String>,
+    event_properties: Option<Properties>,
+    contact_properties: Option<Properties>,
+    idempotency_key: Option<String>,
+    timestamp: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventOut {
+    stored: bool,
+    exits: Vec<Exit>,
+    contact_key: Option<String>,
+}
+
+/// Takes one event in, with properties of the event and of the contact apart. The header
+/// `Idempotency-Key` wins over the body's key.
+pub async fn create_event(
+    State(app): State<App>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<EventIn>,
+) -> Result<(StatusCode, Json<EventOut>), ApiError> {
+    check_ingest(&app, &headers)?;
+    let header_key = match headers.get("idempotency-key").map(|key| key.to_str()) {
+        Some(Ok(key)) => Some(key.to_owned()),
+        Some(Err(_)) => {
+            let issue = Issue::new("Idempotency-Key", "must be plain ASCII text");
+            return Err(ApiError::validation(&[issue]));
+        }
+        None => None,
+    };
+    let mut issues = Vec::new();
+    let event = NewEvent {
+        source: SOURCE.into(),
+        dedupe_key: header_key.or(body.idempotency_key),
+        name: required("name", body.name, &mut issues),
+        person: Person::Names(NewIdentity {
+            external_id: body.user_id,
+            email: body.email,
+            anonymous_id: body.anonymous_id,
+        }),
+        properties: body.event_properties.unwrap_or_default(),
+        contact_properties: body.contact_properties.unwrap_or_default(),
+        occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
+        depth: 0,
+    };
+    let stored = store(&app, event, &Paths::API, issues).await?;
+    let out = EventOut {
+        stored: stored.stored,
+        exits: stored.exits,
+        contact_key: stored.contact_key,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+async fn store(
+    app: &App,
+    event: NewEvent,
+    paths: &Paths,
+    mut issues: Vec<Issue>,
+) -> Result<Ingested, ApiError> {
+    for issue in check_event(&event, app.clock.now(), paths) {
+        // A missing field is reported once.
+        if !issues.iter().any(|known| known.path == issue.path) {
+            issues.push(issue);
+        }
+    }
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    let mut results = app.ingestor.ingest(vec![event]).await?;
+    results.pop().ok_or_else(|| ApiError::unavailable("The event was not stored", 1))
+}
+
+fn required(path: &str, value: Option<String>, issues: &mut Vec<Issue>) -> String {
+    value.unwrap_or_else(|| {
+        issues.push(Issue::new(path, "is required"));
+        String::new()
+    })
+}
+
+fn timestamp(text: Option<&str>, issues: &mut Vec<Issue>) -> Option<DateTime<Utc>> {
+    let text = text?;
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(at) => Some(at.to_utc()),
+        Err(_) => {
+            let message = "must be an RFC 3339 time such as 2026-01-31T09:30:00Z";
+            issues.push(Issue::new("timestamp", message));
+            None
+        }
+    }
+}

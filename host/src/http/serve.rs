@@ -1,0 +1,47 @@
+//! Listening, and stopping without cutting anyone off.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use tokio_util::sync::CancellationToken;
+
+use super::router;
+use crate::app::App;
+
+/// How long a connection may stay silent, between requests or within a request's head. Longer than
+/// the minute after which proxies give up, so that they close first.
+const SILENCE: Duration = Duration::from_secs(72);
+/// How long requests under way may take once the server stops.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Takes the port, so that a port in use is reported before anything starts.
+pub fn bind(port: u16) -> anyhow::Result<TcpListener> {
+    // The IPv6 wildcard takes IPv4 as well; machines without IPv6 have only the other.
+    let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+        .or_else(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))))
+        .with_context(|| format!("cannot listen on port {port}: stop what uses it, or set PORT"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until `stop`, then lets requests under way finish.
+pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    let handle = Handle::new();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE);
+    server.http_builder().http2().timer(TokioTimer::new());
+    let stopping = tokio::spawn(async move {
+        stop.cancelled().await;
+        handle.graceful_shutdown(Some(GRACE));
+    });
+    let served = server.serve(router(app).into_make_service()).await;
+    stopping.abort();
+    served.context("the API stopped")
+}

@@ -1,0 +1,77 @@
+//! Webhooks of event sources.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use hogsend_plugin_api::{Reading, Refusal, Webhook};
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::body::Raw;
+use crate::app::App;
+use crate::ingest::{NewEvent, Paths, check_event};
+
+/// Takes a webhook in. The plugin of that id gets the raw body and headers, and says what
+/// happened; the answer follows the commit.
+pub async fn receive_webhook(
+    State(app): State<App>,
+    Path(source): Path<String>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Json<Value>, ApiError> {
+    let plugin = app
+        .plugins
+        .event_source(&source)
+        .ok_or_else(|| ApiError::not_found("Unknown webhook source"))?;
+    if app.closed_sources.contains(&source) {
+        return Err(invalid_secret());
+    }
+    let now = app.clock.now();
+    let webhook = Webhook {
+        headers: readable(&headers),
+        body: body.to_vec().into(),
+        received_at: now,
+    };
+    let events = match plugin.read(&webhook).await.map_err(|error| ApiError::internal(&error))? {
+        Ok(Reading::Events(events)) => events,
+        Ok(Reading::Skipped { reason }) => {
+            return Ok(Json(json!({ "ok": true, "skipped": true, "reason": reason })));
+        }
+        Err(Refusal::Unauthorized) => return Err(invalid_secret()),
+        Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+    };
+    let events: Vec<NewEvent> = events
+        .into_iter()
+        .map(|event| NewEvent::from_source(&source, event))
+        .collect();
+    for event in &events {
+        let issues = check_event(event, now, &Paths::WEBHOOK);
+        if !issues.is_empty() {
+            let details: Vec<String> = issues.iter().map(ToString::to_string).collect();
+            return Err(invalid_payload(&details.join("; ")));
+        }
+    }
+    let Some(first) = events.first().map(|event| event.name.clone()) else {
+        return Ok(Json(json!({ "ok": true, "skipped": true, "reason": "no events" })));
+    };
+    let results = app.ingestor.ingest(events).await?;
+    let user = results.first().and_then(|result| result.contact_key.clone());
+    let exits: Vec<_> = results.into_iter().flat_map(|result| result.exits).collect();
+    Ok(Json(json!({ "ok": true, "event": first, "userId": user, "exits": exits })))
+}
+
+fn invalid_secret() -> ApiError {
+    ApiError::new(axum::http::StatusCode::UNAUTHORIZED, "Invalid webhook secret")
+}
+
+fn invalid_payload(details: &str) -> ApiError {
+    ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
+}
+
+/// Headers that are text; names are in lower case already.
+fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
+}

@@ -1,0 +1,68 @@
+//! Every id has a type of its own; all are UUIDv7 made here, so they sort by age.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::{NoContext, Timestamp, Uuid};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(sqlx::Type)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new id that sorts by `now`.
+            pub fn new(now: DateTime<Utc>) -> Self {
+                Self(at(now))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Uuid {
+                id.0
+            }
+        }
+    };
+}
+
+id!(
+    /// A person.
+    ContactId
+);
+id!(
+    /// Something a person did.
+    EventId
+);
+id!(
+    /// One person's run of one journey.
+    StateId
+);
+id!(
+    /// One decision to send a mail.
+    SendId
+);
+id!(
+    /// A worker's hold on a run or a mail. Whoever holds another token may not commit.
+    Claim
+);
+
+/// A UUIDv7 of this instant, for rows nothing refers to.
+pub fn at(now: DateTime<Utc>) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+}

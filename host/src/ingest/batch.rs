@@ -1,0 +1,159 @@
+//! Concurrent requests share commits.
+//!
+//! A request hands its events over and waits; a few committers take whatever is waiting, store it
+//! in one transaction and answer each request after the commit. Nothing is delayed to fill a
+//! batch: under light load each request has a transaction of its own.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::{Ingested, NewEvent, store};
+use crate::clock::Clock;
+use crate::db::{self, Db, Topic};
+use crate::journeys::Catalog;
+
+/// Requests that may wait; more are turned away.
+const QUEUE: usize = 4_096;
+/// Events in one transaction, unless a single request brings more.
+const BATCH: usize = 256;
+/// Tries of a transaction that met another one.
+const TRIES: u32 = 5;
+
+/// Takes events in. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingestor {
+    queue: mpsc::Sender<Request>,
+}
+
+/// Why events were not stored. None of the request's events is.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("too many requests are waiting, try again in a moment")]
+    Overloaded,
+    #[error("the database does not answer")]
+    Unavailable(#[source] Arc<sqlx::Error>),
+    #[error("the events could not be stored")]
+    Failed(#[source] Arc<sqlx::Error>),
+}
+
+struct Request {
+    events: Vec<NewEvent>,
+    answer: oneshot::Sender<Result<Vec<Ingested>, IngestError>>,
+}
+
+struct Committer {
+    db: Db,
+    clock: Clock,
+    catalog: Arc<Catalog>,
+    queue: Arc<Mutex<mpsc::Receiver<Request>>>,
+}
+
+impl Ingestor {
+    /// Starts the committers; they end when the last clone of the `Ingestor` is gone.
+    pub fn start(db: &Db, clock: &Clock, catalog: &Arc<Catalog>) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Mutex::new(receiver));
+        // While one waits for the disk another one computes. The embedded database has a single
+        // connection.
+        let committers = if db.is_embedded() { 1 } else { 3 };
+        for _ in 0..committers {
+            let committer = Committer {
+                db: db.clone(),
+                clock: clock.clone(),
+                catalog: catalog.clone(),
+                queue: queue.clone(),
+            };
+            tokio::spawn(committer.run());
+        }
+        Self { queue: sender }
+    }
+
+    /// Stores all of a request's events or none, and returns after the commit.
+    pub async fn ingest(&self, events: Vec<NewEvent>) -> Result<Vec<Ingested>, IngestError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Request { events, answer })
+            .map_err(|_| IngestError::Overloaded)?;
+        answered.await.map_err(|_| IngestError::Overloaded)?
+    }
+}
+
+impl Committer {
+    async fn run(self) {
+        while let Some(batch) = self.next_batch().await {
+            self.commit(batch).await;
+        }
+    }
+
+    async fn next_batch(&self) -> Option<Vec<Request>> {
+        let mut queue = self.queue.lock().await;
+        let first = queue.recv().await?;
+        let mut size = first.events.len();
+        let mut batch = vec![first];
+        while size < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            size += next.events.len();
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    async fn commit(&self, batch: Vec<Request>) {
+        let all = batch.iter().flat_map(|request| request.events.clone()).collect();
+        match self.store(all).await {
+            Ok(results) => {
+                let mut results = results.into_iter();
+                for request in batch {
+                    let own = results.by_ref().take(request.events.len()).collect();
+                    // A caller that hung up still has its events stored.
+                    let _ = request.answer.send(Ok(own));
+                }
+            }
+            Err(error) if batch.len() > 1 && !db::is_unavailable(&error) => {
+                // One request spoils the transaction for all: give each its own.
+                for request in batch {
+                    let result = self.store(request.events).await.map_err(failure);
+                    let _ = request.answer.send(result);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for request in batch {
+                    let _ = request.answer.send(Err(failure(error.clone())));
+                }
+            }
+        }
+    }
+
+    async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
+        let mut tries = 0;
+        loop {
+            match self.store_once(events.clone()).await {
+                Err(error) if db::is_transient(&error) && tries < TRIES => {
+                    tries += 1;
+                    tracing::debug!(%error, tries, "events met another transaction, trying again");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn store_once(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
+        let mut tx = self.db.begin().await?;
+        let stored = store(&mut tx, &self.catalog, self.clock.now(), events).await?;
+        let topics: &[Topic] = if stored.enrolled > 0 { &[Topic::Runs] } else { &[] };
+        self.db.commit_and_wake(tx, topics).await?;
+        Ok(stored.events)
+    }
+}
+
+fn failure(error: impl Into<Arc<sqlx::Error>>) -> IngestError {
+    let error = error.into();
+    if db::is_unavailable(&error) {
+        IngestError::Unavailable(error)
+    } else {
+        IngestError::Failed(error)
+    }
+}

@@ -1,0 +1,118 @@
+//! An event on its way in.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{Properties, SourceEvent};
+use serde::Serialize;
+
+use crate::db::{EventRow, NewIdentity};
+use crate::ids::{ContactId, EventId, StateId};
+
+/// Whom an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Person {
+    /// A contact that exists.
+    Contact(ContactId),
+    /// Names from outside; the contact is found or made.
+    Names(NewIdentity),
+}
+
+/// An event to store.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Who says so: a plugin's id, `api`, `journey`.
+    pub source: String,
+    /// The source's own id of the event.
+    pub dedupe_key: Option<String>,
+    pub name: String,
+    pub person: Person,
+    /// Stay on the event.
+    pub properties: Properties,
+    /// Go to the contact.
+    pub contact_properties: Properties,
+    /// The time of receipt where the source does not say.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// How many journeys stand between this event and one from outside.
+    pub depth: i16,
+}
+
+impl NewEvent {
+    /// What an event-source plugin read.
+    pub fn from_source(source: &str, event: SourceEvent) -> Self {
+        Self {
+            source: source.to_owned(),
+            dedupe_key: event.dedupe_key,
+            name: event.name,
+            person: Person::Names(NewIdentity {
+                external_id: event.user_id,
+                email: event.email,
+                anonymous_id: None,
+            }),
+            properties: event.properties,
+            contact_properties: event.contact_properties,
+            occurred_at: event.occurred_at,
+            depth: 0,
+        }
+    }
+
+    /// An event a journey caused.
+    pub fn from_journey(contact: ContactId, name: &str, properties: Properties, depth: i16) -> Self {
+        Self {
+            source: "journey".into(),
+            dedupe_key: None,
+            name: name.into(),
+            person: Person::Contact(contact),
+            properties,
+            contact_properties: Properties::new(),
+            occurred_at: None,
+            depth,
+        }
+    }
+
+    pub(super) fn row(&self, id: EventId, contact: ContactId, now: DateTime<Utc>) -> EventRow {
+        EventRow {
+            id,
+            contact_id: contact,
+            source: self.source.clone(),
+            name: self.name.clone(),
+            properties: self.properties.clone(),
+            depth: self.depth,
+            occurred_at: self.occurred_at.unwrap_or(now),
+            received_at: now,
+        }
+    }
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingested {
+    pub id: EventId,
+    /// False where its source had told it before.
+    pub stored: bool,
+    /// What callers know the person by.
+    pub contact_key: Option<String>,
+    pub exits: Vec<Exit>,
+}
+
+impl Ingested {
+    pub(super) fn duplicate(id: EventId, person: &Person) -> Self {
+        let contact_key = match person {
+            Person::Names(names) => names.external_id.clone().or_else(|| names.email.clone()),
+            Person::Contact(_) => None,
+        };
+        Self {
+            id,
+            stored: false,
+            contact_key,
+            exits: Vec::new(),
+        }
+    }
+}
+
+/// An open run of the person whose journey has exit conditions, and whether this event met one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    pub journey_id: String,
+    pub state_id: StateId,
+    pub exited: bool,
+}

@@ -1,0 +1,103 @@
+//! Every journey and template of every plugin, found by what an event asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use hogsend_plugin_api::Template;
+use hogsend_plugin_api::journey::Definition;
+
+use crate::plugins::{JourneysRef, Registry};
+
+/// A journey and the plugin it comes from.
+pub struct JourneyEntry {
+    pub definition: Definition,
+    pub plugin: JourneysRef,
+    /// Named in `ENABLED_JOURNEYS`.
+    pub selected: bool,
+}
+
+/// What the host knows of journeys. Made once, at start.
+#[derive(Default)]
+pub struct Catalog {
+    journeys: BTreeMap<String, Arc<JourneyEntry>>,
+    by_trigger: HashMap<String, Vec<Arc<JourneyEntry>>>,
+    has_exits: bool,
+    templates: BTreeMap<String, Template>,
+}
+
+/// `ENABLED_JOURNEYS` names a journey nobody brings.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "ENABLED_JOURNEYS names '{unknown}', which no plugin brings; known journeys: {known}"
+)]
+pub struct CatalogError {
+    unknown: String,
+    known: String,
+}
+
+impl Catalog {
+    /// Collects what the plugins bring. `selected` is `ENABLED_JOURNEYS`; `None` stands for `*`.
+    pub fn new(plugins: &Registry, selected: Option<&[String]>) -> Result<Self, CatalogError> {
+        let mut catalog = Self::default();
+        for plugin in plugins.journeys() {
+            for definition in &plugin.catalogue().journeys {
+                catalog.add(JourneyEntry {
+                    definition: definition.clone(),
+                    plugin: plugin.clone(),
+                    selected: selected.is_none_or(|ids| ids.contains(&definition.id)),
+                });
+            }
+            for template in &plugin.catalogue().templates {
+                catalog.templates.insert(template.key.clone(), template.clone());
+            }
+        }
+        let unknown = selected
+            .unwrap_or_default()
+            .iter()
+            .find(|id| !catalog.journeys.contains_key(*id));
+        match unknown {
+            Some(unknown) => Err(CatalogError {
+                unknown: unknown.clone(),
+                known: catalog.journeys.keys().cloned().collect::<Vec<_>>().join(", "),
+            }),
+            None => Ok(catalog),
+        }
+    }
+
+    fn add(&mut self, entry: JourneyEntry) {
+        let entry = Arc::new(entry);
+        let definition = &entry.definition;
+        self.by_trigger
+            .entry(definition.trigger.event.clone())
+            .or_default()
+            .push(entry.clone());
+        self.has_exits |= !definition.exit_on.is_empty();
+        self.journeys.insert(definition.id.clone(), entry);
+    }
+
+    pub fn journey(&self, id: &str) -> Option<&Arc<JourneyEntry>> {
+        self.journeys.get(id)
+    }
+
+    pub fn journeys(&self) -> impl Iterator<Item = &Arc<JourneyEntry>> {
+        self.journeys.values()
+    }
+
+    pub fn template(&self, key: &str) -> Option<&Template> {
+        self.templates.get(key)
+    }
+
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.values()
+    }
+
+    /// The journeys this event enrols people in, in the plugins' order.
+    pub fn triggered_by(&self, event: &str) -> &[Arc<JourneyEntry>] {
+        self.by_trigger.get(event).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether any journey can end early.
+    pub fn has_exits(&self) -> bool {
+        self.has_exits
+    }
+}

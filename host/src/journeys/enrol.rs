@@ -1,0 +1,294 @@
+//! What events do to journeys: end runs, and begin them past the guards.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::journey::{Entry, User};
+use serde_json::json;
+
+use super::{Catalog, JourneyEntry};
+use crate::db::{self, Conn, Contact, Log, NewSkip, NewState, OpenState, Preferences};
+use crate::ids::{ContactId, EventId, StateId};
+use crate::ingest::{Exit, MAX_DEPTH, NewEvent};
+
+/// An event just stored, with its contact, whose row is locked.
+pub struct Happened<'a> {
+    pub id: EventId,
+    pub name: &'a str,
+    pub properties: &'a Properties,
+    pub depth: i16,
+    pub contact: &'a Contact,
+}
+
+/// What the events came to.
+#[derive(Default)]
+pub struct Reactions {
+    /// For each event: the open runs of the person that have exit conditions.
+    pub exits: Vec<Vec<Exit>>,
+    /// Events that follow.
+    pub events: Vec<NewEvent>,
+    pub enrolled: usize,
+}
+
+/// Lets events end and begin runs, in order. The contacts' locks make this exact: nobody else
+/// begins or ends a run of these people until the transaction is over.
+pub async fn react(
+    conn: &mut Conn,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+    events: &[Happened<'_>],
+) -> db::Result<Reactions> {
+    let mut people = People::load(conn, catalog, events).await?;
+    let mut reactions = Reactions::default();
+    let mut changes = Changes::default();
+    for event in events {
+        let exits = people.exit(catalog, event, &mut changes);
+        for exit in exits.iter().filter(|exit| exit.exited) {
+            let mut properties = Properties::new();
+            properties.insert("journeyId".into(), json!(exit.journey_id));
+            properties.insert("stateId".into(), json!(exit.state_id));
+            properties.insert("event".into(), json!(event.name));
+            let depth = event.depth.saturating_add(1);
+            let follows = NewEvent::from_journey(event.contact.id, "journey.exited", properties, depth);
+            reactions.events.push(follows);
+        }
+        reactions.exits.push(exits);
+        for entry in catalog.triggered_by(event.name) {
+            match people.guard(entry, event, now) {
+                Ok(()) => people.enter(entry, event, now, &mut changes),
+                Err(reason) => changes.skips.push(NewSkip {
+                    journey_id: entry.definition.id.clone(),
+                    contact_id: event.contact.id,
+                    event_id: event.id,
+                    reason,
+                }),
+            }
+        }
+    }
+    reactions.enrolled = changes.write(conn, now).await?;
+    Ok(reactions)
+}
+
+/// What the guards look at, read once for all events.
+struct People {
+    open: Vec<OpenState>,
+    last_entries: HashMap<(String, ContactId), DateTime<Utc>>,
+    preferences: HashMap<ContactId, Preferences>,
+    disabled: HashSet<String>,
+}
+
+impl People {
+    async fn load(
+        conn: &mut Conn,
+        catalog: &Catalog,
+        events: &[Happened<'_>],
+    ) -> db::Result<Self> {
+        let mut people = Self {
+            open: Vec::new(),
+            last_entries: HashMap::new(),
+            preferences: HashMap::new(),
+            disabled: HashSet::new(),
+        };
+        let mut contacts: Vec<ContactId> = events.iter().map(|event| event.contact.id).collect();
+        contacts.sort_unstable();
+        contacts.dedup();
+        let mut entering: Vec<ContactId> = Vec::new();
+        let mut journeys: Vec<String> = Vec::new();
+        for event in events {
+            let triggered = catalog.triggered_by(event.name);
+            if !triggered.is_empty() {
+                entering.push(event.contact.id);
+                journeys.extend(triggered.iter().map(|entry| entry.definition.id.clone()));
+            }
+        }
+        if catalog.has_exits() || !entering.is_empty() {
+            people.open = db::states_open(conn, &contacts).await?;
+        }
+        if !entering.is_empty() {
+            let entries = db::state_last_entries(conn, &journeys, &entering).await?;
+            let entries = entries.into_iter().map(|e| ((e.journey_id, e.contact_id), e.at));
+            people.last_entries = entries.collect();
+            people.preferences = db::preferences_by_contact(conn, &entering).await?;
+            people.disabled = db::journeys_disabled(conn).await?;
+        }
+        Ok(people)
+    }
+
+    /// Ends the person's runs whose exit condition the event meets.
+    fn exit(&mut self, catalog: &Catalog, event: &Happened<'_>, changes: &mut Changes) -> Vec<Exit> {
+        let mut exits = Vec::new();
+        self.open.retain(|state| {
+            if state.contact_id != event.contact.id {
+                return true;
+            }
+            let Some(entry) = catalog.journey(&state.journey_id) else { return true };
+            if entry.definition.exit_on.is_empty() {
+                return true;
+            }
+            let exited = entry.definition.exit_on.iter().any(|exit| {
+                exit.event == event.name
+                    && exit.condition.as_ref().is_none_or(|condition| {
+                        condition.matches(event.properties, &event.contact.properties)
+                    })
+            });
+            exits.push(Exit {
+                journey_id: state.journey_id.clone(),
+                state_id: state.id,
+                exited,
+            });
+            if exited {
+                changes.exit(state, event);
+            }
+            !exited
+        });
+        exits
+    }
+
+    /// The guards, in their order; the first that fails names the reason.
+    fn guard(
+        &self,
+        entry: &JourneyEntry,
+        event: &Happened<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<(), &'static str> {
+        let definition = &entry.definition;
+        let contact = event.contact;
+        if !definition.enabled {
+            return Err("journey_disabled");
+        }
+        if !entry.selected || self.disabled.contains(&definition.id) {
+            return Err("journey_disabled_by_admin");
+        }
+        let wanted = definition.trigger.condition.as_ref().is_none_or(|condition| {
+            condition.matches(event.properties, &contact.properties)
+        });
+        if !wanted {
+            return Err("trigger_conditions_not_met");
+        }
+        let last = self.last_entries.get(&(definition.id.clone(), contact.id));
+        match (definition.entry, last) {
+            (Entry::Once, Some(_)) => return Err("already_entered_once"),
+            (Entry::OncePerMs(period), Some(last)) => {
+                let period = i64::try_from(period).ok().and_then(TimeDelta::try_milliseconds);
+                if period.is_none_or(|period| now - *last < period) {
+                    return Err("period_not_elapsed");
+                }
+            }
+            _ => {}
+        }
+        let preferences = self.preferences.get(&contact.id);
+        if preferences.is_some_and(|preferences| !preferences.allow(&definition.category)) {
+            return Err("user_unsubscribed");
+        }
+        let open = |state: &OpenState| {
+            state.contact_id == contact.id && state.journey_id == definition.id
+        };
+        if self.open.iter().any(open) {
+            return Err("already_active");
+        }
+        if event.depth >= MAX_DEPTH {
+            return Err("trigger_too_deep");
+        }
+        Ok(())
+    }
+
+    fn enter(
+        &mut self,
+        entry: &JourneyEntry,
+        event: &Happened<'_>,
+        now: DateTime<Utc>,
+        changes: &mut Changes,
+    ) {
+        let definition = &entry.definition;
+        let state = NewState {
+            id: StateId::new(now),
+            journey_id: definition.id.clone(),
+            contact_id: event.contact.id,
+            plugin_id: entry.plugin.id().to_owned(),
+            plugin_version: entry.plugin.version().to_owned(),
+            trigger_event: event.name.to_owned(),
+            context: event.properties.clone(),
+            person: User {
+                id: event.contact.id.into(),
+                external_id: event.contact.external_id.clone(),
+                email: event.contact.email.clone(),
+                properties: event.contact.properties.clone(),
+            },
+            depth: event.depth,
+        };
+        // Later events of the same transaction see the run.
+        self.open.push(OpenState {
+            id: state.id,
+            journey_id: state.journey_id.clone(),
+            contact_id: state.contact_id,
+            status: "active".into(),
+            depth: state.depth,
+        });
+        self.last_entries.insert((state.journey_id.clone(), state.contact_id), now);
+        changes.enter(state, event);
+    }
+}
+
+/// What is to be written, in one statement a kind.
+#[derive(Default)]
+struct Changes {
+    entered: Vec<NewState>,
+    exited: Vec<StateId>,
+    skips: Vec<NewSkip>,
+    logs: Vec<Log>,
+}
+
+impl Changes {
+    fn enter(&mut self, state: NewState, event: &Happened<'_>) {
+        self.logs.push(Log {
+            state_id: state.id,
+            from: None,
+            to: "active".into(),
+            action: "enrolled",
+            detail: json!({ "event": event.name, "eventId": event.id }),
+        });
+        self.entered.push(state);
+    }
+
+    fn exit(&mut self, state: &OpenState, event: &Happened<'_>) {
+        self.exited.push(state.id);
+        self.logs.push(Log {
+            state_id: state.id,
+            from: Some(state.status.clone()),
+            to: "exited".into(),
+            action: "exit_condition_met",
+            detail: json!({ "event": event.name, "eventId": event.id }),
+        });
+    }
+
+    async fn write(self, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<usize> {
+        let mut enrolled = 0;
+        // A run may begin, end and begin again within one transaction: the unique index wants the
+        // old one ended first, and an exit can only end a run that is there.
+        let exited: HashSet<StateId> = self.exited.iter().copied().collect();
+        let brief: Vec<NewState> =
+            self.entered.iter().filter(|state| exited.contains(&state.id)).cloned().collect();
+        let earlier: Vec<StateId> = self.exited.clone();
+        if !earlier.is_empty() {
+            db::state_exit(conn, &earlier, now).await?;
+        }
+        for state in brief {
+            let id = state.id;
+            db::state_insert(conn, &[state], now).await?;
+            db::state_exit(conn, &[id], now).await?;
+        }
+        let lasting: Vec<NewState> =
+            self.entered.into_iter().filter(|state| !exited.contains(&state.id)).collect();
+        if !lasting.is_empty() {
+            enrolled = db::state_insert(conn, &lasting, now).await?.len();
+        }
+        if !self.logs.is_empty() {
+            db::log_insert(conn, &self.logs, now).await?;
+        }
+        if !self.skips.is_empty() {
+            db::skip_insert(conn, &self.skips, now).await?;
+        }
+        Ok(enrolled)
+    }
+}

@@ -1,0 +1,123 @@
+//! A run's journal in memory, while it is being advanced.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::journey::{SleepArgs, step};
+use hogsend_plugin_api::{Command, Step, StepError, StepState};
+use serde_json::Value;
+
+use crate::db::StepRow;
+
+/// The steps of one run, by number, and which of them changed.
+pub struct Journal {
+    rows: Vec<StepRow>,
+    changed: Vec<bool>,
+    completions: u32,
+}
+
+impl Journal {
+    pub fn new(rows: Vec<StepRow>, completions: i32) -> Self {
+        Self {
+            changed: vec![false; rows.len()],
+            completions: completions as u32,
+            rows,
+        }
+    }
+
+    /// The steps as the plugin sees them.
+    pub fn steps(&self) -> Vec<Step> {
+        self.rows.iter().map(|row| row.step.clone()).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn completions(&self) -> i32 {
+        self.completions as i32
+    }
+
+    /// Records a new step.
+    pub fn issue(&mut self, command: Command, now: DateTime<Utc>) {
+        let mut row = StepRow::issued(command, now);
+        match row.step.kind.as_str() {
+            step::CHECKPOINT => row.step.state = StepState::Noted,
+            step::SLEEP => {
+                let ms = serde_json::from_value(row.args.clone()).map_or(0, |args: SleepArgs| args.ms);
+                row.due_at = Some(later(now, ms));
+            }
+            _ => {}
+        }
+        self.rows.push(row);
+        self.changed.push(true);
+    }
+
+    /// Records that the code dropped a step.
+    pub fn cancel(&mut self, seq: u32) {
+        if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
+            row.step.state = StepState::Cancelled;
+            self.changed[seq as usize] = true;
+        }
+    }
+
+    /// Records how a step ended.
+    pub fn complete(&mut self, seq: u32, result: Result<Value, StepError>, at: DateTime<Utc>) {
+        if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
+            self.completions += 1;
+            row.step.state = StepState::Done {
+                pos: self.completions,
+                at,
+                result,
+            };
+            self.changed[seq as usize] = true;
+        }
+    }
+
+    /// The steps the code waits on.
+    pub fn open(&self) -> impl Iterator<Item = &StepRow> {
+        self.rows.iter().filter(|row| row.is_open())
+    }
+
+    /// Waits that are over, earliest first.
+    pub fn due(&self, now: DateTime<Utc>) -> Vec<u32> {
+        let mut due: Vec<_> = self
+            .open()
+            .filter_map(|row| Some((row.due_at.filter(|at| *at <= now)?, row.step.seq)))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, seq)| seq).collect()
+    }
+
+    /// When the next wait is over.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.open().filter_map(|row| row.due_at).min()
+    }
+
+    /// Where the run stands, for people: its newest step.
+    pub fn node(&self) -> Option<String> {
+        let row = self.rows.last()?;
+        let detail = match row.step.kind.as_str() {
+            step::SEND => row.args["template"].as_str(),
+            step::CHECKPOINT => return row.args["label"].as_str().map(str::to_owned),
+            step::TRIGGER | step::HAS_EVENT => row.args["event"].as_str(),
+            _ => None,
+        };
+        let detail = row.step.label.as_deref().or(detail);
+        Some(detail.map_or_else(|| row.step.kind.clone(), |detail| format!("{}:{detail}", row.step.kind)))
+    }
+
+    pub fn changed(&self) -> Vec<&StepRow> {
+        let marked = self.rows.iter().zip(&self.changed);
+        marked.filter(|(_, changed)| **changed).map(|(row, _)| row).collect()
+    }
+}
+
+/// `ms` after `now`; a wait beyond the calendar ends at its end.
+fn later(now: DateTime<Utc>, ms: u64) -> DateTime<Utc> {
+    // Postgres' calendar ends in 294276.
+    let end = DateTime::from_timestamp(9_000_000_000_000, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    i64::try_from(ms)
+        .ok()
+        .and_then(TimeDelta::try_milliseconds)
+        .and_then(|wait| now.checked_add_signed(wait))
+        .map_or(end, |due| due.min(end))
+}

@@ -1,0 +1,11 @@
+//! Journeys: who enters, who leaves, and what a run does next.
+
+mod advance;
+mod catalog;
+mod enrol;
+mod journal;
+mod step;
+
+pub use advance::{Advanced, advance};
+pub use catalog::{Catalog, CatalogError, JourneyEntry};
+pub use enrol::{Happened, Reactions, react};

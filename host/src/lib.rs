@@ -1,0 +1,21 @@
+//! Hogsend: product events in, durable journeys, mail out.
+//!
+//! Two doors, [`http`] and [`worker`], call four rooms, [`ingest`], [`contacts`], [`journeys`] and
+//! [`mail`]. Rooms call one store, [`db`], and one edge, [`plugins`].
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod contacts;
+pub mod db;
+pub mod http;
+pub mod ids;
+pub mod ingest;
+pub mod issue;
+pub mod journeys;
+mod linked;
+pub mod mail;
+pub mod plugins;
+pub mod telemetry;
+pub mod worker;

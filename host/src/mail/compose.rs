@@ -1,0 +1,140 @@
+//! The decision to send: a template becomes a frozen mail, or a reason not to send one.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::{Mail, Properties, StepError};
+use serde_json::json;
+
+use super::render::{Values, render};
+use crate::app::App;
+use crate::db::{Contact, NewSend};
+use crate::ids::{SendId, StateId};
+
+/// The category whose mails go to people who unsubscribed, and carry no unsubscribe header.
+pub const TRANSACTIONAL: &str = "transactional";
+
+/// What to send to whom.
+pub struct Composing<'a> {
+    pub contact: &'a Contact,
+    pub args: &'a SendArgs,
+    /// Properties of the event behind it.
+    pub event: &'a Properties,
+    /// Where neither the send nor the template names a category.
+    pub category: &'a str,
+    /// The run and the number of its step.
+    pub origin: Option<(StateId, u32)>,
+    /// Further labels for the provider's reports.
+    pub labels: &'a [(&'a str, &'a str)],
+}
+
+/// Renders a mail for the ledger. The error is the caller's: there is no such template, or it does
+/// not render.
+pub async fn compose(
+    app: &App,
+    composing: Composing<'_>,
+    now: DateTime<Utc>,
+) -> Result<NewSend, StepError> {
+    let args = composing.args;
+    let template = app.catalog.template(&args.template).ok_or_else(|| {
+        let known: Vec<&str> = app.catalog.templates().map(|t| t.key.as_str()).collect();
+        let message = format!("no template '{}'; known: {}", args.template, known.join(", "));
+        StepError::new("template_unknown", message)
+    })?;
+    let category = args
+        .category
+        .as_deref()
+        .or(template.category.as_deref())
+        .unwrap_or(composing.category);
+    let transactional = category == TRANSACTIONAL;
+    let contact = composing.contact;
+    let id = SendId::new(now);
+    let key = match composing.origin {
+        // The same decision always has the same key.
+        Some((state, seq)) => format!("{state}-{seq}"),
+        None => id.to_string(),
+    };
+    let mut send = NewSend {
+        id,
+        contact_id: contact.id,
+        origin: composing.origin,
+        template_key: template.key.clone(),
+        category: category.to_owned(),
+        transactional,
+        from: app.config.from_email.clone(),
+        to: args.to.clone().or_else(|| contact.email.clone()).unwrap_or_default(),
+        subject: String::new(),
+        idempotency_key: key,
+        mail: Err("no_address"),
+    };
+    if send.to.is_empty() {
+        return Ok(send);
+    }
+
+    let unsubscribe_url = app.unsubscribe.url(contact, category, now);
+    let postal_address = app.config.postal_address.clone();
+    let (template, subject) = (template.clone(), args.subject.clone());
+    let (props, event) = (args.props.clone(), composing.event.clone());
+    let about = json!({
+        "id": contact.id,
+        "external_id": contact.external_id,
+        "email": contact.email,
+        "properties": contact.properties,
+    });
+    let link = unsubscribe_url.clone();
+    let rendered = tokio::task::spawn_blocking(move || {
+        let values = Values {
+            contact: about,
+            props: &props,
+            event: &event,
+            unsubscribe_url: &link,
+            postal_address: &postal_address,
+            preview: String::new(),
+        };
+        render(&template, subject.as_deref(), values)
+    })
+    .await
+    .map_err(|error| StepError::new("template_failed", error.to_string()))??;
+
+    let domain = domain_of(&send.from);
+    let mut headers = Vec::new();
+    if !transactional {
+        // RFC 8058 §3.1: both headers, the link alone being enough to unsubscribe.
+        headers.push(("List-Unsubscribe".into(), format!("<{unsubscribe_url}>")));
+        headers.push(("List-Unsubscribe-Post".into(), "List-Unsubscribe=One-Click".into()));
+        // RFC 2919 §3: an identifier within a domain of the sender.
+        headers.push(("List-Id".into(), format!("<{}.{domain}>", label(category))));
+    }
+    let mut tags = vec![
+        ("template".into(), args.template.clone()),
+        ("category".into(), category.to_owned()),
+    ];
+    tags.extend(composing.labels.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+    send.subject.clone_from(&rendered.subject);
+    send.mail = Ok(Mail {
+        id: id.into(),
+        from: send.from.clone(),
+        to: send.to.clone(),
+        reply_to: None,
+        subject: rendered.subject,
+        html: rendered.html,
+        text: rendered.text,
+        headers,
+        tags,
+        date: now,
+        message_id: format!("{id}@{domain}"),
+    });
+    Ok(send)
+}
+
+/// The domain of `Name <local@domain>` or `local@domain`.
+fn domain_of(address: &str) -> &str {
+    address
+        .rsplit_once('@')
+        .map_or("localhost", |(_, domain)| domain.trim_end_matches('>').trim())
+}
+
+/// A category as part of a host name.
+fn label(category: &str) -> String {
+    let plain = category.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    plain.collect()
+}

@@ -1,0 +1,77 @@
+//! A worker killed at any moment, two hundred times: one mail for each decision, none lost.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use crate::support::process::{Process, free_port, until};
+use crate::support::resend::Resend;
+use crate::support::{Server, Store};
+
+const KILLS: usize = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
+    let resend = Resend::start().await;
+    // The provider takes a mail at once and answers late, so that kills fall between its
+    // acceptance and our commit.
+    resend.answer_after(Duration::from_millis(15));
+    let url = resend.url();
+    let store = Store::native().await;
+    let database_url = store.url().to_owned();
+    let data = tempfile::tempdir().unwrap();
+    let provider = [
+        ("EMAIL_PROVIDER", "resend"),
+        ("RESEND_API_KEY", Resend::KEY),
+        ("RESEND_BASE_URL", url.as_str()),
+    ];
+    // This process only takes events in; the workers that are killed do the rest.
+    let server = Server::with(store, &provider).await;
+    server.use_wall_clock();
+    let mut variables = provider.to_vec();
+    variables.extend([
+        ("DATABASE_URL", database_url.as_str()),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
+        ("BETTER_AUTH_SECRET", "a secret of tests, long enough for all"),
+        ("WORKER_LEASE_SECONDS", "2"),
+    ]);
+
+    let mut decisions = 0;
+    for round in 0..KILLS {
+        for n in 0..3 {
+            let user = format!("k{round}-{n}");
+            let body = serde_json::json!({
+                "event": "user.created", "userId": user, "userEmail": format!("{user}@example.com"),
+            });
+            assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+            decisions += 1;
+        }
+        let mut worker = Process::start("worker", free_port(), &variables);
+        // From before it has connected to well after it has sent.
+        let lives = rand::rng().random_range(20..320);
+        tokio::time::sleep(Duration::from_millis(lives)).await;
+        worker.kill();
+    }
+    let interrupted = server.count("SELECT count(*) FROM email_attempts WHERE ended_at IS NULL").await;
+    let mut worker = Process::start("worker", free_port(), &variables);
+    until("every decision ended", async || {
+        server.count("SELECT count(*) FROM email_sends WHERE status IN ('queued', 'sending')").await == 0
+            && server.count("SELECT count(*) FROM email_sends").await == decisions
+            && server.count("SELECT count(*) FROM journey_states WHERE status = 'waiting'").await == decisions
+    })
+    .await;
+    worker.kill();
+
+    let accepted = resend.accepted();
+    let requests = resend.seen().len();
+    eprintln!("{KILLS} kills, {decisions} decisions, {} accepted mails, {requests} answered requests, {interrupted} attempts cut off", accepted.len());
+    assert_eq!(accepted.len() as i64, decisions, "a mail was lost or sent twice");
+    let mut people: Vec<_> = accepted.iter().map(|(_, mail)| mail["to"][0].as_str().unwrap()).collect();
+    people.sort_unstable();
+    people.dedup();
+    assert_eq!(people.len() as i64, decisions);
+    assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await, decisions);
+    assert!(interrupted > 0, "no kill fell into an attempt: the test shows nothing");
+    server.stop().await;
+}

@@ -1,0 +1,164 @@
+//! `hogsend api` and `hogsend worker` as processes of their own, on a real Postgres and Redis.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::process::{Process, binary, free_port, until};
+use crate::support::resend::Resend;
+use crate::support::{Store, posthog};
+
+struct Installation {
+    store: Store,
+    variables: Vec<(String, String)>,
+    _data: tempfile::TempDir,
+}
+
+impl Installation {
+    async fn new(more: &[(&str, &str)]) -> Self {
+        let store = Store::native().await;
+        let data = tempfile::tempdir().unwrap();
+        let redis = std::env::var("HOGSEND_TEST_REDIS_URL")
+            .expect("HOGSEND_TEST_REDIS_URL is not set: run the tests with `cargo xtask test`");
+        let mut variables = vec![
+            ("DATABASE_URL".to_owned(), store.url().to_owned()),
+            ("REDIS_URL".to_owned(), redis),
+            ("HOGSEND_DATA_DIR".to_owned(), data.path().to_str().unwrap().to_owned()),
+            ("BETTER_AUTH_SECRET".to_owned(), "a secret of tests, long enough for all".to_owned()),
+        ];
+        variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self { store, variables, _data: data }
+    }
+
+    fn start(&self, command: &str) -> Process {
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Process::start(command, free_port(), &variables)
+    }
+
+    async fn migrate(&self) {
+        let mut process = self.start("migrate");
+        until("migrate ended", async || !process.is_running()).await;
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        let mut conn = self.store.db().conn().await.unwrap();
+        sqlx::query_scalar(sql).fetch_one(&mut *conn).await.unwrap()
+    }
+}
+
+async fn healthy(http: &reqwest::Client, process: &Process) -> Option<Value> {
+    let answer = http.get(process.url("/v1/health")).send().await.ok()?;
+    answer.json().await.ok()
+}
+
+/// Two workers share three hundred runs of three events each, and no step runs twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_and_an_api_never_run_a_step_twice() {
+    let resend = Resend::start().await;
+    let url = resend.url();
+    let installation = Installation::new(&[
+        ("EMAIL_PROVIDER", "resend"),
+        ("RESEND_API_KEY", Resend::KEY),
+        ("RESEND_BASE_URL", &url),
+    ])
+    .await;
+    installation.migrate().await;
+    let api = installation.start("api");
+    let mut workers = [installation.start("worker"), installation.start("worker")];
+    let http = hogsend::plugins::http_client();
+    until("everything is healthy", async || {
+        healthy(&http, &api).await.is_some_and(|health| health["status"] == "healthy")
+    })
+    .await;
+    for n in 0..150 {
+        let body = json!({ "event": "test.signup", "userId": format!("s{n}"), "properties": { "plan": "pro" } });
+        let answer = http.post(api.url("/v1/ingest")).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        let body = posthog(&format!("w{n}"), "user.created", &format!("w{n}"), &format!("w{n}@example.com"), "W");
+        let answer = http.post(api.url("/v1/webhooks/posthog")).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    until("all runs ended or wait", async || {
+        installation.count("SELECT count(*) FROM journey_states WHERE status = 'completed'").await == 150
+            && installation.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await == 150
+    })
+    .await;
+    assert_eq!(installation.count("SELECT count(*) FROM user_events WHERE name = 'journey.welcome_fired'").await, 150);
+    assert_eq!(installation.count("SELECT count(*) FROM user_events WHERE name = 'journey.completed'").await, 150);
+    assert_eq!(resend.accepted().len(), 150);
+    assert_eq!(resend.seen().len(), 150, "a mail was attempted twice");
+    for worker in &mut workers {
+        assert_eq!(worker.terminate(), Some(0));
+    }
+    let mut api = api;
+    assert_eq!(api.terminate(), Some(0));
+    installation.store.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_refuses_a_schema_that_is_behind_and_names_the_mend() {
+    let installation = Installation::new(&[]).await;
+    let output = std::process::Command::new(binary())
+        .arg("api")
+        .env_clear()
+        .envs(installation.variables.iter().map(|(name, value)| (name, value)))
+        .env("PORT", free_port().to_string())
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("0001_foundation") && told.contains("hogsend migrate"), "{told}");
+    installation.store.remove().await;
+}
+
+#[test]
+fn every_wrong_setting_is_told_at_once_with_its_mend_and_without_secrets() {
+    let output = std::process::Command::new(binary())
+        .arg("api")
+        .env_clear()
+        .env("NODE_ENV", "production")
+        .env("BETTER_AUTH_SECRET", "hunter2")
+        .env("PORT", "none")
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let told = String::from_utf8_lossy(&output.stderr);
+    for name in ["DATABASE_URL", "BETTER_AUTH_SECRET", "PORT"] {
+        assert!(told.contains(name), "{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+/// `hogsend dev` with nothing but a data folder keeps what it accepted through `kill -9`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dev_on_the_embedded_database_survives_kill_9() {
+    let data = tempfile::tempdir().unwrap();
+    let variables = [
+        ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("WORKER_LEASE_SECONDS", "1"),
+    ];
+    let http = hogsend::plugins::http_client();
+    let mut accepted = 0;
+    for round in 0..5 {
+        let mut dev = Process::start("dev", free_port(), &variables);
+        until("dev answers", async || healthy(&http, &dev).await.is_some()).await;
+        for n in 0..10 {
+            let user = format!("u{round}-{n}");
+            let body = posthog(&user, "user.created", &user, &format!("{user}@example.com"), "U");
+            let answer = http.post(dev.url("/v1/webhooks/posthog")).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            accepted += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(40 * round)).await;
+        dev.kill();
+    }
+    let dev = Process::start("dev", free_port(), &variables);
+    let outbox = data.path().join("outbox");
+    let files = || std::fs::read_dir(&outbox).map_or(0, Iterator::count);
+    until("every accepted event led to its mail", async || files() == accepted).await;
+    let page = http.get(dev.url("/outbox")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(page.matches("<span class=\"tag\">sent").count(), accepted);
+}

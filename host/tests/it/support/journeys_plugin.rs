@@ -1,0 +1,128 @@
+//! Journeys that only tests need, linked into the test binary like any plugin.
+
+use hogsend_plugin_api::journey::{
+    self, Condition, Ctx, Entry, Journey, Op, Sent, User, days, hours, minutes,
+};
+use hogsend_plugin_api::{Journeys, Manifest, Plugin, Settings, Template, export_plugin};
+
+pub struct TestJourneys;
+
+impl Plugin for TestJourneys {
+    fn manifest() -> Manifest {
+        Manifest::new("test-journeys", "0.0.1")
+    }
+
+    fn new(_: &Settings) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+impl Journeys for TestJourneys {
+    fn journeys(&self) -> Vec<Journey> {
+        vec![
+            Journey::new("t-exit", exit)
+                .trigger("t.exit")
+                .exit_on("t.stop")
+                .exit_on_where("t.paid", Condition::property("amount", Op::Gte, 10)),
+            Journey::new("t-where", nothing)
+                .trigger("t.where")
+                .trigger_where(Condition::eq("plan", "pro")),
+            Journey::new("t-once", nothing).trigger("t.once").entry(Entry::Once),
+            Journey::new("t-hourly", nothing)
+                .trigger("t.hourly")
+                .entry(Entry::once_per(hours(1))),
+            Journey::new("t-slow", exit).trigger("t.slow"),
+            Journey::new("t-off", nothing).trigger("t.off").enabled(false),
+            Journey::new("t-loop", looping).trigger("t.loop"),
+            Journey::new("t-echo", nothing).trigger("t.echo"),
+            Journey::new("t-panic", panicking).trigger("t.panic"),
+            Journey::new("t-error", erring).trigger("t.error"),
+            Journey::new("t-race", racing).trigger("t.race"),
+            Journey::new("t-mail", mailing).trigger("t.mail"),
+            Journey::new("t-count", counting).trigger("t.count"),
+            Journey::new("t-moody", moody).trigger("t.moody"),
+        ]
+    }
+
+    fn templates(&self) -> Vec<Template> {
+        let body = "<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ props.word }}</mj-text>\
+                    </mj-column></mj-section></mj-body></mjml>";
+        vec![Template {
+            key: "t-plain".into(),
+            subject: "Plain {{ props.word }}".into(),
+            mjml: body.into(),
+            ..Template::default()
+        }]
+    }
+}
+
+export_plugin!(TestJourneys: journeys);
+
+async fn nothing(_: User, _: Ctx) -> journey::Result {
+    Ok(())
+}
+
+async fn exit(_: User, ctx: Ctx) -> journey::Result {
+    ctx.sleep(days(1)).label("a-day").await;
+    ctx.send("t-plain").prop("word", "late").await?;
+    Ok(())
+}
+
+/// Triggers itself for ever; the host puts an end to it.
+async fn looping(_: User, ctx: Ctx) -> journey::Result {
+    ctx.trigger("t.loop").await?;
+    Ok(())
+}
+
+async fn panicking(_: User, ctx: Ctx) -> journey::Result {
+    ctx.sleep(minutes(1)).await;
+    panic!("the author erred");
+}
+
+async fn erring(_: User, ctx: Ctx) -> journey::Result {
+    ctx.send("no-such-template").await?;
+    Ok(())
+}
+
+/// Two waits at once; the shorter one wins and the other is cancelled.
+async fn racing(_: User, ctx: Ctx) -> journey::Result {
+    tokio::select! {
+        () = ctx.sleep(days(3)).label("long") => ctx.checkpoint("long-won"),
+        () = ctx.sleep(hours(2)).label("short") => ctx.checkpoint("short-won"),
+    }
+    ctx.sleep(hours(1)).await;
+    Ok(())
+}
+
+/// One mail, and a mark of how it ended.
+async fn mailing(_: User, ctx: Ctx) -> journey::Result {
+    let word = ctx.event().text("word").unwrap_or("world").to_owned();
+    match ctx.send("t-plain").prop("word", word).await? {
+        Sent::Sent { .. } => ctx.checkpoint("was-sent"),
+        Sent::Skipped { reason } => ctx.checkpoint(&format!("skipped-{reason}")),
+        Sent::Failed { .. } => ctx.checkpoint("failed"),
+    }
+    Ok(())
+}
+
+/// Sees an event it triggered itself.
+async fn counting(_: User, ctx: Ctx) -> journey::Result {
+    ctx.trigger("t.counted").prop("by", "t-count").await?;
+    let seen = ctx.history().has_event("t.counted").within(hours(1)).await?;
+    ctx.checkpoint(&format!("saw-{}", seen.count));
+    Ok(())
+}
+
+/// What this journey does can be switched: a stand-in for code that changed under a run.
+async fn moody(user: User, ctx: Ctx) -> journey::Result {
+    let changed = MOODS.lock().unwrap().contains(&user.external_id.unwrap_or_default());
+    if changed {
+        ctx.send("t-plain").await?;
+    } else {
+        ctx.sleep(hours(1)).label("calm").await;
+    }
+    Ok(())
+}
+
+/// People for whom the code of `t-moody` has changed.
+pub static MOODS: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());

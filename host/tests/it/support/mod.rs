@@ -1,0 +1,215 @@
+//! One server a test, each with a database of its own.
+
+pub mod journeys_plugin;
+pub mod process;
+pub mod resend;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use chrono::{DateTime, Utc};
+use hogsend::app::{App, Parts};
+use hogsend::clock::Clock;
+use hogsend::config::{Config, Mode, plugin_settings};
+use hogsend::plugins::{self, Cache, Discovered, Performer};
+use hogsend::{db, worker};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+pub use store::Store;
+
+/// Runs a test on a real Postgres and once more on the embedded one.
+#[macro_export]
+macro_rules! on_each_store {
+    ($(#[$doc:meta])* async fn $name:ident($server:ident: Server) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn claim($server: $crate::support::Server) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn native() {
+                claim($crate::support::Server::start($crate::support::Store::native().await).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded() {
+                claim($crate::support::Server::start($crate::support::Store::embedded().await).await).await;
+            }
+        }
+    };
+}
+
+/// A server in this process whose clock stands still until a test moves it.
+pub struct Server {
+    pub app: App,
+    pub clock: Clock,
+    router: Router,
+    _data: tempfile::TempDir,
+    store: Store,
+}
+
+impl Server {
+    pub async fn start(store: Store) -> Self {
+        Self::with(store, &[]).await
+    }
+
+    /// A server with these environment variables.
+    pub async fn with(store: Store, variables: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let data_dir = data.path().to_str().unwrap().to_owned();
+        let mut all: BTreeMap<String, String> = BTreeMap::from([
+            ("HOGSEND_DATA_DIR".into(), data_dir),
+            ("BETTER_AUTH_SECRET".into(), "a secret of tests, long enough for all".into()),
+            // Nobody listens there: the host has to do without a cache.
+            ("REDIS_URL".into(), "redis://127.0.0.1:1".into()),
+            ("EMAIL_FROM".into(), "Acme <hello@acme.test>".into()),
+            ("EMAIL_POSTAL_ADDRESS".into(), "1 Main Street, Springfield".into()),
+        ]);
+        all.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        let lookup = |name: &str| all.get(name).cloned();
+        let mut config = Config::load(&lookup, Mode::Dev).unwrap();
+        let (found, broken) = Discovered::find(None, &data.path().join("plugins"));
+        assert!(broken.is_empty(), "{}", broken[0]);
+        let manifests: Vec<_> = found.manifests().collect();
+        let read = plugin_settings(&manifests, &config, &lookup).unwrap();
+        if let Some(from) = read.from_email {
+            config.from_email = from;
+        }
+        let clock = Clock::manual("2026-03-02T09:00:00Z".parse().unwrap());
+        let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
+        let performer = Performer::new(plugins::http_client(), cache.clone(), config.data_dir.clone());
+        let registry = found
+            .start(&read.settings, read.active_delivery.as_deref(), performer, clock.clone())
+            .await
+            .unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let db = store.db().clone();
+        db::migrate(&db).await.unwrap();
+        let parts = Parts {
+            config,
+            clock: clock.clone(),
+            db,
+            plugins: registry,
+            cache,
+            closed_sources: read.closed_sources,
+        };
+        let app = App::new(parts).unwrap();
+        Self {
+            router: hogsend::http::router(app.clone()),
+            app,
+            clock,
+            _data: data,
+            store,
+        }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Brings the clock to the machine's, for workers in processes of their own.
+    pub fn use_wall_clock(&self) {
+        let ahead = Clock::system().now() - self.clock.now();
+        self.clock.advance(ahead.to_std().expect("the tests' time is in the past"));
+    }
+
+    /// Moves the clock and lets the worker do what has become due.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.drain().await;
+    }
+
+    /// Lets the worker do all that is due now.
+    pub async fn drain(&self) {
+        worker::drain(&self.app).await.unwrap();
+    }
+
+    pub async fn request(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, headers, body: body.to_vec() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_raw(path, body.to_string().into_bytes()).await
+    }
+
+    /// Posts bytes that claim to be JSON.
+    pub async fn post_raw(&self, path: &str, body: Vec<u8>) -> Answer {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json");
+        self.request(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        let mut conn = self.app.db.conn().await.unwrap();
+        sqlx::query_scalar(sql).fetch_one(&mut *conn).await.unwrap()
+    }
+
+    /// One text from the database; empty where there is no row or it is null.
+    pub async fn text(&self, sql: &'static str) -> String {
+        let mut conn = self.app.db.conn().await.unwrap();
+        let found: Option<Option<String>> =
+            sqlx::query_scalar(sql).fetch_optional(&mut *conn).await.unwrap();
+        found.flatten().unwrap_or_default()
+    }
+
+    pub async fn run_sql(&self, sql: &'static str) {
+        let mut conn = self.app.db.conn().await.unwrap();
+        sqlx::query(sql).execute(&mut *conn).await.unwrap();
+    }
+
+    /// Ends the server and its database.
+    pub async fn stop(self) {
+        self.app.db.close().await;
+        self.store.remove().await;
+    }
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A webhook as PostHog's destination sends it by default.
+pub fn posthog(uuid: &str, event: &str, user: &str, email: &str, name: &str) -> Value {
+    serde_json::json!({
+        "event": {
+            "uuid": uuid, "event": event, "distinct_id": user,
+            "timestamp": "2026-03-02T08:59:58.500000Z",
+            "url": "https://us.posthog.com/project/1/events/x", "elements_chain": "",
+            "properties": { "$lib": "web", "plan": "pro" }
+        },
+        "person": {
+            "id": "018f", "name": name, "url": "https://us.posthog.com/person/x",
+            "properties": { "email": email, "name": name, "first_name": name }
+        },
+        "project": { "id": 1, "name": "Acme", "url": "https://us.posthog.com/project/1" }
+    })
+}

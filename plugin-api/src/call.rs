@@ -1,0 +1,137 @@
+//! The messages of one plugin call.
+//!
+//! A call is a method number and JSON in, JSON out. Methods that may ask the host carry the
+//! answers so far in [`Ask::steps`]; the plugin replays its code against them and answers with
+//! what it still needs ([`Reply::Ask`]) or with the result ([`Reply::Done`]). Unknown fields are
+//! ignored and new ones have defaults, so either side may be older.
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::replay::{self, End};
+use crate::step::{Command, Step};
+
+/// Numbers of the methods, never reused.
+pub mod method {
+    /// [`Webhook`](crate::Webhook) → `Result<Reading, Refusal>`.
+    pub const EVENT_SOURCE_READ: u32 = 100;
+    /// `null` → [`Capabilities`](crate::Capabilities).
+    pub const DELIVERY_CAPABILITIES: u32 = 200;
+    /// [`Mail`](crate::Mail) → `Result<Prepared, String>`.
+    pub const DELIVERY_PREPARE: u32 = 201;
+    /// [`Ask`](super::Ask)`<`[`Attempt`](crate::Attempt)`>` → [`Reply`](super::Reply)`<`[`SendOutcome`](crate::SendOutcome)`>`.
+    pub const DELIVERY_SEND: u32 = 202;
+    /// `Ask<String>` (distinct id) → `Reply<Result<Option<Properties>, String>>`.
+    pub const ANALYTICS_PERSON: u32 = 300;
+    /// `null` → [`Catalogue`](crate::journey::Catalogue).
+    pub const JOURNEYS_CATALOGUE: u32 = 400;
+    /// [`AdvanceIn`](crate::journey::AdvanceIn) → [`AdvanceOut`](crate::journey::AdvanceOut).
+    pub const JOURNEYS_ADVANCE: u32 = 401;
+}
+
+/// Why a call gave no answer at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    /// One of the constants below.
+    pub code: u32,
+    pub message: String,
+}
+
+impl CallError {
+    /// The plugin has no such method.
+    pub const NO_METHOD: u32 = 1;
+    /// The input is not what the method takes.
+    pub const BAD_INPUT: u32 = 2;
+    /// The settings were refused.
+    pub const BAD_SETTINGS: u32 = 3;
+    /// The code awaits something that is not a host request.
+    pub const STUCK: u32 = 4;
+    /// The code asked for something else than it did before with the same answers.
+    pub const DIVERGED: u32 = 5;
+    /// The plugin panicked.
+    pub const PANICKED: u32 = 255;
+
+    pub fn new(code: u32, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// Input of a method that may ask the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ask<T> {
+    pub input: T,
+    /// When the call began.
+    pub now: DateTime<Utc>,
+    /// What was asked and answered so far.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// Output of a method that may ask the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<T> {
+    Done(T),
+    Ask(Vec<Command>),
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(input: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(input)
+        .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
+}
+
+pub(crate) fn encode<T: Serialize>(output: &T) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(output)
+        .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
+}
+
+/// Runs one method that may ask the host, as far as the answers reach.
+pub(crate) fn converse<I, T, F>(
+    input: &[u8],
+    code: impl FnOnce(Host, I) -> F,
+) -> Result<Vec<u8>, CallError>
+where
+    I: DeserializeOwned,
+    T: Serialize,
+    F: Future<Output = T>,
+{
+    let ask: Ask<I> = decode(input)?;
+    let played = replay::play(ask.now, ask.steps, |replay| {
+        code(Host::new(replay), ask.input)
+    });
+    match played.end {
+        End::Done(value) => encode(&Reply::Done(value)),
+        End::Waiting => encode(&Reply::<T>::Ask(played.commands)),
+        End::Stuck => Err(CallError::new(
+            CallError::STUCK,
+            "the plugin awaits something that is not a host request",
+        )),
+        End::Panicked(panicked) => Err(panicked.into()),
+        End::Diverged(divergence) => Err(CallError::new(
+            CallError::DIVERGED,
+            format!(
+                "the plugin asked for {} where it asked for {} before",
+                divergence.code, divergence.recorded
+            ),
+        )),
+    }
+}
+
+impl From<crate::guard::Panicked> for CallError {
+    fn from(panicked: crate::guard::Panicked) -> Self {
+        let place = panicked
+            .location
+            .map(|place| format!(" at {place}"))
+            .unwrap_or_default();
+        Self::new(
+            Self::PANICKED,
+            format!("the plugin panicked{place}: {}", panicked.message),
+        )
+    }
+}

@@ -1,0 +1,225 @@
+//! How a plugin offers itself, linked or loaded.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::abi::{RResult, RSlice, RVec};
+use crate::call::{CallError, decode, encode};
+use crate::journey::Cache;
+use crate::{Kind, Manifest, Plugin, Settings, guard};
+
+#[doc(hidden)]
+pub use inventory;
+
+/// A plugin with the abilities named in [`export_plugin!`](crate::export_plugin).
+pub trait Exported: Plugin {
+    const KINDS: &'static [Kind];
+
+    #[doc(hidden)]
+    fn dispatch(&self, cache: &Cache, method: u32, input: &[u8])
+    -> Option<Result<Vec<u8>, CallError>>;
+}
+
+/// A running plugin, as the host calls it.
+pub trait Instance: Send + Sync {
+    /// Calls a method; see [`method`](crate::call::method).
+    fn call(&self, method: u32, input: &[u8]) -> Result<Vec<u8>, CallError>;
+}
+
+/// A plugin linked into this binary.
+pub struct Linked {
+    pub manifest: fn() -> Manifest,
+    pub create: fn(&Settings) -> Result<Box<dyn Instance>, CallError>,
+}
+
+inventory::collect!(Linked);
+
+/// Every plugin linked into this binary. A linked crate must also be named in a `use`, or the
+/// linker leaves it out.
+pub fn linked() -> impl Iterator<Item = &'static Linked> {
+    inventory::iter::<Linked>.into_iter()
+}
+
+struct Guarded<P> {
+    plugin: P,
+    cache: Cache,
+}
+
+impl<P: Exported> Instance for Guarded<P> {
+    fn call(&self, method: u32, input: &[u8]) -> Result<Vec<u8>, CallError> {
+        guard::catch(|| self.plugin.dispatch(&self.cache, method, input))?.unwrap_or_else(|| {
+            let message = format!("this plugin has no method {method}");
+            Err(CallError::new(CallError::NO_METHOD, message))
+        })
+    }
+}
+
+#[doc(hidden)]
+pub fn manifest<P: Exported>() -> Manifest {
+    let mut manifest = P::manifest();
+    manifest.kinds = P::KINDS.to_vec();
+    manifest
+}
+
+#[doc(hidden)]
+pub fn create<P: Exported>(settings: &Settings) -> Result<Box<dyn Instance>, CallError> {
+    let plugin = guard::catch(|| P::new(settings))?
+        .map_err(|message| CallError::new(CallError::BAD_SETTINGS, message))?;
+    Ok(Box::new(Guarded {
+        plugin,
+        cache: Cache::new(),
+    }))
+}
+
+/// The instances of one loaded library, by number. They live as long as the process: libraries
+/// are never unloaded.
+#[doc(hidden)]
+pub struct Instances(Mutex<Vec<Arc<dyn Instance>>>);
+
+impl Instances {
+    #[expect(clippy::new_without_default, reason = "made in a static")]
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    pub fn manifest<P: Exported>() -> RVec<u8> {
+        let text = guard::catch(|| encode(&manifest::<P>()));
+        text.ok().and_then(Result::ok).unwrap_or_default().into()
+    }
+
+    pub fn create<P: Exported>(&self, settings: RSlice<'_, u8>) -> RResult<u64, RVec<u8>> {
+        let made = decode(settings.as_slice()).and_then(|settings| create::<P>(&settings));
+        reply(made.map(|instance| {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(Arc::from(instance));
+            all.len() as u64 - 1
+        }))
+    }
+
+    pub fn call(
+        &self,
+        instance: u64,
+        method: u32,
+        input: RSlice<'_, u8>,
+    ) -> RResult<RVec<u8>, RVec<u8>> {
+        let found = {
+            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(instance as usize).cloned()
+        };
+        let output = match found {
+            Some(instance) => instance.call(method, input.as_slice()),
+            None => Err(CallError::new(CallError::BAD_INPUT, "no such instance")),
+        };
+        reply(output.map(RVec::from))
+    }
+}
+
+fn reply<T>(result: Result<T, CallError>) -> RResult<T, RVec<u8>> {
+    match result {
+        Ok(value) => RResult::ROk(value),
+        Err(error) => RResult::RErr(encode(&error).unwrap_or_default().into()),
+    }
+}
+
+/// Offers a plugin to the host, both ways at once: linked, through `inventory`; loaded, through
+/// one exported symbol.
+///
+/// ```ignore
+/// export_plugin!(PostHog: event_source, analytics);
+/// ```
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty : $($ability:ident),+ $(,)?) => {
+        #[cfg(panic = "abort")]
+        compile_error!(
+            "a plugin must unwind: remove `panic = \"abort\"` from the profile, or a panic in \
+             the plugin ends the host"
+        );
+
+        impl $crate::export::Exported for $plugin {
+            const KINDS: &'static [$crate::Kind] = &[$($crate::export_plugin!(@kind $ability)),+];
+
+            fn dispatch(
+                &self,
+                cache: &$crate::export::__private::Cache,
+                method: u32,
+                input: &[u8],
+            ) -> ::std::option::Option<
+                ::std::result::Result<::std::vec::Vec<u8>, $crate::call::CallError>,
+            > {
+                $(
+                    let found = $crate::export_plugin!(@dispatch $ability, self, cache, method, input);
+                    if found.is_some() {
+                        return found;
+                    }
+                )+
+                let _ = cache;
+                ::std::option::Option::None
+            }
+        }
+
+        const _: () = {
+            use $crate::abi::{PluginRoot, PluginRootRef, PrefixTypeTrait, RResult, RSlice, RVec};
+
+            static INSTANCES: $crate::export::Instances = $crate::export::Instances::new();
+
+            extern "C" fn manifest() -> RVec<u8> {
+                $crate::export::Instances::manifest::<$plugin>()
+            }
+
+            extern "C" fn create(settings: RSlice<'_, u8>) -> RResult<u64, RVec<u8>> {
+                INSTANCES.create::<$plugin>(settings)
+            }
+
+            extern "C" fn call(
+                instance: u64,
+                method: u32,
+                input: RSlice<'_, u8>,
+            ) -> RResult<RVec<u8>, RVec<u8>> {
+                INSTANCES.call(instance, method, input)
+            }
+
+            fn root() -> PluginRootRef {
+                PluginRoot { manifest, create, call }.leak_into_prefix()
+            }
+
+            extern "C" fn load() -> $crate::abi::RootModuleResult {
+                $crate::abi::__call_root_module_loader(root)
+            }
+
+            #[unsafe(export_name = concat!("hogsend_plugin_header_v1__", env!("CARGO_CRATE_NAME")))]
+            static HEADER: $crate::abi::LibHeader =
+                $crate::abi::header(load);
+
+            $crate::export::inventory::submit! {
+                $crate::export::Linked {
+                    manifest: $crate::export::manifest::<$plugin>,
+                    create: $crate::export::create::<$plugin>,
+                }
+            }
+        };
+    };
+    (@kind event_source) => { $crate::Kind::EventSource };
+    (@kind delivery) => { $crate::Kind::Delivery };
+    (@kind analytics) => { $crate::Kind::Analytics };
+    (@kind journeys) => { $crate::Kind::Journeys };
+    (@dispatch event_source, $self:ident, $cache:ident, $method:ident, $input:ident) => {
+        $crate::export::__private::event_source($self, $method, $input)
+    };
+    (@dispatch delivery, $self:ident, $cache:ident, $method:ident, $input:ident) => {
+        $crate::export::__private::delivery($self, $method, $input)
+    };
+    (@dispatch analytics, $self:ident, $cache:ident, $method:ident, $input:ident) => {
+        $crate::export::__private::analytics($self, $method, $input)
+    };
+    (@dispatch journeys, $self:ident, $cache:ident, $method:ident, $input:ident) => {
+        $crate::journey::dispatch($self, $cache, $method, $input)
+    };
+}
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::analytics::dispatch as analytics;
+    pub use crate::delivery::dispatch as delivery;
+    pub use crate::event_source::dispatch as event_source;
+    pub use crate::journey::Cache;
+}

@@ -1,0 +1,78 @@
+//! Journeys: ordinary async functions that survive anything.
+//!
+//! ```
+//! use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days};
+//!
+//! pub fn activation() -> Journey {
+//!     Journey::new("activation", activate)
+//!         .name("Activation")
+//!         .trigger("user.created")
+//!         .entry(Entry::Once)
+//!         .exit_on("user.deleted")
+//! }
+//!
+//! async fn activate(_user: User, ctx: Ctx) -> journey::Result {
+//!     ctx.send("welcome").await?;
+//!     ctx.sleep(days(2)).label("settle-in").await;
+//!     if !ctx.history().has_event("feature.used").within(days(2)).await?.found {
+//!         ctx.send("nudge").prop("days", 2).await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+
+mod advance;
+mod condition;
+mod ctx;
+mod definition;
+mod duration;
+mod error;
+mod history;
+mod send;
+mod sleep;
+mod trigger;
+
+pub use crate::replay::Divergence;
+pub use advance::{AdvanceIn, AdvanceOut, Cache, Catalogue, RunStatus, dispatch};
+pub use condition::{Condition, Op};
+pub use ctx::{Ctx, TriggerEvent, User, step};
+pub use definition::{Definition, Entry, EventMatch, Journey};
+pub use duration::{days, hours, minutes, seconds, weeks};
+pub use error::{Error, Result};
+pub use history::{HasEvent, HasEventArgs, History, Occurrences};
+pub use send::{Send, SendArgs, Sent};
+pub use sleep::{Sleep, SleepArgs};
+pub use trigger::{Trigger, TriggerArgs};
+
+use serde::{Deserialize, Serialize};
+
+/// Brings journeys and the templates they send.
+pub trait Journeys {
+    fn journeys(&self) -> Vec<Journey>;
+
+    fn templates(&self) -> Vec<Template>;
+}
+
+/// A mail template: MJML with MiniJinja expressions.
+///
+/// Expressions see `contact` (`id`, `external_id`, `email`, `properties`), `props` (what the
+/// journey passed), `event` (properties of the trigger event), `preview`, `unsubscribe_url` and
+/// `postal_address`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// Unique: `activation-nudge`.
+    pub key: String,
+    /// May hold expressions.
+    pub subject: String,
+    /// The line mail clients show beside the subject; may hold expressions.
+    #[serde(default)]
+    pub preview: String,
+    pub mjml: String,
+    /// The text part; made from the HTML where it is left out.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// What a person unsubscribes from; the journey's where it is left out. `transactional` mails
+    /// carry no unsubscribe header and are sent to people who unsubscribed.
+    #[serde(default)]
+    pub category: Option<String>,
+}

@@ -1,0 +1,43 @@
+//! Ingesting an event from inside a journey.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::step;
+use crate::Properties;
+use crate::replay::{Replay, StepHandle};
+use crate::step::StepError;
+
+/// Inputs of a `trigger` step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TriggerArgs {
+    pub event: String,
+    #[serde(default)]
+    pub properties: Properties,
+}
+
+/// An event on its way in.
+#[must_use = "an event is not triggered until the trigger is awaited"]
+pub struct Trigger(StepHandle);
+
+impl Trigger {
+    pub(super) fn new(replay: &Replay, event: &str) -> Self {
+        Self(replay.step(step::TRIGGER, json!({ "event": event })))
+    }
+
+    /// An event property.
+    pub fn prop(self, name: &str, value: impl Into<Value>) -> Self {
+        Self(self.0.edit(|args| args["properties"][name] = value.into()))
+    }
+}
+
+impl Future for Trigger {
+    type Output = Result<(), StepError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.0).poll(cx)).map(|_| ()))
+    }
+}

@@ -1,0 +1,193 @@
+//! What a plugin says about itself before it runs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// An ability a plugin can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Reads webhooks of one vendor into events.
+    EventSource,
+    /// Sends mail through one provider.
+    Delivery,
+    /// Knows people's properties and takes captured events.
+    Analytics,
+    /// Brings journeys and the templates they send.
+    Journeys,
+}
+
+/// A plugin's description.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Short, unique, lower-case: `posthog`. It is the name in `/v1/webhooks/{id}` and
+    /// `EMAIL_PROVIDER`.
+    pub id: String,
+    /// The plugin's own semantic version.
+    pub version: String,
+    /// The version of `hogsend-plugin-api` the plugin was built with.
+    pub api: String,
+    /// Filled in by [`export_plugin!`](crate::export_plugin).
+    #[serde(default)]
+    pub kinds: Vec<Kind>,
+    /// The settings the plugin reads. It receives no others.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+    /// Hosts the plugin may ask HTTP requests of: a host name, or `$NAME` for the host of the URL
+    /// in the setting of that name. Requests elsewhere are refused.
+    #[serde(default)]
+    pub http_hosts: Vec<String>,
+    /// For an event source: the setting that holds the webhook secret. In production a source
+    /// whose secret is not set answers 401 without being called.
+    #[serde(default)]
+    pub webhook_secret: Option<String>,
+    /// For an event source: the body of a webhook that shows the plugin at work, on one line.
+    /// `{uuid}` and `{now}` stand for a fresh event id and an RFC 3339 time.
+    #[serde(default)]
+    pub sample_webhook: Option<String>,
+    /// For a delivery plugin: the setting that holds the default sender, `Name <address>`.
+    #[serde(default)]
+    pub sender: Option<String>,
+    /// For a delivery plugin: true where mails stay on this machine, so the host may choose it in
+    /// development when no provider is configured, and must not choose it in production.
+    #[serde(default)]
+    pub local_only: bool,
+}
+
+impl Manifest {
+    /// A manifest with the plugin-api version filled in and everything optional left empty.
+    pub fn new(id: &str, version: &str) -> Self {
+        Self {
+            id: id.into(),
+            version: version.into(),
+            api: env!("CARGO_PKG_VERSION").into(),
+            kinds: Vec::new(),
+            settings: Vec::new(),
+            http_hosts: Vec::new(),
+            webhook_secret: None,
+            sample_webhook: None,
+            sender: None,
+            local_only: false,
+        }
+    }
+
+    /// Adds a setting.
+    pub fn setting(mut self, setting: Setting) -> Self {
+        self.settings.push(setting);
+        self
+    }
+
+    /// Adds a host (or `$SETTING`) the plugin may ask HTTP requests of.
+    pub fn http_host(mut self, host: &str) -> Self {
+        self.http_hosts.push(host.into());
+        self
+    }
+
+    /// Names the setting that holds the webhook secret.
+    pub fn webhook_secret(mut self, setting: &str) -> Self {
+        self.webhook_secret = Some(setting.into());
+        self
+    }
+
+    /// Gives the body of a webhook to try the plugin with.
+    pub fn sample_webhook(mut self, body: &str) -> Self {
+        self.sample_webhook = Some(body.into());
+        self
+    }
+
+    /// Names the setting that holds the default sender.
+    pub fn sender(mut self, setting: &str) -> Self {
+        self.sender = Some(setting.into());
+        self
+    }
+
+    /// Declares that mails given to this plugin stay on this machine.
+    pub fn local_only(mut self) -> Self {
+        self.local_only = true;
+        self
+    }
+}
+
+/// One setting a plugin reads from the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The environment variable: `RESEND_API_KEY`.
+    pub name: String,
+    /// One line for the operator: what it is and where to get it.
+    pub help: String,
+    /// The host refuses to start without it. For a delivery plugin: where it is the active one.
+    #[serde(default)]
+    pub required: bool,
+    /// Never shown, logged or passed to another plugin.
+    #[serde(default)]
+    pub secret: bool,
+    /// The value when the variable is not set or empty.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// The value must be an absolute `http` or `https` URL.
+    #[serde(default)]
+    pub url: bool,
+}
+
+impl Setting {
+    /// An optional, public setting without default.
+    pub fn new(name: &str, help: &str) -> Self {
+        Self {
+            name: name.into(),
+            help: help.into(),
+            required: false,
+            secret: false,
+            default: None,
+            url: false,
+        }
+    }
+
+    /// The host refuses to start without it.
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// Its value is never shown.
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Its value must be a URL.
+    pub fn url(mut self) -> Self {
+        self.url = true;
+        self
+    }
+
+    /// Its value when nothing is set.
+    pub fn default(mut self, value: &str) -> Self {
+        self.default = Some(value.into());
+        self
+    }
+}
+
+/// The declared settings that have a value. Empty values count as unset.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Settings(pub BTreeMap<String, String>);
+
+impl Settings {
+    /// The value of a setting, or its default.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// Names only: values may be secret.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Settings {
+    fn from(pairs: [(&str, &str); N]) -> Self {
+        Self(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
+    }
+}

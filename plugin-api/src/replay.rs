@@ -1,0 +1,429 @@
+//! Runs async code against its journal.
+//!
+//! The code is started from the top each time and fed the recorded completions one by one, with
+//! one poll after each, so the same journal always gives the same commands. A step takes its
+//! number where the code *calls* for it, not where it is first polled: `select!` may poll its
+//! branches in any order. Dropping an unfinished step cancels it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::hash::Hasher;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::guard;
+use crate::step::{Command, Step, StepError, StepState};
+
+/// What running the code came to.
+#[derive(Debug)]
+pub(crate) struct Played<T> {
+    pub end: End<T>,
+    /// Steps issued for the first time, by number.
+    pub commands: Vec<Command>,
+    /// Steps dropped before they ended, not yet recorded as cancelled.
+    pub cancels: Vec<u32>,
+}
+
+#[derive(Debug)]
+pub(crate) enum End<T> {
+    /// Waiting for at least one open step.
+    Waiting,
+    /// Waiting for something that is no step, so nothing can ever wake it.
+    Stuck,
+    Done(T),
+    Panicked(guard::Panicked),
+    Diverged(Divergence),
+}
+
+/// Where the code and its journal part ways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// The number of the first step that differs.
+    pub seq: u32,
+    /// What the journal holds there.
+    pub recorded: String,
+    /// What the code asks for now.
+    pub code: String,
+}
+
+/// Plays `code` against `steps`, which the host hands over ordered by number.
+pub(crate) fn play<T, F: Future<Output = T>>(
+    started_at: DateTime<Utc>,
+    steps: Vec<Step>,
+    code: impl FnOnce(Replay) -> F,
+) -> Played<T> {
+    let mut done: Vec<(u32, usize)> = steps
+        .iter()
+        .enumerate()
+        .filter_map(|(index, step)| match step.state {
+            StepState::Done { pos, .. } => Some((pos, index)),
+            _ => None,
+        })
+        .collect();
+    done.sort_unstable();
+    let replay = Replay(Rc::new(RefCell::new(Journal::new(started_at, steps))));
+
+    let polled = guard::catch(|| {
+        let mut future = Box::pin(code(replay.clone()));
+        let mut completions = done.into_iter();
+        let end = loop {
+            let poll = future
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            replay.0.borrow_mut().finalise_drafts();
+            if let Some(divergence) = replay.0.borrow_mut().divergence.take() {
+                break End::Diverged(divergence);
+            }
+            match poll {
+                Poll::Ready(value) => break End::Done(value),
+                Poll::Pending => match completions.next() {
+                    Some((_, index)) => {
+                        let waker = replay.0.borrow_mut().complete(index);
+                        if let Some(waker) = waker {
+                            waker.wake();
+                        }
+                    }
+                    None if replay.0.borrow().has_open_step() => break End::Waiting,
+                    None => break End::Stuck,
+                },
+            }
+        };
+        // Steps still held when the code waits are not cancelled; those left over at its end are.
+        replay.0.borrow_mut().parked = !matches!(end, End::Done(_));
+        if guard::catch(|| drop(future)).is_err() {
+            replay.0.borrow_mut().parked = true;
+        }
+        end
+    });
+    let mut journal = replay.0.borrow_mut();
+    journal.finalise_drafts();
+    let end = match polled {
+        Ok(End::Done(value)) => match journal.divergence.take().or_else(|| journal.leftover()) {
+            Some(divergence) => End::Diverged(divergence),
+            None => End::Done(value),
+        },
+        Ok(end) => end,
+        Err(panicked) => End::Panicked(panicked),
+    };
+    let mut commands = std::mem::take(&mut journal.commands);
+    commands.sort_unstable_by_key(|command| command.seq);
+    Played {
+        end,
+        commands,
+        cancels: std::mem::take(&mut journal.cancels),
+    }
+}
+
+/// The code's side of the journal; cheap to clone, one per run.
+#[derive(Clone)]
+pub(crate) struct Replay(Rc<RefCell<Journal>>);
+
+impl Replay {
+    /// Takes the next number for a step. Its inputs may still be changed through
+    /// [`StepHandle::edit`] until it is first polled.
+    pub fn step(&self, kind: &'static str, args: Value) -> StepHandle {
+        let mut journal = self.0.borrow_mut();
+        let seq = journal.slots.len() as u32;
+        let after = journal.consumed;
+        journal.slots.push(Slot::Draft(Draft {
+            kind,
+            args,
+            label: None,
+            after,
+        }));
+        journal.drafts.push(seq);
+        drop(journal);
+        StepHandle {
+            replay: self.clone(),
+            seq,
+        }
+    }
+
+    /// Records a step the code never waits on.
+    pub fn note(&self, kind: &'static str, args: Value) {
+        let step = self.step(kind, args);
+        let mut journal = self.0.borrow_mut();
+        journal.finalise(step.seq);
+        journal.slots[step.seq as usize] = Slot::Over;
+    }
+
+    /// The time of the last completion the code has seen, or of its start.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.0.borrow().now
+    }
+}
+
+/// A step being waited for. Resolves to what the host recorded.
+#[must_use = "a step does nothing until it is awaited"]
+pub(crate) struct StepHandle {
+    replay: Replay,
+    seq: u32,
+}
+
+impl StepHandle {
+    /// Changes the inputs of a step that has not been polled yet.
+    pub fn edit(self, change: impl FnOnce(&mut Value)) -> Self {
+        if let Slot::Draft(draft) =
+            &mut self.replay.0.borrow_mut().slots[self.seq as usize]
+        {
+            change(&mut draft.args);
+        }
+        self
+    }
+
+    /// Sets one input.
+    pub fn set(self, name: &str, value: impl Into<Value>) -> Self {
+        self.edit(|args| args[name] = value.into())
+    }
+
+    /// Names the step for people.
+    pub fn label(self, label: &str) -> Self {
+        if let Slot::Draft(draft) =
+            &mut self.replay.0.borrow_mut().slots[self.seq as usize]
+        {
+            draft.label = Some(label.to_owned());
+        }
+        self
+    }
+}
+
+impl Future for StepHandle {
+    type Output = Result<Value, StepError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut journal = self.replay.0.borrow_mut();
+        journal.finalise(self.seq);
+        let slot = &mut journal.slots[self.seq as usize];
+        match slot {
+            Slot::Open(waker) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Slot::Done(_) => match std::mem::replace(slot, Slot::Over) {
+                Slot::Done(result) => Poll::Ready(result),
+                _ => Poll::Pending,
+            },
+            Slot::Draft(_) | Slot::Over => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for StepHandle {
+    fn drop(&mut self) {
+        // Held across a panic the cell may be borrowed; the run has failed by then.
+        if let Ok(mut journal) = self.replay.0.try_borrow_mut() {
+            journal.drop_step(self.seq);
+        }
+    }
+}
+
+struct Draft {
+    kind: &'static str,
+    args: Value,
+    label: Option<String>,
+    after: u32,
+}
+
+enum Slot {
+    /// Numbered, inputs not final.
+    Draft(Draft),
+    Open(Option<Waker>),
+    Done(Result<Value, StepError>),
+    Over,
+}
+
+struct Journal {
+    recorded: Vec<Step>,
+    slots: Vec<Slot>,
+    drafts: Vec<u32>,
+    commands: Vec<Command>,
+    cancels: Vec<u32>,
+    consumed: u32,
+    now: DateTime<Utc>,
+    divergence: Option<Divergence>,
+    /// Dropping a step no longer cancels it: the code is only being put away.
+    parked: bool,
+}
+
+impl Journal {
+    fn new(started_at: DateTime<Utc>, recorded: Vec<Step>) -> Self {
+        Self {
+            recorded,
+            slots: Vec::new(),
+            drafts: Vec::new(),
+            commands: Vec::new(),
+            cancels: Vec::new(),
+            consumed: 0,
+            now: started_at,
+            divergence: None,
+            parked: false,
+        }
+    }
+
+    fn recorded(&self, seq: u32) -> Option<&Step> {
+        self.recorded.get(seq as usize)
+    }
+
+    /// Compares a draft with the journal, or makes it a command.
+    fn finalise(&mut self, seq: u32) {
+        let slot = &mut self.slots[seq as usize];
+        if !matches!(slot, Slot::Draft(_)) {
+            return;
+        }
+        let Slot::Draft(draft) = std::mem::replace(slot, Slot::Open(None)) else {
+            return;
+        };
+        let print = fingerprint(draft.kind, &draft.args);
+        match self.recorded(seq) {
+            Some(step)
+                if step.kind == draft.kind && step.print == print && step.after == draft.after => {}
+            Some(step) => {
+                let divergence = Divergence {
+                    seq,
+                    recorded: describe(&step.kind, step.label.as_deref(), step.after),
+                    code: describe_draft(&draft),
+                };
+                // The first difference is the cause; later ones follow from it.
+                if self.divergence.as_ref().is_none_or(|found| found.seq > seq) {
+                    self.divergence = Some(divergence);
+                }
+            }
+            None => self.commands.push(Command {
+                seq,
+                after: draft.after,
+                kind: draft.kind.to_owned(),
+                label: draft.label,
+                print,
+                args: draft.args,
+            }),
+        }
+    }
+
+    fn finalise_drafts(&mut self) {
+        for seq in std::mem::take(&mut self.drafts) {
+            self.finalise(seq);
+        }
+    }
+
+    /// Feeds one recorded completion and returns the waker of the step it ends.
+    fn complete(&mut self, index: usize) -> Option<Waker> {
+        let step = &self.recorded[index];
+        let StepState::Done { at, result, .. } = &step.state else {
+            return None;
+        };
+        self.now = (*at).max(self.now);
+        self.consumed += 1;
+        let seq = step.seq;
+        match self.slots.get_mut(seq as usize) {
+            Some(slot @ Slot::Open(_)) => {
+                match std::mem::replace(slot, Slot::Done(result.clone())) {
+                    Slot::Open(waker) => waker,
+                    _ => None,
+                }
+            }
+            // Dropped by the code before this completion: it lost a race.
+            Some(_) => None,
+            None => {
+                self.divergence = Some(Divergence {
+                    seq,
+                    recorded: describe(&step.kind, step.label.as_deref(), step.after),
+                    code: format!("only {} steps so far", self.slots.len()),
+                });
+                None
+            }
+        }
+    }
+
+    fn drop_step(&mut self, seq: u32) {
+        self.finalise(seq);
+        if self.parked {
+            return;
+        }
+        if let Slot::Open(_) = self.slots[seq as usize] {
+            self.slots[seq as usize] = Slot::Over;
+            let cancelled = self
+                .recorded(seq)
+                .is_some_and(|step| step.state == StepState::Cancelled);
+            if !cancelled {
+                self.cancels.push(seq);
+            }
+        }
+    }
+
+    fn has_open_step(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Open(_)))
+    }
+
+    /// A recorded step the code ended without asking for.
+    fn leftover(&self) -> Option<Divergence> {
+        let step = self.recorded.get(self.slots.len())?;
+        Some(Divergence {
+            seq: step.seq,
+            recorded: describe(&step.kind, step.label.as_deref(), step.after),
+            code: "the end of the code".into(),
+        })
+    }
+}
+
+fn describe(kind: &str, label: Option<&str>, after: u32) -> String {
+    match label {
+        Some(label) => format!("{kind} '{label}' after {after} completions"),
+        None => format!("{kind} after {after} completions"),
+    }
+}
+
+fn describe_draft(draft: &Draft) -> String {
+    describe(draft.kind, draft.label.as_deref(), draft.after)
+}
+
+/// A hash of a step's kind and inputs that does not depend on the order of object keys, so it
+/// stays the same whichever features `serde_json` was built with.
+fn fingerprint(kind: &str, args: &Value) -> String {
+    let mut hasher = Xxh3Default::new();
+    hasher.update(kind.as_bytes());
+    hash_value(&mut hasher, args);
+    format!("{:016x}", hasher.finish())
+}
+
+fn hash_value(hasher: &mut Xxh3Default, value: &Value) {
+    match value {
+        Value::Null => hasher.update(b"n"),
+        Value::Bool(flag) => hasher.update(if *flag { b"t" } else { b"f" }),
+        Value::Number(number) => {
+            hasher.update(b"#");
+            hash_text(hasher, &number.to_string());
+        }
+        Value::String(text) => {
+            hasher.update(b"s");
+            hash_text(hasher, text);
+        }
+        Value::Array(items) => {
+            hasher.update(b"[");
+            hasher.update(&(items.len() as u64).to_le_bytes());
+            for item in items {
+                hash_value(hasher, item);
+            }
+        }
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            hasher.update(b"{");
+            hasher.update(&(fields.len() as u64).to_le_bytes());
+            for (name, item) in fields {
+                hash_text(hasher, name);
+                hash_value(hasher, item);
+            }
+        }
+    }
+}
+
+fn hash_text(hasher: &mut Xxh3Default, text: &str) {
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text.as_bytes());
+}
