@@ -1,8 +1,10 @@
 //! Every id has a type of its own; all are UUIDv7 made here, so they sort by age.
 
+use std::sync::{Mutex, PoisonError};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{ContextV7, Timestamp, Uuid};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -61,8 +63,12 @@ id!(
     Claim
 );
 
+/// Counts within a millisecond, so that ids made in order also sort in order.
+static COUNTER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
 /// A UUIDv7 of this instant, for rows nothing refers to.
 pub fn at(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+    let counter = COUNTER.lock().unwrap_or_else(PoisonError::into_inner);
+    Uuid::new_v7(Timestamp::from_unix(&*counter, seconds, now.timestamp_subsec_nanos()))
 }

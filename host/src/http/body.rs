@@ -48,8 +48,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// Reads JSON and names the field where it is not of the right shape.
+/// Reads a JSON object and names the field where it is not of the right shape.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
+    // A struct would be read from an array as well, field by field.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            Ok(_) => Issue::new("", "The body must be a JSON object"),
+            Err(error) => Issue::new("", format!("The body is not valid JSON: {error}")),
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -59,9 +66,6 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
             let text = cause.to_string();
             // The path says where; a line and column in one-line JSON say nothing.
             let text = text.split(" at line ").next().unwrap_or_default().to_owned();
-            if path.is_empty() && text.starts_with("invalid type") {
-                return Issue::new("", format!("The body must be a JSON object: {text}"));
-            }
             Issue::new(&path, text)
         } else {
             Issue::new("", format!("The body is not valid JSON: {cause}"))

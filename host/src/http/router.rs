@@ -84,9 +84,11 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
     if method != Method::OPTIONS {
         tracing::info!(
             target: "hogsend::http::access",
-            http.method = %method, http.path = path, http.status = response.status().as_u16(),
-            request.id = id.to_str().unwrap_or_default(),
-            duration_ms = started.elapsed().as_secs_f64() * 1_000.0,
+            method = %method,
+            path,
+            status = response.status().as_u16(),
+            request_id = id.to_str().unwrap_or_default(),
+            duration_ms = started.elapsed().as_millis() as u64,
             "answered a request"
         );
     }

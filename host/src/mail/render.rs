@@ -48,7 +48,7 @@ pub fn render(
         _ => AutoEscape::None,
     });
     let jinja = |name: &'static str, source: &str, values: &Values<'_>| {
-        env.render_named_str(name, source, values)
+        env.render_named_str(name, source, minijinja::value::Serde(values))
             .map_err(|error| failed(name, &format!("{error:#}")))
     };
 

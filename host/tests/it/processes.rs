@@ -36,8 +36,7 @@ impl Installation {
     }
 
     async fn migrate(&self) {
-        let mut process = self.start("migrate");
-        until("migrate ended", async || !process.is_running()).await;
+        assert_eq!(self.start("migrate").wait(), Some(0));
     }
 
     async fn count(&self, sql: &'static str) -> i64 {

@@ -30,7 +30,7 @@ macro_rules! on_each_store {
         mod $name {
             use super::*;
 
-            async fn claim($server: $crate::support::Server) $body
+            async fn claim($server: Server) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn native() {

@@ -53,6 +53,11 @@ impl Process {
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.wait()
+    }
+
+    /// The exit code, once the process ends by itself.
+    pub fn wait(&mut self) -> Option<i32> {
         let deadline = Instant::now() + Duration::from_secs(15);
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -60,11 +65,7 @@ impl Process {
             }
             pause(20);
         }
-        panic!("the process did not stop");
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        panic!("the process did not end");
     }
 }
 

@@ -1,0 +1,60 @@
+//! A call in which the plugin asks the host for things.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use hogsend_plugin_api::call::{Ask, Reply};
+use hogsend_plugin_api::{Command, Step, StepState};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::caller::{Caller, ErrorKind, PluginError};
+use super::perform::{Performer, Scope};
+use crate::clock::Clock;
+
+/// Rounds of questions and answers in one call.
+const ROUNDS: usize = 16;
+/// Bound of the whole call.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Calls a method, does what the plugin asks, and calls again with the answers, until it is done.
+pub(super) async fn converse<I: Serialize, T: DeserializeOwned>(
+    caller: &Caller,
+    performer: &Performer,
+    scope: &Scope,
+    clock: &Clock,
+    method: u32,
+    input: I,
+) -> Result<T, PluginError> {
+    let talk = async {
+        let mut ask = Ask { input, now: clock.now(), steps: Vec::new() };
+        for _ in 0..ROUNDS {
+            let commands = match caller.call(method, &ask).await? {
+                Reply::Done(value) => return Ok(value),
+                Reply::Ask(commands) => commands,
+            };
+            let answers = join_all(commands.iter().map(|command| performer.perform(scope, command))).await;
+            for (command, result) in commands.iter().zip(answers) {
+                record(&mut ask.steps, command, clock.now(), result);
+            }
+        }
+        Err(caller.error(ErrorKind::Protocol, format!("still asks after {ROUNDS} rounds")))
+    };
+    tokio::time::timeout(DEADLINE, talk).await.unwrap_or_else(|_| {
+        Err(caller.error(ErrorKind::Deadline, format!("did not finish method {method} within {DEADLINE:?}")))
+    })
+}
+
+fn record(
+    steps: &mut Vec<Step>,
+    command: &Command,
+    at: DateTime<Utc>,
+    result: Result<serde_json::Value, hogsend_plugin_api::StepError>,
+) {
+    let pos = 1 + steps.len() as u32;
+    steps.push(Step {
+        state: StepState::Done { pos, at, result },
+        ..Step::issued(command)
+    });
+}

@@ -1,0 +1,46 @@
+//! Files plugins write.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// Writes a whole file or nothing, and returns when it is on the disk. `name` is a plain file name,
+/// so a plugin stays in its folder.
+pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let plain = !name.is_empty()
+        && name.len() <= 200
+        && !name.starts_with('.')
+        && !name.contains(['/', '\\', '\0']);
+    if !plain {
+        return Err(format!("'{}' is not a plain file name", name.escape_debug()));
+    }
+    let write = || {
+        fs::create_dir_all(folder)?;
+        let partial = folder.join(format!(".{}", uuid::Uuid::new_v4().simple()));
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, folder.join(name))?;
+        // The new name survives a power cut only once its folder is on the disk.
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| format!("cannot write into {}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put;
+
+    #[test]
+    fn a_plugin_stays_in_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own");
+        put(&own, "a.eml", b"one").unwrap();
+        put(&own, "a.eml", b"two").unwrap();
+        assert_eq!(std::fs::read(own.join("a.eml")).unwrap(), b"two");
+        for bad in ["", ".hidden", "../a", "a/b", "a\\b", "a\0b"] {
+            assert!(put(&own, bad, b"x").is_err(), "{bad:?}");
+        }
+        assert_eq!(std::fs::read_dir(&own).unwrap().count(), 1);
+    }
+}

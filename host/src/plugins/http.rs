@@ -1,0 +1,121 @@
+//! HTTP requests of plugins.
+
+use std::time::{Duration, Instant};
+
+use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Url, redirect};
+
+use super::allow::AllowList;
+
+/// Bound of an exchange.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer.
+const BODY_MAX: usize = 8 * 1024 * 1024;
+
+/// The client of the process: one pool, TLS by rustls, no redirects.
+pub fn http_client() -> Client {
+    // Already installed when a second client is made.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder()
+        .user_agent(concat!("Hogsend/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(TIMEOUT)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .redirect(redirect::Policy::none())
+        .build();
+    client.expect("a client with a TLS provider installed can be built")
+}
+
+/// Sends one request. Errors name the host and never the path, the query or a header: those may
+/// hold secrets.
+pub(super) async fn send(
+    client: &Client,
+    plugin: &str,
+    allowed: &AllowList,
+    request: HttpRequest,
+) -> Result<HttpResponse, HttpError> {
+    let url = Url::parse(&request.url).map_err(|error| refused(format!("the URL is malformed: {error}")))?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    if !allowed.allows(&url) {
+        let message = format!("'{host}' is not among the hosts plugin '{plugin}' declared");
+        return Err(refused(message));
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+        let (header, mut value) = parsed
+            .ok_or_else(|| refused(format!("the header '{}' is malformed", name.escape_debug())))?;
+        value.set_sensitive(true);
+        headers.append(header, value);
+    }
+    let method = match request.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Delete => Method::DELETE,
+    };
+    let wish = request.timeout_ms.map_or(TIMEOUT, Duration::from_millis);
+    let started = Instant::now();
+    let answer = exchange(client, method, url, headers, request.body.0, wish.min(TIMEOUT), &host).await;
+    let status = answer.as_ref().map(|answer| answer.status).unwrap_or_default();
+    let duration_ms = started.elapsed().as_millis() as u64;
+    tracing::debug!(plugin, host, status, duration_ms, "performed a plugin's request");
+    answer
+}
+
+async fn exchange(
+    client: &Client,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    timeout: Duration,
+    host: &str,
+) -> Result<HttpResponse, HttpError> {
+    let request = client.request(method, url).headers(headers).timeout(timeout);
+    let request = if body.is_empty() { request } else { request.body(body) };
+    let mut response = request.send().await.map_err(|error| {
+        let kind = match () {
+            () if error.is_builder() => HttpErrorKind::Refused,
+            () if error.is_connect() => HttpErrorKind::Connect,
+            () => HttpErrorKind::Lost,
+        };
+        HttpError { kind, message: describe(kind, host, timeout, error.is_timeout()) }
+    })?;
+    let status = response.status().as_u16();
+    let headers = response
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let mut bytes = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_MAX => bytes.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Ok(Some(_)) => return Err(lost(format!("the answer of '{host}' is larger than {BODY_MAX} bytes"))),
+            Err(error) => {
+                return Err(lost(describe(HttpErrorKind::Lost, host, timeout, error.is_timeout())));
+            }
+        }
+    }
+    Ok(HttpResponse { status, headers, body: bytes.into() })
+}
+
+fn describe(kind: HttpErrorKind, host: &str, timeout: Duration, timed_out: bool) -> String {
+    match kind {
+        HttpErrorKind::Connect => format!("no connection to '{host}' could be made"),
+        _ if timed_out => format!("'{host}' did not answer within {timeout:?}"),
+        _ => format!("the connection to '{host}' broke before its answer was complete"),
+    }
+}
+
+fn refused(message: String) -> HttpError {
+    HttpError { kind: HttpErrorKind::Refused, message }
+}
+
+fn lost(message: String) -> HttpError {
+    HttpError { kind: HttpErrorKind::Lost, message }
+}

@@ -1,0 +1,26 @@
+//! The edge: finds plugins, calls them under a deadline, and does what they ask.
+//!
+//! Nothing outside this module knows a loaded plugin from a linked one.
+
+mod allow;
+mod cache;
+mod caller;
+mod conversation;
+mod discover;
+mod files;
+mod http;
+mod loader;
+mod perform;
+mod preflight;
+mod problem;
+mod refs;
+mod registry;
+
+pub use cache::Cache;
+pub use caller::{ErrorKind, PluginError};
+pub use discover::{Discovered, Origin, PluginInfo};
+pub use http::http_client;
+pub use perform::Performer;
+pub use problem::Problem;
+pub use refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};
+pub use registry::Registry;

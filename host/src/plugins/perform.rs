@@ -1,0 +1,97 @@
+//! Doing what plugins ask.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hogsend_plugin_api::{Body, Command, Manifest, Settings, StepError};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::allow::AllowList;
+use super::cache::Cache;
+use super::{files, http};
+
+/// Performs requests of every plugin.
+#[derive(Clone)]
+pub struct Performer {
+    http: reqwest::Client,
+    cache: Arc<Cache>,
+    data_dir: PathBuf,
+}
+
+/// What one plugin may touch.
+pub(super) struct Scope {
+    plugin: String,
+    allowed: AllowList,
+}
+
+impl Scope {
+    pub fn new(manifest: &Manifest, settings: &Settings) -> Self {
+        Self {
+            plugin: manifest.id.clone(),
+            allowed: AllowList::new(&manifest.http_hosts, settings),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct CacheGet {
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct CachePut {
+    key: String,
+    value: String,
+    ttl_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct FilePut {
+    name: String,
+    body: Body,
+}
+
+impl Performer {
+    pub fn new(http: reqwest::Client, cache: Arc<Cache>, data_dir: PathBuf) -> Self {
+        Self { http, cache, data_dir }
+    }
+
+    pub(super) async fn perform(&self, scope: &Scope, command: &Command) -> Result<Value, StepError> {
+        match command.kind.as_str() {
+            "http" => {
+                let request = read(command)?;
+                let answer = http::send(&self.http, &scope.plugin, &scope.allowed, request).await;
+                answer.map(|answer| json!(answer)).map_err(|error| error.into_step_error())
+            }
+            "cache_get" => {
+                let CacheGet { key } = read(command)?;
+                Ok(json!(self.cache.get(&key).await))
+            }
+            "cache_put" => {
+                let CachePut { key, value, ttl_ms } = read(command)?;
+                self.cache.put(&key, &value, Duration::from_millis(ttl_ms)).await;
+                Ok(Value::Null)
+            }
+            "file_put" => {
+                let FilePut { name, body } = read(command)?;
+                let folder = self.data_dir.join(&scope.plugin);
+                let put = tokio::task::spawn_blocking(move || files::put(&folder, &name, body.as_slice())).await;
+                put.unwrap_or_else(|ended| Err(ended.to_string()))
+                    .map(|()| Value::Null)
+                    .map_err(|message| StepError::new("file_failed", message))
+            }
+            kind => Err(StepError::new(
+                "request_unknown",
+                format!("this host does not know the request '{kind}': it is older than the plugin"),
+            )),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(command: &Command) -> Result<T, StepError> {
+    T::deserialize(&command.args)
+        .map_err(|error| StepError::new("request_unreadable", error.to_string()))
+}

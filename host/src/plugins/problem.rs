@@ -1,0 +1,22 @@
+//! What keeps a plugin out, for the operator.
+
+use std::path::Path;
+
+/// A refusal with a code that has a paragraph in `docs/plugins.md`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code} {message}")]
+pub struct Problem {
+    pub code: &'static str,
+    /// Names the file, plugin or setting, the reason and the mend.
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(super) fn of_file(code: &'static str, file: &Path, message: impl std::fmt::Display) -> Self {
+        Self::new(code, format!("{}: {message}", file.display()))
+    }
+}

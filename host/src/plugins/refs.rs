@@ -1,0 +1,112 @@
+//! Plugins as the rooms call them, one type for each ability.
+
+use std::sync::Arc;
+
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
+use hogsend_plugin_api::{
+    Attempt, Capabilities, Mail, Manifest, Prepared, Properties, Reading, Refusal, SendOutcome,
+    Webhook,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::PluginError;
+use super::conversation::converse;
+use super::registry::Running;
+
+impl Running {
+    async fn converse<I: Serialize, T: DeserializeOwned>(
+        &self,
+        method: u32,
+        input: I,
+    ) -> Result<T, PluginError> {
+        converse(&self.caller, &self.performer, &self.scope, &self.clock, method, input).await
+    }
+}
+
+/// Reads webhooks.
+#[derive(Clone)]
+pub struct EventSourceRef(pub(super) Arc<Running>);
+
+impl EventSourceRef {
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.caller.manifest
+    }
+
+    /// Whether the setting that holds its webhook secret has a value.
+    pub fn has_webhook_secret(&self) -> bool {
+        let name = self.manifest().webhook_secret.as_deref();
+        name.is_some_and(|name| self.0.settings.get(name).is_some())
+    }
+
+    pub async fn read(&self, webhook: &Webhook) -> Result<Result<Reading, Refusal>, PluginError> {
+        self.0.caller.call(method::EVENT_SOURCE_READ, webhook).await
+    }
+}
+
+/// Hands mails to a provider.
+#[derive(Clone)]
+pub struct DeliveryRef {
+    pub(super) plugin: Arc<Running>,
+    pub(super) capabilities: Capabilities,
+}
+
+impl DeliveryRef {
+    pub fn id(&self) -> &str {
+        &self.plugin.caller.manifest.id
+    }
+
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    pub async fn prepare(&self, mail: &Mail) -> Result<Result<Prepared, String>, PluginError> {
+        self.plugin.caller.call(method::DELIVERY_PREPARE, mail).await
+    }
+
+    pub async fn send(&self, attempt: Attempt) -> Result<SendOutcome, PluginError> {
+        self.plugin.converse(method::DELIVERY_SEND, attempt).await
+    }
+}
+
+/// Knows people's properties.
+#[derive(Clone)]
+pub struct AnalyticsRef(pub(super) Arc<Running>);
+
+impl AnalyticsRef {
+    pub fn id(&self) -> &str {
+        &self.0.caller.manifest.id
+    }
+
+    /// What the product knows of a person; `None` where it knows nothing or is not configured.
+    pub async fn person(&self, distinct_id: &str) -> Result<Option<Properties>, PluginError> {
+        let known: Result<Option<Properties>, String> =
+            self.0.converse(method::ANALYTICS_PERSON, distinct_id).await?;
+        known.map_err(|message| {
+            self.0.caller.error(super::ErrorKind::Protocol, format!("knows nothing: {message}"))
+        })
+    }
+}
+
+/// Brings journeys and templates.
+#[derive(Clone)]
+pub struct JourneysRef(pub(super) Arc<Running>);
+
+impl JourneysRef {
+    pub fn id(&self) -> &str {
+        &self.0.caller.manifest.id
+    }
+
+    pub fn version(&self) -> &str {
+        &self.0.caller.manifest.version
+    }
+
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.catalogue
+    }
+
+    pub async fn advance(&self, run: AdvanceIn) -> Result<AdvanceOut, PluginError> {
+        self.0.caller.call(method::JOURNEYS_ADVANCE, &run).await
+    }
+}

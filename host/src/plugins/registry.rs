@@ -1,0 +1,169 @@
+//! The running plugins, by what they can do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::journey::Catalogue;
+use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
+
+use super::caller::{Caller, Image, read_error};
+use super::discover::{Discovered, Found, PluginInfo};
+use super::perform::{Performer, Scope};
+use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};
+use super::Problem;
+use crate::clock::Clock;
+
+/// A started plugin and all that calling it takes.
+pub(super) struct Running {
+    pub caller: Caller,
+    pub scope: Scope,
+    pub settings: Settings,
+    pub performer: Performer,
+    pub clock: Clock,
+    pub capabilities: Option<Capabilities>,
+    pub catalogue: Catalogue,
+}
+
+/// Every running plugin. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    info: Vec<PluginInfo>,
+    running: BTreeMap<String, Arc<Running>>,
+    delivery: Option<String>,
+}
+
+impl Discovered {
+    /// Starts every plugin with its own settings. Of the delivery plugins only the active one is
+    /// started: the settings of the others may be missing.
+    pub async fn start(
+        self,
+        settings: &BTreeMap<String, Settings>,
+        active_delivery: Option<&str>,
+        performer: Performer,
+        clock: Clock,
+    ) -> Result<Registry, Vec<Problem>> {
+        let info = self.info();
+        let mut running = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (id, (manifest, found)) in self.0 {
+            if manifest.kinds.contains(&Kind::Delivery) && active_delivery != Some(&id) {
+                continue;
+            }
+            let own = settings.get(&id).cloned().unwrap_or_default();
+            match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
+                Ok(plugin) => {
+                    running.insert(id, Arc::new(plugin));
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        problems.extend(clashes(&running));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Registry(Arc::new(Inner {
+            info,
+            running,
+            delivery: active_delivery.map(str::to_owned),
+        })))
+    }
+}
+
+async fn start_one(
+    manifest: Manifest,
+    found: Found,
+    settings: Settings,
+    performer: Performer,
+    clock: Clock,
+) -> Result<Running, Problem> {
+    let id = manifest.id.clone();
+    let refused = |message: String| Problem::new("PLUGIN-011", format!("plugin '{id}' does not start: {message}"));
+    let image = match found {
+        Found::Linked(linked) => {
+            Image::Linked((linked.create)(&settings).map_err(|error| refused(error.to_string()))?)
+        }
+        Found::Loaded { library, .. } => {
+            let own = serde_json::to_vec(&settings).map_err(|error| refused(error.to_string()))?;
+            let instance = library.root.create(&own).map_err(|bytes| refused(read_error(&bytes).to_string()))?;
+            Image::Loaded { root: library.root, instance }
+        }
+    };
+    let has = |kind| manifest.kinds.contains(&kind);
+    let (delivers, brings_journeys) = (has(Kind::Delivery), has(Kind::Journeys));
+    let scope = Scope::new(&manifest, &settings);
+    let caller = Caller::new(manifest, image);
+    let capabilities = if delivers {
+        let asked = caller.call(method::DELIVERY_CAPABILITIES, &()).await;
+        Some(asked.map_err(|error| refused(error.to_string()))?)
+    } else {
+        None
+    };
+    let catalogue = if brings_journeys {
+        let asked = caller.call(method::JOURNEYS_CATALOGUE, &()).await;
+        asked.map_err(|error| refused(error.to_string()))?
+    } else {
+        Catalogue::default()
+    };
+    Ok(Running { caller, scope, settings, performer, clock, capabilities, catalogue })
+}
+
+/// Journeys and templates are found by id, so no two may share one; a journey without a trigger
+/// could never begin.
+fn clashes(running: &BTreeMap<String, Arc<Running>>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut journeys: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    let mut templates: BTreeMap<&str, &str> = BTreeMap::new();
+    for (plugin, running) in running {
+        for journey in &running.catalogue.journeys {
+            if journey.trigger.event.is_empty() {
+                let message = format!("journey '{}' of plugin '{plugin}' ({}) has no trigger: name its event with `.trigger(…)`", journey.id, journey.location);
+                problems.push(Problem::new("PLUGIN-014", message));
+            }
+            if let Some((other, place)) = journeys.insert(&journey.id, (plugin, &journey.location)) {
+                let message = format!("journey '{}' exists twice, in plugin '{other}' ({place}) and plugin '{plugin}' ({}): rename one", journey.id, journey.location);
+                problems.push(Problem::new("PLUGIN-013", message));
+            }
+        }
+        for template in &running.catalogue.templates {
+            if let Some(other) = templates.insert(&template.key, plugin) {
+                let message = format!("template '{}' exists twice, in plugin '{other}' and plugin '{plugin}': rename one", template.key);
+                problems.push(Problem::new("PLUGIN-013", message));
+            }
+        }
+    }
+    problems
+}
+
+impl Registry {
+    /// Every plugin, those that were not started included.
+    pub fn info(&self) -> &[PluginInfo] {
+        &self.0.info
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Running>> {
+        self.0.running.values().filter(move |plugin| plugin.caller.manifest.kinds.contains(&kind))
+    }
+
+    pub fn event_source(&self, id: &str) -> Option<EventSourceRef> {
+        self.of_kind(Kind::EventSource)
+            .find(|plugin| plugin.caller.manifest.id == id)
+            .map(|plugin| EventSourceRef(plugin.clone()))
+    }
+
+    /// The active delivery plugin.
+    pub fn delivery(&self) -> Option<DeliveryRef> {
+        let plugin = self.0.running.get(self.0.delivery.as_ref()?)?;
+        Some(DeliveryRef { capabilities: plugin.capabilities?, plugin: plugin.clone() })
+    }
+
+    pub fn analytics(&self) -> Vec<AnalyticsRef> {
+        self.of_kind(Kind::Analytics).map(|plugin| AnalyticsRef(plugin.clone())).collect()
+    }
+
+    pub fn journeys(&self) -> Vec<JourneysRef> {
+        self.of_kind(Kind::Journeys).map(|plugin| JourneysRef(plugin.clone())).collect()
+    }
+}

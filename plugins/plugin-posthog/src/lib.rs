@@ -1,0 +1,75 @@
+//! PostHog: events in by webhook, person properties by its API.
+
+#![forbid(unsafe_code)]
+
+mod person;
+mod webhook;
+
+use hogsend_plugin_api::{
+    Analytics, EventSource, Host, Manifest, Plugin, Properties, Reading, Refusal, Setting,
+    Settings, Webhook, export_plugin,
+};
+
+use person::PersonApi;
+
+const WEBHOOK_SECRET: &str = "POSTHOG_WEBHOOK_SECRET";
+const HOST: &str = "POSTHOG_HOST";
+const PERSONAL_API_KEY: &str = "POSTHOG_PERSONAL_API_KEY";
+const PROJECT_ID: &str = "POSTHOG_PROJECT_ID";
+
+/// What the development server offers to try: a person signs up.
+const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distinct_id":"user-1","timestamp":"{now}","properties":{"plan":"pro"}},"person":{"properties":{"email":"ada@example.com","first_name":"Ada"}}}"#;
+
+pub struct PostHog {
+    secret: Option<String>,
+    people: Option<PersonApi>,
+}
+
+impl Plugin for PostHog {
+    fn manifest() -> Manifest {
+        Manifest::new("posthog", env!("CARGO_PKG_VERSION"))
+            .setting(
+                Setting::new(WEBHOOK_SECRET, "the secret your PostHog webhook destination sends as `x-posthog-webhook-secret`")
+                    .secret(),
+            )
+            .setting(Setting::new(HOST, "where PostHog is, for instance https://us.posthog.com").url())
+            .setting(
+                Setting::new(PERSONAL_API_KEY, "a personal API key with the scope `person:read`, to read person properties")
+                    .secret(),
+            )
+            .setting(
+                Setting::new(PROJECT_ID, "the project whose people are read").default("@current"),
+            )
+            .webhook_secret(WEBHOOK_SECRET)
+            .sample_webhook(SAMPLE)
+            .http_host("$POSTHOG_HOST")
+            .http_host("us.posthog.com")
+            .http_host("eu.posthog.com")
+    }
+
+    fn new(settings: &Settings) -> Result<Self, String> {
+        let project = settings.get(PROJECT_ID).unwrap_or("@current");
+        let people = settings.get(HOST).zip(settings.get(PERSONAL_API_KEY));
+        Ok(Self {
+            secret: settings.get(WEBHOOK_SECRET).map(str::to_owned),
+            people: people.map(|(host, key)| PersonApi::new(host, key, project)),
+        })
+    }
+}
+
+impl EventSource for PostHog {
+    fn read(&self, webhook: &Webhook) -> Result<Reading, Refusal> {
+        webhook::read(self.secret.as_deref(), webhook)
+    }
+}
+
+impl Analytics for PostHog {
+    async fn person(&self, host: Host, distinct_id: String) -> Result<Option<Properties>, String> {
+        match &self.people {
+            Some(people) => people.properties(&host, &distinct_id).await,
+            None => Ok(None),
+        }
+    }
+}
+
+export_plugin!(PostHog: event_source, analytics);
