@@ -133,7 +133,7 @@ fn compare(
         differences += 1;
     }
     if differences > 0 {
-        bail!("{differences} files differ; `cargo xtask prepare` writes them anew");
+        bail!("differences: {differences}; `cargo xtask prepare` writes the files anew");
     }
     Ok(ExitCode::SUCCESS)
 }

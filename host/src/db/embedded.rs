@@ -1,4 +1,8 @@
 //! The database inside the binary: Postgres compiled to WebAssembly, in a folder of its own.
+//!
+//! It runs with `fsync` off, the default of pglite-oxide: what was committed survives the end of
+//! the process, `kill -9` included, but not a power cut. With `fsync` on it cannot recover after a
+//! kill, because the WebAssembly runtime refuses to sync a folder.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -7,7 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use pglite_oxide::PgliteServer;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+
+/// The user and the database every Postgres begins with.
+const USER: &str = "postgres";
 
 /// A running embedded database.
 pub(super) struct Embedded {
@@ -39,9 +46,8 @@ pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
         PgliteServer::builder()
             .path(root)
             .unix(socket)
-            // Commits reach the disk: an accepted event survives a power cut as well.
-            .postgres_config("fsync", "on")
-            .postgres_config("synchronous_commit", "on")
+            .username(USER)
+            .database(USER)
             .start()
     })
     .await?
@@ -53,7 +59,13 @@ pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
         .acquire_timeout(Duration::from_secs(60))
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect(&server.database_url())
+        .connect_with(
+            PgConnectOptions::new_without_pgpass()
+                .socket(&socket_dir)
+                .username(USER)
+                .database(USER)
+                .ssl_mode(PgSslMode::Disable),
+        )
         .await
         .context("the embedded database does not answer")?;
     let embedded = Embedded {

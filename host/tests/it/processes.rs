@@ -157,7 +157,11 @@ async fn dev_on_the_embedded_database_survives_kill_9() {
     let dev = Process::start("dev", free_port(), &variables);
     let outbox = data.path().join("outbox");
     let files = || std::fs::read_dir(&outbox).map_or(0, Iterator::count);
-    until("every accepted event led to its mail", async || files() == accepted).await;
-    let page = http.get(dev.url("/outbox")).send().await.unwrap().text().await.unwrap();
-    assert_eq!(page.matches("<span class=\"tag\">sent").count(), accepted);
+    until("dev answers", async || healthy(&http, &dev).await.is_some()).await;
+    until("every accepted event led to its mail", async || {
+        let page = http.get(dev.url("/outbox")).send().await.unwrap().text().await.unwrap();
+        page.matches("<span class=\"tag\">sent").count() == accepted
+    })
+    .await;
+    assert_eq!(files(), accepted);
 }

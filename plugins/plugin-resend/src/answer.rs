@@ -4,6 +4,9 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{HttpResponse, SendOutcome};
 use serde::Deserialize;
 
+/// How long mails wait before an exhausted quota is tried again.
+const QUOTA_WAIT_MS: u64 = 3_600_000;
+
 #[derive(Deserialize)]
 struct Accepted {
     id: String,
@@ -33,7 +36,10 @@ pub fn outcome(answer: &HttpResponse, now: DateTime<Utc>) -> SendOutcome {
         (409, "concurrent_idempotent_requests" | "resource_locked") => {
             SendOutcome::Retry { reason, retry_after_ms, pause: false }
         }
-        (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => SendOutcome::Blocked { reason, retry_after_ms },
+        // The rate limit's reset says nothing about a quota.
+        (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => {
+            SendOutcome::Blocked { reason, retry_after_ms: Some(QUOTA_WAIT_MS) }
+        }
         (429, _) => SendOutcome::Retry { reason, retry_after_ms, pause: true },
         // The key, or the sender's domain: every mail would end the same way.
         (401 | 403, _) => SendOutcome::Blocked { reason, retry_after_ms },
