@@ -18,6 +18,7 @@ pub mod export;
 mod guard;
 mod host;
 pub mod journey;
+pub mod kit;
 mod manifest;
 mod replay;
 mod step;

@@ -9,5 +9,6 @@ mod ingest;
 mod journeys;
 mod kill;
 mod main_job;
+mod plugins;
 mod processes;
 mod unsubscribe;

@@ -74,7 +74,7 @@ impl Server {
         all.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let lookup = |name: &str| all.get(name).cloned();
         let mut config = Config::load(&lookup, Mode::Dev).unwrap();
-        let (found, broken) = Discovered::find(None, &data.path().join("plugins"));
+        let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &data.path().join("plugins"));
         assert!(broken.is_empty(), "{}", broken[0]);
         let manifests: Vec<_> = found.manifests().collect();
         let read = plugin_settings(&manifests, &config, &lookup).unwrap();

@@ -1,0 +1,168 @@
+//! Plugins as libraries: the very files `cargo build` makes, loaded at run time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use axum::http::StatusCode;
+use hogsend::plugins::{Discovered, Origin};
+use hogsend_plugin_api::Kind;
+
+use crate::support::process::binary;
+use crate::support::resend::Resend;
+use crate::support::{Server, Store, posthog};
+
+/// A library built from this workspace.
+fn library(plugin: &str) -> PathBuf {
+    let folder = std::env::var_os("HOGSEND_TEST_PLUGIN_DIR")
+        .map_or_else(|| binary().parent().unwrap().to_owned(), PathBuf::from);
+    let file = folder.join(format!("libhogsend_plugin_{plugin}.so"));
+    assert!(
+        file.exists(),
+        "{} is missing: run the tests with `cargo xtask test`, which builds it",
+        file.display()
+    );
+    file
+}
+
+/// A plugin folder with copies of these libraries.
+fn folder(plugins: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for plugin in plugins {
+        fs::copy(library(plugin), folder.path().join(format!("{plugin}.so"))).unwrap();
+    }
+    folder
+}
+
+fn find(folder: &Path) -> (Discovered, Vec<String>) {
+    let cache = tempfile::tempdir().unwrap();
+    let (found, problems) = Discovered::find(Some(folder), cache.path());
+    (found, problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_loaded_plugin_replaces_the_linked_one_and_says_the_same_of_itself() {
+    let folder = folder(&["posthog", "resend", "outbox", "lifecycle"]);
+    let (loaded, problems) = find(folder.path());
+    assert!(problems.is_empty(), "{problems:?}");
+    let (linked, _) = Discovered::find(None, folder.path());
+    for (loaded, linked) in loaded.info().iter().zip(linked.info()) {
+        assert_eq!((&loaded.id, &loaded.version, &loaded.kinds), (&linked.id, &linked.version, &linked.kinds));
+        if loaded.id != "test-journeys" {
+            assert_eq!((loaded.origin, linked.origin), (Origin::Loaded, Origin::Linked));
+            assert_eq!(loaded.sha256.as_ref().unwrap().len(), 64);
+        }
+    }
+    let manifests: Vec<_> = loaded.manifests().cloned().collect();
+    let linked: Vec<_> = linked.manifests().cloned().collect();
+    assert_eq!(manifests, linked);
+    assert!(manifests.iter().any(|manifest| manifest.kinds == [Kind::EventSource, Kind::Analytics]));
+}
+
+/// The main job with every plugin loaded comes to what it comes to with every plugin linked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_main_job_is_the_same_with_loaded_plugins() {
+    let folder = folder(&["posthog", "resend", "lifecycle"]);
+    let mut outcomes = Vec::new();
+    for plugin_dir in ["", folder.path().to_str().unwrap()] {
+        let resend = Resend::start().await;
+        let url = resend.url();
+        let variables = [
+            ("PLUGIN_DIR", plugin_dir),
+            ("EMAIL_PROVIDER", "resend"),
+            ("RESEND_API_KEY", Resend::KEY),
+            ("RESEND_BASE_URL", &url),
+            ("POSTHOG_WEBHOOK_SECRET", "hush"),
+        ];
+        let server = Server::with(Store::native().await, &variables).await;
+        let origin = if plugin_dir.is_empty() { Origin::Linked } else { Origin::Loaded };
+        for id in ["posthog", "resend", "lifecycle"] {
+            let info = server.app.plugins.info().iter().find(|plugin| plugin.id == id).unwrap();
+            assert_eq!(info.origin, origin);
+        }
+        let body = posthog("0190-a", "user.created", "u-1", "ann@example.com", "Ann");
+        assert_eq!(server.post("/v1/webhooks/posthog", &body).await.status, StatusCode::UNAUTHORIZED);
+        let request = axum::http::Request::post("/v1/webhooks/posthog")
+            .header("x-posthog-webhook-secret", "hush")
+            .body(axum::body::Body::from(body.to_string()));
+        assert_eq!(server.request(request.unwrap()).await.status, StatusCode::OK);
+        server.drain().await;
+        server.advance(std::time::Duration::from_secs(3 * 86_400)).await;
+        let mut mails: Vec<_> = resend.accepted().into_iter().map(|(_, mail)| mail).collect();
+        for mail in &mut mails {
+            // The signed link holds this server's own ids.
+            mail.as_object_mut().unwrap().retain(|name, _| ["from", "to", "subject", "tags"].contains(&name.as_str()));
+        }
+        let steps = "SELECT string_agg(kind || ' ' || print || ' ' || state, ', ' ORDER BY seq) FROM journey_steps";
+        outcomes.push((mails, server.text(steps).await, server.text("SELECT status FROM journey_states").await));
+        server.stop().await;
+    }
+    assert_eq!(outcomes[0].0.len(), 2);
+    assert_eq!(outcomes[0].2, "completed");
+    assert_eq!(outcomes[0], outcomes[1]);
+}
+
+#[test]
+fn a_damaged_or_unpinned_plugin_is_refused_with_file_reason_and_mend() {
+    let folder = folder(&["posthog"]);
+    let whole = fs::read(folder.path().join("posthog.so")).unwrap();
+    for (name, bytes) in [
+        ("cut-4k.so", &whole[..4_096]),
+        ("cut-half.so", &whole[..whole.len() / 2]),
+        ("cut-end.so", &whole[..whole.len() - 200]),
+        ("text.so", b"not a library"),
+        ("empty.so", b""),
+    ] {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    fs::write(folder.path().join("README.txt"), "ignored").unwrap();
+    let (found, problems) = find(folder.path());
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    for problem in &problems {
+        assert!(problem.starts_with("PLUGIN-00") && problem.contains(".so") && !problem.contains('\n'), "{problem}");
+    }
+    assert!(found.info().iter().any(|plugin| plugin.id == "posthog" && plugin.origin == Origin::Loaded));
+
+    fs::write(folder.path().join("plugins.lock"), format!("{}  posthog.so\n", "0".repeat(64))).unwrap();
+    let (found, problems) = find(folder.path());
+    assert!(problems.iter().all(|problem| problem.starts_with("PLUGIN-012")), "{problems:?}");
+    assert!(found.info().iter().all(|plugin| plugin.origin == Origin::Linked));
+}
+
+#[test]
+fn two_files_with_one_id_are_refused() {
+    let folder = folder(&["posthog"]);
+    fs::copy(folder.path().join("posthog.so"), folder.path().join("second.so")).unwrap();
+    let (_, problems) = find(folder.path());
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("PLUGIN-010"), "{problems:?}");
+}
+
+/// The program itself, told to list: one plugin a paragraph, and a bad file ends it with its name.
+#[test]
+fn the_list_names_every_plugin_and_every_refusal() {
+    let folder = folder(&["posthog"]);
+    let list = |folder: &Path| {
+        let data = tempfile::tempdir().unwrap();
+        let output = Command::new(binary())
+            .args(["plugins", "list"])
+            .env_clear()
+            .env("PLUGIN_DIR", folder)
+            .env("HOGSEND_DATA_DIR", data.path())
+            .current_dir(std::env::temp_dir())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, _) = list(folder.path());
+    assert_eq!(code, Some(0));
+    for words in ["posthog 0.1.0", "event source, analytics; loaded from", "resend 0.1.0", "RESEND_API_KEY (required, secret)"] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    fs::write(folder.path().join("bad.so"), "x").unwrap();
+    let (code, out, told) = list(folder.path());
+    assert_eq!(code, Some(78));
+    assert!(out.contains("posthog 0.1.0"));
+    assert!(told.contains("PLUGIN-002") && told.contains("bad.so"), "{told}");
+}
