@@ -39,7 +39,14 @@ pub struct Parts {
 impl App {
     /// Puts a process together from parts that were opened before.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { config, clock, db, plugins, cache, closed_sources } = parts;
+        let Parts {
+            config,
+            clock,
+            db,
+            plugins,
+            cache,
+            closed_sources,
+        } = parts;
         let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
         let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
         Ok(Self {

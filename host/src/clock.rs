@@ -21,7 +21,10 @@ impl Clock {
     }
 
     /// Now, in whole microseconds: what Postgres keeps.
-    #[expect(clippy::disallowed_methods, reason = "the one reader of the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one reader of the wall clock"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         match &self.0 {
             None => Utc::now().trunc_subsecs(6),
@@ -38,7 +41,8 @@ impl Clock {
     }
 }
 
-static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+static START: std::sync::LazyLock<std::time::Instant> =
+    std::sync::LazyLock::new(std::time::Instant::now);
 
 /// How long the process has been running; the first call starts the count.
 pub fn since_start() -> Duration {

@@ -70,5 +70,9 @@ static COUNTER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 pub fn at(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
     let counter = COUNTER.lock().unwrap_or_else(PoisonError::into_inner);
-    Uuid::new_v7(Timestamp::from_unix(&*counter, seconds, now.timestamp_subsec_nanos()))
+    Uuid::new_v7(Timestamp::from_unix(
+        &*counter,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
 }

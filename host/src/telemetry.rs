@@ -20,7 +20,9 @@ pub fn init(level: LogLevel, production: bool) {
         logs.json().flatten_event(true).try_init()
     } else {
         use std::io::IsTerminal as _;
-        logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+        logs.with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
     };
     // Already set: two servers share a test process.
     let _ = set;

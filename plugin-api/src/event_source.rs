@@ -81,6 +81,5 @@ pub fn dispatch<P: EventSource>(
     number: u32,
     input: &[u8],
 ) -> Option<Result<Vec<u8>, CallError>> {
-    (number == method::EVENT_SOURCE_READ)
-        .then(|| encode(&plugin.read(&decode(input)?)))
+    (number == method::EVENT_SOURCE_READ).then(|| encode(&plugin.read(&decode(input)?)))
 }

@@ -15,8 +15,12 @@ pub trait Exported: Plugin {
     const KINDS: &'static [Kind];
 
     #[doc(hidden)]
-    fn dispatch(&self, cache: &Cache, method: u32, input: &[u8])
-    -> Option<Result<Vec<u8>, CallError>>;
+    fn dispatch(
+        &self,
+        cache: &Cache,
+        method: u32,
+        input: &[u8],
+    ) -> Option<Result<Vec<u8>, CallError>>;
 }
 
 /// A running plugin, as the host calls it.

@@ -103,13 +103,18 @@ pub(crate) fn play<T, F: Future<Output = T>>(
     });
     let mut journal = replay.0.borrow_mut();
     journal.finalise_drafts();
-    let end = match polled {
-        Ok(End::Done(value)) => match journal.divergence.take().or_else(|| journal.leftover()) {
-            Some(divergence) => End::Diverged(divergence),
-            None => End::Done(value),
-        },
-        Ok(end) => end,
-        Err(panicked) => End::Panicked(panicked),
+    // Code that left its journal is not judged by how it went on from there.
+    let diverged = journal.divergence.take().or_else(|| match &polled {
+        Ok(End::Done(_)) => journal.leftover("the end of the code"),
+        Ok(End::Waiting) => journal
+            .leftover("nothing more before it waits")
+            .or_else(|| journal.awaits_cancelled()),
+        Ok(_) | Err(_) => None,
+    });
+    let end = match (diverged, polled) {
+        (_, Ok(End::Diverged(divergence))) | (Some(divergence), _) => End::Diverged(divergence),
+        (None, Ok(end)) => end,
+        (None, Err(panicked)) => End::Panicked(panicked),
     };
     let mut commands = std::mem::take(&mut journal.commands);
     commands.sort_unstable_by_key(|command| command.seq);
@@ -126,7 +131,7 @@ pub(crate) struct Replay(Rc<RefCell<Journal>>);
 
 impl Replay {
     /// Takes the next number for a step. Its inputs may still be changed through
-    /// [`StepHandle::edit`] until it is first polled.
+    /// [`StepHandle::edit`] until it is first polled or the code waits for anything else.
     pub fn step(&self, kind: &'static str, args: Value) -> StepHandle {
         let mut journal = self.0.borrow_mut();
         let seq = journal.slots.len() as u32;
@@ -167,26 +172,32 @@ pub(crate) struct StepHandle {
 }
 
 impl StepHandle {
-    /// Changes the inputs of a step that has not been polled yet.
+    /// Changes the inputs of a step the host does not know yet.
+    ///
+    /// # Panics
+    ///
+    /// Where the code has waited since it called for the step: the host has the old inputs, and
+    /// may have acted on them.
+    #[track_caller]
     pub fn edit(self, change: impl FnOnce(&mut Value)) -> Self {
-        if let Slot::Draft(draft) =
-            &mut self.replay.0.borrow_mut().slots[self.seq as usize]
-        {
-            change(&mut draft.args);
+        match &mut self.replay.0.borrow_mut().slots[self.seq as usize] {
+            Slot::Draft(draft) => change(&mut draft.args),
+            _ => panic!(
+                "a step was changed after an .await: give it all its inputs where it is made"
+            ),
         }
         self
     }
 
     /// Sets one input.
+    #[track_caller]
     pub fn set(self, name: &str, value: impl Into<Value>) -> Self {
         self.edit(|args| args[name] = value.into())
     }
 
     /// Names the step for people.
     pub fn label(self, label: &str) -> Self {
-        if let Slot::Draft(draft) =
-            &mut self.replay.0.borrow_mut().slots[self.seq as usize]
-        {
+        if let Slot::Draft(draft) = &mut self.replay.0.borrow_mut().slots[self.seq as usize] {
             draft.label = Some(label.to_owned());
         }
         self
@@ -284,11 +295,16 @@ impl Journal {
             Some(step)
                 if step.kind == draft.kind && step.print == print && step.after == draft.after => {}
             Some(step) => {
-                let divergence = Divergence {
+                let mut divergence = Divergence {
                     seq,
                     recorded: describe(&step.kind, step.label.as_deref(), step.after),
-                    code: describe_draft(&draft),
+                    code: describe(draft.kind, draft.label.as_deref(), draft.after),
                 };
+                if step.kind == draft.kind && step.print != print {
+                    // Only the hashes: inputs may hold secrets, and this text is shown and logged.
+                    divergence.recorded += &format!(" with inputs {}", step.print);
+                    divergence.code += &format!(" with inputs {print}");
+                }
                 // The first difference is the cause; later ones follow from it.
                 if self.divergence.as_ref().is_none_or(|found| found.seq > seq) {
                     self.divergence = Some(divergence);
@@ -347,10 +363,11 @@ impl Journal {
         }
         if let Slot::Open(_) = self.slots[seq as usize] {
             self.slots[seq as usize] = Slot::Over;
-            let cancelled = self
+            // Recorded as ended, it ended before the code, replaying, came to see that.
+            if self
                 .recorded(seq)
-                .is_some_and(|step| step.state == StepState::Cancelled);
-            if !cancelled {
+                .is_none_or(|step| step.state == StepState::Open)
+            {
                 self.cancels.push(seq);
             }
         }
@@ -360,13 +377,27 @@ impl Journal {
         self.slots.iter().any(|slot| matches!(slot, Slot::Open(_)))
     }
 
-    /// A recorded step the code ended without asking for.
-    fn leftover(&self) -> Option<Divergence> {
+    /// A recorded step the code did not ask for, though it has seen every completion.
+    fn leftover(&self, code: &str) -> Option<Divergence> {
         let step = self.recorded.get(self.slots.len())?;
         Some(Divergence {
             seq: step.seq,
             recorded: describe(&step.kind, step.label.as_deref(), step.after),
-            code: "the end of the code".into(),
+            code: code.into(),
+        })
+    }
+
+    /// A step the code dropped when it was recorded and waits on now: nothing would ever end it.
+    fn awaits_cancelled(&self) -> Option<Divergence> {
+        let mut both = self.slots.iter().zip(&self.recorded);
+        let (_, step) = both.find(|(slot, step)| {
+            matches!(slot, Slot::Open(_)) && step.state == StepState::Cancelled
+        })?;
+        let step_text = describe(&step.kind, step.label.as_deref(), step.after);
+        Some(Divergence {
+            seq: step.seq,
+            recorded: format!("{step_text}, dropped"),
+            code: format!("{step_text}, still waited on"),
         })
     }
 }
@@ -376,10 +407,6 @@ fn describe(kind: &str, label: Option<&str>, after: u32) -> String {
         Some(label) => format!("{kind} '{label}' after {after} completions"),
         None => format!("{kind} after {after} completions"),
     }
-}
-
-fn describe_draft(draft: &Draft) -> String {
-    describe(draft.kind, draft.label.as_deref(), draft.after)
 }
 
 /// A hash of a step's kind and inputs that does not depend on the order of object keys, so it

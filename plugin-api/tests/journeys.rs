@@ -1,7 +1,6 @@
 //! The SDK's promise: the same journal gives the same commands, whatever the code awaits and in
 //! whatever order a library polls it.
 
-
 use futures::stream::{FuturesUnordered, StreamExt};
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::{Exported, Instance, create};
@@ -179,8 +178,16 @@ impl Run {
             journey: self.journey.into(),
             run_id: uuid::Uuid::nil(),
             started_at: chrono::DateTime::UNIX_EPOCH,
-            user: User { id: uuid::Uuid::nil(), external_id: None, email: None, properties: Default::default() },
-            event: TriggerEvent { name: "e".into(), properties: Default::default() },
+            user: User {
+                id: uuid::Uuid::nil(),
+                external_id: None,
+                email: None,
+                properties: Default::default(),
+            },
+            event: TriggerEvent {
+                name: "e".into(),
+                properties: Default::default(),
+            },
             steps: self.steps.clone(),
         }
     }
@@ -223,11 +230,16 @@ impl Run {
 }
 
 fn kinds(commands: &[Command]) -> Vec<String> {
-    commands.iter().map(|command| format!("{} {}", command.seq, command.kind)).collect()
+    commands
+        .iter()
+        .map(|command| format!("{} {}", command.seq, command.kind))
+        .collect()
 }
 
 fn sent() -> Value {
-    json!(Sent::Sent { id: uuid::Uuid::nil() })
+    json!(Sent::Sent {
+        id: uuid::Uuid::nil()
+    })
 }
 
 #[test]
@@ -235,12 +247,18 @@ fn a_run_goes_on_where_its_journal_ends() {
     let mut run = Run::new("plain");
     let out = run.advance();
     assert_eq!(kinds(&out.commands), ["0 checkpoint", "1 send"]);
-    assert_eq!(out.commands[1].args, json!({ "template": "one", "props": { "a": 1, "b": 2 } }));
+    assert_eq!(
+        out.commands[1].args,
+        json!({ "template": "one", "props": { "a": 1, "b": 2 } })
+    );
     assert_eq!(run.advance().commands, []);
     run.end(1, sent());
     let out = run.advance();
     assert_eq!(kinds(&out.commands), ["2 sleep"]);
-    assert_eq!((out.commands[0].after, out.commands[0].label.as_deref()), (1, Some("rest")));
+    assert_eq!(
+        (out.commands[0].after, out.commands[0].label.as_deref()),
+        (1, Some("rest"))
+    );
     run.end(2, Value::Null);
     assert_eq!(kinds(&run.advance().commands), ["3 trigger"]);
     run.end(3, Value::Null);
@@ -255,8 +273,18 @@ fn changed_code_is_caught_with_both_sides_named() {
     run.advance();
     for (changed, seq, recorded, code) in [
         ("plain-changed-kind", 1, "send after 0", "sleep after 0"),
-        ("plain-changed-args", 2, "sleep 'rest' after 1", "sleep after 1"),
-        ("plain-shorter", 2, "sleep 'rest' after 1", "the end of the code"),
+        (
+            "plain-changed-args",
+            2,
+            "sleep 'rest' after 1",
+            "sleep after 1",
+        ),
+        (
+            "plain-shorter",
+            2,
+            "sleep 'rest' after 1",
+            "the end of the code",
+        ),
     ] {
         run.journey = changed;
         match run.peek().status {
@@ -277,10 +305,16 @@ fn joins_wait_for_both_in_either_order() {
         assert_eq!(kinds(&run.advance().commands), ["0 sleep", "1 sleep"]);
         run.end(order[0], Value::Null);
         let out = run.advance();
-        assert_eq!((out.status, out.commands.len(), out.cancels.len()), (RunStatus::Waiting, 0, 0));
+        assert_eq!(
+            (out.status, out.commands.len(), out.cancels.len()),
+            (RunStatus::Waiting, 0, 0)
+        );
         run.end(order[1], Value::Null);
         let out = run.advance();
-        assert_eq!((out.status, out.commands[0].args["label"].as_str()), (RunStatus::Completed, Some("joined")));
+        assert_eq!(
+            (out.status, out.commands[0].args["label"].as_str()),
+            (RunStatus::Completed, Some("joined"))
+        );
     }
 }
 
@@ -361,7 +395,10 @@ fn panics_and_errors_fail_the_run_with_message_and_place() {
     run.steps[0].state = StepState::Done {
         pos: 1,
         at: chrono::DateTime::UNIX_EPOCH,
-        result: Err(hogsend_plugin_api::StepError::new("trigger_too_deep", "too deep")),
+        result: Err(hogsend_plugin_api::StepError::new(
+            "trigger_too_deep",
+            "too deep",
+        )),
     };
     match run.advance().status {
         RunStatus::Failed { message, location } => {
@@ -374,7 +411,10 @@ fn panics_and_errors_fail_the_run_with_message_and_place() {
 
 #[test]
 fn awaiting_what_is_no_step_is_told() {
-    assert!(matches!(Run::new("foreign").advance().status, RunStatus::Stuck { .. }));
+    assert!(matches!(
+        Run::new("foreign").advance().status,
+        RunStatus::Stuck { .. }
+    ));
 }
 
 #[test]
@@ -390,6 +430,12 @@ fn time_is_that_of_the_last_completion() {
 fn unknown_methods_and_broken_input_are_errors_of_the_call() {
     let plugin = create::<Suite>(&Settings::default()).unwrap();
     assert_eq!(plugin.call(9_999, b"null").unwrap_err().code, 1);
-    assert_eq!(plugin.call(method::JOURNEYS_ADVANCE, b"{").unwrap_err().code, 2);
+    assert_eq!(
+        plugin
+            .call(method::JOURNEYS_ADVANCE, b"{")
+            .unwrap_err()
+            .code,
+        2
+    );
     assert_eq!(Suite::KINDS.len(), 1);
 }

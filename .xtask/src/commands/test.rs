@@ -9,11 +9,14 @@ use crate::servers::Servers;
 pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     let servers = Servers::start()?;
     // Tests also run the binary and load the plugin libraries, which `cargo test` does not build.
-    run(&mut cargo(&["build", "--workspace"])?)?;
+    let mut build = cargo(&["build", "--workspace"])?;
     let mut command = cargo(&["test"])?;
     if !names_packages(args) {
+        // Built with the tests, so that both see the same features and nothing compiles twice.
+        build.args(["--lib", "--bins", "--tests"]);
         command.arg("--workspace");
     }
+    run(&mut build)?;
     tell_tests(&mut command, &servers, "debug")?;
     run_last(command.args(args))
 }

@@ -28,7 +28,12 @@ fn welcome(app: &App, delivery: &str) {
     } else {
         "DATABASE_URL".to_owned()
     };
-    let plugins: Vec<_> = app.plugins.info().iter().map(|plugin| plugin.id.as_str()).collect();
+    let plugins: Vec<_> = app
+        .plugins
+        .info()
+        .iter()
+        .map(|plugin| plugin.id.as_str())
+        .collect();
     println!("Hogsend {} listens on {url}", env!("CARGO_PKG_VERSION"));
     println!("  database  {database}");
     println!("  plugins   {}", plugins.join(", "));
@@ -41,7 +46,12 @@ fn welcome(app: &App, delivery: &str) {
 
 /// A command that posts a webhook as its vendor would.
 fn sample(url: &str, app: &App) -> Option<String> {
-    let ids: Vec<String> = app.plugins.info().iter().map(|plugin| plugin.id.clone()).collect();
+    let ids: Vec<String> = app
+        .plugins
+        .info()
+        .iter()
+        .map(|plugin| plugin.id.clone())
+        .collect();
     ids.iter().find_map(|id| {
         let source = app.plugins.event_source(id)?;
         let manifest = source.manifest();
@@ -49,9 +59,17 @@ fn sample(url: &str, app: &App) -> Option<String> {
             .sample_webhook
             .as_deref()?
             .replace("{uuid}", &uuid::Uuid::new_v4().to_string())
-            .replace("{now}", &app.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+            .replace(
+                "{now}",
+                &app.clock
+                    .now()
+                    .to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            );
         // Never the value itself: a terminal keeps what it showed.
-        let secret = manifest.webhook_secret.as_ref().filter(|_| source.has_webhook_secret());
+        let secret = manifest
+            .webhook_secret
+            .as_ref()
+            .filter(|_| source.has_webhook_secret());
         let secret = secret.map(|name| format!(" -H \"authorization: Bearer ${name}\""));
         Some(format!(
             "curl -X POST {url}/v1/webhooks/{id} -H 'content-type: application/json'{} -d '{body}'",

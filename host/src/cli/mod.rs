@@ -53,7 +53,9 @@ const BAD_CONFIG: u8 = 78;
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     crate::clock::since_start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -68,7 +70,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hogsend: {error:#}");
-            if error.is::<Misconfigured>() { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE }
+            if error.is::<Misconfigured>() {
+                ExitCode::from(BAD_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -79,7 +85,15 @@ pub struct Misconfigured(pub Vec<String>);
 
 impl std::fmt::Display for Misconfigured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "cannot start, {} to mend:", if self.0.len() == 1 { "one thing" } else { "several things" })?;
+        write!(
+            f,
+            "cannot start, {} to mend:",
+            if self.0.len() == 1 {
+                "one thing"
+            } else {
+                "several things"
+            }
+        )?;
         for problem in &self.0 {
             write!(f, "\n  {problem}")?;
         }
@@ -140,7 +154,9 @@ async fn migrate(lookup: Lookup<'_>) -> anyhow::Result<()> {
     let config = Config::load(lookup, Mode::Migrate).map_err(|all| Misconfigured::of(&all))?;
     telemetry::init(config.log_level, config.production);
     let url = config.database_url.context("DATABASE_URL is required")?;
-    let db = Db::connect(&url, 2).await.context("cannot connect to the database of DATABASE_URL")?;
+    let db = Db::connect(&url, 2)
+        .await
+        .context("cannot connect to the database of DATABASE_URL")?;
     let before = db::schema_state(&mut *db.conn().await?).await?;
     db::migrate(&db).await?;
     for name in &before.pending {

@@ -14,7 +14,13 @@ pub fn list(lookup: Lookup<'_>) -> anyhow::Result<()> {
             Some(path) => format!("loaded from {}", path.display()),
             None => "linked".to_owned(),
         };
-        println!("{} {} (plugin-api {}): {}; {origin}", plugin.id, plugin.version, plugin.api, kinds.join(", "));
+        println!(
+            "{} {} (plugin-api {}): {}; {origin}",
+            plugin.id,
+            plugin.version,
+            plugin.api,
+            kinds.join(", ")
+        );
         if let Some(sha256) = &plugin.sha256 {
             println!("    sha256 {sha256}");
         }
@@ -29,11 +35,19 @@ pub fn list(lookup: Lookup<'_>) -> anyhow::Result<()> {
             if let Some(default) = &setting.default {
                 notes.push(format!("default {default}"));
             }
-            let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+            let notes = if notes.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", notes.join(", "))
+            };
             println!("    {}{notes}: {}", setting.name, setting.help);
         }
     }
-    if broken.is_empty() { Ok(()) } else { Err(Misconfigured(broken).into()) }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(Misconfigured(broken).into())
+    }
 }
 
 fn kind(kind: Kind) -> &'static str {

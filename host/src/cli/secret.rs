@@ -23,13 +23,18 @@ pub fn of_data_folder(folder: &Path) -> anyhow::Result<SecretString> {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&made).with_context(name)?;
-        file.write_all(STANDARD.encode(random).as_bytes()).with_context(name)?;
+        file.write_all(STANDARD.encode(random).as_bytes())
+            .with_context(name)?;
         file.sync_all().with_context(name)?;
         // Of two processes that start at once, the first to link wins and both read its file.
         let _ = fs::hard_link(&made, &path);
         let _ = fs::remove_file(&made);
     }
     let secret = fs::read_to_string(&path).with_context(name)?;
-    anyhow::ensure!(secret.len() >= 32, "{} is damaged: delete it", path.display());
+    anyhow::ensure!(
+        secret.len() >= 32,
+        "{} is damaged: delete it",
+        path.display()
+    );
     Ok(secret.into())
 }

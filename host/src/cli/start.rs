@@ -53,9 +53,13 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
     }
     if config.admin_api_key.is_none() && mode != Mode::Worker {
         if config.production {
-            tracing::warn!("ADMIN_API_KEY is not set: /v1/ingest and /v1/events refuse every request");
+            tracing::warn!(
+                "ADMIN_API_KEY is not set: /v1/ingest and /v1/events refuse every request"
+            );
         } else {
-            tracing::warn!("ADMIN_API_KEY is not set: anyone who reaches this port can send events, as this is development");
+            tracing::warn!(
+                "ADMIN_API_KEY is not set: anyone who reaches this port can send events, as this is development"
+            );
         }
     }
     if config.secret.expose_secret().is_empty() {
@@ -67,9 +71,18 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
 
     let clock = Clock::system();
     let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
-    let performer = Performer::new(plugins::http_client(), cache.clone(), config.data_dir.clone());
+    let performer = Performer::new(
+        plugins::http_client(),
+        cache.clone(),
+        config.data_dir.clone(),
+    );
     let registry = found
-        .start(&read.settings, read.active_delivery.as_deref(), performer, clock.clone())
+        .start(
+            &read.settings,
+            read.active_delivery.as_deref(),
+            performer,
+            clock.clone(),
+        )
         .await
         .map_err(|all| Misconfigured::of(&all))?;
     let db = match &config.database_url {
@@ -78,7 +91,14 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
             .context("cannot connect to the database of DATABASE_URL")?,
         None => Db::embedded(&config.data_dir.join("db")).await?,
     };
-    let parts = Parts { config, clock, db, plugins: registry, cache, closed_sources: read.closed_sources };
+    let parts = Parts {
+        config,
+        clock,
+        db,
+        plugins: registry,
+        cache,
+        closed_sources: read.closed_sources,
+    };
     Ok(Started {
         app: App::new(parts)?,
         delivery: read.active_delivery.unwrap_or_default(),

@@ -108,16 +108,25 @@ impl Config {
         };
         let environment = reader.text("NODE_ENV");
         if !["development", "production", "test"].contains(&environment.as_str()) {
-            reader.problem("NODE_ENV", format!("is '{environment}': use development or production"));
+            reader.problem(
+                "NODE_ENV",
+                format!("is '{environment}': use development or production"),
+            );
         }
         let production = environment == "production";
         let database_url = reader.optional("DATABASE_URL");
         match &database_url {
             Some(url) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
-                reader.problem("DATABASE_URL", "is not a Postgres URL: postgres://user:password@host:5432/database");
+                reader.problem(
+                    "DATABASE_URL",
+                    "is not a Postgres URL: postgres://user:password@host:5432/database",
+                );
             }
             None if production && mode.runs() => {
-                reader.problem("DATABASE_URL", "is required in production: the URL of a Postgres");
+                reader.problem(
+                    "DATABASE_URL",
+                    "is required in production: the URL of a Postgres",
+                );
             }
             None if mode.needs_database() => {
                 reader.problem("DATABASE_URL", "is required: the api and the worker share a Postgres. `hogsend dev` runs both with a database of its own");
@@ -131,7 +140,10 @@ impl Config {
                 reader.problem("BETTER_AUTH_SECRET", "is required in production: at least 32 random characters, for instance from `openssl rand -base64 32`");
             }
             Some(secret) if production && secret.chars().count() < 32 => {
-                reader.problem("BETTER_AUTH_SECRET", "is shorter than 32 characters: make one with `openssl rand -base64 32`");
+                reader.problem(
+                    "BETTER_AUTH_SECRET",
+                    "is shorter than 32 characters: make one with `openssl rand -base64 32`",
+                );
             }
             _ => {}
         }
@@ -142,13 +154,20 @@ impl Config {
             "http" => LogLevel::Http,
             "debug" => LogLevel::Debug,
             other => {
-                reader.problem("LOG_LEVEL", format!("is '{other}': use error, warn, info, http or debug"));
+                reader.problem(
+                    "LOG_LEVEL",
+                    format!("is '{other}': use error, warn, info, http or debug"),
+                );
                 LogLevel::Info
             }
         };
         let enabled = reader.text("ENABLED_JOURNEYS");
         let enabled_journeys = (enabled != "*").then(|| {
-            enabled.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect()
+            enabled
+                .split(',')
+                .map(|id| id.trim().to_owned())
+                .filter(|id| !id.is_empty())
+                .collect()
         });
         let config = Self {
             production,
@@ -194,7 +213,8 @@ impl Reader<'_> {
     }
 
     fn text(&self, name: &str) -> String {
-        self.optional(name).unwrap_or_else(|| table::default_of(name).to_owned())
+        self.optional(name)
+            .unwrap_or_else(|| table::default_of(name).to_owned())
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -214,7 +234,10 @@ impl Reader<'_> {
         match text.parse() {
             Ok(number) if (least..=most).contains(&number) => number,
             _ => {
-                self.problem(name, format!("is '{text}': use a whole number from {least} to {most}"));
+                self.problem(
+                    name,
+                    format!("is '{text}': use a whole number from {least} to {most}"),
+                );
                 least
             }
         }
@@ -225,8 +248,14 @@ impl Reader<'_> {
         let sound = reqwest::Url::parse(&text).is_ok_and(|url| schemes.contains(&url.scheme()));
         if !sound {
             // Not the value: a URL may hold a password.
-            let form = schemes.iter().map(|scheme| format!("{scheme}://…")).collect::<Vec<_>>();
-            self.problem(name, format!("is not a URL of the form {}", form.join(" or ")));
+            let form = schemes
+                .iter()
+                .map(|scheme| format!("{scheme}://…"))
+                .collect::<Vec<_>>();
+            self.problem(
+                name,
+                format!("is not a URL of the form {}", form.join(" or ")),
+            );
         }
         text
     }
@@ -265,8 +294,20 @@ mod tests {
             ],
         )
         .unwrap_err();
-        let names: Vec<_> = problems.iter().map(|text| text.split(' ').next().unwrap()).collect();
-        assert_eq!(names, ["DATABASE_URL", "BETTER_AUTH_SECRET", "LOG_LEVEL", "PORT", "REDIS_URL"]);
+        let names: Vec<_> = problems
+            .iter()
+            .map(|text| text.split(' ').next().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "DATABASE_URL",
+                "BETTER_AUTH_SECRET",
+                "LOG_LEVEL",
+                "PORT",
+                "REDIS_URL"
+            ]
+        );
         assert!(!problems.join(" ").contains("hunter2"));
     }
 

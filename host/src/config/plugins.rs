@@ -46,7 +46,8 @@ pub fn plugin_settings(
     }
     let active = active_delivery(manifests, config, &settings, &mut problems);
     for manifest in manifests {
-        let used = !manifest.kinds.contains(&Kind::Delivery) || active.as_deref() == Some(&manifest.id);
+        let used =
+            !manifest.kinds.contains(&Kind::Delivery) || active.as_deref() == Some(&manifest.id);
         if used {
             missing(manifest, &settings[&manifest.id], &mut problems);
         }
@@ -57,7 +58,13 @@ pub fn plugin_settings(
         settings[id].get(name).map(str::to_owned)
     });
     if problems.is_empty() {
-        Ok(PluginSettings { settings, active_delivery: active, from_email, closed_sources, warnings })
+        Ok(PluginSettings {
+            settings,
+            active_delivery: active,
+            from_email,
+            closed_sources,
+            warnings,
+        })
     } else {
         Err(problems)
     }
@@ -68,10 +75,16 @@ fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) ->
     for setting in &manifest.settings {
         let set = lookup(&setting.name).map(|value| value.trim().to_owned());
         let set = set.filter(|value| !value.is_empty());
-        let Some(value) = set.or_else(|| setting.default.clone()) else { continue };
-        let is_url = reqwest::Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(value) = set.or_else(|| setting.default.clone()) else {
+            continue;
+        };
+        let is_url =
+            reqwest::Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if setting.url && !is_url {
-            let message = format!("is not a URL of the form https://… (plugin '{}': {})", manifest.id, setting.help);
+            let message = format!(
+                "is not a URL of the form https://… (plugin '{}': {})",
+                manifest.id, setting.help
+            );
             problems.push(Problem::new(&setting.name, message));
             continue;
         }
@@ -81,9 +94,10 @@ fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) ->
 }
 
 fn missing(manifest: &Manifest, own: &Settings, problems: &mut Vec<Problem>) {
-    let unset = manifest.settings.iter().filter(|setting| {
-        setting.required && own.get(&setting.name).is_none()
-    });
+    let unset = manifest
+        .settings
+        .iter()
+        .filter(|setting| setting.required && own.get(&setting.name).is_none());
     for setting in unset {
         let reported = problems.iter().any(|problem| problem.name == setting.name);
         if !reported {
@@ -106,10 +120,18 @@ fn active_delivery(
         .copied()
         .filter(|manifest| manifest.kinds.contains(&Kind::Delivery))
         .collect();
-    let ids = || all.iter().map(|manifest| manifest.id.as_str()).collect::<Vec<_>>().join(", ");
+    let ids = || {
+        all.iter()
+            .map(|manifest| manifest.id.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if let Some(wanted) = &config.email_provider {
         if !all.iter().any(|manifest| manifest.id == *wanted) {
-            let message = format!("is '{wanted}', which no delivery plugin is called; known: {}", ids());
+            let message = format!(
+                "is '{wanted}', which no delivery plugin is called; known: {}",
+                ids()
+            );
             problems.push(Problem::new("EMAIL_PROVIDER", message));
             return None;
         }
@@ -120,7 +142,9 @@ fn active_delivery(
         .copied()
         .filter(|manifest| {
             let required = manifest.settings.iter().filter(|setting| setting.required);
-            let complete = required.clone().all(|setting| settings[&manifest.id].get(&setting.name).is_some());
+            let complete = required
+                .clone()
+                .all(|setting| settings[&manifest.id].get(&setting.name).is_some());
             !manifest.local_only && complete
         })
         .collect();
@@ -136,14 +160,26 @@ fn active_delivery(
                     format!("{} for '{}'", names.join(" and "), manifest.id)
                 })
                 .collect();
-            let message = format!("is not set and no delivery plugin has its settings; set {}", needs.join(", or "));
+            let message = format!(
+                "is not set and no delivery plugin has its settings; set {}",
+                needs.join(", or ")
+            );
             problems.push(Problem::new("EMAIL_PROVIDER", message));
             None
         }
-        [] => all.iter().find(|manifest| manifest.local_only).map(|manifest| manifest.id.clone()),
+        [] => all
+            .iter()
+            .find(|manifest| manifest.local_only)
+            .map(|manifest| manifest.id.clone()),
         several => {
-            let ids: Vec<_> = several.iter().map(|manifest| manifest.id.as_str()).collect();
-            let message = format!("is not set and several providers are configured: set it to one of {}", ids.join(", "));
+            let ids: Vec<_> = several
+                .iter()
+                .map(|manifest| manifest.id.as_str())
+                .collect();
+            let message = format!(
+                "is not set and several providers are configured: set it to one of {}",
+                ids.join(", ")
+            );
             problems.push(Problem::new("EMAIL_PROVIDER", message));
             None
         }
@@ -163,9 +199,15 @@ mod tests {
             manifest.kinds = vec![Kind::Delivery];
             manifest
         };
-        let key = |name: &str| Setting::new(name, "make one at the provider").required().secret();
+        let key = |name: &str| {
+            Setting::new(name, "make one at the provider")
+                .required()
+                .secret()
+        };
         [
-            delivery("swift").setting(key("SWIFT_KEY")).setting(Setting::new("SWIFT_URL", "base").url()),
+            delivery("swift")
+                .setting(key("SWIFT_KEY"))
+                .setting(Setting::new("SWIFT_URL", "base").url()),
             delivery("postal").setting(key("POSTAL_KEY")),
             delivery("folder").local_only(),
         ]
@@ -187,23 +229,45 @@ mod tests {
         let active = |pairs: &[(&str, &str)]| settings(pairs).unwrap().active_delivery.unwrap();
         assert_eq!(active(&[]), "folder");
         assert_eq!(active(&[("POSTAL_KEY", "k")]), "postal");
-        assert_eq!(active(&[("POSTAL_KEY", "k"), ("SWIFT_KEY", "k"), ("EMAIL_PROVIDER", "swift")]), "swift");
+        assert_eq!(
+            active(&[
+                ("POSTAL_KEY", "k"),
+                ("SWIFT_KEY", "k"),
+                ("EMAIL_PROVIDER", "swift")
+            ]),
+            "swift"
+        );
     }
 
     #[test]
     fn a_missing_key_an_unknown_name_and_a_bad_url_are_told_with_their_mend() {
-        let problems = settings(&[("EMAIL_PROVIDER", "swift"), ("SWIFT_URL", "nonsense")]).unwrap_err();
+        let problems =
+            settings(&[("EMAIL_PROVIDER", "swift"), ("SWIFT_URL", "nonsense")]).unwrap_err();
         assert_eq!(problems.len(), 2);
-        assert!(problems[1].contains("SWIFT_KEY is required by plugin 'swift': make one"), "{problems:?}");
+        assert!(
+            problems[1].contains("SWIFT_KEY is required by plugin 'swift': make one"),
+            "{problems:?}"
+        );
         let problems = settings(&[("EMAIL_PROVIDER", "pigeon")]).unwrap_err();
-        assert!(problems[0].contains("known: swift, postal, folder"), "{problems:?}");
+        assert!(
+            problems[0].contains("known: swift, postal, folder"),
+            "{problems:?}"
+        );
         let problems = settings(&[("POSTAL_KEY", "k"), ("SWIFT_KEY", "k")]).unwrap_err();
-        assert!(problems[0].contains("set it to one of swift, postal"), "{problems:?}");
+        assert!(
+            problems[0].contains("set it to one of swift, postal"),
+            "{problems:?}"
+        );
     }
 
     #[test]
     fn a_plugin_gets_its_own_settings_only() {
-        let all = settings(&[("SWIFT_KEY", "s"), ("POSTAL_KEY", "p"), ("EMAIL_PROVIDER", "swift")]).unwrap();
+        let all = settings(&[
+            ("SWIFT_KEY", "s"),
+            ("POSTAL_KEY", "p"),
+            ("EMAIL_PROVIDER", "swift"),
+        ])
+        .unwrap();
         assert_eq!(all.settings["swift"].get("SWIFT_KEY"), Some("s"));
         assert_eq!(all.settings["swift"].get("POSTAL_KEY"), None);
     }

@@ -9,27 +9,87 @@ pub struct Variable {
 }
 
 const fn variable(name: &'static str, default: &'static str, help: &'static str) -> Variable {
-    Variable { name, default, help }
+    Variable {
+        name,
+        default,
+        help,
+    }
 }
 
 /// The host's variables, in the order of the README's table.
 pub const TABLE: &[Variable] = &[
-    variable("NODE_ENV", "development", "`production` closes the open defaults and the development pages"),
-    variable("PORT", "3002", "port of the API, on every address of the machine"),
-    variable("LOG_LEVEL", "info", "error, warn, info, http or debug; JSON lines in production"),
-    variable("DATABASE_URL", "", "Postgres; `hogsend dev` brings its own where it is not set"),
-    variable("REDIS_URL", "redis://localhost:6379", "cache; without it the host works on and says so in /v1/health"),
-    variable("BETTER_AUTH_SECRET", "", "signs links and sessions; required in production"),
-    variable("API_PUBLIC_URL", "http://localhost:3002", "base of the links in mails"),
+    variable(
+        "NODE_ENV",
+        "development",
+        "`production` closes the open defaults and the development pages",
+    ),
+    variable(
+        "PORT",
+        "3002",
+        "port of the API, on every address of the machine",
+    ),
+    variable(
+        "LOG_LEVEL",
+        "info",
+        "error, warn, info, http or debug; JSON lines in production",
+    ),
+    variable(
+        "DATABASE_URL",
+        "",
+        "Postgres; `hogsend dev` brings its own where it is not set",
+    ),
+    variable(
+        "REDIS_URL",
+        "redis://localhost:6379",
+        "cache; without it the host works on and says so in /v1/health",
+    ),
+    variable(
+        "BETTER_AUTH_SECRET",
+        "",
+        "signs links and sessions; required in production",
+    ),
+    variable(
+        "API_PUBLIC_URL",
+        "http://localhost:3002",
+        "base of the links in mails",
+    ),
     variable("ADMIN_API_KEY", "", "a key with every scope"),
-    variable("EMAIL_PROVIDER", "", "id of the active delivery plugin; by default the one whose settings are there, in development without any the outbox"),
-    variable("EMAIL_FROM", "Hogsend <noreply@hogsend.com>", "default sender, where the delivery plugin has no setting of its own for it"),
-    variable("EMAIL_POSTAL_ADDRESS", "", "postal address in the footer of mails; the law asks for one"),
-    variable("ENABLED_JOURNEYS", "*", "comma-separated ids of the journeys people may enter"),
+    variable(
+        "EMAIL_PROVIDER",
+        "",
+        "id of the active delivery plugin; by default the one whose settings are there, in development without any the outbox",
+    ),
+    variable(
+        "EMAIL_FROM",
+        "Hogsend <noreply@hogsend.com>",
+        "default sender, where the delivery plugin has no setting of its own for it",
+    ),
+    variable(
+        "EMAIL_POSTAL_ADDRESS",
+        "",
+        "postal address in the footer of mails; the law asks for one",
+    ),
+    variable(
+        "ENABLED_JOURNEYS",
+        "*",
+        "comma-separated ids of the journeys people may enter",
+    ),
     variable("PLUGIN_DIR", "", "folder with plugin libraries"),
-    variable("HOGSEND_DATA_DIR", ".hogsend", "the embedded database, the outbox, the plugin cache"),
-    variable("WORKER_LEASE_SECONDS", "60", "after how long the work of a worker that fell silent goes to another"),
-    variable("SKIP_SCHEMA_CHECK", "false", "start although migrations are pending"),
+    variable(
+        "HOGSEND_DATA_DIR",
+        ".hogsend",
+        "the embedded database, the outbox, the plugin cache",
+    ),
+    variable(
+        "WORKER_LEASE_SECONDS",
+        "60",
+        "after how long the work of a worker that fell silent goes to another",
+    ),
+    variable(
+        "SKIP_SCHEMA_CHECK",
+        "false",
+        "start although migrations are pending",
+    ),
 ];
 
 pub(super) fn default_of(name: &str) -> &'static str {

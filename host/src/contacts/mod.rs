@@ -16,10 +16,27 @@ pub async fn lock_names<'a>(
 ) -> db::Result<()> {
     let mut names = Vec::new();
     for person in people {
-        let Person::Names(identity) = person else { continue };
-        names.extend(identity.external_id.as_deref().map(|id| lock_name("user", id)));
-        names.extend(identity.email.as_deref().map(|email| lock_name("email", &email.to_lowercase())));
-        names.extend(identity.anonymous_id.as_deref().map(|id| lock_name("anonymous", id)));
+        let Person::Names(identity) = person else {
+            continue;
+        };
+        names.extend(
+            identity
+                .external_id
+                .as_deref()
+                .map(|id| lock_name("user", id)),
+        );
+        names.extend(
+            identity
+                .email
+                .as_deref()
+                .map(|email| lock_name("email", &email.to_lowercase())),
+        );
+        names.extend(
+            identity
+                .anonymous_id
+                .as_deref()
+                .map(|id| lock_name("anonymous", id)),
+        );
     }
     if names.is_empty() {
         return Ok(());
@@ -29,7 +46,11 @@ pub async fn lock_names<'a>(
 
 /// The same in every process and version, which a hasher's seed or algorithm may not be.
 fn lock_name(kind: &str, name: &str) -> i64 {
-    let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
+    let digest = Sha256::new()
+        .chain_update(kind)
+        .chain_update([0])
+        .chain_update(name)
+        .finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(first)
@@ -57,15 +78,26 @@ pub async fn resolve<'a>(
         people.add(db::contact_lock(conn, &known).await?);
     }
     if !wanted.is_empty() {
-        let found = db::contacts_by_identity(conn, &wanted.external_ids, &wanted.emails, &wanted.anonymous_ids);
+        let found = db::contacts_by_identity(
+            conn,
+            &wanted.external_ids,
+            &wanted.emails,
+            &wanted.anonymous_ids,
+        );
         people.add(found.await?);
     }
-    let places: Vec<Option<usize>> = events.iter().map(|event| people.place(event, now)).collect();
+    let places: Vec<Option<usize>> = events
+        .iter()
+        .map(|event| people.place(event, now))
+        .collect();
     let touched: Vec<Contact> = people.touched().cloned().collect();
     if !touched.is_empty() {
         db::contact_upsert(conn, &touched, now).await?;
     }
-    Ok(places.into_iter().map(|place| place.map(|place| people.all[place].0.clone())).collect())
+    Ok(places
+        .into_iter()
+        .map(|place| place.map(|place| people.all[place].0.clone()))
+        .collect())
 }
 
 #[derive(Default)]
@@ -78,7 +110,8 @@ struct Wanted {
 impl Wanted {
     fn add(&mut self, names: &NewIdentity) {
         self.external_ids.extend(names.external_id.clone());
-        self.emails.extend(names.email.as_deref().map(str::to_lowercase));
+        self.emails
+            .extend(names.email.as_deref().map(str::to_lowercase));
         self.anonymous_ids.extend(names.anonymous_id.clone());
     }
 
@@ -105,7 +138,10 @@ impl People {
     }
 
     fn touched(&self) -> impl Iterator<Item = &Contact> {
-        self.all.iter().filter(|(_, touched)| *touched).map(|(contact, _)| contact)
+        self.all
+            .iter()
+            .filter(|(_, touched)| *touched)
+            .map(|(contact, _)| contact)
     }
 
     fn place(&mut self, event: &NewEvent, now: DateTime<Utc>) -> Option<usize> {
@@ -117,7 +153,9 @@ impl People {
             }
             Person::Names(names) => self.find(names).unwrap_or_else(|| self.create(now)),
         };
-        let Person::Names(names) = &event.person else { return Some(place) };
+        let Person::Names(names) = &event.person else {
+            return Some(place);
+        };
         let (contact, touched) = &mut self.all[place];
         *touched = true;
         contact.last_seen_at = contact.last_seen_at.max(now);
@@ -141,7 +179,9 @@ impl People {
     fn find(&self, names: &NewIdentity) -> Option<usize> {
         let position = |test: &dyn Fn(&Contact) -> bool| self.all.iter().position(|(c, _)| test(c));
         let has_email = |contact: &Contact| {
-            let (Some(a), Some(b)) = (&contact.email, &names.email) else { return false };
+            let (Some(a), Some(b)) = (&contact.email, &names.email) else {
+                return false;
+            };
             a.to_lowercase() == b.to_lowercase()
         };
         let has_anonymous = |contact: &Contact| {
@@ -150,11 +190,15 @@ impl People {
         if names.external_id.is_some() {
             return position(&|c| c.external_id == names.external_id)
                 .or_else(|| position(&|c| c.external_id.is_none() && has_email(c)))
-                .or_else(|| position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c)));
+                .or_else(|| {
+                    position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c))
+                });
         }
         position(&|c| c.external_id.is_some() && has_email(c))
             .or_else(|| position(&has_email))
-            .or_else(|| position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c)))
+            .or_else(|| {
+                position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c))
+            })
     }
 
     fn create(&mut self, now: DateTime<Utc>) -> usize {

@@ -50,7 +50,9 @@ pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
     names.dedup();
     if names.len() > FINE_LOCKS {
         // Key 0 stands for everyone: large batches exclude all others.
-        sqlx::query!("SELECT pg_advisory_xact_lock(0, 0)").execute(conn).await?;
+        sqlx::query!("SELECT pg_advisory_xact_lock(0, 0)")
+            .execute(conn)
+            .await?;
         return Ok(());
     }
     sqlx::query!(
@@ -118,9 +120,14 @@ pub async fn contact_get(conn: &mut Conn, id: ContactId) -> Result<Option<Contac
 }
 
 /// Writes contacts whole, new ones and locked ones alike.
-pub async fn contact_upsert(conn: &mut Conn, contacts: &[Contact], now: DateTime<Utc>) -> Result<()> {
+pub async fn contact_upsert(
+    conn: &mut Conn,
+    contacts: &[Contact],
+    now: DateTime<Utc>,
+) -> Result<()> {
     let ids: Vec<ContactId> = contacts.iter().map(|c| c.id).collect();
-    let external_ids: Vec<Option<String>> = contacts.iter().map(|c| c.external_id.clone()).collect();
+    let external_ids: Vec<Option<String>> =
+        contacts.iter().map(|c| c.external_id.clone()).collect();
     let emails: Vec<Option<String>> = contacts.iter().map(|c| c.email.clone()).collect();
     let anonymous: Vec<Option<String>> = contacts.iter().map(|c| c.anonymous_id.clone()).collect();
     let properties: Vec<Json<&Properties>> = contacts.iter().map(|c| Json(&c.properties)).collect();

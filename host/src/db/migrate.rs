@@ -42,21 +42,29 @@ pub async fn migrate(db: &Db) -> std::result::Result<(), sqlx::migrate::MigrateE
 
 /// Compares the database with this binary.
 pub async fn schema_state(conn: &mut Conn) -> Result<SchemaState> {
-    let known = sqlx::query_scalar!(
-        r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "known!""#
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let known =
+        sqlx::query_scalar!(r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "known!""#)
+            .fetch_one(&mut *conn)
+            .await?;
     let applied: Vec<i64> = if known {
         let done = conn.list_applied_migrations("_sqlx_migrations").await;
         let done = done.map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
-        done.into_iter().map(|migration| migration.version).collect()
+        done.into_iter()
+            .map(|migration| migration.version)
+            .collect()
     } else {
         Vec::new()
     };
-    let ours = || MIGRATIONS.iter().map(|m| (m.version, name(m.version, &m.description)));
+    let ours = || {
+        MIGRATIONS
+            .iter()
+            .map(|m| (m.version, name(m.version, &m.description)))
+    };
     Ok(SchemaState {
-        applied: ours().filter(|(version, _)| applied.contains(version)).last().map(|(_, name)| name),
+        applied: ours()
+            .filter(|(version, _)| applied.contains(version))
+            .last()
+            .map(|(_, name)| name),
         required: ours().last().map(|(_, name)| name),
         pending: ours()
             .filter(|(version, _)| !applied.contains(version))

@@ -27,7 +27,9 @@ pub use event::{EventRow, event_insert, event_key_claim};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{History, history_event};
 pub use migrate::{SchemaState, migrate, schema_state};
-pub use preference::{Preferences, preferences_by_contact, preferences_set_all, preferences_set_category};
+pub use preference::{
+    Preferences, preferences_by_contact, preferences_set_all, preferences_set_category,
+};
 pub use provider_pause::{Pause, provider_pause_active, provider_pause_set};
 pub use send::{
     ClaimedSend, NewSend, SendEnd, SendRow, attempt_begin, attempt_end, send_claim, send_end,
@@ -35,8 +37,9 @@ pub use send::{
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
-    log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert, state_last_entries,
-    state_next_due, state_progress, state_release, state_status, states_open,
+    log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert,
+    state_last_entries, state_next_due, state_person, state_progress, state_release, state_status,
+    states_open,
 };
 pub use state_step::{StepRow, step_complete, step_upsert, steps_of};
 pub use wake::{Topic, Wake};
@@ -133,7 +136,10 @@ impl Db {
         self.pool.close().await;
         #[cfg(feature = "embedded-db")]
         {
-            let mut slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut slot = self
+                .server
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Some(server) = slot.take() {
                 drop(slot);
                 let stopped = tokio::task::spawn_blocking(move || server.stop()).await;

@@ -142,10 +142,13 @@ pub async fn send_claim(
         transactional: row.transactional,
         mail: row.mail.0,
         provider: row.provider,
-        prepared: row.prepared_type.zip(row.prepared).map(|(content_type, body)| Prepared {
-            content_type,
-            body: body.into(),
-        }),
+        prepared: row
+            .prepared_type
+            .zip(row.prepared)
+            .map(|(content_type, body)| Prepared {
+                content_type,
+                body: body.into(),
+            }),
         idempotency_key: row.idempotency_key,
         attempts: row.attempts,
         first_attempt_at: row.first_attempt_at,
@@ -307,10 +310,7 @@ pub async fn sends_recent(conn: &mut Conn, limit: i64) -> Result<Vec<SendRow>> {
 }
 
 /// One mail with its frozen content and the provider's bytes.
-pub async fn send_raw(
-    conn: &mut Conn,
-    id: SendId,
-) -> Result<Option<(SendRow, Option<Prepared>)>> {
+pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Option<Prepared>)>> {
     sqlx::query!(
         r#"SELECT id, to_email, from_email, subject, template_key, status, reason, created_at,
                   mail AS "mail: Json<Mail>", prepared_type, prepared
@@ -318,10 +318,13 @@ pub async fn send_raw(
         id as SendId
     )
     .map(|row| {
-        let prepared = row.prepared_type.zip(row.prepared).map(|(content_type, body)| Prepared {
-            content_type,
-            body: body.into(),
-        });
+        let prepared = row
+            .prepared_type
+            .zip(row.prepared)
+            .map(|(content_type, body)| Prepared {
+                content_type,
+                body: body.into(),
+            });
         let send = SendRow {
             id: row.id.into(),
             to_email: row.to_email,

@@ -291,6 +291,18 @@ pub async fn state_progress(
     Ok(done.rows_affected() == 1)
 }
 
+/// Keeps the person as the first advance saw them.
+pub async fn state_person(conn: &mut Conn, state: StateId, person: &User) -> Result<()> {
+    sqlx::query!(
+        "UPDATE journey_states SET person = $2 WHERE id = $1 AND person <> $2",
+        state as StateId,
+        Json(person) as Json<&User>
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// When the next run is due.
 pub async fn state_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(
@@ -302,9 +314,12 @@ pub async fn state_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
 }
 
 pub async fn state_status(conn: &mut Conn, state: StateId) -> Result<Option<String>> {
-    sqlx::query_scalar!("SELECT status FROM journey_states WHERE id = $1", state as StateId)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_scalar!(
+        "SELECT status FROM journey_states WHERE id = $1",
+        state as StateId
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The journeys an administrator switched off.

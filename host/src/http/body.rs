@@ -24,7 +24,10 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
                 let message = format!("The body is larger than {} KiB", BODY_MAX / 1024);
                 Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message))
             }
-            Err(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "The body did not arrive whole")),
+            Err(_) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "The body did not arrive whole",
+            )),
         }
     }
 }
@@ -38,13 +41,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let kind = request.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        if kind != "application/json"
+            && !(kind.starts_with("application/") && kind.ends_with("+json"))
+        {
             let message = "Send the body as JSON, with 'Content-Type: application/json'";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
         let Raw(bytes) = Raw::from_request(request, state).await?;
-        parse(&bytes).map(Self).map_err(|issue| ApiError::validation(&[issue]))
+        parse(&bytes)
+            .map(Self)
+            .map_err(|issue| ApiError::validation(&[issue]))
     }
 }
 
@@ -52,10 +64,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
     // A struct would be read from an array as well, field by field.
     if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
-            Ok(_) => Issue::new("", "The body must be a JSON object"),
-            Err(error) => Issue::new("", format!("The body is not valid JSON: {error}")),
-        });
+        return Err(
+            match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+                Ok(_) => Issue::new("", "The body must be a JSON object"),
+                Err(error) => Issue::new("", format!("The body is not valid JSON: {error}")),
+            },
+        );
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -65,7 +79,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
         if cause.is_data() {
             let text = cause.to_string();
             // The path says where; a line and column in one-line JSON say nothing.
-            let text = text.split(" at line ").next().unwrap_or_default().to_owned();
+            let text = text
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             Issue::new(&path, text)
         } else {
             Issue::new("", format!("The body is not valid JSON: {cause}"))

@@ -151,7 +151,9 @@ async fn store(
         return Err(ApiError::validation(&issues));
     }
     let mut results = app.ingestor.ingest(vec![event]).await?;
-    results.pop().ok_or_else(|| ApiError::unavailable("The event was not stored", 1))
+    results
+        .pop()
+        .ok_or_else(|| ApiError::unavailable("The event was not stored", 1))
 }
 
 fn required(path: &str, value: Option<String>, issues: &mut Vec<Issue>) -> String {

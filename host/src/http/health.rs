@@ -28,10 +28,16 @@ struct Component {
 
 impl Component {
     fn up(latency: Duration) -> Self {
-        Self { status: "up", latency_ms: Some(latency.as_millis() as u64) }
+        Self {
+            status: "up",
+            latency_ms: Some(latency.as_millis() as u64),
+        }
     }
 
-    const DOWN: Self = Self { status: "down", latency_ms: None };
+    const DOWN: Self = Self {
+        status: "down",
+        latency_ms: None,
+    };
 }
 
 /// 200 while the database answers and its schema is in sync; 503 otherwise. Without Redis or a
@@ -56,7 +62,11 @@ pub async fn show_health(State(app): State<App>) -> (StatusCode, Json<Value>) {
         Some(_) if worker_up && redis.status == "up" => "healthy",
         _ => "degraded",
     };
-    let code = if in_sync { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if in_sync {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let engine = if worker_up { "up" } else { "down" };
     let mut worker = json!({ "status": if worker_up { "up" } else { "down" } });
     if let Some(seen) = last_seen {
@@ -108,6 +118,14 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
     let schema = db::schema_state(&mut conn).await?;
     let latency = started.elapsed();
     // Before the first migration there is no table to ask.
-    let worker_last_seen = if schema.in_sync() { db::worker_last_seen(&mut conn).await? } else { None };
-    Ok(Probe { latency, schema, worker_last_seen })
+    let worker_last_seen = if schema.in_sync() {
+        db::worker_last_seen(&mut conn).await?
+    } else {
+        None
+    };
+    Ok(Probe {
+        latency,
+        schema,
+        worker_last_seen,
+    })
 }

@@ -22,7 +22,8 @@ pub async fn list_outbox(State(app): State<App>) -> Result<Response, ApiError> {
     };
     let rows: String = sends.iter().map(row).collect();
     let body = if sends.is_empty() {
-        "<h1>Outbox</h1><p class=\"muted\">No mail yet. Send an event that starts a journey.</p>".into()
+        "<h1>Outbox</h1><p class=\"muted\">No mail yet. Send an event that starts a journey.</p>"
+            .into()
     } else {
         format!(
             "<h1>Outbox</h1><div class=\"table\"><table><tr><th>Time (UTC)</th><th>To</th>\
@@ -33,8 +34,15 @@ pub async fn list_outbox(State(app): State<App>) -> Result<Response, ApiError> {
 }
 
 fn row(send: &SendRow) -> String {
-    let reason = send.reason.as_deref().map(|reason| format!(" <span class=\"muted\">{}</span>", escape(reason)));
-    let subject = if send.subject.is_empty() { "(none)" } else { &send.subject };
+    let reason = send
+        .reason
+        .as_deref()
+        .map(|reason| format!(" <span class=\"muted\">{}</span>", escape(reason)));
+    let subject = if send.subject.is_empty() {
+        "(none)"
+    } else {
+        &send.subject
+    };
     format!(
         "<tr><td class=\"time\">{}</td><td>{}</td><td><a href=\"/outbox/{}\">{}</a></td><td>{}</td>\
          <td><span class=\"tag\">{}</span>{}</td></tr>",
@@ -53,7 +61,10 @@ pub async fn show_mail(State(app): State<App>, Path(id): Path<Uuid>) -> Result<R
     let (send, prepared) = find(&app, id).await?;
     let Some(mail) = &send.mail else {
         let reason = send.reason.as_deref().unwrap_or("unknown");
-        let body = format!("<p><a href=\"/outbox\">Outbox</a></p><h1>Not sent</h1><p>{}</p>", escape(reason));
+        let body = format!(
+            "<p><a href=\"/outbox\">Outbox</a></p><h1>Not sent</h1><p>{}</p>",
+            escape(reason)
+        );
         return Ok(page(StatusCode::OK, "Not sent", "", &body));
     };
     let raw = prepared.filter(|prepared| prepared.content_type == "message/rfc822");
@@ -84,10 +95,15 @@ pub async fn show_mail_html(
     Path(id): Path<Uuid>,
 ) -> Result<Response, ApiError> {
     let (send, _) = find(&app, id).await?;
-    let mail = send.mail.ok_or_else(|| ApiError::not_found("This mail was not rendered"))?;
+    let mail = send
+        .mail
+        .ok_or_else(|| ApiError::not_found("This mail was not rendered"))?;
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; img-src https: data:; style-src 'unsafe-inline'; font-src https:; frame-ancestors 'self'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'; img-src https: data:; style-src 'unsafe-inline'; font-src https:; frame-ancestors 'self'",
+        ),
         (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
         (header::CACHE_CONTROL, "no-store"),
     ];

@@ -46,7 +46,12 @@ pub async fn unsubscribe(
     };
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let contacts = contacts::named(&mut tx, token.external_id.as_deref(), token.email.as_deref()).await?;
+    let contacts = contacts::named(
+        &mut tx,
+        token.external_id.as_deref(),
+        token.email.as_deref(),
+    )
+    .await?;
     for contact in &contacts {
         match &token.category {
             Some(category) => {
@@ -56,7 +61,11 @@ pub async fn unsubscribe(
         }
     }
     tx.commit().await?;
-    tracing::info!(contacts = contacts.len(), category = token.category, "unsubscribed by link");
+    tracing::info!(
+        contacts = contacts.len(),
+        category = token.category,
+        "unsubscribed by link"
+    );
     let body = format!(
         "<h1>You are unsubscribed</h1><p>{} will no longer receive {}.</p>",
         escape(token.email.as_deref().unwrap_or("You")),

@@ -32,10 +32,16 @@ pub async fn receive_webhook(
         body: body.to_vec().into(),
         received_at: now,
     };
-    let events = match plugin.read(&webhook).await.map_err(|error| ApiError::internal(&error))? {
+    let events = match plugin
+        .read(&webhook)
+        .await
+        .map_err(|error| ApiError::internal(&error))?
+    {
         Ok(Reading::Events(events)) => events,
         Ok(Reading::Skipped { reason }) => {
-            return Ok(Json(json!({ "ok": true, "skipped": true, "reason": reason })));
+            return Ok(Json(
+                json!({ "ok": true, "skipped": true, "reason": reason }),
+            ));
         }
         Err(Refusal::Unauthorized) => return Err(invalid_secret()),
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
@@ -52,16 +58,28 @@ pub async fn receive_webhook(
         }
     }
     let Some(first) = events.first().map(|event| event.name.clone()) else {
-        return Ok(Json(json!({ "ok": true, "skipped": true, "reason": "no events" })));
+        return Ok(Json(
+            json!({ "ok": true, "skipped": true, "reason": "no events" }),
+        ));
     };
     let results = app.ingestor.ingest(events).await?;
-    let user = results.first().and_then(|result| result.contact_key.clone());
-    let exits: Vec<_> = results.into_iter().flat_map(|result| result.exits).collect();
-    Ok(Json(json!({ "ok": true, "event": first, "userId": user, "exits": exits })))
+    let user = results
+        .first()
+        .and_then(|result| result.contact_key.clone());
+    let exits: Vec<_> = results
+        .into_iter()
+        .flat_map(|result| result.exits)
+        .collect();
+    Ok(Json(
+        json!({ "ok": true, "event": first, "userId": user, "exits": exits }),
+    ))
 }
 
 fn invalid_secret() -> ApiError {
-    ApiError::new(axum::http::StatusCode::UNAUTHORIZED, "Invalid webhook secret")
+    ApiError::new(
+        axum::http::StatusCode::UNAUTHORIZED,
+        "Invalid webhook secret",
+    )
 }
 
 fn invalid_payload(details: &str) -> ApiError {
@@ -72,6 +90,8 @@ fn invalid_payload(details: &str) -> ApiError {
 fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
         .collect()
 }

@@ -101,7 +101,10 @@ impl Committer {
     }
 
     async fn commit(&self, batch: Vec<Request>) {
-        let all = batch.iter().flat_map(|request| request.events.clone()).collect();
+        let all = batch
+            .iter()
+            .flat_map(|request| request.events.clone())
+            .collect();
         match self.store(all).await {
             Ok(results) => {
                 let mut results = results.into_iter();
@@ -143,7 +146,11 @@ impl Committer {
     async fn store_once(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
         let mut tx = self.db.begin().await?;
         let stored = store(&mut tx, &self.catalog, self.clock.now(), events).await?;
-        let topics: &[Topic] = if stored.enrolled > 0 { &[Topic::Runs] } else { &[] };
+        let topics: &[Topic] = if stored.enrolled > 0 {
+            &[Topic::Runs]
+        } else {
+            &[]
+        };
         self.db.commit_and_wake(tx, topics).await?;
         Ok(stored.events)
     }

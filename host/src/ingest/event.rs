@@ -55,7 +55,12 @@ impl NewEvent {
     }
 
     /// An event a journey caused.
-    pub fn from_journey(contact: ContactId, name: &str, properties: Properties, depth: i16) -> Self {
+    pub fn from_journey(
+        contact: ContactId,
+        name: &str,
+        properties: Properties,
+        depth: i16,
+    ) -> Self {
         Self {
             source: "journey".into(),
             dedupe_key: None,

@@ -43,7 +43,13 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
         (paths.contact_properties, &event.contact_properties),
     ] {
         for (name, value) in properties {
-            check_value(&format!("{path}.{}", name.replace('\0', "\u{fffd}")), name, value, 1, &mut add);
+            check_value(
+                &format!("{path}.{}", name.replace('\0', "\u{fffd}")),
+                name,
+                value,
+                1,
+                &mut add,
+            );
         }
     }
     if let Some(at) = event.occurred_at {
@@ -52,7 +58,10 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
         if at < earliest {
             add(paths.timestamp, "must not be before 1970".into());
         } else if at > now + TimeDelta::days(1) {
-            add(paths.timestamp, "must not be more than a day in the future".into());
+            add(
+                paths.timestamp,
+                "must not be more than a day in the future".into(),
+            );
         }
     }
     issues
@@ -99,9 +108,15 @@ impl Paths {
 
 /// The first thing wrong with an event a journey caused.
 pub fn check_journey_event(event: &NewEvent) -> Option<Issue> {
-    let paths = Paths { name: "event", properties: "properties", ..Paths::API };
+    let paths = Paths {
+        name: "event",
+        properties: "properties",
+        ..Paths::API
+    };
     // Such an event happens now, so any instant serves.
-    check_event(event, DateTime::UNIX_EPOCH, &paths).into_iter().next()
+    check_event(event, DateTime::UNIX_EPOCH, &paths)
+        .into_iter()
+        .next()
 }
 
 fn check_text(path: &str, text: &str, max: usize, add: &mut impl FnMut(&str, String)) {
@@ -125,7 +140,9 @@ fn check_email(path: &str, email: &str, add: &mut impl FnMut(&str, String)) {
             && !domain.contains("..")
             && !local.contains('@')
     });
-    let clean = !email.chars().any(|c| c.is_control() || c.is_whitespace() || "<>,;\"()[]\\:".contains(c));
+    let clean = !email
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || "<>,;\"()[]\\:".contains(c));
     if !sound || !clean || email.len() > EMAIL_MAX {
         add(path, "must be an e-mail address".into());
     }
@@ -139,11 +156,17 @@ fn check_value(
     add: &mut impl FnMut(&str, String),
 ) {
     if depth > DEPTH_MAX {
-        add(path, format!("must not be nested more than {DEPTH_MAX} levels deep"));
+        add(
+            path,
+            format!("must not be nested more than {DEPTH_MAX} levels deep"),
+        );
         return;
     }
     if name.contains('\0') {
-        add(path, "a property name must not contain a NUL character (\\u0000)".into());
+        add(
+            path,
+            "a property name must not contain a NUL character (\\u0000)".into(),
+        );
     }
     match value {
         Value::String(text) if text.contains('\0') => {
@@ -156,7 +179,13 @@ fn check_value(
         }
         Value::Object(fields) => {
             for (name, item) in fields {
-                check_value(&format!("{path}.{}", name.replace('\0', "\u{fffd}")), name, item, depth + 1, add);
+                check_value(
+                    &format!("{path}.{}", name.replace('\0', "\u{fffd}")),
+                    name,
+                    item,
+                    depth + 1,
+                    add,
+                );
             }
         }
         _ => {}
@@ -174,10 +203,26 @@ mod tests {
             check_email("email", email, &mut |_, message| issues.push(message));
             !issues.is_empty()
         };
-        for email in ["a@b.co", "user+tag@example.com", "ünï@exämple.de", "o'hara@x.ie"] {
+        for email in [
+            "a@b.co",
+            "user+tag@example.com",
+            "ünï@exämple.de",
+            "o'hara@x.ie",
+        ] {
             assert!(!bad(email), "{email}");
         }
-        for email in ["", "a", "a@", "@b", "a b@c.d", "a@b@c.d", "a@b..c", "a@.b", "A <a@b.co>", "a\n@b.co"] {
+        for email in [
+            "",
+            "a",
+            "a@",
+            "@b",
+            "a b@c.d",
+            "a@b@c.d",
+            "a@b..c",
+            "a@.b",
+            "A <a@b.co>",
+            "a\n@b.co",
+        ] {
             assert!(bad(email), "{email}");
         }
     }

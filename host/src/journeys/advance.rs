@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::JourneyEntry;
 use super::journal::Journal;
+use super::person;
 use super::step::{Effects, Performed, perform};
 use crate::app::App;
 use crate::db::{self, ClaimedState, Log, Progress, Topic};
@@ -43,6 +44,14 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         db::steps_of(&mut conn, state.id).await?
     };
     let mut journal = Journal::new(rows, state.completions);
+    let known_now;
+    // Before the first step only: a replay has to see the person it saw then.
+    let state = if journal.len() == 0 {
+        known_now = person::complete(app, state).await;
+        &known_now
+    } else {
+        state
+    };
     let mut effects = Effects::default();
     let now = app.clock.now();
 
@@ -157,6 +166,9 @@ async fn record(
         app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
         return Ok(Advanced::Outdated);
     }
+    if state.completions == 0 {
+        db::state_person(&mut tx, state.id, &state.person).await?;
+    }
     db::step_upsert(&mut tx, state.id, &journal.changed()).await?;
     for send in &effects.sends {
         db::send_insert(&mut tx, send, now).await?;
@@ -167,14 +179,27 @@ async fn record(
     let mut enrolled = 0;
     if !events.is_empty() {
         let caused = std::mem::take(&mut events);
-        enrolled += ingest::store(&mut tx, &app.catalog, now, caused).await?.enrolled;
+        enrolled += ingest::store(&mut tx, &app.catalog, now, caused)
+            .await?
+            .enrolled;
     }
 
-    let node = journal.node().unwrap_or_else(|| state.current_node_id.clone());
+    let node = journal
+        .node()
+        .unwrap_or_else(|| state.current_node_id.clone());
     let progress = Progress {
         status: ending.status,
         node: &node,
-        wake_at: ending.waits().then(|| if asks_again { Some(now) } else { journal.next_due() }).flatten(),
+        wake_at: ending
+            .waits()
+            .then(|| {
+                if asks_again {
+                    Some(now)
+                } else {
+                    journal.next_due()
+                }
+            })
+            .flatten(),
         completions: journal.completions(),
         error: ending.error.as_deref(),
     };
@@ -195,7 +220,9 @@ async fn record(
         db::log_insert(&mut tx, &[log], now).await?;
     }
     if stands && let Some(event) = ending.event(state) {
-        enrolled += ingest::store(&mut tx, &app.catalog, now, vec![event]).await?.enrolled;
+        enrolled += ingest::store(&mut tx, &app.catalog, now, vec![event])
+            .await?
+            .enrolled;
     }
     let mut topics = Vec::new();
     if enrolled > 0 || asks_again {
@@ -228,7 +255,11 @@ impl Ending {
             RunStatus::Completed => ("completed", "completed", None),
             RunStatus::Failed { message, location } => {
                 let place = location.as_deref().map(|place| format!(" at {place}"));
-                ("failed", "failed", Some(format!("{message}{}", place.unwrap_or_default())))
+                (
+                    "failed",
+                    "failed",
+                    Some(format!("{message}{}", place.unwrap_or_default())),
+                )
             }
             RunStatus::Diverged(differs) => {
                 let message = format!(
@@ -264,6 +295,11 @@ impl Ending {
             properties.insert("error".into(), json!(error));
         }
         let depth = state.depth.saturating_add(1);
-        Some(NewEvent::from_journey(state.contact_id, name, properties, depth))
+        Some(NewEvent::from_journey(
+            state.contact_id,
+            name,
+            properties,
+            depth,
+        ))
     }
 }

@@ -27,9 +27,7 @@ pub struct Catalog {
 
 /// `ENABLED_JOURNEYS` names a journey nobody brings.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "ENABLED_JOURNEYS names '{unknown}', which no plugin brings; known journeys: {known}"
-)]
+#[error("ENABLED_JOURNEYS names '{unknown}', which no plugin brings; known journeys: {known}")]
 pub struct CatalogError {
     unknown: String,
     known: String,
@@ -48,7 +46,9 @@ impl Catalog {
                 });
             }
             for template in &plugin.catalogue().templates {
-                catalog.templates.insert(template.key.clone(), template.clone());
+                catalog
+                    .templates
+                    .insert(template.key.clone(), template.clone());
             }
         }
         let unknown = selected
@@ -58,7 +58,12 @@ impl Catalog {
         match unknown {
             Some(unknown) => Err(CatalogError {
                 unknown: unknown.clone(),
-                known: catalog.journeys.keys().cloned().collect::<Vec<_>>().join(", "),
+                known: catalog
+                    .journeys
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
             }),
             None => Ok(catalog),
         }

@@ -50,7 +50,8 @@ pub async fn react(
             properties.insert("stateId".into(), json!(exit.state_id));
             properties.insert("event".into(), json!(event.name));
             let depth = event.depth.saturating_add(1);
-            let follows = NewEvent::from_journey(event.contact.id, "journey.exited", properties, depth);
+            let follows =
+                NewEvent::from_journey(event.contact.id, "journey.exited", properties, depth);
             reactions.events.push(follows);
         }
         reactions.exits.push(exits);
@@ -79,11 +80,7 @@ struct People {
 }
 
 impl People {
-    async fn load(
-        conn: &mut Conn,
-        catalog: &Catalog,
-        events: &[Happened<'_>],
-    ) -> db::Result<Self> {
+    async fn load(conn: &mut Conn, catalog: &Catalog, events: &[Happened<'_>]) -> db::Result<Self> {
         let mut people = Self {
             open: Vec::new(),
             last_entries: HashMap::new(),
@@ -107,7 +104,9 @@ impl People {
         }
         if !entering.is_empty() {
             let entries = db::state_last_entries(conn, &journeys, &entering).await?;
-            let entries = entries.into_iter().map(|e| ((e.journey_id, e.contact_id), e.at));
+            let entries = entries
+                .into_iter()
+                .map(|e| ((e.journey_id, e.contact_id), e.at));
             people.last_entries = entries.collect();
             people.preferences = db::preferences_by_contact(conn, &entering).await?;
             people.disabled = db::journeys_disabled(conn).await?;
@@ -116,13 +115,20 @@ impl People {
     }
 
     /// Ends the person's runs whose exit condition the event meets.
-    fn exit(&mut self, catalog: &Catalog, event: &Happened<'_>, changes: &mut Changes) -> Vec<Exit> {
+    fn exit(
+        &mut self,
+        catalog: &Catalog,
+        event: &Happened<'_>,
+        changes: &mut Changes,
+    ) -> Vec<Exit> {
         let mut exits = Vec::new();
         self.open.retain(|state| {
             if state.contact_id != event.contact.id {
                 return true;
             }
-            let Some(entry) = catalog.journey(&state.journey_id) else { return true };
+            let Some(entry) = catalog.journey(&state.journey_id) else {
+                return true;
+            };
             if entry.definition.exit_on.is_empty() {
                 return true;
             }
@@ -160,9 +166,11 @@ impl People {
         if !entry.selected || self.disabled.contains(&definition.id) {
             return Err("journey_disabled_by_admin");
         }
-        let wanted = definition.trigger.condition.as_ref().is_none_or(|condition| {
-            condition.matches(event.properties, &contact.properties)
-        });
+        let wanted = definition
+            .trigger
+            .condition
+            .as_ref()
+            .is_none_or(|condition| condition.matches(event.properties, &contact.properties));
         if !wanted {
             return Err("trigger_conditions_not_met");
         }
@@ -170,7 +178,9 @@ impl People {
         match (definition.entry, last) {
             (Entry::Once, Some(_)) => return Err("already_entered_once"),
             (Entry::OncePerMs(period), Some(last)) => {
-                let period = i64::try_from(period).ok().and_then(TimeDelta::try_milliseconds);
+                let period = i64::try_from(period)
+                    .ok()
+                    .and_then(TimeDelta::try_milliseconds);
                 if period.is_none_or(|period| now - *last < period) {
                     return Err("period_not_elapsed");
                 }
@@ -181,9 +191,8 @@ impl People {
         if preferences.is_some_and(|preferences| !preferences.allow(&definition.category)) {
             return Err("user_unsubscribed");
         }
-        let open = |state: &OpenState| {
-            state.contact_id == contact.id && state.journey_id == definition.id
-        };
+        let open =
+            |state: &OpenState| state.contact_id == contact.id && state.journey_id == definition.id;
         if self.open.iter().any(open) {
             return Err("already_active");
         }
@@ -225,7 +234,8 @@ impl People {
             status: "active".into(),
             depth: state.depth,
         });
-        self.last_entries.insert((state.journey_id.clone(), state.contact_id), now);
+        self.last_entries
+            .insert((state.journey_id.clone(), state.contact_id), now);
         changes.enter(state, event);
     }
 }
@@ -267,8 +277,12 @@ impl Changes {
         // A run may begin, end and begin again within one transaction: the unique index wants the
         // old one ended first, and an exit can only end a run that is there.
         let exited: HashSet<StateId> = self.exited.iter().copied().collect();
-        let brief: Vec<NewState> =
-            self.entered.iter().filter(|state| exited.contains(&state.id)).cloned().collect();
+        let brief: Vec<NewState> = self
+            .entered
+            .iter()
+            .filter(|state| exited.contains(&state.id))
+            .cloned()
+            .collect();
         let earlier: Vec<StateId> = self.exited.clone();
         if !earlier.is_empty() {
             db::state_exit(conn, &earlier, now).await?;
@@ -278,8 +292,11 @@ impl Changes {
             db::state_insert(conn, &[state], now).await?;
             db::state_exit(conn, &[id], now).await?;
         }
-        let lasting: Vec<NewState> =
-            self.entered.into_iter().filter(|state| !exited.contains(&state.id)).collect();
+        let lasting: Vec<NewState> = self
+            .entered
+            .into_iter()
+            .filter(|state| !exited.contains(&state.id))
+            .collect();
         if !lasting.is_empty() {
             enrolled = db::state_insert(conn, &lasting, now).await?.len();
         }

@@ -42,7 +42,8 @@ impl Journal {
         match row.step.kind.as_str() {
             step::CHECKPOINT => row.step.state = StepState::Noted,
             step::SLEEP => {
-                let ms = serde_json::from_value(row.args.clone()).map_or(0, |args: SleepArgs| args.ms);
+                let ms =
+                    serde_json::from_value(row.args.clone()).map_or(0, |args: SleepArgs| args.ms);
                 row.due_at = Some(later(now, ms));
             }
             _ => {}
@@ -102,12 +103,18 @@ impl Journal {
             _ => None,
         };
         let detail = row.step.label.as_deref().or(detail);
-        Some(detail.map_or_else(|| row.step.kind.clone(), |detail| format!("{}:{detail}", row.step.kind)))
+        Some(detail.map_or_else(
+            || row.step.kind.clone(),
+            |detail| format!("{}:{detail}", row.step.kind),
+        ))
     }
 
     pub fn changed(&self) -> Vec<&StepRow> {
         let marked = self.rows.iter().zip(&self.changed);
-        marked.filter(|(_, changed)| **changed).map(|(row, _)| row).collect()
+        marked
+            .filter(|(_, changed)| **changed)
+            .map(|(row, _)| row)
+            .collect()
     }
 }
 

@@ -4,6 +4,7 @@ mod advance;
 mod catalog;
 mod enrol;
 mod journal;
+mod person;
 mod step;
 
 pub use advance::{Advanced, advance};

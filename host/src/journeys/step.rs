@@ -81,7 +81,9 @@ async fn send(
 ) -> db::Result<Performed> {
     let contact = db::contact_get(&mut *app.db.conn().await?, state.contact_id).await?;
     let Some(contact) = contact else {
-        return Ok(Performed::Done(Ok(json!({ "skipped": { "reason": "contact_deleted" } }))));
+        return Ok(Performed::Done(Ok(
+            json!({ "skipped": { "reason": "contact_deleted" } }),
+        )));
     };
     let composing = Composing {
         contact: &contact,
@@ -94,9 +96,11 @@ async fn send(
     match mail::compose(app, composing, now).await {
         Err(error) => Ok(Performed::Done(Err(error))),
         Ok(send) => {
-            let done = send.mail.as_ref().err().map(|reason| {
-                Performed::Done(Ok(json!({ "skipped": { "reason": reason } })))
-            });
+            let done = send
+                .mail
+                .as_ref()
+                .err()
+                .map(|reason| Performed::Done(Ok(json!({ "skipped": { "reason": reason } }))));
             effects.sends.push(send);
             Ok(done.unwrap_or(Performed::Open))
         }

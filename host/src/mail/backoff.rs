@@ -14,9 +14,16 @@ pub fn wait(attempts: i32, wish_ms: Option<u64>) -> TimeDelta {
     let doublings = u32::try_from(attempts.max(1) - 1).unwrap_or(0).min(20);
     let ceiling = (FIRST << doublings).min(LONGEST);
     let jitter = rand::rng().random_range(ceiling / 4..=ceiling);
-    let wish = wish_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0).min(24 * LONGEST);
+    let wish = wish_ms
+        .and_then(|ms| i64::try_from(ms).ok())
+        .unwrap_or(0)
+        .min(24 * LONGEST);
     // A little after the wished-for moment, so that waiting mails do not all come at once.
-    let wait = if wish > 0 { wish.max(jitter.min(wish + 1_000)) } else { jitter };
+    let wait = if wish > 0 {
+        wish.max(jitter.min(wish + 1_000))
+    } else {
+        jitter
+    };
     TimeDelta::milliseconds(wait)
 }
 

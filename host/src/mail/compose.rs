@@ -37,7 +37,11 @@ pub async fn compose(
     let args = composing.args;
     let template = app.catalog.template(&args.template).ok_or_else(|| {
         let known: Vec<&str> = app.catalog.templates().map(|t| t.key.as_str()).collect();
-        let message = format!("no template '{}'; known: {}", args.template, known.join(", "));
+        let message = format!(
+            "no template '{}'; known: {}",
+            args.template,
+            known.join(", ")
+        );
         StepError::new("template_unknown", message)
     })?;
     let category = args
@@ -61,7 +65,11 @@ pub async fn compose(
         category: category.to_owned(),
         transactional,
         from: app.config.from_email.clone(),
-        to: args.to.clone().or_else(|| contact.email.clone()).unwrap_or_default(),
+        to: args
+            .to
+            .clone()
+            .or_else(|| contact.email.clone())
+            .unwrap_or_default(),
         subject: String::new(),
         idempotency_key: key,
         mail: Err("no_address"),
@@ -100,7 +108,10 @@ pub async fn compose(
     if !transactional {
         // RFC 8058 §3.1: both headers, the link alone being enough to unsubscribe.
         headers.push(("List-Unsubscribe".into(), format!("<{unsubscribe_url}>")));
-        headers.push(("List-Unsubscribe-Post".into(), "List-Unsubscribe=One-Click".into()));
+        headers.push((
+            "List-Unsubscribe-Post".into(),
+            "List-Unsubscribe=One-Click".into(),
+        ));
         // RFC 2919 §3: an identifier within a domain of the sender.
         headers.push(("List-Id".into(), format!("<{}.{domain}>", label(category))));
     }
@@ -108,7 +119,12 @@ pub async fn compose(
         ("template".into(), args.template.clone()),
         ("category".into(), category.to_owned()),
     ];
-    tags.extend(composing.labels.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+    tags.extend(
+        composing
+            .labels
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into())),
+    );
     send.subject.clone_from(&rendered.subject);
     send.mail = Ok(Mail {
         id: id.into(),
@@ -128,13 +144,19 @@ pub async fn compose(
 
 /// The domain of `Name <local@domain>` or `local@domain`.
 fn domain_of(address: &str) -> &str {
-    address
-        .rsplit_once('@')
-        .map_or("localhost", |(_, domain)| domain.trim_end_matches('>').trim())
+    address.rsplit_once('@').map_or("localhost", |(_, domain)| {
+        domain.trim_end_matches('>').trim()
+    })
 }
 
 /// A category as part of a host name.
 fn label(category: &str) -> String {
-    let plain = category.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let plain = category.chars().map(|c| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    });
     plain.collect()
 }

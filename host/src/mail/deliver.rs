@@ -41,7 +41,12 @@ pub async fn deliver(app: &App, send: &ClaimedSend) -> db::Result<Delivered> {
         && send.in_doubt
     {
         // The other provider may have it; handing it to this one could make it two mails.
-        return give_up_doubt(app, send, &format!("its attempt at '{frozen_for}' was cut off")).await;
+        return give_up_doubt(
+            app,
+            send,
+            &format!("its attempt at '{frozen_for}' was cut off"),
+        )
+        .await;
     }
     let prepared = match frozen(send, &provider) {
         Some(prepared) => prepared,
@@ -50,7 +55,13 @@ pub async fn deliver(app: &App, send: &ClaimedSend) -> db::Result<Delivered> {
             Ok(Err(reason)) => return fail(app, send, &reason).await,
             Err(error) => {
                 tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
-                return postpone(app, send, now + BLOCKED, "the provider's plugin gave no answer").await;
+                return postpone(
+                    app,
+                    send,
+                    now + BLOCKED,
+                    "the provider's plugin gave no answer",
+                )
+                .await;
             }
         },
     };
@@ -61,13 +72,23 @@ pub async fn deliver(app: &App, send: &ClaimedSend) -> db::Result<Delivered> {
     match decide(&mut tx, send, &provider, now).await? {
         Decision::Attempt => {}
         Decision::Skip(reason) => {
-            let end = SendEnd { status: "skipped", reason: Some(reason), counted: true, ..SendEnd::default() };
+            let end = SendEnd {
+                status: "skipped",
+                reason: Some(reason),
+                counted: true,
+                ..SendEnd::default()
+            };
             let result = Ok(json!({ "skipped": { "reason": reason } }));
             return settle(app, tx, send, &end, result, now).await;
         }
         Decision::Ambiguous => {
             drop(tx);
-            return give_up_doubt(app, send, "an attempt was cut off, and the provider cannot tell a repeat from a second mail").await;
+            return give_up_doubt(
+                app,
+                send,
+                "an attempt was cut off, and the provider cannot tell a repeat from a second mail",
+            )
+            .await;
         }
         Decision::Paused(until) => {
             drop(tx);
@@ -90,8 +111,12 @@ pub async fn deliver(app: &App, send: &ClaimedSend) -> db::Result<Delivered> {
     let bound = app.config.lease / 2;
     let outcome = match tokio::time::timeout(bound, provider.send(attempt)).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => SendOutcome::Unknown { reason: error.to_string() },
-        Err(_) => SendOutcome::Unknown { reason: format!("no answer within {bound:?}") },
+        Ok(Err(error)) => SendOutcome::Unknown {
+            reason: error.to_string(),
+        },
+        Err(_) => SendOutcome::Unknown {
+            reason: format!("no answer within {bound:?}"),
+        },
     };
     conclude(app, send, &provider, number, outcome).await
 }
@@ -117,8 +142,14 @@ async fn decide(
     now: DateTime<Utc>,
 ) -> db::Result<Decision> {
     if send.in_doubt {
-        let elapsed = send.first_attempt_at.map(|first| now - first).unwrap_or_default();
-        let covered = provider.capabilities().idempotency.covers(elapsed.to_std().unwrap_or_default());
+        let elapsed = send
+            .first_attempt_at
+            .map(|first| now - first)
+            .unwrap_or_default();
+        let covered = provider
+            .capabilities()
+            .idempotency
+            .covers(elapsed.to_std().unwrap_or_default());
         if !covered && !send.transactional {
             return Ok(Decision::Ambiguous);
         }
@@ -130,7 +161,10 @@ async fn decide(
         }
         if send.category != TRANSACTIONAL {
             let preferences = db::preferences_by_contact(conn, &[send.contact_id]).await?;
-            if preferences.values().any(|preferences| !preferences.allow(&send.category)) {
+            if preferences
+                .values()
+                .any(|preferences| !preferences.allow(&send.category))
+            {
                 return Ok(Decision::Skip("user_unsubscribed"));
             }
         }
@@ -159,10 +193,21 @@ async fn conclude(
     db::contact_lock(&mut tx, &[send.contact_id]).await?;
     db::attempt_end(&mut tx, send.id, number, name, reason, now).await?;
 
-    let mut end = SendEnd { status: "queued", reason, counted: true, in_doubt: send.in_doubt, ..SendEnd::default() };
+    let mut end = SendEnd {
+        status: "queued",
+        reason,
+        counted: true,
+        in_doubt: send.in_doubt,
+        ..SendEnd::default()
+    };
     match &outcome {
         SendOutcome::Accepted { message_id } => {
-            end = SendEnd { status: "sent", message_id: Some(message_id), counted: true, ..SendEnd::default() };
+            end = SendEnd {
+                status: "sent",
+                message_id: Some(message_id),
+                counted: true,
+                ..SendEnd::default()
+            };
             let result = Ok(json!({ "sent": { "id": send.id } }));
             return settle(app, tx, send, &end, result, now).await;
         }
@@ -171,13 +216,23 @@ async fn conclude(
             end.in_doubt = false;
             return settle(app, tx, send, &end, failed(send, text), now).await;
         }
-        SendOutcome::Retry { retry_after_ms, pause: true, .. } => {
+        SendOutcome::Retry {
+            retry_after_ms,
+            pause: true,
+            ..
+        } => {
             let until = now + backoff::wait(1, *retry_after_ms);
             return pause(app, tx, send, provider, end, until, now).await;
         }
-        SendOutcome::Blocked { reason, retry_after_ms } => {
-            tracing::error!(provider = provider.id(), reason,
-                "the provider takes no mail until someone acts; mails are kept");
+        SendOutcome::Blocked {
+            reason,
+            retry_after_ms,
+        } => {
+            tracing::error!(
+                provider = provider.id(),
+                reason,
+                "the provider takes no mail until someone acts; mails are kept"
+            );
             let until = now + retry_after_ms.map_or(BLOCKED, |ms| backoff::wait(1, Some(ms)));
             return pause(app, tx, send, provider, end, until, now).await;
         }
@@ -191,7 +246,10 @@ async fn conclude(
     }
     if number >= ATTEMPTS_MAX {
         end.retry_at = None;
-        let text = format!("given up after {number} attempts: {}", reason.unwrap_or(name));
+        let text = format!(
+            "given up after {number} attempts: {}",
+            reason.unwrap_or(name)
+        );
         end.reason = Some(&text);
         // In doubt the mail may have arrived; only a provider's webhook can tell.
         end.status = if end.in_doubt { "ambiguous" } else { "failed" };
@@ -200,7 +258,11 @@ async fn conclude(
     }
     let held = db::send_end(&mut tx, send, &end, now).await?;
     app.db.commit_and_wake(tx, &[]).await?;
-    Ok(if held { Delivered::Later } else { Delivered::Lost })
+    Ok(if held {
+        Delivered::Later
+    } else {
+        Delivered::Lost
+    })
 }
 
 /// Keeps the mail and the attempt it would have used up, and pauses the provider for everyone.
@@ -215,7 +277,14 @@ async fn pause(
 ) -> db::Result<Delivered> {
     end.counted = false;
     end.retry_at = Some(until);
-    db::provider_pause_set(&mut tx, provider.id(), until, end.reason.unwrap_or("paused"), now).await?;
+    db::provider_pause_set(
+        &mut tx,
+        provider.id(),
+        until,
+        end.reason.unwrap_or("paused"),
+        now,
+    )
+    .await?;
     db::send_end(&mut tx, send, &end, now).await?;
     app.db.commit_and_wake(tx, &[]).await?;
     Ok(Delivered::Paused)
@@ -245,7 +314,12 @@ async fn fail(app: &App, send: &ClaimedSend, reason: &str) -> db::Result<Deliver
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     db::contact_lock(&mut tx, &[send.contact_id]).await?;
-    let end = SendEnd { status: "failed", reason: Some(reason), counted: true, ..SendEnd::default() };
+    let end = SendEnd {
+        status: "failed",
+        reason: Some(reason),
+        counted: true,
+        ..SendEnd::default()
+    };
     settle(app, tx, send, &end, failed(send, reason), now).await
 }
 
@@ -254,7 +328,13 @@ async fn give_up_doubt(app: &App, send: &ClaimedSend, reason: &str) -> db::Resul
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     db::contact_lock(&mut tx, &[send.contact_id]).await?;
-    let end = SendEnd { status: "ambiguous", reason: Some(reason), counted: true, in_doubt: true, ..SendEnd::default() };
+    let end = SendEnd {
+        status: "ambiguous",
+        reason: Some(reason),
+        counted: true,
+        in_doubt: true,
+        ..SendEnd::default()
+    };
     settle(app, tx, send, &end, failed(send, reason), now).await
 }
 
@@ -276,7 +356,11 @@ fn failed(send: &ClaimedSend, reason: &str) -> Result<Value, StepError> {
 fn describe(outcome: &SendOutcome) -> (&'static str, Option<&str>) {
     match outcome {
         SendOutcome::Accepted { .. } => ("accepted", None),
-        SendOutcome::Retry { reason, pause: true, .. } => ("paused", Some(reason)),
+        SendOutcome::Retry {
+            reason,
+            pause: true,
+            ..
+        } => ("paused", Some(reason)),
         SendOutcome::Retry { reason, .. } => ("retry", Some(reason)),
         SendOutcome::Blocked { reason, .. } => ("blocked", Some(reason)),
         SendOutcome::Rejected { reason } => ("rejected", Some(reason)),

@@ -37,7 +37,10 @@ pub fn render(
     mut values: Values<'_>,
 ) -> Result<Rendered, StepError> {
     let failed = |part: &str, error: &dyn std::fmt::Display| {
-        let message = format!("the {part} of template '{}' does not render: {error}", template.key);
+        let message = format!(
+            "the {part} of template '{}' does not render: {error}",
+            template.key
+        );
         StepError::new("template_failed", message)
     };
     let mut env = Environment::new();
@@ -103,7 +106,11 @@ fn html_to_text(html: &str) -> Result<String, html2text::Error> {
 /// A header value holds no line break: a break would begin another header.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(|c: char| c.is_control() || c == ' ').collect();
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    words
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -145,20 +152,35 @@ mod tests {
         );
         let mail = rendered(&template, "<b>Ann & Bo</b>").unwrap();
         assert_eq!(mail.subject, "Hi <b>Ann & Bo</b>");
-        assert!(mail.html.contains("&lt;b&gt;Ann &amp; Bo&lt;/b&gt;"), "{}", mail.html);
+        assert!(
+            mail.html.contains("&lt;b&gt;Ann &amp; Bo&lt;/b&gt;"),
+            "{}",
+            mail.html
+        );
         assert!(mail.text.contains("Hello <b>Ann & Bo</b>"), "{}", mail.text);
-        assert!(mail.text.contains("https://example.com/u?token=a.b"), "{}", mail.text);
+        assert!(
+            mail.text.contains("https://example.com/u?token=a.b"),
+            "{}",
+            mail.text
+        );
     }
 
     #[test]
     fn a_subject_never_holds_a_line_break() {
-        let mail = rendered(&template("Hi {{ contact.properties.name }}", ""), "a\r\nBcc: x@y.z").unwrap();
+        let mail = rendered(
+            &template("Hi {{ contact.properties.name }}", ""),
+            "a\r\nBcc: x@y.z",
+        )
+        .unwrap();
         assert_eq!(mail.subject, "Hi a Bcc: x@y.z");
     }
 
     #[test]
     fn a_broken_or_endless_template_is_named() {
-        let endless = template("x", "{% for a in range(100000) %}{% for b in range(100000) %}.{% endfor %}{% endfor %}");
+        let endless = template(
+            "x",
+            "{% for a in range(100000) %}{% for b in range(100000) %}.{% endfor %}{% endfor %}",
+        );
         let error = rendered(&endless, "x").unwrap_err();
         assert_eq!(error.code, "template_failed");
         assert!(error.message.contains("template 't'"), "{error}");

@@ -69,7 +69,11 @@ impl Unsubscribe {
             exp: (now + LIFETIME).timestamp(),
             category: Some(category.to_owned()),
         };
-        format!("{}/v1/email/unsubscribe?token={}", self.base_url, self.sign(&token))
+        format!(
+            "{}/v1/email/unsubscribe?token={}",
+            self.base_url,
+            self.sign(&token)
+        )
     }
 
     pub fn sign(&self, token: &Token) -> String {
@@ -82,13 +86,17 @@ impl Unsubscribe {
     /// Reads a token that this host signed. The signature is compared in constant time.
     pub fn verify(&self, text: &str, now: DateTime<Utc>) -> Result<Token, TokenError> {
         let (body, signature) = text.split_once('.').ok_or(TokenError::Invalid)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Invalid)?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| TokenError::Invalid)?;
         self.key
             .clone()
             .chain_update(body)
             .verify_slice(&signature)
             .map_err(|_| TokenError::Invalid)?;
-        let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenError::Invalid)?;
+        let body = URL_SAFE_NO_PAD
+            .decode(body)
+            .map_err(|_| TokenError::Invalid)?;
         let token: Token = serde_json::from_slice(&body).map_err(|_| TokenError::Invalid)?;
         if token.exp <= now.timestamp() {
             return Err(TokenError::Expired);
@@ -116,15 +124,26 @@ mod tests {
         };
         let text = ours.sign(&token);
         assert_eq!(ours.verify(&text, now), Ok(token));
-        assert_eq!(ours.verify(&text, now + TimeDelta::minutes(2)), Err(TokenError::Expired));
+        assert_eq!(
+            ours.verify(&text, now + TimeDelta::minutes(2)),
+            Err(TokenError::Expired)
+        );
         let theirs = Unsubscribe::new(&"another".into(), "http://localhost");
         assert_eq!(theirs.verify(&text, now), Err(TokenError::Invalid));
         for position in [0, text.len() / 2, text.len() - 1] {
             let mut tampered = text.clone().into_bytes();
-            tampered[position] = if tampered[position] == b'A' { b'B' } else { b'A' };
+            tampered[position] = if tampered[position] == b'A' {
+                b'B'
+            } else {
+                b'A'
+            };
             let tampered = String::from_utf8(tampered).unwrap();
             // The last character holds bits that decode to nothing; a decoder refuses those.
-            assert_eq!(ours.verify(&tampered, now), Err(TokenError::Invalid), "{position}");
+            assert_eq!(
+                ours.verify(&tampered, now),
+                Err(TokenError::Invalid),
+                "{position}"
+            );
         }
         for text in ["", ".", "a", "a.b", "..", "é.é"] {
             assert_eq!(ours.verify(text, now), Err(TokenError::Invalid));

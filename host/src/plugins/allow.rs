@@ -10,19 +10,26 @@ impl AllowList {
     /// `$NAME` stands for host and port of the URL in that setting; a setting without a value
     /// allows nothing.
     pub fn new(hosts: &[String], settings: &Settings) -> Self {
-        let resolved = hosts.iter().filter_map(|host| match host.strip_prefix('$') {
-            Some(name) => {
-                let url = Url::parse(settings.get(name)?).ok()?;
-                Some((url.host_str()?.to_ascii_lowercase(), url.port_or_known_default()))
-            }
-            None => Some((host.to_ascii_lowercase(), None)),
-        });
+        let resolved = hosts
+            .iter()
+            .filter_map(|host| match host.strip_prefix('$') {
+                Some(name) => {
+                    let url = Url::parse(settings.get(name)?).ok()?;
+                    Some((
+                        url.host_str()?.to_ascii_lowercase(),
+                        url.port_or_known_default(),
+                    ))
+                }
+                None => Some((host.to_ascii_lowercase(), None)),
+            });
         Self(resolved.collect())
     }
 
     /// A host that was named without a port is reached by `https` on its usual port.
     pub fn allows(&self, url: &Url) -> bool {
-        let Some(host) = url.host_str().map(str::to_ascii_lowercase) else { return false };
+        let Some(host) = url.host_str().map(str::to_ascii_lowercase) else {
+            return false;
+        };
         let port = url.port_or_known_default();
         self.0.iter().any(|(known, known_port)| {
             *known == host
@@ -44,14 +51,21 @@ mod tests {
     #[test]
     fn only_named_hosts_and_ports_are_reached() {
         let settings = Settings::from([("BASE", "http://127.0.0.1:4008/x")]);
-        let list = AllowList::new(&["api.vendor.com".into(), "$BASE".into(), "$UNSET".into()], &settings);
+        let list = AllowList::new(
+            &["api.vendor.com".into(), "$BASE".into(), "$UNSET".into()],
+            &settings,
+        );
         let allows = |url: &str| list.allows(&Url::parse(url).unwrap());
         assert!(allows("https://api.vendor.com/emails"));
         assert!(allows("https://API.vendor.com"));
         assert!(allows("http://127.0.0.1:4008/emails"));
         for url in [
-            "http://api.vendor.com/", "https://api.vendor.com:8443/", "https://evil.com/api.vendor.com",
-            "https://api.vendor.com.evil.com/", "http://127.0.0.1:4009/", "http://169.254.169.254/",
+            "http://api.vendor.com/",
+            "https://api.vendor.com:8443/",
+            "https://evil.com/api.vendor.com",
+            "https://api.vendor.com.evil.com/",
+            "http://127.0.0.1:4009/",
+            "http://169.254.169.254/",
             "https://api.vendor.com@evil.com/",
         ] {
             assert!(!allows(url), "{url}");

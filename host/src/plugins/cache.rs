@@ -57,7 +57,11 @@ impl Cache {
     pub async fn get(&self, key: &str) -> Option<String> {
         let shared = async {
             let mut redis = self.redis().await?;
-            redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut redis).await.ok()
+            redis::cmd("GET")
+                .arg(key)
+                .query_async::<Option<String>>(&mut redis)
+                .await
+                .ok()
         };
         if let Ok(Some(found)) = tokio::time::timeout(PATIENCE, shared).await {
             return found;

@@ -49,9 +49,9 @@ impl Image {
     fn call(&self, method: u32, input: &[u8]) -> Result<Vec<u8>, CallError> {
         match self {
             Self::Linked(instance) => instance.call(method, input),
-            Self::Loaded { root, instance } => {
-                root.call(*instance, method, input).map_err(|bytes| read_error(&bytes))
-            }
+            Self::Loaded { root, instance } => root
+                .call(*instance, method, input)
+                .map_err(|bytes| read_error(&bytes)),
         }
     }
 }
@@ -93,11 +93,15 @@ impl Caller {
         method: u32,
         input: &(impl Serialize + ?Sized),
     ) -> Result<T, PluginError> {
-        let input = serde_json::to_vec(input)
-            .map_err(|error| self.error(ErrorKind::Protocol, format!("cannot be asked: {error}")))?;
+        let input = serde_json::to_vec(input).map_err(|error| {
+            self.error(ErrorKind::Protocol, format!("cannot be asked: {error}"))
+        })?;
         let output = self.call_bytes(method, input).await?;
         serde_json::from_slice(&output).map_err(|error| {
-            self.error(ErrorKind::Protocol, format!("answered method {method} in another form: {error}"))
+            self.error(
+                ErrorKind::Protocol,
+                format!("answered method {method} in another form: {error}"),
+            )
         })
     }
 
@@ -106,7 +110,8 @@ impl Caller {
         let place = match tokio::time::timeout(DEADLINE, place).await {
             Ok(Ok(place)) => place,
             _ => {
-                let message = format!("has {PLACES} calls that do not end: restart the host without it");
+                let message =
+                    format!("has {PLACES} calls that do not end: restart the host without it");
                 return Err(self.error(ErrorKind::Busy, message));
             }
         };
@@ -126,8 +131,14 @@ impl Caller {
                 };
                 Err(self.error(kind, format!("failed at method {method}: {error}")))
             }
-            Ok(Err(ended)) => Err(self.error(ErrorKind::Panicked, format!("ended abruptly at method {method}: {ended}"))),
-            Err(_) => Err(self.error(ErrorKind::Deadline, format!("did not answer method {method} within {DEADLINE:?}"))),
+            Ok(Err(ended)) => Err(self.error(
+                ErrorKind::Panicked,
+                format!("ended abruptly at method {method}: {ended}"),
+            )),
+            Err(_) => Err(self.error(
+                ErrorKind::Deadline,
+                format!("did not answer method {method} within {DEADLINE:?}"),
+            )),
         }
     }
 }

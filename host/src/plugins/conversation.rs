@@ -28,22 +28,39 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned>(
     input: I,
 ) -> Result<T, PluginError> {
     let talk = async {
-        let mut ask = Ask { input, now: clock.now(), steps: Vec::new() };
+        let mut ask = Ask {
+            input,
+            now: clock.now(),
+            steps: Vec::new(),
+        };
         for _ in 0..ROUNDS {
             let commands = match caller.call(method, &ask).await? {
                 Reply::Done(value) => return Ok(value),
                 Reply::Ask(commands) => commands,
             };
-            let answers = join_all(commands.iter().map(|command| performer.perform(scope, command))).await;
+            let answers = join_all(
+                commands
+                    .iter()
+                    .map(|command| performer.perform(scope, command)),
+            )
+            .await;
             for (command, result) in commands.iter().zip(answers) {
                 record(&mut ask.steps, command, clock.now(), result);
             }
         }
-        Err(caller.error(ErrorKind::Protocol, format!("still asks after {ROUNDS} rounds")))
+        Err(caller.error(
+            ErrorKind::Protocol,
+            format!("still asks after {ROUNDS} rounds"),
+        ))
     };
-    tokio::time::timeout(DEADLINE, talk).await.unwrap_or_else(|_| {
-        Err(caller.error(ErrorKind::Deadline, format!("did not finish method {method} within {DEADLINE:?}")))
-    })
+    tokio::time::timeout(DEADLINE, talk)
+        .await
+        .unwrap_or_else(|_| {
+            Err(caller.error(
+                ErrorKind::Deadline,
+                format!("did not finish method {method} within {DEADLINE:?}"),
+            ))
+        })
 }
 
 fn record(

@@ -8,9 +8,9 @@ use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::{Kind, Manifest};
 use serde::Serialize;
 
+use super::Problem;
 use super::loader::{Library, load};
 use super::preflight::{self, PINS};
-use super::Problem;
 
 /// Where a plugin comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +35,11 @@ pub struct PluginInfo {
 
 pub(super) enum Found {
     Linked(&'static Linked),
-    Loaded { library: Library, path: PathBuf, sha256: String },
+    Loaded {
+        library: Library,
+        path: PathBuf,
+        sha256: String,
+    },
 }
 
 /// Plugins that were found and not started.
@@ -63,22 +67,33 @@ impl Discovered {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) => {
-                let message = format!("PLUGIN_DIR cannot be read ({error}): make the folder, or unset PLUGIN_DIR");
+                let message = format!(
+                    "PLUGIN_DIR cannot be read ({error}): make the folder, or unset PLUGIN_DIR"
+                );
                 problems.push(Problem::of_file("PLUGIN-001", dir, message));
                 return;
             }
         };
         let is_library = |path: &PathBuf| {
-            path.extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
+            path.extension()
+                .is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
         };
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_library).collect();
+        let mut files: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(is_library)
+            .collect();
         files.sort();
         let pins = match fs::read_to_string(dir.join(PINS)) {
             Ok(pins) => Some(pins),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
                 // Unreadable pins are not the same as none.
-                problems.push(Problem::of_file("PLUGIN-012", &dir.join(PINS), format!("cannot be read ({error})")));
+                problems.push(Problem::of_file(
+                    "PLUGIN-012",
+                    &dir.join(PINS),
+                    format!("cannot be read ({error})"),
+                ));
                 return;
             }
         };
@@ -86,7 +101,11 @@ impl Discovered {
             let loaded = preflight::check(&file, pins.as_deref(), cache_dir).and_then(|checked| {
                 let library = load(&checked)?;
                 let manifest = library.manifest.clone();
-                let found = Found::Loaded { library, path: checked.original, sha256: checked.sha256 };
+                let found = Found::Loaded {
+                    library,
+                    path: checked.original,
+                    sha256: checked.sha256,
+                };
                 self.add(manifest, found)
             });
             if let Err(problem) = loaded {
@@ -98,18 +117,31 @@ impl Discovered {
     fn add(&mut self, manifest: Manifest, found: Found) -> Result<(), Problem> {
         let sound = !manifest.id.is_empty()
             && manifest.id.len() <= 64
-            && manifest.id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            && manifest
+                .id
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !sound {
-            let message = format!("a plugin calls itself '{}': ids are lower-case letters, digits and hyphens", manifest.id.escape_debug());
+            let message = format!(
+                "a plugin calls itself '{}': ids are lower-case letters, digits and hyphens",
+                manifest.id.escape_debug()
+            );
             return Err(Problem::new("PLUGIN-009", message));
         }
         match (self.0.get(&manifest.id).map(|(_, known)| known), &found) {
             (Some(Found::Loaded { path: first, .. }), Found::Loaded { path, .. }) => {
-                let message = format!("is a second plugin '{}' beside {}: remove one", manifest.id, first.display());
+                let message = format!(
+                    "is a second plugin '{}' beside {}: remove one",
+                    manifest.id,
+                    first.display()
+                );
                 return Err(Problem::of_file("PLUGIN-010", path, message));
             }
             (Some(Found::Linked(_)), Found::Linked(_)) => {
-                let message = format!("two plugins of this binary are called '{}': rename one", manifest.id);
+                let message = format!(
+                    "two plugins of this binary are called '{}': rename one",
+                    manifest.id
+                );
                 return Err(Problem::new("PLUGIN-010", message));
             }
             (Some(Found::Linked(_)), Found::Loaded { path, .. }) => {
@@ -130,7 +162,9 @@ impl Discovered {
         let all = self.0.values().map(|(manifest, found)| {
             let (origin, path, sha256) = match found {
                 Found::Linked(_) => (Origin::Linked, None, None),
-                Found::Loaded { path, sha256, .. } => (Origin::Loaded, Some(path.clone()), Some(sha256.clone())),
+                Found::Loaded { path, sha256, .. } => {
+                    (Origin::Loaded, Some(path.clone()), Some(sha256.clone()))
+                }
             };
             PluginInfo {
                 id: manifest.id.clone(),

@@ -12,7 +12,10 @@ pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
         && !name.starts_with('.')
         && !name.contains(['/', '\\', '\0']);
     if !plain {
-        return Err(format!("'{}' is not a plain file name", name.escape_debug()));
+        return Err(format!(
+            "'{}' is not a plain file name",
+            name.escape_debug()
+        ));
     }
     let write = || {
         fs::create_dir_all(folder)?;

@@ -35,7 +35,8 @@ pub(super) async fn send(
     allowed: &AllowList,
     request: HttpRequest,
 ) -> Result<HttpResponse, HttpError> {
-    let url = Url::parse(&request.url).map_err(|error| refused(format!("the URL is malformed: {error}")))?;
+    let url = Url::parse(&request.url)
+        .map_err(|error| refused(format!("the URL is malformed: {error}")))?;
     let host = url.host_str().unwrap_or_default().to_owned();
     if !allowed.allows(&url) {
         let message = format!("'{host}' is not among the hosts plugin '{plugin}' declared");
@@ -43,7 +44,9 @@ pub(super) async fn send(
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
-        let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+        let parsed = HeaderName::try_from(name)
+            .ok()
+            .zip(HeaderValue::try_from(value).ok());
         let (header, mut value) = parsed
             .ok_or_else(|| refused(format!("the header '{}' is malformed", name.escape_debug())))?;
         value.set_sensitive(true);
@@ -58,10 +61,28 @@ pub(super) async fn send(
     };
     let wish = request.timeout_ms.map_or(TIMEOUT, Duration::from_millis);
     let started = Instant::now();
-    let answer = exchange(client, method, url, headers, request.body.0, wish.min(TIMEOUT), &host).await;
-    let status = answer.as_ref().map(|answer| answer.status).unwrap_or_default();
+    let answer = exchange(
+        client,
+        method,
+        url,
+        headers,
+        request.body.0,
+        wish.min(TIMEOUT),
+        &host,
+    )
+    .await;
+    let status = answer
+        .as_ref()
+        .map(|answer| answer.status)
+        .unwrap_or_default();
     let duration_ms = started.elapsed().as_millis() as u64;
-    tracing::debug!(plugin, host, status, duration_ms, "performed a plugin's request");
+    tracing::debug!(
+        plugin,
+        host,
+        status,
+        duration_ms,
+        "performed a plugin's request"
+    );
     answer
 }
 
@@ -74,34 +95,61 @@ async fn exchange(
     timeout: Duration,
     host: &str,
 ) -> Result<HttpResponse, HttpError> {
-    let request = client.request(method, url).headers(headers).timeout(timeout);
-    let request = if body.is_empty() { request } else { request.body(body) };
+    let request = client
+        .request(method, url)
+        .headers(headers)
+        .timeout(timeout);
+    let request = if body.is_empty() {
+        request
+    } else {
+        request.body(body)
+    };
     let mut response = request.send().await.map_err(|error| {
         let kind = match () {
             () if error.is_builder() => HttpErrorKind::Refused,
             () if error.is_connect() => HttpErrorKind::Connect,
             () => HttpErrorKind::Lost,
         };
-        HttpError { kind, message: describe(kind, host, timeout, error.is_timeout()) }
+        HttpError {
+            kind,
+            message: describe(kind, host, timeout, error.is_timeout()),
+        }
     })?;
     let status = response.status().as_u16();
     let headers = response
         .headers()
         .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
         .collect();
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_MAX => bytes.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_MAX => {
+                bytes.extend_from_slice(&chunk)
+            }
             Ok(None) => break,
-            Ok(Some(_)) => return Err(lost(format!("the answer of '{host}' is larger than {BODY_MAX} bytes"))),
+            Ok(Some(_)) => {
+                return Err(lost(format!(
+                    "the answer of '{host}' is larger than {BODY_MAX} bytes"
+                )));
+            }
             Err(error) => {
-                return Err(lost(describe(HttpErrorKind::Lost, host, timeout, error.is_timeout())));
+                return Err(lost(describe(
+                    HttpErrorKind::Lost,
+                    host,
+                    timeout,
+                    error.is_timeout(),
+                )));
             }
         }
     }
-    Ok(HttpResponse { status, headers, body: bytes.into() })
+    Ok(HttpResponse {
+        status,
+        headers,
+        body: bytes.into(),
+    })
 }
 
 fn describe(kind: HttpErrorKind, host: &str, timeout: Duration, timed_out: bool) -> String {
@@ -113,9 +161,15 @@ fn describe(kind: HttpErrorKind, host: &str, timeout: Duration, timed_out: bool)
 }
 
 fn refused(message: String) -> HttpError {
-    HttpError { kind: HttpErrorKind::Refused, message }
+    HttpError {
+        kind: HttpErrorKind::Refused,
+        message,
+    }
 }
 
 fn lost(message: String) -> HttpError {
-    HttpError { kind: HttpErrorKind::Lost, message }
+    HttpError {
+        kind: HttpErrorKind::Lost,
+        message,
+    }
 }

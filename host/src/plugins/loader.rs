@@ -23,23 +23,43 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
     // SAFETY: the file is a whole shared library of this machine that exports a plugin header; that
     // its constructors are harmless is the operator's word, given by placing or pinning it.
     let library = unsafe { libloading::Library::new(&file.copy) }.map_err(|error| {
-        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        refused("PLUGIN-008", format!("the system cannot load it ({reason}): build it on an older or the same system"))
+        let reason = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        refused(
+            "PLUGIN-008",
+            format!(
+                "the system cannot load it ({reason}): build it on an older or the same system"
+            ),
+        )
     })?;
     // SAFETY: the name was found in the file's own symbol table; only its address is taken here.
     let symbol = unsafe { library.get::<*const std::ffi::c_void>(file.symbol.as_bytes()) };
-    let address = symbol
-        .map(|symbol| *symbol)
-        .map_err(|error| refused("PLUGIN-008", format!("its header cannot be found ({error}): build it again")))?;
+    let address = symbol.map(|symbol| *symbol).map_err(|error| {
+        refused(
+            "PLUGIN-008",
+            format!("its header cannot be found ({error}): build it again"),
+        )
+    })?;
     std::mem::forget(library);
     // SAFETY: a symbol of this name, in a library that stays loaded from here on.
     let root = unsafe { negotiate(address) }.map_err(|mismatch| {
         if let Mismatch::Layout { dump, .. } = &mismatch {
             tracing::debug!(file = %file.original.display(), dump, "the layouts differ");
         }
-        refused("PLUGIN-007", format!("{mismatch}: get the plugin's build for plugin-api {}", hogsend_plugin_api::abi::API_VERSION))
+        refused(
+            "PLUGIN-007",
+            format!(
+                "{mismatch}: get the plugin's build for plugin-api {}",
+                hogsend_plugin_api::abi::API_VERSION
+            ),
+        )
     })?;
-    let manifest = serde_json::from_slice(&root.manifest())
-        .map_err(|error| refused("PLUGIN-009", format!("its manifest cannot be read ({error}): tell its author")))?;
+    let manifest = serde_json::from_slice(&root.manifest()).map_err(|error| {
+        refused(
+            "PLUGIN-009",
+            format!("its manifest cannot be read ({error}): tell its author"),
+        )
+    })?;
     Ok(Library { root, manifest })
 }

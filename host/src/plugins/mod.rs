@@ -3,6 +3,8 @@
 //! Nothing outside this module knows a loaded plugin from a linked one.
 
 mod allow;
+#[doc(hidden)]
+pub mod bench;
 mod cache;
 mod caller;
 mod conversation;

@@ -56,15 +56,25 @@ struct FilePut {
 
 impl Performer {
     pub fn new(http: reqwest::Client, cache: Arc<Cache>, data_dir: PathBuf) -> Self {
-        Self { http, cache, data_dir }
+        Self {
+            http,
+            cache,
+            data_dir,
+        }
     }
 
-    pub(super) async fn perform(&self, scope: &Scope, command: &Command) -> Result<Value, StepError> {
+    pub(super) async fn perform(
+        &self,
+        scope: &Scope,
+        command: &Command,
+    ) -> Result<Value, StepError> {
         match command.kind.as_str() {
             "http" => {
                 let request = read(command)?;
                 let answer = http::send(&self.http, &scope.plugin, &scope.allowed, request).await;
-                answer.map(|answer| json!(answer)).map_err(|error| error.into_step_error())
+                answer
+                    .map(|answer| json!(answer))
+                    .map_err(|error| error.into_step_error())
             }
             "cache_get" => {
                 let CacheGet { key } = read(command)?;
@@ -72,20 +82,27 @@ impl Performer {
             }
             "cache_put" => {
                 let CachePut { key, value, ttl_ms } = read(command)?;
-                self.cache.put(&key, &value, Duration::from_millis(ttl_ms)).await;
+                self.cache
+                    .put(&key, &value, Duration::from_millis(ttl_ms))
+                    .await;
                 Ok(Value::Null)
             }
             "file_put" => {
                 let FilePut { name, body } = read(command)?;
                 let folder = self.data_dir.join(&scope.plugin);
-                let put = tokio::task::spawn_blocking(move || files::put(&folder, &name, body.as_slice())).await;
+                let put = tokio::task::spawn_blocking(move || {
+                    files::put(&folder, &name, body.as_slice())
+                })
+                .await;
                 put.unwrap_or_else(|ended| Err(ended.to_string()))
                     .map(|()| Value::Null)
                     .map_err(|message| StepError::new("file_failed", message))
             }
             kind => Err(StepError::new(
                 "request_unknown",
-                format!("this host does not know the request '{kind}': it is older than the plugin"),
+                format!(
+                    "this host does not know the request '{kind}': it is older than the plugin"
+                ),
             )),
         }
     }

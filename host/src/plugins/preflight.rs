@@ -20,7 +20,13 @@ pub const PINS: &str = "plugins.lock";
 
 /// Libraries every installation has. Anything else would be missing elsewhere.
 const NEEDED: &[&str] = &[
-    "libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux",
+    "libc.so",
+    "libm.so",
+    "libgcc_s.so",
+    "libpthread.so",
+    "libdl.so",
+    "librt.so",
+    "ld-linux",
 ];
 
 /// A file that may be loaded.
@@ -37,30 +43,57 @@ pub struct Checked {
 /// Checks a file and copies it into `cache_dir`. `pins` is the text of [`PINS`], where there is one.
 pub fn check(file: &Path, pins: Option<&str>, cache_dir: &Path) -> Result<Checked, Problem> {
     let unreadable = |error: std::io::Error| {
-        Problem::of_file("PLUGIN-001", file, format!("cannot be read ({error}): check its path and permissions"))
+        Problem::of_file(
+            "PLUGIN-001",
+            file,
+            format!("cannot be read ({error}): check its path and permissions"),
+        )
     };
     let original = file.canonicalize().map_err(unreadable)?;
     let metadata = fs::metadata(&original).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(Problem::of_file("PLUGIN-001", file, "is not a file: remove it from the plugin folder"));
+        return Err(Problem::of_file(
+            "PLUGIN-001",
+            file,
+            "is not a file: remove it from the plugin folder",
+        ));
     }
     #[cfg(unix)]
     if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o002 != 0 {
-        return Err(Problem::of_file("PLUGIN-006", file, "may be written by anyone on this machine: run `chmod o-w` on it"));
+        return Err(Problem::of_file(
+            "PLUGIN-006",
+            file,
+            "may be written by anyone on this machine: run `chmod o-w` on it",
+        ));
     }
     let bytes = fs::read(&original).map_err(unreadable)?;
     let sha256 = hex::encode(Sha256::digest(&bytes));
     if let Some(pins) = pins
         && !is_pinned(pins, &sha256)
     {
-        let message = format!("its SHA-256 {sha256} is not in {PINS}: if the file is the one you want, add it with `sha256sum`");
+        let message = format!(
+            "its SHA-256 {sha256} is not in {PINS}: if the file is the one you want, add it with `sha256sum`"
+        );
         return Err(Problem::of_file("PLUGIN-012", file, message));
     }
-    let symbol = inspect(&bytes).map_err(|(code, message)| Problem::of_file(code, file, message))?;
+    let symbol =
+        inspect(&bytes).map_err(|(code, message)| Problem::of_file(code, file, message))?;
     let copy = store(&original, &bytes, &sha256, cache_dir).map_err(|error| {
-        Problem::of_file("PLUGIN-001", file, format!("cannot be copied to {} ({error}): make the data folder writable", cache_dir.display()))
+        Problem::of_file(
+            "PLUGIN-001",
+            file,
+            format!(
+                "cannot be copied to {} ({error}): make the data folder writable",
+                cache_dir.display()
+            ),
+        )
     })?;
-    Ok(Checked { original, copy, sha256, symbol })
+    Ok(Checked {
+        original,
+        copy,
+        sha256,
+        symbol,
+    })
 }
 
 /// Whether a line of `sha256sum`'s output holds the hash.
@@ -78,35 +111,67 @@ type Refusal = (&'static str, String);
 /// returns the header's name.
 fn inspect(bytes: &[u8]) -> Result<String, Refusal> {
     let not_a_plugin = |reason: &str| {
-        let message = format!("is not a plugin library ({reason}): build one with `cargo build --release` and `crate-type = [\"cdylib\"]`");
+        let message = format!(
+            "is not a plugin library ({reason}): build one with `cargo build --release` and `crate-type = [\"cdylib\"]`"
+        );
         ("PLUGIN-002", message)
     };
-    let damaged = |reason: &str| ("PLUGIN-003", format!("is truncated or damaged ({reason}): copy it again"));
+    let damaged = |reason: &str| {
+        (
+            "PLUGIN-003",
+            format!("is truncated or damaged ({reason}): copy it again"),
+        )
+    };
 
     if !bytes.starts_with(&elf::ELFMAG) {
-        return Err(not_a_plugin(if bytes.is_empty() { "it is empty" } else { "it is no ELF file" }));
+        return Err(not_a_plugin(if bytes.is_empty() {
+            "it is empty"
+        } else {
+            "it is no ELF file"
+        }));
     }
-    let file = ElfFile64::<Endianness>::parse(bytes)
-        .map_err(|error| damaged(&error.to_string()))?;
+    let file =
+        ElfFile64::<Endianness>::parse(bytes).map_err(|error| damaged(&error.to_string()))?;
     let header = file.elf_header();
     let endian = file.endian();
     let machine = header.e_machine(endian);
     if machine != MACHINE {
-        let message = format!("was built for another processor (ELF machine {}, this host is {}): build it for {}", machine.0, MACHINE.0, std::env::consts::ARCH);
+        let message = format!(
+            "was built for another processor (ELF machine {}, this host is {}): build it for {}",
+            machine.0,
+            MACHINE.0,
+            std::env::consts::ARCH
+        );
         return Err(("PLUGIN-004", message));
     }
-    let segments = header.program_headers(endian, bytes).map_err(|error| damaged(&error.to_string()))?;
-    let sections = header.section_headers(endian, bytes).map_err(|error| damaged(&error.to_string()))?;
+    let segments = header
+        .program_headers(endian, bytes)
+        .map_err(|error| damaged(&error.to_string()))?;
+    let sections = header
+        .section_headers(endian, bytes)
+        .map_err(|error| damaged(&error.to_string()))?;
     let size = bytes.len() as u64;
     let ends = |offset: u64, length: u64| offset.checked_add(length).is_some_and(|end| end <= size);
-    if !segments.iter().all(|segment| ends(segment.p_offset(endian), segment.p_filesz(endian))) {
+    if !segments
+        .iter()
+        .all(|segment| ends(segment.p_offset(endian), segment.p_filesz(endian)))
+    {
         return Err(damaged("a segment ends beyond the file"));
     }
-    let in_file = |section: &&elf::SectionHeader64<Endianness>| section.sh_type(endian) != elf::SHT_NOBITS;
-    if !sections.iter().filter(in_file).all(|section| ends(section.sh_offset(endian), section.sh_size(endian))) {
+    let in_file =
+        |section: &&elf::SectionHeader64<Endianness>| section.sh_type(endian) != elf::SHT_NOBITS;
+    if !sections
+        .iter()
+        .filter(in_file)
+        .all(|section| ends(section.sh_offset(endian), section.sh_size(endian)))
+    {
         return Err(damaged("a section ends beyond the file"));
     }
-    if header.e_type(endian) != elf::ET_DYN || segments.iter().any(|segment| segment.p_type(endian) == elf::PT_INTERP) {
+    if header.e_type(endian) != elf::ET_DYN
+        || segments
+            .iter()
+            .any(|segment| segment.p_type(endian) == elf::PT_INTERP)
+    {
         return Err(not_a_plugin("it is a program or an object file"));
     }
 
@@ -119,7 +184,10 @@ fn inspect(bytes: &[u8]) -> Result<String, Refusal> {
     match exported.as_slice() {
         [one] if one.starts_with(HEADER_PREFIX) => {}
         [one] => {
-            let message = format!("has another ABI ('{one}', this host reads '{HEADER_PREFIX}…'): get the plugin's build for plugin-api {}", hogsend_plugin_api::abi::API_VERSION);
+            let message = format!(
+                "has another ABI ('{one}', this host reads '{HEADER_PREFIX}…'): get the plugin's build for plugin-api {}",
+                hogsend_plugin_api::abi::API_VERSION
+            );
             return Err(("PLUGIN-007", message));
         }
         [] => return Err(not_a_plugin("it exports no plugin header")),
@@ -127,7 +195,9 @@ fn inspect(bytes: &[u8]) -> Result<String, Refusal> {
     }
     for library in needed(&file) {
         if !NEEDED.iter().any(|known| library.starts_with(known)) {
-            let message = format!("needs the library '{library}', which not every machine has: link it statically (and build without `prefer-dynamic`)");
+            let message = format!(
+                "needs the library '{library}', which not every machine has: link it statically (and build without `prefer-dynamic`)"
+            );
             return Err(("PLUGIN-005", message));
         }
     }
@@ -138,8 +208,12 @@ fn inspect(bytes: &[u8]) -> Result<String, Refusal> {
 fn needed<'a>(file: &ElfFile64<'a, Endianness>) -> Vec<&'a str> {
     let endian = file.endian();
     let sections = file.elf_section_table();
-    let Ok(Some((entries, strings))) = sections.dynamic(endian, file.data()) else { return Vec::new() };
-    let Ok(strings) = sections.strings(endian, file.data(), strings) else { return Vec::new() };
+    let Ok(Some((entries, strings))) = sections.dynamic(endian, file.data()) else {
+        return Vec::new();
+    };
+    let Ok(strings) = sections.strings(endian, file.data(), strings) else {
+        return Vec::new();
+    };
     use object::read::elf::Dyn as _;
     entries
         .iter()
@@ -157,15 +231,26 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 const MACHINE: elf::Machine = elf::EM_NONE;
 
 /// Writes the bytes under a name that holds their hash, whole or not at all.
-fn store(original: &Path, bytes: &[u8], sha256: &str, cache_dir: &Path) -> std::io::Result<PathBuf> {
+fn store(
+    original: &Path,
+    bytes: &[u8],
+    sha256: &str,
+    cache_dir: &Path,
+) -> std::io::Result<PathBuf> {
     fs::create_dir_all(cache_dir)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(cache_dir, fs::Permissions::from_mode(0o700))?;
     }
-    let stem = original.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let copy = cache_dir.canonicalize()?.join(format!("{stem}-{}.so", &sha256[..16]));
+    let stem = original
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let copy = cache_dir
+        .canonicalize()?
+        .join(format!("{stem}-{}.so", &sha256[..16]));
     let same = fs::read(&copy).is_ok_and(|found| hex::encode(Sha256::digest(found)) == sha256);
     if !same {
         let partial = copy.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
@@ -186,8 +271,15 @@ mod tests {
 
     /// A real shared library that is no plugin.
     fn library() -> Vec<u8> {
-        let found = ["/lib/x86_64-linux-gnu/libm.so.6", "/lib/aarch64-linux-gnu/libm.so.6", "/usr/lib64/libm.so.6"];
-        let path = found.into_iter().find(|path| Path::new(path).exists()).expect("a C library");
+        let found = [
+            "/lib/x86_64-linux-gnu/libm.so.6",
+            "/lib/aarch64-linux-gnu/libm.so.6",
+            "/usr/lib64/libm.so.6",
+        ];
+        let path = found
+            .into_iter()
+            .find(|path| Path::new(path).exists())
+            .expect("a C library");
         fs::read(path).unwrap()
     }
 
@@ -195,7 +287,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("libx.so");
         fs::write(&file, bytes).unwrap();
-        check(&file, pins, &folder.path().join("cache")).unwrap_err().to_string()
+        check(&file, pins, &folder.path().join("cache"))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -209,14 +303,25 @@ mod tests {
             (b"just a text".to_vec(), "PLUGIN-002", "no ELF file"),
             (b"\x7fELF".to_vec(), "PLUGIN-003", "copy it again"),
             (whole[..4_096].to_vec(), "PLUGIN-003", "copy it again"),
-            (whole[..whole.len() / 2].to_vec(), "PLUGIN-003", "copy it again"),
-            (whole[..whole.len() - 100].to_vec(), "PLUGIN-003", "copy it again"),
+            (
+                whole[..whole.len() / 2].to_vec(),
+                "PLUGIN-003",
+                "copy it again",
+            ),
+            (
+                whole[..whole.len() - 100].to_vec(),
+                "PLUGIN-003",
+                "copy it again",
+            ),
             (other_machine, "PLUGIN-004", "another processor"),
             (program, "PLUGIN-002", "a program"),
             (whole.clone(), "PLUGIN-002", "exports no plugin header"),
         ] {
             let told = refusal(&bytes, None);
-            assert!(told.starts_with(code) && told.contains("libx.so") && told.contains(reason), "{told}");
+            assert!(
+                told.starts_with(code) && told.contains("libx.so") && told.contains(reason),
+                "{told}"
+            );
             assert!(!told.contains('\n'));
         }
         assert!(refusal(&whole, Some("# none\n")).starts_with("PLUGIN-012"));
@@ -229,8 +334,16 @@ mod tests {
         let cache = folder.path().join("cache");
         let directory = folder.path().join("dir.so");
         fs::create_dir(&directory).unwrap();
-        assert_eq!(check(&directory, None, &cache).unwrap_err().code, "PLUGIN-001");
-        assert_eq!(check(&folder.path().join("none.so"), None, &cache).unwrap_err().code, "PLUGIN-001");
+        assert_eq!(
+            check(&directory, None, &cache).unwrap_err().code,
+            "PLUGIN-001"
+        );
+        assert_eq!(
+            check(&folder.path().join("none.so"), None, &cache)
+                .unwrap_err()
+                .code,
+            "PLUGIN-001"
+        );
         let open = folder.path().join("open.so");
         fs::write(&open, library()).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();

@@ -13,10 +13,17 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
-    pub(super) fn of_file(code: &'static str, file: &Path, message: impl std::fmt::Display) -> Self {
+    pub(super) fn of_file(
+        code: &'static str,
+        file: &Path,
+        message: impl std::fmt::Display,
+    ) -> Self {
         Self::new(code, format!("{}: {message}", file.display()))
     }
 }

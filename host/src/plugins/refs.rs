@@ -21,7 +21,15 @@ impl Running {
         method: u32,
         input: I,
     ) -> Result<T, PluginError> {
-        converse(&self.caller, &self.performer, &self.scope, &self.clock, method, input).await
+        converse(
+            &self.caller,
+            &self.performer,
+            &self.scope,
+            &self.clock,
+            method,
+            input,
+        )
+        .await
     }
 }
 
@@ -62,7 +70,10 @@ impl DeliveryRef {
     }
 
     pub async fn prepare(&self, mail: &Mail) -> Result<Result<Prepared, String>, PluginError> {
-        self.plugin.caller.call(method::DELIVERY_PREPARE, mail).await
+        self.plugin
+            .caller
+            .call(method::DELIVERY_PREPARE, mail)
+            .await
     }
 
     pub async fn send(&self, attempt: Attempt) -> Result<SendOutcome, PluginError> {
@@ -81,10 +92,15 @@ impl AnalyticsRef {
 
     /// What the product knows of a person; `None` where it knows nothing or is not configured.
     pub async fn person(&self, distinct_id: &str) -> Result<Option<Properties>, PluginError> {
-        let known: Result<Option<Properties>, String> =
-            self.0.converse(method::ANALYTICS_PERSON, distinct_id).await?;
+        let known: Result<Option<Properties>, String> = self
+            .0
+            .converse(method::ANALYTICS_PERSON, distinct_id)
+            .await?;
         known.map_err(|message| {
-            self.0.caller.error(super::ErrorKind::Protocol, format!("knows nothing: {message}"))
+            self.0.caller.error(
+                super::ErrorKind::Protocol,
+                format!("knows nothing: {message}"),
+            )
         })
     }
 }

@@ -7,11 +7,11 @@ use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::Catalogue;
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
+use super::Problem;
 use super::caller::{Caller, Image, read_error};
 use super::discover::{Discovered, Found, PluginInfo};
 use super::perform::{Performer, Scope};
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};
-use super::Problem;
 use crate::clock::Clock;
 
 /// A started plugin and all that calling it takes.
@@ -80,15 +80,26 @@ async fn start_one(
     clock: Clock,
 ) -> Result<Running, Problem> {
     let id = manifest.id.clone();
-    let refused = |message: String| Problem::new("PLUGIN-011", format!("plugin '{id}' does not start: {message}"));
+    let refused = |message: String| {
+        Problem::new(
+            "PLUGIN-011",
+            format!("plugin '{id}' does not start: {message}"),
+        )
+    };
     let image = match found {
         Found::Linked(linked) => {
             Image::Linked((linked.create)(&settings).map_err(|error| refused(error.to_string()))?)
         }
         Found::Loaded { library, .. } => {
             let own = serde_json::to_vec(&settings).map_err(|error| refused(error.to_string()))?;
-            let instance = library.root.create(&own).map_err(|bytes| refused(read_error(&bytes).to_string()))?;
-            Image::Loaded { root: library.root, instance }
+            let instance = library
+                .root
+                .create(&own)
+                .map_err(|bytes| refused(read_error(&bytes).to_string()))?;
+            Image::Loaded {
+                root: library.root,
+                instance,
+            }
         }
     };
     let has = |kind| manifest.kinds.contains(&kind);
@@ -107,7 +118,15 @@ async fn start_one(
     } else {
         Catalogue::default()
     };
-    Ok(Running { caller, scope, settings, performer, clock, capabilities, catalogue })
+    Ok(Running {
+        caller,
+        scope,
+        settings,
+        performer,
+        clock,
+        capabilities,
+        catalogue,
+    })
 }
 
 /// Journeys and templates are found by id, so no two may share one; a journey without a trigger
@@ -119,17 +138,27 @@ fn clashes(running: &BTreeMap<String, Arc<Running>>) -> Vec<Problem> {
     for (plugin, running) in running {
         for journey in &running.catalogue.journeys {
             if journey.trigger.event.is_empty() {
-                let message = format!("journey '{}' of plugin '{plugin}' ({}) has no trigger: name its event with `.trigger(…)`", journey.id, journey.location);
+                let message = format!(
+                    "journey '{}' of plugin '{plugin}' ({}) has no trigger: name its event with `.trigger(…)`",
+                    journey.id, journey.location
+                );
                 problems.push(Problem::new("PLUGIN-014", message));
             }
-            if let Some((other, place)) = journeys.insert(&journey.id, (plugin, &journey.location)) {
-                let message = format!("journey '{}' exists twice, in plugin '{other}' ({place}) and plugin '{plugin}' ({}): rename one", journey.id, journey.location);
+            if let Some((other, place)) = journeys.insert(&journey.id, (plugin, &journey.location))
+            {
+                let message = format!(
+                    "journey '{}' exists twice, in plugin '{other}' ({place}) and plugin '{plugin}' ({}): rename one",
+                    journey.id, journey.location
+                );
                 problems.push(Problem::new("PLUGIN-013", message));
             }
         }
         for template in &running.catalogue.templates {
             if let Some(other) = templates.insert(&template.key, plugin) {
-                let message = format!("template '{}' exists twice, in plugin '{other}' and plugin '{plugin}': rename one", template.key);
+                let message = format!(
+                    "template '{}' exists twice, in plugin '{other}' and plugin '{plugin}': rename one",
+                    template.key
+                );
                 problems.push(Problem::new("PLUGIN-013", message));
             }
         }
@@ -144,7 +173,10 @@ impl Registry {
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Running>> {
-        self.0.running.values().filter(move |plugin| plugin.caller.manifest.kinds.contains(&kind))
+        self.0
+            .running
+            .values()
+            .filter(move |plugin| plugin.caller.manifest.kinds.contains(&kind))
     }
 
     pub fn event_source(&self, id: &str) -> Option<EventSourceRef> {
@@ -156,14 +188,21 @@ impl Registry {
     /// The active delivery plugin.
     pub fn delivery(&self) -> Option<DeliveryRef> {
         let plugin = self.0.running.get(self.0.delivery.as_ref()?)?;
-        Some(DeliveryRef { capabilities: plugin.capabilities?, plugin: plugin.clone() })
+        Some(DeliveryRef {
+            capabilities: plugin.capabilities?,
+            plugin: plugin.clone(),
+        })
     }
 
     pub fn analytics(&self) -> Vec<AnalyticsRef> {
-        self.of_kind(Kind::Analytics).map(|plugin| AnalyticsRef(plugin.clone())).collect()
+        self.of_kind(Kind::Analytics)
+            .map(|plugin| AnalyticsRef(plugin.clone()))
+            .collect()
     }
 
     pub fn journeys(&self) -> Vec<JourneysRef> {
-        self.of_kind(Kind::Journeys).map(|plugin| JourneysRef(plugin.clone())).collect()
+        self.of_kind(Kind::Journeys)
+            .map(|plugin| JourneysRef(plugin.clone()))
+            .collect()
     }
 }

@@ -123,7 +123,10 @@ on_each_store! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_secret_or_key_is_refused_and_nothing_is_stored() {
-    let variables = [("POSTHOG_WEBHOOK_SECRET", "hush-hush"), ("ADMIN_API_KEY", "hsk_right")];
+    let variables = [
+        ("POSTHOG_WEBHOOK_SECRET", "hush-hush"),
+        ("ADMIN_API_KEY", "hsk_right"),
+    ];
     let server = Server::with(Store::native().await, &variables).await;
     let webhook = posthog("1", "a", "u", "a@b.co", "A").to_string();
     let event = json!({ "event": "a", "userId": "u" }).to_string();
@@ -132,35 +135,101 @@ async fn a_wrong_secret_or_key_is_refused_and_nothing_is_stored() {
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        server.request(request.body(Body::from(body.to_owned())).unwrap()).await
+        server
+            .request(request.body(Body::from(body.to_owned())).unwrap())
+            .await
     };
-    for wrong in [None, Some(("x-posthog-webhook-secret", "hush")), Some(("authorization", "Bearer hush-hushh")), Some(("authorization", "hush-hush"))] {
+    for wrong in [
+        None,
+        Some(("x-posthog-webhook-secret", "hush")),
+        Some(("authorization", "Bearer hush-hushh")),
+        Some(("authorization", "hush-hush")),
+    ] {
         let answer = post("/v1/webhooks/posthog", wrong, &webhook).await;
-        assert_eq!((answer.status, answer.json()), (StatusCode::UNAUTHORIZED, json!({ "error": "Invalid webhook secret" })));
+        assert_eq!(
+            (answer.status, answer.json()),
+            (
+                StatusCode::UNAUTHORIZED,
+                json!({ "error": "Invalid webhook secret" })
+            )
+        );
     }
-    for wrong in [None, Some(("authorization", "Bearer hsk_wrong")), Some(("authorization", "Basic hsk_right"))] {
+    for wrong in [
+        None,
+        Some(("authorization", "Bearer hsk_wrong")),
+        Some(("authorization", "Basic hsk_right")),
+    ] {
         let answer = post("/v1/ingest", wrong, &event).await;
-        assert_eq!((answer.status, answer.json()), (StatusCode::UNAUTHORIZED, json!({ "error": "Unauthorized" })));
+        assert_eq!(
+            (answer.status, answer.json()),
+            (StatusCode::UNAUTHORIZED, json!({ "error": "Unauthorized" }))
+        );
     }
     nothing_stored(&server).await;
-    assert_eq!(post("/v1/webhooks/posthog", Some(("x-posthog-webhook-secret", "hush-hush")), &webhook).await.status, 200);
-    assert_eq!(post("/v1/webhooks/posthog", Some(("authorization", "Bearer hush-hush")), &webhook).await.status, 200);
-    assert_eq!(post("/v1/ingest", Some(("authorization", "Bearer hsk_right")), &event).await.status, 202);
+    assert_eq!(
+        post(
+            "/v1/webhooks/posthog",
+            Some(("x-posthog-webhook-secret", "hush-hush")),
+            &webhook
+        )
+        .await
+        .status,
+        200
+    );
+    assert_eq!(
+        post(
+            "/v1/webhooks/posthog",
+            Some(("authorization", "Bearer hush-hush")),
+            &webhook
+        )
+        .await
+        .status,
+        200
+    );
+    assert_eq!(
+        post(
+            "/v1/ingest",
+            Some(("authorization", "Bearer hsk_right")),
+            &event
+        )
+        .await
+        .status,
+        202
+    );
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_production_nothing_is_open() {
     let variables = [
-        ("NODE_ENV", "production"), ("DATABASE_URL", "postgres://elsewhere/x"),
-        ("RESEND_API_KEY", "re_x"), ("RESEND_FROM_EMAIL", "a@b.co"),
+        ("NODE_ENV", "production"),
+        ("DATABASE_URL", "postgres://elsewhere/x"),
+        ("RESEND_API_KEY", "re_x"),
+        ("RESEND_FROM_EMAIL", "a@b.co"),
     ];
     let server = Server::with(Store::native().await, &variables).await;
-    let webhook = server.post("/v1/webhooks/posthog", &posthog("1", "a", "u", "a@b.co", "A")).await;
+    let webhook = server
+        .post(
+            "/v1/webhooks/posthog",
+            &posthog("1", "a", "u", "a@b.co", "A"),
+        )
+        .await;
     assert_eq!(webhook.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(server.post("/v1/ingest", &json!({ "event": "a", "userId": "u" })).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        server
+            .post("/v1/ingest", &json!({ "event": "a", "userId": "u" }))
+            .await
+            .status,
+        StatusCode::UNAUTHORIZED
+    );
     assert_eq!(server.get("/outbox").await.status, StatusCode::NOT_FOUND);
-    assert!(server.get("/v1/health").await.headers.contains_key("strict-transport-security"));
+    assert!(
+        server
+            .get("/v1/health")
+            .await
+            .headers
+            .contains_key("strict-transport-security")
+    );
     nothing_stored(&server).await;
     server.stop().await;
 }

@@ -28,7 +28,9 @@ async fn mail(server: &Server, user: &str) {
 }
 
 async fn ledger(server: &Server) -> String {
-    server.text("SELECT status || ' ' || attempts FROM email_sends").await
+    server
+        .text("SELECT status || ' ' || attempts FROM email_sends")
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,13 +46,29 @@ async fn the_request_is_what_resend_documents() {
     assert_eq!(body["subject"], "Plain wörld");
     assert!(body["html"].as_str().unwrap().contains("Hello wörld"));
     assert!(body["text"].as_str().unwrap().contains("Hello wörld"));
-    assert_eq!(body["headers"]["List-Unsubscribe-Post"], "List-Unsubscribe=One-Click");
-    assert!(body["tags"].as_array().unwrap().contains(&json!({ "name": "journey", "value": "t-mail" })));
+    assert_eq!(
+        body["headers"]["List-Unsubscribe-Post"],
+        "List-Unsubscribe=One-Click"
+    );
+    assert!(
+        body["tags"]
+            .as_array()
+            .unwrap()
+            .contains(&json!({ "name": "journey", "value": "t-mail" }))
+    );
     assert!(!seen[0].key.as_deref().unwrap().is_empty());
     assert_eq!(seen[0].headers["content-type"], "application/json");
     assert_eq!(ledger(&server).await, "sent 1");
-    assert_eq!(server.text("SELECT message_id FROM email_sends").await, resend.accepted()[0].0);
-    assert_eq!(server.text("SELECT current_node_id FROM journey_states").await, "was-sent");
+    assert_eq!(
+        server.text("SELECT message_id FROM email_sends").await,
+        resend.accepted()[0].0
+    );
+    assert_eq!(
+        server
+            .text("SELECT current_node_id FROM journey_states")
+            .await,
+        "was-sent"
+    );
     server.stop().await;
 }
 
@@ -68,7 +86,10 @@ async fn a_fault_of_the_provider_is_tried_again_with_the_same_bytes_and_key() {
     assert_eq!(ledger(&server).await, "sent 3");
     let seen = resend.seen();
     assert_eq!(seen.len(), 3);
-    assert!(seen.iter().all(|one| one.key == seen[0].key && one.body == seen[0].body));
+    assert!(
+        seen.iter()
+            .all(|one| one.key == seen[0].key && one.body == seen[0].body)
+    );
     assert_eq!(resend.accepted().len(), 1);
     server.stop().await;
 }
@@ -82,8 +103,18 @@ async fn a_mail_the_provider_will_never_take_fails_at_once_with_its_words() {
     server.advance(Duration::from_secs(86_400)).await;
     assert_eq!(resend.seen().len(), 1);
     assert_eq!(ledger(&server).await, "failed 1");
-    assert!(server.text("SELECT reason FROM email_sends").await.contains("as the test asked"));
-    assert_eq!(server.text("SELECT current_node_id FROM journey_states").await, "failed");
+    assert!(
+        server
+            .text("SELECT reason FROM email_sends")
+            .await
+            .contains("as the test asked")
+    );
+    assert_eq!(
+        server
+            .text("SELECT current_node_id FROM journey_states")
+            .await,
+        "failed"
+    );
     server.stop().await;
 }
 
@@ -95,16 +126,29 @@ async fn a_rate_limit_is_waited_out_by_every_mail_and_uses_up_no_attempt() {
     mail(&server, "ann").await;
     mail(&server, "bob").await;
     server.advance(Duration::from_secs(20)).await;
-    assert_eq!(resend.seen().len(), 1, "asked again before the provider allowed it");
+    assert_eq!(
+        resend.seen().len(),
+        1,
+        "asked again before the provider allowed it"
+    );
     server.advance(Duration::from_secs(20)).await;
     server.advance(Duration::from_secs(20)).await;
-    assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE status = 'sent' AND attempts = 1").await, 2);
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM email_sends WHERE status = 'sent' AND attempts = 1")
+            .await,
+        2
+    );
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exhausted_quota_or_a_wrong_key_keeps_the_mail_until_someone_acted() {
-    for (status, name) in [(429, "daily_quota_exceeded"), (401, "restricted_api_key"), (403, "invalid_api_key")] {
+    for (status, name) in [
+        (429, "daily_quota_exceeded"),
+        (401, "restricted_api_key"),
+        (403, "invalid_api_key"),
+    ] {
         let resend = Resend::start().await;
         resend.next(Mood::Refuse(status, name));
         let server = server(&resend, &[]).await;
@@ -112,7 +156,12 @@ async fn an_exhausted_quota_or_a_wrong_key_keeps_the_mail_until_someone_acted() 
         server.advance(Duration::from_secs(60)).await;
         assert_eq!(resend.seen().len(), 1, "{name}");
         assert_eq!(ledger(&server).await, "queued 0", "{name}");
-        assert!(!server.text("SELECT reason FROM email_sends").await.contains(Resend::KEY));
+        assert!(
+            !server
+                .text("SELECT reason FROM email_sends")
+                .await
+                .contains(Resend::KEY)
+        );
         server.advance(Duration::from_secs(86_400)).await;
         assert_eq!(ledger(&server).await, "sent 1", "{name}");
         server.stop().await;
@@ -127,11 +176,19 @@ async fn a_lost_answer_is_asked_for_again_and_the_mail_goes_out_once() {
         let server = server(&resend, &[]).await;
         mail(&server, "ann").await;
         assert_eq!(ledger(&server).await, "queued 1", "{mood:?}");
-        assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE in_doubt").await, 1);
+        assert_eq!(
+            server
+                .count("SELECT count(*) FROM email_sends WHERE in_doubt")
+                .await,
+            1
+        );
         server.advance(Duration::from_secs(60)).await;
         assert_eq!(ledger(&server).await, "sent 2", "{mood:?}");
         assert_eq!(resend.accepted().len(), 1, "{mood:?}");
-        assert_eq!(server.text("SELECT message_id FROM email_sends").await, resend.accepted()[0].0);
+        assert_eq!(
+            server.text("SELECT message_id FROM email_sends").await,
+            resend.accepted()[0].0
+        );
         server.stop().await;
     }
 }
@@ -145,8 +202,17 @@ async fn a_doubt_older_than_the_providers_memory_is_not_repeated() {
     // Longer than Resend remembers a key: a repeat could be a second mail.
     server.advance(Duration::from_secs(25 * 3_600)).await;
     assert_eq!(ledger(&server).await, "ambiguous 1");
-    assert_eq!(resend.seen().len() + resend.accepted().len(), 1, "the hanging request is not counted as seen");
-    assert_eq!(server.text("SELECT current_node_id FROM journey_states").await, "failed");
+    assert_eq!(
+        resend.seen().len() + resend.accepted().len(),
+        1,
+        "the hanging request is not counted as seen"
+    );
+    assert_eq!(
+        server
+            .text("SELECT current_node_id FROM journey_states")
+            .await,
+        "failed"
+    );
     server.stop().await;
 }
 
@@ -172,7 +238,12 @@ async fn a_mail_not_yet_attempted_is_skipped_once_the_person_left_the_list() {
     mail(&server, "ann").await;
     server.run_sql("INSERT INTO email_preferences (contact_id, categories, updated_at) SELECT id, '{\"journey\": false}', now() FROM contacts").await;
     server.advance(Duration::from_secs(60)).await;
-    assert_eq!(server.text("SELECT status || ' ' || reason FROM email_sends").await, "skipped user_unsubscribed");
+    assert_eq!(
+        server
+            .text("SELECT status || ' ' || reason FROM email_sends")
+            .await,
+        "skipped user_unsubscribed"
+    );
     assert_eq!(resend.seen().len(), 1);
     server.stop().await;
 }

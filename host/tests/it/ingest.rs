@@ -70,14 +70,34 @@ async fn a_hundred_identical_events_at_once_enrol_once() {
     let server = Server::start(Store::native().await).await;
     let same = json!({ "event": "t.once", "userId": "racer", "idempotencyKey": "same" });
     let stored = join_all((0..100).map(|_| server.post("/v1/ingest", &same))).await;
-    let stored = stored.iter().filter(|answer| answer.json()["stored"] == true).count();
+    let stored = stored
+        .iter()
+        .filter(|answer| answer.json()["stored"] == true)
+        .count();
     assert_eq!(stored, 1);
     // Different events of the same trigger: each is stored, one enrols.
-    let many: Vec<_> = (0..100).map(|n| json!({ "event": "t.once", "userId": "crowd", "idempotencyKey": format!("k{n}") })).collect();
+    let many: Vec<_> = (0..100)
+        .map(|n| json!({ "event": "t.once", "userId": "crowd", "idempotencyKey": format!("k{n}") }))
+        .collect();
     join_all(many.iter().map(|body| server.post("/v1/ingest", body))).await;
-    assert_eq!(server.count("SELECT count(*) FROM user_events WHERE name = 't.once'").await, 101);
-    assert_eq!(server.count("SELECT count(*) FROM journey_states WHERE journey_id = 't-once'").await, 2);
-    assert_eq!(server.count("SELECT count(*) FROM enrolment_skips WHERE reason = 'already_entered_once'").await, 99);
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM user_events WHERE name = 't.once'")
+            .await,
+        101
+    );
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM journey_states WHERE journey_id = 't-once'")
+            .await,
+        2
+    );
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM enrolment_skips WHERE reason = 'already_entered_once'")
+            .await,
+        99
+    );
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 2);
     server.stop().await;
 }
@@ -98,7 +118,11 @@ async fn concurrent_requests_that_name_the_same_people_differently_all_succeed()
         })
         .collect();
     let answers = join_all(bodies.iter().map(|body| server.post("/v1/events", body))).await;
-    assert!(answers.iter().all(|answer| answer.status == StatusCode::ACCEPTED));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.status == StatusCode::ACCEPTED)
+    );
     assert_eq!(server.count("SELECT count(*) FROM user_events").await, 400);
     assert_eq!(server.count("SELECT count(*) FROM (SELECT external_id FROM contacts WHERE external_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1) d").await, 0);
     assert_eq!(server.count("SELECT count(*) FROM (SELECT lower(email) FROM contacts WHERE external_id IS NULL GROUP BY 1 HAVING count(*) > 1) d").await, 0);

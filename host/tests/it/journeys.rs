@@ -20,7 +20,10 @@ impl Server {
     }
 
     async fn skips(&self) -> String {
-        self.text("SELECT string_agg(journey_id || ' ' || reason, ', ' ORDER BY id) FROM enrolment_skips").await
+        self.text(
+            "SELECT string_agg(journey_id || ' ' || reason, ', ' ORDER BY id) FROM enrolment_skips",
+        )
+        .await
     }
 }
 

@@ -33,7 +33,10 @@ async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
         ("DATABASE_URL", database_url.as_str()),
         ("REDIS_URL", "redis://127.0.0.1:1"),
         ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
-        ("BETTER_AUTH_SECRET", "a secret of tests, long enough for all"),
+        (
+            "BETTER_AUTH_SECRET",
+            "a secret of tests, long enough for all",
+        ),
         ("WORKER_LEASE_SECONDS", "2"),
     ]);
 
@@ -53,25 +56,51 @@ async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
         tokio::time::sleep(Duration::from_millis(lives)).await;
         worker.kill();
     }
-    let interrupted = server.count("SELECT count(*) FROM email_attempts WHERE ended_at IS NULL").await;
+    let interrupted = server
+        .count("SELECT count(*) FROM email_attempts WHERE ended_at IS NULL")
+        .await;
     let mut worker = Process::start("worker", free_port(), &variables);
     until("every decision ended", async || {
-        server.count("SELECT count(*) FROM email_sends WHERE status IN ('queued', 'sending')").await == 0
+        server
+            .count("SELECT count(*) FROM email_sends WHERE status IN ('queued', 'sending')")
+            .await
+            == 0
             && server.count("SELECT count(*) FROM email_sends").await == decisions
-            && server.count("SELECT count(*) FROM journey_states WHERE status = 'waiting'").await == decisions
+            && server
+                .count("SELECT count(*) FROM journey_states WHERE status = 'waiting'")
+                .await
+                == decisions
     })
     .await;
     worker.kill();
 
     let accepted = resend.accepted();
     let requests = resend.seen().len();
-    eprintln!("{KILLS} kills, {decisions} decisions, {} accepted mails, {requests} answered requests, {interrupted} attempts cut off", accepted.len());
-    assert_eq!(accepted.len() as i64, decisions, "a mail was lost or sent twice");
-    let mut people: Vec<_> = accepted.iter().map(|(_, mail)| mail["to"][0].as_str().unwrap()).collect();
+    eprintln!(
+        "{KILLS} kills, {decisions} decisions, {} accepted mails, {requests} answered requests, {interrupted} attempts cut off",
+        accepted.len()
+    );
+    assert_eq!(
+        accepted.len() as i64,
+        decisions,
+        "a mail was lost or sent twice"
+    );
+    let mut people: Vec<_> = accepted
+        .iter()
+        .map(|(_, mail)| mail["to"][0].as_str().unwrap())
+        .collect();
     people.sort_unstable();
     people.dedup();
     assert_eq!(people.len() as i64, decisions);
-    assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await, decisions);
-    assert!(interrupted > 0, "no kill fell into an attempt: the test shows nothing");
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM email_sends WHERE status = 'sent'")
+            .await,
+        decisions
+    );
+    assert!(
+        interrupted > 0,
+        "no kill fell into an attempt: the test shows nothing"
+    );
     server.stop().await;
 }

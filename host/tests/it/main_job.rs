@@ -81,7 +81,9 @@ async fn everything(server: &Server) -> (i64, i64, i64, String, String) {
         server.count("SELECT count(*) FROM journey_states").await,
         server.count("SELECT count(*) FROM email_sends").await,
         server.text("SELECT email FROM contacts").await,
-        server.text("SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM contacts c").await,
+        server
+            .text("SELECT md5(string_agg(c::text, '|' ORDER BY id)) FROM contacts c")
+            .await,
     )
 }
 

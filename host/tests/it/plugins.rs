@@ -47,16 +47,26 @@ fn a_loaded_plugin_replaces_the_linked_one_and_says_the_same_of_itself() {
     assert!(problems.is_empty(), "{problems:?}");
     let (linked, _) = Discovered::find(None, folder.path());
     for (loaded, linked) in loaded.info().iter().zip(linked.info()) {
-        assert_eq!((&loaded.id, &loaded.version, &loaded.kinds), (&linked.id, &linked.version, &linked.kinds));
+        assert_eq!(
+            (&loaded.id, &loaded.version, &loaded.kinds),
+            (&linked.id, &linked.version, &linked.kinds)
+        );
         if loaded.id != "test-journeys" {
-            assert_eq!((loaded.origin, linked.origin), (Origin::Loaded, Origin::Linked));
+            assert_eq!(
+                (loaded.origin, linked.origin),
+                (Origin::Loaded, Origin::Linked)
+            );
             assert_eq!(loaded.sha256.as_ref().unwrap().len(), 64);
         }
     }
     let manifests: Vec<_> = loaded.manifests().cloned().collect();
     let linked: Vec<_> = linked.manifests().cloned().collect();
     assert_eq!(manifests, linked);
-    assert!(manifests.iter().any(|manifest| manifest.kinds == [Kind::EventSource, Kind::Analytics]));
+    assert!(
+        manifests
+            .iter()
+            .any(|manifest| manifest.kinds == [Kind::EventSource, Kind::Analytics])
+    );
 }
 
 /// The main job with every plugin loaded comes to what it comes to with every plugin linked.
@@ -75,26 +85,54 @@ async fn the_main_job_is_the_same_with_loaded_plugins() {
             ("POSTHOG_WEBHOOK_SECRET", "hush"),
         ];
         let server = Server::with(Store::native().await, &variables).await;
-        let origin = if plugin_dir.is_empty() { Origin::Linked } else { Origin::Loaded };
+        let origin = if plugin_dir.is_empty() {
+            Origin::Linked
+        } else {
+            Origin::Loaded
+        };
         for id in ["posthog", "resend", "lifecycle"] {
-            let info = server.app.plugins.info().iter().find(|plugin| plugin.id == id).unwrap();
+            let info = server
+                .app
+                .plugins
+                .info()
+                .iter()
+                .find(|plugin| plugin.id == id)
+                .unwrap();
             assert_eq!(info.origin, origin);
         }
         let body = posthog("0190-a", "user.created", "u-1", "ann@example.com", "Ann");
-        assert_eq!(server.post("/v1/webhooks/posthog", &body).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            server.post("/v1/webhooks/posthog", &body).await.status,
+            StatusCode::UNAUTHORIZED
+        );
         let request = axum::http::Request::post("/v1/webhooks/posthog")
             .header("x-posthog-webhook-secret", "hush")
             .body(axum::body::Body::from(body.to_string()));
-        assert_eq!(server.request(request.unwrap()).await.status, StatusCode::OK);
+        assert_eq!(
+            server.request(request.unwrap()).await.status,
+            StatusCode::OK
+        );
         server.drain().await;
-        server.advance(std::time::Duration::from_secs(3 * 86_400)).await;
-        let mut mails: Vec<_> = resend.accepted().into_iter().map(|(_, mail)| mail).collect();
+        server
+            .advance(std::time::Duration::from_secs(3 * 86_400))
+            .await;
+        let mut mails: Vec<_> = resend
+            .accepted()
+            .into_iter()
+            .map(|(_, mail)| mail)
+            .collect();
         for mail in &mut mails {
             // The signed link holds this server's own ids.
-            mail.as_object_mut().unwrap().retain(|name, _| ["from", "to", "subject", "tags"].contains(&name.as_str()));
+            mail.as_object_mut()
+                .unwrap()
+                .retain(|name, _| ["from", "to", "subject", "tags"].contains(&name.as_str()));
         }
         let steps = "SELECT string_agg(kind || ' ' || print || ' ' || state, ', ' ORDER BY seq) FROM journey_steps";
-        outcomes.push((mails, server.text(steps).await, server.text("SELECT status FROM journey_states").await));
+        outcomes.push((
+            mails,
+            server.text(steps).await,
+            server.text("SELECT status FROM journey_states").await,
+        ));
         server.stop().await;
     }
     assert_eq!(outcomes[0].0.len(), 2);
@@ -115,24 +153,70 @@ fn a_damaged_or_unpinned_plugin_is_refused_with_file_reason_and_mend() {
     ] {
         fs::write(folder.path().join(name), bytes).unwrap();
     }
+    // A library of a later ABI: its one symbol says so.
+    let name = b"hogsend_plugin_header_v1__";
+    let mut later = whole.clone();
+    let mut at = 0;
+    while let Some(found) = later[at..]
+        .windows(name.len())
+        .position(|window| window == name)
+    {
+        at += found + name.len();
+        later[at - 3] = b'2';
+    }
+    fs::write(folder.path().join("later.so"), later).unwrap();
     fs::write(folder.path().join("README.txt"), "ignored").unwrap();
     let (found, problems) = find(folder.path());
-    assert_eq!(problems.len(), 5, "{problems:?}");
+    assert_eq!(problems.len(), 6, "{problems:?}");
+    let abi = problems
+        .iter()
+        .find(|problem| problem.contains("later.so"))
+        .unwrap();
+    assert!(
+        abi.starts_with("PLUGIN-007") && abi.contains("another ABI"),
+        "{abi}"
+    );
     for problem in &problems {
-        assert!(problem.starts_with("PLUGIN-00") && problem.contains(".so") && !problem.contains('\n'), "{problem}");
+        assert!(
+            problem.starts_with("PLUGIN-00") && problem.contains(".so") && !problem.contains('\n'),
+            "{problem}"
+        );
     }
-    assert!(found.info().iter().any(|plugin| plugin.id == "posthog" && plugin.origin == Origin::Loaded));
+    assert!(
+        found
+            .info()
+            .iter()
+            .any(|plugin| plugin.id == "posthog" && plugin.origin == Origin::Loaded)
+    );
 
-    fs::write(folder.path().join("plugins.lock"), format!("{}  posthog.so\n", "0".repeat(64))).unwrap();
+    fs::write(
+        folder.path().join("plugins.lock"),
+        format!("{}  posthog.so\n", "0".repeat(64)),
+    )
+    .unwrap();
     let (found, problems) = find(folder.path());
-    assert!(problems.iter().all(|problem| problem.starts_with("PLUGIN-012")), "{problems:?}");
-    assert!(found.info().iter().all(|plugin| plugin.origin == Origin::Linked));
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.starts_with("PLUGIN-012")),
+        "{problems:?}"
+    );
+    assert!(
+        found
+            .info()
+            .iter()
+            .all(|plugin| plugin.origin == Origin::Linked)
+    );
 }
 
 #[test]
 fn two_files_with_one_id_are_refused() {
     let folder = folder(&["posthog"]);
-    fs::copy(folder.path().join("posthog.so"), folder.path().join("second.so")).unwrap();
+    fs::copy(
+        folder.path().join("posthog.so"),
+        folder.path().join("second.so"),
+    )
+    .unwrap();
     let (_, problems) = find(folder.path());
     assert_eq!(problems.len(), 1);
     assert!(problems[0].starts_with("PLUGIN-010"), "{problems:?}");
@@ -153,16 +237,28 @@ fn the_list_names_every_plugin_and_every_refusal() {
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
     };
     let (code, out, _) = list(folder.path());
     assert_eq!(code, Some(0));
-    for words in ["posthog 0.1.0", "event source, analytics; loaded from", "resend 0.1.0", "RESEND_API_KEY (required, secret)"] {
+    for words in [
+        "posthog 0.1.0",
+        "event source, analytics; loaded from",
+        "resend 0.1.0",
+        "RESEND_API_KEY (required, secret)",
+    ] {
         assert!(out.contains(words), "{words}: {out}");
     }
     fs::write(folder.path().join("bad.so"), "x").unwrap();
     let (code, out, told) = list(folder.path());
     assert_eq!(code, Some(78));
     assert!(out.contains("posthog 0.1.0"));
-    assert!(told.contains("PLUGIN-002") && told.contains("bad.so"), "{told}");
+    assert!(
+        told.contains("PLUGIN-002") && told.contains("bad.so"),
+        "{told}"
+    );
 }

@@ -23,15 +23,32 @@ impl Installation {
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), store.url().to_owned()),
             ("REDIS_URL".to_owned(), redis),
-            ("HOGSEND_DATA_DIR".to_owned(), data.path().to_str().unwrap().to_owned()),
-            ("BETTER_AUTH_SECRET".to_owned(), "a secret of tests, long enough for all".to_owned()),
+            (
+                "HOGSEND_DATA_DIR".to_owned(),
+                data.path().to_str().unwrap().to_owned(),
+            ),
+            (
+                "BETTER_AUTH_SECRET".to_owned(),
+                "a secret of tests, long enough for all".to_owned(),
+            ),
         ];
-        variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Self { store, variables, _data: data }
+        variables.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        Self {
+            store,
+            variables,
+            _data: data,
+        }
     }
 
     fn start(&self, command: &str) -> Process {
-        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let variables: Vec<_> = self
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         Process::start(command, free_port(), &variables)
     }
 
@@ -66,24 +83,58 @@ async fn two_workers_and_an_api_never_run_a_step_twice() {
     let mut workers = [installation.start("worker"), installation.start("worker")];
     let http = hogsend::plugins::http_client();
     until("everything is healthy", async || {
-        healthy(&http, &api).await.is_some_and(|health| health["status"] == "healthy")
+        healthy(&http, &api)
+            .await
+            .is_some_and(|health| health["status"] == "healthy")
     })
     .await;
     for n in 0..150 {
         let body = json!({ "event": "test.signup", "userId": format!("s{n}"), "properties": { "plan": "pro" } });
-        let answer = http.post(api.url("/v1/ingest")).json(&body).send().await.unwrap();
+        let answer = http
+            .post(api.url("/v1/ingest"))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 202);
-        let body = posthog(&format!("w{n}"), "user.created", &format!("w{n}"), &format!("w{n}@example.com"), "W");
-        let answer = http.post(api.url("/v1/webhooks/posthog")).json(&body).send().await.unwrap();
+        let body = posthog(
+            &format!("w{n}"),
+            "user.created",
+            &format!("w{n}"),
+            &format!("w{n}@example.com"),
+            "W",
+        );
+        let answer = http
+            .post(api.url("/v1/webhooks/posthog"))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
     }
     until("all runs ended or wait", async || {
-        installation.count("SELECT count(*) FROM journey_states WHERE status = 'completed'").await == 150
-            && installation.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await == 150
+        installation
+            .count("SELECT count(*) FROM journey_states WHERE status = 'completed'")
+            .await
+            == 150
+            && installation
+                .count("SELECT count(*) FROM email_sends WHERE status = 'sent'")
+                .await
+                == 150
     })
     .await;
-    assert_eq!(installation.count("SELECT count(*) FROM user_events WHERE name = 'journey.welcome_fired'").await, 150);
-    assert_eq!(installation.count("SELECT count(*) FROM user_events WHERE name = 'journey.completed'").await, 150);
+    assert_eq!(
+        installation
+            .count("SELECT count(*) FROM user_events WHERE name = 'journey.welcome_fired'")
+            .await,
+        150
+    );
+    assert_eq!(
+        installation
+            .count("SELECT count(*) FROM user_events WHERE name = 'journey.completed'")
+            .await,
+        150
+    );
     assert_eq!(resend.accepted().len(), 150);
     assert_eq!(resend.seen().len(), 150, "a mail was attempted twice");
     for worker in &mut workers {
@@ -100,14 +151,22 @@ async fn the_api_refuses_a_schema_that_is_behind_and_names_the_mend() {
     let output = std::process::Command::new(binary())
         .arg("api")
         .env_clear()
-        .envs(installation.variables.iter().map(|(name, value)| (name, value)))
+        .envs(
+            installation
+                .variables
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
         .env("PORT", free_port().to_string())
         .current_dir(std::env::temp_dir())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("0001_foundation") && told.contains("hogsend migrate"), "{told}");
+    assert!(
+        told.contains("0001_foundation") && told.contains("hogsend migrate"),
+        "{told}"
+    );
     installation.store.remove().await;
 }
 
@@ -146,8 +205,19 @@ async fn dev_on_the_embedded_database_survives_kill_9() {
         until("dev answers", async || healthy(&http, &dev).await.is_some()).await;
         for n in 0..10 {
             let user = format!("u{round}-{n}");
-            let body = posthog(&user, "user.created", &user, &format!("{user}@example.com"), "U");
-            let answer = http.post(dev.url("/v1/webhooks/posthog")).json(&body).send().await.unwrap();
+            let body = posthog(
+                &user,
+                "user.created",
+                &user,
+                &format!("{user}@example.com"),
+                "U",
+            );
+            let answer = http
+                .post(dev.url("/v1/webhooks/posthog"))
+                .json(&body)
+                .send()
+                .await
+                .unwrap();
             assert_eq!(answer.status(), 200);
             accepted += 1;
         }
@@ -159,7 +229,14 @@ async fn dev_on_the_embedded_database_survives_kill_9() {
     let files = || std::fs::read_dir(&outbox).map_or(0, Iterator::count);
     until("dev answers", async || healthy(&http, &dev).await.is_some()).await;
     until("every accepted event led to its mail", async || {
-        let page = http.get(dev.url("/outbox")).send().await.unwrap().text().await.unwrap();
+        let page = http
+            .get(dev.url("/outbox"))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         page.matches("<span class=\"tag\">sent").count() == accepted
     })
     .await;

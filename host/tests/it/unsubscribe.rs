@@ -7,12 +7,19 @@ use crate::on_each_store;
 use crate::support::{Server, posthog};
 
 async fn link(server: &Server) -> String {
-    server.post("/v1/webhooks/posthog", &posthog("1", "user.created", "u-1", "ann@example.com", "Ann")).await;
+    server
+        .post(
+            "/v1/webhooks/posthog",
+            &posthog("1", "user.created", "u-1", "ann@example.com", "Ann"),
+        )
+        .await;
     server.drain().await;
     let header = "SELECT h->>1 FROM email_sends, jsonb_array_elements(mail->'headers') h WHERE h->>0 = 'List-Unsubscribe'";
     let url = server.text(header).await;
     let url = url.trim_matches(['<', '>']).to_owned();
-    url.strip_prefix("http://localhost:3002").unwrap().to_owned()
+    url.strip_prefix("http://localhost:3002")
+        .unwrap()
+        .to_owned()
 }
 
 on_each_store! {

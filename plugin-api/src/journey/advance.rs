@@ -86,13 +86,18 @@ pub fn dispatch<P: Journeys>(
     match number {
         method::JOURNEYS_CATALOGUE => Some(encode(&Catalogue {
             // Not from the cache: the host must see two journeys of one id.
-            journeys: plugin.journeys().into_iter().map(|j| j.definition).collect(),
+            journeys: plugin
+                .journeys()
+                .into_iter()
+                .map(|j| j.definition)
+                .collect(),
             templates: plugin.templates(),
         })),
         method::JOURNEYS_ADVANCE => Some(decode(input).and_then(|run: AdvanceIn| {
             let journeys = cache.get_or_init(|| {
                 let all = plugin.journeys().into_iter();
-                all.map(|journey| (journey.definition.id.clone(), journey)).collect()
+                all.map(|journey| (journey.definition.id.clone(), journey))
+                    .collect()
             });
             let journey = journeys.get(&run.journey).ok_or_else(|| {
                 let message = format!("this plugin has no journey '{}'", run.journey);

@@ -152,10 +152,8 @@ mod tests {
             "nested": { "list": [1, { "deep": true }] }, "dotted.name": 1, "nothing": null
         });
         let contact = json!({ "plan": "free" });
-        Condition::property(path, op, value).matches(
-            event.as_object().unwrap(),
-            contact.as_object().unwrap(),
-        )
+        Condition::property(path, op, value)
+            .matches(event.as_object().unwrap(), contact.as_object().unwrap())
     }
 
     #[test]

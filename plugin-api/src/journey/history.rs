@@ -53,6 +53,7 @@ impl HasEvent {
     }
 
     /// Only events at most this old count.
+    #[track_caller]
     pub fn within(self, age: std::time::Duration) -> Self {
         let ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.set("within_ms", ms))

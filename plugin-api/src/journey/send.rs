@@ -54,21 +54,25 @@ impl Send {
     }
 
     /// An address other than the person's own.
+    #[track_caller]
     pub fn to(self, address: &str) -> Self {
         Self(self.0.set("to", address))
     }
 
     /// A subject in place of the template's.
+    #[track_caller]
     pub fn subject(self, subject: &str) -> Self {
         Self(self.0.set("subject", subject))
     }
 
     /// A category in place of the template's or the journey's.
+    #[track_caller]
     pub fn category(self, category: &str) -> Self {
         Self(self.0.set("category", category))
     }
 
     /// A value the template sees as `props.<name>`.
+    #[track_caller]
     pub fn prop(self, name: &str, value: impl Into<Value>) -> Self {
         Self(self.0.edit(|args| args["props"][name] = value.into()))
     }

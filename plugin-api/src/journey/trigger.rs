@@ -29,6 +29,7 @@ impl Trigger {
     }
 
     /// An event property.
+    #[track_caller]
     pub fn prop(self, name: &str, value: impl Into<Value>) -> Self {
         Self(self.0.edit(|args| args["properties"][name] = value.into()))
     }

@@ -91,5 +91,7 @@ pub(super) fn repeat(
 }
 
 fn text(answer: &Result<Vec<u8>, CallError>) -> Result<String, &CallError> {
-    answer.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    answer
+        .as_ref()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }

@@ -77,7 +77,9 @@ impl<'a> Run<'a> {
     /// What the run waits on, by number.
     pub fn open(&self) -> Vec<&Command> {
         let commands = self.commands.iter().map(|(command, _)| command);
-        commands.filter(|command| self.is_open(command.seq)).collect()
+        commands
+            .filter(|command| self.is_open(command.seq))
+            .collect()
     }
 
     /// The labels of the checkpoints passed so far.
@@ -99,7 +101,10 @@ impl<'a> Run<'a> {
         let open = self.open();
         let Some(found) = open.iter().find(|command| command.kind == kind) else {
             let waits: Vec<_> = open.iter().map(|command| command.kind.as_str()).collect();
-            panic!("the run waits on no '{kind}' but on {waits:?} ({:?})", self.status);
+            panic!(
+                "the run waits on no '{kind}' but on {waits:?} ({:?})",
+                self.status
+            );
         };
         let seq = found.seq;
         self.complete(seq, result)
@@ -141,14 +146,14 @@ impl<'a> Run<'a> {
     }
 
     fn is_open(&self, seq: u32) -> bool {
-        self.status == RunStatus::Waiting
-            && self.input.steps[seq as usize].state == StepState::Open
+        self.status == RunStatus::Waiting && self.input.steps[seq as usize].state == StepState::Open
     }
 
     fn next_due(&self) -> Option<(DateTime<Utc>, u32)> {
-        let sleeps = self.commands.iter().filter(|(command, _)| {
-            command.kind == step::SLEEP && self.is_open(command.seq)
-        });
+        let sleeps = self
+            .commands
+            .iter()
+            .filter(|(command, _)| command.kind == step::SLEEP && self.is_open(command.seq));
         sleeps
             .map(|(command, at)| {
                 let ms = SleepArgs::deserialize(&command.args).map_or(0, |args| args.ms);
@@ -183,7 +188,11 @@ impl<'a> Run<'a> {
             return;
         }
         for command in out.commands {
-            assert_eq!(command.seq as usize, self.input.steps.len(), "steps have no gaps");
+            assert_eq!(
+                command.seq as usize,
+                self.input.steps.len(),
+                "steps have no gaps"
+            );
             let mut record = Step::issued(&command);
             if command.kind == step::CHECKPOINT {
                 record.state = StepState::Noted;
@@ -193,7 +202,11 @@ impl<'a> Run<'a> {
         }
         for seq in out.cancels {
             let step = &mut self.input.steps[seq as usize];
-            assert_eq!(step.state, StepState::Open, "only an open step can be cancelled");
+            assert_eq!(
+                step.state,
+                StepState::Open,
+                "only an open step can be cancelled"
+            );
             step.state = StepState::Cancelled;
         }
     }

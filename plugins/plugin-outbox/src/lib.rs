@@ -24,23 +24,43 @@ impl Plugin for Outbox {
 impl Delivery for Outbox {
     fn capabilities(&self) -> Capabilities {
         // A repeat writes the same file again.
-        Capabilities { idempotency: Idempotency::Forever }
+        Capabilities {
+            idempotency: Idempotency::Forever,
+        }
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
         let body = message::build(mail)?.into();
-        Ok(Prepared { content_type: "message/rfc822".into(), body })
+        Ok(Prepared {
+            content_type: "message/rfc822".into(),
+            body,
+        })
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> SendOutcome {
         // Sorted by time, and the same for every attempt of one mail.
         let time = attempt.created_at.format("%Y%m%dT%H%M%SZ");
-        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-        let key: String = attempt.idempotency_key.chars().take(120).map(plain).collect();
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        };
+        let key: String = attempt
+            .idempotency_key
+            .chars()
+            .take(120)
+            .map(plain)
+            .collect();
         let name = format!("{time}-{key}.eml");
         match host.file_put(&name, &attempt.prepared.body).await {
             Ok(()) => SendOutcome::Accepted { message_id: name },
-            Err(error) => SendOutcome::Retry { reason: error.message, retry_after_ms: None, pause: false },
+            Err(error) => SendOutcome::Retry {
+                reason: error.message,
+                retry_after_ms: None,
+                pause: false,
+            },
         }
     }
 }

@@ -13,8 +13,12 @@ pub fn build(mail: &Mail) -> Result<Vec<u8>, String> {
     // Derived from the id: a random boundary would make every attempt another message.
     let boundary = format!("=_{}", mail.id.simple());
     let alternative = MimePart::new(
-        mail_builder::headers::content_type::ContentType::new("multipart/alternative").attribute("boundary", boundary),
-        vec![MimePart::new("text/plain", mail.text.as_str()), MimePart::new("text/html", mail.html.as_str())],
+        mail_builder::headers::content_type::ContentType::new("multipart/alternative")
+            .attribute("boundary", boundary),
+        vec![
+            MimePart::new("text/plain", mail.text.as_str()),
+            MimePart::new("text/html", mail.html.as_str()),
+        ],
     );
     let mut message = MessageBuilder::new()
         .from(address(&mail.from))
@@ -37,7 +41,10 @@ fn address(text: &str) -> Address<'_> {
     match text.rsplit_once('<') {
         Some((name, rest)) => {
             let name = name.trim().trim_matches('"');
-            Address::new_address((!name.is_empty()).then_some(name), rest.trim_end().trim_end_matches('>'))
+            Address::new_address(
+                (!name.is_empty()).then_some(name),
+                rest.trim_end().trim_end_matches('>'),
+            )
         }
         None => Address::new_address(None::<&str>, text.trim()),
     }

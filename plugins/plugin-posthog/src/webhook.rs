@@ -14,8 +14,9 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
     }
     let body: Value = serde_json::from_slice(webhook.body.as_slice())
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
-    let event = object("event", body.get("event"))?
-        .ok_or_else(|| invalid("event is required: send PostHog's default body, {\"event\": …, \"person\": …}"))?;
+    let event = object("event", body.get("event"))?.ok_or_else(|| {
+        invalid("event is required: send PostHog's default body, {\"event\": …, \"person\": …}")
+    })?;
     let person = object("person", body.get("person"))?.unwrap_or_default();
     let person_properties = properties("person.properties", person.get("properties"))?;
     let read = SourceEvent {
@@ -38,12 +39,16 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
 fn given(webhook: &Webhook) -> Option<&str> {
     webhook.header("x-posthog-webhook-secret").or_else(|| {
         let (scheme, token) = webhook.header("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
     })
 }
 
 fn invalid(details: impl Into<String>) -> Refusal {
-    Refusal::Invalid { details: details.into() }
+    Refusal::Invalid {
+        details: details.into(),
+    }
 }
 
 /// An object, or the JSON text of one: PostHog's body template writes `"{event}"`, which some
@@ -56,7 +61,10 @@ fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, Refus
         Some(Value::String(text)) => serde_json::from_str(text)
             .map(Some)
             .map_err(|error| invalid(format!("{path} is text that is no JSON object: {error}"))),
-        Some(other) => Err(invalid(format!("{path} must be an object, not {}", kind(other)))),
+        Some(other) => Err(invalid(format!(
+            "{path} must be an object, not {}",
+            kind(other)
+        ))),
     }
 }
 
@@ -68,7 +76,10 @@ fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(invalid(format!("{path} must be a string, not {}", kind(other)))),
+        Some(other) => Err(invalid(format!(
+            "{path} must be a string, not {}",
+            kind(other)
+        ))),
     }
 }
 
@@ -87,10 +98,14 @@ fn email(person: &Properties) -> Option<String> {
 }
 
 fn timestamp(value: Option<&Value>) -> Result<Option<DateTime<Utc>>, Refusal> {
-    let Some(text) = text("event.timestamp", value)? else { return Ok(None) };
+    let Some(text) = text("event.timestamp", value)? else {
+        return Ok(None);
+    };
     DateTime::parse_from_rfc3339(&text)
         .map(|at| Some(at.to_utc()))
-        .map_err(|_| invalid("event.timestamp must be an RFC 3339 time such as 2026-01-31T09:30:00Z"))
+        .map_err(|_| {
+            invalid("event.timestamp must be an RFC 3339 time such as 2026-01-31T09:30:00Z")
+        })
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -113,7 +128,10 @@ mod tests {
 
     fn webhook(headers: &[(&str, &str)], body: &Value) -> Webhook {
         Webhook {
-            headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
             body: body.to_string().into(),
             received_at: chrono::DateTime::UNIX_EPOCH,
         }
@@ -143,16 +161,23 @@ mod tests {
         assert_eq!(event.dedupe_key.as_deref(), Some("0190"));
         assert_eq!(event.user_id.as_deref(), Some("u1"));
         assert_eq!(event.email.as_deref(), Some("a@b.co"));
-        assert_eq!(event.occurred_at.unwrap().to_rfc3339(), "2026-03-01T09:00:00+00:00");
+        assert_eq!(
+            event.occurred_at.unwrap().to_rfc3339(),
+            "2026-03-01T09:00:00+00:00"
+        );
         assert_eq!(json!(event.properties), json!({ "plan": "pro" }));
-        assert_eq!(json!(event.contact_properties), json!({ "email": "a@b.co", "name": "A" }));
+        assert_eq!(
+            json!(event.contact_properties),
+            json!({ "email": "a@b.co", "name": "A" })
+        );
     }
 
     #[test]
     fn parts_may_arrive_as_text_and_ids_as_numbers() {
         let mut loose = body();
         loose["event"]["distinct_id"] = json!(42);
-        let text = json!({ "event": loose["event"].to_string(), "person": loose["person"].to_string() });
+        let text =
+            json!({ "event": loose["event"].to_string(), "person": loose["person"].to_string() });
         assert_eq!(event(&text).user_id.as_deref(), Some("42"));
         assert_eq!(event(&text).email.as_deref(), Some("a@b.co"));
         let bare = json!({ "event": { "event": "e", "distinct_id": "d" }, "person": "" });
@@ -165,16 +190,30 @@ mod tests {
             ("/event", Value::Null, "event is required"),
             ("/event", json!([]), "event must be an object, not an array"),
             ("/event", json!("{"), "event is text that is no JSON object"),
-            ("/event/event", json!(1), "event.event must be a string, not a number"),
-            ("/event/distinct_id", Value::Null, "event.distinct_id is required"),
+            (
+                "/event/event",
+                json!(1),
+                "event.event must be a string, not a number",
+            ),
+            (
+                "/event/distinct_id",
+                Value::Null,
+                "event.distinct_id is required",
+            ),
             ("/event/timestamp", json!("soon"), "event.timestamp must be"),
-            ("/event/properties", json!(3), "event.properties must be an object"),
+            (
+                "/event/properties",
+                json!(3),
+                "event.properties must be an object",
+            ),
             ("/person", json!(3), "person must be an object"),
         ] {
             let mut bad = body();
             *bad.pointer_mut(pointer).unwrap() = value;
             match read(None, &webhook(&[], &bad)) {
-                Err(Refusal::Invalid { details }) => assert!(details.starts_with(word), "{details}"),
+                Err(Refusal::Invalid { details }) => {
+                    assert!(details.starts_with(word), "{details}")
+                }
                 other => panic!("{pointer}: {other:?}"),
             }
         }
@@ -185,7 +224,12 @@ mod tests {
         let try_with = |headers: &[(&str, &str)]| read(Some("hush"), &webhook(headers, &body()));
         assert!(try_with(&[("x-posthog-webhook-secret", "hush")]).is_ok());
         assert!(try_with(&[("authorization", "Bearer hush")]).is_ok());
-        for headers in [&[][..], &[("x-posthog-webhook-secret", "hus")], &[("authorization", "hush")], &[("authorization", "Basic hush")]] {
+        for headers in [
+            &[][..],
+            &[("x-posthog-webhook-secret", "hus")],
+            &[("authorization", "hush")],
+            &[("authorization", "Basic hush")],
+        ] {
             assert_eq!(try_with(headers), Err(Refusal::Unauthorized));
         }
     }

@@ -35,15 +35,35 @@ pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
         html: &mail.html,
         text: &mail.text,
         reply_to: mail.reply_to.as_deref(),
-        headers: mail.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        tags: mail.tags.iter().map(|(name, value)| Tag { name: tag(name), value: tag(value) }).collect(),
+        headers: mail
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect(),
+        tags: mail
+            .tags
+            .iter()
+            .map(|(name, value)| Tag {
+                name: tag(name),
+                value: tag(value),
+            })
+            .collect(),
     };
     let body = serde_json::to_vec(&email).map_err(|error| error.to_string())?;
-    Ok(Prepared { content_type: "application/json".into(), body: body.into() })
+    Ok(Prepared {
+        content_type: "application/json".into(),
+        body: body.into(),
+    })
 }
 
 fn tag(text: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
     text.chars().take(TAG_MAX).map(plain).collect()
 }
 

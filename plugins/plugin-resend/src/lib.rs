@@ -27,12 +27,22 @@ impl Plugin for Resend {
     fn manifest() -> Manifest {
         Manifest::new("resend", env!("CARGO_PKG_VERSION"))
             .setting(
-                Setting::new(API_KEY, "an API key that may send; make one at https://resend.com/api-keys")
-                    .required()
-                    .secret(),
+                Setting::new(
+                    API_KEY,
+                    "an API key that may send; make one at https://resend.com/api-keys",
+                )
+                .required()
+                .secret(),
             )
-            .setting(Setting::new(BASE_URL, "where the API is").url().default("https://api.resend.com"))
-            .setting(Setting::new(FROM, "the default sender, at a domain you verified with Resend"))
+            .setting(
+                Setting::new(BASE_URL, "where the API is")
+                    .url()
+                    .default("https://api.resend.com"),
+            )
+            .setting(Setting::new(
+                FROM,
+                "the default sender, at a domain you verified with Resend",
+            ))
             .sender(FROM)
             .http_host("$RESEND_BASE_URL")
     }
@@ -40,16 +50,26 @@ impl Plugin for Resend {
     fn new(settings: &Settings) -> Result<Self, String> {
         let key = settings.get(API_KEY).unwrap_or_default();
         if !key.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(format!("{API_KEY} holds characters no key has: copy it again"));
+            return Err(format!(
+                "{API_KEY} holds characters no key has: copy it again"
+            ));
         }
-        let base = settings.get(BASE_URL).unwrap_or_default().trim_end_matches('/');
-        Ok(Self { key: key.to_owned(), url: format!("{base}/emails") })
+        let base = settings
+            .get(BASE_URL)
+            .unwrap_or_default()
+            .trim_end_matches('/');
+        Ok(Self {
+            key: key.to_owned(),
+            url: format!("{base}/emails"),
+        })
     }
 }
 
 impl Delivery for Resend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { idempotency: Idempotency::ForSeconds(REMEMBERED) }
+        Capabilities {
+            idempotency: Idempotency::ForSeconds(REMEMBERED),
+        }
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
@@ -65,9 +85,18 @@ impl Delivery for Resend {
         match host.http(request).await {
             Ok(answer) => answer::outcome(&answer, host.now()),
             Err(error) => match error.kind {
-                HttpErrorKind::Connect => SendOutcome::Retry { reason: error.message, retry_after_ms: None, pause: false },
-                HttpErrorKind::Lost => SendOutcome::Unknown { reason: error.message },
-                HttpErrorKind::Refused => SendOutcome::Blocked { reason: error.message, retry_after_ms: None },
+                HttpErrorKind::Connect => SendOutcome::Retry {
+                    reason: error.message,
+                    retry_after_ms: None,
+                    pause: false,
+                },
+                HttpErrorKind::Lost => SendOutcome::Unknown {
+                    reason: error.message,
+                },
+                HttpErrorKind::Refused => SendOutcome::Blocked {
+                    reason: error.message,
+                    retry_after_ms: None,
+                },
             },
         }
     }

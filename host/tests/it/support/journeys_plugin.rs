@@ -27,12 +27,16 @@ impl Journeys for TestJourneys {
             Journey::new("t-where", nothing)
                 .trigger("t.where")
                 .trigger_where(Condition::eq("plan", "pro")),
-            Journey::new("t-once", nothing).trigger("t.once").entry(Entry::Once),
+            Journey::new("t-once", nothing)
+                .trigger("t.once")
+                .entry(Entry::Once),
             Journey::new("t-hourly", nothing)
                 .trigger("t.hourly")
                 .entry(Entry::once_per(hours(1))),
             Journey::new("t-slow", exit).trigger("t.slow"),
-            Journey::new("t-off", nothing).trigger("t.off").enabled(false),
+            Journey::new("t-off", nothing)
+                .trigger("t.off")
+                .enabled(false),
             Journey::new("t-loop", looping).trigger("t.loop"),
             Journey::new("t-echo", nothing).trigger("t.echo"),
             Journey::new("t-panic", panicking).trigger("t.panic"),
@@ -108,14 +112,21 @@ async fn mailing(_: User, ctx: Ctx) -> journey::Result {
 /// Sees an event it triggered itself.
 async fn counting(_: User, ctx: Ctx) -> journey::Result {
     ctx.trigger("t.counted").prop("by", "t-count").await?;
-    let seen = ctx.history().has_event("t.counted").within(hours(1)).await?;
+    let seen = ctx
+        .history()
+        .has_event("t.counted")
+        .within(hours(1))
+        .await?;
     ctx.checkpoint(&format!("saw-{}", seen.count));
     Ok(())
 }
 
 /// What this journey does can be switched: a stand-in for code that changed under a run.
 async fn moody(user: User, ctx: Ctx) -> journey::Result {
-    let changed = MOODS.lock().unwrap().contains(&user.external_id.unwrap_or_default());
+    let changed = MOODS
+        .lock()
+        .unwrap()
+        .contains(&user.external_id.unwrap_or_default());
     if changed {
         ctx.send("t-plain").await?;
     } else {

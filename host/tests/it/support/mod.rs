@@ -65,16 +65,27 @@ impl Server {
         let data_dir = data.path().to_str().unwrap().to_owned();
         let mut all: BTreeMap<String, String> = BTreeMap::from([
             ("HOGSEND_DATA_DIR".into(), data_dir),
-            ("BETTER_AUTH_SECRET".into(), "a secret of tests, long enough for all".into()),
+            (
+                "BETTER_AUTH_SECRET".into(),
+                "a secret of tests, long enough for all".into(),
+            ),
             // Nobody listens there: the host has to do without a cache.
             ("REDIS_URL".into(), "redis://127.0.0.1:1".into()),
             ("EMAIL_FROM".into(), "Acme <hello@acme.test>".into()),
-            ("EMAIL_POSTAL_ADDRESS".into(), "1 Main Street, Springfield".into()),
+            (
+                "EMAIL_POSTAL_ADDRESS".into(),
+                "1 Main Street, Springfield".into(),
+            ),
         ]);
-        all.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        all.extend(
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into())),
+        );
         let lookup = |name: &str| all.get(name).cloned();
         let mut config = Config::load(&lookup, Mode::Dev).unwrap();
-        let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &data.path().join("plugins"));
+        let (found, broken) =
+            Discovered::find(config.plugin_dir.as_deref(), &data.path().join("plugins"));
         assert!(broken.is_empty(), "{}", broken[0]);
         let manifests: Vec<_> = found.manifests().collect();
         let read = plugin_settings(&manifests, &config, &lookup).unwrap();
@@ -83,9 +94,18 @@ impl Server {
         }
         let clock = Clock::manual("2026-03-02T09:00:00Z".parse().unwrap());
         let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
-        let performer = Performer::new(plugins::http_client(), cache.clone(), config.data_dir.clone());
+        let performer = Performer::new(
+            plugins::http_client(),
+            cache.clone(),
+            config.data_dir.clone(),
+        );
         let registry = found
-            .start(&read.settings, read.active_delivery.as_deref(), performer, clock.clone())
+            .start(
+                &read.settings,
+                read.active_delivery.as_deref(),
+                performer,
+                clock.clone(),
+            )
             .await
             .unwrap_or_else(|problems| panic!("{}", problems[0]));
         let db = store.db().clone();
@@ -115,7 +135,8 @@ impl Server {
     /// Brings the clock to the machine's, for workers in processes of their own.
     pub fn use_wall_clock(&self) {
         let ahead = Clock::system().now() - self.clock.now();
-        self.clock.advance(ahead.to_std().expect("the tests' time is in the past"));
+        self.clock
+            .advance(ahead.to_std().expect("the tests' time is in the past"));
     }
 
     /// Moves the clock and lets the worker do what has become due.
@@ -133,12 +154,19 @@ impl Server {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let headers = response.headers().clone();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer { status, headers, body: body.to_vec() }
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        Answer {
+            status,
+            headers,
+            body: body.to_vec(),
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.request(Request::get(path).body(Body::empty()).unwrap()).await
+        self.request(Request::get(path).body(Body::empty()).unwrap())
+            .await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -163,8 +191,10 @@ impl Server {
     /// One text from the database; empty where there is no row or it is null.
     pub async fn text(&self, sql: &'static str) -> String {
         let mut conn = self.app.db.conn().await.unwrap();
-        let found: Option<Option<String>> =
-            sqlx::query_scalar(sql).fetch_optional(&mut *conn).await.unwrap();
+        let found: Option<Option<String>> = sqlx::query_scalar(sql)
+            .fetch_optional(&mut *conn)
+            .await
+            .unwrap();
         found.flatten().unwrap_or_default()
     }
 
@@ -189,7 +219,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn text(&self) -> String {

@@ -31,7 +31,6 @@ pub struct Seen {
     pub key: Option<String>,
     pub body: Value,
     pub headers: HashMap<String, String>,
-    pub status: u16,
 }
 
 #[derive(Default)]
@@ -104,7 +103,11 @@ async fn send_email(State(server): State<Resend>, headers: HeaderMap, body: Byte
     head.insert("ratelimit-limit", "5".parse().unwrap());
     head.insert("ratelimit-remaining", "4".parse().unwrap());
     head.insert("ratelimit-reset", "1".parse().unwrap());
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
     let seen = Seen {
         key: text("idempotency-key"),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
@@ -112,7 +115,6 @@ async fn send_email(State(server): State<Resend>, headers: HeaderMap, body: Byte
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned()))
             .collect(),
-        status: response.status().as_u16(),
     };
     server.inner.lock().unwrap().seen.push(seen);
     response
@@ -121,7 +123,13 @@ async fn send_email(State(server): State<Resend>, headers: HeaderMap, body: Byte
 async fn answer(server: &Resend, headers: &HeaderMap, body: &Bytes) -> Response {
     let bearer = format!("Bearer {}", server.api_key);
     match headers.get(header::AUTHORIZATION) {
-        None => return error(401, "missing_api_key", "Missing API key in the authorization header"),
+        None => {
+            return error(
+                401,
+                "missing_api_key",
+                "Missing API key in the authorization header",
+            );
+        }
         Some(value) if value.as_bytes() != bearer.as_bytes() => {
             return error(401, "restricted_api_key", "API key is invalid");
         }
@@ -132,7 +140,9 @@ async fn answer(server: &Resend, headers: &HeaderMap, body: &Bytes) -> Response 
         Some(Mood::Refuse(status, name)) => return error(status, name, "as the test asked"),
         Some(Mood::RateLimit(seconds)) => {
             let mut response = error(429, "rate_limit_exceeded", "Too many requests");
-            response.headers_mut().insert("retry-after", seconds.to_string().parse().unwrap());
+            response
+                .headers_mut()
+                .insert("retry-after", seconds.to_string().parse().unwrap());
             return response;
         }
         _ => {}
@@ -142,19 +152,36 @@ async fn answer(server: &Resend, headers: &HeaderMap, body: &Bytes) -> Response 
     };
     for field in ["from", "to", "subject"] {
         if mail[field].is_null() {
-            return error(422, "missing_required_field", &format!("Missing `{field}` field"));
+            return error(
+                422,
+                "missing_required_field",
+                &format!("Missing `{field}` field"),
+            );
         }
     }
-    let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
-    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 256) {
-        return error(400, "invalid_idempotency_key", "The key must be between 1 and 256 characters");
+    let key = headers
+        .get("idempotency-key")
+        .map(|key| key.to_str().unwrap().to_owned());
+    if key
+        .as_ref()
+        .is_some_and(|key| key.is_empty() || key.len() > 256)
+    {
+        return error(
+            400,
+            "invalid_idempotency_key",
+            "The key must be between 1 and 256 characters",
+        );
     }
     let id = {
         let mut inner = server.inner.lock().unwrap();
         let known = key.as_ref().and_then(|key| inner.keys.get(key)).cloned();
         match known {
             Some((first, _)) if first != body.to_vec() => {
-                return error(409, "invalid_idempotent_request", "This key was used with another body");
+                return error(
+                    409,
+                    "invalid_idempotent_request",
+                    "This key was used with another body",
+                );
             }
             Some((_, id)) => id,
             None => {

@@ -24,12 +24,19 @@ impl Store {
         );
         let name = format!("t_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&admin_url).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(&mut admin)
+            .await
+            .unwrap();
         let (server, _) = admin_url.rsplit_once('/').unwrap();
         let url = format!("{server}/{name}");
         Self {
             db: Db::connect(&url.clone().into(), 8).await.unwrap(),
-            native: Some(Native { admin_url, name, url }),
+            native: Some(Native {
+                admin_url,
+                name,
+                url,
+            }),
             folder: None,
         }
     }
@@ -58,7 +65,10 @@ impl Store {
         if let Some(native) = self.native {
             let mut admin = PgConnection::connect(&native.admin_url).await.unwrap();
             let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", native.name);
-            sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await.unwrap();
+            sqlx::query(AssertSqlSafe(drop))
+                .execute(&mut admin)
+                .await
+                .unwrap();
         }
         drop(self.folder);
     }

@@ -15,7 +15,11 @@ async fn welcome(_: User, ctx: Ctx) -> journey::Result {
     ctx.send("welcome").await?;
     ctx.sleep(days(2)).label("settle-in").await;
     // Since entry, with an hour to spare for products that report late or in another order.
-    let used = ctx.history().has_event("feature.used").within(days(2) + journey::hours(1)).await?;
+    let used = ctx
+        .history()
+        .has_event("feature.used")
+        .within(days(2) + journey::hours(1))
+        .await?;
     if used.found {
         ctx.checkpoint("already-active");
     } else {

@@ -11,8 +11,14 @@ pub fn journey() -> Journey {
 
 async fn onboarding(_: User, ctx: Ctx) -> journey::Result {
     let plan = ctx.event().text("plan").unwrap_or("free").to_owned();
-    ctx.trigger("journey.welcome_fired").prop("plan", plan.as_str()).await?;
-    ctx.checkpoint(if plan == "pro" { "pro-path" } else { "free-path" });
+    ctx.trigger("journey.welcome_fired")
+        .prop("plan", plan.as_str())
+        .await?;
+    ctx.checkpoint(if plan == "pro" {
+        "pro-path"
+    } else {
+        "free-path"
+    });
     // The host ingests `journey.completed` when a run ends well.
     Ok(())
 }

@@ -1,0 +1,167 @@
+//! Durable ingest by 32 concurrent clients, against a bare multi-row insert of the same rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hogsend::clock::Clock;
+use hogsend::db::{self, Db, NewIdentity};
+use hogsend::ingest::{Ingestor, NewEvent, Person};
+use hogsend::journeys::Catalog;
+use hogsend::plugins::{self, Cache, Discovered, Performer};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+const CLIENTS: usize = 32;
+const EVENTS: usize = 20_000;
+/// People the events are about.
+const PEOPLE: usize = 2_000;
+
+pub async fn bench() {
+    let admin = std::env::var("HOGSEND_TEST_DATABASE_URL").expect("run with `cargo xtask bench`");
+    let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
+    let mut conn = PgConnection::connect(&admin).await.expect("the server");
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut conn)
+        .await
+        .expect("a database");
+    let url = format!(
+        "{}/{name}",
+        admin.rsplit_once('/').expect("a database name").0
+    );
+    let db = Db::connect(&url.clone().into(), 16)
+        .await
+        .expect("a connection");
+    db::migrate(&db).await.expect("a schema");
+
+    // The limit: rows of the same width into a table with the same indexes, in statements of as
+    // many rows as there are clients, from the number of connections that does best.
+    let mut best = (0, 0.0);
+    for connections in [1, 2, 3, 4] {
+        let rate = bare(&url, connections).await;
+        println!(
+            "ingest: bare inserts of {CLIENTS} rows, {connections} connections: {rate:.0} rows/s"
+        );
+        if rate > best.1 {
+            best = (connections, rate);
+        }
+    }
+    let ingested = durable(&db).await;
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM user_events WHERE source = 'bench'")
+        .fetch_one(&mut *db.conn().await.expect("a connection"))
+        .await
+        .expect("a count");
+    assert_eq!(stored as usize, EVENTS, "every accepted event is stored");
+    println!(
+        "ingest: {CLIENTS} clients, one event a request, with contact, deduplication and journeys: {ingested:.0} events/s"
+    );
+    println!(
+        "ingest: ratio to {} bare connections: {:.2}",
+        best.0,
+        ingested / best.1
+    );
+
+    db.close().await;
+    let _ = sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+        .execute(&mut conn)
+        .await;
+}
+
+fn properties(n: usize) -> Value {
+    json!({ "$lib": "web", "plan": "pro", "path": format!("/some/page/{n}"), "n": n, "text": "x".repeat(380) })
+}
+
+async fn bare(url: &str, connections: usize) -> f64 {
+    let mut setup = PgConnection::connect(url).await.expect("a connection");
+    for statement in [
+        "DROP TABLE IF EXISTS bare",
+        "CREATE TABLE bare (LIKE user_events INCLUDING ALL)",
+    ] {
+        sqlx::query(statement)
+            .execute(&mut setup)
+            .await
+            .expect("a table");
+    }
+    let mut pool = Vec::new();
+    for _ in 0..connections {
+        pool.push(PgConnection::connect(url).await.expect("a connection"));
+    }
+    let started = Instant::now();
+    let share = EVENTS / connections;
+    let writers = pool.into_iter().enumerate().map(|(writer, mut conn)| {
+        tokio::spawn(async move {
+            let mut written = 0;
+            while written < share {
+                let rows = CLIENTS.min(share - written);
+                let ids: Vec<_> = (0..rows).map(|_| uuid::Uuid::now_v7()).collect();
+                let names = vec!["page.viewed".to_owned(); rows];
+                let bodies: Vec<Value> = (0..rows)
+                    .map(|n| properties(writer * share + written + n))
+                    .collect();
+                sqlx::query(
+                    "INSERT INTO bare SELECT id, id, 'bench', name, body, 0, now(), now()
+                     FROM unnest($1::uuid[], $2::text[], $3::jsonb[]) AS r (id, name, body)",
+                )
+                .bind(&ids)
+                .bind(&names)
+                .bind(&bodies)
+                .execute(&mut conn)
+                .await
+                .expect("an insert");
+                written += rows;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("a writer");
+    }
+    (share * connections) as f64 / started.elapsed().as_secs_f64()
+}
+
+async fn durable(db: &Db) -> f64 {
+    let data = std::env::temp_dir().join("hogsend-bench");
+    let clock = Clock::system();
+    let (found, _) = Discovered::find(None, &data);
+    let performer = Performer::new(
+        plugins::http_client(),
+        Arc::new(Cache::connect(None, clock.clone())),
+        data,
+    );
+    let registry = found
+        .start(&BTreeMap::new(), None, performer, clock.clone())
+        .await
+        .expect("the plugins");
+    let catalog = Arc::new(Catalog::new(&registry, None).expect("the journeys"));
+    let ingestor = Ingestor::start(db, &clock, &catalog);
+    let started = Instant::now();
+    let clients = (0..CLIENTS).map(|client| {
+        let ingestor = ingestor.clone();
+        tokio::spawn(async move {
+            for n in 0..EVENTS / CLIENTS {
+                let number = client * (EVENTS / CLIENTS) + n;
+                let Value::Object(properties) = properties(number) else {
+                    unreachable!()
+                };
+                let event = NewEvent {
+                    source: "bench".into(),
+                    dedupe_key: Some(number.to_string()),
+                    name: "page.viewed".into(),
+                    person: Person::Names(NewIdentity {
+                        external_id: Some(format!("person-{}", number % PEOPLE)),
+                        email: Some(format!("person-{}@example.com", number % PEOPLE)),
+                        anonymous_id: None,
+                    }),
+                    properties,
+                    contact_properties: Default::default(),
+                    occurred_at: None,
+                    depth: 0,
+                };
+                ingestor.ingest(vec![event]).await.expect("stored");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("a client");
+    }
+    EVENTS as f64 / started.elapsed().as_secs_f64()
+}

@@ -1,0 +1,36 @@
+//! The person a run is about, completed by what analytics products know.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::db::ClaimedState;
+
+/// Bound of asking one product. It never keeps anyone out of a journey.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// The run with properties the contact itself does not have filled in. A product that is silent,
+/// fails or knows nothing changes nothing.
+pub async fn complete(app: &App, state: &ClaimedState) -> ClaimedState {
+    let mut state = state.clone();
+    let Some(id) = state.person.external_id.clone() else {
+        return state;
+    };
+    for product in app.plugins.analytics() {
+        match tokio::time::timeout(BOUND, product.person(&id)).await {
+            Ok(Ok(Some(known))) => {
+                for (name, value) in known {
+                    state.person.properties.entry(name).or_insert(value);
+                }
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(plugin = product.id(), %error,
+                "person properties could not be read, going on with the contact's own"),
+            Err(_) => tracing::warn!(
+                plugin = product.id(),
+                bound_s = BOUND.as_secs(),
+                "person properties came too late, going on with the contact's own"
+            ),
+        }
+    }
+    state
+}
