@@ -121,7 +121,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Dev => dev::dev(&lookup).await,
         Command::Api => api(&lookup).await,
-        Command::Worker => work(&lookup).await,
+        Command::Worker => Box::pin(work(&lookup)).await,
         Command::Migrate => migrate(&lookup).await,
         Command::Plugins(PluginsCommand::List) => plugins::list(&lookup),
     }
@@ -145,7 +145,7 @@ async fn work(lookup: Lookup<'_>) -> anyhow::Result<()> {
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
     }
-    worker::run(app.clone(), stop::on_signal()).await;
+    Box::pin(worker::run(app.clone(), stop::on_signal())).await;
     app.db.close().await;
     Ok(())
 }

@@ -62,10 +62,9 @@ pub async fn schema_state(conn: &mut Conn) -> Result<SchemaState> {
     };
     Ok(SchemaState {
         applied: ours()
-            .filter(|(version, _)| applied.contains(version))
-            .last()
+            .rfind(|(version, _)| applied.contains(version))
             .map(|(_, name)| name),
-        required: ours().last().map(|(_, name)| name),
+        required: ours().next_back().map(|(_, name)| name),
         pending: ours()
             .filter(|(version, _)| !applied.contains(version))
             .map(|(_, name)| name)

@@ -45,6 +45,8 @@ pub use state_step::{StepRow, step_complete, step_upsert, steps_of};
 pub use wake::{Topic, Wake};
 
 use std::path::Path;
+#[cfg(feature = "embedded-db")]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -64,7 +66,7 @@ pub struct Db {
     wake: Wake,
     embedded: bool,
     #[cfg(feature = "embedded-db")]
-    server: std::sync::Arc<std::sync::Mutex<Option<embedded::Embedded>>>,
+    server: Arc<Mutex<Option<embedded::Embedded>>>,
 }
 
 impl Db {
@@ -81,7 +83,7 @@ impl Db {
             pool,
             embedded: false,
             #[cfg(feature = "embedded-db")]
-            server: std::sync::Arc::default(),
+            server: Arc::default(),
         })
     }
 
@@ -93,7 +95,7 @@ impl Db {
             pool,
             wake: Wake::in_process(),
             embedded: true,
-            server: std::sync::Arc::new(std::sync::Mutex::new(Some(server))),
+            server: Arc::new(Mutex::new(Some(server))),
         })
     }
 
@@ -136,12 +138,12 @@ impl Db {
         self.pool.close().await;
         #[cfg(feature = "embedded-db")]
         {
-            let mut slot = self
+            let server = self
                 .server
                 .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(server) = slot.take() {
-                drop(slot);
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(server) = server {
                 let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
                 if let Ok(Err(error)) = stopped {
                     tracing::warn!(%error, "the embedded database did not stop cleanly");

@@ -107,13 +107,10 @@ impl Caller {
 
     async fn call_bytes(&self, method: u32, input: Vec<u8>) -> Result<Vec<u8>, PluginError> {
         let place = self.places.clone().acquire_owned();
-        let place = match tokio::time::timeout(DEADLINE, place).await {
-            Ok(Ok(place)) => place,
-            _ => {
-                let message =
-                    format!("has {PLACES} calls that do not end: restart the host without it");
-                return Err(self.error(ErrorKind::Busy, message));
-            }
+        let Ok(Ok(place)) = tokio::time::timeout(DEADLINE, place).await else {
+            let message =
+                format!("has {PLACES} calls that do not end: restart the host without it");
+            return Err(self.error(ErrorKind::Busy, message));
         };
         let image = self.image.clone();
         let call = tokio::task::spawn_blocking(move || {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::{Kind, Manifest};
 use serde::Serialize;
 
 use super::Problem;
-use super::loader::{Library, load};
+use super::loader::load;
 use super::preflight::{self, PINS};
 
 /// Where a plugin comes from.
@@ -36,7 +37,7 @@ pub struct PluginInfo {
 pub(super) enum Found {
     Linked(&'static Linked),
     Loaded {
-        library: Library,
+        root: Root,
         path: PathBuf,
         sha256: String,
     },
@@ -100,9 +101,9 @@ impl Discovered {
         for file in files {
             let loaded = preflight::check(&file, pins.as_deref(), cache_dir).and_then(|checked| {
                 let library = load(&checked)?;
-                let manifest = library.manifest.clone();
+                let manifest = library.manifest;
                 let found = Found::Loaded {
-                    library,
+                    root: library.root,
                     path: checked.original,
                     sha256: checked.sha256,
                 };

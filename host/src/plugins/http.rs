@@ -127,7 +127,7 @@ async fn exchange(
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_MAX => {
-                bytes.extend_from_slice(&chunk)
+                bytes.extend_from_slice(&chunk);
             }
             Ok(None) => break,
             Ok(Some(_)) => {

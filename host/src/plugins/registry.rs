@@ -90,16 +90,12 @@ async fn start_one(
         Found::Linked(linked) => {
             Image::Linked((linked.create)(&settings).map_err(|error| refused(error.to_string()))?)
         }
-        Found::Loaded { library, .. } => {
+        Found::Loaded { root, .. } => {
             let own = serde_json::to_vec(&settings).map_err(|error| refused(error.to_string()))?;
-            let instance = library
-                .root
+            let instance = root
                 .create(&own)
                 .map_err(|bytes| refused(read_error(&bytes).to_string()))?;
-            Image::Loaded {
-                root: library.root,
-                instance,
-            }
+            Image::Loaded { root, instance }
         }
     };
     let has = |kind| manifest.kinds.contains(&kind);

@@ -155,7 +155,7 @@ fn a_damaged_or_unpinned_plugin_is_refused_with_file_reason_and_mend() {
     }
     // A library of a later ABI: its one symbol says so.
     let name = b"hogsend_plugin_header_v1__";
-    let mut later = whole.clone();
+    let mut later = whole;
     let mut at = 0;
     while let Some(found) = later[at..]
         .windows(name.len())

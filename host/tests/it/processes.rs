@@ -52,7 +52,7 @@ impl Installation {
         Process::start(command, free_port(), &variables)
     }
 
-    async fn migrate(&self) {
+    fn migrate(&self) {
         assert_eq!(self.start("migrate").wait(), Some(0));
     }
 
@@ -78,7 +78,7 @@ async fn two_workers_and_an_api_never_run_a_step_twice() {
         ("RESEND_BASE_URL", &url),
     ])
     .await;
-    installation.migrate().await;
+    installation.migrate();
     let api = installation.start("api");
     let mut workers = [installation.start("worker"), installation.start("worker")];
     let http = hogsend::plugins::http_client();

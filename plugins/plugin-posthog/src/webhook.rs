@@ -212,7 +212,7 @@ mod tests {
             *bad.pointer_mut(pointer).unwrap() = value;
             match read(None, &webhook(&[], &bad)) {
                 Err(Refusal::Invalid { details }) => {
-                    assert!(details.starts_with(word), "{details}")
+                    assert!(details.starts_with(word), "{details}");
                 }
                 other => panic!("{pointer}: {other:?}"),
             }
