@@ -46,7 +46,7 @@ pub const TABLE: &[Variable] = &[
     variable(
         "BETTER_AUTH_SECRET",
         "",
-        "signs links and sessions; required in production",
+        "signs the links in mails; required in production",
     ),
     variable(
         "API_PUBLIC_URL",
