@@ -62,6 +62,11 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
             );
         }
     }
+    if config.production && config.postal_address.is_empty() {
+        tracing::warn!(
+            "EMAIL_POSTAL_ADDRESS is not set: commercial mail without a postal address is unlawful in many countries"
+        );
+    }
     if config.secret.expose_secret().is_empty() {
         config.secret = secret::of_data_folder(&config.data_dir)?;
     }

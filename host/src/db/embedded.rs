@@ -39,7 +39,7 @@ pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
     fs::create_dir_all(folder)
         .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
     let lock = lock(folder)?;
-    let socket_dir = socket_dir()?;
+    let socket_dir = socket_dir(folder)?;
     let root = folder.join("pg");
     let socket = socket_dir.join(".s.PGSQL.5432");
     let server = tokio::task::spawn_blocking(move || {
@@ -89,10 +89,16 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// A private folder with a short path: a socket's may not exceed 107 bytes.
-fn socket_dir() -> anyhow::Result<PathBuf> {
-    let name = format!("hogsend-{}", uuid::Uuid::new_v4().simple());
-    let dir = std::env::temp_dir().join(name);
+/// A private folder for the socket: beside the data, or where that path is too long (a socket's may
+/// not exceed 107 bytes) among the system's temporary files. Nothing is left in it: the lock is held.
+fn socket_dir(folder: &Path) -> anyhow::Result<PathBuf> {
+    let beside = folder.canonicalize()?.join("socket");
+    let dir = if beside.as_os_str().len() <= 80 {
+        let _ = fs::remove_dir_all(&beside);
+        beside
+    } else {
+        std::env::temp_dir().join(format!("hogsend-{}", uuid::Uuid::new_v4().simple()))
+    };
     fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     #[cfg(unix)]
     {

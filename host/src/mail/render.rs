@@ -75,13 +75,32 @@ pub fn render(
         .map_err(|error| failed("CSS", &error))?;
     let text = match &template.text {
         Some(text) => jinja("text", text, &values)?,
-        None => html_to_text(&html).map_err(|error| failed("text part", &error))?,
+        None => {
+            let visible = without_preview(&html);
+            html_to_text(&visible).map_err(|error| failed("text part", &error))?
+        }
     };
     Ok(Rendered {
         subject: one_line(&subject),
         html,
         text,
     })
+}
+
+/// The HTML without the line MJML hides for the list of mails: a text part would begin with it.
+fn without_preview(html: &str) -> std::borrow::Cow<'_, str> {
+    let hidden = html
+        .find("<div style=\"display:none")
+        .or_else(|| html.find("<div style=\"display: none"));
+    let Some(start) = hidden else {
+        return html.into();
+    };
+    match html[start..].find("</div>") {
+        Some(length) => [&html[..start], &html[start + length + "</div>".len()..]]
+            .concat()
+            .into(),
+        None => html.into(),
+    }
 }
 
 fn html_to_text(html: &str) -> Result<String, html2text::Error> {
@@ -137,7 +156,7 @@ mod tests {
             key: "t".into(),
             subject: subject.into(),
             mjml: format!(
-                "<mjml><mj-body><mj-section><mj-column><mj-text>{body}</mj-text></mj-column>\
+                "<mjml><mj-head><mj-preview>hidden</mj-preview></mj-head><mj-body><mj-section><mj-column><mj-text>{body}</mj-text></mj-column>\
                  </mj-section></mj-body></mjml>"
             ),
             ..Template::default()
@@ -157,7 +176,11 @@ mod tests {
             "{}",
             mail.html
         );
-        assert!(mail.text.contains("Hello <b>Ann & Bo</b>"), "{}", mail.text);
+        assert!(
+            mail.text.starts_with("Hello <b>Ann & Bo</b>"),
+            "{}",
+            mail.text
+        );
         assert!(
             mail.text.contains("https://example.com/u?token=a.b"),
             "{}",
