@@ -107,8 +107,8 @@ pub(crate) fn play<T, F: Future<Output = T>>(
     let diverged = journal.divergence.take().or_else(|| match &polled {
         Ok(End::Done(_)) => journal.leftover("the end of the code"),
         Ok(End::Waiting) => journal
-            .leftover("nothing more before it waits")
-            .or_else(|| journal.awaits_cancelled()),
+            .awaits_cancelled()
+            .or_else(|| journal.leftover("nothing more before it waits")),
         Ok(_) | Err(_) => None,
     });
     let end = match (diverged, polled) {

@@ -51,6 +51,86 @@ pub async fn event_key_claim(
     Ok(fresh.into_iter().map(EventId).collect())
 }
 
+/// An event of a person who exists.
+#[derive(Clone, Debug)]
+pub struct KnownEvent {
+    pub row: EventRow,
+    pub dedupe_key: Option<String>,
+}
+
+/// What became of an event of a person who exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownOutcome {
+    Stored,
+    /// Its key was taken.
+    Duplicate,
+    /// The contact was deleted meanwhile; nothing was stored.
+    Gone,
+}
+
+/// Claims keys and stores events in one statement, and so in one round trip and one commit. The
+/// outcomes are in the order of the events.
+///
+/// The contacts are kept from being deleted meanwhile, so no event of an erased person appears.
+pub async fn event_insert_known(
+    conn: &mut Conn,
+    events: &[KnownEvent],
+    now: DateTime<Utc>,
+) -> Result<Vec<KnownOutcome>> {
+    let ids: Vec<EventId> = events.iter().map(|e| e.row.id).collect();
+    let contacts: Vec<ContactId> = events.iter().map(|e| e.row.contact_id).collect();
+    let sources: Vec<String> = events.iter().map(|e| e.row.source.clone()).collect();
+    let keys: Vec<Option<String>> = events.iter().map(|e| e.dedupe_key.clone()).collect();
+    let names: Vec<String> = events.iter().map(|e| e.row.name.clone()).collect();
+    let properties: Vec<Json<&Properties>> =
+        events.iter().map(|e| Json(&e.row.properties)).collect();
+    let depths: Vec<i16> = events.iter().map(|e| e.row.depth).collect();
+    let occurred: Vec<DateTime<Utc>> = events.iter().map(|e| e.row.occurred_at).collect();
+    let rows = sqlx::query!(
+        r#"WITH input AS (
+               SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+                                    $6::jsonb[], $7::smallint[], $8::timestamptz[])
+                   WITH ORDINALITY
+                   AS i (id, contact_id, source, key, name, properties, depth, occurred_at, place)),
+           known AS MATERIALIZED (
+               SELECT id FROM contacts WHERE id = ANY($2) ORDER BY id FOR KEY SHARE),
+           claimed AS (
+               INSERT INTO event_keys (source, key, event_id, received_at)
+               SELECT source, key, id, $9 FROM input
+               WHERE key IS NOT NULL AND contact_id IN (SELECT id FROM known)
+               ORDER BY source, key
+               ON CONFLICT (source, key) DO NOTHING
+               RETURNING event_id),
+           stored AS (
+               INSERT INTO user_events (id, contact_id, source, name, properties, depth,
+                                        occurred_at, received_at)
+               SELECT id, contact_id, source, name, properties, depth, occurred_at, $9 FROM input
+               WHERE contact_id IN (SELECT id FROM known)
+                 AND (key IS NULL OR id IN (SELECT event_id FROM claimed))
+               RETURNING id)
+           SELECT i.contact_id IN (SELECT id FROM known) AS "known!",
+                  i.id IN (SELECT id FROM stored) AS "stored!"
+           FROM input i ORDER BY place"#,
+        &ids as &[EventId],
+        &contacts as &[ContactId],
+        &sources,
+        &keys as &[Option<String>],
+        &names,
+        &properties as &[Json<&Properties>],
+        &depths,
+        &occurred,
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    let outcomes = rows.into_iter().map(|row| match (row.known, row.stored) {
+        (_, true) => KnownOutcome::Stored,
+        (true, false) => KnownOutcome::Duplicate,
+        (false, false) => KnownOutcome::Gone,
+    });
+    Ok(outcomes.collect())
+}
+
 pub async fn event_insert(conn: &mut Conn, events: &[EventRow]) -> Result<()> {
     let ids: Vec<EventId> = events.iter().map(|e| e.id).collect();
     let contacts: Vec<ContactId> = events.iter().map(|e| e.contact_id).collect();

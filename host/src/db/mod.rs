@@ -20,10 +20,12 @@ mod state_step;
 mod wake;
 
 pub use contact::{
-    Contact, NewIdentity, contact_get, contact_lock, contact_upsert, contacts_by_identity,
-    identity_lock,
+    Contact, KnownContact, NewIdentity, contact_get, contact_lock, contact_upsert,
+    contacts_by_identity, contacts_known, identity_lock,
 };
-pub use event::{EventRow, event_insert, event_key_claim};
+pub use event::{
+    EventRow, KnownEvent, KnownOutcome, event_insert, event_insert_known, event_key_claim,
+};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{History, history_event};
 pub use migrate::{SchemaState, migrate, schema_state};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Ingested, NewEvent, store};
+use super::{Ingested, NewEvent, known, store};
 use crate::clock::Clock;
 use crate::db::{self, Db, Topic};
 use crate::journeys::Catalog;
@@ -56,7 +56,7 @@ impl Ingestor {
         let queue = Arc::new(Mutex::new(receiver));
         // While one waits for the disk another one computes. The embedded database has a single
         // connection.
-        let committers = if db.is_embedded() { 1 } else { 3 };
+        let committers = if db.is_embedded() { 1 } else { 2 };
         for _ in 0..committers {
             let committer = Committer {
                 db: db.clone(),
@@ -101,6 +101,10 @@ impl Committer {
     }
 
     async fn commit(&self, batch: Vec<Request>) {
+        let batch = match self.commit_known(batch).await {
+            rest if rest.is_empty() => return,
+            rest => rest,
+        };
         let all = batch
             .iter()
             .flat_map(|request| request.events.clone())
@@ -128,6 +132,43 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// Stores the single events of people who exist and whom they change in nothing, in one
+    /// statement, and returns the requests that take more.
+    async fn commit_known(&self, batch: Vec<Request>) -> Vec<Request> {
+        let (simple, mut rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| {
+            matches!(request.events.as_slice(), [event] if known::may_be_simple(event, &self.catalog))
+        });
+        if simple.is_empty() {
+            return rest;
+        }
+        let events: Vec<&NewEvent> = simple.iter().flat_map(|request| &request.events).collect();
+        let stored = match self.db.conn().await {
+            Ok(mut conn) => known::store(&mut conn, &self.catalog, self.clock.now(), &events).await,
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(results) => {
+                for (request, result) in simple.into_iter().zip(results) {
+                    match result {
+                        Some(result) => {
+                            let _ = request.answer.send(Ok(vec![result]));
+                        }
+                        None => rest.push(request),
+                    }
+                }
+            }
+            Err(error) if db::is_unavailable(&error) => {
+                // Whether the statement committed is not known, so it is not repeated here.
+                let error = Arc::new(error);
+                for request in simple {
+                    let _ = request.answer.send(Err(failure(error.clone())));
+                }
+            }
+            Err(_) => rest.extend(simple),
+        }
+        rest
     }
 
     async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {

@@ -2,6 +2,7 @@
 
 mod batch;
 mod event;
+mod known;
 mod validate;
 
 pub use batch::{IngestError, Ingestor};

@@ -1,6 +1,6 @@
 //! Every journey and template of every plugin, found by what an event asks for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use hogsend_plugin_api::Template;
@@ -22,6 +22,7 @@ pub struct Catalog {
     journeys: BTreeMap<String, Arc<JourneyEntry>>,
     by_trigger: HashMap<String, Vec<Arc<JourneyEntry>>>,
     has_exits: bool,
+    exit_events: HashSet<String>,
     templates: BTreeMap<String, Template>,
 }
 
@@ -77,6 +78,8 @@ impl Catalog {
             .or_default()
             .push(entry.clone());
         self.has_exits |= !definition.exit_on.is_empty();
+        self.exit_events
+            .extend(definition.exit_on.iter().map(|exit| exit.event.clone()));
         self.journeys.insert(definition.id.clone(), entry);
     }
 
@@ -99,6 +102,11 @@ impl Catalog {
     /// The journeys this event enrols people in, in the plugins' order.
     pub fn triggered_by(&self, event: &str) -> &[Arc<JourneyEntry>] {
         self.by_trigger.get(event).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether this event can begin or end a run.
+    pub fn concerns(&self, event: &str) -> bool {
+        self.by_trigger.contains_key(event) || self.exit_events.contains(event)
     }
 
     /// Whether any journey can end early.

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 /// Writes a whole file or nothing, and returns when it is on the disk. `name` is a plain file name,
-/// so a plugin stays in its folder.
+/// so a plugin stays in its folder. A writer that was killed leaves its part under a hidden name,
+/// which the repeat writes over.
 pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let plain = !name.is_empty()
         && name.len() <= 200
@@ -19,7 +20,7 @@ pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     }
     let write = || {
         fs::create_dir_all(folder)?;
-        let partial = folder.join(format!(".{}", uuid::Uuid::new_v4().simple()));
+        let partial = folder.join(format!(".{name}"));
         let mut file = File::create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -39,6 +40,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("own");
         put(&own, "a.eml", b"one").unwrap();
+        std::fs::write(own.join(".a.eml"), b"left by a killed writer").unwrap();
         put(&own, "a.eml", b"two").unwrap();
         assert_eq!(std::fs::read(own.join("a.eml")).unwrap(), b"two");
         for bad in ["", ".hidden", "../a", "a/b", "a\\b", "a\0b"] {

@@ -7,6 +7,8 @@ use std::error::Error as _;
 use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
 
+use libloading::os::unix;
+
 use super::Problem;
 use super::preflight::Checked;
 
@@ -20,9 +22,12 @@ pub struct Library {
 /// cannot be unloaded safely.
 pub fn load(file: &Checked) -> Result<Library, Problem> {
     let refused = |code, message: String| Problem::of_file(code, &file.original, message);
+    // Bound at once: bound lazily, a function the system lacks would end the process at its first
+    // call instead of refusing the file here.
+    let flags = unix::RTLD_NOW | unix::RTLD_LOCAL;
     // SAFETY: the file is a whole shared library of this machine that exports a plugin header; that
     // its constructors are harmless is the operator's word, given by placing or pinning it.
-    let library = unsafe { libloading::Library::new(&file.copy) }.map_err(|error| {
+    let library = unsafe { unix::Library::open(Some(&file.copy), flags) }.map_err(|error| {
         let reason = error
             .source()
             .map_or_else(|| error.to_string(), ToString::to_string);

@@ -209,6 +209,31 @@ fn a_damaged_or_unpinned_plugin_is_refused_with_file_reason_and_mend() {
     );
 }
 
+/// Bound lazily, the missing function would end the host at its first call.
+#[test]
+fn a_library_that_lacks_a_function_is_refused_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("broken.c");
+    let code = "void *hogsend_plugin_header_v1__broken;
+        extern int function_of_a_later_system(void);
+        int call(void) { return function_of_a_later_system(); }";
+    fs::write(&source, code).unwrap();
+    let library = folder.path().join("broken.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-Wl,-z,lazy", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .status();
+    assert!(built.unwrap().success());
+    let (_, problems) = find(folder.path());
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    for part in ["PLUGIN-008", "broken.so", "function_of_a_later_system"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+}
+
 #[test]
 fn two_files_with_one_id_are_refused() {
     let folder = folder(&["posthog"]);

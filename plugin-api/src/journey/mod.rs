@@ -20,6 +20,15 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! The function is run from the top again after each step, with the steps that ended answered from
+//! the record. It has to take the same way each time: no clock but [`Ctx::now`], no environment, no
+//! random numbers, no order of a `HashMap`. [`kit::Run`](crate::kit::Run) repeats every replay and
+//! fails the test of a journey that does not.
+//!
+//! `join!` and `select!` over steps work, as steps are numbered where they are called for. Branches
+//! that are blocks call for their steps only when they are first polled, and `select!` polls in
+//! random order: race blocks with `select_biased!`, or with `biased;` in tokio's `select!`.
 
 mod advance;
 mod condition;

@@ -1,13 +1,18 @@
-//! Outbox: in development every mail becomes a file.
+//! Outbox: in development every mail becomes a file that mail programs open.
 
 #![forbid(unsafe_code)]
 
 mod message;
+#[cfg(test)]
+mod tests;
 
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, Host, Idempotency, Mail, Manifest, Plugin, Prepared,
     SendOutcome, Settings, export_plugin,
 };
+
+/// Characters of the idempotency key that become part of a file's name.
+const KEY_MAX: usize = 120;
 
 pub struct Outbox;
 
@@ -30,30 +35,14 @@ impl Delivery for Outbox {
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
-        let body = message::build(mail)?.into();
         Ok(Prepared {
             content_type: "message/rfc822".into(),
-            body,
+            body: message::build(mail)?.into(),
         })
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> SendOutcome {
-        // Sorted by time, and the same for every attempt of one mail.
-        let time = attempt.created_at.format("%Y%m%dT%H%M%SZ");
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        };
-        let key: String = attempt
-            .idempotency_key
-            .chars()
-            .take(120)
-            .map(plain)
-            .collect();
-        let name = format!("{time}-{key}.eml");
+        let name = file_name(&attempt);
         match host.file_put(&name, &attempt.prepared.body).await {
             Ok(()) => SendOutcome::Accepted { message_id: name },
             Err(error) => SendOutcome::Retry {
@@ -63,6 +52,25 @@ impl Delivery for Outbox {
             },
         }
     }
+}
+
+/// Sorted by time, the same for every attempt of one mail, and plain on every file system.
+fn file_name(attempt: &Attempt) -> String {
+    let time = attempt.created_at.format("%Y%m%dT%H%M%SZ");
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let key: String = attempt
+        .idempotency_key
+        .chars()
+        .take(KEY_MAX)
+        .map(safe)
+        .collect();
+    format!("{time}-{key}.eml")
 }
 
 export_plugin!(Outbox: delivery);

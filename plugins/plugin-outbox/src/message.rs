@@ -2,50 +2,90 @@
 
 use hogsend_plugin_api::Mail;
 use mail_builder::MessageBuilder;
+use mail_builder::headers::HeaderType;
 use mail_builder::headers::address::Address;
+use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::date::Date;
 use mail_builder::headers::raw::Raw;
+use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 
-/// Builds a message (RFC 5322) with a text and an HTML part (RFC 2046 §5.1.4). The same mail gives
-/// the same bytes.
+/// Builds a message (RFC 5322) whose text and HTML are alternatives (RFC 2046 §5.1.4). The same
+/// mail gives the same bytes.
 pub fn build(mail: &Mail) -> Result<Vec<u8>, String> {
-    // Derived from the id: a random boundary would make every attempt another message.
-    let boundary = format!("=_{}", mail.id.simple());
-    let alternative = MimePart::new(
-        mail_builder::headers::content_type::ContentType::new("multipart/alternative")
-            .attribute("boundary", boundary),
-        vec![
-            MimePart::new("text/plain", mail.text.as_str()),
-            MimePart::new("text/html", mail.html.as_str()),
-        ],
-    );
+    let graphic = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !graphic(&mail.message_id) || mail.message_id.contains(['<', '>']) {
+        return Err(format!(
+            "'{}' is no message id",
+            mail.message_id.escape_debug()
+        ));
+    }
     let mut message = MessageBuilder::new()
-        .from(address(&mail.from))
-        .to(address(&mail.to))
+        .from(address("sender", &mail.from)?)
+        .to(address("recipient", &mail.to)?)
         .subject(mail.subject.as_str())
         .date(Date::new(mail.date.timestamp()))
         .message_id(mail.message_id.as_str())
-        .body(alternative);
+        .body(alternatives(mail));
     if let Some(reply_to) = &mail.reply_to {
-        message = message.reply_to(address(reply_to));
+        message = message.reply_to(address("reply-to", reply_to)?);
     }
     for (name, value) in &mail.headers {
-        message = message.header(name.as_str(), Raw::new(value.as_str()));
+        if !graphic(name) || name.contains(':') {
+            return Err(format!("'{}' is no name of a header", name.escape_debug()));
+        }
+        message = message.header(name.as_str(), header(value));
     }
     message.write_to_vec().map_err(|error| error.to_string())
 }
 
+fn alternatives(mail: &Mail) -> MimePart<'_> {
+    // Random otherwise: every attempt would be another message.
+    let boundary = format!("=_{}", mail.id.simple());
+    let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
+    let text = MimePart::new("text/plain", mail.text.as_str());
+    let html = MimePart::new("text/html", mail.html.as_str());
+    MimePart::new(kind, vec![text, html])
+}
+
+/// ASCII stays as it is, so that programs find URLs in it; anything else is encoded (RFC 2047).
+fn header(value: &str) -> HeaderType<'_> {
+    if value.is_ascii() {
+        Raw::new(value).into()
+    } else {
+        Text::new(value).into()
+    }
+}
+
 /// `Name <local@domain>` or a bare address.
-fn address(text: &str) -> Address<'_> {
-    match text.rsplit_once('<') {
-        Some((name, rest)) => {
-            let name = name.trim().trim_matches('"');
-            Address::new_address(
-                (!name.is_empty()).then_some(name),
-                rest.trim_end().trim_end_matches('>'),
-            )
-        }
-        None => Address::new_address(None::<&str>, text.trim()),
+fn address<'a>(what: &str, text: &'a str) -> Result<Address<'a>, String> {
+    let text = text.trim();
+    let (name, bare) = match text
+        .strip_suffix('>')
+        .and_then(|text| text.rsplit_once('<'))
+    {
+        Some((name, bare)) => (Some(name.trim()), bare.trim()),
+        None => (None, text),
+    };
+    if !bare.contains('@') || bare.contains(['<', '>', ' ', ',']) {
+        return Err(format!(
+            "the {what} of the mail is no e-mail address: '{}'",
+            text.escape_debug()
+        ));
+    }
+    Ok(Address::new_address(
+        name.map(unquote).filter(|name| !name.is_empty()),
+        bare,
+    ))
+}
+
+/// A display name without the quotes it may be written in.
+fn unquote(name: &str) -> String {
+    match name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'))
+    {
+        Some(quoted) => quoted.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => name.to_owned(),
     }
 }

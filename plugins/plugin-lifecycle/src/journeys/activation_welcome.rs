@@ -1,6 +1,6 @@
 //! A welcome, and two days later a nudge for whoever has not used the product yet.
 
-use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days};
+use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days, hours};
 
 pub fn journey() -> Journey {
     Journey::new("activation-welcome", welcome)
@@ -12,13 +12,16 @@ pub fn journey() -> Journey {
 }
 
 async fn welcome(_: User, ctx: Ctx) -> journey::Result {
+    let entered = ctx.now();
     ctx.send("welcome").await?;
     ctx.sleep(days(2)).label("settle-in").await;
-    // Since entry, with an hour to spare for products that report late or in another order.
+    // Counted from entry, as the welcome may have waited for its provider. The hour more is for
+    // products that report what somebody did before they report who that is.
+    let since_entry = (ctx.now() - entered).to_std().unwrap_or_default();
     let used = ctx
         .history()
         .has_event("feature.used")
-        .within(days(2) + journey::hours(1))
+        .within(since_entry + hours(1))
         .await?;
     if used.found {
         ctx.checkpoint("already-active");

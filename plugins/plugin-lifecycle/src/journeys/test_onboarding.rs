@@ -5,7 +5,9 @@ use hogsend_plugin_api::journey::{self, Ctx, Journey, User};
 pub fn journey() -> Journey {
     Journey::new("test-onboarding", onboarding)
         .name("Deployment test")
-        .description("Runs from test.signup over journey.welcome_fired to journey.completed")
+        .description(
+            "Leads from test.signup over journey.welcome_fired to journey.completed; sends nothing",
+        )
         .trigger("test.signup")
 }
 

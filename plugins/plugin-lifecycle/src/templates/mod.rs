@@ -1,27 +1,39 @@
 //! The templates: MJML with MiniJinja expressions.
+//!
+//! All share one layout. It sets `name`, what to call the person: their `first_name`, else their
+//! `name`, else "there". Sign-up forms let strangers choose it, and stock mails carry nobody's
+//! links but ours, so what looks like a link or is long is not used.
 
 use hogsend_plugin_api::Template;
 
+const LAYOUT: &str = include_str!("layout.mjml");
+
 pub fn all() -> Vec<Template> {
     vec![
-        Template {
-            key: "welcome".into(),
-            subject: "Welcome{% if contact.properties.first_name %}, {{ contact.properties.first_name }}{% endif %}".into(),
-            preview: "Here is the quickest way to get going.".into(),
-            mjml: page(include_str!("welcome.mjml")),
-            ..Template::default()
-        },
-        Template {
-            key: "activation-nudge".into(),
-            subject: "Need a hand getting started?".into(),
-            preview: "Most people are up and running within ten minutes.".into(),
-            mjml: page(include_str!("activation-nudge.mjml")),
-            ..Template::default()
-        },
+        template(
+            "welcome",
+            "Welcome! Here is a good first step",
+            "Your account is ready. Start with one small thing.",
+            include_str!("welcome.mjml"),
+        ),
+        template(
+            "activation-nudge",
+            "Need a hand getting started?",
+            "One small task is enough to see whether this is for you.",
+            include_str!("activation-nudge.mjml"),
+        ),
     ]
 }
 
 /// Puts the sections of one mail between the head and the footer all mails share.
-fn page(sections: &str) -> String {
-    include_str!("layout.mjml").replace("<!-- sections -->", sections)
+fn template(key: &str, subject: &str, preview: &str, sections: &str) -> Template {
+    Template {
+        key: key.into(),
+        subject: subject.into(),
+        preview: preview.into(),
+        mjml: LAYOUT
+            .replace("<!-- title -->", subject)
+            .replace("<!-- sections -->", sections),
+        ..Template::default()
+    }
 }
