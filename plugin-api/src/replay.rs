@@ -158,6 +158,22 @@ impl Replay {
         journal.slots[step.seq as usize] = Slot::Over;
     }
 
+    /// Notes a step where the journal has it or ends, and says whether it did: false where an
+    /// earlier version of the code went on to something else here.
+    pub fn marker(&self, kind: &'static str, args: Value) -> bool {
+        let absent = {
+            let journal = self.0.borrow();
+            let print = fingerprint(kind, &args);
+            journal
+                .recorded(journal.slots.len() as u32)
+                .is_some_and(|step| step.kind != kind || step.print != print)
+        };
+        if !absent {
+            self.note(kind, args);
+        }
+        !absent
+    }
+
     /// The time of the last completion the code has seen, or of its start.
     pub fn now(&self) -> DateTime<Utc> {
         self.0.borrow().now

@@ -92,49 +92,6 @@ pub async fn contacts_by_identity(
     .await
 }
 
-/// A contact as it is just now, not locked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KnownContact {
-    pub contact: Contact,
-    /// Some journey of the person is active or waiting.
-    pub in_journey: bool,
-}
-
-/// The contacts with one of these ids of the product, or one of these addresses in lower case.
-pub async fn contacts_known(
-    conn: &mut Conn,
-    external_ids: &[String],
-    emails: &[String],
-) -> Result<Vec<KnownContact>> {
-    sqlx::query!(
-        r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at,
-                  EXISTS (SELECT FROM journey_states s
-                          WHERE s.contact_id = contacts.id AND s.status IN ('active', 'waiting'))
-                      AS "in_journey!"
-           FROM contacts
-           WHERE id IN (
-               SELECT id FROM contacts WHERE external_id = ANY($1)
-               UNION ALL SELECT id FROM contacts WHERE lower(email) = ANY($2))"#,
-        external_ids,
-        emails
-    )
-    .map(|row| KnownContact {
-        contact: Contact {
-            id: row.id.into(),
-            external_id: row.external_id,
-            email: row.email,
-            anonymous_id: row.anonymous_id,
-            properties: row.properties.0,
-            first_seen_at: row.first_seen_at,
-            last_seen_at: row.last_seen_at,
-        },
-        in_journey: row.in_journey,
-    })
-    .fetch_all(conn)
-    .await
-}
-
 /// These contacts, locked until the transaction ends.
 pub async fn contact_lock(conn: &mut Conn, ids: &[ContactId]) -> Result<Vec<Contact>> {
     sqlx::query_as!(

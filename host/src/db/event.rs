@@ -51,84 +51,91 @@ pub async fn event_key_claim(
     Ok(fresh.into_iter().map(EventId).collect())
 }
 
-/// An event of a person who exists.
-#[derive(Clone, Debug)]
-pub struct KnownEvent {
-    pub row: EventRow,
-    pub dedupe_key: Option<String>,
+/// An event of a person who may exist, by the product's id.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownEvent<'a> {
+    pub id: EventId,
+    pub external_id: &'a str,
+    pub email: Option<&'a str>,
+    /// Plain values only: the containment of objects is no equality.
+    pub contact_properties: &'a Properties,
+    pub source: &'a str,
+    pub dedupe_key: Option<&'a str>,
+    pub name: &'a str,
+    pub properties: &'a Properties,
+    pub occurred_at: DateTime<Utc>,
 }
 
-/// What became of an event of a person who exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KnownOutcome {
-    Stored,
-    /// Its key was taken.
-    Duplicate,
-    /// The contact was deleted meanwhile; nothing was stored.
-    Gone,
-}
-
-/// Claims keys and stores events in one statement, and so in one round trip and one commit. The
-/// outcomes are in the order of the events.
+/// Claims keys and stores events of people who exist, whom the events change in nothing, and whom
+/// no run listens to: in one statement, and so in one round trip and one commit. `busy_too` admits
+/// people with open runs.
 ///
-/// The contacts are kept from being deleted meanwhile, so no event of an erased person appears.
+/// Returns, in the order of the events, whether each was stored (false: its key was taken), and
+/// `None` for those it does not fit. The contacts are locked against a deletion, a change or a run
+/// that begins to listen: what has changed since the statement began is looked at again.
 pub async fn event_insert_known(
     conn: &mut Conn,
-    events: &[KnownEvent],
+    events: &[KnownEvent<'_>],
+    seen_after: DateTime<Utc>,
+    busy_too: bool,
     now: DateTime<Utc>,
-) -> Result<Vec<KnownOutcome>> {
-    let ids: Vec<EventId> = events.iter().map(|e| e.row.id).collect();
-    let contacts: Vec<ContactId> = events.iter().map(|e| e.row.contact_id).collect();
-    let sources: Vec<String> = events.iter().map(|e| e.row.source.clone()).collect();
-    let keys: Vec<Option<String>> = events.iter().map(|e| e.dedupe_key.clone()).collect();
-    let names: Vec<String> = events.iter().map(|e| e.row.name.clone()).collect();
-    let properties: Vec<Json<&Properties>> =
-        events.iter().map(|e| Json(&e.row.properties)).collect();
-    let depths: Vec<i16> = events.iter().map(|e| e.row.depth).collect();
-    let occurred: Vec<DateTime<Utc>> = events.iter().map(|e| e.row.occurred_at).collect();
-    let rows = sqlx::query!(
-        r#"WITH input AS (
-               SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-                                    $6::jsonb[], $7::smallint[], $8::timestamptz[])
-                   WITH ORDINALITY
-                   AS i (id, contact_id, source, key, name, properties, depth, occurred_at, place)),
-           known AS MATERIALIZED (
-               SELECT id FROM contacts WHERE id = ANY($2) ORDER BY id FOR KEY SHARE),
+) -> Result<Vec<Option<bool>>> {
+    let ids: Vec<EventId> = events.iter().map(|e| e.id).collect();
+    let people: Vec<&str> = events.iter().map(|e| e.external_id).collect();
+    let emails: Vec<Option<&str>> = events.iter().map(|e| e.email).collect();
+    let changes: Vec<Json<&Properties>> =
+        events.iter().map(|e| Json(e.contact_properties)).collect();
+    let sources: Vec<&str> = events.iter().map(|e| e.source).collect();
+    let keys: Vec<Option<&str>> = events.iter().map(|e| e.dedupe_key).collect();
+    let names: Vec<&str> = events.iter().map(|e| e.name).collect();
+    let properties: Vec<Json<&Properties>> = events.iter().map(|e| Json(e.properties)).collect();
+    let occurred: Vec<DateTime<Utc>> = events.iter().map(|e| e.occurred_at).collect();
+    sqlx::query_scalar!(
+        r#"WITH known AS MATERIALIZED (
+               SELECT id, external_id, email, properties FROM contacts
+               WHERE external_id = ANY($2::text[]) AND last_seen_at > $10 AND NOT listening
+                 AND ($11 OR NOT EXISTS (
+                     SELECT FROM journey_states s
+                     WHERE s.contact_id = contacts.id AND s.status IN ('active', 'waiting')))
+               ORDER BY id FOR SHARE),
+           fit AS MATERIALIZED (
+               SELECT i.*, k.id AS contact_id
+               FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[],
+                           $6::text[], $7::text[], $8::jsonb[], $9::timestamptz[])
+                   WITH ORDINALITY AS i (id, person, email, changes, source, key, name,
+                                         properties, occurred_at, place)
+               JOIN known k ON k.external_id = i.person
+               WHERE (i.email IS NULL OR i.email = k.email) AND k.properties @> i.changes),
            claimed AS (
                INSERT INTO event_keys (source, key, event_id, received_at)
-               SELECT source, key, id, $9 FROM input
-               WHERE key IS NOT NULL AND contact_id IN (SELECT id FROM known)
-               ORDER BY source, key
+               SELECT source, key, id, $12 FROM fit WHERE key IS NOT NULL ORDER BY source, key
                ON CONFLICT (source, key) DO NOTHING
                RETURNING event_id),
            stored AS (
                INSERT INTO user_events (id, contact_id, source, name, properties, depth,
                                         occurred_at, received_at)
-               SELECT id, contact_id, source, name, properties, depth, occurred_at, $9 FROM input
-               WHERE contact_id IN (SELECT id FROM known)
-                 AND (key IS NULL OR id IN (SELECT event_id FROM claimed))
+               SELECT id, contact_id, source, name, properties, 0, occurred_at, $12 FROM fit
+               WHERE key IS NULL OR id IN (SELECT event_id FROM claimed)
                RETURNING id)
-           SELECT i.contact_id IN (SELECT id FROM known) AS "known!",
-                  i.id IN (SELECT id FROM stored) AS "stored!"
-           FROM input i ORDER BY place"#,
+           SELECT CASE WHEN f.id IS NOT NULL THEN s.id IS NOT NULL END
+           FROM unnest($1::uuid[]) WITH ORDINALITY AS i (id, place)
+           LEFT JOIN fit f USING (place) LEFT JOIN stored s ON s.id = i.id
+           ORDER BY place"#,
         &ids as &[EventId],
-        &contacts as &[ContactId],
-        &sources,
-        &keys as &[Option<String>],
-        &names,
+        &people as &[&str],
+        &emails as &[Option<&str>],
+        &changes as &[Json<&Properties>],
+        &sources as &[&str],
+        &keys as &[Option<&str>],
+        &names as &[&str],
         &properties as &[Json<&Properties>],
-        &depths,
         &occurred,
+        seen_after,
+        busy_too,
         now
     )
     .fetch_all(conn)
-    .await?;
-    let outcomes = rows.into_iter().map(|row| match (row.known, row.stored) {
-        (_, true) => KnownOutcome::Stored,
-        (true, false) => KnownOutcome::Duplicate,
-        (false, false) => KnownOutcome::Gone,
-    });
-    Ok(outcomes.collect())
+    .await
 }
 
 pub async fn event_insert(conn: &mut Conn, events: &[EventRow]) -> Result<()> {

@@ -20,12 +20,10 @@ mod state_step;
 mod wake;
 
 pub use contact::{
-    Contact, KnownContact, NewIdentity, contact_get, contact_lock, contact_upsert,
-    contacts_by_identity, contacts_known, identity_lock,
+    Contact, NewIdentity, contact_get, contact_lock, contact_upsert, contacts_by_identity,
+    identity_lock,
 };
-pub use event::{
-    EventRow, KnownEvent, KnownOutcome, event_insert, event_insert_known, event_key_claim,
-};
+pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{History, history_event};
 pub use migrate::{SchemaState, migrate, schema_state};
@@ -59,6 +57,9 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub type Conn = PgConnection;
 /// An open transaction; dropped without commit, it changes nothing.
 pub type Tx = Transaction<'static, Postgres>;
+/// A connection on loan from the pool.
+pub type PoolConn = sqlx::pool::PoolConnection<Postgres>;
+
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// The database and the means to be woken by it. Cheap to clone.
@@ -115,7 +116,7 @@ impl Db {
     }
 
     /// A connection for single statements.
-    pub async fn conn(&self) -> Result<sqlx::pool::PoolConnection<Postgres>> {
+    pub async fn conn(&self) -> Result<PoolConn> {
         self.pool.acquire().await
     }
 

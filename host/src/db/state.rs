@@ -276,7 +276,8 @@ pub async fn state_progress(
     let done = sqlx::query!(
         "UPDATE journey_states SET status = $2, current_node_id = $3, wake_at = $4, claim = NULL,
              completions = $5, error_message = $6, updated_at = $7,
-             completed_at = CASE WHEN $2 = 'completed' THEN $7 ELSE completed_at END
+             completed_at = CASE WHEN $2 = 'completed' THEN $7 ELSE completed_at END,
+             exited_at = CASE WHEN $2 = 'exited' THEN $7 ELSE exited_at END
          WHERE id = $1 AND status IN ('active', 'waiting')",
         state as StateId,
         progress.status,

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Ingested, NewEvent, known, store};
 use crate::clock::Clock;
-use crate::db::{self, Db, Topic};
+use crate::db::{self, Db, PoolConn, Topic};
 use crate::journeys::Catalog;
 
 /// Requests that may wait; more are turned away.
@@ -42,27 +42,34 @@ struct Request {
     answer: oneshot::Sender<Result<Vec<Ingested>, IngestError>>,
 }
 
-struct Committer {
-    db: Db,
-    clock: Clock,
-    catalog: Arc<Catalog>,
-    queue: Arc<Mutex<mpsc::Receiver<Request>>>,
-}
-
 impl Ingestor {
     /// Starts the committers; they end when the last clone of the `Ingestor` is gone.
     pub fn start(db: &Db, clock: &Clock, catalog: &Arc<Catalog>) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let queue = Arc::new(Mutex::new(receiver));
+        let (sender, first) = Queue::new();
+        let (rest, second) = Queue::new();
         // While one waits for the disk another one computes. The embedded database has a single
         // connection.
         let committers = if db.is_embedded() { 1 } else { 2 };
+        for _ in 0..std::env::var("HSC")
+            .ok()
+            .map_or(committers, |n| n.parse::<usize>().unwrap())
+        {
+            let known = KnownCommitter {
+                db: db.clone(),
+                clock: clock.clone(),
+                catalog: catalog.clone(),
+                queue: first.clone(),
+                rest: rest.clone(),
+                held: None,
+            };
+            tokio::spawn(known.run());
+        }
         for _ in 0..committers {
             let committer = Committer {
                 db: db.clone(),
                 clock: clock.clone(),
                 catalog: catalog.clone(),
-                queue: queue.clone(),
+                queue: second.clone(),
             };
             tokio::spawn(committer.run());
         }
@@ -79,16 +86,34 @@ impl Ingestor {
     }
 }
 
-impl Committer {
-    async fn run(self) {
-        while let Some(batch) = self.next_batch().await {
-            self.commit(batch).await;
-        }
+/// What waits to be stored, shared by committers.
+#[derive(Clone)]
+struct Queue(Arc<Mutex<mpsc::Receiver<Request>>>);
+
+impl Queue {
+    fn new() -> (mpsc::Sender<Request>, Self) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (sender, Self(Arc::new(Mutex::new(receiver))))
     }
 
-    async fn next_batch(&self) -> Option<Vec<Request>> {
-        let mut queue = self.queue.lock().await;
-        let first = queue.recv().await?;
+    /// Everything that waits, up to a batch. Calls `idle` before it has to wait itself.
+    async fn next_batch(&self, mut idle: impl FnMut()) -> Option<Vec<Request>> {
+        // Callers just answered get to hand over their next request.
+        tokio::task::yield_now().await;
+        let mut queue = match self.0.try_lock() {
+            Ok(queue) => queue,
+            Err(_) => {
+                idle();
+                self.0.lock().await
+            }
+        };
+        let first = match queue.try_recv() {
+            Ok(first) => first,
+            Err(_) => {
+                idle();
+                queue.recv().await?
+            }
+        };
         let mut size = first.events.len();
         let mut batch = vec![first];
         while size < BATCH
@@ -99,12 +124,96 @@ impl Committer {
         }
         Some(batch)
     }
+}
+
+/// Stores the single events of people whom they change in nothing, and hands on the rest.
+struct KnownCommitter {
+    db: Db,
+    clock: Clock,
+    catalog: Arc<Catalog>,
+    queue: Queue,
+    rest: mpsc::Sender<Request>,
+    /// Kept from batch to batch while there is work: the pool asks a connection whether it lives
+    /// each time it is taken or given back.
+    held: Option<PoolConn>,
+}
+
+impl KnownCommitter {
+    async fn run(mut self) {
+        loop {
+            let idle = || self.held = None;
+            let Some(batch) = self.queue.next_batch(idle).await else {
+                return;
+            };
+            for request in self.commit(batch).await {
+                if self.rest.send(request).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Stores the single events of people who exist and whom they change in nothing, in one
+    /// statement, and returns the requests that take more.
+    async fn commit(&mut self, batch: Vec<Request>) -> Vec<Request> {
+        let (simple, mut rest): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|request| request.events.len() == 1);
+        if simple.is_empty() {
+            return rest;
+        }
+        let events: Vec<&NewEvent> = simple.iter().flat_map(|request| &request.events).collect();
+        let stored = known::store(
+            &self.db,
+            &mut self.held,
+            &self.catalog,
+            self.clock.now(),
+            &events,
+        )
+        .await;
+        if self.db.is_embedded() {
+            self.held = None;
+        }
+        match stored {
+            Ok(results) => {
+                for (request, result) in simple.into_iter().zip(results) {
+                    match result {
+                        Some(result) => {
+                            let _ = request.answer.send(Ok(vec![result]));
+                        }
+                        None => rest.push(request),
+                    }
+                }
+            }
+            Err(error) if db::is_unavailable(&error) => {
+                // Whether the statement committed is not known, so it is not repeated here.
+                let error = Arc::new(error);
+                for request in simple {
+                    let _ = request.answer.send(Err(failure(error.clone())));
+                }
+            }
+            Err(_) => rest.extend(simple),
+        }
+        rest
+    }
+}
+
+/// Stores whole batches, each in a transaction.
+struct Committer {
+    db: Db,
+    clock: Clock,
+    catalog: Arc<Catalog>,
+    queue: Queue,
+}
+
+impl Committer {
+    async fn run(self) {
+        while let Some(batch) = self.queue.next_batch(|| ()).await {
+            self.commit(batch).await;
+        }
+    }
 
     async fn commit(&self, batch: Vec<Request>) {
-        let batch = match self.commit_known(batch).await {
-            rest if rest.is_empty() => return,
-            rest => rest,
-        };
         let all = batch
             .iter()
             .flat_map(|request| request.events.clone())
@@ -132,43 +241,6 @@ impl Committer {
                 }
             }
         }
-    }
-
-    /// Stores the single events of people who exist and whom they change in nothing, in one
-    /// statement, and returns the requests that take more.
-    async fn commit_known(&self, batch: Vec<Request>) -> Vec<Request> {
-        let (simple, mut rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| {
-            matches!(request.events.as_slice(), [event] if known::may_be_simple(event, &self.catalog))
-        });
-        if simple.is_empty() {
-            return rest;
-        }
-        let events: Vec<&NewEvent> = simple.iter().flat_map(|request| &request.events).collect();
-        let stored = match self.db.conn().await {
-            Ok(mut conn) => known::store(&mut conn, &self.catalog, self.clock.now(), &events).await,
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(results) => {
-                for (request, result) in simple.into_iter().zip(results) {
-                    match result {
-                        Some(result) => {
-                            let _ = request.answer.send(Ok(vec![result]));
-                        }
-                        None => rest.push(request),
-                    }
-                }
-            }
-            Err(error) if db::is_unavailable(&error) => {
-                // Whether the statement committed is not known, so it is not repeated here.
-                let error = Arc::new(error);
-                for request in simple {
-                    let _ = request.answer.send(Err(failure(error.clone())));
-                }
-            }
-            Err(_) => rest.extend(simple),
-        }
-        rest
     }
 
     async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {

@@ -99,16 +99,6 @@ pub struct Ingested {
 }
 
 impl Ingested {
-    /// An event of a contact whom no journey concerns.
-    pub(super) fn of_contact(id: EventId, contact_key: String, stored: bool) -> Self {
-        Self {
-            id,
-            stored,
-            contact_key: Some(contact_key),
-            exits: Vec::new(),
-        }
-    }
-
     pub(super) fn duplicate(id: EventId, person: &Person) -> Self {
         let contact_key = match person {
             Person::Names(names) => names.external_id.clone().or_else(|| names.email.clone()),

@@ -253,6 +253,7 @@ impl Ending {
         let (name, action, error) = match status {
             RunStatus::Waiting => ("waiting", "advanced", None),
             RunStatus::Completed => ("completed", "completed", None),
+            RunStatus::Exited { reason } => ("exited", "exit_step", Some(reason.clone())),
             RunStatus::Failed { message, location } => {
                 let place = location.as_deref().map(|place| format!(" at {place}"));
                 (
@@ -286,13 +287,19 @@ impl Ending {
         let name = match self.status {
             "completed" => "journey.completed",
             "failed" => "journey.failed",
+            "exited" => "journey.exited",
             _ => return None,
         };
         let mut properties = Properties::new();
         properties.insert("journeyId".into(), json!(state.journey_id));
         properties.insert("stateId".into(), json!(state.id));
         if let Some(error) = &self.error {
-            properties.insert("error".into(), json!(error));
+            let name = if self.status == "exited" {
+                "reason"
+            } else {
+                "error"
+            };
+            properties.insert(name.into(), json!(error));
         }
         let depth = state.depth.saturating_add(1);
         Some(NewEvent::from_journey(

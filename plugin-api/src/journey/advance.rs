@@ -52,6 +52,10 @@ pub struct AdvanceOut {
 pub enum RunStatus {
     Waiting,
     Completed,
+    /// The code ended the run early.
+    Exited {
+        reason: String,
+    },
     /// The function returned an error or panicked.
     Failed {
         message: String,
@@ -111,7 +115,7 @@ pub fn dispatch<P: Journeys>(
 
 fn advance(journey: &Journey, run: AdvanceIn) -> AdvanceOut {
     let played = replay::play(run.started_at, run.steps, |replay| {
-        (journey.run)(run.user, Ctx::new(replay, run.event))
+        (journey.run)(run.user, Ctx::new(replay, run.event, run.run_id))
     });
     let status = match played.end {
         End::Waiting => RunStatus::Waiting,
@@ -119,6 +123,9 @@ fn advance(journey: &Journey, run: AdvanceIn) -> AdvanceOut {
             message: "the journey awaits something that is not one of its steps".into(),
         },
         End::Done(Ok(())) => RunStatus::Completed,
+        End::Done(Err(error)) if error.exit => RunStatus::Exited {
+            reason: error.message,
+        },
         End::Done(Err(error)) => RunStatus::Failed {
             message: error.message,
             location: Some(error.location),

@@ -1,28 +1,74 @@
 //! What a journey works with.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{HasEvent, History, Send, Sleep, Trigger};
-use crate::Properties;
+use super::error::Error;
+use super::{
+    Asked, CaptureArgs, Contact, Digest, Guard, History, IdentifyArgs, Send, Sleep, Trigger,
+    WaitFor, When, pace,
+};
 use crate::replay::Replay;
+use crate::step::StepError;
+use crate::{HttpRequest, HttpResponse, Properties};
 
 /// Kinds of journey steps, as they stand in [`Command::kind`](crate::Command::kind).
 pub mod step {
     /// [`SleepArgs`](super::super::SleepArgs) → null, when the time has come.
     pub const SLEEP: &str = "sleep";
+    /// [`SleepUntilArgs`](super::super::SleepUntilArgs) → null, when the time has come.
+    pub const SLEEP_UNTIL: &str = "sleep_until";
+    /// [`WhenArgs`](super::super::WhenArgs) → [`Moment`](super::super::Moment).
+    pub const WHEN: &str = "when";
+    /// [`WaitForArgs`](super::super::WaitForArgs) → [`Waited`](super::super::Waited).
+    pub const WAIT_FOR: &str = "wait_for";
     /// [`SendArgs`](super::super::SendArgs) → [`Sent`](super::super::Sent).
     pub const SEND: &str = "send";
     /// [`TriggerArgs`](super::super::TriggerArgs) → null.
     pub const TRIGGER: &str = "trigger";
     /// [`HasEventArgs`](super::super::HasEventArgs) → [`Occurrences`](super::super::Occurrences).
     pub const HAS_EVENT: &str = "history.has_event";
+    /// [`HasEventArgs`](super::super::HasEventArgs) → list of
+    /// [`Occurrence`](super::super::Occurrence), newest first.
+    pub const EVENTS: &str = "history.events";
+    /// [`JourneyPastArgs`](super::super::JourneyPastArgs) →
+    /// [`JourneyPast`](super::super::JourneyPast).
+    pub const JOURNEY: &str = "history.journey";
+    /// [`EmailPastArgs`](super::super::EmailPastArgs) → [`EmailPast`](super::super::EmailPast).
+    pub const EMAIL: &str = "history.email";
+    /// [`SubscribedArgs`](super::super::SubscribedArgs) → boolean.
+    pub const IS_SUBSCRIBED: &str = "guard.is_subscribed";
+    /// `{}` → [`Contact`](super::super::Contact), or null where the person is gone.
+    pub const CONTACT: &str = "contact";
+    /// `{}` → [`Properties`](crate::Properties) analytics knows.
+    pub const PERSON: &str = "person";
+    /// [`VariantArgs`](super::super::VariantArgs) → one of the arms.
+    pub const VARIANT: &str = "variant";
+    /// [`DigestArgs`](super::super::DigestArgs) → [`Digest`](super::super::Digest).
+    pub const DIGEST: &str = "digest";
+    /// [`ThrottleArgs`](super::super::ThrottleArgs) → boolean: whether to go on.
+    pub const THROTTLE: &str = "throttle";
+    /// `{key}` → `{"found": bool, "value": …}`.
+    pub const ONCE_GET: &str = "once.get";
+    /// `{key, value}` → null.
+    pub const ONCE_PUT: &str = "once.put";
+    /// [`IdentifyArgs`](super::super::IdentifyArgs) → null.
+    pub const IDENTIFY: &str = "identify";
+    /// [`CaptureArgs`](super::super::CaptureArgs) → null.
+    pub const CAPTURE: &str = "capture";
+    /// [`HttpRequest`](crate::HttpRequest) → [`HttpResponse`](crate::HttpResponse).
+    pub const HTTP: &str = "http";
     /// `{label}`; noted, never waited on.
     pub const CHECKPOINT: &str = "checkpoint";
+    /// `{id}`; noted, never waited on: the run took the changed code.
+    pub const PATCHED: &str = "patched";
 }
 
 /// The person, as they were when they entered.
@@ -66,13 +112,17 @@ impl TriggerEvent {
 pub struct Ctx {
     replay: Replay,
     event: Rc<TriggerEvent>,
+    run_id: Uuid,
+    tosses: Rc<Cell<u64>>,
 }
 
 impl Ctx {
-    pub(super) fn new(replay: Replay, event: TriggerEvent) -> Self {
+    pub(super) fn new(replay: Replay, event: TriggerEvent, run_id: Uuid) -> Self {
         Self {
             replay,
             event: Rc::new(event),
+            run_id,
+            tosses: Rc::default(),
         }
     }
 
@@ -82,8 +132,24 @@ impl Ctx {
     }
 
     /// Waits. There is no limit to how long, and a waiting run uses no memory.
-    pub fn sleep(&self, duration: std::time::Duration) -> Sleep {
+    pub fn sleep(&self, duration: Duration) -> Sleep {
         Sleep::new(&self.replay, duration)
+    }
+
+    /// Waits until an instant; not at all where it has passed.
+    pub fn sleep_until(&self, at: DateTime<Utc>) -> Sleep {
+        Sleep::until(&self.replay, at)
+    }
+
+    /// Finds instants by the clock on the person's wall:
+    /// `ctx.sleep_until(ctx.when().tomorrow().at(9, 0).await?)`.
+    pub fn when(&self) -> When {
+        When(self.replay.clone())
+    }
+
+    /// Waits for an event of this person, for a limited time.
+    pub fn wait_for(&self, event: &str) -> WaitFor {
+        WaitFor::new(&self.replay, event)
     }
 
     /// Sends a mail by the key of its template and waits until its fate is known.
@@ -98,7 +164,84 @@ impl Ctx {
 
     /// What this person did before.
     pub fn history(&self) -> History {
-        History::new(&self.replay)
+        History(self.replay.clone())
+    }
+
+    /// Whether the person wants mail.
+    pub fn guard(&self) -> Guard {
+        Guard(self.replay.clone())
+    }
+
+    /// The person as they are now; `None` where they were deleted.
+    pub fn contact(&self) -> Asked<Option<Contact>> {
+        Asked::new(&self.replay, step::CONTACT, json!({}))
+    }
+
+    /// What analytics knows of the person; the contact's own properties where it does not answer.
+    pub fn person(&self) -> Asked<Properties> {
+        Asked::new(&self.replay, step::PERSON, json!({}))
+    }
+
+    /// Sets properties of the contact, and of the person in analytics.
+    pub fn identify(&self, properties: Properties) -> Asked<()> {
+        let args = IdentifyArgs { properties };
+        Asked::new(&self.replay, step::IDENTIFY, json!(args))
+    }
+
+    /// Tells analytics of an event. It is not ingested: [`trigger`](Ctx::trigger) does that.
+    pub fn capture(&self, event: &str, properties: Properties) -> Asked<()> {
+        let args = CaptureArgs {
+            event: event.to_owned(),
+            properties,
+        };
+        Asked::new(&self.replay, step::CAPTURE, json!(args))
+    }
+
+    /// One of the arms, always the same for a person, journey and key, evenly spread over people.
+    /// Fails with `variant_without_arms` where there is none.
+    pub fn variant(&self, key: &str, arms: &[&str]) -> Asked<String> {
+        pace::variant(&self.replay, key, arms)
+    }
+
+    /// Waits for `window` and gathers the events like the trigger that came meanwhile, so that one
+    /// mail can tell of all of them.
+    pub fn digest(&self, window: Duration) -> Asked<Digest> {
+        pace::digest(&self.replay, window)
+    }
+
+    /// Whether to go on: true at most `limit` times within `window` for a person and journey,
+    /// across enrolments.
+    pub fn throttle(&self, limit: u32, window: Duration) -> Asked<bool> {
+        pace::throttle(&self.replay, limit, window)
+    }
+
+    /// Runs a block once in the life of a person and journey, across enrolments, and returns what
+    /// it came to. Later calls with this key return the recorded value and do not run the block.
+    pub async fn once<T, E, F>(&self, key: &str, block: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<StepError>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let asked = self.replay.step(step::ONCE_GET, json!({ "key": key }));
+        let recorded = asked.await?;
+        if recorded["found"] == true {
+            return Ok(super::advance::typed(recorded["value"].clone())?);
+        }
+        let value = block.await?;
+        let kept = serde_json::to_value(&value)
+            .map_err(|error| StepError::new("value_unwritable", error.to_string()))?;
+        let args = json!({ "key": key, "value": kept });
+        self.replay.step(step::ONCE_PUT, args).await?;
+        Ok(value)
+    }
+
+    /// Sends an HTTP request, to a host the plugin's manifest allows. Any status is an answer.
+    /// The host tries again where there was none, and after 429 and 5xx, before the journey sees
+    /// it; so the other side may get the request more than once.
+    pub fn http(&self, request: HttpRequest) -> Asked<HttpResponse> {
+        let args = serde_json::to_value(&request).unwrap_or(Value::Null);
+        Asked::new(&self.replay, step::HTTP, args)
     }
 
     /// Marks how far the run has come, for people who look at it.
@@ -107,16 +250,42 @@ impl Ctx {
             .note(step::CHECKPOINT, json!({ "label": label }));
     }
 
+    /// Whether this run takes the changed code: true for runs that come here for the first time,
+    /// false for those that had passed when the change was made.
+    ///
+    /// ```ignore
+    /// if ctx.patched("shorter-wait") { ctx.sleep(days(1)).await } else { ctx.sleep(days(3)).await }
+    /// ```
+    pub fn patched(&self, id: &str) -> bool {
+        self.replay.marker(step::PATCHED, json!({ "id": id }))
+    }
+
+    /// Ends the run early, as `exited` with this reason: `return ctx.exit("not interested")`.
+    #[track_caller]
+    pub fn exit<T>(&self, reason: &str) -> super::Result<T> {
+        Err(Error::exit(reason))
+    }
+
+    /// A number from 0 up to but without 1, the same in every replay of the run.
+    pub fn random(&self) -> f64 {
+        let toss = self.tosses.get();
+        self.tosses.set(toss + 1);
+        let (high, low) = self.run_id.as_u64_pair();
+        let bits = scramble(scramble(high).wrapping_add(low) ^ scramble(toss));
+        // The 53 bits a double holds exactly.
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// The time of the last completed step, or of entry. Never the wall clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.replay.now()
     }
 }
 
-/// Shorthand used by [`History`].
-impl History {
-    /// Whether the person did this, and how often.
-    pub fn has_event(&self, name: &str) -> HasEvent {
-        HasEvent::new(self.replay(), name)
-    }
+/// The finaliser of SplitMix64: spreads every bit of the input over all of the output.
+fn scramble(seed: u64) -> u64 {
+    let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }

@@ -1,7 +1,7 @@
 //! What the host knows about a journey without running it.
 
 use std::panic::Location;
-use std::pin::Pin;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct Journey {
 }
 
 pub(super) type RunFn =
-    dyn Fn(User, Ctx) -> Pin<Box<dyn Future<Output = Result>>> + std::marker::Send + Sync;
+    dyn Fn(User, Ctx) -> std::pin::Pin<Box<dyn Future<Output = Result>>> + std::marker::Send + Sync;
 
 impl Journey {
     /// A journey that is enabled, can be entered without limit and has no exit condition. It needs
@@ -39,6 +39,7 @@ impl Journey {
                 suppress_ms: 0,
                 category: default_category(),
                 version: 1,
+                pin: Pin::default(),
                 location: format!("{}:{}", place.file(), place.line()),
             },
             run: Box::new(move |user, ctx| Box::pin(run(user, ctx))),
@@ -114,6 +115,12 @@ impl Journey {
         self.definition.version = version;
         self
     }
+
+    /// Which code a run goes on with when a newer version of the plugin is there.
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.definition.pin = pin;
+        self
+    }
 }
 
 /// The part of a journey that crosses the boundary.
@@ -134,6 +141,8 @@ pub struct Definition {
     #[serde(default = "default_category")]
     pub category: String,
     pub version: u32,
+    #[serde(default)]
+    pub pin: Pin,
     /// `src/activation.rs:12`, where the journey was made.
     #[serde(default)]
     pub location: String,
@@ -149,6 +158,17 @@ pub struct EventMatch {
     pub event: String,
     #[serde(default, rename = "where")]
     pub condition: Option<Condition>,
+}
+
+/// Which code a run goes on with when a newer version of its plugin is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pin {
+    /// The newest, at once.
+    #[default]
+    Latest,
+    /// The version it began with, as long as that is loaded.
+    Run,
 }
 
 /// How often one person may enter a journey.

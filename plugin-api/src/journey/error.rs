@@ -13,6 +13,8 @@ pub type Result<T = ()> = std::result::Result<T, Error>;
 pub struct Error {
     pub message: String,
     pub location: String,
+    /// The run ends as `exited`, with the message as its reason.
+    pub(super) exit: bool,
 }
 
 impl Error {
@@ -21,6 +23,15 @@ impl Error {
         Self {
             message: message.into(),
             location: Location::caller().to_string(),
+            exit: false,
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn exit(reason: &str) -> Self {
+        Self {
+            exit: true,
+            ..Self::new(reason)
         }
     }
 }

@@ -31,27 +31,41 @@
 //! random order: race blocks with `select_biased!`, or with `biased;` in tokio's `select!`.
 
 mod advance;
+mod ask;
 mod condition;
 mod ctx;
 mod definition;
 mod duration;
 mod error;
 mod history;
+mod pace;
+mod person;
 mod send;
 mod sleep;
 mod trigger;
+mod wait;
+mod when;
 
 pub use crate::replay::Divergence;
 pub use advance::{AdvanceIn, AdvanceOut, Cache, Catalogue, RunStatus, dispatch};
+pub use ask::Asked;
+pub use chrono::Weekday;
 pub use condition::{Condition, Op};
 pub use ctx::{Ctx, TriggerEvent, User, step};
-pub use definition::{Definition, Entry, EventMatch, Journey};
+pub use definition::{Definition, Entry, EventMatch, Journey, Pin};
 pub use duration::{days, hours, minutes, seconds, weeks};
 pub use error::{Error, Result};
-pub use history::{HasEvent, HasEventArgs, History, Occurrences};
+pub use history::{
+    EmailPast, EmailPastArgs, Events, HasEvent, HasEventArgs, History, JourneyPast,
+    JourneyPastArgs, Occurrences,
+};
+pub use pace::{Digest, DigestArgs, ThrottleArgs, VariantArgs};
+pub use person::{CaptureArgs, Contact, Guard, IdentifyArgs, SubscribedArgs};
 pub use send::{Send, SendArgs, Sent};
-pub use sleep::{Sleep, SleepArgs};
+pub use sleep::{Sleep, SleepArgs, SleepUntilArgs};
 pub use trigger::{Trigger, TriggerArgs};
+pub use wait::{Occurrence, Wait, WaitFor, WaitForArgs, Waited};
+pub use when::{At, Moment, When, WhenArgs, WhenDay};
 
 use serde::{Deserialize, Serialize};
 

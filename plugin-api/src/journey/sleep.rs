@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -15,14 +16,24 @@ pub struct SleepArgs {
     pub ms: u64,
 }
 
-/// A wait for a duration.
+/// Inputs of a `sleep_until` step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SleepUntilArgs {
+    pub at: DateTime<Utc>,
+}
+
+/// A wait for a duration, or until an instant.
 #[must_use = "a sleep does nothing until it is awaited"]
 pub struct Sleep(StepHandle);
 
 impl Sleep {
     pub(super) fn new(replay: &Replay, duration: std::time::Duration) -> Self {
-        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(duration);
         Self(replay.step(step::SLEEP, json!(SleepArgs { ms })))
+    }
+
+    pub(super) fn until(replay: &Replay, at: DateTime<Utc>) -> Self {
+        Self(replay.step(step::SLEEP_UNTIL, json!(SleepUntilArgs { at })))
     }
 
     /// Names the wait for people who look at the run.
@@ -39,4 +50,9 @@ impl Future for Sleep {
         let _ = ready!(Pin::new(&mut self.0).poll(cx));
         Poll::Ready(())
     }
+}
+
+/// Whole milliseconds; half a billion years where there are more.
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
