@@ -21,6 +21,8 @@ pub mod journey;
 pub mod kit;
 mod manifest;
 mod replay;
+#[cfg(feature = "engine")]
+pub mod semantics;
 mod step;
 
 pub use analytics::Analytics;

@@ -50,10 +50,7 @@ impl Ingestor {
         // While one waits for the disk another one computes. The embedded database has a single
         // connection.
         let committers = if db.is_embedded() { 1 } else { 2 };
-        for _ in 0..std::env::var("HSC")
-            .ok()
-            .map_or(committers, |n| n.parse::<usize>().unwrap())
-        {
+        for _ in 0..committers {
             let known = KnownCommitter {
                 db: db.clone(),
                 clock: clock.clone(),
