@@ -4,6 +4,7 @@
 //! [`mail`]. Rooms call one store, [`db`], and one edge, [`plugins`].
 
 pub mod app;
+mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;

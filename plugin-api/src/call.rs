@@ -25,6 +25,8 @@ pub mod method {
     pub const DELIVERY_SEND: u32 = 202;
     /// `Ask<String>` (distinct id) → `Reply<Result<Option<Properties>, String>>`.
     pub const ANALYTICS_PERSON: u32 = 300;
+    /// `Ask<Vec<`[`Capture`](crate::Capture)`>>` → `Reply<`[`Captured`](crate::Captured)`>`.
+    pub const ANALYTICS_CAPTURE: u32 = 301;
     /// `null` → [`Catalogue`](crate::journey::Catalogue).
     pub const JOURNEYS_CATALOGUE: u32 = 400;
     /// [`AdvanceIn`](crate::journey::AdvanceIn) → [`AdvanceOut`](crate::journey::AdvanceOut).

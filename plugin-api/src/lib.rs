@@ -25,7 +25,7 @@ mod replay;
 pub mod semantics;
 mod step;
 
-pub use analytics::Analytics;
+pub use analytics::{Analytics, Capture, Captured};
 pub use body::Body;
 pub use delivery::{Attempt, Capabilities, Delivery, Idempotency, Mail, Prepared, SendOutcome};
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};

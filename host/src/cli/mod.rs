@@ -1,6 +1,7 @@
 //! The command line.
 
 mod dev;
+mod journeys;
 mod plugins;
 mod secret;
 mod start;
@@ -38,12 +39,27 @@ enum Command {
     /// Look at the plugins
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Look at the journeys
+    #[command(subcommand)]
+    Journeys(JourneysCommand),
 }
 
 #[derive(Subcommand)]
 enum PluginsCommand {
     /// List every linked and loaded plugin
     List,
+}
+
+#[derive(Subcommand)]
+enum JourneysCommand {
+    /// List every journey of every plugin
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Play events against a journey, without a database, and print what comes of them
+    Simulate(journeys::Simulate),
 }
 
 /// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
@@ -124,6 +140,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Worker => Box::pin(work(&lookup)).await,
         Command::Migrate => migrate(&lookup).await,
         Command::Plugins(PluginsCommand::List) => plugins::list(&lookup),
+        Command::Journeys(JourneysCommand::List { json }) => journeys::list(&lookup, json).await,
+        Command::Journeys(JourneysCommand::Simulate(wanted)) => {
+            Box::pin(journeys::simulate(&lookup, wanted)).await
+        }
     }
 }
 

@@ -8,7 +8,11 @@ use crate::config::Lookup;
 /// Prints a line for each plugin with its settings below it, then every file that was refused.
 pub fn list(lookup: Lookup<'_>) -> anyhow::Result<()> {
     let (found, broken) = start::discover(lookup)?;
-    for (plugin, manifest) in found.info().iter().zip(found.manifests()) {
+    for (plugin, manifest) in found
+        .info()
+        .iter()
+        .zip(found.manifests().chain(found.older()))
+    {
         let kinds: Vec<&str> = plugin.kinds.iter().copied().map(kind).collect();
         let origin = match &plugin.path {
             Some(path) => format!("loaded from {}", path.display()),

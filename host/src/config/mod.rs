@@ -3,9 +3,11 @@
 //! Everything is read, every problem is collected, and all are reported together.
 
 mod plugins;
+mod policy;
 mod table;
 
 pub use plugins::{PluginSettings, plugin_settings};
+pub use policy::Policy;
 pub use table::{TABLE, Variable};
 
 use std::path::PathBuf;
@@ -89,6 +91,7 @@ pub struct Config {
     pub admin_api_key: Option<SecretString>,
     pub from_email: String,
     pub postal_address: String,
+    pub policy: Policy,
     /// `None` stands for all.
     pub enabled_journeys: Option<Vec<String>>,
     pub email_provider: Option<String>,
@@ -180,6 +183,7 @@ impl Config {
             admin_api_key: reader.optional("ADMIN_API_KEY").map(SecretString::from),
             from_email: reader.text("EMAIL_FROM"),
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
+            policy: Policy::read(&mut reader),
             enabled_journeys,
             email_provider: reader.optional("EMAIL_PROVIDER"),
             plugin_dir: reader.optional("PLUGIN_DIR").map(PathBuf::from),
@@ -215,6 +219,21 @@ impl Reader<'_> {
     fn text(&self, name: &str) -> String {
         self.optional(name)
             .unwrap_or_else(|| table::default_of(name).to_owned())
+    }
+
+    /// `None` where it is not set, or where it is no such thing, which is a problem.
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        form: &str,
+    ) -> Option<T> {
+        let text = self.optional(name)?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            self.problem(name, format!("is '{text}': use {form}"));
+        }
+        parsed
     }
 
     fn flag(&mut self, name: &str) -> bool {

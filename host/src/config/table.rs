@@ -70,6 +70,26 @@ pub const TABLE: &[Variable] = &[
         "postal address in the footer of mails; the law asks for one",
     ),
     variable(
+        "EMAIL_FREQUENCY_CAP",
+        "",
+        "most mails one person gets over all journeys, as 3/24h or 10/7d; further ones are skipped",
+    ),
+    variable(
+        "EMAIL_SEND_WINDOW",
+        "",
+        "hours of the person's day in which mail goes out, as 09:00-21:00; outside it waits",
+    ),
+    variable(
+        "DEFAULT_TIMEZONE",
+        "UTC",
+        "zone of people whose own is not known",
+    ),
+    variable(
+        "EMAIL_TEST_TO",
+        "",
+        "test mode: every mail goes to this address, with the original one in the subject",
+    ),
+    variable(
         "ENABLED_JOURNEYS",
         "*",
         "comma-separated ids of the journeys people may enter",

@@ -210,6 +210,7 @@ impl People {
             properties: Default::default(),
             first_seen_at: now,
             last_seen_at: now,
+            listening: false,
         };
         self.add(vec![contact]);
         self.all.len() - 1

@@ -16,6 +16,8 @@ pub struct Contact {
     pub properties: Properties,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
+    /// A run may wait for their events.
+    pub listening: bool,
 }
 
 impl Contact {
@@ -76,7 +78,7 @@ pub async fn contacts_by_identity(
     sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at
+                  first_seen_at, last_seen_at, listening
            FROM contacts
            WHERE id IN (
                SELECT id FROM contacts WHERE external_id = ANY($1)
@@ -97,7 +99,7 @@ pub async fn contact_lock(conn: &mut Conn, ids: &[ContactId]) -> Result<Vec<Cont
     sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at
+                  first_seen_at, last_seen_at, listening
            FROM contacts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"#,
         ids as &[ContactId]
     )
@@ -110,7 +112,7 @@ pub async fn contact_get(conn: &mut Conn, id: ContactId) -> Result<Option<Contac
     sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at
+                  first_seen_at, last_seen_at, listening
            FROM contacts WHERE id = $1"#,
         id as ContactId
     )
@@ -156,6 +158,24 @@ pub async fn contact_upsert(
     Ok(())
 }
 
+/// Sets properties of a contact, leaving the others alone.
+pub async fn contact_set_properties(
+    conn: &mut Conn,
+    id: ContactId,
+    properties: &Properties,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE contacts SET properties = properties || $2, updated_at = $3 WHERE id = $1",
+        id as ContactId,
+        Json(properties) as Json<&Properties>,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 struct Row {
     id: uuid::Uuid,
     external_id: Option<String>,
@@ -164,6 +184,7 @@ struct Row {
     properties: Json<Properties>,
     first_seen_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
+    listening: bool,
 }
 
 impl From<Row> for Contact {
@@ -176,6 +197,7 @@ impl From<Row> for Contact {
             properties: row.properties.0,
             first_seen_at: row.first_seen_at,
             last_seen_at: row.last_seen_at,
+            listening: row.listening,
         }
     }
 }

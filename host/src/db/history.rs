@@ -1,6 +1,9 @@
 //! What a person did before.
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
+use sqlx::types::Json;
 
 use super::{Conn, Result};
 use crate::ids::ContactId;
@@ -29,4 +32,120 @@ pub async fn history_event(
     )
     .fetch_one(conn)
     .await
+}
+
+/// An event of a person's past.
+#[derive(Clone, Debug)]
+pub struct PastEvent {
+    pub name: String,
+    pub properties: Properties,
+    pub occurred_at: DateTime<Utc>,
+}
+
+impl From<PastEvent> for Occurrence {
+    fn from(event: PastEvent) -> Self {
+        Self {
+            name: event.name,
+            properties: event.properties,
+            occurred_at: event.occurred_at,
+        }
+    }
+}
+
+/// The person's events of this name that occurred at `since` or later, newest first.
+pub async fn history_events(
+    conn: &mut Conn,
+    contact: ContactId,
+    name: &str,
+    since: Option<DateTime<Utc>>,
+    limit: i64,
+) -> Result<Vec<PastEvent>> {
+    sqlx::query!(
+        r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
+           WHERE contact_id = $1 AND name = $2
+             AND ($3::timestamptz IS NULL OR occurred_at >= $3)
+           ORDER BY occurred_at DESC, id DESC LIMIT $4"#,
+        contact as ContactId,
+        name,
+        since,
+        limit
+    )
+    .map(|row| PastEvent {
+        name: row.name,
+        properties: row.properties.0,
+        occurred_at: row.occurred_at,
+    })
+    .fetch_all(conn)
+    .await
+}
+
+/// The person's events of this name that were received at `since` or later, in that order.
+pub async fn history_since(
+    conn: &mut Conn,
+    contact: ContactId,
+    name: &str,
+    since: DateTime<Utc>,
+) -> Result<Vec<PastEvent>> {
+    sqlx::query!(
+        r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND received_at >= $3
+           ORDER BY received_at, id LIMIT 100000"#,
+        contact as ContactId,
+        name,
+        since
+    )
+    .map(|row| PastEvent {
+        name: row.name,
+        properties: row.properties.0,
+        occurred_at: row.occurred_at,
+    })
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn history_journey(
+    conn: &mut Conn,
+    contact: ContactId,
+    journey: &str,
+) -> Result<JourneyPast> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "entered!", max(created_at) AS last_entered_at,
+                  count(*) FILTER (WHERE status = 'completed') AS "completed!",
+                  count(*) FILTER (WHERE status IN ('active', 'waiting')) > 0 AS "active!"
+           FROM journey_states WHERE contact_id = $1 AND journey_id = $2"#,
+        contact as ContactId,
+        journey
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(JourneyPast {
+        entered: row.entered as u64,
+        completed: row.completed as u64,
+        active: row.active,
+        last_entered_at: row.last_entered_at,
+    })
+}
+
+pub async fn history_email(
+    conn: &mut Conn,
+    contact: ContactId,
+    template: &str,
+) -> Result<EmailPast> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE sent_at IS NOT NULL) AS "sent!",
+                  max(sent_at) AS last_sent_at,
+                  coalesce(bool_or(status IN ('opened', 'clicked')), false) AS "opened!",
+                  coalesce(bool_or(status = 'clicked'), false) AS "clicked!"
+           FROM email_sends WHERE contact_id = $1 AND template_key = $2"#,
+        contact as ContactId,
+        template
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(EmailPast {
+        sent: row.sent as u64,
+        last_sent_at: row.last_sent_at,
+        opened: row.opened,
+        clicked: row.clicked,
+    })
 }

@@ -5,6 +5,7 @@
 //! mails. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
+mod capture;
 mod contact;
 #[cfg(feature = "embedded-db")]
 mod embedded;
@@ -12,21 +13,34 @@ mod event;
 mod health;
 mod history;
 mod migrate;
+mod once;
+mod pace;
 mod preference;
 mod provider_pause;
 mod send;
 mod state;
+mod state_admin;
 mod state_step;
+mod wait;
 mod wake;
 
+pub use capture::{
+    ClaimedCapture, NewCapture, capture_claim, capture_delete, capture_insert, capture_next_due,
+    capture_retry,
+};
 pub use contact::{
-    Contact, NewIdentity, contact_get, contact_lock, contact_upsert, contacts_by_identity,
-    identity_lock,
+    Contact, NewIdentity, contact_get, contact_lock, contact_set_properties, contact_upsert,
+    contacts_by_identity, identity_lock,
 };
 pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
-pub use history::{History, history_event};
+pub use history::{
+    History, PastEvent, history_email, history_event, history_events, history_journey,
+    history_since,
+};
 pub use migrate::{SchemaState, migrate, schema_state};
+pub use once::{once_get, once_insert, pass_insert, passes_since};
+pub use pace::{SendOrigin, journey_last_send, send_origin, sends_begun_since};
 pub use preference::{
     Preferences, preferences_by_contact, preferences_set_all, preferences_set_category,
 };
@@ -38,10 +52,13 @@ pub use send::{
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
     log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert,
-    state_last_entries, state_next_due, state_person, state_progress, state_release, state_status,
-    states_open,
+    state_last_entries, state_next_due, state_person, state_progress, state_release, states_open,
+};
+pub use state_admin::{
+    StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use state_step::{StepRow, step_complete, step_upsert, steps_of};
+pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
 
 use std::path::Path;

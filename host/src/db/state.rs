@@ -42,6 +42,10 @@ pub struct ClaimedState {
     pub journey_id: String,
     pub contact_id: ContactId,
     pub plugin_id: String,
+    /// The version the run began with.
+    pub plugin_version: String,
+    /// It goes on with that version, whatever its journey says.
+    pub pinned: bool,
     pub status: String,
     pub current_node_id: String,
     pub trigger_event: String,
@@ -203,7 +207,8 @@ pub async fn state_claim(
                SELECT id FROM journey_states WHERE wake_at <= $1
                ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
            UPDATE journey_states s SET claim = $2, wake_at = $3 FROM due WHERE s.id = due.id
-           RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.status, s.current_node_id,
+           RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
+               s.status, s.current_node_id,
                s.trigger_event, s.context AS "context: Json<Properties>",
                s.person AS "person: Json<User>", s.depth, s.claim AS "claim!", s.revision,
                s.completions, s.created_at"#,
@@ -219,6 +224,8 @@ pub async fn state_claim(
         journey_id: row.journey_id,
         contact_id: row.contact_id.into(),
         plugin_id: row.plugin_id,
+        plugin_version: row.plugin_version,
+        pinned: row.pinned,
         status: row.status,
         current_node_id: row.current_node_id,
         trigger_event: row.trigger_event,
@@ -312,15 +319,6 @@ pub async fn state_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     .fetch_optional(conn)
     .await
     .map(Option::flatten)
-}
-
-pub async fn state_status(conn: &mut Conn, state: StateId) -> Result<Option<String>> {
-    sqlx::query_scalar!(
-        "SELECT status FROM journey_states WHERE id = $1",
-        state as StateId
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 /// The journeys an administrator switched off.

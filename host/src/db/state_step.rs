@@ -14,8 +14,10 @@ pub struct StepRow {
     pub step: Step,
     pub args: Value,
     pub issued_at: DateTime<Utc>,
-    /// For a wait: when it ends.
+    /// For a wait: when it ends; for a step that failed for now: when it is tried again.
     pub due_at: Option<DateTime<Utc>>,
+    /// Tries of a step that asks something outside.
+    pub attempts: i32,
 }
 
 impl StepRow {
@@ -26,6 +28,7 @@ impl StepRow {
             args: command.args,
             issued_at: now,
             due_at: None,
+            attempts: 0,
         }
     }
 
@@ -39,7 +42,7 @@ type Outcome = std::result::Result<Value, StepError>;
 /// The whole journal, by number.
 pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
     let rows = sqlx::query!(
-        r#"SELECT seq, after_count, kind, label, print, args, state, issued_at, due_at, done_pos,
+        r#"SELECT seq, after_count, kind, label, print, args, state, issued_at, due_at, attempts, done_pos,
                   done_at, result AS "result: Json<Outcome>"
            FROM journey_steps WHERE state_id = $1 ORDER BY seq"#,
         state as StateId
@@ -70,6 +73,7 @@ pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
             args: row.args,
             issued_at: row.issued_at,
             due_at: row.due_at,
+            attempts: row.attempts,
         }
     });
     Ok(steps.collect())
@@ -88,6 +92,7 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     let args: Vec<Value> = steps.iter().map(|row| row.args.clone()).collect();
     let issued: Vec<DateTime<Utc>> = steps.iter().map(|row| row.issued_at).collect();
     let due: Vec<Option<DateTime<Utc>>> = steps.iter().map(|row| row.due_at).collect();
+    let attempts: Vec<i32> = steps.iter().map(|row| row.attempts).collect();
     let mut states = Vec::with_capacity(steps.len());
     let mut positions = Vec::with_capacity(steps.len());
     let mut done_ats = Vec::with_capacity(steps.len());
@@ -108,11 +113,12 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     }
     sqlx::query!(
         "INSERT INTO journey_steps (state_id, seq, after_count, kind, label, print, args, issued_at,
-             due_at, state, done_pos, done_at, result)
+             due_at, state, done_pos, done_at, result, attempts)
          SELECT $1, * FROM unnest($2::int[], $3::int[], $4::text[], $5::text[], $6::text[],
              $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int[],
-             $12::timestamptz[], $13::jsonb[])
+             $12::timestamptz[], $13::jsonb[], $14::int[])
          ON CONFLICT (state_id, seq) DO UPDATE SET state = excluded.state,
+             due_at = excluded.due_at, attempts = excluded.attempts,
              done_pos = excluded.done_pos, done_at = excluded.done_at, result = excluded.result",
         state as StateId,
         &seqs,
@@ -126,7 +132,8 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
         &states,
         &positions as &[Option<i32>],
         &done_ats as &[Option<DateTime<Utc>>],
-        &results as &[Option<Json<&Outcome>>]
+        &results as &[Option<Json<&Outcome>>],
+        &attempts
     )
     .execute(conn)
     .await?;

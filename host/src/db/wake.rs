@@ -23,13 +23,18 @@ pub enum Topic {
     Runs,
     /// Mails are due.
     Mails,
+    /// Analytics is to be told something.
+    Captures,
 }
 
 impl Topic {
+    const ALL: [Self; 3] = [Self::Runs, Self::Mails, Self::Captures];
+
     fn name(self) -> &'static str {
         match self {
             Self::Runs => "runs",
             Self::Mails => "mails",
+            Self::Captures => "captures",
         }
     }
 }
@@ -38,6 +43,7 @@ impl Topic {
 pub struct Wake {
     runs: Arc<Notify>,
     mails: Arc<Notify>,
+    captures: Arc<Notify>,
     /// None for the embedded database.
     server: Option<PgPool>,
 }
@@ -47,6 +53,7 @@ impl Wake {
         Self {
             runs: Arc::default(),
             mails: Arc::default(),
+            captures: Arc::default(),
             server: None,
         }
     }
@@ -105,10 +112,10 @@ impl Wake {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
         // Whatever was announced before the connection stood.
-        self.committed(&[Topic::Runs, Topic::Mails]);
+        self.committed(&Topic::ALL);
         loop {
             let heard = listener.recv().await?;
-            for topic in [Topic::Runs, Topic::Mails] {
+            for topic in Topic::ALL {
                 if heard.payload() == topic.name() {
                     self.of(topic).notify_one();
                 }
@@ -120,6 +127,7 @@ impl Wake {
         match topic {
             Topic::Runs => &self.runs,
             Topic::Mails => &self.mails,
+            Topic::Captures => &self.captures,
         }
     }
 }

@@ -18,8 +18,7 @@ use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
 use crate::journeys::{self, Catalog, Happened};
 
-/// Chains of journeys triggering journeys end here.
-pub const MAX_DEPTH: i16 = 16;
+pub use hogsend_plugin_api::semantics::MAX_DEPTH;
 
 /// Stores events and everything they cause, in order, inside the caller's transaction.
 ///
@@ -110,6 +109,7 @@ async fn store_round(
                 name: &event.name,
                 properties: &event.properties,
                 depth: event.depth,
+                occurred_at: event.occurred_at.unwrap_or(now),
                 contact: contact.as_ref()?,
             })
         })

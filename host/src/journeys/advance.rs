@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::{AdvanceIn, RunStatus, TriggerEvent};
+use hogsend_plugin_api::journey::{AdvanceIn, Pin, RunStatus, TriggerEvent, step};
 use serde_json::json;
 
-use super::JourneyEntry;
 use super::journal::Journal;
-use super::person;
-use super::step::{Effects, Performed, perform};
+use super::step::{Effects, Performed, Performing, perform};
+use super::{JourneyEntry, person, wait};
 use crate::app::App;
-use crate::db::{self, ClaimedState, Log, Progress, Topic};
+use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Topic, Tx};
 use crate::ingest::{self, NewEvent};
+use crate::plugins::JourneysRef;
 
 /// Steps a single run may take: a journey that goes round in circles ends here.
 const MAX_STEPS: usize = 2_000;
@@ -52,19 +52,27 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
     } else {
         state
     };
+    let plugin = code_of(app, &entry, state);
+    let run = Performing {
+        app,
+        state,
+        entry: &entry,
+        plugin: &plugin,
+        now: app.clock.now(),
+    };
+    let now = run.now;
     let mut effects = Effects::default();
-    let now = app.clock.now();
 
     let known = journal.len();
+    // What ended first is told first; then questions an earlier advance left for after its commit.
     for seq in journal.due(now) {
-        journal.complete(seq, Ok(serde_json::Value::Null), now);
+        perform_one(run, &mut journal, &mut effects, seq, known).await?;
     }
-    // Questions an earlier advance left for after its commit.
-    perform_open(app, state, &entry, &mut journal, &mut effects, known, now).await?;
+    perform_open(run, &mut journal, &mut effects, known).await?;
 
     let status = loop {
         let asked = journal.len();
-        let advanced = entry.plugin.advance(input(state, &journal)).await;
+        let advanced = plugin.advance(input(state, &journal)).await;
         let out = match advanced {
             Ok(out) => out,
             Err(error) => {
@@ -80,8 +88,11 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         for command in out.commands {
             journal.issue(command, now);
         }
-        for seq in out.cancels {
-            journal.cancel(seq);
+        // What code drops because it failed is waited on again when the run is retried.
+        if !matches!(out.status, RunStatus::Failed { .. }) {
+            for seq in out.cancels {
+                journal.cancel(seq);
+            }
         }
         if out.status != RunStatus::Waiting {
             break out.status;
@@ -92,13 +103,11 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
                 location: Some(entry.definition.location.clone()),
             };
         }
-        let progressed =
-            perform_open(app, state, &entry, &mut journal, &mut effects, asked, now).await?;
-        if progressed != Round::Progressed {
+        if !perform_open(run, &mut journal, &mut effects, asked).await? {
             break RunStatus::Waiting;
         }
     };
-    record(app, state, &journal, effects, status, now).await
+    record(app, state, journal, effects, status, now).await
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
@@ -115,52 +124,70 @@ fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
-    /// A step ended: the code may go on.
-    Progressed,
-    Waiting,
+/// The version of the code a run goes on with: the one it began with where it is kept to that and
+/// the version is still loaded, else the newest.
+fn code_of(app: &App, entry: &JourneyEntry, state: &ClaimedState) -> JourneysRef {
+    let keeps = state.pinned || entry.definition.pin == Pin::Run;
+    let begun_with = || {
+        app.plugins
+            .journeys_at(&state.plugin_id, &state.plugin_version)
+    };
+    let own = if keeps { begun_with() } else { None };
+    own.unwrap_or_else(|| entry.plugin.clone())
 }
 
-/// Performs the open steps; those from number `fresh` on are new.
+/// Performs the open steps; those from number `fresh` on are new. True where one ended, so that
+/// the code may go on.
 async fn perform_open(
-    app: &App,
-    state: &ClaimedState,
-    entry: &JourneyEntry,
+    run: Performing<'_>,
     journal: &mut Journal,
     effects: &mut Effects,
     fresh: usize,
-    now: DateTime<Utc>,
-) -> db::Result<Round> {
-    let mut round = Round::Waiting;
-    let open: Vec<_> = journal.open().cloned().collect();
-    for row in open {
-        let seq = row.step.seq;
-        let is_new = seq as usize >= fresh;
-        match perform(app, state, entry, &row, is_new, effects, now).await? {
-            Performed::Done(result) => {
-                journal.complete(seq, result, now);
-                round = Round::Progressed;
-            }
-            Performed::Open => {}
-            Performed::AfterCommit => return Ok(Round::Waiting),
+) -> db::Result<bool> {
+    let mut progressed = false;
+    let open: Vec<u32> = journal.open().map(|row| row.step.seq).collect();
+    for seq in open {
+        progressed |= perform_one(run, journal, effects, seq, fresh).await?;
+        if effects.asks_again {
+            return Ok(false);
         }
     }
-    Ok(round)
+    Ok(progressed)
+}
+
+async fn perform_one(
+    run: Performing<'_>,
+    journal: &mut Journal,
+    effects: &mut Effects,
+    seq: u32,
+    fresh: usize,
+) -> db::Result<bool> {
+    let Some(row) = journal.open().find(|row| row.step.seq == seq).cloned() else {
+        return Ok(false);
+    };
+    match perform(run, &row, seq as usize >= fresh, effects).await? {
+        Performed::Done(result) => {
+            journal.complete(seq, result, run.now);
+            return Ok(true);
+        }
+        Performed::Retry(at) => journal.retry(seq, at),
+        Performed::Open | Performed::AfterCommit => {}
+    }
+    Ok(false)
 }
 
 /// Writes an advance: steps, mails, events and the run's new state, in one transaction.
 async fn record(
     app: &App,
     state: &ClaimedState,
-    journal: &Journal,
+    mut journal: Journal,
     effects: Effects,
     status: RunStatus,
     now: DateTime<Utc>,
 ) -> db::Result<Advanced> {
     let ending = Ending::of(&status);
     let mut tx = app.db.begin().await?;
-    db::contact_lock(&mut tx, &[state.contact_id]).await?;
+    let contact = db::contact_lock(&mut tx, &[state.contact_id]).await?.pop();
     if !db::state_fence(&mut tx, state).await? {
         db::state_release(&mut tx, state, now).await?;
         app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
@@ -169,43 +196,134 @@ async fn record(
     if state.completions == 0 {
         db::state_person(&mut tx, state.id, &state.person).await?;
     }
+    let mut asks_again = effects.asks_again;
+    if ending.waits() {
+        asks_again |= begin_waits(&mut tx, state, contact, &mut journal, now).await?;
+    }
     db::step_upsert(&mut tx, state.id, &journal.changed()).await?;
-    for send in &effects.sends {
-        db::send_insert(&mut tx, send, now).await?;
-    }
     let has_mail = effects.sends.iter().any(|send| send.mail.is_ok());
-    let asks_again = !effects.events.is_empty() && journal.open().any(|row| row.due_at.is_none());
-    let mut events = effects.events;
-    let mut enrolled = 0;
-    if !events.is_empty() {
-        let caused = std::mem::take(&mut events);
-        enrolled += ingest::store(&mut tx, &app.catalog, now, caused)
-            .await?
-            .enrolled;
-    }
+    let has_captures = !effects.captures.is_empty();
+    let events = write(&mut tx, state, effects, now).await?;
 
+    let mut woken = 0;
+    // A run that goes on is written first: one of its own events may end it or what it waits for.
+    // One that ends still stands in the way of a second run while its last events come in.
+    if !ending.waits() && !events.is_empty() {
+        let stored = ingest::store(&mut tx, &app.catalog, now, events.clone()).await?;
+        woken += stored.enrolled;
+    }
+    let wake_at = if asks_again {
+        Some(now)
+    } else {
+        journal.next_due()
+    };
+    let stands = progress(&mut tx, state, &journal, &ending, wake_at, now).await?;
+    if ending.waits() && !events.is_empty() {
+        let stored = ingest::store(&mut tx, &app.catalog, now, events).await?;
+        woken += stored.enrolled;
+    }
+    if stands && let Some(event) = ending.event(state) {
+        let stored = ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
+        woken += stored.enrolled;
+    }
+    let mut topics = Vec::new();
+    if woken > 0 || asks_again {
+        topics.push(Topic::Runs);
+    }
+    if has_mail {
+        topics.push(Topic::Mails);
+    }
+    if has_captures {
+        topics.push(Topic::Captures);
+    }
+    app.db.commit_and_wake(tx, &topics).await?;
+    Ok(Advanced::Recorded)
+}
+
+/// Waits that begin now: marks the person as one whose events are waited for, and ends waits for
+/// what has happened already. True where the run is to go on at once.
+async fn begin_waits(
+    tx: &mut Tx,
+    state: &ClaimedState,
+    contact: Option<Contact>,
+    journal: &mut Journal,
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
+    let begun: Vec<StepRow> = journal
+        .changed()
+        .into_iter()
+        .filter(|row| row.is_open() && row.step.kind == step::WAIT_FOR && row.due_at.is_some())
+        .cloned()
+        .collect();
+    if begun.is_empty() {
+        return Ok(false);
+    }
+    db::contact_listen(tx, state.contact_id).await?;
+    let properties = contact
+        .map(|contact| contact.properties)
+        .unwrap_or_default();
+    let mut ended = false;
+    for row in begun {
+        let Ok(args) = serde_json::from_value(row.args) else {
+            continue;
+        };
+        let past = wait::past(tx, state.contact_id, &properties, &args, row.issued_at, now);
+        if let Some(waited) = past.await? {
+            journal.complete(row.step.seq, Ok(json!(waited)), now);
+            ended = true;
+        }
+    }
+    Ok(ended)
+}
+
+/// Writes what a run does to the world, and returns the events it ingests.
+async fn write(
+    tx: &mut Tx,
+    state: &ClaimedState,
+    effects: Effects,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<NewEvent>> {
+    let (contact, journey) = (state.contact_id, &state.journey_id);
+    for send in &effects.sends {
+        db::send_insert(tx, send, now).await?;
+    }
+    if !effects.identify.is_empty() {
+        db::contact_set_properties(tx, contact, &effects.identify, now).await?;
+    }
+    if !effects.captures.is_empty() {
+        db::capture_insert(tx, &effects.captures, now).await?;
+    }
+    if !effects.onces.is_empty() {
+        db::once_insert(tx, contact, journey, &effects.onces, now).await?;
+    }
+    if effects.passes > 0 {
+        db::pass_insert(tx, contact, journey, effects.passes, now).await?;
+    }
+    Ok(effects.events)
+}
+
+/// Writes where the run stands. False where one of the run's own events ended it: that end stands.
+async fn progress(
+    tx: &mut Tx,
+    state: &ClaimedState,
+    journal: &Journal,
+    ending: &Ending,
+    wake_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
     let node = journal
         .node()
         .unwrap_or_else(|| state.current_node_id.clone());
     let progress = Progress {
         status: ending.status,
         node: &node,
-        wake_at: ending
-            .waits()
-            .then(|| {
-                if asks_again {
-                    Some(now)
-                } else {
-                    journal.next_due()
-                }
-            })
-            .flatten(),
+        wake_at: wake_at.filter(|_| ending.waits()),
         completions: journal.completions(),
-        error: ending.error.as_deref(),
+        error: ending.error.as_deref().filter(|_| ending.is_broken()),
     };
-    // False where one of the run's own events ended it: that end stands.
-    let stands = db::state_progress(&mut tx, state.id, &progress, now).await?;
-    if stands && (!journal.changed().is_empty() || !ending.waits()) {
+    let stands = db::state_progress(tx, state.id, &progress, now).await?;
+    let changed = journal.changed();
+    if stands && (!changed.is_empty() || !ending.waits()) {
         let log = Log {
             state_id: state.id,
             from: Some(state.status.clone()),
@@ -213,26 +331,13 @@ async fn record(
             action: ending.action,
             detail: json!({
                 "node": node,
-                "steps": journal.changed().iter().map(|row| row.step.seq).collect::<Vec<_>>(),
-                "error": ending.error,
+                "steps": changed.iter().map(|row| row.step.seq).collect::<Vec<_>>(),
+                "reason": ending.error,
             }),
         };
-        db::log_insert(&mut tx, &[log], now).await?;
+        db::log_insert(tx, &[log], now).await?;
     }
-    if stands && let Some(event) = ending.event(state) {
-        enrolled += ingest::store(&mut tx, &app.catalog, now, vec![event])
-            .await?
-            .enrolled;
-    }
-    let mut topics = Vec::new();
-    if enrolled > 0 || asks_again {
-        topics.push(Topic::Runs);
-    }
-    if has_mail {
-        topics.push(Topic::Mails);
-    }
-    app.db.commit_and_wake(tx, &topics).await?;
-    Ok(Advanced::Recorded)
+    Ok(stands)
 }
 
 async fn postpone(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
@@ -276,6 +381,11 @@ impl Ending {
             action,
             error: error.map(|text| text.replace('\0', "\u{fffd}")),
         }
+    }
+
+    /// Whether somebody has to look at it.
+    fn is_broken(&self) -> bool {
+        matches!(self.status, "failed" | "stuck")
     }
 
     fn waits(&self) -> bool {

@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::{Entry, User};
+use hogsend_plugin_api::journey::User;
+use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
-use super::{Catalog, JourneyEntry};
+use super::{Catalog, JourneyEntry, wait};
 use crate::db::{self, Conn, Contact, Log, NewSkip, NewState, OpenState, Preferences};
 use crate::ids::{ContactId, EventId, StateId};
-use crate::ingest::{Exit, MAX_DEPTH, NewEvent};
+use crate::ingest::{Exit, NewEvent};
 
 /// An event just stored, with its contact, whose row is locked.
 pub struct Happened<'a> {
@@ -18,6 +19,7 @@ pub struct Happened<'a> {
     pub name: &'a str,
     pub properties: &'a Properties,
     pub depth: i16,
+    pub occurred_at: DateTime<Utc>,
     pub contact: &'a Contact,
 }
 
@@ -28,6 +30,7 @@ pub struct Reactions {
     pub exits: Vec<Vec<Exit>>,
     /// Events that follow.
     pub events: Vec<NewEvent>,
+    /// Runs that are due now: those that began, and those whose wait the events ended.
     pub enrolled: usize,
 }
 
@@ -67,7 +70,9 @@ pub async fn react(
             }
         }
     }
+    let ended = changes.exited.clone();
     reactions.enrolled = changes.write(conn, now).await?;
+    reactions.enrolled += wait::satisfy(conn, now, events, &ended).await?;
     Ok(reactions)
 }
 
@@ -160,46 +165,21 @@ impl People {
     ) -> Result<(), &'static str> {
         let definition = &entry.definition;
         let contact = event.contact;
-        if !definition.enabled {
-            return Err("journey_disabled");
-        }
-        if !entry.selected || self.disabled.contains(&definition.id) {
-            return Err("journey_disabled_by_admin");
-        }
-        let wanted = definition
-            .trigger
-            .condition
-            .as_ref()
-            .is_none_or(|condition| condition.matches(event.properties, &contact.properties));
-        if !wanted {
-            return Err("trigger_conditions_not_met");
-        }
-        let last = self.last_entries.get(&(definition.id.clone(), contact.id));
-        match (definition.entry, last) {
-            (Entry::Once, Some(_)) => return Err("already_entered_once"),
-            (Entry::OncePerMs(period), Some(last)) => {
-                let period = i64::try_from(period)
-                    .ok()
-                    .and_then(TimeDelta::try_milliseconds);
-                if period.is_none_or(|period| now - *last < period) {
-                    return Err("period_not_elapsed");
-                }
-            }
-            _ => {}
-        }
+        let entered = (definition.id.clone(), contact.id);
         let preferences = self.preferences.get(&contact.id);
-        if preferences.is_some_and(|preferences| !preferences.allow(&definition.category)) {
-            return Err("user_unsubscribed");
-        }
-        let open =
+        let is_open =
             |state: &OpenState| state.contact_id == contact.id && state.journey_id == definition.id;
-        if self.open.iter().any(open) {
-            return Err("already_active");
-        }
-        if event.depth >= MAX_DEPTH {
-            return Err("trigger_too_deep");
-        }
-        Ok(())
+        let facts = Facts {
+            event: event.properties,
+            contact: &contact.properties,
+            now,
+            admitted: entry.selected && !self.disabled.contains(&definition.id),
+            last_entry: self.last_entries.get(&entered).copied(),
+            subscribed: preferences.is_none_or(|wants| wants.allow(&definition.category)),
+            open: self.open.iter().any(is_open),
+            depth: event.depth,
+        };
+        decide(definition, &facts)
     }
 
     fn enter(

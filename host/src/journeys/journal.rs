@@ -1,8 +1,9 @@
 //! A run's journal in memory, while it is being advanced.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::journey::{SleepArgs, step};
+use hogsend_plugin_api::journey::{DigestArgs, SleepArgs, SleepUntilArgs, WaitForArgs, step};
 use hogsend_plugin_api::{Command, Step, StepError, StepState};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::db::StepRow;
@@ -39,12 +40,21 @@ impl Journal {
     /// Records a new step.
     pub fn issue(&mut self, command: Command, now: DateTime<Utc>) {
         let mut row = StepRow::issued(command, now);
+        clean(&mut row.args);
+        if let Some(label) = &mut row.step.label {
+            *label = label.replace('\0', "\u{fffd}");
+        }
         match row.step.kind.as_str() {
-            step::CHECKPOINT => row.step.state = StepState::Noted,
-            step::SLEEP => {
-                let ms =
-                    serde_json::from_value(row.args.clone()).map_or(0, |args: SleepArgs| args.ms);
-                row.due_at = Some(later(now, ms));
+            step::CHECKPOINT | step::PATCHED => row.step.state = StepState::Noted,
+            step::SLEEP_UNTIL => {
+                row.due_at = read(&row).map(|args: SleepUntilArgs| args.at.min(end_of_time()));
+            }
+            step::SLEEP => row.due_at = read(&row).map(|args: SleepArgs| later(now, args.ms)),
+            step::DIGEST => {
+                row.due_at = read(&row).map(|args: DigestArgs| later(now, args.window_ms));
+            }
+            step::WAIT_FOR => {
+                row.due_at = read(&row).map(|args: WaitForArgs| later(now, args.timeout_ms));
             }
             _ => {}
         }
@@ -61,7 +71,11 @@ impl Journal {
     }
 
     /// Records how a step ended.
-    pub fn complete(&mut self, seq: u32, result: Result<Value, StepError>, at: DateTime<Utc>) {
+    pub fn complete(&mut self, seq: u32, mut result: Result<Value, StepError>, at: DateTime<Utc>) {
+        match &mut result {
+            Ok(value) => clean(value),
+            Err(error) => error.message = error.message.replace('\0', "\u{fffd}"),
+        }
         if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
             self.completions += 1;
             row.step.state = StepState::Done {
@@ -73,12 +87,21 @@ impl Journal {
         }
     }
 
+    /// Records that a step failed for now.
+    pub fn retry(&mut self, seq: u32, at: DateTime<Utc>) {
+        if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
+            row.attempts += 1;
+            row.due_at = Some(at);
+            self.changed[seq as usize] = true;
+        }
+    }
+
     /// The steps the code waits on.
     pub fn open(&self) -> impl Iterator<Item = &StepRow> {
         self.rows.iter().filter(|row| row.is_open())
     }
 
-    /// Waits that are over, earliest first.
+    /// Steps whose time has come, earliest first.
     pub fn due(&self, now: DateTime<Utc>) -> Vec<u32> {
         let mut due: Vec<_> = self
             .open()
@@ -99,7 +122,9 @@ impl Journal {
         let detail = match row.step.kind.as_str() {
             step::SEND => row.args["template"].as_str(),
             step::CHECKPOINT => return row.args["label"].as_str().map(str::to_owned),
-            step::TRIGGER | step::HAS_EVENT => row.args["event"].as_str(),
+            step::TRIGGER | step::HAS_EVENT | step::WAIT_FOR | step::CAPTURE => {
+                row.args["event"].as_str()
+            }
             _ => None,
         };
         let detail = row.step.label.as_deref().or(detail);
@@ -118,13 +143,39 @@ impl Journal {
     }
 }
 
+/// The inputs of a step. One that cannot be read fails when it is performed.
+fn read<T: DeserializeOwned>(row: &StepRow) -> Option<T> {
+    T::deserialize(&row.args).ok()
+}
+
+/// Postgres stores no NUL in text.
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains('\0')) {
+                let all = std::mem::take(fields).into_iter();
+                *fields = all
+                    .map(|(name, item)| (name.replace('\0', "\u{fffd}"), item))
+                    .collect();
+            }
+            fields.values_mut().for_each(clean);
+        }
+        _ => {}
+    }
+}
+
 /// `ms` after `now`; a wait beyond the calendar ends at its end.
 fn later(now: DateTime<Utc>, ms: u64) -> DateTime<Utc> {
-    // Postgres' calendar ends in 294276.
-    let end = DateTime::from_timestamp(9_000_000_000_000, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
     i64::try_from(ms)
         .ok()
         .and_then(TimeDelta::try_milliseconds)
         .and_then(|wait| now.checked_add_signed(wait))
-        .map_or(end, |due| due.min(end))
+        .map_or_else(end_of_time, |due| due.min(end_of_time()))
+}
+
+/// Postgres' calendar ends in 294276; this is in 255169.
+fn end_of_time() -> DateTime<Utc> {
+    DateTime::from_timestamp(8_000_000_000_000, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

@@ -1,11 +1,13 @@
 //! Journeys: who enters, who leaves, and what a run does next.
 
+pub mod admin;
 mod advance;
 mod catalog;
 mod enrol;
 mod journal;
 mod person;
 mod step;
+mod wait;
 
 pub use advance::{Advanced, advance};
 pub use catalog::{Catalog, CatalogError, JourneyEntry};

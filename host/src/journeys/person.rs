@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hogsend_plugin_api::Properties;
+
 use crate::app::App;
 use crate::db::ClaimedState;
 
@@ -15,11 +17,21 @@ pub async fn complete(app: &App, state: &ClaimedState) -> ClaimedState {
     let Some(id) = state.person.external_id.clone() else {
         return state;
     };
+    for (name, value) in known_to_analytics(app, &id).await {
+        state.person.properties.entry(name).or_insert(value);
+    }
+    state
+}
+
+/// What the analytics products know of a person, the first one's word first. Empty where none
+/// answers in time.
+pub async fn known_to_analytics(app: &App, id: &str) -> Properties {
+    let mut all = Properties::new();
     for product in app.plugins.analytics() {
-        match tokio::time::timeout(BOUND, product.person(&id)).await {
+        match tokio::time::timeout(BOUND, product.person(id)).await {
             Ok(Ok(Some(known))) => {
                 for (name, value) in known {
-                    state.person.properties.entry(name).or_insert(value);
+                    all.entry(name).or_insert(value);
                 }
             }
             Ok(Ok(None)) => {}
@@ -32,5 +44,5 @@ pub async fn complete(app: &App, state: &ClaimedState) -> ClaimedState {
             ),
         }
     }
-    state
+    all
 }

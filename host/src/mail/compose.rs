@@ -103,6 +103,11 @@ pub async fn compose(
     .await
     .map_err(|error| StepError::new("template_failed", error.to_string()))??;
 
+    let mut subject = rendered.subject;
+    if let Some(test_to) = &app.config.policy.test_to {
+        subject = format!("[to {}] {subject}", send.to);
+        send.to.clone_from(test_to);
+    }
     let domain = domain_of(&send.from);
     let mut headers = Vec::new();
     if !transactional {
@@ -125,13 +130,13 @@ pub async fn compose(
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into())),
     );
-    send.subject.clone_from(&rendered.subject);
+    send.subject.clone_from(&subject);
     send.mail = Ok(Mail {
         id: id.into(),
         from: send.from.clone(),
         to: send.to.clone(),
         reply_to: None,
-        subject: rendered.subject,
+        subject,
         html: rendered.html,
         text: rendered.text,
         headers,

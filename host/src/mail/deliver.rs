@@ -4,10 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::{Attempt, Prepared, SendOutcome, StepError};
 use serde_json::{Value, json};
 
-use super::backoff::{self, ATTEMPTS_MAX};
-use super::compose::TRANSACTIONAL;
+use super::pace::{Pace, pace};
 use crate::app::App;
-use crate::db::{self, ClaimedSend, Conn, SendEnd, Topic, Tx};
+use crate::backoff::{self, ATTEMPTS_MAX};
+use crate::db::{self, ClaimedSend, Conn, Contact, SendEnd, Topic, Tx};
 use crate::plugins::DeliveryRef;
 
 /// How long a mail waits where no provider can take it.
@@ -68,9 +68,13 @@ pub async fn deliver(app: &App, send: &ClaimedSend) -> db::Result<Delivered> {
 
     let number = send.attempts + 1;
     let mut tx = app.db.begin().await?;
-    db::contact_lock(&mut tx, &[send.contact_id]).await?;
-    match decide(&mut tx, send, &provider, now).await? {
+    let contact = db::contact_lock(&mut tx, &[send.contact_id]).await?.pop();
+    match decide(app, &mut tx, send, contact.as_ref(), &provider, now).await? {
         Decision::Attempt => {}
+        Decision::Later(until) => {
+            drop(tx);
+            return postpone(app, send, until, "outside_send_window").await;
+        }
         Decision::Skip(reason) => {
             let end = SendEnd {
                 status: "skipped",
@@ -131,13 +135,16 @@ enum Decision {
     Attempt,
     Skip(&'static str),
     Ambiguous,
+    Later(DateTime<Utc>),
     Paused(DateTime<Utc>),
 }
 
 /// Whether the mail may still go out. An attempt that began is finished, whatever changed since.
 async fn decide(
+    app: &App,
     conn: &mut Conn,
     send: &ClaimedSend,
+    contact: Option<&Contact>,
     provider: &DeliveryRef,
     now: DateTime<Utc>,
 ) -> db::Result<Decision> {
@@ -154,19 +161,10 @@ async fn decide(
             return Ok(Decision::Ambiguous);
         }
     } else {
-        if let Some(state) = send.state_id
-            && db::state_status(conn, state).await?.as_deref() == Some("exited")
-        {
-            return Ok(Decision::Skip("journey_exited"));
-        }
-        if send.category != TRANSACTIONAL {
-            let preferences = db::preferences_by_contact(conn, &[send.contact_id]).await?;
-            if preferences
-                .values()
-                .any(|preferences| !preferences.allow(&send.category))
-            {
-                return Ok(Decision::Skip("user_unsubscribed"));
-            }
+        match pace(app, conn, send, contact, now).await? {
+            Pace::Go => {}
+            Pace::Skip(reason) => return Ok(Decision::Skip(reason)),
+            Pace::Later(until) => return Ok(Decision::Later(until)),
         }
     }
     let pause = db::provider_pause_active(conn, provider.id(), now).await?;

@@ -1,8 +1,8 @@
 //! Mail out: from the decision to send to its recorded end.
 
-mod backoff;
 mod compose;
 mod deliver;
+mod pace;
 mod render;
 mod unsubscribe;
 

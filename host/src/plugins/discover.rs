@@ -44,13 +44,21 @@ pub(super) enum Found {
 }
 
 /// Plugins that were found and not started.
-pub struct Discovered(pub(super) BTreeMap<String, (Manifest, Found)>);
+pub struct Discovered {
+    pub(super) plugins: BTreeMap<String, (Manifest, Found)>,
+    /// Other versions of plugins with journeys, for runs that stay with the version they began
+    /// with.
+    pub(super) older: Vec<(Manifest, Found)>,
+}
 
 impl Discovered {
     /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
     /// replaces it. Every problem is collected.
     pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
-        let mut all = Self(BTreeMap::new());
+        let mut all = Self {
+            plugins: BTreeMap::new(),
+            older: Vec::new(),
+        };
         let mut problems = Vec::new();
         for linked in linked() {
             let manifest = (linked.manifest)();
@@ -129,38 +137,69 @@ impl Discovered {
             );
             return Err(Problem::new("PLUGIN-009", message));
         }
-        match (self.0.get(&manifest.id).map(|(_, known)| known), &found) {
-            (Some(Found::Loaded { path: first, .. }), Found::Loaded { path, .. }) => {
-                let message = format!(
-                    "is a second plugin '{}' beside {}: remove one",
-                    manifest.id,
-                    first.display()
-                );
-                return Err(Problem::of_file("PLUGIN-010", path, message));
+        let Some((known, at)) = self.plugins.get(&manifest.id) else {
+            self.plugins.insert(manifest.id.clone(), (manifest, found));
+            return Ok(());
+        };
+        let versions = known.version != manifest.version
+            && known.kinds.contains(&Kind::Journeys)
+            && manifest.kinds.contains(&Kind::Journeys);
+        let (newer, replaces) = match (at, &found) {
+            (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
+                if !versions {
+                    let message = format!(
+                        "is a second plugin '{}' {} beside {}: remove one",
+                        manifest.id,
+                        manifest.version,
+                        first.display()
+                    );
+                    return Err(Problem::of_file("PLUGIN-010", path, message));
+                }
+                let newer = is_newer(&manifest.version, &known.version);
+                tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
+                    "two versions of a plugin: people enter the newer one's journeys");
+                (newer, false)
             }
-            (Some(Found::Linked(_)), Found::Linked(_)) => {
+            (Found::Linked(_), Found::Linked(_)) => {
                 let message = format!(
                     "two plugins of this binary are called '{}': rename one",
                     manifest.id
                 );
                 return Err(Problem::new("PLUGIN-010", message));
             }
-            (Some(Found::Linked(_)), Found::Loaded { path, .. }) => {
+            (Found::Linked(_), Found::Loaded { path, .. }) => {
                 tracing::info!(plugin = manifest.id, version = manifest.version, file = %path.display(),
                     "a loaded plugin replaces the linked one");
+                (true, !versions)
             }
-            _ => {}
+            (Found::Loaded { .. }, Found::Linked(_)) => (false, false),
+        };
+        if newer {
+            let id = manifest.id.clone();
+            if let Some(old) = self.plugins.insert(id, (manifest, found))
+                && !replaces
+            {
+                self.older.push(old);
+            }
+        } else {
+            self.older.push((manifest, found));
         }
-        self.0.insert(manifest.id.clone(), (manifest, found));
         Ok(())
     }
 
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
-        self.0.values().map(|(manifest, _)| manifest)
+        self.plugins.values().map(|(manifest, _)| manifest)
     }
 
+    /// Other versions of plugins with journeys.
+    pub fn older(&self) -> impl Iterator<Item = &Manifest> {
+        self.older.iter().map(|(manifest, _)| manifest)
+    }
+
+    /// Every plugin, other versions last.
     pub fn info(&self) -> Vec<PluginInfo> {
-        let all = self.0.values().map(|(manifest, found)| {
+        let all = self.plugins.values().chain(&self.older);
+        let all = all.map(|(manifest, found)| {
             let (origin, path, sha256) = match found {
                 Found::Linked(_) => (Origin::Linked, None, None),
                 Found::Loaded { path, sha256, .. } => {
@@ -178,5 +217,34 @@ impl Discovered {
             }
         });
         all.collect()
+    }
+}
+
+/// Compares `1.10.0` and `1.9.2` by their numbers; a version with a suffix comes before its
+/// release (semver 2.0, §11).
+fn is_newer(a: &str, b: &str) -> bool {
+    let parts = |version: &str| {
+        let (release, suffix) = match version.split_once('-') {
+            Some((release, suffix)) => (release.to_owned(), Some(suffix.to_owned())),
+            None => (version.to_owned(), None),
+        };
+        let numbers: Vec<u64> = release
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0))
+            .collect();
+        (numbers, suffix.is_none(), suffix)
+    };
+    parts(a) > parts(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_newer;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(is_newer("1.10.0", "1.9.2"));
+        assert!(is_newer("2.0.0", "2.0.0-rc.1"));
+        assert!(!is_newer("0.1.0", "0.1.0"));
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hogsend_plugin_api::{Body, Command, Manifest, Settings, StepError};
+use hogsend_plugin_api::{
+    Body, Command, HttpError, HttpRequest, HttpResponse, Manifest, Settings, StepError,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -63,6 +65,14 @@ impl Performer {
         }
     }
 
+    pub(super) async fn http(
+        &self,
+        scope: &Scope,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        http::send(&self.http, &scope.plugin, &scope.allowed, request).await
+    }
+
     pub(super) async fn perform(
         &self,
         scope: &Scope,
@@ -70,8 +80,7 @@ impl Performer {
     ) -> Result<Value, StepError> {
         match command.kind.as_str() {
             "http" => {
-                let request = read(command)?;
-                let answer = http::send(&self.http, &scope.plugin, &scope.allowed, request).await;
+                let answer = self.http(scope, read(command)?).await;
                 answer
                     .map(|answer| json!(answer))
                     .map_err(|error| error.into_step_error())

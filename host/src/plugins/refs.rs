@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
-    Attempt, Capabilities, Mail, Manifest, Prepared, Properties, Reading, Refusal, SendOutcome,
-    Webhook,
+    Attempt, Capabilities, Capture, Captured, HttpError, HttpRequest, HttpResponse, Mail, Manifest,
+    Prepared, Properties, Reading, Refusal, SendOutcome, Webhook,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,6 +103,11 @@ impl AnalyticsRef {
             )
         })
     }
+
+    /// Tells the product of events and properties.
+    pub async fn capture(&self, batch: &[Capture]) -> Result<Captured, PluginError> {
+        self.0.converse(method::ANALYTICS_CAPTURE, batch).await
+    }
 }
 
 /// Brings journeys and templates.
@@ -120,6 +125,14 @@ impl JourneysRef {
 
     pub fn catalogue(&self) -> &Catalogue {
         &self.0.catalogue
+    }
+
+    /// Sends a request of one of its journeys, to a host its manifest allows.
+    pub async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let Running {
+            performer, scope, ..
+        } = &*self.0;
+        performer.http(scope, request).await
     }
 
     pub async fn advance(&self, run: AdvanceIn) -> Result<AdvanceOut, PluginError> {

@@ -32,6 +32,8 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     info: Vec<PluginInfo>,
     running: BTreeMap<String, Arc<Running>>,
+    /// Other versions of running plugins with journeys.
+    older: Vec<Arc<Running>>,
     delivery: Option<String>,
 }
 
@@ -48,7 +50,7 @@ impl Discovered {
         let info = self.info();
         let mut running = BTreeMap::new();
         let mut problems = Vec::new();
-        for (id, (manifest, found)) in self.0 {
+        for (id, (manifest, found)) in self.plugins {
             if manifest.kinds.contains(&Kind::Delivery) && active_delivery != Some(&id) {
                 continue;
             }
@@ -60,6 +62,14 @@ impl Discovered {
                 Err(problem) => problems.push(problem),
             }
         }
+        let mut older = Vec::new();
+        for (manifest, found) in self.older {
+            let own = settings.get(&manifest.id).cloned().unwrap_or_default();
+            match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
+                Ok(plugin) => older.push(Arc::new(plugin)),
+                Err(problem) => problems.push(problem),
+            }
+        }
         problems.extend(clashes(&running));
         if !problems.is_empty() {
             return Err(problems);
@@ -67,6 +77,7 @@ impl Discovered {
         Ok(Registry(Arc::new(Inner {
             info,
             running,
+            older,
             delivery: active_delivery.map(str::to_owned),
         })))
     }
@@ -200,5 +211,19 @@ impl Registry {
         self.of_kind(Kind::Journeys)
             .map(|plugin| JourneysRef(plugin.clone()))
             .collect()
+    }
+
+    /// A version of a plugin with journeys, if it is loaded.
+    pub fn journeys_at(&self, id: &str, version: &str) -> Option<JourneysRef> {
+        let newest = self.0.running.get(id).into_iter();
+        newest
+            .chain(&self.0.older)
+            .find(|plugin| {
+                let manifest = &plugin.caller.manifest;
+                manifest.id == id
+                    && manifest.version == version
+                    && manifest.kinds.contains(&Kind::Journeys)
+            })
+            .map(|plugin| JourneysRef(plugin.clone()))
     }
 }

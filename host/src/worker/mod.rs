@@ -2,8 +2,10 @@
 
 pub mod engine;
 mod mailer;
+mod relay;
 
 pub use mailer::deliver_due;
+pub use relay::relay_due;
 
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         beat(&app, id, &stop),
         engine.run(stop.clone()),
         mailer::run(&app, stop.clone()),
+        relay::run(&app, stop.clone()),
     );
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
@@ -58,7 +61,8 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
 pub async fn drain(app: &App) -> db::Result<usize> {
     let mut taken = 0;
     loop {
-        let round = engine::advance_due(app).await? + deliver_due(app).await?;
+        let round =
+            engine::advance_due(app).await? + deliver_due(app).await? + relay_due(app).await?;
         if round == 0 {
             return Ok(taken);
         }

@@ -21,7 +21,8 @@ impl Server {
 
     async fn skips(&self) -> String {
         self.text(
-            "SELECT string_agg(journey_id || ' ' || reason, ', ' ORDER BY id) FROM enrolment_skips",
+            "SELECT string_agg(journey_id || ' ' || reason, ', ' ORDER BY id) FROM enrolment_skips
+             WHERE journey_id LIKE 't-%'",
         )
         .await
     }

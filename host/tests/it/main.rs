@@ -4,6 +4,7 @@ mod support;
 
 mod analytics;
 mod bad_input;
+mod dead_letters;
 mod delivery;
 mod health;
 mod ingest;
@@ -11,5 +12,8 @@ mod journeys;
 mod kill;
 mod main_job;
 mod plugins;
+mod policy;
 mod processes;
+mod simulate;
+mod steps;
 mod unsubscribe;

@@ -1,16 +1,21 @@
 //! Runs a plugin in a test as the host would, without network, database or clock.
 //!
 //! [`start`] makes an instance, [`ask`] and [`call`] use its methods, [`Run`] takes a journey from
-//! step to step. Every call is made more than once: a plugin that answers the same input in two
-//! ways fails its test here instead of parking someone's run later.
+//! step to step. These make every call more than once: a plugin that answers the same input in two
+//! ways fails its test here instead of parking someone's run later. `Sim` (feature `engine`) is a
+//! world of people and journeys with a clock of its own.
 
 mod call;
 mod http;
 mod run;
+#[cfg(feature = "engine")]
+pub mod sim;
 
 pub use call::{ask, call, start};
 pub use http::{request, response};
 pub use run::{Run, user};
+#[cfg(feature = "engine")]
+pub use sim::Sim;
 
 use chrono::{DateTime, Utc};
 

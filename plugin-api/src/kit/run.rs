@@ -11,7 +11,9 @@ use super::beginning;
 use super::call::repeat;
 use crate::call::{decode, encode, method};
 use crate::export::Instance;
-use crate::journey::{AdvanceIn, AdvanceOut, RunStatus, SleepArgs, TriggerEvent, User, step};
+use crate::journey::{
+    AdvanceIn, AdvanceOut, RunStatus, SleepArgs, SleepUntilArgs, TriggerEvent, User, step,
+};
 use crate::{Command, Properties, Step, StepError, StepState};
 
 /// How often each replay is repeated. Code that tosses a coin, as by reading a clock, passes once
@@ -150,15 +152,9 @@ impl<'a> Run<'a> {
     }
 
     fn next_due(&self) -> Option<(DateTime<Utc>, u32)> {
-        let sleeps = self
-            .commands
-            .iter()
-            .filter(|(command, _)| command.kind == step::SLEEP && self.is_open(command.seq));
-        sleeps
-            .map(|(command, at)| {
-                let ms = SleepArgs::deserialize(&command.args).map_or(0, |args| args.ms);
-                (later(*at, Duration::from_millis(ms)), command.seq)
-            })
+        let open = self.commands.iter();
+        open.filter(|(command, _)| self.is_open(command.seq))
+            .filter_map(|(command, at)| Some((ends(command, *at)?, command.seq)))
             .min()
     }
 
@@ -194,7 +190,7 @@ impl<'a> Run<'a> {
                 "steps have no gaps"
             );
             let mut record = Step::issued(&command);
-            if command.kind == step::CHECKPOINT {
+            if matches!(command.kind.as_str(), step::CHECKPOINT | step::PATCHED) {
                 record.state = StepState::Noted;
             }
             self.input.steps.push(record);
@@ -209,6 +205,21 @@ impl<'a> Run<'a> {
             );
             step.state = StepState::Cancelled;
         }
+    }
+}
+
+/// When a sleep is over.
+fn ends(command: &Command, began: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    match command.kind.as_str() {
+        step::SLEEP => {
+            let ms = SleepArgs::deserialize(&command.args).map_or(0, |args| args.ms);
+            Some(later(began, Duration::from_millis(ms)))
+        }
+        step::SLEEP_UNTIL => {
+            let args = SleepUntilArgs::deserialize(&command.args);
+            Some(args.map_or(began, |args| args.at.max(began)))
+        }
+        _ => None,
     }
 }
 

@@ -2,14 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
 mod person;
 mod webhook;
 
 use hogsend_plugin_api::{
-    Analytics, EventSource, Host, Manifest, Plugin, Properties, Reading, Refusal, Setting,
-    Settings, Webhook, export_plugin,
+    Analytics, Capture, Captured, EventSource, Host, Manifest, Plugin, Properties, Reading,
+    Refusal, Setting, Settings, Webhook, export_plugin,
 };
 
+use capture::CaptureApi;
 use person::PersonApi;
 
 const WEBHOOK_SECRET: &str = "POSTHOG_WEBHOOK_SECRET";
@@ -27,6 +29,7 @@ const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distin
 pub struct PostHog {
     secret: Option<String>,
     people: Option<PersonApi>,
+    captures: Option<CaptureApi>,
 }
 
 impl Plugin for PostHog {
@@ -63,7 +66,7 @@ impl Plugin for PostHog {
             .setting(
                 Setting::new(
                     API_KEY,
-                    "the project API key (phc_…), for sending events to PostHog; this version sends none",
+                    "the project API key (phc_…), to tell PostHog of mails and of what journeys capture",
                 )
                 .secret(),
             )
@@ -72,6 +75,8 @@ impl Plugin for PostHog {
             .http_host("$POSTHOG_HOST")
             .http_host("us.posthog.com")
             .http_host("eu.posthog.com")
+            .http_host("us.i.posthog.com")
+            .http_host("eu.i.posthog.com")
     }
 
     fn new(settings: &Settings) -> Result<Self, String> {
@@ -79,6 +84,9 @@ impl Plugin for PostHog {
         let people = settings.get(HOST).zip(settings.get(PERSONAL_API_KEY));
         Ok(Self {
             secret: settings.get(WEBHOOK_SECRET).map(str::to_owned),
+            captures: settings
+                .get(API_KEY)
+                .map(|key| CaptureApi::new(settings.get(HOST), key)),
             people: people.map(|(host, key)| PersonApi::new(host, key, project)),
         })
     }
@@ -95,6 +103,13 @@ impl Analytics for PostHog {
         match &self.people {
             Some(people) => people.properties(&host, &distinct_id).await,
             None => Ok(None),
+        }
+    }
+
+    async fn capture(&self, host: Host, batch: Vec<Capture>) -> Captured {
+        match &self.captures {
+            Some(captures) => captures.send(&host, &batch).await,
+            None => Captured::Unwanted,
         }
     }
 }

@@ -3,23 +3,28 @@
 use hogsend_plugin_api::journey::{
     self, Condition, Ctx, Entry, Journey, Op, Sent, User, days, hours, minutes,
 };
-use hogsend_plugin_api::{Journeys, Manifest, Plugin, Settings, Template, export_plugin};
+use hogsend_plugin_api::{Journeys, Manifest, Plugin, Setting, Settings, Template, export_plugin};
 
-pub struct TestJourneys;
+use super::steps_plugin;
+
+pub struct TestJourneys(String);
 
 impl Plugin for TestJourneys {
     fn manifest() -> Manifest {
         Manifest::new("test-journeys", "0.0.1")
+            .setting(Setting::new("STEPS_URL", "where http steps go").url())
+            .http_host("$STEPS_URL")
     }
 
-    fn new(_: &Settings) -> Result<Self, String> {
-        Ok(Self)
+    fn new(settings: &Settings) -> Result<Self, String> {
+        Ok(Self(settings.get("STEPS_URL").unwrap_or_default().into()))
     }
 }
 
 impl Journeys for TestJourneys {
     fn journeys(&self) -> Vec<Journey> {
-        vec![
+        let mut all = steps_plugin::journeys(&self.0);
+        all.extend([
             Journey::new("t-exit", exit)
                 .trigger("t.exit")
                 .exit_on("t.stop")
@@ -45,7 +50,8 @@ impl Journeys for TestJourneys {
             Journey::new("t-mail", mailing).trigger("t.mail"),
             Journey::new("t-count", counting).trigger("t.count"),
             Journey::new("t-moody", moody).trigger("t.moody"),
-        ]
+        ]);
+        all
     }
 
     fn templates(&self) -> Vec<Template> {

@@ -3,6 +3,7 @@
 pub mod journeys_plugin;
 pub mod process;
 pub mod resend;
+pub mod steps_plugin;
 pub mod store;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days, hours};
 pub fn journey() -> Journey {
     Journey::new("activation-welcome", welcome)
         .name("Welcome")
-        .description("Welcomes new people and nudges those who have not started after two days")
+        .description("Welcomes people on user.created, and two days later nudges those without a feature.used")
         .trigger("user.created")
         .entry(Entry::Once)
         .exit_on("user.deleted")

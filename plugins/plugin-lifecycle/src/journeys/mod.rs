@@ -1,10 +1,35 @@
-//! One file for each journey.
+//! One file for each journey, and what several of them share.
+//!
+//! All read of the trigger event: `url`, where the buttons of their mails lead. What a journey
+//! reads beyond that stands in its description; every property may be missing.
 
+mod activation_nudge_series;
 mod activation_welcome;
+mod churn_prevention;
+mod conversion_abandoned_checkout;
+mod conversion_trial_upgrade;
+mod feedback_nps;
+mod reactivation_dormancy;
+mod referral_invite;
+mod retention_milestone;
 mod test_onboarding;
+
+mod daytime;
+mod values;
 
 use hogsend_plugin_api::journey::Journey;
 
 pub fn all() -> Vec<Journey> {
-    vec![activation_welcome::journey(), test_onboarding::journey()]
+    vec![
+        activation_welcome::journey(),
+        activation_nudge_series::journey(),
+        conversion_trial_upgrade::journey(),
+        conversion_abandoned_checkout::journey(),
+        churn_prevention::journey(),
+        reactivation_dormancy::journey(),
+        retention_milestone::journey(),
+        feedback_nps::journey(),
+        referral_invite::journey(),
+        test_onboarding::journey(),
+    ]
 }

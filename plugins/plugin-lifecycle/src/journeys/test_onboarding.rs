@@ -2,19 +2,23 @@
 
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User};
 
+use super::values::text;
+
 pub fn journey() -> Journey {
     Journey::new("test-onboarding", onboarding)
         .name("Deployment test")
         .description(
-            "Leads from test.signup over journey.welcome_fired to journey.completed; sends nothing",
+            "Leads from test.signup over journey.welcome_fired to journey.completed, on the pro or \
+             the free path by the event's plan, else the person's; sends nothing",
         )
         .trigger("test.signup")
 }
 
-async fn onboarding(_: User, ctx: Ctx) -> journey::Result {
-    let plan = ctx.event().text("plan").unwrap_or("free").to_owned();
+async fn onboarding(user: User, ctx: Ctx) -> journey::Result {
+    let told = text(&ctx.event().properties, "plan");
+    let plan = told.or(text(&user.properties, "plan")).unwrap_or("free");
     ctx.trigger("journey.welcome_fired")
-        .prop("plan", plan.as_str())
+        .prop("plan", plan)
         .await?;
     ctx.checkpoint(if plan == "pro" {
         "pro-path"

@@ -1,0 +1,143 @@
+//! `hogsend journeys list`.
+
+use std::time::Duration;
+
+use hogsend_plugin_api::journey::{Condition, Definition, Entry, EventMatch, Op};
+use serde_json::{Value, json};
+
+use super::load;
+use crate::config::Lookup;
+
+/// Prints a line for each journey, or all of them as JSON.
+pub async fn list(lookup: Lookup<'_>, as_json: bool) -> anyhow::Result<()> {
+    let (config, plugins) = load(lookup).await?;
+    let mut rows = Vec::new();
+    let mut all = Vec::new();
+    for plugin in &plugins {
+        for journey in &plugin.catalogue().journeys {
+            let selected = config.enabled_journeys.as_ref();
+            let selected = selected.is_none_or(|ids| ids.contains(&journey.id));
+            rows.push(row(journey, selected, plugin.id(), plugin.version()));
+            all.push(machine(journey, selected, plugin.id(), plugin.version()));
+        }
+    }
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    rows.sort();
+    rows.insert(
+        0,
+        ["ID", "TRIGGER", "ENTRY", "ENABLED", "PLUGIN", "EXITS"].map(str::to_owned),
+    );
+    print!("{}", table(&rows));
+    Ok(())
+}
+
+type Row = [String; 6];
+
+fn row(journey: &Definition, selected: bool, plugin: &str, version: &str) -> Row {
+    let exits: Vec<String> = journey.exit_on.iter().map(matched).collect();
+    [
+        journey.id.clone(),
+        matched(&journey.trigger),
+        entry(journey.entry),
+        enabled(journey, selected).to_owned(),
+        format!("{plugin} {version}"),
+        exits.join(", "),
+    ]
+}
+
+fn machine(journey: &Definition, selected: bool, plugin: &str, version: &str) -> Value {
+    json!({
+        "id": journey.id,
+        "name": journey.name,
+        "description": journey.description,
+        "trigger": journey.trigger,
+        "entry": journey.entry,
+        "enabled": journey.enabled && selected,
+        "exitOn": journey.exit_on,
+        "suppressMs": journey.suppress_ms,
+        "category": journey.category,
+        "version": journey.version,
+        "location": journey.location,
+        "plugin": { "id": plugin, "version": version },
+    })
+}
+
+fn enabled(journey: &Definition, selected: bool) -> &'static str {
+    match (journey.enabled, selected) {
+        (true, true) => "yes",
+        (false, _) => "no, in code",
+        (true, false) => "no, by ENABLED_JOURNEYS",
+    }
+}
+
+fn entry(entry: Entry) -> String {
+    match entry {
+        Entry::Once => "once".to_owned(),
+        Entry::Unlimited => "unlimited".to_owned(),
+        Entry::OncePerMs(ms) => format!("once per {}", length(Duration::from_millis(ms))),
+    }
+}
+
+/// In the largest unit that divides it.
+fn length(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    match unit {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{duration:?}"),
+    }
+}
+
+fn matched(event: &EventMatch) -> String {
+    match &event.condition {
+        Some(condition) => format!("{} where {}", event.event, described(condition)),
+        None => event.event.clone(),
+    }
+}
+
+fn described(condition: &Condition) -> String {
+    let joined = |parts: &[Condition], word: &str| {
+        let parts: Vec<String> = parts.iter().map(described).collect();
+        format!("({})", parts.join(word))
+    };
+    match condition {
+        Condition::All(parts) => joined(parts, " and "),
+        Condition::Any(parts) => joined(parts, " or "),
+        Condition::Property { path, op, value } => match op {
+            Op::Exists => format!("{path} exists"),
+            Op::NotExists => format!("{path} does not exist"),
+            Op::Eq => format!("{path} = {value}"),
+            Op::Neq => format!("{path} ≠ {value}"),
+            Op::Gt => format!("{path} > {value}"),
+            Op::Gte => format!("{path} ≥ {value}"),
+            Op::Lt => format!("{path} < {value}"),
+            Op::Lte => format!("{path} ≤ {value}"),
+            Op::Contains => format!("{path} contains {value}"),
+        },
+    }
+}
+
+/// Columns as wide as their widest cell.
+fn table(rows: &[Row]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text += line.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,311 @@
+//! `hogsend journeys simulate`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::call::CallError;
+use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
+use hogsend_plugin_api::kit;
+use hogsend_plugin_api::kit::sim::{Advance, Outcome, Policy, Sim};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::load;
+use super::script::{self, Line, Scene};
+use crate::config::{Config, Lookup};
+use crate::plugins::JourneysRef;
+
+/// How long after the last line a simulation goes on, where something still waits.
+const LONGEST: TimeDelta = TimeDelta::days(2 * 365);
+
+/// What to simulate.
+#[derive(clap::Args)]
+pub struct Simulate {
+    /// The journey's id
+    id: String,
+    /// A file with a JSON object on each line, such as {"after":"2d","userId":"ada","event":"x"}
+    #[arg(long)]
+    events: PathBuf,
+    /// How long to go on, from the beginning, such as 90d [default: until nobody waits any more]
+    #[arg(long, value_parser = length)]
+    until: Option<Duration>,
+    /// What ids derive from: the same seed gives the same trace
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Let people enter all other journeys too
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    script::duration(text).ok_or_else(|| "use a form like 90d or 2d3h".to_owned())
+}
+
+/// A plugin as the simulator calls it.
+struct Loaded(JourneysRef, Handle);
+
+impl Advance for Loaded {
+    fn catalogue(&self) -> Result<Catalogue, CallError> {
+        Ok(self.0.catalogue().clone())
+    }
+
+    fn advance(&self, run: &AdvanceIn) -> Result<AdvanceOut, CallError> {
+        self.1
+            .block_on(self.0.advance(run.clone()))
+            .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
+    }
+}
+
+/// Plays the events and prints what comes of them.
+pub async fn simulate(lookup: Lookup<'_>, wanted: Simulate) -> anyhow::Result<()> {
+    let (config, plugins) = load(lookup).await?;
+    let known: Vec<&str> = plugins
+        .iter()
+        .flat_map(|plugin| &plugin.catalogue().journeys)
+        .map(|journey| journey.id.as_str())
+        .collect();
+    if !known.contains(&wanted.id.as_str()) {
+        anyhow::bail!(
+            "there is no journey '{}'; known: {}",
+            wanted.id,
+            known.join(", ")
+        );
+    }
+    let (begins, scenes) = script::read(&wanted.events)?;
+    let ends = wanted.until.map(|length| later(begins, length));
+    if let Some(ends) = ends
+        && let Some(late) = scenes.iter().find(|scene| scene.at > ends)
+    {
+        anyhow::bail!(
+            "{}:{}: is at {}, after the end of the simulation at {ends}: leave it out or raise --until",
+            wanted.events.display(),
+            late.line,
+            late.at
+        );
+    }
+    let handle = Handle::current();
+    let loaded = plugins
+        .iter()
+        .map(|plugin| Loaded(plugin.clone(), handle.clone()));
+    // The simulator is no async code; its calls wait for plugins on this thread.
+    tokio::task::block_in_place(|| {
+        let mut sim = world(&wanted, &config, loaded)?
+            .seed(wanted.seed)
+            .starting(begins);
+        play(&mut sim, &scenes, ends).map_err(|(line, problem)| {
+            anyhow::anyhow!("{}:{line}: {problem}", wanted.events.display())
+        })?;
+        if wanted.json {
+            println!("{}", serde_json::to_string_pretty(&report(&sim, &wanted))?);
+        } else {
+            print!("{}", told(&sim));
+        }
+        Ok(())
+    })
+}
+
+fn world(
+    wanted: &Simulate,
+    config: &Config,
+    mut plugins: impl Iterator<Item = Loaded>,
+) -> anyhow::Result<Sim<'static>> {
+    let first = plugins.next().context("no plugin brings journeys")?;
+    let mut sim = plugins.fold(Sim::of(first), Sim::source);
+    if !wanted.all {
+        sim = sim.only(&wanted.id);
+    } else if let Some(selected) = &config.enabled_journeys {
+        let off: Vec<String> = sim.journeys().map(str::to_owned).collect();
+        for id in off {
+            if id != wanted.id && !selected.contains(&id) {
+                sim = sim.disable(&id);
+            }
+        }
+    }
+    let policy = &config.policy;
+    Ok(sim.policy(Policy {
+        frequency_cap: policy.cap.map(|cap| (cap.limit, cap.window)),
+        send_window: policy.window.map(|window| (window.start, window.end)),
+        default_zone: policy.zone,
+    }))
+}
+
+/// The error is a line and what is wrong with it.
+fn play(
+    sim: &mut Sim<'_>,
+    scenes: &[Scene],
+    ends: Option<DateTime<Utc>>,
+) -> Result<(), (usize, String)> {
+    for scene in scenes {
+        sim.advance_to(scene.at);
+        enact(sim, &scene.what).map_err(|problem| (scene.line, problem))?;
+    }
+    let longest = sim.now() + LONGEST;
+    match ends {
+        Some(ends) => {
+            sim.advance_to(ends);
+        }
+        None => {
+            while let Some(due) = sim.next_due().filter(|due| *due <= longest) {
+                sim.advance_to(due);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
+    match (line.user_id.as_deref(), line.email.as_deref()) {
+        (None, None) => sim.person("user-1"),
+        (id, email) => sim.named(id, email),
+    };
+    if let Some(answer) = &line.answer {
+        let body = match &answer.body {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            json => json.to_string(),
+        };
+        sim.http(&answer.url, kit::response(answer.status, &[], body));
+    }
+    match &line.event {
+        Some(event) => sim.take_in(
+            event,
+            line.properties.clone(),
+            line.contact_properties.clone(),
+        ),
+        None => sim.set_contact(Value::Object(line.contact_properties.clone())),
+    };
+    if let Some(category) = &line.unsubscribe {
+        sim.unsubscribe(category);
+    }
+    if let Some(category) = &line.resubscribe {
+        sim.resubscribe(category);
+    }
+    for (template, clicked) in [(&line.opened, false), (&line.clicked, true)] {
+        if let Some(template) = template
+            && !sim.engaged(template, clicked)
+        {
+            let at = sim.now();
+            return Err(format!("the person has got no mail '{template}' by {at}"));
+        }
+    }
+    Ok(())
+}
+
+/// For people: the timeline and what it came to.
+fn told(sim: &Sim<'_>) -> String {
+    let mut text = String::new();
+    for entry in sim.timeline() {
+        text += &format!("{entry}\n");
+    }
+    let mut runs: BTreeMap<String, u64> = BTreeMap::new();
+    for run in sim.runs() {
+        *runs.entry(run.status.to_string()).or_default() += 1;
+    }
+    let mut mails: BTreeMap<String, u64> = BTreeMap::new();
+    for mail in sim.mails() {
+        *mails.entry(end_of(&mail.outcome)).or_default() += 1;
+    }
+    text += &format!(
+        "\n{} runs{}\n{} mails{}\n",
+        sim.runs().len(),
+        counts(&runs),
+        sim.mails().len(),
+        counts(&mails)
+    );
+    for (journey, reason, count) in sim.refusals() {
+        text += &format!("{count} × not entered: {journey}, {reason}\n");
+    }
+    text
+}
+
+fn end_of(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Queued => "waiting".into(),
+        Outcome::Sent(_) => "sent".into(),
+        Outcome::Skipped(reason) => format!("skipped ({reason})"),
+        Outcome::Failed(reason) => format!("failed ({reason})"),
+    }
+}
+
+fn counts(by_name: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<String> = by_name
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", parts.join(", "))
+    }
+}
+
+/// For programs.
+fn report(sim: &Sim<'_>, wanted: &Simulate) -> Value {
+    let runs: Vec<Value> = sim
+        .runs()
+        .iter()
+        .map(|run| {
+            json!({
+                "journey": *run.journey,
+                "person": *run.person,
+                "status": run.status,
+                "reason": run.reason,
+                "enteredAt": run.entered_at,
+                "endedAt": run.ended_at,
+                "checkpoints": run.checkpoints,
+            })
+        })
+        .collect();
+    let mails: Vec<Value> = sim
+        .mails()
+        .iter()
+        .map(|mail| {
+            let (outcome, reason) = match &mail.outcome {
+                Outcome::Queued => ("waiting", None),
+                Outcome::Sent(_) => ("sent", None),
+                Outcome::Skipped(reason) => ("skipped", Some(reason)),
+                Outcome::Failed(reason) => ("failed", Some(reason)),
+            };
+            json!({
+                "id": mail.id,
+                "journey": *mail.journey,
+                "person": *mail.person,
+                "template": mail.template,
+                "to": mail.to,
+                "category": mail.category,
+                "props": mail.props,
+                "outcome": outcome,
+                "reason": reason,
+                "sentAt": mail.sent_at(),
+            })
+        })
+        .collect();
+    let refusals: Vec<Value> = sim
+        .refusals()
+        .map(|(journey, reason, count)| {
+            json!({ "journey": journey, "reason": reason, "count": count })
+        })
+        .collect();
+    json!({
+        "journey": wanted.id,
+        "seed": wanted.seed,
+        "endsAt": sim.now(),
+        "timeline": sim.timeline(),
+        "runs": runs,
+        "mails": mails,
+        "refusals": refusals,
+    })
+}
+
+fn later(from: DateTime<Utc>, length: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(length)
+        .ok()
+        .and_then(|length| from.checked_add_signed(length))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

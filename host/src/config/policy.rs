@@ -1,0 +1,115 @@
+//! How often, when and to whom mail may go out.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use hogsend_plugin_api::semantics::pace::{Cap, Window};
+
+use super::Reader;
+
+/// What holds for the mails of every journey; transactional mail is exempt from all but the test
+/// address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The zone of people whose own is not known.
+    pub zone: Tz,
+    pub cap: Option<Cap>,
+    pub window: Option<Window>,
+    /// Test mode: every mail goes here instead.
+    pub test_to: Option<String>,
+}
+
+impl Policy {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let zone = reader.text("DEFAULT_TIMEZONE");
+        let zone = zone.parse().unwrap_or_else(|_| {
+            let message = format!("is '{zone}': use a name of the IANA database, as Europe/Berlin");
+            reader.problem("DEFAULT_TIMEZONE", message);
+            Tz::UTC
+        });
+        let cap = reader.parsed("EMAIL_FREQUENCY_CAP", cap, "mails/time, as 3/24h or 10/7d");
+        let window = reader.parsed("EMAIL_SEND_WINDOW", window, "hh:mm-hh:mm, as 09:00-21:00");
+        let address = |text: &str| {
+            let (local, domain) = text.rsplit_once('@')?;
+            let plain = |part: &str| {
+                !part.is_empty()
+                    && !part.contains(['<', '>', ',', '@'])
+                    && !part.contains(char::is_whitespace)
+            };
+            (plain(local) && plain(domain)).then(|| text.to_owned())
+        };
+        Self {
+            zone,
+            cap,
+            window,
+            test_to: reader.parsed("EMAIL_TEST_TO", address, "a bare e-mail address"),
+        }
+    }
+}
+
+/// `3/24h`
+fn cap(text: &str) -> Option<Cap> {
+    let (limit, window) = text.split_once('/')?;
+    Some(Cap {
+        limit: limit.trim().parse().ok()?,
+        window: duration(window.trim())?,
+    })
+}
+
+/// `90m`, `24h`, `7d`
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok().filter(|number| *number > 0)?;
+    Some(Duration::from_secs(u64::from(number) * seconds))
+}
+
+/// `09:00-21:00`
+fn window(text: &str) -> Option<Window> {
+    let time = |text: &str| {
+        let (hour, minute) = text.trim().split_once(':')?;
+        let (hour, minute) = (hour.parse().ok()?, minute.parse().ok()?);
+        (hour < 24 && minute < 60).then_some((hour, minute))
+    };
+    let (start, end) = text.split_once('-')?;
+    let (start, end) = (time(start)?, time(end)?);
+    (start != end).then_some(Window { start, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_windows_are_read_or_refused() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(
+            cap("3/24h"),
+            Some(Cap {
+                limit: 3,
+                window: day
+            })
+        );
+        assert_eq!(cap("10 / 7d").unwrap().window, 7 * day);
+        for wrong in ["", "3", "3/", "/d", "3/h", "3/0d", "-1/d", "3/1y", "3/1é"] {
+            assert_eq!(cap(wrong), None, "{wrong}");
+        }
+        let night = window("22:00-06:30").unwrap();
+        assert_eq!((night.start, night.end), ((22, 0), (6, 30)));
+        for wrong in [
+            "",
+            "9-17",
+            "09:00",
+            "24:00-06:00",
+            "09:60-10:00",
+            "09:00-09:00",
+        ] {
+            assert_eq!(window(wrong), None, "{wrong}");
+        }
+    }
+}

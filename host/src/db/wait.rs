@@ -1,0 +1,101 @@
+//! Runs that wait for an event: `wait_for` steps that are open.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::journey::WaitForArgs;
+use sqlx::types::Json;
+
+use super::{Conn, PastEvent, Result};
+use crate::ids::{ContactId, StateId};
+
+/// An open `wait_for` step.
+#[derive(Clone, Debug)]
+pub struct OpenWait {
+    pub state_id: StateId,
+    pub contact_id: ContactId,
+    pub seq: i32,
+    pub args: WaitForArgs,
+    pub issued_at: DateTime<Utc>,
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+/// Marks the contact as one whose events may be waited for. The caller holds the contact's lock;
+/// see [`event_insert_known`](super::event_insert_known) for who looks at it.
+pub async fn contact_listen(conn: &mut Conn, contact: ContactId) -> Result<()> {
+    sqlx::query!(
+        "UPDATE contacts SET listening = true WHERE id = $1 AND NOT listening",
+        contact as ContactId
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes the mark from contacts nobody waits for any more. The caller holds the contacts' locks.
+pub async fn contact_unlisten(conn: &mut Conn, contacts: &[ContactId]) -> Result<()> {
+    sqlx::query!(
+        "UPDATE contacts SET listening = false WHERE id = ANY($1) AND listening",
+        contacts as &[ContactId]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What open runs of these people wait for, oldest first. Steps that cannot be read are left to
+/// their run.
+pub async fn waits_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<OpenWait>> {
+    let rows = sqlx::query!(
+        "SELECT t.state_id, s.contact_id, t.seq, t.args, t.issued_at, t.due_at
+         FROM journey_states s JOIN journey_steps t ON t.state_id = s.id
+         WHERE s.contact_id = ANY($1) AND s.status IN ('active', 'waiting')
+           AND t.kind = 'wait_for' AND t.state = 'open'
+         ORDER BY t.state_id, t.seq",
+        contacts as &[ContactId]
+    )
+    .fetch_all(conn)
+    .await?;
+    let waits = rows.into_iter().filter_map(|row| {
+        Some(OpenWait {
+            state_id: row.state_id.into(),
+            contact_id: row.contact_id.into(),
+            seq: row.seq,
+            args: serde_json::from_value(row.args).ok()?,
+            issued_at: row.issued_at,
+            due_at: row.due_at,
+        })
+    });
+    Ok(waits.collect())
+}
+
+/// The person's events of this name that occurred in a stretch of time, oldest first. Those that
+/// had been received by `known_at` count only where `known_too`.
+pub async fn events_between(
+    conn: &mut Conn,
+    contact: ContactId,
+    name: &str,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    known_at: DateTime<Utc>,
+    known_too: bool,
+) -> Result<Vec<PastEvent>> {
+    sqlx::query!(
+        r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND occurred_at BETWEEN $3 AND $4
+             AND ($6 OR received_at > $5)
+           ORDER BY occurred_at, id LIMIT 1000"#,
+        contact as ContactId,
+        name,
+        from,
+        to,
+        known_at,
+        known_too
+    )
+    .map(|row| PastEvent {
+        name: row.name,
+        properties: row.properties.0,
+        occurred_at: row.occurred_at,
+    })
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,176 @@
+//! What administrators do to runs: retry, resume, restart, exit, put aside.
+
+use hogsend_plugin_api::Properties;
+use serde_json::json;
+
+use crate::app::App;
+use crate::db::{self, Log, NewState, StateRow, Topic, Tx};
+use crate::ids::StateId;
+use crate::ingest::{self, NewEvent};
+
+/// Why a run stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("there is no run {0}")]
+    NotFound(StateId),
+    /// The run is not in a state for it; the text says in which.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the database did not do it")]
+    Database(#[from] sqlx::Error),
+}
+
+type Result<T = ()> = std::result::Result<T, AdminError>;
+
+/// Lets a failed run go on from the step that failed, which is really taken again. Where the code
+/// itself failed, by a panic or an error of its own, it runs again from its last step.
+pub async fn retry(app: &App, id: StateId) -> Result {
+    let (tx, state) = begin(app, id).await?;
+    expect(&state, &["failed"], "retried")?;
+    reopen(app, tx, &state, false, "retried").await
+}
+
+/// Lets a stuck run go on: with the version of its plugin it began with where that is loaded,
+/// else with the newest.
+pub async fn resume(app: &App, id: StateId) -> Result {
+    let (tx, state) = begin(app, id).await?;
+    expect(&state, &["stuck"], "resumed")?;
+    let version = app
+        .plugins
+        .journeys_at(&state.plugin_id, &state.plugin_version);
+    reopen(app, tx, &state, version.is_some(), "resumed").await
+}
+
+/// Ends a run and begins a new one with the same event. Returns the new one.
+pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
+    let (mut tx, state) = begin(app, id).await?;
+    let entry = app.catalog.journey(&state.journey_id).ok_or_else(|| {
+        let message = format!(
+            "no plugin brings the journey '{}' any more",
+            state.journey_id
+        );
+        AdminError::Conflict(message)
+    })?;
+    refuse_rival(&mut tx, &state).await?;
+    let now = app.clock.now();
+    end(&mut tx, &state, "restarted", now).await?;
+    let new = NewState {
+        id: StateId::new(now),
+        journey_id: state.journey_id.clone(),
+        contact_id: state.contact_id,
+        plugin_id: entry.plugin.id().to_owned(),
+        plugin_version: entry.plugin.version().to_owned(),
+        trigger_event: state.trigger_event.clone(),
+        context: state.context.clone(),
+        person: state.person.clone(),
+        depth: state.depth,
+    };
+    let new_id = new.id;
+    db::state_insert(&mut tx, &[new], now).await?;
+    let log = Log {
+        state_id: new_id,
+        from: None,
+        to: "active".into(),
+        action: "restarted",
+        detail: json!({ "of": state.id }),
+    };
+    db::log_insert(&mut tx, &[log], now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(new_id)
+}
+
+/// Ends a run that is not over. Mails it decided on and nobody attempted yet do not go out.
+pub async fn exit(app: &App, id: StateId, reason: &str) -> Result {
+    let (mut tx, state) = begin(app, id).await?;
+    expect(&state, &["active", "waiting", "failed", "stuck"], "ended")?;
+    let now = app.clock.now();
+    end(&mut tx, &state, "admin_exit", now).await?;
+    let mut properties = Properties::new();
+    properties.insert("journeyId".into(), json!(state.journey_id));
+    properties.insert("stateId".into(), json!(state.id));
+    properties.insert("reason".into(), json!(reason.replace('\0', "\u{fffd}")));
+    let depth = state.depth.saturating_add(1);
+    let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth);
+    ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(())
+}
+
+/// Takes a failed or stuck run off the list of dead letters.
+pub async fn dismiss(app: &App, id: StateId) -> Result {
+    let (mut tx, state) = begin(app, id).await?;
+    expect(&state, &["failed", "stuck"], "put aside")?;
+    db::state_dismiss(&mut tx, id, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The run, with its person locked.
+async fn begin(app: &App, id: StateId) -> Result<(Tx, StateRow)> {
+    let mut tx = app.db.begin().await?;
+    let found = db::state_get(&mut tx, id).await?;
+    let contact = found.ok_or(AdminError::NotFound(id))?.contact_id;
+    db::contact_lock(&mut tx, &[contact]).await?;
+    // Once more, now that nobody else changes it.
+    let state = db::state_get(&mut tx, id).await?;
+    Ok((tx, state.ok_or(AdminError::NotFound(id))?))
+}
+
+fn expect(state: &StateRow, from: &[&str], done: &str) -> Result {
+    if from.contains(&state.status.as_str()) {
+        return Ok(());
+    }
+    Err(AdminError::Conflict(format!(
+        "the run is {}: only a run that is {} can be {done}",
+        state.status,
+        from.join(" or ")
+    )))
+}
+
+async fn refuse_rival(tx: &mut Tx, state: &StateRow) -> Result {
+    if db::state_has_rival(tx, state).await? {
+        let message = "another run of this journey and person is under way: end it first";
+        return Err(AdminError::Conflict(message.into()));
+    }
+    Ok(())
+}
+
+async fn reopen(
+    app: &App,
+    mut tx: Tx,
+    state: &StateRow,
+    pinned: bool,
+    action: &'static str,
+) -> Result {
+    refuse_rival(&mut tx, state).await?;
+    let now = app.clock.now();
+    db::state_reopen(&mut tx, state.id, pinned, now).await?;
+    let log = Log {
+        state_id: state.id,
+        from: Some(state.status.clone()),
+        to: "active".into(),
+        action,
+        detail: json!({ "was": state.error_message }),
+    };
+    db::log_insert(&mut tx, &[log], now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(())
+}
+
+async fn end(
+    tx: &mut Tx,
+    state: &StateRow,
+    action: &'static str,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result {
+    db::state_end(tx, state.id, now).await?;
+    let log = Log {
+        state_id: state.id,
+        from: Some(state.status.clone()),
+        to: "exited".into(),
+        action,
+        detail: json!({}),
+    };
+    db::log_insert(tx, &[log], now).await?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Questions about the past.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::StepError;
+use hogsend_plugin_api::journey::{
+    EmailPastArgs, HasEventArgs, JourneyPastArgs, Occurrence, Occurrences,
+};
+use serde_json::json;
+
+use super::{Outcome, Performing};
+use crate::db;
+
+/// Events a question is answered with.
+const EVENTS: i64 = 100;
+
+type Args<T> = Result<T, StepError>;
+
+pub(super) async fn has_event(
+    run: Performing<'_>,
+    args: Args<HasEventArgs>,
+) -> db::Result<Outcome> {
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => return Ok(Err(error)),
+    };
+    let since = since(run.now, args.within_ms);
+    let mut conn = run.app.db.conn().await?;
+    let found = db::history_event(&mut conn, run.state.contact_id, &args.event, since).await?;
+    Ok(Ok(json!(Occurrences {
+        found: found.count > 0,
+        count: found.count as u64,
+        last_at: found.last_at,
+    })))
+}
+
+pub(super) async fn events(run: Performing<'_>, args: Args<HasEventArgs>) -> db::Result<Outcome> {
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => return Ok(Err(error)),
+    };
+    let since = since(run.now, args.within_ms);
+    let mut conn = run.app.db.conn().await?;
+    let contact = run.state.contact_id;
+    let found = db::history_events(&mut conn, contact, &args.event, since, EVENTS).await?;
+    let events: Vec<Occurrence> = found.into_iter().map(Into::into).collect();
+    Ok(Ok(json!(events)))
+}
+
+pub(super) async fn journey(
+    run: Performing<'_>,
+    args: Args<JourneyPastArgs>,
+) -> db::Result<Outcome> {
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut conn = run.app.db.conn().await?;
+    let past = db::history_journey(&mut conn, run.state.contact_id, &args.journey).await?;
+    Ok(Ok(json!(past)))
+}
+
+pub(super) async fn email(run: Performing<'_>, args: Args<EmailPastArgs>) -> db::Result<Outcome> {
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut conn = run.app.db.conn().await?;
+    let past = db::history_email(&mut conn, run.state.contact_id, &args.template).await?;
+    Ok(Ok(json!(past)))
+}
+
+fn since(now: DateTime<Utc>, within_ms: Option<u64>) -> Option<DateTime<Utc>> {
+    let age = TimeDelta::try_milliseconds(i64::try_from(within_ms?).ok()?)?;
+    now.checked_sub_signed(age)
+}

@@ -1,0 +1,150 @@
+//! Performing what a run asks for.
+
+mod event;
+mod history;
+mod http;
+mod pace;
+mod person;
+mod send;
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::{Waited, step};
+use hogsend_plugin_api::{Properties, StepError};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::JourneyEntry;
+use crate::app::App;
+use crate::db::{self, ClaimedState, NewCapture, NewSend, StepRow};
+use crate::ingest::NewEvent;
+use crate::plugins::JourneysRef;
+
+/// What a run does to the world, written in the transaction that records its steps.
+#[derive(Default)]
+pub struct Effects {
+    pub sends: Vec<NewSend>,
+    pub events: Vec<NewEvent>,
+    /// Properties of the contact.
+    pub identify: Properties,
+    pub captures: Vec<NewCapture>,
+    /// Keys and values of blocks that run once.
+    pub onces: Vec<(String, Value)>,
+    /// How often a throttle let the run pass.
+    pub passes: u32,
+    /// A step waits for these to be there.
+    pub asks_again: bool,
+}
+
+impl Effects {
+    /// Whether a question could be answered differently once they are there.
+    fn are_pending(&self) -> bool {
+        !(self.sends.is_empty()
+            && self.events.is_empty()
+            && self.identify.is_empty()
+            && self.onces.is_empty()
+            && self.passes == 0)
+    }
+}
+
+/// What became of a step.
+pub enum Performed {
+    /// It ended.
+    Done(Result<Value, StepError>),
+    /// It ends later, by itself or through someone else.
+    Open,
+    /// It failed for now and is tried again then.
+    Retry(DateTime<Utc>),
+    /// It has to see what this run did just now: record that first, then ask again.
+    AfterCommit,
+}
+
+/// The run whose steps are performed.
+#[derive(Clone, Copy)]
+pub struct Performing<'a> {
+    pub app: &'a App,
+    pub state: &'a ClaimedState,
+    pub entry: &'a JourneyEntry,
+    /// The version of the plugin the run goes on with.
+    pub plugin: &'a JourneysRef,
+    pub now: DateTime<Utc>,
+}
+
+/// Performs one open step, as far as that goes without waiting. `fresh` steps were issued just
+/// now; a mail is decided on once, when its step is new.
+pub async fn perform(
+    run: Performing<'_>,
+    row: &StepRow,
+    fresh: bool,
+    effects: &mut Effects,
+) -> db::Result<Performed> {
+    let due = row.due_at.is_some_and(|due| due <= run.now);
+    let kind = row.step.kind.as_str();
+    let reads = matches!(
+        kind,
+        step::HAS_EVENT
+            | step::EVENTS
+            | step::JOURNEY
+            | step::EMAIL
+            | step::CONTACT
+            | step::PERSON
+            | step::WHEN
+            | step::IS_SUBSCRIBED
+            | step::ONCE_GET
+            | step::THROTTLE
+    );
+    if reads && effects.are_pending() {
+        effects.asks_again = true;
+        return Ok(Performed::AfterCommit);
+    }
+    let result = match kind {
+        step::SLEEP | step::SLEEP_UNTIL if due => Ok(Value::Null),
+        step::WAIT_FOR if due => Ok(json!(Waited::TimedOut)),
+        step::SLEEP | step::SLEEP_UNTIL | step::WAIT_FOR if row.due_at.is_some() => {
+            return Ok(Performed::Open);
+        }
+        step::SEND if !fresh => return Ok(Performed::Open),
+        step::SEND => match args(row) {
+            Err(error) => Err(error),
+            Ok(args) => return send::send(run, row, args, effects).await,
+        },
+        step::HTTP if row.due_at.is_some() && !due => return Ok(Performed::Open),
+        step::HTTP => match args(row) {
+            Err(error) => Err(error),
+            Ok(args) => return Ok(http::http(run, row, args).await),
+        },
+        step::DIGEST if due => pace::digest(run).await?,
+        step::DIGEST if row.due_at.is_some() => return Ok(Performed::Open),
+        step::TRIGGER => args(row).and_then(|args| event::trigger(run, args, effects)),
+        step::CAPTURE => args(row).and_then(|args| event::capture(run, args, effects)),
+        step::IDENTIFY => args(row).and_then(|args| event::identify(run, args, effects)),
+        step::HAS_EVENT => history::has_event(run, args(row)).await?,
+        step::EVENTS => history::events(run, args(row)).await?,
+        step::JOURNEY => history::journey(run, args(row)).await?,
+        step::EMAIL => history::email(run, args(row)).await?,
+        step::CONTACT => person::contact(run).await?,
+        step::IS_SUBSCRIBED => person::is_subscribed(run, args(row)).await?,
+        step::PERSON => person::person(run).await?,
+        step::WHEN => person::when(run, args(row)).await?,
+        step::VARIANT => args(row).and_then(|args| pace::variant(run, &args)),
+        step::THROTTLE => pace::throttle(run, args(row), effects).await?,
+        step::ONCE_GET => pace::once_get(run, args(row)).await?,
+        step::ONCE_PUT => args(row).and_then(|args| pace::once_put(args, effects)),
+        step::SLEEP | step::SLEEP_UNTIL | step::WAIT_FOR | step::DIGEST => Err(StepError::new(
+            "step_unreadable",
+            format!("a '{kind}' has to say how long it waits at most"),
+        )),
+        kind => Err(StepError::new(
+            "step_unknown",
+            format!("this host does not know the step '{kind}': it is older than the plugin"),
+        )),
+    };
+    Ok(Performed::Done(result))
+}
+
+/// How a step ends.
+type Outcome = Result<Value, StepError>;
+
+fn args<T: DeserializeOwned>(row: &StepRow) -> Result<T, StepError> {
+    serde_json::from_value(row.args.clone())
+        .map_err(|error| StepError::new("step_unreadable", error.to_string()))
+}

@@ -1,0 +1,81 @@
+//! Questions about the person.
+
+use chrono_tz::Tz;
+use hogsend_plugin_api::journey::{Contact, Moment, SubscribedArgs, WhenArgs};
+use hogsend_plugin_api::semantics::{when, zone};
+use hogsend_plugin_api::{Properties, StepError};
+use serde_json::json;
+
+use super::{Outcome, Performing};
+use crate::db;
+use crate::journeys::person::known_to_analytics;
+
+pub(super) async fn contact(run: Performing<'_>) -> db::Result<Outcome> {
+    let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+    let contact = found.map(|contact| Contact {
+        id: contact.id.into(),
+        external_id: contact.external_id,
+        email: contact.email,
+        properties: contact.properties,
+        first_seen_at: contact.first_seen_at,
+        last_seen_at: contact.last_seen_at,
+    });
+    Ok(Ok(json!(contact)))
+}
+
+pub(super) async fn is_subscribed(
+    run: Performing<'_>,
+    args: Result<SubscribedArgs, StepError>,
+) -> db::Result<Outcome> {
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => return Ok(Err(error)),
+    };
+    let category = args
+        .category
+        .as_deref()
+        .unwrap_or(&run.entry.definition.category);
+    let contact = run.state.contact_id;
+    let mut conn = run.app.db.conn().await?;
+    let preferences = db::preferences_by_contact(&mut conn, &[contact]).await?;
+    let wanted = preferences
+        .get(&contact)
+        .is_none_or(|preferences| preferences.allow(category));
+    Ok(Ok(json!(wanted)))
+}
+
+pub(super) async fn person(run: Performing<'_>) -> db::Result<Outcome> {
+    let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+    let mut properties = found.map(|contact| contact.properties).unwrap_or_default();
+    if let Some(id) = run.state.person.external_id.as_deref() {
+        properties.extend(known_to_analytics(run.app, id).await);
+    }
+    Ok(Ok(json!(properties)))
+}
+
+pub(super) async fn when(
+    run: Performing<'_>,
+    args: Result<WhenArgs, StepError>,
+) -> db::Result<Outcome> {
+    let args = match args {
+        Ok(args) => args,
+        Err(error) => return Ok(Err(error)),
+    };
+    let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+    let own = found.map(|contact| contact.properties).unwrap_or_default();
+    let zone = zone_of(run, &own);
+    let moment = when::resolve(&args, run.now, zone).map(|at| Moment {
+        at,
+        zone: zone.name().to_owned(),
+    });
+    Ok(moment.map(|moment| json!(moment)))
+}
+
+/// What analytics knew when the run began comes before what the contact says now.
+fn zone_of(run: Performing<'_>, contact: &Properties) -> Tz {
+    zone::of(
+        &run.state.person.properties,
+        contact,
+        run.app.config.policy.zone,
+    )
+}

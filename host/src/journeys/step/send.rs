@@ -1,0 +1,45 @@
+//! Deciding on a mail.
+
+use hogsend_plugin_api::journey::SendArgs;
+use serde_json::json;
+
+use super::{Effects, Performed, Performing};
+use crate::db::{self, StepRow};
+use crate::mail::{self, Composing};
+
+pub(super) async fn send(
+    run: Performing<'_>,
+    row: &StepRow,
+    args: SendArgs,
+    effects: &mut Effects,
+) -> db::Result<Performed> {
+    let Performing { app, state, .. } = run;
+    let contact = db::contact_get(&mut *app.db.conn().await?, state.contact_id).await?;
+    let Some(mut contact) = contact else {
+        return Ok(Performed::Done(Ok(
+            json!({ "skipped": { "reason": "contact_deleted" } }),
+        )));
+    };
+    // What the run itself set just now is not stored yet.
+    contact.properties.extend(effects.identify.clone());
+    let composing = Composing {
+        contact: &contact,
+        args: &args,
+        event: &state.context,
+        category: &run.entry.definition.category,
+        origin: Some((state.id, row.step.seq)),
+        labels: &[("journey", &state.journey_id)],
+    };
+    match mail::compose(app, composing, run.now).await {
+        Err(error) => Ok(Performed::Done(Err(error))),
+        Ok(send) => {
+            let done = send
+                .mail
+                .as_ref()
+                .err()
+                .map(|reason| Performed::Done(Ok(json!({ "skipped": { "reason": reason } }))));
+            effects.sends.push(send);
+            Ok(done.unwrap_or(Performed::Open))
+        }
+    }
+}

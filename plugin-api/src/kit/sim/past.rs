@@ -1,0 +1,111 @@
+//! Answers to questions about the past.
+
+use std::rc::Rc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::Sim;
+use super::ingest::occurrence;
+use super::person::Event;
+use super::run::Status;
+use crate::StepError;
+use crate::journey::{
+    Digest, EmailPast, EmailPastArgs, HasEventArgs, JourneyPast, JourneyPastArgs, Occurrence,
+    Occurrences,
+};
+
+/// Events a question is answered with.
+const EVENTS: usize = 100;
+/// Events one digest tells of; further ones are counted.
+const DIGEST: usize = 1_000;
+
+impl Sim<'_> {
+    fn past<'s>(
+        &'s self,
+        index: usize,
+        args: &'s HasEventArgs,
+    ) -> impl Iterator<Item = &'s Rc<Event>> {
+        let since = args.within_ms.and_then(|age| since(self.now, age));
+        let events = self.person_of(index).events.iter().rev();
+        events
+            .take_while(move |event| since.is_none_or(|since| event.at >= since))
+            .filter(|event| event.name == args.event)
+    }
+
+    pub(super) fn has_event(&self, index: usize, args: &HasEventArgs) -> Occurrences {
+        let mut found = Occurrences::default();
+        for event in self.past(index, args) {
+            found.found = true;
+            found.count += 1;
+            found.last_at.get_or_insert(event.at);
+        }
+        found
+    }
+
+    pub(super) fn events(&self, index: usize, args: &HasEventArgs) -> Vec<Occurrence> {
+        let events = self.past(index, args).take(EVENTS);
+        events.map(|event| occurrence(event)).collect()
+    }
+
+    pub(super) fn journey_past(&self, index: usize, args: &JourneyPastArgs) -> JourneyPast {
+        let runs = self.person_of(index).runs.iter();
+        let mut past = JourneyPast::default();
+        for run in runs
+            .map(|run| &self.runs[*run])
+            .filter(|run| *run.journey == *args.journey)
+        {
+            past.entered += 1;
+            past.completed += u64::from(run.status == Status::Completed);
+            past.active |= !run.status.is_over();
+            past.last_entered_at = Some(run.entered_at);
+        }
+        past
+    }
+
+    pub(super) fn email_past(&self, index: usize, args: &EmailPastArgs) -> EmailPast {
+        let mails = self.person_of(index).mails.iter();
+        let mut past = EmailPast::default();
+        for mail in mails
+            .map(|mail| &self.mails[*mail])
+            .filter(|mail| mail.template == args.template)
+        {
+            if let Some(at) = mail.sent_at() {
+                past.sent += 1;
+                past.last_sent_at = past.last_sent_at.max(Some(at));
+            }
+            past.opened |= mail.opened;
+            past.clicked |= mail.clicked;
+        }
+        past
+    }
+
+    /// The trigger event and those like it that came since.
+    pub(super) fn digest(&self, index: usize) -> Result<Value, StepError> {
+        let run = &self.runs[index];
+        let trigger = &self.journeys[run.place.journey].definition.trigger;
+        let contact = &run.input.user.properties;
+        let mut digest = Digest::default();
+        let events = self.people[run.place.person].events.iter();
+        let like = events.filter(|event| {
+            event.tick >= run.place.tick
+                && event.name == run.input.event.name
+                && trigger
+                    .condition
+                    .as_ref()
+                    .is_none_or(|condition| condition.matches(&event.properties, contact))
+        });
+        for event in like {
+            digest.count += 1;
+            if digest.events.len() < DIGEST {
+                digest.events.push(occurrence(event));
+            }
+        }
+        Ok(json!(digest))
+    }
+}
+
+fn since(now: DateTime<Utc>, age_ms: u64) -> Option<DateTime<Utc>> {
+    let age = TimeDelta::try_milliseconds(i64::try_from(age_ms).ok()?)?;
+    now.checked_sub_signed(age)
+}

@@ -1,0 +1,282 @@
+//! What a test does to the world.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::ingest::Incoming;
+use super::person::Person;
+use super::script::Fate;
+use super::timeline::What;
+use super::{Due, Sim, ids};
+use crate::{Properties, StepError};
+
+impl Sim<'_> {
+    /// Makes a person the one the following is about. Somebody new has this id as the product's
+    /// and `<id>@example.com` as address; a test that names nobody is about `user-1`.
+    pub fn person(&mut self, id: &str) -> &mut Self {
+        let known = self.by_id.contains_key(id);
+        let place = self.find_or_make(Some(id), None);
+        self.current = Some(place);
+        if known {
+            return self;
+        }
+        let address = format!("{id}@example.com");
+        self.set_email(Some(&address))
+    }
+
+    /// Makes the person of these names the one the following is about, found by the first that is
+    /// known, else made.
+    ///
+    /// # Panics
+    ///
+    /// Where there is neither.
+    pub fn named(&mut self, id: Option<&str>, email: Option<&str>) -> &mut Self {
+        assert!(
+            id.is_some() || email.is_some(),
+            "a person needs an id or an e-mail address"
+        );
+        self.current = Some(self.find_or_make(id, email));
+        self
+    }
+
+    pub(super) fn find_or_make(&mut self, id: Option<&str>, email: Option<&str>) -> usize {
+        let by_id = id.and_then(|id| self.by_id.get(id));
+        let known = by_id.or_else(|| email.and_then(|email| self.by_email.get(email)));
+        let place = known.copied().unwrap_or_else(|| {
+            let name = id.or(email).unwrap_or_default();
+            let uuid = ids::id(self.seed, "person", name);
+            self.people.push(Person::new(name, uuid, self.now));
+            self.people.len() - 1
+        });
+        if let Some(id) = id {
+            self.by_id.insert(id.to_owned(), place);
+            self.people[place].external_id = Some(id.to_owned());
+        }
+        if let Some(email) = email {
+            self.by_email.insert(email.to_owned(), place);
+            self.people[place].email = Some(email.to_owned());
+        }
+        place
+    }
+
+    pub(super) fn current(&mut self) -> usize {
+        if self.current.is_none() {
+            self.person("user-1");
+        }
+        self.current.unwrap_or_default()
+    }
+
+    pub(super) fn current_name(&mut self) -> Rc<str> {
+        let person = self.current();
+        self.people[person].name.clone()
+    }
+
+    /// Changes the person's address, or takes it away.
+    pub fn set_email(&mut self, address: Option<&str>) -> &mut Self {
+        let person = self.current();
+        if let Some(old) = self.people[person].email.take() {
+            self.by_email.remove(&old);
+        }
+        if let Some(address) = address {
+            self.by_email.insert(address.to_owned(), person);
+            self.people[person].email = Some(address.to_owned());
+        }
+        self
+    }
+
+    /// Sets properties of the person, a JSON object; the others stay.
+    ///
+    /// # Panics
+    ///
+    /// Where it is no object.
+    pub fn set_contact(&mut self, properties: Value) -> &mut Self {
+        let person = self.current();
+        self.people[person].properties.extend(object(properties));
+        self
+    }
+
+    /// Sets properties an analytics product knows of the person, a JSON object.
+    ///
+    /// # Panics
+    ///
+    /// Where it is no object.
+    pub fn set_analytics(&mut self, properties: Value) -> &mut Self {
+        let person = self.current();
+        self.people[person].analytics.extend(object(properties));
+        self
+    }
+
+    /// An event of the person, now.
+    pub fn event(&mut self, name: &str) -> &mut Self {
+        self.take_in(name, Properties::new(), Properties::new())
+    }
+
+    /// An event with properties, a JSON object.
+    ///
+    /// # Panics
+    ///
+    /// Where they are no object.
+    pub fn event_with(&mut self, name: &str, properties: Value) -> &mut Self {
+        self.take_in(name, object(properties), Properties::new())
+    }
+
+    /// An event that also changes the contact.
+    pub fn take_in(
+        &mut self,
+        name: &str,
+        properties: Properties,
+        contact_properties: Properties,
+    ) -> &mut Self {
+        let person = self.current();
+        self.ingest(vec![Incoming {
+            person,
+            name: name.to_owned(),
+            properties,
+            contact_properties,
+            depth: 0,
+        }]);
+        self.go_on(self.now);
+        self
+    }
+
+    /// The person wants no more mail of a category, `all` for all there are.
+    pub fn unsubscribe(&mut self, category: &str) -> &mut Self {
+        self.prefer(category, false)
+    }
+
+    /// The person wants mail of a category again, `all` for all they did not refuse one by one.
+    pub fn resubscribe(&mut self, category: &str) -> &mut Self {
+        self.prefer(category, true)
+    }
+
+    fn prefer(&mut self, category: &str, subscribed: bool) -> &mut Self {
+        let place = self.current();
+        let person = &mut self.people[place];
+        if category == "all" {
+            person.unsubscribed_all = !subscribed;
+        } else {
+            person.categories.insert(category.to_owned(), subscribed);
+        }
+        let category = category.to_owned();
+        let what = What::Preference {
+            category,
+            subscribed,
+        };
+        self.note(place, None, what);
+        self
+    }
+
+    /// The person opens the last mail of a template.
+    ///
+    /// # Panics
+    ///
+    /// Where none went out.
+    pub fn open(&mut self, template: &str) -> &mut Self {
+        self.engage(template, false)
+    }
+
+    /// The person clicks in the last mail of a template.
+    ///
+    /// # Panics
+    ///
+    /// Where none went out.
+    pub fn click(&mut self, template: &str) -> &mut Self {
+        self.engage(template, true)
+    }
+
+    fn engage(&mut self, template: &str, clicked: bool) -> &mut Self {
+        let place = self.current();
+        if self.try_engage(place, template, clicked) {
+            return self;
+        }
+        panic!(
+            "{} got no mail '{template}'\n{}",
+            self.people[place].name,
+            self.story()
+        );
+    }
+
+    /// Whether the person got a mail of the template, which is then marked as opened, or clicked.
+    pub fn engaged(&mut self, template: &str, clicked: bool) -> bool {
+        let place = self.current();
+        self.try_engage(place, template, clicked)
+    }
+
+    fn try_engage(&mut self, place: usize, template: &str, clicked: bool) -> bool {
+        let mails = self.people[place].mails.iter().rev();
+        let found = mails.copied().find(|mail| {
+            let mail = &self.mails[*mail];
+            mail.template == template && mail.sent_at().is_some()
+        });
+        let Some(found) = found else {
+            return false;
+        };
+        let mail = &mut self.mails[found];
+        mail.opened = true;
+        mail.clicked |= clicked;
+        let index = mail.origin.0;
+        let template = template.to_owned();
+        self.note(place, Some(index), What::Engaged { template, clicked });
+        true
+    }
+
+    /// From now on the provider refuses the mails of a template.
+    pub fn fail_send(&mut self, template: &str, reason: &str) -> &mut Self {
+        self.decree(template, Fate::Fail(reason.to_owned()))
+    }
+
+    /// From now on the mails of a template are skipped.
+    pub fn skip(&mut self, template: &str, reason: &str) -> &mut Self {
+        self.decree(template, Fate::Skip(reason.to_owned()))
+    }
+
+    fn decree(&mut self, template: &str, fate: Fate) -> &mut Self {
+        self.script.mails.insert(template.to_owned(), fate);
+        self
+    }
+
+    /// Answers the next request to a URL that begins like this. Of several answers each is given
+    /// once, and the last for good. [`response`](crate::kit::response) makes one.
+    pub fn http(&mut self, url: &str, answer: Result<Value, StepError>) -> &mut Self {
+        self.script.answer(url, answer);
+        self
+    }
+
+    /// Lets time pass: everything due on the way happens, each at its own time.
+    pub fn advance(&mut self, duration: Duration) -> &mut Self {
+        let until = TimeDelta::from_std(duration)
+            .ok()
+            .and_then(|wait| self.now.checked_add_signed(wait))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        self.advance_to(until)
+    }
+
+    /// Lets time pass until an instant; nothing where it has passed.
+    pub fn advance_to(&mut self, until: DateTime<Utc>) -> &mut Self {
+        self.go_on(until);
+        self.now = self.now.max(until);
+        self
+    }
+
+    fn go_on(&mut self, until: DateTime<Utc>) {
+        while let Some(next) = self.due.peek().filter(|next| next.0.at <= until) {
+            let wake = next.0;
+            self.due.pop();
+            self.now = self.now.max(wake.at);
+            match wake.what {
+                Due::Run(index) => self.drive(index),
+                Due::Mail(number) => self.attempt(number),
+            }
+        }
+    }
+}
+
+fn object(value: Value) -> Properties {
+    match value {
+        Value::Object(fields) => fields,
+        other => panic!("properties are a JSON object, not {other}"),
+    }
+}

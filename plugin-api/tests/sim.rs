@@ -1,0 +1,654 @@
+//! What steps and guards come to in the simulator.
+#![cfg(feature = "engine")]
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::journey::{
+    self, Condition, Ctx, Entry, Journey, Op, Sent, User, Waited, Weekday, days, hours, minutes,
+};
+use hogsend_plugin_api::kit::sim::{Outcome, Policy, Sim, Status, Tz};
+use hogsend_plugin_api::kit::{beginning, response};
+use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties};
+use serde_json::json;
+
+/// A journey that only goes through these steps.
+fn made<F, R>(id: &'static str, run: F) -> impl Fn() -> Journey
+where
+    F: Fn(User, Ctx) -> R + Copy + Send + Sync + 'static,
+    R: Future<Output = journey::Result> + 'static,
+{
+    move || Journey::new(id, run).trigger("go")
+}
+
+fn trial() -> Journey {
+    Journey::new("trial-upgrade", upgrade)
+        .trigger("trial.started")
+        .entry(Entry::Once)
+        .suppress(days(1))
+        .exit_on("subscription.cancelled")
+        .exit_on_where("user.deleted", Condition::eq("hard", true))
+}
+
+async fn upgrade(_: User, ctx: Ctx) -> journey::Result {
+    ctx.sleep(days(3)).label("usage-check").await;
+    let used = ctx.history().has_event("usage.milestone").within(days(3));
+    if used.await?.found {
+        ctx.send("usage-milestone").prop("plan", "pro").await?;
+    }
+    match ctx
+        .wait_for("subscription.created")
+        .timeout(days(4))
+        .where_(Condition::eq("plan", "pro"))
+        .await
+    {
+        Waited::Event(_) => ctx.checkpoint("converted"),
+        Waited::TimedOut => {
+            ctx.send("trial-expiring").await?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_trial_that_is_used_and_paid_for() {
+    Sim::new(trial)
+        .event("trial.started")
+        .advance(days(2))
+        .event("usage.milestone")
+        .assert_not_sent("usage-milestone")
+        .advance(days(1))
+        .assert_sent("usage-milestone")
+        .event_with("subscription.created", json!({ "plan": "free" }))
+        .assert_status(Status::Waiting)
+        .event_with("subscription.created", json!({ "plan": "pro" }))
+        .assert_checkpoint("converted")
+        .assert_status(Status::Completed)
+        .advance(days(30))
+        .assert_not_sent("trial-expiring");
+}
+
+#[test]
+fn a_trial_that_runs_out() {
+    let mut sim = Sim::new(trial);
+    sim.event("trial.started").advance(days(7));
+    sim.assert_mails(&["trial-expiring"]);
+    assert_eq!(
+        sim.sends()[0].sent_at(),
+        Some(beginning() + TimeDelta::days(7))
+    );
+    let lines: Vec<String> = sim
+        .timeline()
+        .iter()
+        .map(|entry| entry.what.to_string())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "event trial.started",
+            "enters",
+            "sleep 'usage-check' until 2026-01-04 00:00",
+            "sleep 'usage-check' done",
+            "history.has_event = {\"count\":0,\"found\":false,\"last_at\":null}",
+            "wait_for until 2026-01-08 00:00",
+            "wait_for = \"timed_out\"",
+            "sent trial-expiring to user-1@example.com",
+            "completed",
+            "event journey.completed (from a journey)",
+        ]
+    );
+}
+
+#[test]
+fn exits_end_a_run_at_once_and_for_good() {
+    let mut sim = Sim::new(trial);
+    sim.event("trial.started")
+        .event_with("user.deleted", json!({ "hard": false }))
+        .assert_status(Status::Waiting)
+        .event_with("user.deleted", json!({ "hard": true }))
+        .assert_status(Status::Exited)
+        .advance(days(100))
+        .assert_status(Status::Exited)
+        .assert_mails(&[])
+        .event("trial.started");
+    assert_eq!(
+        sim.refusals().collect::<Vec<_>>(),
+        [("trial-upgrade", "already_entered_once", 1)]
+    );
+    assert!(sim.trace().contains("\"name\":\"journey.exited\""));
+}
+
+#[test]
+fn guards_refuse_with_their_reasons() {
+    let waiting = |ctx: Ctx| async move {
+        ctx.sleep(days(2)).await;
+        Ok(())
+    };
+    let journey = move |id: &str| Journey::new(id, move |_: User, ctx: Ctx| waiting(ctx));
+    let mut sim = Sim::new(move || journey("off").trigger("a").enabled(false))
+        .journey(move || journey("switched").trigger("b"))
+        .journey(move || {
+            let pro = Condition::property("contact.plan", Op::Eq, "pro");
+            journey("pro").trigger("c").trigger_where(pro)
+        })
+        .journey(move || {
+            journey("daily")
+                .trigger("d")
+                .entry(Entry::once_per(days(7)))
+        })
+        .journey(move || journey("news").trigger("e").category("news"))
+        .disable("switched");
+    sim.event("a").event("b").event("c");
+    sim.set_contact(json!({ "plan": "pro" })).event("c");
+    sim.event("d").advance(days(3)).event("d");
+    sim.advance(days(4)).event("d").event("d");
+    sim.unsubscribe("news").event("e");
+    sim.event("c").event("c");
+    let refusals: Vec<_> = sim.refusals().collect();
+    assert_eq!(
+        refusals,
+        [
+            ("daily", "period_not_elapsed", 2),
+            ("news", "user_unsubscribed", 1),
+            ("off", "journey_disabled", 1),
+            ("pro", "already_active", 1),
+            ("pro", "trigger_conditions_not_met", 1),
+            ("switched", "journey_disabled_by_admin", 1),
+        ]
+    );
+    sim.assert_not_entered("off").assert_not_entered("news");
+    sim.assert_status_of("daily", Status::Waiting);
+}
+
+#[test]
+fn a_journey_of_63_days() {
+    let began = std::time::Instant::now();
+    let mut sim = Sim::new(made("weekly", |_, ctx: Ctx| async move {
+        for week in 1..=9 {
+            ctx.sleep(days(7)).await;
+            ctx.send("digest").prop("week", week).await?;
+        }
+        Ok(())
+    }));
+    sim.event("go")
+        .advance(days(63))
+        .assert_status(Status::Completed);
+    assert_eq!(sim.sends().len(), 9);
+    assert!(began.elapsed() < std::time::Duration::from_millis(500));
+}
+
+#[test]
+fn the_clock_on_the_wall_is_the_persons() {
+    let mut sim = Sim::new(made("morning", |_, ctx: Ctx| async move {
+        let at = ctx.when().next(Weekday::Mon).at(9, 0).await?;
+        ctx.sleep_until(at).await;
+        ctx.send("monday").await?;
+        Ok(())
+    }))
+    .policy(Policy {
+        default_zone: Tz::America__New_York,
+        ..Policy::default()
+    });
+    sim.event("go");
+    sim.person("tokyo")
+        .set_contact(json!({ "timezone": "Asia/Tokyo" }))
+        .event("go");
+    sim.person("berlin")
+        .set_contact(json!({ "timezone": "Asia/Tokyo" }))
+        .set_analytics(json!({ "$geoip_time_zone": "Europe/Berlin" }))
+        .event("go");
+    sim.advance(days(7));
+    let sent: Vec<_> = sim
+        .sends()
+        .iter()
+        .map(|mail| (&*mail.person, mail.sent_at().unwrap().to_rfc3339()))
+        .collect();
+    // The 5th of January 2026 is a Monday.
+    let expected = [
+        ("tokyo", "2026-01-05T00:00:00+00:00"),
+        ("berlin", "2026-01-05T08:00:00+00:00"),
+        ("user-1", "2026-01-05T14:00:00+00:00"),
+    ];
+    assert_eq!(sent, expected.map(|(who, at)| (who, at.to_owned())));
+}
+
+#[test]
+fn waits_count_what_comes_later_or_within_the_lookback() {
+    let waits = |back: std::time::Duration| {
+        move |_: User, ctx: Ctx| async move {
+            ctx.sleep(hours(1)).await;
+            let came = ctx.wait_for("go").timeout(hours(2)).lookback(back).await;
+            ctx.checkpoint(if came.event().is_some() {
+                "came"
+            } else {
+                "timed out"
+            });
+            Ok(())
+        }
+    };
+    let mut none = Sim::new(made("none", waits(hours(0))));
+    none.event("go").advance(hours(2)).event("other");
+    none.person("other").event("go");
+    none.person("user-1")
+        .advance(hours(1))
+        .assert_checkpoint("timed out");
+    let mut back = Sim::new(made("back", waits(hours(1))));
+    back.event("go").advance(hours(1)).assert_checkpoint("came");
+    // Its own trigger, in the same instant, is no answer.
+    let mut at_once = Sim::new(made("at-once", |_, ctx: Ctx| async move {
+        let came = ctx.wait_for("go").timeout(hours(2)).await;
+        assert_eq!(came, Waited::TimedOut);
+        Ok(())
+    }));
+    at_once
+        .event("go")
+        .advance(hours(2))
+        .assert_status(Status::Completed);
+}
+
+#[test]
+fn races_cancel_their_losers() {
+    let mut sim = Sim::new(made("race", |_, ctx: Ctx| async move {
+        let paid = ctx.wait_for("paid").timeout(days(9));
+        let nudge = ctx.sleep(days(2));
+        futures::pin_mut!(paid, nudge);
+        match futures::future::select(paid, nudge).await {
+            futures::future::Either::Left(_) => ctx.checkpoint("paid"),
+            futures::future::Either::Right(_) => {
+                ctx.send("nudge").await?;
+            }
+        }
+        ctx.sleep(days(30)).await;
+        Ok(())
+    }));
+    sim.event("go").advance(days(1)).event("paid");
+    sim.advance(days(9))
+        .assert_checkpoint("paid")
+        .assert_mails(&[]);
+    sim.person("late")
+        .event("go")
+        .advance(days(9))
+        .event("paid");
+    sim.advance(days(60))
+        .assert_mails(&["nudge"])
+        .assert_status(Status::Completed);
+}
+
+#[test]
+fn mails_are_skipped_with_the_reason() {
+    fn plain() -> Journey {
+        Journey::new("plain", |_: User, ctx: Ctx| async move {
+            let sent = ctx.send("letter").await?;
+            ctx.checkpoint(match &sent {
+                Sent::Sent { .. } => "sent",
+                Sent::Skipped { reason } | Sent::Failed { reason, .. } => reason,
+            });
+            ctx.send("receipt").category("transactional").await?;
+            Ok(())
+        })
+        .trigger("go")
+        .suppress(days(1))
+    }
+    let mut sim = Sim::new(plain);
+    sim.person("nowhere")
+        .set_email(None)
+        .event("go")
+        .assert_checkpoint("no_address");
+    sim.person("ada").event("go").assert_checkpoint("sent");
+    // The last mail was the receipt.
+    sim.advance(hours(23))
+        .event("go")
+        .assert_checkpoint("journey_suppressed");
+    sim.advance(hours(24)).event("go");
+    sim.assert_mails(&["letter", "receipt", "receipt", "letter", "receipt"]);
+    sim.person("refused")
+        .fail_send("letter", "no such mailbox")
+        .event("go")
+        .assert_checkpoint("no such mailbox");
+    sim.person("held")
+        .skip("letter", "test_mode")
+        .event("go")
+        .assert_checkpoint("test_mode");
+    sim.person("gone")
+        .event("go")
+        .assert_mails(&["receipt"])
+        .unsubscribe("all")
+        .event("go")
+        .assert_mails(&["receipt"]);
+}
+
+#[test]
+fn unsubscribing_ends_no_run_but_its_mails() {
+    let mut sim = Sim::new(made("series", |_, ctx: Ctx| async move {
+        for _ in 0..3 {
+            let wanted = ctx.guard().is_subscribed().await?;
+            let sent = ctx.send("part").await?;
+            assert_eq!(wanted, sent.is_sent());
+            ctx.sleep(days(1)).await;
+        }
+        Ok(())
+    }));
+    sim.event("go").unsubscribe("journey").advance(days(1));
+    sim.resubscribe("journey").advance(days(5));
+    sim.assert_mails(&["part", "part"])
+        .assert_status(Status::Completed);
+    let skipped = sim.mails().iter().map(|mail| &mail.outcome).nth(1);
+    assert_eq!(skipped, Some(&Outcome::Skipped("user_unsubscribed".into())));
+}
+
+#[test]
+fn caps_and_windows_hold_mail_back() {
+    let mut sim = Sim::new(made("chatty", |_, ctx: Ctx| async move {
+        for _ in 0..6 {
+            ctx.send("chat").await?;
+            ctx.sleep(hours(6)).await;
+        }
+        Ok(())
+    }))
+    .policy(Policy {
+        frequency_cap: Some((2, days(1))),
+        send_window: Some(((9, 0), (17, 0))),
+        ..Policy::default()
+    });
+    sim.event("go").advance(days(4));
+    let sent: Vec<_> = sim.sends().iter().map(|m| m.sent_at().unwrap()).collect();
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    assert_eq!(
+        sent,
+        [
+            at("2026-01-01T09:00:00Z"),
+            at("2026-01-01T15:00:00Z"),
+            // The one of the 2nd, 9 o'clock, is over the cap: two went out within the day before.
+            at("2026-01-02T15:00:00Z"),
+            // So is that of the 3rd, 15 o'clock.
+            at("2026-01-03T09:00:00Z"),
+        ]
+    );
+}
+
+#[test]
+fn a_mail_that_waits_for_its_window_does_not_survive_an_exit() {
+    let mut sim = Sim::new(|| {
+        Journey::new("late", |_: User, ctx: Ctx| async move {
+            ctx.send("late").await?;
+            Ok(())
+        })
+        .trigger("go")
+        .exit_on("paid")
+    })
+    .policy(Policy {
+        send_window: Some(((9, 0), (17, 0))),
+        ..Policy::default()
+    });
+    sim.event("go").advance(hours(2)).event("paid");
+    sim.advance(days(2)).assert_mails(&[]);
+    assert_eq!(
+        sim.mails()[0].outcome,
+        Outcome::Skipped("journey_exited".into())
+    );
+}
+
+#[test]
+fn journeys_trigger_journeys_until_they_are_too_deep() {
+    let mut sim = Sim::new(made("echo", |_, ctx: Ctx| async move {
+        ctx.trigger("echo").prop("loud", true).await?;
+        Ok(())
+    }))
+    .journey(|| {
+        Journey::new("again", |_: User, ctx: Ctx| async move {
+            assert_eq!(ctx.event().properties["loud"], true);
+            ctx.trigger("echo").prop("loud", true).await?;
+            Ok(())
+        })
+        .trigger("echo")
+    })
+    .journey(|| {
+        Journey::new("friend", |user: User, ctx: Ctx| async move {
+            if user.external_id.as_deref() == Some("user-1") {
+                ctx.trigger("go-friend").for_user("friend").await?;
+            } else {
+                ctx.checkpoint("greeted");
+            }
+            Ok(())
+        })
+        .trigger("go-friend")
+    });
+    sim.event("go").assert_status_of("echo", Status::Completed);
+    // Each event finds the run that caused it still under way.
+    assert_eq!(
+        sim.refusals().collect::<Vec<_>>(),
+        [("again", "already_active", 1)]
+    );
+    sim.event("go-friend").person("friend");
+    sim.assert_checkpoint("greeted");
+
+    let mut deep = Sim::new(|| {
+        Journey::new("endless", |_: User, ctx: Ctx| async move {
+            ctx.checkpoint(&ctx.event().name);
+            Ok(())
+        })
+        .trigger("journey.completed")
+    })
+    .journey(made("first", |_, _| async { Ok(()) }));
+    deep.event("go");
+    assert_eq!(deep.runs().len(), 16);
+    assert_eq!(
+        deep.refusals().collect::<Vec<_>>(),
+        [("endless", "trigger_too_deep", 1)]
+    );
+}
+
+#[test]
+fn a_run_may_end_itself_by_its_own_event() {
+    let mut sim = Sim::new(|| {
+        Journey::new("self", |_: User, ctx: Ctx| async move {
+            ctx.trigger("over").await?;
+            ctx.send("never").await?;
+            Ok(())
+        })
+        .trigger("go")
+        .exit_on("over")
+    });
+    sim.event("go")
+        .advance(days(1))
+        .assert_status(Status::Exited)
+        .assert_mails(&[]);
+}
+
+#[test]
+fn the_past_is_answered() {
+    let mut sim = Sim::new(made("asks", |_, ctx: Ctx| async move {
+        let history = ctx.history();
+        ctx.trigger("mine").prop("n", 1).await?;
+        let mine = history.has_event("mine").await?;
+        assert_eq!((mine.found, mine.count), (true, 1), "its own events count");
+        let visits = history.events("visit").within(days(2)).await?;
+        let pages: Vec<_> = visits.iter().map(|one| one.text("page").unwrap()).collect();
+        assert_eq!(pages, ["three", "two"]);
+        let past = history.journey("asks").await?;
+        assert!(past.active);
+        ctx.checkpoint(&format!("{} {}", past.entered, past.completed));
+        ctx.send("survey").await?;
+        ctx.sleep(hours(1)).await;
+        let mail = history.email("survey").await?;
+        ctx.checkpoint(&format!("{} {} {}", mail.sent, mail.opened, mail.clicked));
+        Ok(())
+    }));
+    sim.event_with("visit", json!({ "page": "one" }))
+        .advance(days(3));
+    sim.event_with("visit", json!({ "page": "two" }))
+        .advance(hours(1));
+    sim.event_with("visit", json!({ "page": "three" }));
+    sim.event("go")
+        .assert_checkpoint("1 0")
+        .open("survey")
+        .advance(hours(1));
+    sim.assert_checkpoint("1 true false")
+        .assert_status(Status::Completed);
+}
+
+#[test]
+fn what_a_journey_keeps_outlives_its_runs() {
+    let mut sim = Sim::new(made("keeps", |_, ctx: Ctx| async move {
+        let name = ctx.event().text("name").unwrap_or_default().to_owned();
+        let first: String = ctx
+            .once("first", async { Ok::<_, journey::Error>(name) })
+            .await?;
+        let goes_on = ctx.throttle(2, days(1)).await?;
+        ctx.checkpoint(&format!("{first} {goes_on}"));
+        let mut seen = Properties::new();
+        seen.insert("seen".into(), json!(true));
+        ctx.identify(seen).await?;
+        ctx.capture("kept", Properties::new()).await?;
+        let contact = ctx.contact().await?.unwrap();
+        assert_eq!(contact.properties["seen"], true);
+        assert_eq!(ctx.person().await?["score"], 7);
+        Ok(())
+    }));
+    sim.set_analytics(json!({ "score": 7 }));
+    for name in ["a", "b", "c"] {
+        sim.event_with("go", json!({ "name": name }));
+    }
+    sim.assert_status(Status::Completed);
+    let labels: Vec<_> = sim
+        .runs()
+        .iter()
+        .flat_map(|run| run.checkpoints.clone())
+        .collect();
+    assert_eq!(labels, ["a true", "a true", "a false"]);
+}
+
+#[test]
+fn digests_gather() {
+    let mut sim = Sim::new(made("digest", |_, ctx: Ctx| async move {
+        let all = ctx.digest(hours(1)).await?;
+        ctx.checkpoint(&format!("{} {}", all.count, all.events.len()));
+        Ok(())
+    }));
+    sim.event("go").advance(minutes(30)).event("go").event("go");
+    sim.advance(minutes(30))
+        .assert_checkpoint("3 3")
+        .event("go")
+        .advance(hours(1))
+        .assert_checkpoint("1 1");
+    assert_eq!(
+        sim.refusals().collect::<Vec<_>>(),
+        [("digest", "already_active", 2)]
+    );
+}
+
+#[test]
+fn requests_are_answered_by_the_script_alone() {
+    let mut sim = Sim::new(made("asks", |_, ctx: Ctx| async move {
+        let request = HttpRequest::new(HttpMethod::Get, "https://api.example.com/a");
+        let label = match ctx.http(request).await {
+            Ok(answer) => answer.status.to_string(),
+            Err(error) => error.code,
+        };
+        ctx.checkpoint(&label);
+        Ok(())
+    }));
+    sim.event("go").assert_checkpoint("http_unscripted");
+    sim.http("https://api.example.com/", response(404, &[], ""))
+        .http("https://api.example.com/", response(200, &[], ""));
+    sim.event("go").event("go").event("go");
+    let labels: Vec<_> = sim
+        .runs()
+        .iter()
+        .flat_map(|run| run.checkpoints.clone())
+        .collect();
+    assert_eq!(labels, ["http_unscripted", "404", "200", "200"]);
+}
+
+#[test]
+fn failures_name_their_place_and_can_trigger() {
+    let mut sim = Sim::new(made("fails", |_, ctx: Ctx| async move {
+        ctx.trigger("  ").await?;
+        Ok(())
+    }))
+    .journey(|| {
+        Journey::new("mends", |_: User, ctx: Ctx| async move {
+            assert_eq!(ctx.event().text("journeyId"), Some("fails"));
+            ctx.exit("seen")
+        })
+        .trigger("journey.failed")
+        .trigger_where(Condition::eq("journeyId", "fails"))
+    })
+    .journey(|| {
+        Journey::new("panics", |_: User, _: Ctx| async move { panic!("no luck") }).trigger("dare")
+    });
+    sim.event("go").assert_status_of("fails", Status::Failed);
+    let reason = sim.runs()[0].reason.as_deref().unwrap();
+    assert!(
+        reason.contains("(event_invalid) at plugin-api/tests/sim.rs:"),
+        "{reason}"
+    );
+    sim.assert_status_of("mends", Status::Exited);
+    sim.event("dare").assert_status_of("panics", Status::Failed);
+    let reason = sim.runs().last().unwrap().reason.as_deref().unwrap();
+    assert!(
+        reason.contains("no luck") && reason.contains("sim.rs:"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn going_round_in_circles_ends() {
+    let mut sim = Sim::new(made("circles", |_, ctx: Ctx| async move {
+        loop {
+            let naps = (0..200).map(|_| ctx.sleep(hours(0)));
+            futures::future::join_all(naps).await;
+        }
+    }));
+    sim.event("go").assert_status(Status::Failed);
+}
+
+#[test]
+fn variants_stay_with_the_person_and_patches_are_taken() {
+    let mut sim = Sim::new(made("arms", |_, ctx: Ctx| async move {
+        assert!(ctx.patched("new"));
+        let arm = ctx.variant("subject", &["a", "b"]).await?;
+        ctx.checkpoint(&arm);
+        ctx.sleep(days(1)).await;
+        Ok(())
+    }));
+    for n in 0..200 {
+        sim.person(&n.to_string()).event("go");
+    }
+    sim.advance(days(1));
+    sim.person("7").event("go").advance(days(1));
+    let arms = |person: &str| -> Vec<_> {
+        let runs = sim.runs().iter().filter(|run| &*run.person == person);
+        runs.flat_map(|run| run.checkpoints.clone()).collect()
+    };
+    assert_eq!(arms("7").len(), 2);
+    assert_eq!(arms("7")[0], arms("7")[1]);
+    let first = sim.runs().iter().filter(|run| run.checkpoints[0] == "a");
+    assert!((60..140).contains(&first.count()));
+    assert!(sim.runs().iter().all(|run| run.status == Status::Completed));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let played = |seed: u64| {
+        let mut sim = Sim::new(made("random", |_, ctx: Ctx| async move {
+            ctx.checkpoint(&ctx.random().to_string());
+            ctx.send("one").await?;
+            ctx.sleep(hours(3)).await;
+            Ok(())
+        }))
+        .seed(seed);
+        for n in 0..20 {
+            sim.person(&n.to_string()).event("go").advance(hours(1));
+        }
+        sim.trace()
+    };
+    assert_eq!(played(1), played(1));
+    assert_ne!(played(1), played(2));
+}
+
+#[test]
+#[should_panic(expected = "no mail 'welcome' went out")]
+fn a_failed_expectation_shows_what_happened() {
+    Sim::new(trial)
+        .event("trial.started")
+        .assert_sent("welcome");
+}

@@ -1,0 +1,277 @@
+//! What holds for every mail.
+
+use hogsend_plugin_api::Template;
+use serde_json::{Value, json};
+
+use crate::rendered::{Rendered, UNSUBSCRIBE, all, render, templates, values};
+
+/// Every value one of the templates knows.
+const NAMES: [&str; 18] = [
+    "action",
+    "amount",
+    "closing",
+    "code",
+    "count",
+    "days_left",
+    "detail",
+    "events",
+    "feature",
+    "items",
+    "message",
+    "milestone",
+    "offer",
+    "period",
+    "plan",
+    "preview",
+    "title",
+    "valid_for",
+];
+
+#[test]
+fn every_mail_names_the_person_and_ends_with_the_way_out() {
+    for mail in all(&json!({ "first_name": "Ada" })) {
+        for part in [&mail.html, &mail.text] {
+            assert!(part.contains("Ada"), "{}: {part}", mail.key);
+            for left in ["{{", "{%", "<!-- title", "<!-- sections", "mj-"] {
+                let plain = part
+                    .replace("mj-column-per-100", "")
+                    .replace("mj-outlook-group-fix", "");
+                assert!(!plain.contains(left), "{}: {left} in {plain}", mail.key);
+            }
+        }
+        assert!(mail.html.contains("1 Main St &amp; Co, Vienna"));
+        assert!(mail.text.contains("1 Main St & Co, Vienna"));
+        if mail.transactional {
+            // It goes out whatever one unsubscribed from, so the link would be a lie.
+            assert!(!mail.html.contains("Unsubscribe") && !mail.html.contains("token="));
+            assert!(!mail.text.contains("Unsubscribe") && !mail.text.contains("token="));
+            continue;
+        }
+        let link = UNSUBSCRIBE.replace('&', "&amp;");
+        assert!(
+            mail.html.contains(&format!("<a href=\"{link}\"")),
+            "{}",
+            mail.html
+        );
+        assert!(mail.html.contains(">Unsubscribe</a>"));
+        assert!(mail.text.contains(UNSUBSCRIBE), "{}", mail.text);
+    }
+}
+
+#[test]
+fn the_text_part_reads_like_a_letter() {
+    for mail in all(&json!({ "first_name": "Ada" })) {
+        let lines: Vec<_> = mail.text.lines().map(str::trim_end).collect();
+        let words = mail.text.split_whitespace().count();
+        assert!((40..200).contains(&words), "{}: {words} words", mail.key);
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.len() <= 76 || line.contains("://")),
+            "{}",
+            mail.text
+        );
+        assert!(
+            lines.iter().filter(|line| line.is_empty()).count() >= 2,
+            "no paragraphs: {}",
+            mail.text
+        );
+        for noise in ['<', '>', '|', '│', '─', '\u{200c}'] {
+            assert!(!mail.text.contains(noise), "{noise} in {}", mail.text);
+        }
+    }
+}
+
+#[test]
+fn every_mail_is_accessible_dark_aware_and_loads_nothing() {
+    for mail in all(&json!({})) {
+        let html = &mail.html;
+        assert!(html.contains("<html lang=\"en\""), "{}", mail.key);
+        assert!(html.contains("<meta name=\"color-scheme\" content=\"light dark\">"));
+        assert!(html.contains("@media (prefers-color-scheme: dark)"));
+        assert!(html.contains("class=\"card\"") && html.contains("class=\"foot\""));
+        assert_eq!(
+            html.matches("<h1").count(),
+            1,
+            "one heading for screen readers"
+        );
+        assert!(!html.contains("<title></title>"));
+        // Neither fonts nor pictures: opening a mail tells nobody.
+        for remote in [
+            "<img",
+            "<link",
+            "@import",
+            "url(",
+            "fonts.googleapis",
+            "<script",
+        ] {
+            assert!(!html.contains(remote), "{}: {remote}", mail.key);
+        }
+        // Larger mails are cut off by Gmail, footer first.
+        assert!(html.len() < 100 * 1024);
+    }
+}
+
+#[test]
+fn a_person_is_called_by_what_is_known() {
+    let long = "x".repeat(61);
+    for (contact, name) in [
+        (
+            json!({ "first_name": "Ada", "name": "Ada Lovelace" }),
+            "Ada",
+        ),
+        (json!({ "first_name": " Ada " }), "Ada"),
+        (json!({ "name": "Ada Lovelace" }), "Ada Lovelace"),
+        (json!({ "first_name": "", "name": "Ada L." }), "Ada L."),
+        (json!({ "first_name": null, "name": "Ada" }), "Ada"),
+        (json!({ "first_name": 7 }), "there"),
+        (json!({ "first_name": ["Ada"], "name": {} }), "there"),
+        (json!({ "first_name": "  " }), "there"),
+        (json!({}), "there"),
+        (Value::Null, "there"),
+        (json!({ "first_name": "Łukasz O'Neil" }), "Łukasz O'Neil"),
+        // A sign-up form is no way to send links in our name.
+        (
+            json!({ "first_name": "see https://evil.test now" }),
+            "there",
+        ),
+        (json!({ "first_name": "WWW.evil.test" }), "there"),
+        (json!({ "first_name": long }), "there"),
+    ] {
+        for mail in all(&contact) {
+            assert!(mail.text.starts_with("# "), "{}", mail.text);
+            let heading = mail.text.lines().next().unwrap();
+            assert!(
+                heading.contains(&format!(", {name}"))
+                    || mail.text.contains(&format!("\nHi {name},\n")),
+                "{contact}: {}",
+                mail.text
+            );
+        }
+    }
+}
+
+#[test]
+fn no_value_becomes_markup() {
+    let evil = "<script>alert(\"1\")</script>";
+    for template in templates() {
+        let mut values = values(&json!({ "first_name": evil }), &json!({}));
+        values["postal_address"] = json!("</mj-text><mj-raw><script>");
+        values["unsubscribe_url"] = json!("https://acme.test/\"><script>");
+        for name in NAMES {
+            values["props"][name] = json!(evil);
+        }
+        for name in ["url", "survey_url"] {
+            values["props"][name] = json!("https://acme.test/?a=1&b=2\"><script>");
+        }
+        let mail = render(&template, values);
+        // In a link the quote cannot end the attribute, so what follows it stays inside.
+        // Nor can it in the label made from the subject; outside an attribute it stands as it is.
+        let outside = mail.html.replace("&quot;><script>", "");
+        let outside = outside.replace(&evil.replace('"', "&quot;"), "");
+        assert!(outside.len() < mail.html.len(), "{}", mail.key);
+        assert!(!outside.contains("<script"), "{}: {outside}", mail.key);
+        assert!(mail.html.contains("&lt;script&gt;"), "{}", mail.html);
+        assert!(mail.text.contains(evil), "{}", mail.text);
+    }
+}
+
+fn with_all(template: &Template, value: &Value) -> Rendered {
+    let mut values = values(&json!({}), &json!({}));
+    for name in NAMES {
+        values["props"][name] = value.clone();
+    }
+    render(template, values)
+}
+
+#[test]
+fn a_value_that_is_empty_is_as_good_as_none() {
+    for template in templates() {
+        let bare = render(&template, values(&json!({}), &json!({})));
+        for empty in [json!(null), json!(""), json!([]), json!({}), json!(false)] {
+            let mail = with_all(&template, &empty);
+            assert_eq!(mail.subject, bare.subject);
+            assert_eq!(mail.preview, bare.preview);
+            assert_eq!(mail.html, bare.html, "{}: {empty}", mail.key);
+            assert_eq!(mail.text, bare.text, "{}: {empty}", mail.key);
+        }
+    }
+}
+
+#[test]
+fn values_of_any_kind_render() {
+    for value in [
+        json!(7),
+        json!(-0.5),
+        json!(true),
+        json!("text"),
+        json!([null, 1, "two", [], { "title": null, "url": 3 }]),
+        json!({ "title": 1 }),
+    ] {
+        for template in templates() {
+            let mail = with_all(&template, &value);
+            assert!(!mail.subject.is_empty(), "{} of {value}", mail.key);
+        }
+    }
+}
+
+#[test]
+fn a_button_is_there_where_the_journey_gives_it_a_url() {
+    for template in templates() {
+        let mail = render(&template, values(&json!({}), &json!({})));
+        assert_eq!(
+            mail.html.matches("<a ").count(),
+            usize::from(!mail.transactional),
+            "{}: only the way out",
+            mail.key
+        );
+        if template.key == "feedback-nps-survey" {
+            // Its buttons are the scores.
+            continue;
+        }
+        let url = json!({ "url": "https://app.acme.test/start?a=1&b=2" });
+        let mail = render(&template, values(&json!({}), &url));
+        assert!(
+            mail.html
+                .contains("href=\"https://app.acme.test/start?a=1&amp;b=2\""),
+            "{}",
+            mail.key
+        );
+        assert!(mail.text.contains("https://app.acme.test/start?a=1&b=2"));
+    }
+}
+
+#[test]
+fn without_a_postal_address_no_empty_line_is_left() {
+    for template in templates() {
+        let mut values = values(&json!({}), &json!({}));
+        values["postal_address"] = json!("");
+        let mail = render(&template, values);
+        assert!(
+            mail.text.contains("You get this mail because"),
+            "{}",
+            mail.text
+        );
+        assert_eq!(mail.html.matches("font-size:13px").count(), 1);
+    }
+}
+
+#[test]
+fn subjects_and_previews_fit_the_list_of_mails() {
+    for mail in all(&json!({})) {
+        for (line, longest) in [(&mail.subject, 60), (&mail.preview, 90)] {
+            assert!(
+                !line.is_empty() && line.chars().count() <= longest,
+                "{}: {line}",
+                mail.key
+            );
+        }
+        assert_eq!(mail.html.matches(mail.preview.as_str()).count(), 1);
+        assert!(!mail.text.contains(&mail.preview), "{}", mail.text);
+        assert_eq!(
+            mail.transactional,
+            mail.key == "password-reset",
+            "the journey's category counts"
+        );
+    }
+}
