@@ -101,7 +101,7 @@ impl Rules {
                 *self
                     .templates
                     .borrow_mut()
-                    .entry(template.to_string())
+                    .entry(template.clone())
                     .or_default() += 1;
                 self.check_mail(line, journey, sim);
             }

@@ -116,7 +116,8 @@ mod tests {
     }
 
     fn run(settings: &[(&str, &str)], status: u16) -> (Captured, Vec<HttpRequest>) {
-        let settings: Settings = settings.iter().copied().collect();
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let settings = Settings(settings.iter().map(own).collect());
         let plugin = kit::start::<PostHog>(&settings).unwrap();
         let mut requests = Vec::new();
         let captured = kit::call(
@@ -125,7 +126,7 @@ mod tests {
             batch(),
             |asked| {
                 requests.push(kit::request(asked));
-                Ok(kit::response(status, &[("retry-after", "7")], ""))
+                kit::response(status, &[("retry-after", "7")], "")
             },
         );
         (captured.unwrap(), requests)

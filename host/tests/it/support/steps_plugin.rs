@@ -210,8 +210,11 @@ async fn broken(_: User, ctx: Ctx, url: String) -> journey::Result {
     ctx.trigger("s.before").await?;
     ctx.sleep(minutes(1)).await;
     let both = futures_util::try_join!(
-        async { Ok::<_, journey::Error>(ctx.sleep(hours(1)).await) },
-        async { Ok(ctx.http(HttpRequest::new(HttpMethod::Get, url,)).await?) }
+        async {
+            ctx.sleep(hours(1)).await;
+            Ok::<_, journey::Error>(())
+        },
+        async { Ok(ctx.http(HttpRequest::new(HttpMethod::Get, url)).await?) }
     );
     both?;
     ctx.checkpoint("went-on");
