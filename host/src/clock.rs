@@ -7,38 +7,89 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 /// Tells the time; cheap to clone. A manual clock stands still until a test moves it.
 #[derive(Clone, Debug)]
-pub struct Clock(Option<Arc<Mutex<DateTime<Utc>>>>);
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    System,
+    Manual(Arc<Mutex<DateTime<Utc>>>),
+    Fast {
+        start: DateTime<Utc>,
+        /// What the machine's clock showed at `start`.
+        since: DateTime<Utc>,
+        factor: i32,
+    },
+}
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self(None)
+        Self(Kind::System)
     }
 
     /// A clock that stands at `start` until [`advance`](Clock::advance).
     pub fn manual(start: DateTime<Utc>) -> Self {
-        Self(Some(Arc::new(Mutex::new(start))))
+        Self(Kind::Manual(Arc::new(Mutex::new(start))))
+    }
+
+    /// A clock that showed `start` when the machine's showed `since`, and runs `factor` times as
+    /// fast: for tests of several processes.
+    pub fn fast(start: DateTime<Utc>, since: DateTime<Utc>, factor: i32) -> Self {
+        Self(Kind::Fast {
+            start,
+            since,
+            factor: factor.max(1),
+        })
+    }
+
+    /// Reads `start/since/factor`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let start = parts.next()?.parse().ok()?;
+        let since = parts.next()?.parse().ok()?;
+        let factor = parts.next()?.parse().ok()?;
+        parts
+            .next()
+            .is_none()
+            .then(|| Self::fast(start, since, factor))
     }
 
     /// Now, in whole microseconds: what Postgres keeps.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one reader of the wall clock"
-    )]
     pub fn now(&self) -> DateTime<Utc> {
         match &self.0 {
-            None => Utc::now().trunc_subsecs(6),
-            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            Kind::System => wall(),
+            Kind::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            Kind::Fast {
+                start,
+                since,
+                factor,
+            } => *start + (wall() - *since) * *factor,
         }
     }
 
-    /// Moves a manual clock forward; a system clock cannot be moved.
+    /// How long the machine takes for a stretch of this clock's time.
+    pub fn takes(&self, stretch: Duration) -> Duration {
+        match self.0 {
+            Kind::Fast { factor, .. } => stretch / factor.unsigned_abs(),
+            _ => stretch,
+        }
+    }
+
+    /// Moves a manual clock forward; the others cannot be moved.
     pub fn advance(&self, by: Duration) {
-        if let Some(now) = &self.0 {
+        if let Kind::Manual(now) = &self.0 {
             let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
             *now += TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of the wall clock"
+)]
+fn wall() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
 }
 
 static START: std::sync::LazyLock<std::time::Instant> =

@@ -1,6 +1,7 @@
 //! Speed against the raw limit, both taken in the same run. Nothing here passes or fails; run it
 //! alone on the machine: `cargo xtask bench`.
 
+mod engine;
 mod ingest;
 mod memory;
 mod plugin_call;
@@ -24,6 +25,9 @@ fn main() {
     }
     if run("ingest") {
         runtime.block_on(ingest::bench());
+    }
+    if run("engine") {
+        runtime.block_on(engine::bench());
     }
     if run("memory") {
         memory::bench();

@@ -3,6 +3,7 @@
 mod dev;
 mod journeys;
 mod plugins;
+mod runs;
 mod secret;
 mod start;
 mod stop;
@@ -60,6 +61,8 @@ enum JourneysCommand {
     },
     /// Play events against a journey, without a database, and print what comes of them
     Simulate(journeys::Simulate),
+    #[command(flatten)]
+    Runs(runs::RunCommand),
 }
 
 /// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
@@ -143,6 +146,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Journeys(JourneysCommand::List { json }) => journeys::list(&lookup, json).await,
         Command::Journeys(JourneysCommand::Simulate(wanted)) => {
             Box::pin(journeys::simulate(&lookup, wanted)).await
+        }
+        Command::Journeys(JourneysCommand::Runs(command)) => {
+            Box::pin(runs::run(&lookup, command)).await
         }
     }
 }

@@ -179,10 +179,36 @@ impl Discovered {
             if let Some(old) = self.plugins.insert(id, (manifest, found))
                 && !replaces
             {
-                self.older.push(old);
+                self.keep(old)?;
             }
+            Ok(())
         } else {
-            self.older.push((manifest, found));
+            self.keep((manifest, found))
+        }
+    }
+
+    /// Keeps another version of a plugin; of two with one version the loaded one.
+    fn keep(&mut self, plugin: (Manifest, Found)) -> Result<(), Problem> {
+        let (manifest, found) = &plugin;
+        let same = |(known, _): &(Manifest, Found)| {
+            known.id == manifest.id && known.version == manifest.version
+        };
+        let Some(at) = self.older.iter().position(same) else {
+            self.older.push(plugin);
+            return Ok(());
+        };
+        match (&self.older[at].1, found) {
+            (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
+                let message = format!(
+                    "is a second plugin '{}' {} beside {}: remove one",
+                    manifest.id,
+                    manifest.version,
+                    first.display()
+                );
+                return Err(Problem::of_file("PLUGIN-010", path, message));
+            }
+            (Found::Linked(_), Found::Loaded { .. }) => self.older[at] = plugin,
+            (_, Found::Linked(_)) => {}
         }
         Ok(())
     }

@@ -64,7 +64,10 @@ pub(super) async fn idle(
     due: Option<DateTime<Utc>>,
     stop: &CancellationToken,
 ) {
-    let until_due = due.map(|due| (due - app.clock.now()).to_std().unwrap_or_default());
+    let until_due = due.map(|due| {
+        let wait = (due - app.clock.now()).to_std().unwrap_or_default();
+        app.clock.takes(wait)
+    });
     // A row that is due but locked by another worker must not make this one spin.
     let pause = until_due.map_or(LOOK, |wait| wait.clamp(Duration::from_millis(10), LOOK));
     tokio::select! {

@@ -10,6 +10,7 @@ mod health;
 mod ingest;
 mod journeys;
 mod kill;
+mod kill_journeys;
 mod main_job;
 mod plugins;
 mod policy;

@@ -234,6 +234,74 @@ fn a_library_that_lacks_a_function_is_refused_when_it_is_opened() {
     }
 }
 
+/// A later release of the stock journeys: the same library, but for its version.
+fn later_lifecycle(folder: &Path) {
+    let mut bytes = fs::read(library("lifecycle")).unwrap();
+    let old = env!("CARGO_PKG_VERSION").as_bytes();
+    let places: Vec<usize> = (0..bytes.len() - old.len())
+        .filter(|at| bytes[*at..].starts_with(old))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] = b'7';
+    }
+    fs::write(folder.join("lifecycle-later.so"), bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_versions_of_a_plugin_run_side_by_side() {
+    let folder = folder(&["lifecycle"]);
+    later_lifecycle(folder.path());
+    let variables = [("PLUGIN_DIR", folder.path().to_str().unwrap())];
+    let server = Server::with(Store::native().await, &variables).await;
+    let old = env!("CARGO_PKG_VERSION");
+    let new = old.replacen('0', "7", 1);
+    let of_lifecycle = server
+        .app
+        .plugins
+        .info()
+        .iter()
+        .filter(|plugin| plugin.id == "lifecycle");
+    let versions: Vec<_> = of_lifecycle
+        .map(|plugin| (plugin.version.as_str(), plugin.origin))
+        .collect();
+    assert_eq!(
+        versions,
+        [(new.as_str(), Origin::Loaded), (old, Origin::Loaded)]
+    );
+    for version in [old, &new] {
+        let found = server
+            .app
+            .plugins
+            .journeys_at("lifecycle", version)
+            .unwrap();
+        assert_eq!(found.version(), version);
+    }
+
+    // People enter the newer one; whoever began with the older one goes on with it where told to.
+    let body = posthog("0190-v", "user.created", "u-1", "ann@example.com", "Ann");
+    assert_eq!(
+        server.post("/v1/webhooks/posthog", &body).await.status,
+        StatusCode::OK
+    );
+    server.drain().await;
+    assert_eq!(
+        server
+            .text("SELECT plugin_version FROM journey_states")
+            .await,
+        new
+    );
+    server
+        .run_sql("UPDATE journey_states SET plugin_version = '0.1.0', pinned = true")
+        .await;
+    server
+        .advance(std::time::Duration::from_secs(3 * 86_400))
+        .await;
+    let ended = "SELECT status FROM journey_states WHERE journey_id = 'activation-welcome'";
+    assert_eq!(server.text(ended).await, "completed");
+    server.stop().await;
+}
+
 #[test]
 fn two_files_with_one_id_are_refused() {
     let folder = folder(&["posthog"]);

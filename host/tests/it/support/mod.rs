@@ -93,7 +93,10 @@ impl Server {
         if let Some(from) = read.from_email {
             config.from_email = from;
         }
-        let clock = Clock::manual("2026-03-02T09:00:00Z".parse().unwrap());
+        let clock = match all.get("HOGSEND_TEST_CLOCK") {
+            Some(text) => Clock::parse(text).unwrap(),
+            None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),
+        };
         let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
         let performer = Performer::new(
             plugins::http_client(),

@@ -1,0 +1,148 @@
+//! Three days of journeys under workers that are killed again and again end as they do under one
+//! that lives.
+
+use std::time::Duration;
+
+use hogsend::clock::Clock;
+use rand::Rng as _;
+use serde_json::json;
+
+use crate::support::process::{Process, free_port};
+use crate::support::{Server, Store};
+
+/// Two hours a second.
+const FACTOR: i32 = 7_200;
+const PEOPLE: usize = 30;
+
+async fn begin(server: &Server) {
+    for n in 0..PEOPLE {
+        let user = format!("k{n:02}");
+        for event in [
+            "user.created",
+            "payment.failed",
+            "checkout.started",
+            "test.signup",
+        ] {
+            let body = json!({ "event": event, "userId": user, "userEmail": format!("{user}@example.com"),
+                               "properties": { "plan": "pro" } });
+            assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+        }
+    }
+}
+
+async fn go_on(server: &Server) {
+    for n in 0..PEOPLE {
+        let event = ["feature.used", "payment.succeeded", "order.completed"][n % 3];
+        let body = json!({ "event": event, "userId": format!("k{n:02}") });
+        assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+    }
+}
+
+/// Every run and every mail, by person.
+async fn ends(server: &Server) -> (String, String) {
+    let runs = "SELECT string_agg(line, ', ' ORDER BY line) FROM (
+        SELECT c.external_id || ' ' || s.journey_id || ' ' || s.status
+               || ' ' || (SELECT count(*) FROM journey_steps t WHERE t.state_id = s.id) AS line
+        FROM journey_states s JOIN contacts c ON c.id = s.contact_id) AS lines";
+    let mails = "SELECT string_agg(line, ', ' ORDER BY line) FROM (
+        SELECT to_email || ' ' || template_key || ' ' || status AS line FROM email_sends) AS lines";
+    (server.text(runs).await, server.text(mails).await)
+}
+
+/// The lines one of them has and the other has not.
+fn differences(found: &str, expected: &str) -> Vec<String> {
+    let lines = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
+    let (found, expected) = (lines(found), lines(expected));
+    let extra = found.iter().filter(|line| !expected.contains(line));
+    let extra = extra.map(|line| format!("+ {line}"));
+    let missing = expected.iter().filter(|line| !found.contains(line));
+    let missing = missing.map(|line| format!("- {line}"));
+    let mut all: Vec<String> = extra.chain(missing).collect();
+    if all.is_empty() && found.len() != expected.len() {
+        all.push(format!(
+            "{} lines instead of {}",
+            found.len(),
+            expected.len()
+        ));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journeys_end_the_same_whoever_is_killed() {
+    let calm = Server::with(Store::native().await, &[]).await;
+    begin(&calm).await;
+    calm.drain().await;
+    calm.advance(Duration::from_secs(6 * 3_600)).await;
+    go_on(&calm).await;
+    for _ in 0..100 {
+        calm.advance(Duration::from_secs(3_600)).await;
+    }
+    let expected = ends(&calm).await;
+    calm.stop().await;
+    assert!(
+        expected.0.contains("churn-prevention exited"),
+        "{}",
+        expected.0
+    );
+    assert!(
+        expected.0.contains("churn-prevention completed"),
+        "{}",
+        expected.0
+    );
+
+    let store = Store::native().await;
+    let database_url = store.url().to_owned();
+    let data = tempfile::tempdir().unwrap();
+    let wall = Clock::system().now().to_rfc3339();
+    let clock = format!("2026-03-02T09:00:00Z/{wall}/{FACTOR}");
+    let server = Server::with(store, &[("HOGSEND_TEST_CLOCK", &clock)]).await;
+    let variables = [
+        ("DATABASE_URL", database_url.as_str()),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
+        (
+            "BETTER_AUTH_SECRET",
+            "a secret of tests, long enough for all",
+        ),
+        ("HOGSEND_TEST_CLOCK", clock.as_str()),
+        // Half a second.
+        ("WORKER_LEASE_SECONDS", "3600"),
+    ];
+    begin(&server).await;
+    let mut kills = 0;
+    let began = server.now();
+    let mut went_on = false;
+    while server.now() - began < chrono::TimeDelta::hours(84) {
+        let mut worker = Process::start("worker", free_port(), &variables);
+        let lives = rand::rng().random_range(50..600);
+        tokio::time::sleep(Duration::from_millis(lives)).await;
+        worker.kill();
+        kills += 1;
+        if !went_on && server.now() - began > chrono::TimeDelta::hours(6) {
+            go_on(&server).await;
+            went_on = true;
+        }
+    }
+    let _worker = Process::start("worker", free_port(), &variables);
+    let mut found = ends(&server).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while found != expected && std::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        found = ends(&server).await;
+    }
+    assert_eq!(differences(&found.0, &expected.0), Vec::<String>::new());
+    assert_eq!(differences(&found.1, &expected.1), Vec::<String>::new());
+    println!(
+        "{kills} kills, {} mails",
+        server.count("SELECT count(*) FROM email_sends").await
+    );
+    let files = std::fs::read_dir(data.path().join("outbox"))
+        .unwrap()
+        .count() as i64;
+    let sent = server
+        .count("SELECT count(*) FROM email_sends WHERE status = 'sent'")
+        .await;
+    assert_eq!(files, sent);
+    server.stop().await;
+}
