@@ -10,7 +10,6 @@ use hogsend::ingest::{NewEvent, Person};
 use hogsend::plugins::{self, Cache, Discovered, Performer};
 use hogsend::worker::{self, engine::advance_due};
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User, hours};
-use hogsend_plugin_api::{Journeys, Manifest, Plugin, Settings, Template, export_plugin};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
@@ -18,29 +17,10 @@ const ACTIVATIONS: usize = 10_000;
 const CROWD: u32 = 100_000;
 const PARKED: u32 = 1_000_000;
 
-struct Sleepers;
-
-impl Plugin for Sleepers {
-    fn manifest() -> Manifest {
-        Manifest::new("sleepers", "1.0.0")
-    }
-
-    fn new(_: &Settings) -> Result<Self, String> {
-        Ok(Self)
-    }
+/// A journey that sleeps; brought by the benches' one plugin.
+pub fn journey() -> Journey {
+    Journey::new("b-sleep", sleeper).trigger("b.sleep")
 }
-
-impl Journeys for Sleepers {
-    fn journeys(&self) -> Vec<Journey> {
-        vec![Journey::new("b-sleep", sleeper).trigger("b.sleep")]
-    }
-
-    fn templates(&self) -> Vec<Template> {
-        Vec::new()
-    }
-}
-
-export_plugin!(Sleepers: journeys);
 
 async fn sleeper(_: User, ctx: Ctx) -> journey::Result {
     ctx.sleep(hours(1)).await;

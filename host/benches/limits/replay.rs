@@ -26,7 +26,10 @@ impl Plugin for Long {
 
 impl Journeys for Long {
     fn journeys(&self) -> Vec<Journey> {
-        vec![Journey::new("long", long).trigger("bench.never")]
+        vec![
+            Journey::new("long", long).trigger("bench.never"),
+            crate::engine::journey(),
+        ]
     }
 
     fn templates(&self) -> Vec<Template> {

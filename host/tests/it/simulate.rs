@@ -149,9 +149,36 @@ fn roll(state: &mut u64, sides: u64) -> u64 {
     *state % sides
 }
 
-const NAMES: [&str; 14] = [
-    "t.exit", "t.stop", "t.paid", "t.where", "t.once", "t.hourly", "t.slow", "t.off", "t.loop",
-    "t.echo", "t.panic", "t.error", "t.race", "t.mail",
+const NAMES: [&str; 29] = [
+    "t.exit",
+    "t.stop",
+    "t.paid",
+    "t.where",
+    "t.once",
+    "t.hourly",
+    "t.slow",
+    "t.off",
+    "t.loop",
+    "t.echo",
+    "t.panic",
+    "t.error",
+    "t.race",
+    "t.mail",
+    "t.count",
+    "s.wait",
+    "s.paid",
+    "s.paid",
+    "s.lookback",
+    "s.own",
+    "s.digest",
+    "s.throttle",
+    "s.once",
+    "s.other",
+    "s.gap",
+    "s.mails",
+    "s.past",
+    "s.exit",
+    "s.until",
 ];
 
 /// Three people do the same things for four days, here and in the simulator, and the same comes of
@@ -164,12 +191,9 @@ async fn a_simulation_comes_to_what_the_host_comes_to() {
         .without_timeline();
     let mut dice = 20_260_302;
     for hour in 0..96 {
-        for _ in 0..2 {
+        for _ in 0..4 {
             let user = format!("u{}", roll(&mut dice, 3));
-            let name = match roll(&mut dice, 15) {
-                14 => "t.count",
-                place => NAMES[place as usize],
-            };
+            let name = NAMES[roll(&mut dice, NAMES.len() as u64) as usize];
             let plan = ["free", "pro"][roll(&mut dice, 2) as usize];
             let properties = json!({ "amount": roll(&mut dice, 20), "plan": plan });
             let email = format!("{user}@example.com");
@@ -226,7 +250,7 @@ async fn a_simulation_comes_to_what_the_host_comes_to() {
         .collect();
     assert!(refusals.len() > 8, "{refusals:?}");
     assert_eq!(
-        lines(&server, "SELECT string_agg(line, ';') FROM (SELECT journey_id || ' ' || reason || ' ' || count(*) AS line FROM enrolment_skips WHERE journey_id LIKE 't-%' GROUP BY journey_id, reason) AS lines").await,
+        lines(&server, "SELECT string_agg(line, ';') FROM (SELECT journey_id || ' ' || reason || ' ' || count(*) AS line FROM enrolment_skips WHERE journey_id LIKE '_-%' GROUP BY journey_id, reason) AS lines").await,
         sorted(refusals)
     );
     let checkpoints: Vec<String> = sim
