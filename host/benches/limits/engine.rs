@@ -10,8 +10,10 @@ use hogsend::ingest::{NewEvent, Person};
 use hogsend::plugins::{self, Cache, Discovered, Performer};
 use hogsend::worker::{self, engine::advance_due};
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User, hours};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::AssertSqlSafe;
 use tokio_util::sync::CancellationToken;
+
+use crate::ingest::{database, drop_database};
 
 const ACTIVATIONS: usize = 10_000;
 const CROWD: u32 = 100_000;
@@ -28,25 +30,13 @@ async fn sleeper(_: User, ctx: Ctx) -> journey::Result {
 }
 
 pub async fn bench() {
-    let admin = std::env::var("HOGSEND_TEST_DATABASE_URL").expect("run with `cargo xtask bench`");
-    let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
-    let mut conn = PgConnection::connect(&admin).await.expect("the server");
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&mut conn)
-        .await
-        .expect("a database");
-    let url = format!(
-        "{}/{name}",
-        admin.rsplit_once('/').expect("a database name").0
-    );
+    let (mut conn, name, url) = database().await;
     let app = open(&url).await;
     activations(&app).await;
     crowd(&app).await;
     parked(&app).await;
     app.db.close().await;
-    let _ = sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-        .execute(&mut conn)
-        .await;
+    drop_database(&mut conn, &name).await;
 }
 
 async fn open(url: &str) -> App {

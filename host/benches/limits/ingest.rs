@@ -18,17 +18,7 @@ const EVENTS: usize = 20_000;
 const PEOPLE: usize = 2_000;
 
 pub async fn bench() {
-    let admin = std::env::var("HOGSEND_TEST_DATABASE_URL").expect("run with `cargo xtask bench`");
-    let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
-    let mut conn = PgConnection::connect(&admin).await.expect("the server");
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&mut conn)
-        .await
-        .expect("a database");
-    let url = format!(
-        "{}/{name}",
-        admin.rsplit_once('/').expect("a database name").0
-    );
+    let (mut conn, name, url) = database().await;
     let db = Db::connect(&url.clone().into(), 16)
         .await
         .expect("a connection");
@@ -76,8 +66,26 @@ pub async fn bench() {
     );
 
     db.close().await;
-    let _ = sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+    drop_database(&mut conn, &name).await;
+}
+
+/// A database of the bench's own: a connection to its server, its name and its URL.
+pub async fn database() -> (PgConnection, String, String) {
+    let admin = std::env::var("HOGSEND_TEST_DATABASE_URL").expect("run with `cargo xtask bench`");
+    let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
+    let mut conn = PgConnection::connect(&admin).await.expect("the server");
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut conn)
+        .await
+        .expect("a database");
+    let server = admin.rsplit_once('/').expect("a database name").0;
+    let url = format!("{server}/{name}");
+    (conn, name, url)
+}
+
+pub async fn drop_database(conn: &mut PgConnection, name: &str) {
+    let _ = sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+        .execute(conn)
         .await;
 }
 

@@ -42,6 +42,23 @@ pub struct PastEvent {
     pub occurred_at: DateTime<Utc>,
 }
 
+/// As it is stored.
+pub(super) struct EventOfPast {
+    pub name: String,
+    pub properties: Json<Properties>,
+    pub occurred_at: DateTime<Utc>,
+}
+
+impl From<EventOfPast> for PastEvent {
+    fn from(row: EventOfPast) -> Self {
+        Self {
+            name: row.name,
+            properties: row.properties.0,
+            occurred_at: row.occurred_at,
+        }
+    }
+}
+
 impl From<PastEvent> for Occurrence {
     fn from(event: PastEvent) -> Self {
         Self {
@@ -60,7 +77,8 @@ pub async fn history_events(
     since: Option<DateTime<Utc>>,
     limit: i64,
 ) -> Result<Vec<PastEvent>> {
-    sqlx::query!(
+    sqlx::query_as!(
+        EventOfPast,
         r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
            WHERE contact_id = $1 AND name = $2
              AND ($3::timestamptz IS NULL OR occurred_at >= $3)
@@ -70,11 +88,7 @@ pub async fn history_events(
         since,
         limit
     )
-    .map(|row| PastEvent {
-        name: row.name,
-        properties: row.properties.0,
-        occurred_at: row.occurred_at,
-    })
+    .map(PastEvent::from)
     .fetch_all(conn)
     .await
 }
@@ -86,7 +100,8 @@ pub async fn history_since(
     name: &str,
     since: DateTime<Utc>,
 ) -> Result<Vec<PastEvent>> {
-    sqlx::query!(
+    sqlx::query_as!(
+        EventOfPast,
         r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
            WHERE contact_id = $1 AND name = $2 AND received_at >= $3
            ORDER BY received_at, id LIMIT 100000"#,
@@ -94,11 +109,7 @@ pub async fn history_since(
         name,
         since
     )
-    .map(|row| PastEvent {
-        name: row.name,
-        properties: row.properties.0,
-        occurred_at: row.occurred_at,
-    })
+    .map(PastEvent::from)
     .fetch_all(conn)
     .await
 }

@@ -5,6 +5,7 @@ use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::WaitForArgs;
 use sqlx::types::Json;
 
+use super::history::EventOfPast;
 use super::{Conn, PastEvent, Result};
 use crate::ids::{ContactId, StateId};
 
@@ -79,7 +80,8 @@ pub async fn events_between(
     known_at: DateTime<Utc>,
     known_too: bool,
 ) -> Result<Vec<PastEvent>> {
-    sqlx::query!(
+    sqlx::query_as!(
+        EventOfPast,
         r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
            WHERE contact_id = $1 AND name = $2 AND occurred_at BETWEEN $3 AND $4
              AND ($6 OR received_at > $5)
@@ -91,11 +93,7 @@ pub async fn events_between(
         known_at,
         known_too
     )
-    .map(|row| PastEvent {
-        name: row.name,
-        properties: row.properties.0,
-        occurred_at: row.occurred_at,
-    })
+    .map(PastEvent::from)
     .fetch_all(conn)
     .await
 }

@@ -147,13 +147,7 @@ impl Discovered {
         let (newer, replaces) = match (at, &found) {
             (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
                 if !versions {
-                    let message = format!(
-                        "is a second plugin '{}' {} beside {}: remove one",
-                        manifest.id,
-                        manifest.version,
-                        first.display()
-                    );
-                    return Err(Problem::of_file("PLUGIN-010", path, message));
+                    return Err(second(&manifest, first, path));
                 }
                 let newer = is_newer(&manifest.version, &known.version);
                 tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
@@ -199,13 +193,7 @@ impl Discovered {
         };
         match (&self.older[at].1, found) {
             (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
-                let message = format!(
-                    "is a second plugin '{}' {} beside {}: remove one",
-                    manifest.id,
-                    manifest.version,
-                    first.display()
-                );
-                return Err(Problem::of_file("PLUGIN-010", path, message));
+                return Err(second(manifest, first, path));
             }
             (Found::Linked(_), Found::Loaded { .. }) => self.older[at] = plugin,
             (_, Found::Linked(_)) => {}
@@ -244,6 +232,16 @@ impl Discovered {
         });
         all.collect()
     }
+}
+
+fn second(manifest: &Manifest, first: &Path, path: &Path) -> Problem {
+    let message = format!(
+        "is a second plugin '{}' {} beside {}: remove one",
+        manifest.id,
+        manifest.version,
+        first.display()
+    );
+    Problem::of_file("PLUGIN-010", path, message)
 }
 
 /// Compares `1.10.0` and `1.9.2` by their numbers; a version with a suffix comes before its
