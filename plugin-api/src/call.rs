@@ -21,8 +21,12 @@ pub mod method {
     pub const DELIVERY_CAPABILITIES: u32 = 200;
     /// [`Mail`](crate::Mail) → `Result<Prepared, String>`.
     pub const DELIVERY_PREPARE: u32 = 201;
-    /// [`Ask`](super::Ask)`<`[`Attempt`](crate::Attempt)`>` → [`Reply`](super::Reply)`<`[`SendOutcome`](crate::SendOutcome)`>`.
+    /// [`Ask`](super::Ask)`<`[`Attempt`](crate::Attempt)`>` → [`Reply`](super::Reply)`<`[`Sent`](crate::Sent)`>`.
     pub const DELIVERY_SEND: u32 = 202;
+    /// `Ask<`[`BatchAttempt`](crate::BatchAttempt)`>` → `Reply<`[`BatchSent`](crate::BatchSent)`>`.
+    pub const DELIVERY_SEND_BATCH: u32 = 203;
+    /// [`Webhook`](crate::Webhook) → `Result<`[`DeliveryReading`](crate::DeliveryReading)`, Refusal>`.
+    pub const DELIVERY_READ: u32 = 204;
     /// `Ask<String>` (distinct id) → `Reply<Result<Option<Properties>, String>>`.
     pub const ANALYTICS_PERSON: u32 = 300;
     /// `Ask<Vec<`[`Capture`](crate::Capture)`>>` → `Reply<`[`Captured`](crate::Captured)`>`.

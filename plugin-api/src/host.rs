@@ -138,6 +138,24 @@ impl HttpResponse {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Milliseconds of `retry-after`, in seconds or as a date (RFC 9110 §10.2.3).
+    pub fn retry_after_ms(&self, now: chrono::DateTime<chrono::Utc>) -> Option<u64> {
+        let asked = self.header("retry-after")?;
+        self.seconds_ms("retry-after").or_else(|| {
+            let at = chrono::DateTime::parse_from_rfc2822(asked.trim()).ok()?;
+            // A date that has passed is a wish for no wait.
+            Some((at.to_utc() - now).num_milliseconds().max(0).unsigned_abs())
+        })
+    }
+
+    /// A header that holds seconds, in milliseconds.
+    pub fn seconds_ms(&self, name: &str) -> Option<u64> {
+        let seconds: f64 = self.header(name)?.trim().parse().ok()?;
+        let sound = seconds.is_finite() && seconds >= 0.0;
+        // Rounded up: a moment early is another refusal.
+        sound.then(|| (seconds * 1_000.0).ceil() as u64)
+    }
+
     /// The body as JSON.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.body.as_slice())

@@ -20,6 +20,8 @@ mod host;
 pub mod journey;
 pub mod kit;
 mod manifest;
+#[cfg(feature = "mime")]
+pub mod mime;
 mod replay;
 #[cfg(feature = "engine")]
 pub mod semantics;
@@ -27,7 +29,11 @@ mod step;
 
 pub use analytics::{Analytics, Capture, Captured};
 pub use body::Body;
-pub use delivery::{Attempt, Capabilities, Delivery, Idempotency, Mail, Prepared, SendOutcome};
+pub use delivery::{
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, BounceType, Capabilities, Delivery,
+    DeliveryEvent, DeliveryEventKind, DeliveryReading, Idempotency, Mail, Prepared, Rate,
+    SendOutcome, Sent,
+};
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};
 pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
 pub use journey::{Journeys, Template};

@@ -38,8 +38,9 @@ pub struct Manifest {
     /// in the setting of that name. Requests elsewhere are refused.
     #[serde(default)]
     pub http_hosts: Vec<String>,
-    /// For an event source: the setting that holds the webhook secret. In production a source
-    /// whose secret is not set answers 401 without being called.
+    /// For an event source, or a delivery plugin whose provider sends webhooks: the setting that
+    /// holds the webhook secret. In production webhooks of a plugin whose secret is not set are
+    /// answered with 401 without calling it.
     #[serde(default)]
     pub webhook_secret: Option<String>,
     /// For an event source: the body of a webhook that shows the plugin at work, on one line.
@@ -53,6 +54,10 @@ pub struct Manifest {
     /// development when no provider is configured, and must not choose it in production.
     #[serde(default)]
     pub local_only: bool,
+    /// For a delivery plugin: true where its calls wait for a connection of their own, as SMTP
+    /// does. The host then gives a call a minute instead of seconds.
+    #[serde(default)]
+    pub blocking: bool,
 }
 
 impl Manifest {
@@ -69,6 +74,7 @@ impl Manifest {
             sample_webhook: None,
             sender: None,
             local_only: false,
+            blocking: false,
         }
     }
 
@@ -105,6 +111,12 @@ impl Manifest {
     /// Declares that mails given to this plugin stay on this machine.
     pub fn local_only(mut self) -> Self {
         self.local_only = true;
+        self
+    }
+
+    /// Declares that calls of this plugin wait for a connection of their own.
+    pub fn blocking(mut self) -> Self {
+        self.blocking = true;
         self
     }
 }

@@ -114,7 +114,7 @@ pub async fn deliver(app: &App, send: &ClaimedSend) -> db::Result<Delivered> {
     // Past the lease another worker may take over; half of it leaves time to record the answer.
     let bound = app.config.lease / 2;
     let outcome = match tokio::time::timeout(bound, provider.send(attempt)).await {
-        Ok(Ok(outcome)) => outcome,
+        Ok(Ok(sent)) => sent.outcome,
         Ok(Err(error)) => SendOutcome::Unknown {
             reason: error.to_string(),
         },

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
-    Attempt, Capabilities, Capture, Captured, HttpError, HttpRequest, HttpResponse, Mail, Manifest,
-    Prepared, Properties, Reading, Refusal, SendOutcome, Webhook,
+    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, DeliveryReading, HttpError,
+    HttpRequest, HttpResponse, Mail, Manifest, Prepared, Properties, Reading, Refusal, Sent,
+    Webhook,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,8 +77,24 @@ impl DeliveryRef {
             .await
     }
 
-    pub async fn send(&self, attempt: Attempt) -> Result<SendOutcome, PluginError> {
+    pub async fn send(&self, attempt: Attempt) -> Result<Sent, PluginError> {
         self.plugin.converse(method::DELIVERY_SEND, attempt).await
+    }
+
+    pub async fn send_batch(&self, batch: BatchAttempt) -> Result<BatchSent, PluginError> {
+        self.plugin
+            .converse(method::DELIVERY_SEND_BATCH, batch)
+            .await
+    }
+
+    pub async fn read(
+        &self,
+        webhook: &Webhook,
+    ) -> Result<Result<DeliveryReading, Refusal>, PluginError> {
+        self.plugin
+            .caller
+            .call(method::DELIVERY_READ, webhook)
+            .await
     }
 }
 

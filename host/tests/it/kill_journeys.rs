@@ -11,7 +11,9 @@ use crate::support::process::{Process, free_port};
 use crate::support::{Server, Store};
 
 /// Two hours a second.
-const FACTOR: i32 = 7_200;
+const FAST: u32 = 7_200;
+/// Ten minutes a second, while the test waits for all to have come equally far.
+const SLOW: u32 = 600;
 const PEOPLE: usize = 30;
 
 async fn begin(server: &Server) {
@@ -68,12 +70,64 @@ fn differences(found: &str, expected: &str) -> Vec<String> {
     all
 }
 
+/// Workers in processes of their own, one after the other, each with a clock that runs on from where
+/// the one before it was killed.
+struct Workers<'a> {
+    server: &'a Server,
+    variables: [(&'a str, &'a str); 5],
+}
+
+impl Workers<'_> {
+    async fn live(&self, factor: u32, done: impl AsyncFn() -> bool) {
+        let wall = Clock::system().now().to_rfc3339();
+        let clock = format!("{}/{wall}/{factor}", self.server.now().to_rfc3339());
+        let mut variables = self.variables.to_vec();
+        variables.push(("HOGSEND_TEST_CLOCK", &clock));
+        let began = std::time::Instant::now();
+        let mut worker = Process::start("worker", free_port(), &variables);
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        worker.kill();
+        self.server.clock.advance(began.elapsed() * factor);
+    }
+
+    /// Kills one worker after the other until the clock has gone on for so many hours.
+    async fn kill_until(&self, hours: i64) -> usize {
+        let end = begin_time() + chrono::TimeDelta::hours(hours);
+        let mut kills = 0;
+        while self.server.now() < end {
+            let lives = Duration::from_millis(rand::rng().random_range(50..600));
+            let until = std::time::Instant::now() + lives;
+            self.live(FAST, async || std::time::Instant::now() >= until)
+                .await;
+            kills += 1;
+        }
+        kills
+    }
+
+    /// Lets a worker live until everyone has come that far, or for a minute.
+    async fn reach(&self, expected: &(String, String), factor: u32) -> (String, String) {
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        self.live(factor, async || {
+            ends(self.server).await == *expected || std::time::Instant::now() >= until
+        })
+        .await;
+        ends(self.server).await
+    }
+}
+
+fn begin_time() -> chrono::DateTime<chrono::Utc> {
+    "2026-03-02T09:00:00Z".parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn journeys_end_the_same_whoever_is_killed() {
     let calm = Server::with(Store::native().await, &[]).await;
     begin(&calm).await;
     calm.drain().await;
     calm.advance(Duration::from_secs(6 * 3_600)).await;
+    let halfway = ends(&calm).await;
     go_on(&calm).await;
     for _ in 0..100 {
         calm.advance(Duration::from_secs(3_600)).await;
@@ -94,43 +148,30 @@ async fn journeys_end_the_same_whoever_is_killed() {
     let store = Store::native().await;
     let database_url = store.url().to_owned();
     let data = tempfile::tempdir().unwrap();
-    let wall = Clock::system().now().to_rfc3339();
-    let clock = format!("2026-03-02T09:00:00Z/{wall}/{FACTOR}");
-    let server = Server::with(store, &[("HOGSEND_TEST_CLOCK", &clock)]).await;
-    let variables = [
-        ("DATABASE_URL", database_url.as_str()),
-        ("REDIS_URL", "redis://127.0.0.1:1"),
-        ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
-        (
-            "BETTER_AUTH_SECRET",
-            "a secret of tests, long enough for all",
-        ),
-        ("HOGSEND_TEST_CLOCK", clock.as_str()),
-        // Half a second.
-        ("WORKER_LEASE_SECONDS", "3600"),
-    ];
+    let server = Server::with(store, &[]).await;
+    let folder = data.path().to_str().unwrap();
+    let workers = Workers {
+        server: &server,
+        variables: [
+            ("DATABASE_URL", &database_url),
+            ("REDIS_URL", "redis://127.0.0.1:1"),
+            ("HOGSEND_DATA_DIR", folder),
+            (
+                "BETTER_AUTH_SECRET",
+                "a secret of tests, long enough for all",
+            ),
+            // Half a second of the fast clock.
+            ("WORKER_LEASE_SECONDS", "3600"),
+        ],
+    };
     begin(&server).await;
-    let mut kills = 0;
-    let began = server.now();
-    let mut went_on = false;
-    while server.now() - began < chrono::TimeDelta::hours(84) {
-        let mut worker = Process::start("worker", free_port(), &variables);
-        let lives = rand::rng().random_range(50..600);
-        tokio::time::sleep(Duration::from_millis(lives)).await;
-        worker.kill();
-        kills += 1;
-        if !went_on && server.now() - began > chrono::TimeDelta::hours(6) {
-            go_on(&server).await;
-            went_on = true;
-        }
-    }
-    let _worker = Process::start("worker", free_port(), &variables);
-    let mut found = ends(&server).await;
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while found != expected && std::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(25)).await;
-        found = ends(&server).await;
-    }
+    let mut kills = workers.kill_until(6).await;
+    // What comes next ends runs, so everyone has to have come as far as under the calm worker. The
+    // next thing is due after a day, which this leaves far away.
+    workers.reach(&halfway, SLOW).await;
+    go_on(&server).await;
+    kills += workers.kill_until(84).await;
+    let found = workers.reach(&expected, FAST).await;
     assert_eq!(differences(&found.0, &expected.0), Vec::<String>::new());
     assert_eq!(differences(&found.1, &expected.1), Vec::<String>::new());
     println!(

@@ -2,13 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-mod message;
 #[cfg(test)]
 mod tests;
 
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, Host, Idempotency, Mail, Manifest, Plugin, Prepared,
-    SendOutcome, Settings, export_plugin,
+    SendOutcome, Sent, Settings, export_plugin, mime,
 };
 
 /// Characters of the idempotency key that become part of a file's name.
@@ -29,28 +28,27 @@ impl Plugin for Outbox {
 impl Delivery for Outbox {
     fn capabilities(&self) -> Capabilities {
         // A repeat writes the same file again.
-        Capabilities {
-            idempotency: Idempotency::Forever,
-        }
+        Capabilities::new(Idempotency::Forever)
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
         Ok(Prepared {
             content_type: "message/rfc822".into(),
-            body: message::build(mail)?.into(),
+            body: mime::message(mail)?.into(),
         })
     }
 
-    async fn send(&self, host: Host, attempt: Attempt) -> SendOutcome {
+    async fn send(&self, host: Host, attempt: Attempt) -> Sent {
         let name = file_name(&attempt);
-        match host.file_put(&name, &attempt.prepared.body).await {
+        let outcome = match host.file_put(&name, &attempt.prepared.body).await {
             Ok(()) => SendOutcome::Accepted { message_id: name },
             Err(error) => SendOutcome::Retry {
                 reason: error.message,
                 retry_after_ms: None,
                 pause: false,
             },
-        }
+        };
+        outcome.into()
     }
 }
 

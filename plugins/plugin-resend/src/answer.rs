@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{HttpResponse, SendOutcome};
 use serde::Deserialize;
 
-use crate::retry_after::retry_after;
+use crate::rate::retry_after;
 use crate::{API_KEY, BASE_URL, FROM};
 
 /// How long mails wait before an exhausted quota is tried again. The rate limit's reset, which such
@@ -69,8 +69,10 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
         (403, _) => blocked(format!(
             "{said}. Check that {FROM} is at a domain verified at https://resend.com/domains"
         )),
-        // With the idempotency key a repeat is safe even where the fault came after acceptance.
-        (408 | 500..=599, _) => retry(said, false),
+        (503, _) => retry(said, false),
+        // The fault may have come after acceptance. With the idempotency key a repeat is safe here,
+        // but not at another provider.
+        (408 | 500..=599, _) => SendOutcome::Unknown { reason: said },
         (300..=399, _) => blocked(format!("{said}. Check {BASE_URL}: it redirects elsewhere")),
         _ => SendOutcome::Rejected { reason: said },
     }
@@ -149,7 +151,7 @@ mod tests {
             (403, "validation_error", "blocked", Some(3_000)),
             (404, "not_found", "rejected", None),
             (405, "method_not_allowed", "rejected", None),
-            (408, "", "retry", Some(3_000)),
+            (408, "", "unknown", None),
             (409, "invalid_idempotent_request", "rejected", None),
             (409, "concurrent_idempotent_requests", "retry", Some(3_000)),
             (409, "resource_locked", "retry", Some(3_000)),
@@ -162,9 +164,9 @@ mod tests {
             (429, "daily_quota_exceeded", "blocked", Some(3_600_000)),
             (429, "monthly_quota_exceeded", "blocked", Some(3_600_000)),
             (451, "security_error", "rejected", None),
-            (500, "application_error", "retry", Some(3_000)),
-            (500, "internal_server_error", "retry", Some(3_000)),
-            (502, "", "retry", Some(3_000)),
+            (500, "application_error", "unknown", None),
+            (500, "internal_server_error", "unknown", None),
+            (502, "", "unknown", None),
             (503, "", "retry", Some(3_000)),
             (302, "", "blocked", Some(3_000)),
         ] {
@@ -214,8 +216,8 @@ mod tests {
             r#"{"name":7}"#,
         ] {
             assert_eq!(
-                told(of(502, body)),
-                ("retry", "Resend answered 502".into(), Some(3_000))
+                told(of(503, body)),
+                ("retry", "Resend answered 503".into(), Some(3_000))
             );
             assert_eq!(told(of(403, body)).0, "blocked");
         }

@@ -4,13 +4,15 @@
 
 mod answer;
 mod body;
-mod retry_after;
+mod rate;
 #[cfg(test)]
 mod tests;
 
+use rate::rate;
+
 use hogsend_plugin_api::{
-    Attempt, Capabilities, Delivery, Host, HttpErrorKind, HttpMethod, HttpRequest, Idempotency,
-    Mail, Manifest, Plugin, Prepared, SendOutcome, Setting, Settings, export_plugin,
+    Attempt, Capabilities, Delivery, Host, HttpMethod, HttpRequest, Idempotency, Mail, Manifest,
+    Plugin, Prepared, SendOutcome, Sent, Setting, Settings, export_plugin,
 };
 
 const API_KEY: &str = "RESEND_API_KEY";
@@ -72,21 +74,20 @@ impl Plugin for Resend {
 
 impl Delivery for Resend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            idempotency: Idempotency::ForSeconds(REMEMBERED_SECONDS),
-        }
+        Capabilities::new(Idempotency::ForSeconds(REMEMBERED_SECONDS))
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
         body::prepare(mail)
     }
 
-    async fn send(&self, host: Host, attempt: Attempt) -> SendOutcome {
+    async fn send(&self, host: Host, attempt: Attempt) -> Sent {
         let Some(key) = &self.key else {
             return SendOutcome::Blocked {
                 reason: format!("{API_KEY} is not set: make a key at https://resend.com/api-keys"),
                 retry_after_ms: None,
-            };
+            }
+            .into();
         };
         let request = HttpRequest::new(HttpMethod::Post, &self.url)
             .header("authorization", &format!("Bearer {key}"))
@@ -95,22 +96,11 @@ impl Delivery for Resend {
             .header("user-agent", USER_AGENT)
             .body(attempt.prepared.body);
         match host.http(request).await {
-            Ok(answer) => answer::outcome(&answer, key, host.now()),
-            Err(error) => match error.kind {
-                HttpErrorKind::Connect => SendOutcome::Retry {
-                    reason: error.message,
-                    retry_after_ms: None,
-                    pause: false,
-                },
-                HttpErrorKind::Lost => SendOutcome::Unknown {
-                    reason: error.message,
-                },
-                // The URL or a header is wrong, so it is for every mail.
-                HttpErrorKind::Refused => SendOutcome::Blocked {
-                    reason: error.message,
-                    retry_after_ms: None,
-                },
+            Ok(answer) => Sent {
+                outcome: answer::outcome(&answer, key, host.now()),
+                rate: rate(&answer),
             },
+            Err(error) => SendOutcome::from(error).into(),
         }
     }
 }

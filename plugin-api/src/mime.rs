@@ -1,6 +1,5 @@
-//! The message as mail programs read it.
+//! Mails as messages of RFC 5322, for providers that take them whole.
 
-use hogsend_plugin_api::Mail;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::HeaderType;
 use mail_builder::headers::address::Address;
@@ -10,9 +9,11 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 
+use crate::Mail;
+
 /// Builds a message (RFC 5322) whose text and HTML are alternatives (RFC 2046 §5.1.4). The same
 /// mail gives the same bytes.
-pub fn build(mail: &Mail) -> Result<Vec<u8>, String> {
+pub fn message(mail: &Mail) -> Result<Vec<u8>, String> {
     let graphic = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !graphic(&mail.message_id) || mail.message_id.contains(['<', '>']) {
         return Err(format!(
