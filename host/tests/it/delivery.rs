@@ -233,7 +233,7 @@ async fn an_attempt_cut_off_goes_out_even_after_the_person_left_the_list() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_not_yet_attempted_is_skipped_once_the_person_left_the_list() {
     let resend = Resend::start().await;
-    resend.next(Mood::Refuse(500, "internal_server_error"));
+    resend.next(Mood::Refuse(503, "internal_server_error"));
     let server = server(&resend, &[]).await;
     mail(&server, "ann").await;
     server.run_sql("INSERT INTO email_preferences (contact_id, categories, updated_at) SELECT id, '{\"journey\": false}', now() FROM contacts").await;
