@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::ingest::Ingestor;
 use crate::journeys::Catalog;
-use crate::mail::Unsubscribe;
+use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
 
 /// The parts of a running process. Cheap to clone.
@@ -24,6 +24,7 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     pub ingestor: Ingestor,
     pub unsubscribe: Arc<Unsubscribe>,
+    pub addresses: Arc<AddressHash>,
 }
 
 /// What a process is put together from.
@@ -49,10 +50,12 @@ impl App {
         } = parts;
         let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
         let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
+        let addresses = AddressHash::new(&config.secret);
         Ok(Self {
             ingestor: Ingestor::start(&db, &clock, &catalog),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),
+            addresses: Arc::new(addresses),
             closed_sources: Arc::new(closed_sources),
             cache,
             clock,

@@ -75,6 +75,15 @@ impl Clock {
         }
     }
 
+    /// Waits until this clock shows `at`. A manual clock does not run, so nobody waits for it.
+    pub async fn sleep_until(&self, at: DateTime<Utc>) {
+        if matches!(self.0, Kind::Manual(_)) {
+            return;
+        }
+        let left = (at - self.now()).to_std().unwrap_or_default();
+        tokio::time::sleep(self.takes(left)).await;
+    }
+
     /// Moves a manual clock forward; the others cannot be moved.
     pub fn advance(&self, by: Duration) {
         if let Kind::Manual(now) = &self.0 {

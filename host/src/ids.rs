@@ -59,7 +59,11 @@ id!(
     SendId
 );
 id!(
-    /// A worker's hold on a run or a mail. Whoever holds another token may not commit.
+    /// Several mails in one request to a provider.
+    BatchId
+);
+id!(
+    /// A worker's hold on a run, a mail or a batch. Whoever holds another token may not commit.
     Claim
 );
 

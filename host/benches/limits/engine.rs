@@ -57,7 +57,7 @@ async fn open(url: &str) -> App {
     let performer = Performer::new(plugins::http_client(), cache.clone(), data.clone());
     let (found, _) = Discovered::find(None, &data);
     let plugins = found
-        .start(&Default::default(), None, performer, clock.clone())
+        .start(&Default::default(), &[], &[], performer, clock.clone())
         .await
         .expect("the plugins");
     let parts = Parts {

@@ -150,7 +150,7 @@ async fn ingestor(db: &Db) -> Ingestor {
         data,
     );
     let registry = found
-        .start(&BTreeMap::new(), None, performer, clock.clone())
+        .start(&BTreeMap::new(), &[], &[], performer, clock.clone())
         .await
         .expect("the plugins");
     let catalog = Arc::new(Catalog::new(&registry, None).expect("the journeys"));

@@ -31,7 +31,7 @@ async fn load(lookup: Lookup<'_>) -> anyhow::Result<(Config, Vec<JourneysRef>)> 
     let undecided = {
         let mut config =
             Config::load(lookup, Mode::Plugins).map_err(|all| Misconfigured::of(&all))?;
-        config.email_provider = None;
+        config.email_providers.clear();
         config.production = false;
         config
     };
@@ -51,7 +51,7 @@ async fn load(lookup: Lookup<'_>) -> anyhow::Result<(Config, Vec<JourneysRef>)> 
     let cache = Arc::new(Cache::connect(None, clock.clone()));
     let performer = Performer::new(plugins::http_client(), cache, config.data_dir.clone());
     let registry = found
-        .start(&settings, None, performer, clock)
+        .start(&settings, &[], &[], performer, clock)
         .await
         .map_err(|all| Misconfigured::of(&all))?;
     Ok((config, registry.journeys()))

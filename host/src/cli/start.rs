@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 16;
 /// A process put together, and what is worth telling about it.
 pub struct Started {
     pub app: App,
-    /// The id of the active delivery plugin.
+    /// The ids of the active delivery plugins.
     pub delivery: String,
 }
 
@@ -84,7 +84,8 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
     let registry = found
         .start(
             &read.settings,
-            read.active_delivery.as_deref(),
+            &read.deliveries,
+            &read.listening,
             performer,
             clock.clone(),
         )
@@ -106,7 +107,7 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
     };
     Ok(Started {
         app: App::new(parts)?,
-        delivery: read.active_delivery.unwrap_or_default(),
+        delivery: read.deliveries.join(", "),
     })
 }
 

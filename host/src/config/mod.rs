@@ -94,7 +94,8 @@ pub struct Config {
     pub policy: Policy,
     /// `None` stands for all.
     pub enabled_journeys: Option<Vec<String>>,
-    pub email_provider: Option<String>,
+    /// In the order they are asked.
+    pub email_providers: Vec<String>,
     pub plugin_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub skip_schema_check: bool,
@@ -164,14 +165,8 @@ impl Config {
                 LogLevel::Info
             }
         };
-        let enabled = reader.text("ENABLED_JOURNEYS");
-        let enabled_journeys = (enabled != "*").then(|| {
-            enabled
-                .split(',')
-                .map(|id| id.trim().to_owned())
-                .filter(|id| !id.is_empty())
-                .collect()
-        });
+        let all_journeys = reader.text("ENABLED_JOURNEYS") == "*";
+        let enabled_journeys = (!all_journeys).then(|| reader.list("ENABLED_JOURNEYS"));
         let config = Self {
             production,
             port: reader.number("PORT", 1, 65_535) as u16,
@@ -185,7 +180,7 @@ impl Config {
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
             policy: Policy::read(&mut reader),
             enabled_journeys,
-            email_provider: reader.optional("EMAIL_PROVIDER"),
+            email_providers: reader.list("EMAIL_PROVIDER"),
             plugin_dir: reader.optional("PLUGIN_DIR").map(PathBuf::from),
             data_dir,
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),
@@ -219,6 +214,13 @@ impl Reader<'_> {
     fn text(&self, name: &str) -> String {
         self.optional(name)
             .unwrap_or_else(|| table::default_of(name).to_owned())
+    }
+
+    /// What stands between commas.
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name);
+        let parts = text.split(',').map(|part| part.trim().to_owned());
+        parts.filter(|part| !part.is_empty()).collect()
     }
 
     /// `None` where it is not set, or where it is no such thing, which is a problem.

@@ -11,10 +11,13 @@ use super::{Config, Lookup, Problem};
 pub struct PluginSettings {
     /// By plugin id; each plugin gets its own only.
     pub settings: BTreeMap<String, Settings>,
-    pub active_delivery: Option<String>,
-    /// The active delivery plugin's own setting for the sender.
+    /// The delivery plugins that take mail, in the order they are asked.
+    pub deliveries: Vec<String>,
+    /// Delivery plugins that take none, but whose webhooks about earlier mails are read.
+    pub listening: Vec<String>,
+    /// The first delivery plugin's own setting for the sender.
     pub from_email: Option<String>,
-    /// Event sources whose webhooks are refused: in production those without a secret.
+    /// Plugins whose webhooks are refused: in production those without a secret.
     pub closed_sources: HashSet<String>,
     /// What the operator should know, though nothing is wrong.
     pub warnings: Vec<String>,
@@ -31,28 +34,39 @@ pub fn plugin_settings(
     let mut closed_sources = HashSet::new();
     let mut settings = BTreeMap::new();
     for manifest in manifests {
-        let own = read(manifest, lookup, &mut problems);
-        if let Some(name) = &manifest.webhook_secret
-            && own.get(name).is_none()
-        {
-            warnings.push(if config.production {
-                closed_sources.insert(manifest.id.clone());
-                format!("{name} is not set: webhooks of '{}' are refused", manifest.id)
-            } else {
-                format!("{name} is not set: webhooks of '{}' are taken from anyone, as this is development", manifest.id)
-            });
-        }
-        settings.insert(manifest.id.clone(), own);
+        settings.insert(manifest.id.clone(), read(manifest, lookup, &mut problems));
     }
-    let active = active_delivery(manifests, config, &settings, &mut problems);
+    let deliveries = deliveries(manifests, config, &settings, &mut problems);
+    let mut listening = Vec::new();
     for manifest in manifests {
-        let used =
-            !manifest.kinds.contains(&Kind::Delivery) || active.as_deref() == Some(&manifest.id);
-        if used {
-            missing(manifest, &settings[&manifest.id], &mut problems);
+        let own = &settings[&manifest.id];
+        let delivers = manifest.kinds.contains(&Kind::Delivery);
+        let secret = manifest.webhook_secret.as_ref();
+        let known = secret.is_some_and(|name| own.get(name).is_some());
+        if !delivers || deliveries.contains(&manifest.id) {
+            missing(manifest, own, &mut problems);
+        } else if known && complete(manifest, own) {
+            listening.push(manifest.id.clone());
+        } else {
+            continue;
         }
+        let Some(name) = secret.filter(|_| !known) else {
+            continue;
+        };
+        warnings.push(if config.production {
+            closed_sources.insert(manifest.id.clone());
+            format!(
+                "{name} is not set: webhooks of '{}' are refused",
+                manifest.id
+            )
+        } else {
+            format!(
+                "{name} is not set: webhooks of '{}' are taken from anyone, as this is development",
+                manifest.id
+            )
+        });
     }
-    let from_email = active.as_ref().and_then(|id| {
+    let from_email = deliveries.first().and_then(|id| {
         let manifest = manifests.iter().find(|manifest| manifest.id == *id)?;
         let name = manifest.sender.as_deref()?;
         settings[id].get(name).map(str::to_owned)
@@ -60,7 +74,8 @@ pub fn plugin_settings(
     if problems.is_empty() {
         Ok(PluginSettings {
             settings,
-            active_delivery: active,
+            deliveries,
+            listening,
             from_email,
             closed_sources,
             warnings,
@@ -107,14 +122,20 @@ fn missing(manifest: &Manifest, own: &Settings, problems: &mut Vec<Problem>) {
     }
 }
 
-/// `EMAIL_PROVIDER`, or the one provider whose settings are there, or in development the plugin
-/// that keeps mails on this machine.
-fn active_delivery(
+/// Whether every required setting has a value.
+fn complete(manifest: &Manifest, own: &Settings) -> bool {
+    let mut required = manifest.settings.iter().filter(|setting| setting.required);
+    required.all(|setting| own.get(&setting.name).is_some())
+}
+
+/// The list in `EMAIL_PROVIDER`, or the one provider whose settings are there, or in development the
+/// plugin that keeps mails on this machine.
+fn deliveries(
     manifests: &[&Manifest],
     config: &Config,
     settings: &BTreeMap<String, Settings>,
     problems: &mut Vec<Problem>,
-) -> Option<String> {
+) -> Vec<String> {
     let all: Vec<&Manifest> = manifests
         .iter()
         .copied()
@@ -126,30 +147,31 @@ fn active_delivery(
             .collect::<Vec<_>>()
             .join(", ")
     };
-    if let Some(wanted) = &config.email_provider {
-        if !all.iter().any(|manifest| manifest.id == *wanted) {
-            let message = format!(
-                "is '{wanted}', which no delivery plugin is called; known: {}",
-                ids()
-            );
-            problems.push(Problem::new("EMAIL_PROVIDER", message));
-            return None;
+    if !config.email_providers.is_empty() {
+        let mut wanted: Vec<String> = Vec::new();
+        for id in &config.email_providers {
+            if !all.iter().any(|manifest| manifest.id == *id) {
+                let message = format!(
+                    "names '{id}', which no delivery plugin is called; known: {}",
+                    ids()
+                );
+                problems.push(Problem::new("EMAIL_PROVIDER", message));
+            } else if wanted.contains(id) {
+                let message = format!("names '{id}' twice: each provider is asked once");
+                problems.push(Problem::new("EMAIL_PROVIDER", message));
+            } else {
+                wanted.push(id.clone());
+            }
         }
-        return Some(wanted.clone());
+        return wanted;
     }
     let ready: Vec<&Manifest> = all
         .iter()
         .copied()
-        .filter(|manifest| {
-            let required = manifest.settings.iter().filter(|setting| setting.required);
-            let complete = required
-                .clone()
-                .all(|setting| settings[&manifest.id].get(&setting.name).is_some());
-            !manifest.local_only && complete
-        })
+        .filter(|manifest| !manifest.local_only && complete(manifest, &settings[&manifest.id]))
         .collect();
     match ready.as_slice() {
-        [one] => Some(one.id.clone()),
+        [one] => vec![one.id.clone()],
         [] if config.production => {
             let needs: Vec<String> = all
                 .iter()
@@ -165,23 +187,25 @@ fn active_delivery(
                 needs.join(", or ")
             );
             problems.push(Problem::new("EMAIL_PROVIDER", message));
-            None
+            Vec::new()
         }
         [] => all
             .iter()
             .find(|manifest| manifest.local_only)
-            .map(|manifest| manifest.id.clone()),
+            .map(|manifest| manifest.id.clone())
+            .into_iter()
+            .collect(),
         several => {
             let ids: Vec<_> = several
                 .iter()
                 .map(|manifest| manifest.id.as_str())
                 .collect();
             let message = format!(
-                "is not set and several providers are configured: set it to one of {}",
+                "is not set and several providers are configured: set it to one of {}, or to several in the order they are to be asked, with commas between",
                 ids.join(", ")
             );
             problems.push(Problem::new("EMAIL_PROVIDER", message));
-            None
+            Vec::new()
         }
     }
 }
@@ -207,7 +231,9 @@ mod tests {
         [
             delivery("swift")
                 .setting(key("SWIFT_KEY"))
-                .setting(Setting::new("SWIFT_URL", "base").url()),
+                .setting(Setting::new("SWIFT_URL", "base").url())
+                .setting(Setting::new("SWIFT_HOOK", "signs webhooks").secret())
+                .webhook_secret("SWIFT_HOOK"),
             delivery("postal").setting(key("POSTAL_KEY")),
             delivery("folder").local_only(),
         ]
@@ -226,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_active_provider_follows_from_what_is_set() {
-        let active = |pairs: &[(&str, &str)]| settings(pairs).unwrap().active_delivery.unwrap();
+        let active = |pairs: &[(&str, &str)]| settings(pairs).unwrap().deliveries.join(",");
         assert_eq!(active(&[]), "folder");
         assert_eq!(active(&[("POSTAL_KEY", "k")]), "postal");
         assert_eq!(
@@ -237,6 +263,27 @@ mod tests {
             ]),
             "swift"
         );
+        assert_eq!(
+            active(&[
+                ("POSTAL_KEY", "k"),
+                ("SWIFT_KEY", "k"),
+                ("EMAIL_PROVIDER", "postal, swift")
+            ]),
+            "postal,swift"
+        );
+    }
+
+    #[test]
+    fn webhooks_of_a_provider_that_takes_no_more_mail_are_still_read() {
+        let all = settings(&[
+            ("POSTAL_KEY", "k"),
+            ("SWIFT_KEY", "k"),
+            ("SWIFT_HOOK", "s"),
+            ("EMAIL_PROVIDER", "postal"),
+        ]);
+        assert_eq!(all.unwrap().listening, ["swift"]);
+        let all = settings(&[("SWIFT_HOOK", "s"), ("EMAIL_PROVIDER", "folder")]);
+        assert!(all.unwrap().listening.is_empty());
     }
 
     #[test]
@@ -253,6 +300,8 @@ mod tests {
             problems[0].contains("known: swift, postal, folder"),
             "{problems:?}"
         );
+        let problems = settings(&[("EMAIL_PROVIDER", "folder,folder")]).unwrap_err();
+        assert!(problems[0].contains("twice"), "{problems:?}");
         let problems = settings(&[("POSTAL_KEY", "k"), ("SWIFT_KEY", "k")]).unwrap_err();
         assert!(
             problems[0].contains("set it to one of swift, postal"),

@@ -57,7 +57,7 @@ pub const TABLE: &[Variable] = &[
     variable(
         "EMAIL_PROVIDER",
         "",
-        "id of the active delivery plugin; by default the one whose settings are there, in development without any the outbox",
+        "ids of the delivery plugins that take mail, with commas between, asked in this order where one is down; by default the one whose settings are there, in development without any the outbox",
     ),
     variable(
         "EMAIL_FROM",

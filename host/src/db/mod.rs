@@ -5,6 +5,8 @@
 //! mails. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
+mod attempt;
+mod batch;
 mod capture;
 mod contact;
 #[cfg(feature = "embedded-db")]
@@ -16,14 +18,19 @@ mod migrate;
 mod once;
 mod pace;
 mod preference;
-mod provider_pause;
+mod provider;
 mod send;
+mod send_claim;
+mod send_status;
 mod state;
 mod state_admin;
 mod state_step;
+mod suppression;
 mod wait;
 mod wake;
 
+pub use attempt::{Beginning, SendEnd, attempts_begin, attempts_repeat, sends_end};
+pub use batch::{ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_insert, batch_members};
 pub use capture::{
     ClaimedCapture, NewCapture, capture_claim, capture_delete, capture_insert, capture_next_due,
     capture_retry,
@@ -40,14 +47,20 @@ pub use history::{
 };
 pub use migrate::{SchemaState, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
-pub use pace::{SendOrigin, journey_last_send, send_origin, sends_begun_since};
+pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
 pub use preference::{
-    Preferences, preferences_by_contact, preferences_set_all, preferences_set_category,
+    Preferences, preferences_by_contact, preferences_count_bounce, preferences_set_all,
+    preferences_set_category,
 };
-pub use provider_pause::{Pause, provider_pause_active, provider_pause_set};
-pub use send::{
-    ClaimedSend, NewSend, SendEnd, SendRow, attempt_begin, attempt_end, send_claim, send_end,
-    send_insert, send_next_due, send_postpone, send_raw, sends_recent,
+pub use provider::{
+    Pause, ProviderState, provider_fault, provider_pause, provider_probe, provider_rate,
+    provider_slot, provider_sound, provider_states,
+};
+pub use send::{NewSend, SendRow, send_insert, send_raw, sends_recent};
+pub use send_claim::{ClaimedSend, send_claim, send_next_due, sends_hold, sends_postpone};
+pub use send_status::{
+    KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find, send_lock,
+    send_progress,
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
@@ -57,7 +70,10 @@ pub use state::{
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
-pub use state_step::{StepRow, step_complete, step_upsert, steps_of};
+pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
+pub use suppression::{
+    Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_of,
+};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
 

@@ -89,3 +89,21 @@ pub async fn preferences_set_all(
     .await?;
     Ok(())
 }
+
+/// Counts a bounce that may not be the last word about the address.
+pub async fn preferences_count_bounce(
+    conn: &mut Conn,
+    contact: ContactId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "INSERT INTO email_preferences (contact_id, bounce_count, updated_at) VALUES ($1, 1, $2)
+         ON CONFLICT (contact_id) DO UPDATE SET
+             bounce_count = email_preferences.bounce_count + 1, updated_at = excluded.updated_at",
+        contact as ContactId,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

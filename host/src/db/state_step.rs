@@ -140,31 +140,44 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     Ok(())
 }
 
-/// Ends an open step from outside an advance and makes its run due. Does nothing where the run is
-/// over or the step no longer open. The caller holds the contact's lock.
-pub async fn step_complete(
-    conn: &mut Conn,
-    state: StateId,
-    seq: i32,
-    result: &Outcome,
-    now: DateTime<Utc>,
-) -> Result<bool> {
+/// The end of a step that something outside an advance decided.
+#[derive(Clone, Debug)]
+pub struct StepEnd {
+    pub state: StateId,
+    pub seq: i32,
+    pub result: Outcome,
+}
+
+/// Ends open steps from outside an advance, at most one of each run, and makes their runs due. Does
+/// nothing where the run is over or the step no longer open. The caller holds the contacts' locks.
+/// Returns how many steps ended.
+pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc>) -> Result<u64> {
+    if ends.is_empty() {
+        return Ok(0);
+    }
+    let states: Vec<StateId> = ends.iter().map(|end| end.state).collect();
+    let seqs: Vec<i32> = ends.iter().map(|end| end.seq).collect();
+    let results: Vec<Json<&Outcome>> = ends.iter().map(|end| Json(&end.result)).collect();
     let done = sqlx::query!(
-        "WITH run AS (
-             UPDATE journey_states SET completions = completions + 1, revision = revision + 1,
+        "WITH ended AS (
+             SELECT * FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS e (state_id, seq, result)),
+         run AS (
+             UPDATE journey_states s SET completions = completions + 1, revision = revision + 1,
                  wake_at = $4, updated_at = $4
-             WHERE id = $1 AND status IN ('active', 'waiting') AND EXISTS (
-                 SELECT FROM journey_steps WHERE state_id = $1 AND seq = $2 AND state = 'open')
-             RETURNING completions)
-         UPDATE journey_steps SET state = 'done', done_pos = run.completions, done_at = $4,
-             result = $3
-         FROM run WHERE state_id = $1 AND seq = $2",
-        state as StateId,
-        seq,
-        Json(result) as Json<&Outcome>,
+             FROM ended e WHERE s.id = e.state_id AND s.status IN ('active', 'waiting') AND EXISTS (
+                 SELECT FROM journey_steps t
+                 WHERE t.state_id = e.state_id AND t.seq = e.seq AND t.state = 'open')
+             RETURNING s.id, s.completions)
+         UPDATE journey_steps t SET state = 'done', done_pos = run.completions, done_at = $4,
+             result = e.result
+         FROM ended e JOIN run ON run.id = e.state_id
+         WHERE t.state_id = e.state_id AND t.seq = e.seq",
+        &states as &[StateId],
+        &seqs,
+        &results as &[Json<&Outcome>],
         now
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.rows_affected())
 }

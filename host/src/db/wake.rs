@@ -85,6 +85,11 @@ impl Wake {
         }
     }
 
+    /// Calls another task of this process.
+    pub fn nudge(&self, topic: Topic) {
+        self.of(topic).notify_one();
+    }
+
     /// Waits to be woken for `topic`. A wake-up that came while nobody waited counts.
     pub async fn wait(&self, topic: Topic) {
         self.of(topic).notified().await;

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod error;
 mod events;
+mod feedback;
 mod health;
 mod outbox;
 mod page;

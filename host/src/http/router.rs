@@ -15,7 +15,7 @@ use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
 use super::body::BODY_MAX;
-use super::{ApiError, events, health, outbox, unsubscribe, webhooks};
+use super::{ApiError, events, feedback, health, outbox, unsubscribe, webhooks};
 use crate::app::App;
 
 /// The longest a request may take.
@@ -32,6 +32,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/events", post(events::create_event))
         // Event sources, with the secret of their plugin
         .route("/v1/webhooks/{source}", post(webhooks::receive_webhook))
+        // Providers of mail, likewise
+        .route(
+            "/v1/webhooks/email/{provider}",
+            post(feedback::receive_feedback),
+        )
         // Recipients, with a signed link
         .route(
             "/v1/email/unsubscribe",

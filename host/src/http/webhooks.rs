@@ -6,8 +6,8 @@ use axum::http::HeaderMap;
 use hogsend_plugin_api::{Reading, Refusal, Webhook};
 use serde_json::{Value, json};
 
-use super::ApiError;
 use super::body::Raw;
+use super::{ApiError, feedback};
 use crate::app::App;
 use crate::ingest::{NewEvent, Paths, check_event};
 
@@ -19,19 +19,18 @@ pub async fn receive_webhook(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Json<Value>, ApiError> {
-    let plugin = app
-        .plugins
-        .event_source(&source)
-        .ok_or_else(|| ApiError::not_found("Unknown webhook source"))?;
+    let Some(plugin) = app.plugins.event_source(&source) else {
+        // Providers of mail may be given the same short address.
+        return match app.plugins.delivery(&source) {
+            Some(_) => feedback::read(&app, &source, &headers, body).await,
+            None => Err(ApiError::not_found("Unknown webhook source")),
+        };
+    };
     if app.closed_sources.contains(&source) {
         return Err(invalid_secret());
     }
     let now = app.clock.now();
-    let webhook = Webhook {
-        headers: readable(&headers),
-        body: body.to_vec().into(),
-        received_at: now,
-    };
+    let webhook = webhook(&app, &headers, body);
     let events = match plugin
         .read(&webhook)
         .await
@@ -82,7 +81,16 @@ fn invalid_secret() -> ApiError {
     )
 }
 
-fn invalid_payload(details: &str) -> ApiError {
+/// A request as plugins see it.
+pub(super) fn webhook(app: &App, headers: &HeaderMap, body: axum::body::Bytes) -> Webhook {
+    Webhook {
+        headers: readable(headers),
+        body: body.to_vec().into(),
+        received_at: app.clock.now(),
+    }
+}
+
+pub(super) fn invalid_payload(details: &str) -> ApiError {
     ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
 }
 

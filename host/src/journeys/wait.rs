@@ -6,7 +6,7 @@ use hogsend_plugin_api::journey::{Occurrence, WaitForArgs, Waited};
 use serde_json::json;
 
 use super::enrol::Happened;
-use crate::db::{self, Conn, OpenWait};
+use crate::db::{self, Conn, OpenWait, StepEnd};
 use crate::ids::{ContactId, StateId};
 
 /// Ends the waits the events satisfy, in the transaction that stores the events. The contacts are
@@ -51,9 +51,12 @@ pub async fn satisfy(
                 properties: event.properties.clone(),
                 occurred_at: event.occurred_at,
             });
-            let done = Ok(json!(waited));
-            woken +=
-                usize::from(db::step_complete(conn, wait.state_id, wait.seq, &done, now).await?);
+            let end = StepEnd {
+                state: wait.state_id,
+                seq: wait.seq,
+                result: Ok(json!(waited)),
+            };
+            woken += db::steps_complete(conn, &[end], now).await? as usize;
         }
     }
     Ok(woken)

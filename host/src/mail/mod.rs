@@ -2,10 +2,16 @@
 
 mod compose;
 mod deliver;
+mod feedback;
 mod pace;
 mod render;
+mod status;
+mod suppress;
 mod unsubscribe;
 
 pub use compose::{Composing, TRANSACTIONAL, compose};
-pub use deliver::{Delivered, deliver};
+pub use deliver::{deliver, repeat_batch};
+pub use feedback::{SETTLE, take as take_feedback};
+pub use status::{MailEvent, Told, record, tell};
+pub use suppress::AddressHash;
 pub use unsubscribe::{Action, Token, TokenError, Unsubscribe};

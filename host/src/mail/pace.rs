@@ -1,4 +1,6 @@
-//! Whether a mail may go out now: exits, preferences, gaps, caps and windows.
+//! Whether mails may go out now: exits, suppression, preferences, gaps, caps and windows.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
@@ -6,7 +8,8 @@ use hogsend_plugin_api::semantics::{pace, zone};
 
 use super::compose::TRANSACTIONAL;
 use crate::app::App;
-use crate::db::{self, ClaimedSend, Conn, Contact};
+use crate::db::{self, ClaimedSend, Conn, Contact, Preferences, SendOrigin};
+use crate::ids::{ContactId, StateId};
 
 /// What is to be done with a mail no attempt has been made at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,56 +21,112 @@ pub enum Pace {
     Later(DateTime<Utc>),
 }
 
-/// Asks everything that can keep a mail back. The contact is locked, so two mails to one person
-/// are never decided at the same time.
-pub async fn pace(
+/// Asks everything that can keep mails back, and answers in their order. The contacts are locked,
+/// so two mails to one person are never decided at the same time; no two of these mails are to the
+/// same person.
+pub async fn pace_all(
     app: &App,
     conn: &mut Conn,
-    send: &ClaimedSend,
-    contact: Option<&Contact>,
+    sends: &[&ClaimedSend],
+    contacts: &[Contact],
     now: DateTime<Utc>,
-) -> db::Result<Pace> {
-    let origin = match send.state_id {
-        Some(state) => db::send_origin(conn, state).await?,
-        None => None,
-    };
-    if origin.as_ref().is_some_and(|run| run.status == "exited") {
-        return Ok(Pace::Skip("journey_exited"));
+) -> db::Result<Vec<Pace>> {
+    let facts = Facts::gather(app, conn, sends, contacts, now).await?;
+    Ok(sends
+        .iter()
+        .map(|send| facts.judge(app, send, now))
+        .collect())
+}
+
+struct Facts<'a> {
+    contacts: HashMap<ContactId, &'a Contact>,
+    origins: HashMap<StateId, SendOrigin>,
+    preferences: HashMap<ContactId, Preferences>,
+    /// Hash of an address to the reason of its suppression.
+    suppressed: HashMap<Vec<u8>, String>,
+    last: HashMap<(ContactId, String), DateTime<Utc>>,
+    begun: HashMap<ContactId, i64>,
+}
+
+impl<'a> Facts<'a> {
+    async fn gather(
+        app: &App,
+        conn: &mut Conn,
+        sends: &[&ClaimedSend],
+        contacts: &'a [Contact],
+        now: DateTime<Utc>,
+    ) -> db::Result<Self> {
+        let people: Vec<ContactId> = sends.iter().map(|send| send.contact_id).collect();
+        let runs: Vec<StateId> = sends.iter().filter_map(|send| send.state_id).collect();
+        let hashes: Vec<Vec<u8>> = sends
+            .iter()
+            .map(|send| app.addresses.of(&send.mail.to))
+            .collect();
+        let suppressed = db::suppressions_of(conn, &hashes).await?;
+        let begun = match app.config.policy.cap {
+            Some(cap) => db::sends_begun_since(conn, &people, cap.since(now)).await?,
+            None => HashMap::new(),
+        };
+        Ok(Self {
+            contacts: contacts.iter().map(|one| (one.id, one)).collect(),
+            origins: db::send_origins(conn, &runs).await?,
+            preferences: db::preferences_by_contact(conn, &people).await?,
+            suppressed: suppressed
+                .into_iter()
+                .map(|one| (one.hash, one.reason))
+                .collect(),
+            last: db::journey_last_sends(conn, &people).await?,
+            begun,
+        })
     }
-    if send.category == TRANSACTIONAL {
-        return Ok(Pace::Go);
-    }
-    let preferences = db::preferences_by_contact(conn, &[send.contact_id]).await?;
-    if preferences
-        .values()
-        .any(|wants| !wants.allow(&send.category))
-    {
-        return Ok(Pace::Skip("user_unsubscribed"));
-    }
-    let policy = &app.config.policy;
-    if let Some(window) = policy.window {
-        let none = Properties::new();
-        let analytics = origin.as_ref().map_or(&none, |run| &run.properties);
-        let own = contact.map_or(&none, |contact| &contact.properties);
-        let opens = window.opens(now, zone::of(analytics, own, policy.zone));
-        if opens > now {
-            return Ok(Pace::Later(opens));
+
+    fn judge(&self, app: &App, send: &ClaimedSend, now: DateTime<Utc>) -> Pace {
+        let origin = send.state_id.and_then(|state| self.origins.get(&state));
+        if origin.is_some_and(|run| run.status == "exited") {
+            return Pace::Skip("journey_exited");
         }
-    }
-    if let Some(run) = &origin
-        && let Some(journey) = app.catalog.journey(&run.journey_id)
-        && journey.definition.suppress_ms > 0
-    {
-        let last = db::journey_last_send(conn, send.contact_id, &run.journey_id).await?;
-        if !pace::gap_allows(last, now, journey.definition.suppress_ms) {
-            return Ok(Pace::Skip("journey_suppressed"));
+        let transactional = send.category == TRANSACTIONAL;
+        let suppressed = self.suppressed.get(&app.addresses.of(&send.mail.to));
+        // An erased person who came back gets what they asked for, and nothing else.
+        if suppressed.is_some_and(|reason| !transactional || reason != "erased") {
+            return Pace::Skip("suppressed");
         }
-    }
-    if let Some(cap) = policy.cap {
-        let begun = db::sends_begun_since(conn, send.contact_id, cap.since(now)).await?;
-        if !cap.allows(begun as u64) {
-            return Ok(Pace::Skip("frequency_cap"));
+        if transactional {
+            return Pace::Go;
         }
+        let wanted = self
+            .preferences
+            .get(&send.contact_id)
+            .is_none_or(|wants| wants.allow(&send.category));
+        if !wanted {
+            return Pace::Skip("user_unsubscribed");
+        }
+        let policy = &app.config.policy;
+        if let Some(window) = policy.window {
+            let none = Properties::new();
+            let analytics = origin.map_or(&none, |run| &run.properties);
+            let contact = self.contacts.get(&send.contact_id);
+            let own = contact.map_or(&none, |contact| &contact.properties);
+            let opens = window.opens(now, zone::of(analytics, own, policy.zone));
+            if opens > now {
+                return Pace::Later(opens);
+            }
+        }
+        if let Some(run) = origin
+            && let Some(journey) = app.catalog.journey(&run.journey_id)
+            && journey.definition.suppress_ms > 0
+        {
+            let last = self.last.get(&(send.contact_id, run.journey_id.clone()));
+            if !pace::gap_allows(last.copied(), now, journey.definition.suppress_ms) {
+                return Pace::Skip("journey_suppressed");
+            }
+        }
+        if let Some(cap) = policy.cap {
+            let begun = self.begun.get(&send.contact_id).copied().unwrap_or(0);
+            if !cap.allows(begun as u64) {
+                return Pace::Skip("frequency_cap");
+            }
+        }
+        Pace::Go
     }
-    Ok(Pace::Go)
 }

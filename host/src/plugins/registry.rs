@@ -34,16 +34,19 @@ struct Inner {
     running: BTreeMap<String, Arc<Running>>,
     /// Other versions of running plugins with journeys.
     older: Vec<Arc<Running>>,
-    delivery: Option<String>,
+    /// The active delivery plugins, in the order they are asked.
+    deliveries: Vec<String>,
 }
 
 impl Discovered {
-    /// Starts every plugin with its own settings. Of the delivery plugins only the active one is
-    /// started: the settings of the others may be missing.
+    /// Starts every plugin with its own settings. Of the delivery plugins those in `deliveries` take
+    /// mail, in that order; those in `listening` only read webhooks of mails they took before; the
+    /// others stay off, as their settings may be missing.
     pub async fn start(
         self,
         settings: &BTreeMap<String, Settings>,
-        active_delivery: Option<&str>,
+        deliveries: &[String],
+        listening: &[String],
         performer: Performer,
         clock: Clock,
     ) -> Result<Registry, Vec<Problem>> {
@@ -51,7 +54,8 @@ impl Discovered {
         let mut running = BTreeMap::new();
         let mut problems = Vec::new();
         for (id, (manifest, found)) in self.plugins {
-            if manifest.kinds.contains(&Kind::Delivery) && active_delivery != Some(&id) {
+            let used = deliveries.contains(&id) || listening.contains(&id);
+            if manifest.kinds.contains(&Kind::Delivery) && !used {
                 continue;
             }
             let own = settings.get(&id).cloned().unwrap_or_default();
@@ -78,7 +82,7 @@ impl Discovered {
             info,
             running,
             older,
-            delivery: active_delivery.map(str::to_owned),
+            deliveries: deliveries.to_vec(),
         })))
     }
 }
@@ -192,9 +196,15 @@ impl Registry {
             .map(|plugin| EventSourceRef(plugin.clone()))
     }
 
-    /// The active delivery plugin.
-    pub fn delivery(&self) -> Option<DeliveryRef> {
-        let plugin = self.0.running.get(self.0.delivery.as_ref()?)?;
+    /// The active delivery plugins, in the order they are asked.
+    pub fn deliveries(&self) -> Vec<DeliveryRef> {
+        let ids = self.0.deliveries.iter();
+        ids.filter_map(|id| self.delivery(id)).collect()
+    }
+
+    /// A delivery plugin that takes mail or reads webhooks.
+    pub fn delivery(&self, id: &str) -> Option<DeliveryRef> {
+        let plugin = self.0.running.get(id)?;
         Some(DeliveryRef {
             capabilities: plugin.capabilities?,
             plugin: plugin.clone(),

@@ -3,21 +3,27 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::db::{self, Topic};
-use crate::mail::deliver;
+use crate::mail::{deliver, repeat_batch};
 
-/// Mails claimed at once: what can be attempted well within a lease.
-const BATCH: i64 = 16;
-/// Attempts under way at once.
-const CONCURRENT: usize = 8;
+/// Mails claimed at once where the provider takes no larger batches: what can be attempted well
+/// within a lease.
+const BATCH: u32 = 16;
+/// How many claim and deliver side by side: a request to a provider takes longer than its rate
+/// allows between two.
+const LANES: usize = 4;
 /// How often the queue is looked at though nobody called.
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(app: &App, stop: CancellationToken) {
+    let lanes = (0..LANES).map(|_| lane(app, stop.clone()));
+    futures_util::future::join_all(lanes).await;
+}
+
+async fn lane(app: &App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let due = match deliver_due(app).await {
             Ok(0) => next_due(app).await,
@@ -36,24 +42,28 @@ async fn next_due(app: &App) -> Option<DateTime<Utc>> {
     db::send_next_due(&mut conn).await.ok()?
 }
 
-/// Claims one batch of due mails and attempts each. Returns how many there were.
+/// Asks again about a batch in doubt, or claims due mails and attempts each. Returns how many there
+/// were.
 pub async fn deliver_due(app: &App) -> db::Result<usize> {
+    if repeat_batch(app).await? {
+        return Ok(1);
+    }
     let now = app.clock.now();
+    let batches = app.plugins.deliveries();
+    let limit = batches
+        .first()
+        .map_or(BATCH, |one| one.capabilities().batch_max.max(BATCH));
     let claimed = {
         let mut conn = app.db.conn().await?;
         let lease_until = now + app.config.lease;
-        db::send_claim(&mut conn, now, lease_until, BATCH).await?
+        db::send_claim(&mut conn, now, lease_until, limit.into()).await?
     };
     let count = claimed.len();
-    stream::iter(&claimed)
-        .for_each_concurrent(CONCURRENT, |send| async move {
-            if let Err(error) = deliver(app, send).await {
-                // Its lease brings it back; what the provider has is known by the frozen key.
-                tracing::error!(send.id = %send.id, %error,
-                    "a mail could not be recorded, it is tried again after its lease");
-            }
-        })
-        .await;
+    if count == limit as usize {
+        // There is more for another lane.
+        app.db.wake().nudge(Topic::Mails);
+    }
+    deliver(app, claimed).await?;
     Ok(count)
 }
 

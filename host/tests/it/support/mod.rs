@@ -106,7 +106,8 @@ impl Server {
         let registry = found
             .start(
                 &read.settings,
-                read.active_delivery.as_deref(),
+                &read.deliveries,
+                &read.listening,
                 performer,
                 clock.clone(),
             )

@@ -1,0 +1,62 @@
+//! Webhooks of delivery providers.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use hogsend_plugin_api::{DeliveryReading, Refusal};
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::body::Raw;
+use super::webhooks::{invalid_payload, webhook};
+use crate::app::App;
+use crate::mail;
+
+/// Takes in what a provider tells of mails. A fault of our own is answered with 5xx, so that the
+/// provider tells it again.
+pub async fn receive_feedback(
+    State(app): State<App>,
+    Path(provider): Path<String>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Json<Value>, ApiError> {
+    read(&app, &provider, &headers, body).await
+}
+
+pub(super) async fn read(
+    app: &App,
+    provider: &str,
+    headers: &HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let plugin = app
+        .plugins
+        .delivery(provider)
+        .ok_or_else(|| ApiError::not_found("Unknown email provider"))?;
+    if app.closed_sources.contains(provider) {
+        return Err(unverified());
+    }
+    let webhook = webhook(app, headers, body);
+    let events = match plugin
+        .read(&webhook)
+        .await
+        .map_err(|error| ApiError::internal(&error))?
+    {
+        Ok(DeliveryReading::Events(events)) => events,
+        Ok(DeliveryReading::Skipped { reason }) => {
+            return Ok(Json(
+                json!({ "ok": true, "skipped": true, "reason": reason }),
+            ));
+        }
+        Err(Refusal::Unauthorized) => return Err(unverified()),
+        Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+    };
+    for event in &events {
+        mail::take_feedback(app, provider, event).await?;
+    }
+    Ok(Json(json!({ "ok": true })))
+}
+
+fn unverified() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "Webhook verification failed")
+}

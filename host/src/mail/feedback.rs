@@ -1,0 +1,145 @@
+//! What providers tell of mails: their status, and addresses that are to get no more.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::{BounceType, DeliveryEvent, DeliveryEventKind as Kind, Properties};
+use serde_json::{Value, json};
+
+use super::status::{self, MailEvent};
+use crate::app::App;
+use crate::db::{self, Conn, NewMailEvent, Suppression, Topic};
+use crate::ids::{self, ContactId, EventId, SendId};
+
+/// How long an open or a click waits for what comes after it, which may show that a machine did it.
+pub const SETTLE: TimeDelta = TimeDelta::seconds(5);
+/// Clocks differ by this much at most; a later time is a mistake.
+const AHEAD_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// Takes in one thing a provider told. Everything it leads to is one transaction, and the same
+/// message a second time changes nothing. Returns whether it was new.
+pub async fn take(app: &App, provider: &str, event: &DeliveryEvent) -> db::Result<bool> {
+    let now = app.clock.now();
+    let occurred_at = match event.occurred_at {
+        at if at > now + AHEAD_MAX => now,
+        at => at,
+    };
+    let mut tx = app.db.begin().await?;
+    if let Some(key) = &event.dedupe_key {
+        let id = EventId::new(now);
+        let source = format!("email:{provider}");
+        let fresh = db::event_key_claim(&mut tx, vec![(&source, key, id)], now).await?;
+        if fresh.is_empty() {
+            return Ok(false);
+        }
+    }
+    let ours = event.send_id.map(SendId);
+    let found = db::send_find(&mut tx, ours, provider, event.message_id.as_deref()).await?;
+    if let Some((send, contact)) = found {
+        db::contact_lock(&mut tx, &[contact]).await?;
+        note(app, &mut tx, provider, event, send, occurred_at, now).await?;
+        if event.kind == Kind::Bounced && event.bounce != Some(BounceType::Permanent) {
+            db::preferences_count_bounce(&mut tx, contact, now).await?;
+        }
+        if event.kind == Kind::Unsubscribed {
+            unsubscribe(&mut tx, send, contact, now).await?;
+        }
+    }
+    // An address that is dead or complains is so whoever wrote to it.
+    if let (Some(reason), Some(email)) = (suppresses(event), &event.email) {
+        let suppression = Suppression {
+            hash: app.addresses.of(email),
+            email: Some(email.clone()),
+            reason: reason.to_owned(),
+            provider: Some(provider.to_owned()),
+            detail: event.reason.clone(),
+            created_at: now,
+        };
+        db::suppression_insert(&mut tx, &suppression).await?;
+        tracing::info!(provider, reason, "an address gets no more mail");
+    }
+    let topics = [Topic::Runs, Topic::Captures];
+    app.db.commit_and_wake(tx, &topics).await?;
+    Ok(true)
+}
+
+/// Why the address gets no more mail after this.
+fn suppresses(event: &DeliveryEvent) -> Option<&'static str> {
+    match event.kind {
+        Kind::Bounced if event.bounce == Some(BounceType::Permanent) => Some("bounced"),
+        Kind::Complained => Some("complained"),
+        _ => None,
+    }
+}
+
+/// Writes the mail's history and moves its status. Opens and clicks are judged first.
+async fn note(
+    app: &App,
+    conn: &mut Conn,
+    provider: &str,
+    event: &DeliveryEvent,
+    send: SendId,
+    occurred_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let judged_later = matches!(event.kind, Kind::Opened | Kind::Clicked);
+    let row = NewMailEvent {
+        id: ids::at(now),
+        send_id: send,
+        kind: kind(event.kind),
+        occurred_at,
+        provider: Some(provider.to_owned()),
+        detail: detail(event),
+        settle_at: judged_later.then(|| now + SETTLE),
+    };
+    db::mail_event_insert(conn, &row, now).await?;
+    if judged_later {
+        return Ok(());
+    }
+    let mut told = MailEvent::new(send, event.kind, occurred_at);
+    told.provider = Some(provider);
+    told.message_id = event.message_id.as_deref();
+    told.reason = event.reason.as_deref();
+    told.properties = properties(event);
+    status::record(app, conn, told, now).await?;
+    Ok(())
+}
+
+/// The person used the provider's own link: they leave the category of that mail.
+async fn unsubscribe(
+    conn: &mut Conn,
+    send: SendId,
+    contact: ContactId,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    match db::send_lock(conn, send).await? {
+        Some(mail) => db::preferences_set_category(conn, contact, &mail.category, false, now).await,
+        None => Ok(()),
+    }
+}
+
+/// The word for it in the mail's history.
+fn kind(kind: Kind) -> &'static str {
+    let name = status::name(kind);
+    name.strip_prefix("email.").unwrap_or(name)
+}
+
+fn detail(event: &DeliveryEvent) -> Value {
+    let mut all = properties(event);
+    if let Some(agent) = &event.user_agent {
+        all.insert("userAgent".into(), json!(agent));
+    }
+    Value::Object(all)
+}
+
+fn properties(event: &DeliveryEvent) -> Properties {
+    let mut all = Properties::new();
+    if let Some(bounce) = event.bounce {
+        all.insert("bounceType".into(), json!(bounce));
+    }
+    if let Some(reason) = &event.reason {
+        all.insert("reason".into(), json!(reason));
+    }
+    if let Some(link) = &event.link {
+        all.insert("url".into(), json!(link));
+    }
+    all
+}

@@ -1,0 +1,260 @@
+//! What happens to a mail after it was handed over, told to everyone it concerns.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{DeliveryEventKind, Properties};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::db::{self, Conn, KnownSend, NewCapture, SendOrigin, SendProgress, StepEnd};
+use crate::ids::{self, ContactId, SendId};
+use crate::ingest::{self, MAX_DEPTH, NewEvent};
+
+/// Something that happened to a mail after it was handed over, by a person or a provider.
+#[derive(Clone, Debug)]
+pub struct MailEvent<'a> {
+    pub send_id: SendId,
+    pub kind: DeliveryEventKind,
+    pub occurred_at: DateTime<Utc>,
+    /// What is worth knowing about it: a link, a bounce's reason.
+    pub properties: Properties,
+    /// The provider that told it; None for our own links and images.
+    pub provider: Option<&'a str>,
+    /// The id the provider knows the mail by.
+    pub message_id: Option<&'a str>,
+    pub reason: Option<&'a str>,
+}
+
+impl MailEvent<'_> {
+    pub fn new(send_id: SendId, kind: DeliveryEventKind, occurred_at: DateTime<Utc>) -> Self {
+        Self {
+            send_id,
+            kind,
+            occurred_at,
+            properties: Properties::new(),
+            provider: None,
+            message_id: None,
+            reason: None,
+        }
+    }
+}
+
+/// Moves the mail's status forward, stores `email.<kind>` as an event of the person, which journeys
+/// react to, and a capture for analytics, all in the caller's transaction. A mail in doubt is in
+/// doubt no more. Returns whether the mail exists.
+pub async fn record(
+    app: &App,
+    conn: &mut Conn,
+    event: MailEvent<'_>,
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
+    let Some((id, contact)) = db::send_find(conn, Some(event.send_id), "", None).await? else {
+        return Ok(false);
+    };
+    db::contact_lock(conn, &[contact]).await?;
+    let Some(send) = db::send_lock(conn, id).await? else {
+        return Ok(false);
+    };
+    let known = send.in_doubt || after(&send.status, DeliveryEventKind::Sent) != send.status;
+    let news = match event.kind {
+        // Our own attempt told of it, unless its answer was lost.
+        DeliveryEventKind::Sent => known,
+        DeliveryEventKind::Delivered => send.delivered_at.is_none(),
+        _ => true,
+    };
+    let status = after(&send.status, event.kind);
+    let at = |kind| (event.kind == kind).then_some(event.occurred_at);
+    let progress = SendProgress {
+        status,
+        reason: event.reason,
+        message_id: event.message_id,
+        settled: known,
+        sent_at: at(DeliveryEventKind::Sent).or(known.then_some(event.occurred_at)),
+        delivered_at: at(DeliveryEventKind::Delivered),
+        opened_at: at(DeliveryEventKind::Opened),
+        clicked_at: at(DeliveryEventKind::Clicked),
+        bounced_at: at(DeliveryEventKind::Bounced),
+        complained_at: at(DeliveryEventKind::Complained),
+    };
+    db::send_progress(conn, id, progress, now).await?;
+    if let (true, Some(state), Some(seq)) = (send.in_doubt, send.state_id, send.step_seq) {
+        let end = StepEnd {
+            state,
+            seq,
+            result: Ok(step_result(&send, status, event.reason)),
+        };
+        db::steps_complete(conn, &[end], now).await?;
+    }
+    if news {
+        let about = About::of(&send);
+        let origins = db::send_origins(conn, send.state_id.as_slice()).await?;
+        let origin = send.state_id.and_then(|state| origins.get(&state));
+        let told = Told {
+            contact: send.contact_id,
+            name: name(event.kind),
+            properties: about.properties(origin, event.properties),
+            occurred_at: event.occurred_at,
+            depth: origin.map_or(0, |run| run.depth),
+        };
+        tell(app, conn, vec![told], now).await?;
+    }
+    Ok(true)
+}
+
+/// The end of the step that waits for a mail in doubt.
+fn step_result(send: &KnownSend, status: &str, reason: Option<&str>) -> Value {
+    match status {
+        "failed" => json!({ "failed": { "id": send.id, "reason": reason.unwrap_or("failed") } }),
+        _ => json!({ "sent": { "id": send.id } }),
+    }
+}
+
+/// What an event says of the mail it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    pub id: SendId,
+    pub template_key: &'a str,
+    pub category: &'a str,
+}
+
+impl<'a> About<'a> {
+    fn of(send: &'a KnownSend) -> Self {
+        Self {
+            id: send.id,
+            template_key: &send.template_key,
+            category: &send.category,
+        }
+    }
+
+    /// No address and no subject: what is told leaves this installation.
+    pub fn properties(&self, origin: Option<&SendOrigin>, more: Properties) -> Properties {
+        let mut all = more;
+        all.insert("emailSendId".into(), json!(self.id));
+        all.insert("templateKey".into(), json!(self.template_key));
+        all.insert("category".into(), json!(self.category));
+        if let Some(run) = origin {
+            all.insert("journeyId".into(), json!(run.journey_id));
+        }
+        all
+    }
+}
+
+/// An event of the host's own making.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub contact: ContactId,
+    pub name: &'static str,
+    pub properties: Properties,
+    pub occurred_at: DateTime<Utc>,
+    /// How many journeys stand before it.
+    pub depth: i16,
+}
+
+/// Lets journeys react to events of the host's own making and queues them for analytics.
+pub async fn tell(
+    app: &App,
+    conn: &mut Conn,
+    all: Vec<Told>,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let captures: Vec<NewCapture> = all
+        .iter()
+        .map(|told| NewCapture {
+            id: ids::at(now),
+            contact_id: told.contact,
+            event: Some(told.name.to_owned()),
+            properties: told.properties.clone(),
+            occurred_at: told.occurred_at,
+        })
+        .collect();
+    db::capture_insert(conn, &captures, now).await?;
+    // A journey that is triggered by its own mails would never end.
+    let (near, far): (Vec<Told>, Vec<Told>) =
+        all.into_iter().partition(|told| told.depth + 1 < MAX_DEPTH);
+    for told in far {
+        tracing::warn!(contact.id = %told.contact, event = told.name,
+            "journeys trigger each other by mails without end: this event is not passed on");
+    }
+    let events = near.into_iter().map(|told| NewEvent {
+        source: "email".into(),
+        occurred_at: Some(told.occurred_at),
+        ..NewEvent::from_journey(told.contact, told.name, told.properties, told.depth + 1)
+    });
+    ingest::store(conn, &app.catalog, now, events.collect()).await?;
+    Ok(())
+}
+
+/// What the event of this kind is called.
+pub fn name(kind: DeliveryEventKind) -> &'static str {
+    match kind {
+        DeliveryEventKind::Sent => "email.sent",
+        DeliveryEventKind::Delayed => "email.delivery_delayed",
+        DeliveryEventKind::Delivered => "email.delivered",
+        DeliveryEventKind::Opened => "email.opened",
+        DeliveryEventKind::Clicked => "email.clicked",
+        DeliveryEventKind::Bounced => "email.bounced",
+        DeliveryEventKind::Complained => "email.complained",
+        DeliveryEventKind::Failed => "email.failed",
+        DeliveryEventKind::Suppressed => "email.suppressed",
+        DeliveryEventKind::Unsubscribed => "email.unsubscribed",
+    }
+}
+
+/// The status after an event. It only moves forward, and what is final stays.
+fn after(status: &str, kind: DeliveryEventKind) -> &'static str {
+    const ORDER: [&str; 7] = [
+        "queued",
+        "sending",
+        "ambiguous",
+        "sent",
+        "delivered",
+        "opened",
+        "clicked",
+    ];
+    const FINAL: [&str; 4] = ["bounced", "complained", "failed", "skipped"];
+    if let Some(last) = FINAL.iter().find(|last| **last == status) {
+        return last;
+    }
+    let new = match kind {
+        DeliveryEventKind::Bounced => return "bounced",
+        DeliveryEventKind::Complained => return "complained",
+        DeliveryEventKind::Failed | DeliveryEventKind::Suppressed => return "failed",
+        DeliveryEventKind::Sent | DeliveryEventKind::Delayed | DeliveryEventKind::Unsubscribed => {
+            "sent"
+        }
+        DeliveryEventKind::Delivered => "delivered",
+        DeliveryEventKind::Opened => "opened",
+        DeliveryEventKind::Clicked => "clicked",
+    };
+    let rank = |name: &str| ORDER.iter().position(|one| *one == name).unwrap_or(0);
+    ORDER[rank(status).max(rank(new))]
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::DeliveryEventKind as Kind;
+
+    use super::after;
+
+    #[test]
+    fn a_status_only_moves_forward_and_the_final_ones_win() {
+        for (before, kind, expected) in [
+            ("sending", Kind::Sent, "sent"),
+            ("ambiguous", Kind::Sent, "sent"),
+            ("ambiguous", Kind::Delayed, "sent"),
+            ("sent", Kind::Opened, "opened"),
+            ("opened", Kind::Delivered, "opened"),
+            ("clicked", Kind::Opened, "clicked"),
+            ("clicked", Kind::Complained, "complained"),
+            ("delivered", Kind::Bounced, "bounced"),
+            ("bounced", Kind::Delivered, "bounced"),
+            ("bounced", Kind::Complained, "bounced"),
+            ("failed", Kind::Clicked, "failed"),
+            ("ambiguous", Kind::Failed, "failed"),
+        ] {
+            assert_eq!(after(before, kind), expected, "{before} {kind:?}");
+        }
+    }
+}
