@@ -1,5 +1,9 @@
 //! Who an event is about.
 
+mod erase;
+
+pub use erase::erase;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};

@@ -11,6 +11,7 @@ mod capture;
 mod contact;
 #[cfg(feature = "embedded-db")]
 mod embedded;
+mod erase;
 mod event;
 mod health;
 mod history;
@@ -22,6 +23,7 @@ mod provider;
 mod send;
 mod send_claim;
 mod send_status;
+mod send_story;
 mod state;
 mod state_admin;
 mod state_step;
@@ -39,6 +41,7 @@ pub use contact::{
     Contact, NewIdentity, contact_get, contact_lock, contact_set_properties, contact_upsert,
     contacts_by_identity, identity_lock,
 };
+pub use erase::contacts_erase;
 pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{
@@ -61,6 +64,10 @@ pub use send_claim::{ClaimedSend, send_claim, send_next_due, sends_hold, sends_p
 pub use send_status::{
     KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find, send_lock,
     send_progress,
+};
+pub use send_story::{
+    ClickStory, LinkStory, SendFilter, SendHappening, SendStory, send_clicks, send_count,
+    send_history, send_links, send_stories, send_story,
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,

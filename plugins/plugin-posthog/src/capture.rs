@@ -63,7 +63,7 @@ fn item(capture: &Capture) -> Value {
             "$set"
         }
     };
-    properties.insert("$lib".into(), "hogsend".into());
+    properties.insert("$lib".into(), crate::LIB.into());
     json!({
         "uuid": capture.id,
         "event": event,

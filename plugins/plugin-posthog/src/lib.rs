@@ -23,6 +23,10 @@ const PROJECT_ID: &str = "POSTHOG_PROJECT_ID";
 /// The project that the owner of a personal API key has open.
 const CURRENT_PROJECT: &str = "@current";
 
+/// Marks events this system told PostHog of, so that they are not taken for news when PostHog's
+/// webhook brings them back.
+const LIB: &str = "hogsend";
+
 /// What the development server offers to try: a person signs up.
 const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distinct_id":"user-1","timestamp":"{now}","properties":{"plan":"pro"}},"person":{"properties":{"email":"ada@example.com","first_name":"Ada"}}}"#;
 

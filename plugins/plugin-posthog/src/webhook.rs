@@ -17,6 +17,12 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
     let event = object("event", body.get("event"))?.ok_or_else(|| {
         invalid("event is required: send PostHog's default body, {\"event\": …, \"person\": …}")
     })?;
+    let properties = object("event.properties", event.get("properties"))?.unwrap_or_default();
+    if properties.get("$lib").and_then(Value::as_str) == Some(crate::LIB) {
+        return Ok(Reading::Skipped {
+            reason: "Hogsend itself told PostHog of this event".into(),
+        });
+    }
     let person = object("person", body.get("person"))?.unwrap_or_default();
     let contact = object("person.properties", person.get("properties"))?.unwrap_or_default();
     let read = SourceEvent {
@@ -28,7 +34,7 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
                 .ok_or_else(|| invalid("event.distinct_id is required: whom the event is about"))?,
         ),
         email: email(&contact),
-        properties: object("event.properties", event.get("properties"))?.unwrap_or_default(),
+        properties,
         contact_properties: contact,
         occurred_at: timestamp("event.timestamp", event.get("timestamp"))?,
     };
@@ -172,6 +178,16 @@ mod tests {
             Reading::Events(mut events) => events.remove(0),
             Reading::Skipped { reason } => panic!("skipped: {reason}"),
         }
+    }
+
+    #[test]
+    fn what_this_system_told_posthog_does_not_come_back_as_news() {
+        let mut body = body();
+        body["event"]["properties"]["$lib"] = json!("hogsend");
+        let reading = read(None, &webhook(&[], &body)).unwrap();
+        assert!(matches!(reading, Reading::Skipped { .. }), "{reading:?}");
+        body["event"]["properties"]["$lib"] = json!("web");
+        assert_eq!(event(&body).name, "signed_up");
     }
 
     #[test]

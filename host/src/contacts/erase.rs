@@ -1,0 +1,50 @@
+//! Erasure: a person's right to be forgotten (GDPR, article 17).
+
+use chrono::{DateTime, Utc};
+
+use super::named;
+use crate::app::App;
+use crate::db::{self, Conn, Suppression};
+use crate::ids::ContactId;
+
+/// Erases the people known by this id of the product, else those with this address, in the caller's
+/// transaction. A keyed hash of each address stays among the suppressed ones, so that an import or a
+/// late webhook does not bring lifecycle mail back. Returns how many people there were.
+///
+/// A request to a provider that is under way is not called back.
+pub async fn erase(
+    app: &App,
+    conn: &mut Conn,
+    external_id: Option<&str>,
+    email: Option<&str>,
+    now: DateTime<Utc>,
+) -> db::Result<usize> {
+    let people = named(conn, external_id, email).await?;
+    let ids: Vec<ContactId> = people.iter().map(|person| person.id).collect();
+    let locked = db::contact_lock(conn, &ids).await?;
+    if locked.is_empty() {
+        return Ok(0);
+    }
+    let lower = |person: &db::Contact| person.email.as_deref().map(str::to_lowercase);
+    let addresses: Vec<String> = locked.iter().filter_map(lower).collect();
+    let external: Vec<String> = locked
+        .iter()
+        .filter_map(|person| person.external_id.clone())
+        .collect();
+    for address in &addresses {
+        let hash = app.addresses.of(address);
+        db::suppression_forget(conn, &hash).await?;
+        let erased = Suppression {
+            hash,
+            email: None,
+            reason: "erased".into(),
+            provider: None,
+            detail: None,
+            created_at: now,
+        };
+        db::suppression_insert(conn, &erased).await?;
+    }
+    db::contacts_erase(conn, &ids, &addresses, &external).await?;
+    tracing::info!(people = locked.len(), "erased people who asked for it");
+    Ok(locked.len())
+}

@@ -1,0 +1,53 @@
+//! Forgetting people.
+
+use super::{Conn, Result};
+use crate::ids::ContactId;
+
+/// Deletes contacts and everything about them: events, runs, mails with their rendered bytes,
+/// preferences, what analytics was still to be told. Rows that belong to others and hold one of the
+/// addresses lose it. The caller holds the contacts' locks.
+pub async fn contacts_erase(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+    addresses: &[String],
+    external_ids: &[String],
+) -> Result<()> {
+    // Keys keep a repeated delivery from bringing the person back, so only those that name them go.
+    sqlx::query!(
+        "DELETE FROM event_keys k USING unnest($1::text[]) AS n (name)
+         WHERE position(lower(n.name) IN lower(k.key)) > 0
+           AND k.event_id IN (SELECT id FROM user_events WHERE contact_id = ANY($2))",
+        &[addresses, external_ids].concat(),
+        contacts as &[ContactId]
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM user_events WHERE contact_id = ANY($1)",
+        contacts as &[ContactId]
+    )
+    .execute(&mut *conn)
+    .await?;
+    // Mails of other people's journeys to this address, as an invitation is.
+    sqlx::query!(
+        "UPDATE email_sends SET to_email = 'erased', subject = 'erased', mail = NULL, prepared = NULL,
+             prepared_type = NULL, claim = NULL, next_attempt_at = NULL, batch_id = NULL,
+             batch_pos = NULL,
+             reason = CASE WHEN status IN ('queued', 'sending') THEN 'contact_deleted' END,
+             status = CASE WHEN status = 'queued' AND NOT in_doubt THEN 'skipped'
+                           WHEN status IN ('queued', 'sending') THEN 'ambiguous'
+                           ELSE status END
+         WHERE lower(to_email) = ANY($1) AND NOT contact_id = ANY($2)",
+        addresses,
+        contacts as &[ContactId]
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM contacts WHERE id = ANY($1)",
+        contacts as &[ContactId]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
