@@ -1,6 +1,8 @@
-//! The plugins linked into this binary. A crate nobody names is left out by the linker.
+//! The plugins linked into this binary. A crate nobody calls is left out by the linker.
 
-use hogsend_plugin_lifecycle as _;
-use hogsend_plugin_outbox as _;
-use hogsend_plugin_posthog as _;
-use hogsend_plugin_resend as _;
+pub fn link() {
+    hogsend_plugin_lifecycle::hogsend_link();
+    hogsend_plugin_outbox::hogsend_link();
+    hogsend_plugin_posthog::hogsend_link();
+    hogsend_plugin_resend::hogsend_link();
+}

@@ -161,6 +161,14 @@ macro_rules! export_plugin {
             }
         }
 
+        /// Called by a binary that links this plugin, so that the linker does not leave it out.
+        #[doc(hidden)]
+        #[inline(never)]
+        pub fn hogsend_link() {
+            // Stands in one module with what `inventory` collects, and so in one object file.
+            ::std::hint::black_box($crate::export::create::<$plugin> as usize);
+        }
+
         const _: () = {
             use $crate::abi::{PluginRoot, PluginRootRef, PrefixTypeTrait, RResult, RSlice, RVec};
 

@@ -28,7 +28,18 @@ pub async fn contacts_erase(
     )
     .execute(&mut *conn)
     .await?;
-    // Mails of other people's journeys to this address, as an invitation is.
+    // Mails of other people's journeys to this address, as an invitation is. A journal is compared
+    // by prints, not by arguments.
+    sqlx::query!(
+        r#"UPDATE journey_steps t SET args = jsonb_set(t.args, '{to}', '"erased"')
+           FROM email_sends e
+           WHERE lower(e.to_email) = ANY($1) AND NOT e.contact_id = ANY($2)
+             AND t.state_id = e.journey_state_id AND t.seq = e.step_seq AND t.args ? 'to'"#,
+        addresses,
+        contacts as &[ContactId]
+    )
+    .execute(&mut *conn)
+    .await?;
     sqlx::query!(
         "UPDATE email_sends SET to_email = 'erased', subject = 'erased', mail = NULL, prepared = NULL,
              prepared_type = NULL, claim = NULL, next_attempt_at = NULL, batch_id = NULL,

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::resend::{Mood, Resend};
 use crate::support::{Server, Store};
 
-async fn server(resend: &Resend, more: &[(&str, &str)]) -> Server {
+pub async fn server(resend: &Resend, more: &[(&str, &str)]) -> Server {
     let url = resend.url();
     let mut variables = vec![
         ("EMAIL_PROVIDER", "resend"),

@@ -4,8 +4,12 @@ mod support;
 
 mod analytics;
 mod bad_input;
+mod batches;
 mod dead_letters;
 mod delivery;
+mod erasure;
+mod failover;
+mod feedback;
 mod health;
 mod ingest;
 mod journeys;

@@ -79,19 +79,21 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
 }
 
 fn describe(status: u16, failure: &Failure, key: &str) -> String {
-    // The key goes before the text is cut, or a part of it could stay.
-    let clean = |text: &str| -> String {
-        let text = text.replace(key, "[key]");
-        text.chars()
-            .filter(|c| !c.is_control())
-            .take(MESSAGE_MAX)
-            .collect()
-    };
-    let (name, message) = (clean(&failure.name), clean(&failure.message));
+    let (name, message) = (clean(&failure.name, key), clean(&failure.message, key));
     let space = if name.is_empty() { "" } else { " " };
     let colon = if message.is_empty() { "" } else { ": " };
     let text = format!("Resend answered {status}{space}{name}{colon}{message}");
     text.trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// Words of Resend's, short and without the key.
+pub fn clean(text: &str, key: &str) -> String {
+    // The key goes before the text is cut, or a part of it could stay.
+    let text = text.replace(key, "[key]");
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MESSAGE_MAX)
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use serde::Serialize;
 const TAG_MAX: usize = 256;
 /// And at most this many tags.
 const TAGS_MAX: usize = 75;
+/// The tag by which webhooks name a mail whose acceptance was lost.
+pub const SEND_ID: &str = "send_id";
 
 #[derive(Serialize)]
 struct Email<'a> {
@@ -43,7 +45,12 @@ pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
         name: plain(name),
         value: plain(value),
     });
+    let id = Tag {
+        name: SEND_ID.into(),
+        value: mail.id.to_string(),
+    };
     let tags = tags.filter(|tag| !tag.name.is_empty() && !tag.value.is_empty());
+    let tags = std::iter::once(id).chain(tags);
     let email = Email {
         from: &mail.from,
         to: [&mail.to],

@@ -3,20 +3,28 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod batch;
 mod body;
 mod rate;
+mod signature;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
-use rate::rate;
+use std::time::Duration;
 
 use hogsend_plugin_api::{
-    Attempt, Capabilities, Delivery, Host, HttpMethod, HttpRequest, Idempotency, Mail, Manifest,
-    Plugin, Prepared, SendOutcome, Sent, Setting, Settings, export_plugin,
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, Capabilities, Delivery, DeliveryReading, Host,
+    HttpMethod, HttpRequest, Idempotency, Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome,
+    Sent, Setting, Settings, Webhook, export_plugin,
 };
+
+use rate::rate;
+use signature::Signature;
 
 const API_KEY: &str = "RESEND_API_KEY";
 const BASE_URL: &str = "RESEND_BASE_URL";
+const WEBHOOK_SECRET: &str = "RESEND_WEBHOOK_SECRET";
 const FROM: &str = "RESEND_FROM_EMAIL";
 
 const DEFAULT_BASE_URL: &str = "https://api.resend.com";
@@ -31,6 +39,7 @@ const REMEMBERED_SECONDS: u64 = 24 * 3_600 - 30 * 60;
 pub struct Resend {
     key: Option<String>,
     url: String,
+    signature: Option<Signature>,
 }
 
 impl Plugin for Resend {
@@ -53,6 +62,14 @@ impl Plugin for Resend {
                 FROM,
                 "the default sender, Name <address>, at a domain verified at https://resend.com/domains",
             ))
+            .setting(
+                Setting::new(
+                    WEBHOOK_SECRET,
+                    "the signing secret (whsec_…) of the webhook that points at /v1/webhooks/resend; see https://resend.com/webhooks",
+                )
+                .secret(),
+            )
+            .webhook_secret(WEBHOOK_SECRET)
             .sender(FROM)
             .http_host("$RESEND_BASE_URL")
     }
@@ -65,7 +82,12 @@ impl Plugin for Resend {
             ));
         }
         let base = settings.get(BASE_URL).unwrap_or(DEFAULT_BASE_URL);
+        let secret = settings
+            .get(WEBHOOK_SECRET)
+            .filter(|secret| !secret.is_empty());
+        let signature = secret.map(Signature::new).transpose();
         Ok(Self {
+            signature: signature.map_err(|mend| format!("{WEBHOOK_SECRET} {mend}"))?,
             key: key.map(str::to_owned),
             url: format!("{}/emails", base.trim_end_matches('/')),
         })
@@ -75,6 +97,8 @@ impl Plugin for Resend {
 impl Delivery for Resend {
     fn capabilities(&self) -> Capabilities {
         Capabilities::new(Idempotency::ForSeconds(REMEMBERED_SECONDS))
+            .batches_of(batch::MAX)
+            .rate(2, Duration::from_secs(1))
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
@@ -83,18 +107,16 @@ impl Delivery for Resend {
 
     async fn send(&self, host: Host, attempt: Attempt) -> Sent {
         let Some(key) = &self.key else {
-            return SendOutcome::Blocked {
-                reason: format!("{API_KEY} is not set: make a key at https://resend.com/api-keys"),
-                retry_after_ms: None,
-            }
-            .into();
+            return no_key().into();
         };
-        let request = HttpRequest::new(HttpMethod::Post, &self.url)
-            .header("authorization", &format!("Bearer {key}"))
-            .header("content-type", &attempt.prepared.content_type)
-            .header("idempotency-key", &attempt.idempotency_key)
-            .header("user-agent", USER_AGENT)
-            .body(attempt.prepared.body);
+        let Attempt {
+            idempotency_key,
+            prepared,
+            ..
+        } = attempt;
+        let request = request(&self.url, key, &idempotency_key)
+            .header("content-type", &prepared.content_type)
+            .body(prepared.body);
         match host.http(request).await {
             Ok(answer) => Sent {
                 outcome: answer::outcome(&answer, key, host.now()),
@@ -102,6 +124,43 @@ impl Delivery for Resend {
             },
             Err(error) => SendOutcome::from(error).into(),
         }
+    }
+
+    async fn send_batch(&self, host: Host, batch: BatchAttempt) -> BatchSent {
+        let Some(key) = &self.key else {
+            return BatchOutcome::All(no_key()).into();
+        };
+        let url = format!("{}/batch", self.url);
+        let request = request(&url, key, &batch.idempotency_key)
+            .header("content-type", "application/json")
+            // One bad mail does not hold up the others.
+            .header("x-batch-validation", "permissive")
+            .body(batch::body(&batch.mails));
+        match host.http(request).await {
+            Ok(answer) => BatchSent {
+                outcome: batch::outcome(&answer, batch.mails.len(), key, host.now()),
+                rate: rate(&answer),
+            },
+            Err(error) => BatchOutcome::All(error.into()).into(),
+        }
+    }
+
+    fn read(&self, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+        webhook::read(self.signature.as_ref(), webhook)
+    }
+}
+
+fn request(url: &str, key: &str, idempotency_key: &str) -> HttpRequest {
+    HttpRequest::new(HttpMethod::Post, url)
+        .header("authorization", &format!("Bearer {key}"))
+        .header("idempotency-key", idempotency_key)
+        .header("user-agent", USER_AGENT)
+}
+
+fn no_key() -> SendOutcome {
+    SendOutcome::Blocked {
+        reason: format!("{API_KEY} is not set: make a key at https://resend.com/api-keys"),
+        retry_after_ms: None,
     }
 }
 

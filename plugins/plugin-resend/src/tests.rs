@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::Resend;
 
 const KEY: &str = "re_hush";
+const ID: &str = "01234567-89ab-7cde-8f01-23456789abcd";
 
 fn plugin() -> Box<dyn Instance> {
     kit::start::<Resend>(&Settings::from([("RESEND_API_KEY", KEY)])).unwrap()
@@ -19,7 +20,7 @@ fn plugin() -> Box<dyn Instance> {
 
 fn mail() -> Value {
     json!({
-        "id": "01234567-89ab-7cde-8f01-23456789abcd",
+        "id": ID,
         "from": "Acme <hello@acme.test>",
         "to": "ann@example.com",
         "reply_to": "help@acme.test",
@@ -67,7 +68,10 @@ fn the_body_is_what_resend_documents() {
         "text": "Hi\n",
         "reply_to": "help@acme.test",
         "headers": { "List-Unsubscribe": "<https://acme.test/u>" },
-        "tags": [{ "name": "template", "value": "welcome" }],
+        "tags": [
+            { "name": "send_id", "value": ID },
+            { "name": "template", "value": "welcome" },
+        ],
     });
     assert_eq!(body, expected);
 }
@@ -85,7 +89,11 @@ fn what_a_mail_does_not_have_is_left_out() {
     let prepared = prepare(&bare).unwrap();
     let body: Value = serde_json::from_slice(prepared.body.as_slice()).unwrap();
     let fields: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(fields.len(), 5, "{fields:?}");
+    assert_eq!(
+        fields,
+        ["from", "html", "subject", "tags", "text", "to"],
+        "only the tag webhooks find it by"
+    );
 }
 
 #[test]
@@ -102,7 +110,11 @@ fn tags_hold_only_what_resend_allows() {
     let body: Value = serde_json::from_slice(prepared.body.as_slice()).unwrap();
     assert_eq!(
         body["tags"],
-        json!([{ "name": "jour_ney", "value": "w_lcome_1" }, { "name": "a-b_C9", "value": &long[..256] }])
+        json!([
+            { "name": "send_id", "value": ID },
+            { "name": "jour_ney", "value": "w_lcome_1" },
+            { "name": "a-b_C9", "value": &long[..256] },
+        ])
     );
     tagged["tags"] = (0..100).map(|n| json!([format!("t{n}"), "v"])).collect();
     let prepared = prepare(&tagged).unwrap();

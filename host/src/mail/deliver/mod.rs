@@ -59,6 +59,9 @@ struct Request {
 
 /// Makes one attempt at each claimed mail. What cannot be attempted now is given back.
 pub async fn deliver(app: &App, claimed: Vec<ClaimedSend>) -> db::Result<()> {
+    if claimed.is_empty() {
+        return Ok(());
+    }
     let providers = Providers::look(app).await?;
     let (doubtful, fresh): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|send| send.in_doubt);
     let mut requests = Vec::new();

@@ -1,7 +1,7 @@
 //! Journeys that only tests need, linked into the test binary like any plugin.
 
 use hogsend_plugin_api::journey::{
-    self, Condition, Ctx, Entry, Journey, Op, Sent, User, days, hours, minutes,
+    self, Condition, Ctx, Entry, Journey, Op, Sent, User, Waited, days, hours, minutes,
 };
 use hogsend_plugin_api::{Journeys, Manifest, Plugin, Setting, Settings, Template, export_plugin};
 
@@ -48,6 +48,9 @@ impl Journeys for TestJourneys {
             Journey::new("t-error", erring).trigger("t.error"),
             Journey::new("t-race", racing).trigger("t.race"),
             Journey::new("t-mail", mailing).trigger("t.mail"),
+            Journey::new("t-twice", mailing).trigger("t.twice"),
+            Journey::new("t-invite", inviting).trigger("t.invite"),
+            Journey::new("t-await-delivery", awaiting_delivery).trigger("t.await-delivery"),
             Journey::new("t-count", counting).trigger("t.count"),
             Journey::new("t-moody", moody).trigger("t.moody"),
         ]);
@@ -107,10 +110,30 @@ async fn racing(_: User, ctx: Ctx) -> journey::Result {
 /// One mail, and a mark of how it ended.
 async fn mailing(_: User, ctx: Ctx) -> journey::Result {
     let word = ctx.event().text("word").unwrap_or("world").to_owned();
-    match ctx.send("t-plain").prop("word", word).await? {
+    let mut send = ctx.send("t-plain").prop("word", word);
+    if let Some(category) = ctx.event().text("category") {
+        send = send.category(category);
+    }
+    match send.await? {
         Sent::Sent { .. } => ctx.checkpoint("was-sent"),
         Sent::Skipped { reason } => ctx.checkpoint(&format!("skipped-{reason}")),
         Sent::Failed { .. } => ctx.checkpoint("failed"),
+    }
+    Ok(())
+}
+
+/// Writes to somebody else.
+async fn inviting(_: User, ctx: Ctx) -> journey::Result {
+    ctx.send("t-plain").to("canary@example.com").await?;
+    Ok(())
+}
+
+/// Goes on when its mail was delivered.
+async fn awaiting_delivery(_: User, ctx: Ctx) -> journey::Result {
+    ctx.send("t-plain").await?;
+    match ctx.wait_for("email.delivered").timeout(days(1)).await {
+        Waited::Event(_) => ctx.checkpoint("delivered"),
+        Waited::TimedOut => ctx.checkpoint("lost"),
     }
     Ok(())
 }

@@ -1,0 +1,99 @@
+//! The right to be forgotten.
+
+use serde_json::json;
+use sqlx::Row as _;
+
+use crate::on_each_store;
+use crate::support::{Server, posthog};
+
+/// Every row of every table that shows this text, in any column, bytes included.
+async fn traces(server: &Server, needle: &str) -> Vec<String> {
+    let mut conn = server.app.db.conn().await.unwrap();
+    let columns = sqlx::query(
+        "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns
+         WHERE table_schema = 'public'",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .unwrap();
+    let mut found = Vec::new();
+    for column in columns {
+        let (table, name, kind): (String, String, String) =
+            (column.get(0), column.get(1), column.get(2));
+        let text = match kind.as_str() {
+            "bytea" => format!("encode(\"{name}\", 'escape')"),
+            _ => format!("\"{name}\"::text"),
+        };
+        let sql = format!("SELECT count(*) FROM \"{table}\" WHERE {text} ILIKE '%{needle}%'");
+        let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
+        if count > 0 {
+            found.push(format!("{table}.{name}"));
+        }
+    }
+    found
+}
+
+async fn erase(server: &Server, email: &str) -> usize {
+    let mut tx = server.app.db.begin().await.unwrap();
+    let now = server.now();
+    let erased = hogsend::contacts::erase(&server.app, &mut tx, None, Some(email), now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    erased
+}
+
+on_each_store! {
+    async fn nothing_in_the_database_shows_a_person_who_was_erased(server: Server) {
+        let hook = posthog("key-of-canary@example.com", "user.created", "user-canary", "Canary@Example.com", "Canary");
+        let answer = server.post("/v1/webhooks/posthog", &hook).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let invite = json!({ "event": "t.invite", "userId": "bob", "userEmail": "bob@example.com", "properties": { "word": "x" } });
+        server.post("/v1/ingest", &invite).await;
+        server.drain().await;
+        server.advance(std::time::Duration::from_secs(3 * 86_400)).await;
+        let bounced = db_suppression(&server).await;
+        assert_eq!(bounced, 1);
+        let before = traces(&server, "canary").await;
+        for place in ["contacts.email", "contacts.properties", "journey_states.person", "journey_steps.args", "email_sends.mail", "email_sends.prepared", "email_sends.to_email", "event_keys.key", "suppressions.email"] {
+            assert!(before.iter().any(|one| one == place), "the test shows nothing about {place}: {before:?}");
+        }
+        assert_eq!(erase(&server, "canary@example.com").await, 1);
+        assert_eq!(traces(&server, "canary").await, Vec::<String>::new());
+        // Others keep what is theirs.
+        assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
+        assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE to_email = 'erased'").await, 1);
+        server.drain().await;
+
+        // The address is known by its hash alone, and a repeated webhook brings no mail back.
+        assert_eq!(server.text("SELECT reason FROM suppressions WHERE email IS NULL").await, "bounced");
+        assert_eq!(erase(&server, "canary@example.com").await, 0);
+        let sent = server.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await;
+        server.post("/v1/webhooks/posthog", &hook).await;
+        server.drain().await;
+        assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await, sent);
+        assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE reason = 'suppressed'").await, 1);
+        server.stop().await;
+    }
+}
+
+/// The person's address bounced before.
+async fn db_suppression(server: &Server) -> i64 {
+    let mut conn = server.app.db.conn().await.unwrap();
+    let suppression = hogsend::db::Suppression {
+        hash: server.app.addresses.of("canary@example.com"),
+        email: Some("canary@example.com".into()),
+        reason: "bounced".into(),
+        provider: Some("resend".into()),
+        detail: Some("canary@example.com is unknown here".into()),
+        created_at: server.now(),
+    };
+    hogsend::db::suppression_insert(&mut conn, &suppression)
+        .await
+        .unwrap();
+    drop(conn);
+    server.count("SELECT count(*) FROM suppressions").await
+}

@@ -1,0 +1,163 @@
+//! Several mails in one request (<https://resend.com/docs/api-reference/emails/send-batch-emails>).
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{BatchOutcome, HttpResponse, Prepared, SendOutcome};
+use serde::Deserialize;
+
+use crate::answer;
+
+/// The most mails Resend takes in one request.
+pub const MAX: u32 = 100;
+
+/// The frozen mails as one JSON array, byte for byte: Resend compares the bytes where a key comes
+/// twice.
+pub fn body(mails: &[Prepared]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = mails.iter().map(|mail| mail.body.as_slice()).collect();
+    [b"[", parts.join(&b","[..]).as_slice(), b"]"].concat()
+}
+
+#[derive(Deserialize)]
+struct Accepted {
+    data: Vec<Id>,
+    /// In permissive validation, the mails that were refused.
+    #[serde(default)]
+    errors: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    index: usize,
+    #[serde(default)]
+    message: String,
+}
+
+/// Judges an answer to `size` mails. `key` never appears in a reason.
+pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>) -> BatchOutcome {
+    if (200..300).contains(&answer.status) {
+        let each = answer.json().ok().and_then(|said| places(said, size, key));
+        return each.map_or_else(
+            || {
+                BatchOutcome::All(SendOutcome::Unknown {
+                    reason: format!(
+                        "Resend answered {} without an id for each mail",
+                        answer.status
+                    ),
+                })
+            },
+            BatchOutcome::Each,
+        );
+    }
+    match answer::outcome(answer, key, now) {
+        // The key is this batch's own, so it was this batch that went out under it.
+        SendOutcome::Rejected { reason } if answer.status == 409 => {
+            BatchOutcome::All(SendOutcome::Unknown { reason })
+        }
+        SendOutcome::Rejected { reason } => BatchOutcome::Apart { reason },
+        other => BatchOutcome::All(other),
+    }
+}
+
+/// The ids belong to the mails that were not refused, in order.
+fn places(said: Accepted, size: usize, key: &str) -> Option<Vec<SendOutcome>> {
+    let mut ids = said.data.into_iter();
+    let mut each = Vec::with_capacity(size);
+    for place in 0..size {
+        let refused = said.errors.iter().find(|error| error.index == place);
+        each.push(match refused {
+            Some(error) => SendOutcome::Rejected {
+                reason: format!("Resend refused it: {}", answer::clean(&error.message, key)),
+            },
+            None => SendOutcome::Accepted {
+                message_id: ids.next().map(|id| id.id).filter(|id| !id.is_empty())?,
+            },
+        });
+    }
+    ids.next().is_none().then_some(each)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use hogsend_plugin_api::{BatchOutcome, Body, HttpResponse, Prepared, SendOutcome};
+    use serde_json::{Value, json};
+
+    use super::{body, outcome};
+
+    fn judge(status: u16, said: &Value) -> BatchOutcome {
+        let answer = HttpResponse {
+            status,
+            headers: Vec::new(),
+            body: said.to_string().into(),
+        };
+        outcome(&answer, 3, "re_hush", DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn the_frozen_mails_are_joined_byte_for_byte() {
+        let mail = |text: &str| Prepared {
+            content_type: "application/json".into(),
+            body: Body::from(text),
+        };
+        let joined = body(&[mail(r#"{"a": 1}"#), mail(r#"{"b":"é"}"#)]);
+        assert_eq!(joined, r#"[{"a": 1},{"b":"é"}]"#.as_bytes());
+    }
+
+    #[test]
+    fn ids_belong_to_the_mails_that_were_not_refused() {
+        let said = json!({
+            "data": [{ "id": "x" }, { "id": "z" }],
+            "errors": [{ "index": 1, "message": "`to` is no address re_hush" }],
+        });
+        let BatchOutcome::Each(each) = judge(200, &said) else {
+            panic!("{:?}", judge(200, &said));
+        };
+        let accepted = |id: &str| SendOutcome::Accepted {
+            message_id: id.into(),
+        };
+        let refused = SendOutcome::Rejected {
+            reason: "Resend refused it: `to` is no address [key]".into(),
+        };
+        assert_eq!(each, [accepted("x"), refused, accepted("z")]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_says_nothing() {
+        for said in [
+            json!({ "data": [{ "id": "x" }] }),
+            json!({ "data": [{ "id": "x" }, { "id": "y" }, { "id": "z" }, { "id": "?" }] }),
+            json!({ "data": [{ "id": "x" }, { "id": "" }, { "id": "z" }] }),
+            json!({}),
+        ] {
+            let judged = judge(200, &said);
+            assert!(
+                matches!(judged, BatchOutcome::All(SendOutcome::Unknown { .. })),
+                "{judged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_batch_refused_as_such_goes_apart_and_one_under_its_own_key_is_in_doubt() {
+        let error = |name| json!({ "name": name, "message": "the words" });
+        let apart = judge(422, &error("validation_error"));
+        assert!(matches!(apart, BatchOutcome::Apart { .. }), "{apart:?}");
+        let doubt = judge(409, &error("invalid_idempotent_request"));
+        assert!(
+            matches!(doubt, BatchOutcome::All(SendOutcome::Unknown { .. })),
+            "{doubt:?}"
+        );
+        let pause = judge(429, &error("rate_limit_exceeded"));
+        assert!(
+            matches!(
+                pause,
+                BatchOutcome::All(SendOutcome::Retry { pause: true, .. })
+            ),
+            "{pause:?}"
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! Webhooks of Resend (<https://resend.com/docs/dashboard/webhooks/event-types>).
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{
+    BounceType, DeliveryEvent, DeliveryEventKind as Kind, DeliveryReading, Refusal, Webhook,
+};
+use serde_json::Value;
+
+use crate::body::SEND_ID;
+use crate::signature::Signature;
+
+/// Verifies and reads a webhook. Without a secret it is taken as it is: the host turns such ones
+/// away in production.
+pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+    let id = match signature {
+        Some(signature) => signature.verify(webhook).ok_or(Refusal::Unauthorized)?,
+        None => webhook
+            .header("svix-id")
+            .or_else(|| webhook.header("webhook-id"))
+            .unwrap_or_default(),
+    };
+    let body: Value = serde_json::from_slice(webhook.body.as_slice())
+        .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+    let name = text(&body["type"]).ok_or_else(|| invalid("type is required: the event's name"))?;
+    let Some(kind) = kind(name) else {
+        let reason = format!("'{name}' says nothing about a mail that was sent");
+        return Ok(DeliveryReading::Skipped { reason });
+    };
+    let data = &body["data"];
+    if !data.is_object() {
+        return Err(invalid("data is required: what the event says of the mail"));
+    }
+    // A click has a time of its own; for all others it is the event's.
+    let told = text(&data["click"]["timestamp"]).filter(|_| kind == Kind::Clicked);
+    let told = told.or_else(|| text(&body["created_at"]));
+    let occurred_at = told
+        .and_then(time)
+        .ok_or_else(|| invalid("created_at is required: an RFC 3339 time"))?;
+    let mut event = DeliveryEvent::new(kind, occurred_at);
+    event.dedupe_key = Some(id.to_owned()).filter(|id| !id.is_empty());
+    event.message_id = text(&data["email_id"]).map(str::to_owned);
+    event.send_id = tag(&data["tags"], SEND_ID).and_then(|id| id.parse().ok());
+    event.email = recipient(&data["to"]);
+    match kind {
+        Kind::Bounced => {
+            let bounce = &data["bounce"];
+            event.bounce = Some(match text(&bounce["type"]) {
+                Some("Permanent") => BounceType::Permanent,
+                Some("Transient") => BounceType::Transient,
+                _ => BounceType::Undetermined,
+            });
+            let words = [text(&bounce["subType"]), text(&bounce["message"])];
+            event.reason = joined(&words);
+        }
+        Kind::Failed => event.reason = joined(&[text(&data["failed"]["reason"])]),
+        Kind::Suppressed => event.reason = joined(&[text(&data["suppressed"]["message"])]),
+        Kind::Clicked => {
+            event.link = text(&data["click"]["link"]).map(str::to_owned);
+            event.user_agent = text(&data["click"]["userAgent"]).map(str::to_owned);
+        }
+        Kind::Opened => {
+            event.user_agent = text(&data["open"]["userAgent"]).map(str::to_owned);
+        }
+        _ => {}
+    }
+    Ok(DeliveryReading::Events(vec![event]))
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    Some(match name {
+        "email.sent" => Kind::Sent,
+        "email.delivered" => Kind::Delivered,
+        "email.delivery_delayed" => Kind::Delayed,
+        "email.bounced" => Kind::Bounced,
+        "email.complained" => Kind::Complained,
+        "email.opened" => Kind::Opened,
+        "email.clicked" => Kind::Clicked,
+        "email.failed" => Kind::Failed,
+        "email.suppressed" => Kind::Suppressed,
+        _ => return None,
+    })
+}
+
+fn invalid(details: impl Into<String>) -> Refusal {
+    Refusal::Invalid {
+        details: details.into(),
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty())
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    // Some of Resend's times have a space where RFC 3339 has a T, and `+00` for an offset.
+    let mut plain = text.replacen(' ', "T", 1);
+    if plain.len() > 3 && plain[plain.len() - 3..].starts_with(['+', '-']) {
+        plain.push_str(":00");
+    }
+    let parsed = DateTime::parse_from_rfc3339(&plain).ok()?;
+    Some(parsed.to_utc())
+}
+
+/// `to` is a list; a single address is read as well.
+fn recipient(to: &Value) -> Option<String> {
+    let first = to.as_array().and_then(|all| all.first()).unwrap_or(to);
+    let address = text(first)?;
+    let bare = address
+        .rsplit_once('<')
+        .map_or(address, |(_, rest)| rest.trim_end_matches('>'));
+    Some(bare.trim().to_owned())
+}
+
+/// Tags leave as a list of names and values and come back as an object.
+fn tag<'a>(tags: &'a Value, name: &str) -> Option<&'a str> {
+    let listed = || {
+        let all = tags.as_array()?;
+        let one = all.iter().find(|tag| tag["name"] == name)?;
+        text(&one["value"])
+    };
+    text(&tags[name]).or_else(listed)
+}
+
+fn joined(words: &[Option<&str>]) -> Option<String> {
+    let words: Vec<&str> = words.iter().flatten().copied().collect();
+    (!words.is_empty()).then(|| words.join(": "))
+}
