@@ -5,6 +5,7 @@ mod support;
 mod analytics;
 mod bad_input;
 mod batches;
+mod day;
 mod dead_letters;
 mod delivery;
 mod erasure;
