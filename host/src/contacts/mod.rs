@@ -1,8 +1,10 @@
 //! Who an event is about.
 
 mod erase;
+mod preferences;
 
 pub use erase::erase;
+pub use preferences::{Choice, Decision, choices, decide, preferences};
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! Request bodies.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::extract::{Form, FromRequest, Multipart, Request};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -93,4 +93,52 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
         .end()
         .map_err(|error| Issue::new("", format!("The body is not valid JSON: {error}")))?;
     Ok(value)
+}
+
+/// The fields of a form, in either of its encodings. Any other body has none.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads `application/x-www-form-urlencoded` and `multipart/form-data` (RFC 7578).
+    pub async fn read(headers: &HeaderMap, body: Bytes) -> Result<Self, ApiError> {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let unreadable = || ApiError::new(StatusCode::BAD_REQUEST, "The form cannot be read");
+        let mut request = Request::new(axum::body::Body::from(body));
+        *request.method_mut() = axum::http::Method::POST;
+        if let Some(value) = headers.get(header::CONTENT_TYPE) {
+            request
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, value.clone());
+        }
+        if kind.to_ascii_lowercase().starts_with("multipart/form-data") {
+            let form = Multipart::from_request(request, &()).await;
+            let mut form = form.map_err(|_| unreadable())?;
+            let mut fields = Vec::new();
+            while let Some(field) = form.next_field().await.map_err(|_| unreadable())? {
+                let name = field.name().unwrap_or_default().to_owned();
+                fields.push((name, field.text().await.map_err(|_| unreadable())?));
+            }
+            return Ok(Self(fields));
+        }
+        if kind
+            .to_ascii_lowercase()
+            .starts_with("application/x-www-form-urlencoded")
+        {
+            let form = Form::<Vec<(String, String)>>::from_request(request, &()).await;
+            return form
+                .map(|Form(fields)| Self(fields))
+                .map_err(|_| unreadable());
+        }
+        Ok(Self(Vec::new()))
+    }
+
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).into_iter().next()
+    }
+
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let named = self.0.iter().filter(|(key, _)| key == name);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
 }

@@ -8,6 +8,7 @@ mod feedback;
 mod health;
 mod outbox;
 mod page;
+mod preferences;
 mod router;
 mod serve;
 mod unsubscribe;

@@ -13,6 +13,13 @@ h1 { font-size: 1.4rem; margin: 0 0 .75rem; }
 p { margin: .5rem 0 1rem; }
 button { font: inherit; font-weight: 600; padding: .7rem 1.4rem; border: 0; border-radius: .5rem;
   background: var(--accent); color: #fff; cursor: pointer; }
+button.quiet { background: none; color: inherit; border: 1px solid var(--line); font-weight: 400; }
+form + form { margin-top: 1rem; }
+fieldset { border: 0; padding: 0; margin: 0 0 1.25rem; text-align: left; }
+.choice { display: flex; gap: .75rem; align-items: center; padding: .8rem .25rem; border-bottom: 1px solid var(--line); cursor: pointer; }
+.choice input { width: 1.25rem; height: 1.25rem; accent-color: var(--accent); flex: none; }
+.note { padding: .5rem; border-radius: .5rem; background: var(--soft); }
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 a { color: var(--accent); }
 .table { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; }

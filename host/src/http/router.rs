@@ -15,7 +15,7 @@ use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
 use super::body::BODY_MAX;
-use super::{ApiError, events, feedback, health, outbox, unsubscribe, webhooks};
+use super::{ApiError, events, feedback, health, outbox, preferences, unsubscribe, webhooks};
 use crate::app::App;
 
 /// The longest a request may take.
@@ -41,6 +41,10 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/email/unsubscribe",
             get(unsubscribe::show_unsubscribe).post(unsubscribe::unsubscribe),
+        )
+        .route(
+            "/v1/email/preferences",
+            get(preferences::show_preferences).post(preferences::save_preferences),
         );
     if !app.config.production {
         // The developer at this machine

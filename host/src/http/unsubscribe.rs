@@ -1,4 +1,4 @@
-//! Leaving a mailing, by the signed link in a mail.
+//! Leaving a mailing, by the signed link in a mail, and coming back.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -8,79 +8,124 @@ use serde::Deserialize;
 use super::ApiError;
 use super::page::{escape, page};
 use crate::app::App;
-use crate::contacts;
-use crate::db;
+use crate::contacts::{self, Decision};
+use crate::db::Topic;
 use crate::mail::{Action, Token, TokenError};
+
+/// Whom a change of preferences concerns: journeys react to it, analytics is told.
+pub(super) const TOLD: [Topic; 2] = [Topic::Runs, Topic::Captures];
 
 #[derive(Deserialize)]
 pub struct Link {
     #[serde(default)]
-    token: String,
+    pub(super) token: String,
 }
+
+impl Link {
+    /// The token, where it is for one of these actions.
+    pub(super) fn read(&self, app: &App, actions: &[Action]) -> Result<Token, TokenError> {
+        let token = app.unsubscribe.verify(&self.token, app.clock.now())?;
+        if actions.contains(&token.action) {
+            Ok(token)
+        } else {
+            Err(TokenError::Invalid)
+        }
+    }
+}
+
+/// What the links of this page are for.
+const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
 
 /// Shows one button and changes nothing: link scanners follow links.
 pub async fn show_unsubscribe(State(app): State<App>, Query(link): Query<Link>) -> Response {
-    let token = match read(&app, &link) {
+    let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
         Err(error) => return refused(error),
     };
+    let (title, button, change) = match token.action {
+        Action::Resubscribe => ("Subscribe again?", "Subscribe", "receive"),
+        _ => ("Unsubscribe?", "Unsubscribe", "no longer receive"),
+    };
     let body = format!(
-        "<h1>Unsubscribe?</h1><p>{} will no longer receive {}.</p>\
-         <form method=\"post\" action=\"?token={}\"><button>Unsubscribe</button></form>",
-        escape(token.email.as_deref().unwrap_or("You")),
+        "<h1>{title}</h1><p>{} will {change} {}.</p>\
+         <form method=\"post\" action=\"?token={}\"><button>{button}</button></form>{}",
+        whom(&token),
         what(&token),
         escape(&link.token),
+        choose(&app, &token),
     );
-    page(StatusCode::OK, "Unsubscribe", "card", &body)
+    page(StatusCode::OK, button, "card", &body)
 }
 
-/// Unsubscribes. The body does not matter: mail clients post `List-Unsubscribe=One-Click` as a
-/// form, multipart or not, without cookies, and follow no redirect (RFC 8058 §3.1, §3.2).
+/// Unsubscribes, or with a link made for that subscribes again. The body does not matter: mail
+/// clients post `List-Unsubscribe=One-Click` as a form, multipart or not, without cookies, and
+/// follow no redirect (RFC 8058 §3.1, §3.2).
 pub async fn unsubscribe(
     State(app): State<App>,
     Query(link): Query<Link>,
 ) -> Result<Response, ApiError> {
-    let token = match read(&app, &link) {
+    let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
         Err(error) => return Ok(refused(error)),
     };
+    let subscribed = token.action == Action::Resubscribe;
+    let decision = match &token.category {
+        Some(category) => Decision::Category {
+            id: category.clone(),
+            subscribed,
+        },
+        None => Decision::All { subscribed },
+    };
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let contacts = contacts::named(
+    let people = contacts::named(
         &mut tx,
         token.external_id.as_deref(),
         token.email.as_deref(),
     )
     .await?;
-    for contact in &contacts {
-        match &token.category {
-            Some(category) => {
-                db::preferences_set_category(&mut tx, contact.id, category, false, now).await?;
-            }
-            None => db::preferences_set_all(&mut tx, contact.id, true, now).await?,
-        }
+    for person in &people {
+        contacts::decide(
+            &app,
+            &mut tx,
+            person.id,
+            std::slice::from_ref(&decision),
+            now,
+        )
+        .await?;
     }
-    tx.commit().await?;
+    app.db.commit_and_wake(tx, &TOLD).await?;
     tracing::info!(
-        contacts = contacts.len(),
+        contacts = people.len(),
         category = token.category,
-        "unsubscribed by link"
+        subscribed,
+        "changed a subscription by link"
     );
+    let (title, change, back) = if subscribed {
+        ("You are subscribed", "receives", Action::Unsubscribe)
+    } else {
+        (
+            "You are unsubscribed",
+            "no longer receives",
+            Action::Resubscribe,
+        )
+    };
+    let undo = app.unsubscribe.sign(&Token {
+        action: back,
+        ..token.clone()
+    });
     let body = format!(
-        "<h1>You are unsubscribed</h1><p>{} will no longer receive {}.</p>",
-        escape(token.email.as_deref().unwrap_or("You")),
+        "<h1>{title}</h1><p>{} {change} {}.</p>\
+         <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">Undo</button></form>{}",
+        whom(&token),
         what(&token),
+        choose(&app, &token),
     );
-    Ok(page(StatusCode::OK, "Unsubscribed", "card", &body))
+    Ok(page(StatusCode::OK, title, "card", &body))
 }
 
-fn read(app: &App, link: &Link) -> Result<Token, TokenError> {
-    let token = app.unsubscribe.verify(&link.token, app.clock.now())?;
-    if token.action == Action::Unsubscribe {
-        Ok(token)
-    } else {
-        Err(TokenError::Invalid)
-    }
+fn whom(token: &Token) -> String {
+    escape(token.email.as_deref().unwrap_or("This address"))
 }
 
 fn what(token: &Token) -> String {
@@ -90,7 +135,17 @@ fn what(token: &Token) -> String {
     }
 }
 
-fn refused(error: TokenError) -> Response {
+/// The way to all the choices.
+fn choose(app: &App, token: &Token) -> String {
+    let manage = app.unsubscribe.sign(&Token {
+        action: Action::Manage,
+        category: None,
+        ..token.clone()
+    });
+    format!("<p><a href=\"preferences?token={manage}\">Choose what you get</a></p>")
+}
+
+pub(super) fn refused(error: TokenError) -> Response {
     let body = format!("<h1>This link does not work</h1><p>{error}</p>");
     page(StatusCode::BAD_REQUEST, "Link does not work", "card", &body)
 }

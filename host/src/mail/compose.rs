@@ -89,12 +89,14 @@ pub async fn compose(
         "properties": contact.properties,
     });
     let link = unsubscribe_url.clone();
+    let preferences_url = app.unsubscribe.preferences_url(contact, now);
     let rendered = tokio::task::spawn_blocking(move || {
         let values = Values {
             contact: about,
             props: &props,
             event: &event,
             unsubscribe_url: &link,
+            preferences_url: &preferences_url,
             postal_address: &postal_address,
             preview: String::new(),
         };

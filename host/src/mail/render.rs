@@ -17,6 +17,7 @@ pub struct Values<'a> {
     pub props: &'a hogsend_plugin_api::Properties,
     pub event: &'a hogsend_plugin_api::Properties,
     pub unsubscribe_url: &'a str,
+    pub preferences_url: &'a str,
     pub postal_address: &'a str,
     /// Filled in from the template's own preview line.
     pub preview: String,
@@ -145,6 +146,7 @@ mod tests {
             props: &Properties::new(),
             event: &Properties::new(),
             unsubscribe_url: "https://example.com/u?token=a.b",
+            preferences_url: "https://example.com/p?token=a.b",
             postal_address: "1 Main St",
             preview: String::new(),
         };

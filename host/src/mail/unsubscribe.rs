@@ -62,15 +62,19 @@ impl Unsubscribe {
     /// The address that unsubscribes `contact` from `category`. It answers a bare `POST`, as
     /// RFC 8058 §3.1 asks.
     pub fn url(&self, contact: &Contact, category: &str, now: DateTime<Utc>) -> String {
-        let token = Token {
-            external_id: contact.external_id.clone(),
-            email: contact.email.clone(),
-            action: Action::Unsubscribe,
-            exp: (now + LIFETIME).timestamp(),
-            category: Some(category.to_owned()),
-        };
+        let token = token(contact, Action::Unsubscribe, Some(category), now);
         format!(
             "{}/v1/email/unsubscribe?token={}",
+            self.base_url,
+            self.sign(&token)
+        )
+    }
+
+    /// The address of `contact`'s preference centre.
+    pub fn preferences_url(&self, contact: &Contact, now: DateTime<Utc>) -> String {
+        let token = token(contact, Action::Manage, None, now);
+        format!(
+            "{}/v1/email/preferences?token={}",
             self.base_url,
             self.sign(&token)
         )
@@ -102,6 +106,16 @@ impl Unsubscribe {
             return Err(TokenError::Expired);
         }
         Ok(token)
+    }
+}
+
+fn token(contact: &Contact, action: Action, category: Option<&str>, now: DateTime<Utc>) -> Token {
+    Token {
+        external_id: contact.external_id.clone(),
+        email: contact.email.clone(),
+        action,
+        exp: (now + LIFETIME).timestamp(),
+        category: category.map(str::to_owned),
     }
 }
 

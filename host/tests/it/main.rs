@@ -19,6 +19,7 @@ mod kill_journeys;
 mod main_job;
 mod plugins;
 mod policy;
+mod preferences;
 mod processes;
 mod simulate;
 mod steps;

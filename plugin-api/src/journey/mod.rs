@@ -79,8 +79,8 @@ pub trait Journeys {
 /// A mail template: MJML with MiniJinja expressions.
 ///
 /// Expressions see `contact` (`id`, `external_id`, `email`, `properties`), `props` (what the
-/// journey passed), `event` (properties of the trigger event), `preview`, `unsubscribe_url` and
-/// `postal_address`.
+/// journey passed), `event` (properties of the trigger event), `preview`, `unsubscribe_url`,
+/// `preferences_url` and `postal_address`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
     /// Unique: `activation-nudge`.

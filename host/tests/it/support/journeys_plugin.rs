@@ -48,6 +48,9 @@ impl Journeys for TestJourneys {
             Journey::new("t-error", erring).trigger("t.error"),
             Journey::new("t-race", racing).trigger("t.race"),
             Journey::new("t-mail", mailing).trigger("t.mail"),
+            Journey::new("t-receipt", mailing)
+                .trigger("t.receipt")
+                .category("transactional"),
             Journey::new("t-twice", mailing).trigger("t.twice"),
             Journey::new("t-invite", inviting).trigger("t.invite"),
             Journey::new("t-await-delivery", awaiting_delivery).trigger("t.await-delivery"),

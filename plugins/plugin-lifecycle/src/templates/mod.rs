@@ -12,7 +12,7 @@ const PERSON: &str = include_str!("person.jinja");
 const LAYOUT: &str = include_str!("layout.mjml");
 
 /// Why the mail came, in mails one can unsubscribe from.
-const SIGNED_UP: &str = r#"You get this mail because you signed up. <a href="{{ unsubscribe_url }}" style="color:#52606d;text-decoration:underline">Unsubscribe</a>"#;
+const SIGNED_UP: &str = r#"You get this mail because you signed up. <a href="{{ unsubscribe_url }}" style="color:#52606d;text-decoration:underline">Unsubscribe</a>{% if preferences_url %} or <a href="{{ preferences_url }}" style="color:#52606d;text-decoration:underline">choose what you get</a>{% endif %}"#;
 /// Why the mail came, in those one cannot.
 const ASKED_FOR: &str = "You get this mail because somebody asked for it for your account.";
 

@@ -1,0 +1,133 @@
+//! What people want to receive, and their changing it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use serde_json::json;
+
+use crate::app::App;
+use crate::db::{self, Conn, Preferences};
+use crate::ids::ContactId;
+use crate::mail::{TRANSACTIONAL, Told, tell};
+
+/// A category a person may choose, and whether they get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub id: String,
+    /// For people: `Product news` for `product-news`.
+    pub title: String,
+    pub subscribed: bool,
+}
+
+/// What a person decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// For one category.
+    Category { id: String, subscribed: bool },
+    /// For everything at once.
+    All { subscribed: bool },
+}
+
+/// Every category of this installation's journeys and templates, and those the person spoke of
+/// before. Transactional mail is no choice.
+pub fn choices(app: &App, preferences: &Preferences) -> Vec<Choice> {
+    let journeys = app
+        .catalog
+        .journeys()
+        .map(|entry| &entry.definition.category);
+    let templates = app
+        .catalog
+        .templates()
+        .filter_map(|one| one.category.as_ref());
+    let known = journeys
+        .chain(templates)
+        .chain(preferences.categories.keys());
+    let all: BTreeMap<&String, ()> = known.map(|id| (id, ())).collect();
+    all.into_keys()
+        .filter(|id| *id != TRANSACTIONAL)
+        .map(|id| Choice {
+            title: title(id),
+            subscribed: preferences.allow(id),
+            id: id.clone(),
+        })
+        .collect()
+}
+
+fn title(id: &str) -> String {
+    let words = id.replace(['-', '_', '.'], " ");
+    let mut letters = words.trim().chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => id.to_owned(),
+    }
+}
+
+/// The preferences of a person who may not have spoken yet.
+pub async fn preferences(conn: &mut Conn, contact: ContactId) -> db::Result<Preferences> {
+    let mut found = db::preferences_by_contact(conn, &[contact]).await?;
+    Ok(found.remove(&contact).unwrap_or_default())
+}
+
+/// Carries out what a person decided. Where they leave something they got until now,
+/// `email.unsubscribed` is told to journeys and analytics, with the category or `all`. Returns
+/// whether anything changed.
+pub async fn decide(
+    app: &App,
+    conn: &mut Conn,
+    contact: ContactId,
+    decisions: &[Decision],
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
+    if db::contact_lock(conn, &[contact]).await?.is_empty() {
+        return Ok(false);
+    }
+    let before = preferences(conn, contact).await?;
+    let mut left = Vec::new();
+    for decision in decisions {
+        match decision {
+            Decision::Category { id, subscribed } => {
+                if before.categories.get(id).copied().unwrap_or(true) != *subscribed {
+                    db::preferences_set_category(conn, contact, id, *subscribed, now).await?;
+                }
+                if before.allow(id) && !subscribed {
+                    left.push(("category", json!(id)));
+                }
+            }
+            Decision::All { subscribed } => {
+                if before.unsubscribed_all == *subscribed {
+                    db::preferences_set_all(conn, contact, !subscribed, now).await?;
+                }
+                if !before.unsubscribed_all && !subscribed {
+                    left.push(("all", json!(true)));
+                }
+            }
+        }
+    }
+    let told = left.into_iter().map(|(name, value)| Told {
+        contact,
+        name: "email.unsubscribed",
+        properties: Properties::from_iter([(name.to_owned(), value)]),
+        occurred_at: now,
+        depth: 0,
+    });
+    tell(app, conn, told.collect(), now).await?;
+    Ok(preferences(conn, contact).await? != before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::title;
+
+    #[test]
+    fn categories_have_titles_for_people() {
+        for (id, expected) in [
+            ("journey", "Journey"),
+            ("product-news", "Product news"),
+            ("éclair_x.y", "Éclair x y"),
+            ("-", "-"),
+        ] {
+            assert_eq!(title(id), expected);
+        }
+    }
+}
