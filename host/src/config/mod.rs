@@ -165,15 +165,16 @@ impl Config {
                 LogLevel::Info
             }
         };
+        let port = reader.number("PORT", 1, 65_535) as u16;
         let all_journeys = reader.text("ENABLED_JOURNEYS") == "*";
         let enabled_journeys = (!all_journeys).then(|| reader.list("ENABLED_JOURNEYS"));
         let config = Self {
             production,
-            port: reader.number("PORT", 1, 65_535) as u16,
+            port,
             log_level,
             database_url: database_url.map(SecretString::from),
             redis_url: reader.url("REDIS_URL", &["redis", "rediss", "unix"]),
-            api_public_url: reader.url("API_PUBLIC_URL", &["http", "https"]),
+            api_public_url: reader.public_url(production, port),
             secret: SecretString::from(secret.unwrap_or_default()),
             admin_api_key: reader.optional("ADMIN_API_KEY").map(SecretString::from),
             from_email: reader.text("EMAIL_FROM"),
@@ -261,6 +262,14 @@ impl Reader<'_> {
                 );
                 least
             }
+        }
+    }
+
+    /// In development links lead to the port this process listens on.
+    fn public_url(&mut self, production: bool, port: u16) -> String {
+        match self.optional("API_PUBLIC_URL") {
+            None if !production => format!("http://localhost:{port}"),
+            _ => self.url("API_PUBLIC_URL", &["http", "https"]),
         }
     }
 

@@ -4,7 +4,7 @@ mod erase;
 mod preferences;
 
 pub use erase::erase;
-pub use preferences::{Choice, Decision, choices, decide, preferences};
+pub use preferences::{Choice, Decision, choices, decide, preferences, title};
 
 use std::collections::HashMap;
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use serde_json::json;
 
 use crate::app::App;
 use crate::db::{self, Conn, Preferences};
 use crate::ids::ContactId;
-use crate::mail::{TRANSACTIONAL, Told, tell};
+use crate::mail::{Told, tell};
 
 /// A category a person may choose, and whether they get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,12 @@ pub fn choices(app: &App, preferences: &Preferences) -> Vec<Choice> {
         .collect()
 }
 
-fn title(id: &str) -> String {
+/// A category as people read it.
+pub fn title(id: &str) -> String {
+    // The category of journeys that name none.
+    if id == "journey" {
+        return "Tips and news".into();
+    }
     let words = id.replace(['-', '_', '.'], " ");
     let mut letters = words.trim().chars();
     match letters.next() {
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn categories_have_titles_for_people() {
         for (id, expected) in [
-            ("journey", "Journey"),
+            ("journey", "Tips and news"),
             ("product-news", "Product news"),
             ("éclair_x.y", "Éclair x y"),
             ("-", "-"),

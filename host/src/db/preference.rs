@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::semantics;
 use sqlx::types::Json;
 
 use super::{Conn, Result};
@@ -18,7 +19,8 @@ pub struct Preferences {
 impl Preferences {
     /// Whether mails of this category may be sent. A category nobody spoke of counts as wanted.
     pub fn allow(&self, category: &str) -> bool {
-        !self.unsubscribed_all && self.categories.get(category).copied().unwrap_or(true)
+        let subscribed = self.categories.get(category).copied();
+        semantics::wants(self.unsubscribed_all, subscribed, category)
     }
 }
 

@@ -130,7 +130,7 @@ fn whom(token: &Token) -> String {
 
 fn what(token: &Token) -> String {
     match &token.category {
-        Some(category) => format!("<b>{}</b> e-mails", escape(category)),
+        Some(category) => format!("e-mails of “<b>{}</b>”", escape(&contacts::title(category))),
         None => "our e-mails".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Mail, Properties, StepError};
 use serde_json::json;
 
@@ -9,9 +10,6 @@ use super::render::{Values, render};
 use crate::app::App;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
-
-/// The category whose mails go to people who unsubscribed, and carry no unsubscribe header.
-pub const TRANSACTIONAL: &str = "transactional";
 
 /// What to send to whom.
 pub struct Composing<'a> {

@@ -9,7 +9,7 @@ mod status;
 mod suppress;
 mod unsubscribe;
 
-pub use compose::{Composing, TRANSACTIONAL, compose};
+pub use compose::{Composing, compose};
 pub use deliver::{deliver, repeat_batch};
 pub use feedback::{SETTLE, take as take_feedback};
 pub use status::{MailEvent, Told, record, tell};

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::{pace, zone};
+use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
 
-use super::compose::TRANSACTIONAL;
 use crate::app::App;
 use crate::db::{self, ClaimedSend, Conn, Contact, Preferences, SendOrigin};
 use crate::ids::{ContactId, StateId};

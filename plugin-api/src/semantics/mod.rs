@@ -11,3 +11,12 @@ pub mod zone;
 
 /// Chains of journeys that trigger each other end here.
 pub const MAX_DEPTH: i16 = 16;
+
+/// The category whose mails go to people who unsubscribed, at any hour and above any cap, and carry
+/// no unsubscribe header.
+pub const TRANSACTIONAL: &str = "transactional";
+
+/// Whether a person gets mails of a category. One they never spoke of counts as wanted.
+pub fn wants(unsubscribed_all: bool, subscribed: Option<bool>, category: &str) -> bool {
+    category == TRANSACTIONAL || !unsubscribed_all && subscribed.unwrap_or(true)
+}

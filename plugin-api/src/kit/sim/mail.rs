@@ -11,11 +11,9 @@ use super::script::Fate;
 use super::step::Performed;
 use super::{Due, Sim, What, ids};
 use crate::journey::{SendArgs, Sent};
+use crate::semantics::TRANSACTIONAL;
 use crate::semantics::pace::gap_allows;
 use crate::{Properties, StepError};
-
-/// The category whose mails go to people who unsubscribed, at any hour and above any cap.
-const TRANSACTIONAL: &str = "transactional";
 
 /// A mail somebody decided to send.
 #[derive(Clone, Debug)]

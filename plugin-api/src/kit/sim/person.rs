@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::Properties;
 use crate::journey::{Contact, User};
+use crate::semantics;
 
 /// An event that was taken in.
 #[derive(Debug)]
@@ -85,7 +86,8 @@ impl Person {
 
     /// Whether mails of this category may be sent. A category nobody spoke of counts as wanted.
     pub fn allows(&self, category: &str) -> bool {
-        !self.unsubscribed_all && self.categories.get(category).copied().unwrap_or(true)
+        let subscribed = self.categories.get(category).copied();
+        semantics::wants(self.unsubscribed_all, subscribed, category)
     }
 
     pub fn user(&self) -> User {
