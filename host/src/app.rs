@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::ingest::Ingestor;
 use crate::journeys::Catalog;
+use crate::keys::Keys;
 use crate::mail::Unsubscribe;
 use crate::plugins::{Cache, Registry};
 
@@ -24,6 +25,7 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     pub ingestor: Ingestor,
     pub unsubscribe: Arc<Unsubscribe>,
+    pub(crate) keys: Arc<Keys>,
 }
 
 /// What a process is put together from.
@@ -53,6 +55,7 @@ impl App {
             ingestor: Ingestor::start(&db, &clock, &catalog),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),
+            keys: Arc::default(),
             closed_sources: Arc::new(closed_sources),
             cache,
             clock,

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod ingest;
 pub mod issue;
 pub mod journeys;
+mod keys;
 mod linked;
 pub mod mail;
 pub mod plugins;

@@ -5,6 +5,8 @@
 //! mails. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
+mod api_key;
+mod audit;
 mod capture;
 mod contact;
 #[cfg(feature = "embedded-db")]
@@ -24,6 +26,11 @@ mod state_step;
 mod wait;
 mod wake;
 
+pub use api_key::{
+    ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
+    api_keys_list,
+};
+pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
 pub use capture::{
     ClaimedCapture, NewCapture, capture_claim, capture_delete, capture_insert, capture_next_due,
     capture_retry,

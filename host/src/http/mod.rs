@@ -1,17 +1,23 @@
 //! The API's door: requests become calls to the rooms, and their answers responses.
 
-mod auth;
+mod admin;
+pub mod audit;
+pub mod auth;
 mod body;
+mod docs;
 mod error;
 mod events;
 mod health;
+pub mod openapi;
 mod outbox;
 mod page;
+mod paging;
+mod params;
 mod router;
 mod serve;
 mod unsubscribe;
 mod webhooks;
 
 pub use error::ApiError;
-pub use router::router;
+pub use router::{document, router};
 pub use serve::{bind, serve};

@@ -7,43 +7,79 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::admin::{api_keys, audit_logs};
+use super::auth::{self, Gate};
 use super::body::BODY_MAX;
-use super::{ApiError, events, health, outbox, unsubscribe, webhooks};
+use super::openapi::{self, Routes};
+use super::{ApiError, docs, events, health, outbox, unsubscribe, webhooks};
 use crate::app::App;
 
 /// The longest a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Every route of the contract, each with its entry in the OpenAPI document.
+fn routes(app: &App) -> Routes {
+    let mut events = Routes::new()
+        .routes(routes!(events::ingest_event))
+        .routes(routes!(events::create_event));
+    openapi::add_refusals(&mut events);
+
+    let mut admin = Routes::new()
+        .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
+        .routes(routes!(api_keys::delete_api_key))
+        .routes(routes!(audit_logs::list_audit_logs));
+    openapi::add_refusals(&mut admin);
+
+    let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);
+    Routes::with_openapi(openapi::base())
+        // Anyone
+        .routes(routes!(health::show_health))
+        // Event sources, with the secret of their plugin
+        .routes(routes!(webhooks::receive_webhook))
+        // Recipients, with a signed link
+        .routes(routes!(
+            unsubscribe::show_unsubscribe,
+            unsubscribe::unsubscribe
+        ))
+        // The product, with a key
+        .merge(events.route_layer(behind(Gate::Data)))
+        // Administrators, with a key or a session
+        .merge(admin.route_layer(behind(Gate::Admin)))
+}
+
+/// Pages for the developer at this machine, which are no part of the contract.
+fn development(document: &OpenApi) -> Router<App> {
+    let document = openapi::document(document);
+    Router::new()
+        .route("/openapi.json", get(|| async { document }))
+        .route("/docs", get(docs::show_docs))
+        .route("/docs/{file}", get(docs::show_docs_file))
+        .route("/outbox", get(outbox::list_outbox))
+        .route("/outbox/{id}", get(outbox::show_mail))
+        .route("/outbox/{id}/html", get(outbox::show_mail_html))
+        .route("/outbox/{id}/raw", get(outbox::show_mail_raw))
+}
+
+/// The OpenAPI document of the whole API.
+pub fn document(app: &App) -> OpenApi {
+    routes(app).into_openapi()
+}
+
 /// The whole API.
 pub fn router(app: App) -> Router {
-    let mut routes = Router::new()
-        // Anyone
-        .route("/v1/health", get(health::show_health))
-        // The product, with a key
-        .route("/v1/ingest", post(events::ingest_event))
-        .route("/v1/events", post(events::create_event))
-        // Event sources, with the secret of their plugin
-        .route("/v1/webhooks/{source}", post(webhooks::receive_webhook))
-        // Recipients, with a signed link
-        .route(
-            "/v1/email/unsubscribe",
-            get(unsubscribe::show_unsubscribe).post(unsubscribe::unsubscribe),
-        );
+    let (mut routes, document) = routes(&app).split_for_parts();
     if !app.config.production {
-        // The developer at this machine
-        routes = routes
-            .route("/outbox", get(outbox::list_outbox))
-            .route("/outbox/{id}", get(outbox::show_mail))
-            .route("/outbox/{id}/html", get(outbox::show_mail_html))
-            .route("/outbox/{id}/raw", get(outbox::show_mail_raw));
+        routes = routes.merge(development(&document));
     }
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())

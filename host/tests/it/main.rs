@@ -12,6 +12,7 @@ mod journeys;
 mod kill;
 mod kill_journeys;
 mod main_job;
+mod openapi;
 mod plugins;
 mod policy;
 mod processes;
