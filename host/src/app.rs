@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::accounts::Passwords;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::ingest::Ingestor;
 use crate::journeys::Catalog;
 use crate::keys::Keys;
+use crate::limits::Limits;
 use crate::mail::Unsubscribe;
 use crate::plugins::{Cache, Registry};
 
@@ -26,6 +28,8 @@ pub struct App {
     pub ingestor: Ingestor,
     pub unsubscribe: Arc<Unsubscribe>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 /// What a process is put together from.
@@ -56,6 +60,8 @@ impl App {
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),
             keys: Arc::default(),
+            passwords: Arc::default(),
+            limits: Arc::new(Limits::new(cache.clone(), clock.clone())),
             closed_sources: Arc::new(closed_sources),
             cache,
             clock,

@@ -30,6 +30,8 @@ type Hash = [u8; 32];
 #[derive(Default)]
 pub struct Keys {
     found: Mutex<HashMap<Hash, (ApiKey, Instant)>>,
+    /// When there was no key at all.
+    none_at: Mutex<Option<Instant>>,
 }
 
 /// A new key. Nobody sees `key` again.
@@ -93,7 +95,20 @@ impl Keys {
 
     /// Whether there is any key, expired or not.
     pub async fn any(&self, db: &Db) -> db::Result<bool> {
-        db::api_key_any(&mut *db.conn().await?).await
+        let none_at = || self.none_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = Instant::now();
+        if none_at().is_some_and(|at| asked.duration_since(at) < LEASE) {
+            return Ok(false);
+        }
+        let any = db::api_key_any(&mut *db.conn().await?).await?;
+        *none_at() = (!any).then_some(asked);
+        Ok(any)
+    }
+
+    /// Call after the commit that added a key: from now on there is one. Another process of a
+    /// development installation learns of it within a lease.
+    pub fn added(&self) {
+        *self.none_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Keeps that the key was used, to the minute. A failure costs the note only.

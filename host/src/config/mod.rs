@@ -2,10 +2,12 @@
 //!
 //! Everything is read, every problem is collected, and all are reported together.
 
+mod access;
 mod plugins;
 mod policy;
 mod table;
 
+pub use access::Access;
 pub use plugins::{PluginSettings, plugin_settings};
 pub use policy::Policy;
 pub use table::{TABLE, Variable};
@@ -92,6 +94,7 @@ pub struct Config {
     pub from_email: String,
     pub postal_address: String,
     pub policy: Policy,
+    pub access: Access,
     /// `None` stands for all.
     pub enabled_journeys: Option<Vec<String>>,
     pub email_provider: Option<String>,
@@ -172,13 +175,15 @@ impl Config {
                 .filter(|id| !id.is_empty())
                 .collect()
         });
+        let api_public_url = reader.url("API_PUBLIC_URL", &["http", "https"]);
         let config = Self {
             production,
             port: reader.number("PORT", 1, 65_535) as u16,
             log_level,
             database_url: database_url.map(SecretString::from),
             redis_url: reader.url("REDIS_URL", &["redis", "rediss", "unix"]),
-            api_public_url: reader.url("API_PUBLIC_URL", &["http", "https"]),
+            access: Access::read(&mut reader, &api_public_url),
+            api_public_url,
             secret: SecretString::from(secret.unwrap_or_default()),
             admin_api_key: reader.optional("ADMIN_API_KEY").map(SecretString::from),
             from_email: reader.text("EMAIL_FROM"),
@@ -234,6 +239,23 @@ impl Reader<'_> {
             self.problem(name, format!("is '{text}': use {form}"));
         }
         parsed
+    }
+
+    /// A comma-separated list; what is wrong in it is a problem.
+    fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, form: &str) -> Vec<T> {
+        let text = self.text(name);
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        let mut all = Vec::new();
+        for part in parts {
+            match parse(part) {
+                Some(value) => all.push(value),
+                None => self.problem(name, format!("has '{part}': use {form}")),
+            }
+        }
+        all
     }
 
     fn flag(&mut self, name: &str) -> bool {

@@ -23,6 +23,7 @@ mod send;
 mod state;
 mod state_admin;
 mod state_step;
+mod user;
 mod wait;
 mod wake;
 
@@ -65,6 +66,11 @@ pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use state_step::{StepRow, step_complete, step_upsert, steps_of};
+pub use user::{
+    SessionRow, User, session_by_token, session_delete, session_extend, session_insert,
+    sessions_delete_expired, sessions_delete_of, user_any, user_by_email, user_insert,
+    user_set_password, users_lock,
+};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
 

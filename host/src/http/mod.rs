@@ -13,8 +13,10 @@ mod outbox;
 mod page;
 mod paging;
 mod params;
+mod patience;
 mod router;
 mod serve;
+mod sessions;
 mod unsubscribe;
 mod webhooks;
 

@@ -11,7 +11,6 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
-use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -20,7 +19,7 @@ use super::admin::{api_keys, audit_logs};
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
-use super::{ApiError, docs, events, health, outbox, unsubscribe, webhooks};
+use super::{ApiError, docs, events, health, outbox, sessions, unsubscribe, webhooks};
 use crate::app::App;
 
 /// The longest a request may take.
@@ -44,6 +43,11 @@ fn routes(app: &App) -> Routes {
     Routes::with_openapi(openapi::base())
         // Anyone
         .routes(routes!(health::show_health))
+        // People's browsers, on Better Auth's wire
+        .routes(routes!(sessions::sign_up))
+        .routes(routes!(sessions::sign_in))
+        .routes(routes!(sessions::sign_out))
+        .routes(routes!(sessions::get_session))
         // Event sources, with the secret of their plugin
         .routes(routes!(webhooks::receive_webhook))
         // Recipients, with a signed link
@@ -52,7 +56,7 @@ fn routes(app: &App) -> Routes {
             unsubscribe::unsubscribe
         ))
         // The product, with a key
-        .merge(events.route_layer(behind(Gate::Data)))
+        .merge(events.route_layer(behind(Gate::Events)))
         // Administrators, with a key or a session
         .merge(admin.route_layer(behind(Gate::Admin)))
 }
@@ -85,17 +89,19 @@ pub fn router(app: App) -> Router {
         .allow_origin(AllowOrigin::mirror_request())
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID]);
+        .expose_headers([
+            REQUEST_ID,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-ratelimit-limit"),
+            HeaderName::from_static("x-ratelimit-remaining"),
+        ]);
     routes
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
         })
         .fallback(|| async { ApiError::not_found("Not found") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            REQUEST_TIMEOUT,
-        ))
+        .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
                 .into_response()
@@ -104,6 +110,20 @@ pub fn router(app: App) -> Router {
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), every_answer))
         .with_state(app)
+}
+
+/// Answers in time, whatever becomes of the request.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = format!(
+                "The request took longer than {} s",
+                REQUEST_TIMEOUT.as_secs()
+            );
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, message).into_response()
+        }
+    }
 }
 
 /// Gives each request an id, each answer its headers, and the log a line.

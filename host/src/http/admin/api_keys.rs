@@ -149,6 +149,7 @@ pub async fn create_api_key(
     )
     .await?;
     tx.commit().await?;
+    app.keys.added();
     let out = NewApiKeyOut {
         id: key.id,
         name: key.name,

@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use super::gate::Known;
@@ -44,10 +43,7 @@ impl<S: Needs, T: Send + Sync> FromRequestParts<T> for Caller<S> {
             .get::<Known>()
             .ok_or_else(ApiError::unauthorized)?;
         if !known.scopes.iter().any(|scope| scope.covers(S::SCOPE)) {
-            return Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                "Forbidden: insufficient scope",
-            ));
+            return Err(ApiError::forbidden("Forbidden: insufficient scope"));
         }
         Ok(Self {
             actor: known.actor.clone(),
