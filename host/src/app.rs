@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::accounts::Passwords;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::ingest::Ingestor;
 use crate::journeys::Catalog;
+use crate::keys::Keys;
+use crate::limits::Limits;
 use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
 
@@ -25,6 +28,9 @@ pub struct App {
     pub ingestor: Ingestor,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<AddressHash>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 /// What a process is put together from.
@@ -56,6 +62,9 @@ impl App {
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),
             addresses: Arc::new(addresses),
+            keys: Arc::default(),
+            passwords: Arc::default(),
+            limits: Arc::new(Limits::new(cache.clone(), clock.clone())),
             closed_sources: Arc::new(closed_sources),
             cache,
             clock,

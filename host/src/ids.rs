@@ -10,7 +10,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[derive(sqlx::Type)]
+        #[derive(sqlx::Type, utoipa::ToSchema)]
         #[serde(transparent)]
         #[sqlx(transparent)]
         pub struct $name(pub Uuid);
@@ -25,6 +25,14 @@ macro_rules! id {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
             }
         }
 
@@ -57,6 +65,18 @@ id!(
 id!(
     /// One decision to send a mail.
     SendId
+);
+id!(
+    /// A key of a program.
+    ApiKeyId
+);
+id!(
+    /// An administrator.
+    UserId
+);
+id!(
+    /// An administrator's session.
+    SessionId
 );
 id!(
     /// Several mails in one request to a provider.

@@ -1,9 +1,10 @@
 //! Problems in what somebody sent, named by the field.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One problem of a request body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Issue {
     /// Dotted, in the caller's own field names; empty for the body as a whole.
     pub path: String,

@@ -3,6 +3,7 @@
 //! Two doors, [`http`] and [`worker`], call four rooms, [`ingest`], [`contacts`], [`journeys`] and
 //! [`mail`]. Rooms call one store, [`db`], and one edge, [`plugins`].
 
+mod accounts;
 pub mod app;
 mod backoff;
 pub mod cli;
@@ -15,6 +16,8 @@ pub mod ids;
 pub mod ingest;
 pub mod issue;
 pub mod journeys;
+mod keys;
+mod limits;
 mod linked;
 pub mod mail;
 pub mod plugins;

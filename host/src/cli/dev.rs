@@ -1,5 +1,6 @@
 //! `hogsend dev`: everything in one process.
 
+use super::start::warn_of_keys;
 use super::{Started, start, stop};
 use crate::app::App;
 use crate::config::{Lookup, Mode};
@@ -9,6 +10,7 @@ use crate::{db, http, worker};
 pub async fn dev(lookup: Lookup<'_>) -> anyhow::Result<()> {
     let Started { app, delivery } = start(lookup, Mode::Dev).await?;
     db::migrate(&app.db).await?;
+    warn_of_keys(&app).await?;
     let listener = http::bind(app.config.port)?;
     let stop = stop::on_signal();
     let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
@@ -39,6 +41,9 @@ fn welcome(app: &App, delivery: &str) {
     println!("  plugins   {}", plugins.join(", "));
     println!("  mail      goes through '{delivery}'; see {url}/outbox");
     println!("  health    {url}/v1/health");
+    if !app.config.production {
+        println!("  API       {url}/docs");
+    }
     if let Some(line) = sample(&url, app) {
         println!("\nTry it:\n{line}\n");
     }

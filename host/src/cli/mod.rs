@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin;
 mod dev;
 mod journeys;
 mod plugins;
@@ -37,6 +38,9 @@ enum Command {
     Worker,
     /// Bring the database schema up to date
     Migrate,
+    /// Make administrators
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Look at the plugins
     #[command(subcommand)]
     Plugins(PluginsCommand),
@@ -142,6 +146,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Api => api(&lookup).await,
         Command::Worker => Box::pin(work(&lookup)).await,
         Command::Migrate => migrate(&lookup).await,
+        Command::Admin(command) => admin::run(&lookup, command).await,
         Command::Plugins(PluginsCommand::List) => plugins::list(&lookup),
         Command::Journeys(JourneysCommand::List { json }) => journeys::list(&lookup, json).await,
         Command::Journeys(JourneysCommand::Simulate(wanted)) => {
@@ -157,6 +162,7 @@ async fn api(lookup: Lookup<'_>) -> anyhow::Result<()> {
     let Started { app, .. } = start(lookup, Mode::Api).await?;
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
+        start::warn_of_keys(&app).await?;
     }
     let listener = http::bind(app.config.port)?;
     let stop = stop::on_signal();

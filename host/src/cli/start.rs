@@ -10,7 +10,7 @@ use super::{Misconfigured, secret};
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, plugin_settings};
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::plugins::{self, Cache, Discovered, Performer};
 use crate::telemetry;
 
@@ -50,17 +50,6 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
     };
     for warning in &read.warnings {
         tracing::warn!("{warning}");
-    }
-    if config.admin_api_key.is_none() && mode != Mode::Worker {
-        if config.production {
-            tracing::warn!(
-                "ADMIN_API_KEY is not set: /v1/ingest and /v1/events refuse every request"
-            );
-        } else {
-            tracing::warn!(
-                "ADMIN_API_KEY is not set: anyone who reaches this port can send events, as this is development"
-            );
-        }
     }
     if config.production && config.postal_address.is_empty() {
         tracing::warn!(
@@ -109,6 +98,28 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
         app: App::new(parts)?,
         delivery: read.deliveries.join(", "),
     })
+}
+
+/// Says which doors are open or closed for want of a key.
+pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
+    let config = &app.config;
+    let keys =
+        config.admin_api_key.is_some() || db::api_key_any(&mut *app.db.conn().await?).await?;
+    if keys {
+        return Ok(());
+    }
+    if config.production {
+        tracing::warn!(
+            "there is no key: requests with events are refused. Set ADMIN_API_KEY, or run \
+             `hogsend admin create`, sign in and make keys at /v1/admin/api-keys"
+        );
+    } else {
+        tracing::warn!(
+            "there is no key: anyone who reaches this port can send events, as this is development. \
+             Set ADMIN_API_KEY to close it"
+        );
+    }
+    Ok(())
 }
 
 /// The machine's clock, or for tests of several processes a faster one.

@@ -2,10 +2,12 @@
 //!
 //! Everything is read, every problem is collected, and all are reported together.
 
+mod access;
 mod plugins;
 mod policy;
 mod table;
 
+pub use access::Access;
 pub use plugins::{PluginSettings, plugin_settings};
 pub use policy::Policy;
 pub use table::{TABLE, Variable};
@@ -92,6 +94,7 @@ pub struct Config {
     pub from_email: String,
     pub postal_address: String,
     pub policy: Policy,
+    pub access: Access,
     /// `None` stands for all.
     pub enabled_journeys: Option<Vec<String>>,
     /// In the order they are asked.
@@ -167,21 +170,23 @@ impl Config {
         };
         let port = reader.number("PORT", 1, 65_535) as u16;
         let all_journeys = reader.text("ENABLED_JOURNEYS") == "*";
-        let enabled_journeys = (!all_journeys).then(|| reader.list("ENABLED_JOURNEYS"));
+        let enabled_journeys = (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS"));
+        let api_public_url = reader.public_url(production, port);
         let config = Self {
             production,
             port,
             log_level,
             database_url: database_url.map(SecretString::from),
             redis_url: reader.url("REDIS_URL", &["redis", "rediss", "unix"]),
-            api_public_url: reader.public_url(production, port),
+            access: Access::read(&mut reader, &api_public_url),
+            api_public_url,
             secret: SecretString::from(secret.unwrap_or_default()),
             admin_api_key: reader.optional("ADMIN_API_KEY").map(SecretString::from),
             from_email: reader.text("EMAIL_FROM"),
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
             policy: Policy::read(&mut reader),
             enabled_journeys,
-            email_providers: reader.list("EMAIL_PROVIDER"),
+            email_providers: reader.words("EMAIL_PROVIDER"),
             plugin_dir: reader.optional("PLUGIN_DIR").map(PathBuf::from),
             data_dir,
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),
@@ -217,13 +222,6 @@ impl Reader<'_> {
             .unwrap_or_else(|| table::default_of(name).to_owned())
     }
 
-    /// What stands between commas.
-    fn list(&self, name: &str) -> Vec<String> {
-        let text = self.text(name);
-        let parts = text.split(',').map(|part| part.trim().to_owned());
-        parts.filter(|part| !part.is_empty()).collect()
-    }
-
     /// `None` where it is not set, or where it is no such thing, which is a problem.
     fn parsed<T>(
         &mut self,
@@ -237,6 +235,25 @@ impl Reader<'_> {
             self.problem(name, format!("is '{text}': use {form}"));
         }
         parsed
+    }
+
+    /// A comma-separated list; what is wrong in it is a problem.
+    fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, form: &str) -> Vec<T> {
+        let mut all = Vec::new();
+        for part in self.words(name) {
+            match parse(&part) {
+                Some(value) => all.push(value),
+                None => self.problem(name, format!("has '{part}': use {form}")),
+            }
+        }
+        all
+    }
+
+    /// What stands between commas.
+    fn words(&self, name: &str) -> Vec<String> {
+        let text = self.text(name);
+        let parts = text.split(',').map(|part| part.trim().to_owned());
+        parts.filter(|part| !part.is_empty()).collect()
     }
 
     fn flag(&mut self, name: &str) -> bool {

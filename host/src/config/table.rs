@@ -46,14 +46,44 @@ pub const TABLE: &[Variable] = &[
     variable(
         "BETTER_AUTH_SECRET",
         "",
-        "signs the links in mails; required in production",
+        "signs the links in mails and the cookies of sessions; required in production",
     ),
     variable(
         "API_PUBLIC_URL",
         "http://localhost:3002",
         "base of the links in mails",
     ),
+    variable(
+        "BETTER_AUTH_URL",
+        "http://localhost:3002",
+        "where browsers reach /api/auth; on https the cookies of sessions are for https only",
+    ),
+    variable(
+        "TRUSTED_ORIGINS",
+        "",
+        "comma-separated further origins whose pages may change things with a session",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "",
+        "comma-separated networks of the proxies whose X-Forwarded-For is believed, as 10.0.0.0/8",
+    ),
     variable("ADMIN_API_KEY", "", "a key with every scope"),
+    variable(
+        "RATE_LIMIT_ADMIN",
+        "100",
+        "requests to /v1/admin each key or user may make within 60 s; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_EMAILS",
+        "30",
+        "requests to /v1/emails each key may make within 60 s; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_EVENTS",
+        "0",
+        "requests with events or contacts each key may make within 60 s; 0 for any number",
+    ),
     variable(
         "EMAIL_PROVIDER",
         "",

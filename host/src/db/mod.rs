@@ -5,7 +5,9 @@
 //! mails. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
+mod api_key;
 mod attempt;
+mod audit;
 mod batch;
 mod capture;
 mod contact;
@@ -28,10 +30,16 @@ mod state;
 mod state_admin;
 mod state_step;
 mod suppression;
+mod user;
 mod wait;
 mod wake;
 
+pub use api_key::{
+    ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
+    api_keys_list,
+};
 pub use attempt::{Beginning, SendEnd, attempts_begin, attempts_repeat, sends_end};
+pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
 pub use batch::{ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_insert, batch_members};
 pub use capture::{
     ClaimedCapture, NewCapture, capture_claim, capture_delete, capture_insert, capture_next_due,
@@ -80,6 +88,11 @@ pub use state_admin::{
 pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_of,
+};
+pub use user::{
+    SessionRow, User, session_by_token, session_delete, session_extend, session_insert,
+    sessions_delete_expired, sessions_delete_of, user_any, user_by_email, user_insert,
+    user_set_password, users_lock,
 };
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};

@@ -33,6 +33,10 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized")
     }
 
+    pub fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// 400 with every problem named by its field. `issues` is not empty.
     pub fn validation(issues: &[Issue]) -> Self {
         let message = issues.first().map(ToString::to_string).unwrap_or_default();
@@ -65,6 +69,14 @@ impl ApiError {
         }
         tracing::error!(error = causes.join(": "), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
+    /// 429: later it may work. `retry_after` is in seconds.
+    pub fn too_many(retry_after: u32) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests")
+        }
     }
 
     /// 503: nothing was stored, and a later try may succeed.

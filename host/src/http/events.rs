@@ -6,10 +6,12 @@ use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ApiError;
-use super::auth::check_ingest;
+use super::auth::{Caller, Ingest};
 use super::body::JsonBody;
+use super::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
 use crate::ingest::{Exit, Ingested, NewEvent, Paths, Person, check_event};
@@ -19,30 +21,44 @@ use crate::issue::Issue;
 /// idempotency keys.
 const SOURCE: &str = "api";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IngestIn {
+    #[schema(value_type = String, example = "test.signup")]
     event: Option<String>,
+    /// The product's own id of the person.
+    #[schema(value_type = String, example = "u1")]
     user_id: Option<String>,
     user_email: Option<String>,
+    #[schema(value_type = Option<Object>)]
     properties: Option<Properties>,
+    /// A repeated key stores nothing.
     idempotency_key: Option<String>,
+    /// When it happened; now, where this is absent.
+    #[schema(value_type = Option<DateTime<Utc>>)]
     timestamp: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct IngestOut {
+    /// False for a repeated key.
     stored: bool,
+    /// Each open run of this person whose journey has exit conditions.
     exits: Vec<Exit>,
 }
 
 /// Takes one event in. 202 after the commit; a repeated `idempotencyKey` stores nothing.
+#[utoipa::path(
+    post, path = "/v1/ingest", tag = "events",
+    security(("key" = ["ingest"])),
+    request_body = IngestIn,
+    responses((status = 202, description = "The event is kept", body = IngestOut), (status = 400, response = BadRequest)),
+)]
 pub async fn ingest_event(
     State(app): State<App>,
-    headers: HeaderMap,
+    _: Caller<Ingest>,
     JsonBody(body): JsonBody<IngestIn>,
 ) -> Result<(StatusCode, Json<IngestOut>), ApiError> {
-    check_ingest(&app, &headers)?;
     let mut issues = Vec::new();
     let event = NewEvent {
         source: SOURCE.into(),
@@ -74,35 +90,54 @@ pub async fn ingest_event(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-#[derive(Deserialize)]
+/// An event of a person, named by at least one of `email`, `userId` and `anonymousId`.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventIn {
+    #[schema(value_type = String, example = "feature.used")]
     name: Option<String>,
     email: Option<String>,
+    #[schema(example = "u1")]
     user_id: Option<String>,
     anonymous_id: Option<String>,
+    #[schema(value_type = Option<Object>)]
     event_properties: Option<Properties>,
+    /// Kept with the person; null removes a property.
+    #[schema(value_type = Option<Object>)]
     contact_properties: Option<Properties>,
+    /// A repeated key stores nothing.
     idempotency_key: Option<String>,
+    /// When it happened; now, where this is absent.
+    #[schema(value_type = Option<DateTime<Utc>>)]
     timestamp: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventOut {
+    /// False for a repeated key.
     stored: bool,
+    /// Each open run of this person whose journey has exit conditions.
     exits: Vec<Exit>,
+    /// What the person is known by.
     contact_key: Option<String>,
 }
 
 /// Takes one event in, with properties of the event and of the contact apart. The header
 /// `Idempotency-Key` wins over the body's key.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events",
+    security(("key" = ["ingest"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
+    request_body = EventIn,
+    responses((status = 202, description = "The event is kept", body = EventOut), (status = 400, response = BadRequest)),
+)]
 pub async fn create_event(
     State(app): State<App>,
+    _: Caller<Ingest>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<EventIn>,
 ) -> Result<(StatusCode, Json<EventOut>), ApiError> {
-    check_ingest(&app, &headers)?;
     let header_key = match headers.get("idempotency-key").map(|key| key.to_str()) {
         Some(Ok(key)) => Some(key.to_owned()),
         Some(Err(_)) => {

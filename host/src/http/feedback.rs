@@ -4,22 +4,33 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use hogsend_plugin_api::{DeliveryReading, Refusal};
-use serde_json::{Value, json};
 
 use super::ApiError;
 use super::body::Raw;
-use super::webhooks::{invalid_payload, webhook};
+use super::openapi::ErrorOut;
+use super::webhooks::{WebhookOut, invalid_payload, webhook};
 use crate::app::App;
 use crate::mail;
 
 /// Takes in what a provider tells of mails. A fault of our own is answered with 5xx, so that the
 /// provider tells it again.
+#[utoipa::path(
+    post, path = "/v1/webhooks/email/{provider}", tag = "webhooks",
+    params(("provider" = String, Path, description = "Id of a delivery plugin", example = "resend")),
+    request_body(content = Object, description = "As the provider sends it"),
+    responses(
+        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
+        (status = 401, description = "The signature is wrong", body = ErrorOut),
+        (status = 404, description = "No delivery plugin of this id", body = ErrorOut),
+    ),
+)]
 pub async fn receive_feedback(
     State(app): State<App>,
     Path(provider): Path<String>,
     headers: HeaderMap,
     Raw(body): Raw,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<WebhookOut>, ApiError> {
     read(&app, &provider, &headers, body).await
 }
 
@@ -28,7 +39,7 @@ pub(super) async fn read(
     provider: &str,
     headers: &HeaderMap,
     body: axum::body::Bytes,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<WebhookOut>, ApiError> {
     let plugin = app
         .plugins
         .delivery(provider)
@@ -44,9 +55,7 @@ pub(super) async fn read(
     {
         Ok(DeliveryReading::Events(events)) => events,
         Ok(DeliveryReading::Skipped { reason }) => {
-            return Ok(Json(
-                json!({ "ok": true, "skipped": true, "reason": reason }),
-            ));
+            return Ok(Json(WebhookOut::skipped(reason)));
         }
         Err(Refusal::Unauthorized) => return Err(unverified()),
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
@@ -54,7 +63,7 @@ pub(super) async fn read(
     for event in &events {
         mail::take_feedback(app, provider, event).await?;
     }
-    Ok(Json(json!({ "ok": true })))
+    Ok(Json(WebhookOut::taken()))
 }
 
 fn unverified() -> ApiError {

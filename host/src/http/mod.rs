@@ -1,19 +1,27 @@
 //! The API's door: requests become calls to the rooms, and their answers responses.
 
-mod auth;
+mod admin;
+pub mod audit;
+pub mod auth;
 mod body;
+mod docs;
 mod error;
 mod events;
 mod feedback;
 mod health;
+pub mod openapi;
 mod outbox;
 mod page;
+mod paging;
+mod params;
+mod patience;
 mod preferences;
 mod router;
 mod serve;
+mod sessions;
 mod unsubscribe;
 mod webhooks;
 
 pub use error::ApiError;
-pub use router::router;
+pub use router::{document, router};
 pub use serve::{bind, serve};

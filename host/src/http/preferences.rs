@@ -17,6 +17,10 @@ use crate::db::{Contact, Preferences};
 use crate::mail::{Action, Token};
 
 /// Shows the choices and changes nothing.
+#[utoipa::path(
+    get, path = "/v1/email/preferences", tag = "recipients", params(Link),
+    responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+)]
 pub async fn show_preferences(
     State(app): State<App>,
     Query(link): Query<Link>,
@@ -31,6 +35,11 @@ pub async fn show_preferences(
 
 /// Saves the choices: a ticked `category` is wanted, one that is not is left; `all=unsubscribe`
 /// leaves everything and `all=resubscribe` takes that back.
+#[utoipa::path(
+    post, path = "/v1/email/preferences", tag = "recipients", params(Link),
+    request_body(content = Object, description = "`category` for each category that is wanted, or `all`", content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "The page, with what was saved", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+)]
 pub async fn save_preferences(
     State(app): State<App>,
     Query(link): Query<Link>,

@@ -7,68 +7,109 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
-use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::admin::{api_keys, audit_logs};
+use super::auth::{self, Gate};
 use super::body::BODY_MAX;
-use super::{ApiError, events, feedback, health, outbox, preferences, unsubscribe, webhooks};
+use super::openapi::{self, Routes};
+use super::{
+    ApiError, docs, events, feedback, health, outbox, preferences, sessions, unsubscribe, webhooks,
+};
 use crate::app::App;
 
 /// The longest a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Every route of the contract, each with its entry in the OpenAPI document.
+fn routes(app: &App) -> Routes {
+    let mut events = Routes::new()
+        .routes(routes!(events::ingest_event))
+        .routes(routes!(events::create_event));
+    openapi::add_refusals(&mut events);
+
+    let mut admin = Routes::new()
+        .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
+        .routes(routes!(api_keys::delete_api_key))
+        .routes(routes!(audit_logs::list_audit_logs));
+    openapi::add_refusals(&mut admin);
+
+    let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);
+    Routes::with_openapi(openapi::base())
+        // Anyone
+        .routes(routes!(health::show_health))
+        // People's browsers, on Better Auth's wire
+        .routes(routes!(sessions::sign_up))
+        .routes(routes!(sessions::sign_in))
+        .routes(routes!(sessions::sign_out))
+        .routes(routes!(sessions::get_session))
+        // Event sources, with the secret of their plugin
+        .routes(routes!(webhooks::receive_webhook))
+        // Providers of mail, likewise
+        .routes(routes!(feedback::receive_feedback))
+        // Recipients, with a signed link
+        .routes(routes!(
+            unsubscribe::show_unsubscribe,
+            unsubscribe::unsubscribe
+        ))
+        .routes(routes!(
+            preferences::show_preferences,
+            preferences::save_preferences
+        ))
+        // The product, with a key
+        .merge(events.route_layer(behind(Gate::Events)))
+        // Administrators, with a key or a session
+        .merge(admin.route_layer(behind(Gate::Admin)))
+}
+
+/// Pages for the developer at this machine, which are no part of the contract.
+fn development(document: &OpenApi) -> Router<App> {
+    let document = openapi::document(document);
+    Router::new()
+        .route("/openapi.json", get(|| async { document }))
+        .route("/docs", get(docs::show_docs))
+        .route("/docs/{file}", get(docs::show_docs_file))
+        .route("/outbox", get(outbox::list_outbox))
+        .route("/outbox/{id}", get(outbox::show_mail))
+        .route("/outbox/{id}/html", get(outbox::show_mail_html))
+        .route("/outbox/{id}/raw", get(outbox::show_mail_raw))
+}
+
+/// The OpenAPI document of the whole API.
+pub fn document(app: &App) -> OpenApi {
+    routes(app).into_openapi()
+}
+
 /// The whole API.
 pub fn router(app: App) -> Router {
-    let mut routes = Router::new()
-        // Anyone
-        .route("/v1/health", get(health::show_health))
-        // The product, with a key
-        .route("/v1/ingest", post(events::ingest_event))
-        .route("/v1/events", post(events::create_event))
-        // Event sources, with the secret of their plugin
-        .route("/v1/webhooks/{source}", post(webhooks::receive_webhook))
-        // Providers of mail, likewise
-        .route(
-            "/v1/webhooks/email/{provider}",
-            post(feedback::receive_feedback),
-        )
-        // Recipients, with a signed link
-        .route(
-            "/v1/email/unsubscribe",
-            get(unsubscribe::show_unsubscribe).post(unsubscribe::unsubscribe),
-        )
-        .route(
-            "/v1/email/preferences",
-            get(preferences::show_preferences).post(preferences::save_preferences),
-        );
+    let (mut routes, document) = routes(&app).split_for_parts();
     if !app.config.production {
-        // The developer at this machine
-        routes = routes
-            .route("/outbox", get(outbox::list_outbox))
-            .route("/outbox/{id}", get(outbox::show_mail))
-            .route("/outbox/{id}/html", get(outbox::show_mail_html))
-            .route("/outbox/{id}/raw", get(outbox::show_mail_raw));
+        routes = routes.merge(development(&document));
     }
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID]);
+        .expose_headers([
+            REQUEST_ID,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-ratelimit-limit"),
+            HeaderName::from_static("x-ratelimit-remaining"),
+        ]);
     routes
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
         })
         .fallback(|| async { ApiError::not_found("Not found") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            REQUEST_TIMEOUT,
-        ))
+        .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
                 .into_response()
@@ -77,6 +118,20 @@ pub fn router(app: App) -> Router {
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), every_answer))
         .with_state(app)
+}
+
+/// Answers in time, whatever becomes of the request.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = format!(
+                "The request took longer than {} s",
+                REQUEST_TIMEOUT.as_secs()
+            );
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, message).into_response()
+        }
+    }
 }
 
 /// Gives each request an id, each answer its headers, and the log a line.

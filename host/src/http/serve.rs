@@ -8,12 +8,13 @@ use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Impatient;
 use super::router;
 use crate::app::App;
 
-/// How long a connection may stay silent, between requests or within a request's head. Longer than
-/// the minute after which proxies give up, so that they close first.
-const SILENCE: Duration = Duration::from_secs(72);
+/// How long a connection may lie idle between requests. Longer than the minute after which proxies
+/// give up, so that they close first.
+const KEEP_ALIVE: Duration = Duration::from_secs(72);
 /// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -30,18 +31,20 @@ pub fn bind(port: u16) -> anyhow::Result<TcpListener> {
 /// Serves until `stop`, then lets requests under way finish.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    let mut server = server.acceptor(Impatient);
     server
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE);
+        .header_read_timeout(KEEP_ALIVE);
     server.http_builder().http2().timer(TokioTimer::new());
     let stopping = tokio::spawn(async move {
         stop.cancelled().await;
         handle.graceful_shutdown(Some(GRACE));
     });
-    let served = server.serve(router(app).into_make_service()).await;
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let served = server.serve(service).await;
     stopping.abort();
     served.context("the API stopped")
 }

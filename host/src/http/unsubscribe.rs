@@ -4,6 +4,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::ApiError;
 use super::page::{escape, page};
@@ -15,9 +16,12 @@ use crate::mail::{Action, Token, TokenError};
 /// Whom a change of preferences concerns: journeys react to it, analytics is told.
 pub(super) const TOLD: [Topic; 2] = [Topic::Runs, Topic::Captures];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Link {
+    /// The signed token of the link.
     #[serde(default)]
+    #[param(required = true)]
     pub(super) token: String,
 }
 
@@ -37,6 +41,10 @@ impl Link {
 const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
 
 /// Shows one button and changes nothing: link scanners follow links.
+#[utoipa::path(
+    get, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
+    responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+)]
 pub async fn show_unsubscribe(State(app): State<App>, Query(link): Query<Link>) -> Response {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
@@ -60,6 +68,10 @@ pub async fn show_unsubscribe(State(app): State<App>, Query(link): Query<Link>) 
 /// Unsubscribes, or with a link made for that subscribes again. The body does not matter: mail
 /// clients post `List-Unsubscribe=One-Click` as a form, multipart or not, without cookies, and
 /// follow no redirect (RFC 8058 §3.1, §3.2).
+#[utoipa::path(
+    post, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
+    responses((status = 200, description = "A page: unsubscribed", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+)]
 pub async fn unsubscribe(
     State(app): State<App>,
     Query(link): Query<Link>,

@@ -4,21 +4,72 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use hogsend_plugin_api::{Reading, Refusal, Webhook};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::body::Raw;
+use super::openapi::ErrorOut;
 use super::{ApiError, feedback};
 use crate::app::App;
-use crate::ingest::{NewEvent, Paths, check_event};
+use crate::ingest::{Exit, NewEvent, Paths, check_event};
+
+/// What became of a webhook: the event it told, or why it told none.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookOut {
+    #[schema(example = true)]
+    ok: bool,
+    /// The name of the first event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exits: Option<Vec<Exit>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl WebhookOut {
+    pub(super) fn taken() -> Self {
+        Self {
+            ok: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn skipped(reason: String) -> Self {
+        Self {
+            ok: true,
+            skipped: Some(true),
+            reason: Some(reason),
+            ..Self::default()
+        }
+    }
+}
 
 /// Takes a webhook in. The plugin of that id gets the raw body and headers, and says what
 /// happened; the answer follows the commit.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{source}", tag = "webhooks",
+    params(("source" = String, Path, description = "Id of an event-source plugin", example = "posthog")),
+    request_body(content = Object, description = "As the vendor sends it"),
+    responses(
+        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
+        (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
+        (status = 404, description = "No event source of this id", body = ErrorOut),
+    ),
+)]
 pub async fn receive_webhook(
     State(app): State<App>,
     Path(source): Path<String>,
     headers: HeaderMap,
     Raw(body): Raw,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<WebhookOut>, ApiError> {
     let Some(plugin) = app.plugins.event_source(&source) else {
         // Providers of mail may be given the same short address.
         return match app.plugins.delivery(&source) {
@@ -38,9 +89,7 @@ pub async fn receive_webhook(
     {
         Ok(Reading::Events(events)) => events,
         Ok(Reading::Skipped { reason }) => {
-            return Ok(Json(
-                json!({ "ok": true, "skipped": true, "reason": reason }),
-            ));
+            return Ok(Json(WebhookOut::skipped(reason)));
         }
         Err(Refusal::Unauthorized) => return Err(invalid_secret()),
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
@@ -57,21 +106,23 @@ pub async fn receive_webhook(
         }
     }
     let Some(first) = events.first().map(|event| event.name.clone()) else {
-        return Ok(Json(
-            json!({ "ok": true, "skipped": true, "reason": "no events" }),
-        ));
+        return Ok(Json(WebhookOut::skipped("no events".into())));
     };
     let results = app.ingestor.ingest(events).await?;
     let user = results
         .first()
         .and_then(|result| result.contact_key.clone());
-    let exits: Vec<_> = results
+    let exits = results
         .into_iter()
         .flat_map(|result| result.exits)
         .collect();
-    Ok(Json(
-        json!({ "ok": true, "event": first, "userId": user, "exits": exits }),
-    ))
+    Ok(Json(WebhookOut {
+        ok: true,
+        event: Some(first),
+        user_id: Some(user),
+        exits: Some(exits),
+        ..WebhookOut::default()
+    }))
 }
 
 fn invalid_secret() -> ApiError {

@@ -114,7 +114,7 @@ impl Ingested {
 }
 
 /// An open run of the person whose journey has exit conditions, and whether this event met one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exit {
     pub journey_id: String,

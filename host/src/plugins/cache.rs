@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::clock::Clock;
 
 /// Bound of one operation: a cache that is slower than this is no use.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 /// Entries kept in the process.
 const LOCAL_MAX: usize = 10_000;
 
@@ -41,7 +41,8 @@ impl Cache {
         }
     }
 
-    async fn redis(&self) -> Option<ConnectionManager> {
+    /// The connection, while Redis can be reached.
+    pub(crate) async fn redis(&self) -> Option<ConnectionManager> {
         let client = self.client.as_ref()?;
         let connect = self.manager.get_or_try_init(|| {
             let config = ConnectionManagerConfig::new()

@@ -133,6 +133,11 @@ impl Server {
         }
     }
 
+    /// Another replica: a server of its own on the same database.
+    pub async fn replica(&self, variables: &[(&str, &str)]) -> Self {
+        Self::with(self.store.share(), variables).await
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
@@ -176,6 +181,25 @@ impl Server {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_raw(path, body.to_string().into_bytes()).await
+    }
+
+    /// A request with a key and perhaps a JSON body.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !key.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.request(request.body(Body::from(body)).unwrap()).await
     }
 
     /// Posts bytes that claim to be JSON.

@@ -51,6 +51,15 @@ impl Store {
         }
     }
 
+    /// The same database, which the other one removes.
+    pub fn share(&self) -> Self {
+        Self {
+            db: self.db.clone(),
+            native: None,
+            folder: None,
+        }
+    }
+
     pub fn db(&self) -> &Db {
         &self.db
     }

@@ -1,0 +1,119 @@
+//! Sessions: a random token in a cookie, its hash in the database.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::db::{self, Conn, SessionRow, User};
+use crate::ids::SessionId;
+
+/// How long a session lasts.
+const LIFE: TimeDelta = TimeDelta::days(7);
+/// How long one lasts that ends with the browser; it is not extended.
+const SHORT_LIFE: TimeDelta = TimeDelta::days(1);
+/// After which part of its life a session in use gets a new one.
+const REFRESH: TimeDelta = TimeDelta::days(1);
+
+/// Where a session was begun.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    pub address: Option<String>,
+    pub agent: Option<String>,
+}
+
+/// A session and whose it is.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub id: SessionId,
+    /// The token of the cookie; the database keeps a hash.
+    pub token: String,
+    pub user: User,
+    pub client: Client,
+    pub expires_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Session {
+    /// Whether the cookie outlives the browser.
+    pub fn remembered(&self) -> bool {
+        self.expires_at - self.updated_at > SHORT_LIFE
+    }
+
+    /// Whether it is time for [`extend`].
+    pub fn ages(&self, now: DateTime<Utc>) -> bool {
+        self.remembered() && now - self.updated_at >= REFRESH
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// Begins a session, and clears away those that ended.
+pub(super) async fn begin(
+    conn: &mut Conn,
+    user: User,
+    client: Client,
+    remember: bool,
+    now: DateTime<Utc>,
+) -> db::Result<Session> {
+    let random: [u8; 32] = rand::random();
+    let session = Session {
+        id: SessionId::new(now),
+        token: URL_SAFE_NO_PAD.encode(random),
+        user,
+        client,
+        expires_at: now + if remember { LIFE } else { SHORT_LIFE },
+        created_at: now,
+        updated_at: now,
+    };
+    db::sessions_delete_expired(conn, now).await?;
+    let row = SessionRow {
+        id: session.id,
+        ip_address: session.client.address.clone(),
+        user_agent: session.client.agent.clone(),
+        expires_at: session.expires_at,
+        created_at: now,
+        updated_at: now,
+    };
+    db::session_insert(conn, &row, session.user.id, &hash(&session.token)).await?;
+    Ok(session)
+}
+
+/// The session of a token, unless it ended.
+pub async fn find_session(
+    conn: &mut Conn,
+    token: &str,
+    now: DateTime<Utc>,
+) -> db::Result<Option<Session>> {
+    let found = db::session_by_token(conn, &hash(token), now).await?;
+    Ok(found.map(|(row, user)| Session {
+        id: row.id,
+        token: token.to_owned(),
+        user,
+        client: Client {
+            address: row.ip_address,
+            agent: row.user_agent,
+        },
+        expires_at: row.expires_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }))
+}
+
+/// Gives a session its whole life again. False where somebody ended it meanwhile.
+pub async fn extend(
+    conn: &mut Conn,
+    session: &mut Session,
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
+    session.expires_at = now + LIFE;
+    session.updated_at = now;
+    db::session_extend(conn, session.id, session.expires_at, now).await
+}
+
+/// Ends the session of a token.
+pub async fn sign_out(conn: &mut Conn, token: &str) -> db::Result<()> {
+    db::session_delete(conn, &hash(token)).await
+}

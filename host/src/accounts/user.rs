@@ -1,0 +1,213 @@
+//! Becoming an administrator, and proving to be one.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::Passwords;
+use super::session::{Client, Session, begin};
+use crate::db::{self, Db, NewAudit, Tx, User};
+use crate::ids::UserId;
+
+/// Characters of a password.
+const PASSWORD_MIN: usize = 8;
+const PASSWORD_MAX: usize = 128;
+
+/// What somebody has to tell to become an administrator.
+pub struct NewAccount {
+    pub name: String,
+    pub email: String,
+    pub password: String,
+}
+
+/// Why nobody became an administrator.
+#[derive(Debug, thiserror::Error)]
+pub enum SignUpError {
+    #[error("Email and password sign up is not enabled")]
+    Closed,
+    #[error("Invalid email")]
+    Email,
+    #[error("Password too short")]
+    Short,
+    #[error("Password too long")]
+    Long,
+    #[error("User already exists. Use another email.")]
+    Taken,
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    #[error("the password could not be hashed")]
+    Hash(#[source] anyhow::Error),
+}
+
+/// Why nobody signed in. Both a wrong address and a wrong password are `Wrong`.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    #[error("Invalid email or password")]
+    Wrong,
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    #[error("the password could not be checked")]
+    Hash(#[source] anyhow::Error),
+}
+
+impl NewAccount {
+    fn check(&mut self) -> Result<(), SignUpError> {
+        self.email = self.email.trim().to_lowercase();
+        let plain = |part: &str| {
+            !part.is_empty()
+                && !part.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@')
+        };
+        match self.email.rsplit_once('@') {
+            Some((local, domain)) if plain(local) && plain(domain) && self.email.len() <= 320 => {}
+            _ => return Err(SignUpError::Email),
+        }
+        self.name.retain(|c| c != '\0');
+        check_password(&self.password)
+    }
+}
+
+fn check_password(password: &str) -> Result<(), SignUpError> {
+    match password.chars().count() {
+        ..PASSWORD_MIN => Err(SignUpError::Short),
+        PASSWORD_MIN..=PASSWORD_MAX => Ok(()),
+        _ => Err(SignUpError::Long),
+    }
+}
+
+/// The first person to sign up becomes the administrator and is signed in; for all others sign-up
+/// is closed.
+pub async fn first_sign_up(
+    db: &Db,
+    passwords: &Passwords,
+    mut account: NewAccount,
+    (client, remember): (Client, bool),
+    now: DateTime<Utc>,
+) -> Result<Session, SignUpError> {
+    // Before the hash: a closed door costs nothing.
+    if db::user_any(&mut *db.conn().await?).await? {
+        return Err(SignUpError::Closed);
+    }
+    account.check()?;
+    let hash = passwords.hash(account.password.clone()).await;
+    let hash = hash.map_err(SignUpError::Hash)?;
+    let mut tx = db.begin().await?;
+    // Two first sign-ups racing: one of them waits here and then sees the other.
+    db::users_lock(&mut tx).await?;
+    if db::user_any(&mut tx).await? {
+        return Err(SignUpError::Closed);
+    }
+    let user = insert(&mut tx, account, hash, None, now).await?;
+    let session = begin(&mut tx, user, client, remember, now).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+/// Makes an administrator from the command line.
+pub async fn create(
+    db: &Db,
+    passwords: &Passwords,
+    mut account: NewAccount,
+    now: DateTime<Utc>,
+) -> Result<User, SignUpError> {
+    account.check()?;
+    let hash = passwords.hash(account.password.clone()).await;
+    let hash = hash.map_err(SignUpError::Hash)?;
+    let mut tx = db.begin().await?;
+    db::users_lock(&mut tx).await?;
+    if db::user_by_email(&mut tx, &account.email).await?.is_some() {
+        return Err(SignUpError::Taken);
+    }
+    let user = insert(&mut tx, account, hash, Some("hogsend"), now).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Gives an administrator another password and ends all sessions of theirs. False where there is
+/// no such person.
+pub async fn set_password(
+    db: &Db,
+    passwords: &Passwords,
+    email: &str,
+    password: String,
+    now: DateTime<Utc>,
+) -> Result<bool, SignUpError> {
+    check_password(&password)?;
+    let hash = passwords.hash(password).await.map_err(SignUpError::Hash)?;
+    let mut tx = db.begin().await?;
+    let Some((user, _)) = db::user_by_email(&mut tx, &email.trim().to_lowercase()).await? else {
+        return Ok(false);
+    };
+    db::user_set_password(&mut tx, user.id, &hash, now).await?;
+    db::sessions_delete_of(&mut tx, user.id).await?;
+    keep(&mut tx, &user, "user.set_password", Some("hogsend"), now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn insert(
+    tx: &mut Tx,
+    account: NewAccount,
+    hash: String,
+    by: Option<&str>,
+    now: DateTime<Utc>,
+) -> db::Result<User> {
+    let user = User {
+        id: UserId::new(now),
+        name: account.name,
+        email: account.email,
+        created_at: now,
+        updated_at: now,
+    };
+    db::user_insert(tx, &user, &hash).await?;
+    keep(tx, &user, "user.create", by, now).await?;
+    Ok(user)
+}
+
+/// Keeps in the audit log what was done to a user, by a command or by themselves.
+async fn keep(
+    tx: &mut Tx,
+    user: &User,
+    action: &str,
+    command: Option<&str>,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let id = user.id.to_string();
+    let row = NewAudit {
+        actor_type: if command.is_some() { "command" } else { "user" },
+        actor_id: command.is_none().then(|| id.clone()),
+        actor_name: command.unwrap_or(&user.email),
+        action,
+        resource_type: "user",
+        resource_id: &id,
+        before: None,
+        after: Some(json!({ "name": user.name, "email": user.email })),
+    };
+    db::audit_insert(tx, &row, now).await
+}
+
+/// Begins a session for who knows the password. Takes the same time whether or not there is such a
+/// person.
+pub async fn sign_in(
+    db: &Db,
+    passwords: &Passwords,
+    (email, password): (&str, String),
+    (client, remember): (Client, bool),
+    now: DateTime<Utc>,
+) -> Result<Session, SignInError> {
+    let email = email.trim().to_lowercase();
+    let possible = !email.contains('\0') && password.chars().count() <= PASSWORD_MAX;
+    let found = if possible {
+        db::user_by_email(&mut *db.conn().await?, &email).await?
+    } else {
+        None
+    };
+    let (user, hash) = found.unzip();
+    // No longer than a password can be, so that nobody buys work with a long one.
+    let password = password.chars().take(PASSWORD_MAX).collect();
+    let right = passwords.check(password, hash).await;
+    let right = right.map_err(SignInError::Hash)?;
+    let user = user.filter(|_| right).ok_or(SignInError::Wrong)?;
+    let mut tx = db.begin().await?;
+    let session = begin(&mut tx, user, client, remember, now).await?;
+    tx.commit().await?;
+    Ok(session)
+}

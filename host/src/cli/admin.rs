@@ -1,0 +1,101 @@
+//! The people who administer this installation, from its command line.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use super::{Misconfigured, require_schema};
+use crate::accounts::{self, NewAccount, Passwords};
+use crate::clock::Clock;
+use crate::config::{Config, Lookup, Mode};
+use crate::db::Db;
+use crate::telemetry;
+
+#[derive(Subcommand)]
+pub enum AdminCommand {
+    /// Make an administrator; the password is asked for, or read from standard input
+    Create {
+        /// The address to sign in with
+        #[arg(long)]
+        email: String,
+        /// What to call the person; by default the part of the address before the @
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Give an administrator another password, and end all their sessions
+    SetPassword {
+        /// The address they sign in with
+        #[arg(long)]
+        email: String,
+    },
+}
+
+pub async fn run(lookup: Lookup<'_>, command: AdminCommand) -> anyhow::Result<()> {
+    let config = Config::load(lookup, Mode::Migrate).map_err(|all| Misconfigured::of(&all))?;
+    telemetry::init(config.log_level, config.production);
+    let url = config.database_url.context("DATABASE_URL is required")?;
+    let db = Db::connect(&url, 1)
+        .await
+        .context("cannot connect to the database of DATABASE_URL")?;
+    require_schema(&db).await?;
+    let password = read_password()?;
+    let characters = password.chars().count();
+    anyhow::ensure!(
+        (8..=128).contains(&characters),
+        "the password has {characters} characters: use 8 to 128 characters"
+    );
+    let passwords = Passwords::default();
+    let now = Clock::system().now();
+    match command {
+        AdminCommand::Create { email, name } => {
+            let usual = || email.split('@').next().unwrap_or_default().to_owned();
+            let account = NewAccount {
+                name: name.clone().unwrap_or_else(usual),
+                email: email.clone(),
+                password,
+            };
+            let user = accounts::create(&db, &passwords, account, now)
+                .await
+                .with_context(|| format!("cannot make '{email}' an administrator"))?;
+            println!("{} is an administrator now", user.email);
+        }
+        AdminCommand::SetPassword { email } => {
+            let known = accounts::set_password(&db, &passwords, &email, password, now)
+                .await
+                .with_context(|| format!("cannot change the password of '{email}'"))?;
+            anyhow::ensure!(
+                known,
+                "there is no administrator '{email}': `hogsend admin create --email {email}` makes one"
+            );
+            println!("{email} has another password now, and no session");
+        }
+    }
+    db.close().await;
+    Ok(())
+}
+
+/// Asks at a terminal, without showing what is typed, and else reads the first line of standard
+/// input. Never from the arguments, which every process of the machine can see.
+fn read_password() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        eprint!("Password, 8 to 128 characters: ");
+        std::io::stderr().flush()?;
+        let password = rpassword::read_password().context("cannot read the password")?;
+        eprint!("Once more: ");
+        std::io::stderr().flush()?;
+        let again = rpassword::read_password().context("cannot read the password")?;
+        anyhow::ensure!(password == again, "the two passwords differ");
+        return Ok(password);
+    }
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("cannot read the password from standard input")?;
+    let password = line.trim_end_matches(['\n', '\r']).to_owned();
+    anyhow::ensure!(
+        !password.is_empty(),
+        "no password came on standard input: type it at a terminal, or pipe it in"
+    );
+    Ok(password)
+}

@@ -1,0 +1,126 @@
+//! Who may reach the API, from where, and how often.
+
+use ipnet::IpNet;
+
+use super::Reader;
+
+/// Settings of sessions, proxies and limits.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Where people's browsers reach the sessions; on https their cookies are for https only.
+    pub auth_url: String,
+    /// Origins whose pages may change things with a session: `https://host:port`, in lower case.
+    pub trusted_origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests within 60 s for each key or user; `None` stands for any number.
+    pub admin_limit: Option<u32>,
+    pub emails_limit: Option<u32>,
+    pub events_limit: Option<u32>,
+}
+
+impl Access {
+    pub(super) fn read(reader: &mut Reader<'_>, api_public_url: &str) -> Self {
+        let auth_url = reader.url("BETTER_AUTH_URL", &["http", "https"]);
+        let mut trusted_origins: Vec<String> = [&auth_url, api_public_url]
+            .into_iter()
+            .filter_map(|url| origin(url))
+            .collect();
+        trusted_origins.extend(reader.list(
+            "TRUSTED_ORIGINS",
+            origin,
+            "a comma list of origins, as https://admin.example.com",
+        ));
+        Self {
+            auth_url,
+            trusted_origins,
+            trusted_proxies: reader.list(
+                "TRUSTED_PROXIES",
+                network,
+                "a comma list of networks or addresses, as 10.0.0.0/8",
+            ),
+            admin_limit: limit(reader, "RATE_LIMIT_ADMIN"),
+            emails_limit: limit(reader, "RATE_LIMIT_EMAILS"),
+            events_limit: limit(reader, "RATE_LIMIT_EVENTS"),
+        }
+    }
+
+    /// Whether sessions are used over https.
+    pub fn https(&self) -> bool {
+        self.auth_url.to_ascii_lowercase().starts_with("https://")
+    }
+}
+
+fn limit(reader: &mut Reader<'_>, name: &str) -> Option<u32> {
+    let number = reader.number(name, 0, u64::from(u32::MAX));
+    u32::try_from(number).ok().filter(|number| *number > 0)
+}
+
+/// Scheme, host and port of a URL, as browsers write them in `Origin`.
+fn origin(text: &str) -> Option<String> {
+    let url = reqwest::Url::parse(text).ok()?;
+    let origin = url.origin();
+    (["http", "https"].contains(&url.scheme()) && origin.is_tuple())
+        .then(|| origin.ascii_serialization())
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    let single = || {
+        text.parse()
+            .ok()
+            .map(|address: std::net::IpAddr| address.into())
+    };
+    text.parse().ok().or_else(single)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Mode};
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let lookup = |name: &str| {
+            let found = pairs.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Config::load(&lookup, Mode::Dev)
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn origins_are_of_the_own_urls_and_the_list() {
+        let config = load(&[
+            ("BETTER_AUTH_URL", "https://Auth.example.com/path"),
+            ("API_PUBLIC_URL", "https://api.example.com:443/"),
+            (
+                "TRUSTED_ORIGINS",
+                "http://localhost:5173, https://x.example.com/",
+            ),
+        ]);
+        let access = config.unwrap().access;
+        assert!(access.https());
+        assert_eq!(
+            access.trusted_origins,
+            [
+                "https://auth.example.com",
+                "https://api.example.com",
+                "http://localhost:5173",
+                "https://x.example.com",
+            ]
+        );
+    }
+
+    #[test]
+    fn proxies_are_networks_or_addresses_and_limits_may_be_off() {
+        let config = load(&[
+            ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+            ("RATE_LIMIT_ADMIN", "0"),
+        ]);
+        let access = config.unwrap().access;
+        assert_eq!(access.trusted_proxies.len(), 2);
+        assert_eq!(access.admin_limit, None);
+        assert_eq!((access.emails_limit, access.events_limit), (Some(30), None));
+        let problems = load(&[("TRUSTED_PROXIES", "10/8"), ("TRUSTED_ORIGINS", "*")]).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].contains("as 10.0.0.0/8"), "{problems:?}");
+    }
+}

@@ -1,0 +1,258 @@
+//! Keys of programs.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::db::{self, ApiKey};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read, Scope};
+use crate::http::body::JsonBody;
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::Path;
+use crate::ids::ApiKeyId;
+use crate::issue::Issue;
+use crate::keys::NewKey;
+
+/// A key, without the key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyOut {
+    id: ApiKeyId,
+    name: String,
+    /// The first characters of the key.
+    #[schema(example = "hsk_Yx8Qm2Lp")]
+    key_prefix: String,
+    #[schema(value_type = Vec<Scope>)]
+    scopes: Vec<String>,
+    expires_at: Option<DateTime<Utc>>,
+    /// To the minute; null while it was not used.
+    last_used_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<ApiKey> for ApiKeyOut {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            key_prefix: key.prefix,
+            scopes: key.scopes,
+            expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
+            created_at: key.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeysOut {
+    api_keys: Vec<ApiKeyOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+/// Lists the keys, newest first. The keys themselves are not kept and cannot be shown.
+#[utoipa::path(
+    get, path = "/v1/admin/api-keys", tag = "api-keys",
+    security(("key" = ["read"]), ("session" = [])),
+    params(PageParams),
+    responses((status = 200, description = "A page of keys", body = ApiKeysOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_api_keys(
+    State(app): State<App>,
+    _: Caller<Read>,
+    page: Page,
+) -> Result<Json<ApiKeysOut>, ApiError> {
+    let (keys, total) = {
+        let mut conn = app.db.conn().await?;
+        db::api_keys_list(&mut conn, page.limit, page.offset).await?
+    };
+    Ok(Json(ApiKeysOut {
+        api_keys: keys.into_iter().map(ApiKeyOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyIn {
+    #[schema(value_type = String, min_length = 1, max_length = 100)]
+    name: Option<String>,
+    #[schema(value_type = Vec<Scope>, min_items = 1)]
+    scopes: Option<Vec<String>>,
+    /// When it stops working; never, where this is absent.
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewApiKeyOut {
+    id: ApiKeyId,
+    name: String,
+    /// The key. It is shown this once.
+    key: String,
+    key_prefix: String,
+    #[schema(value_type = Vec<Scope>)]
+    scopes: Vec<String>,
+    expires_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+/// Makes a key. The answer is the only place that shows it.
+#[utoipa::path(
+    post, path = "/v1/admin/api-keys", tag = "api-keys",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = ApiKeyIn,
+    responses((status = 201, description = "The new key", body = NewApiKeyOut), (status = 400, response = BadRequest)),
+)]
+pub async fn create_api_key(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<ApiKeyIn>,
+) -> Result<(StatusCode, Json<NewApiKeyOut>), ApiError> {
+    let now = app.clock.now();
+    let (name, scopes, expires_at) = check(body, now)?;
+    let made = NewKey::random();
+    let key = ApiKey {
+        id: ApiKeyId::new(now),
+        name,
+        hash: made.hash,
+        prefix: made.prefix,
+        scopes,
+        expires_at,
+        last_used_at: None,
+        created_at: now,
+    };
+    let mut tx = app.db.begin().await?;
+    db::api_key_insert(&mut tx, &key).await?;
+    let id = key.id.to_string();
+    audit(
+        &mut tx,
+        &caller.actor,
+        "api_key.create",
+        ("api_key", &id),
+        Change::created(told(&key)),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    app.keys.added();
+    let out = NewApiKeyOut {
+        id: key.id,
+        name: key.name,
+        key: made.key,
+        key_prefix: key.prefix,
+        scopes: key.scopes,
+        expires_at: key.expires_at,
+        created_at: key.created_at,
+    };
+    Ok((StatusCode::CREATED, Json(out)))
+}
+
+type Checked = (String, Vec<String>, Option<DateTime<Utc>>);
+
+fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
+    let mut issues = Vec::new();
+    let name = body.name.unwrap_or_default().trim().to_owned();
+    if name.is_empty() || name.chars().count() > 100 || name.contains('\0') {
+        issues.push(Issue::new("name", "must have 1 to 100 characters"));
+    }
+    let scopes = body.scopes.unwrap_or_default();
+    if scopes.is_empty() {
+        issues.push(Issue::new(
+            "scopes",
+            format!("must name at least one of {}", known()),
+        ));
+    }
+    for (at, scope) in scopes.iter().enumerate() {
+        if Scope::parse(scope).is_none() {
+            let message = format!("must be one of {}", known());
+            issues.push(Issue::new(&format!("scopes.{at}"), message));
+        }
+    }
+    let expires_at = body
+        .expires_at
+        .map(|text| DateTime::parse_from_rfc3339(&text));
+    let expires_at = match expires_at {
+        Some(Err(_)) => {
+            let message = "must be an RFC 3339 time such as 2030-01-31T09:30:00Z";
+            issues.push(Issue::new("expiresAt", message));
+            None
+        }
+        Some(Ok(end)) if end <= now => {
+            issues.push(Issue::new("expiresAt", "must be in the future"));
+            None
+        }
+        Some(Ok(end)) => Some(end.to_utc()),
+        None => None,
+    };
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    // Each once, in one order.
+    let unique = Scope::ALL.map(|scope| scope.name().to_owned()).into_iter();
+    let unique = unique.filter(|name| scopes.contains(name)).collect();
+    Ok((name, unique, expires_at))
+}
+
+fn known() -> String {
+    Scope::ALL.map(Scope::name).join(", ")
+}
+
+/// Revokes a key. When this answers, no replica accepts it any more.
+#[utoipa::path(
+    delete, path = "/v1/admin/api-keys/{id}", tag = "api-keys",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = ApiKeyId, Path)),
+    responses((status = 200, description = "The key is revoked", body = DeletedOut), (status = 404, response = NotFound)),
+)]
+pub async fn delete_api_key(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<ApiKeyId>,
+) -> Result<Json<DeletedOut>, ApiError> {
+    let mut tx = app.db.begin().await?;
+    let key = db::api_key_delete(&mut tx, id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("API key not found"))?;
+    let change = Change::deleted(told(&key));
+    let now = app.clock.now();
+    audit(
+        &mut tx,
+        &caller.actor,
+        "api_key.delete",
+        ("api_key", &id.to_string()),
+        change,
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    app.keys.revoked(&key.hash).await;
+    Ok(Json(DeletedOut { deleted: true }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeletedOut {
+    #[schema(example = true)]
+    deleted: bool,
+}
+
+/// What the audit log keeps of a key.
+fn told(key: &ApiKey) -> serde_json::Value {
+    json!({
+        "name": key.name, "keyPrefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at,
+    })
+}

@@ -1,0 +1,4 @@
+//! Administration, under `/v1/admin`.
+
+pub mod api_keys;
+pub mod audit_logs;

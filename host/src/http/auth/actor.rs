@@ -1,0 +1,55 @@
+//! Who did it.
+
+use crate::ids::{ApiKeyId, UserId};
+
+/// Who calls, for the audit log and for limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The key of the environment, `ADMIN_API_KEY`.
+    Environment,
+    Key {
+        id: ApiKeyId,
+        name: String,
+    },
+    /// An administrator with a session.
+    User {
+        id: UserId,
+        email: String,
+    },
+    /// Somebody at the command line of this installation.
+    Command,
+    /// Anyone: a development installation without any key takes events from everybody.
+    Anyone,
+}
+
+impl Actor {
+    /// What sort of caller it is, as the audit log keeps it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::Key { .. } => "key",
+            Self::User { .. } => "user",
+            Self::Command => "command",
+            Self::Anyone => "anyone",
+        }
+    }
+
+    pub fn id(&self) -> Option<String> {
+        match self {
+            Self::Key { id, .. } => Some(id.to_string()),
+            Self::User { id, .. } => Some(id.to_string()),
+            Self::Environment | Self::Command | Self::Anyone => None,
+        }
+    }
+
+    /// What people know the caller by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Environment => "ADMIN_API_KEY",
+            Self::Key { name, .. } => name,
+            Self::User { email, .. } => email,
+            Self::Command => "hogsend",
+            Self::Anyone => "anyone",
+        }
+    }
+}

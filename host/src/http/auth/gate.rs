@@ -1,0 +1,155 @@
+//! The gate around a group of routes: who calls, and how often.
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::bearer::by_key;
+use super::cookie::{session_cookie, session_token};
+use super::origin::origin_is_trusted;
+use super::{Actor, Scope};
+use crate::accounts;
+use crate::app::App;
+use crate::http::ApiError;
+use crate::limits::Quota;
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+
+/// Groups of routes that share callers and limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Events and contacts, from the product's own code.
+    Events,
+    /// Mails the product's own code sends.
+    Emails,
+    /// Administration, by key or session.
+    Admin,
+}
+
+impl Gate {
+    /// What limits are counted under, and how much the settings allow.
+    fn limit(self, app: &App) -> (&'static str, Option<u32>) {
+        let access = &app.config.access;
+        match self {
+            Self::Events => ("events", access.events_limit),
+            Self::Emails => ("emails", access.emails_limit),
+            Self::Admin => ("admin", access.admin_limit),
+        }
+    }
+}
+
+/// A caller a gate let in.
+#[derive(Clone)]
+pub struct Known {
+    pub actor: Actor,
+    pub scopes: Vec<Scope>,
+}
+
+/// Lets known callers pass and refuses others: 401, or 429 where they come too often.
+pub async fn gate(
+    State((app, gate)): State<(App, Gate)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let (known, cookie) = identify(&app, gate, &parts).await?;
+    let quota = match gate.limit(&app) {
+        (class, Some(limit)) => {
+            let who = known
+                .actor
+                .id()
+                .unwrap_or_else(|| known.actor.kind().into());
+            Some(app.limits.take(class, &who, limit).await)
+        }
+        (_, None) => None,
+    };
+    let mut response = match quota.and_then(|quota| quota.refused) {
+        Some(seconds) => ApiError::too_many(seconds).into_response(),
+        None => {
+            parts.extensions.insert(known);
+            next.run(Request::from_parts(parts, body)).await
+        }
+    };
+    if let Some(quota) = quota {
+        with_quota(&mut response, quota);
+    }
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Tells in the answer what is left of a limit.
+pub fn with_quota(response: &mut Response, quota: Quota) {
+    let headers = response.headers_mut();
+    headers.insert(LIMIT, HeaderValue::from(quota.limit));
+    headers.insert(REMAINING, HeaderValue::from(quota.remaining));
+}
+
+/// Who calls, and the cookie that prolongs their session.
+async fn identify(
+    app: &App,
+    gate: Gate,
+    parts: &Parts,
+) -> Result<(Known, Option<HeaderValue>), ApiError> {
+    if let Some(known) = open_ingest(app, gate).await? {
+        return Ok((known, None));
+    }
+    if let Some(known) = by_key(app, &parts.headers).await? {
+        return Ok((known, None));
+    }
+    if gate == Gate::Admin
+        && let Some(found) = by_session(app, parts).await?
+    {
+        return Ok(found);
+    }
+    Err(ApiError::unauthorized())
+}
+
+/// In development, while no key is configured at all, everybody may bring events in.
+async fn open_ingest(app: &App, gate: Gate) -> Result<Option<Known>, ApiError> {
+    let closed = app.config.production || app.config.admin_api_key.is_some();
+    if gate != Gate::Events || closed || app.keys.any(&app.db).await? {
+        return Ok(None);
+    }
+    Ok(Some(Known {
+        actor: Actor::Anyone,
+        scopes: vec![Scope::Ingest],
+    }))
+}
+
+/// An administrator's session opens what a full-admin key opens, to pages of trusted origins.
+async fn by_session(
+    app: &App,
+    parts: &Parts,
+) -> Result<Option<(Known, Option<HeaderValue>)>, ApiError> {
+    let Some(token) = session_token(app, &parts.headers) else {
+        return Ok(None);
+    };
+    let now = app.clock.now();
+    let mut conn = app.db.conn().await?;
+    let Some(mut session) = accounts::find_session(&mut conn, &token, now).await? else {
+        return Ok(None);
+    };
+    if !origin_is_trusted(app, parts) {
+        return Err(ApiError::forbidden("Forbidden: untrusted origin"));
+    }
+    let mut cookie = None;
+    if parts.method != Method::HEAD && session.ages(now) {
+        if !accounts::extend(&mut conn, &mut session, now).await? {
+            return Ok(None);
+        }
+        cookie = Some(session_cookie(app, &session, now));
+    }
+    let known = Known {
+        actor: Actor::User {
+            id: session.user.id,
+            email: session.user.email,
+        },
+        scopes: vec![Scope::FullAdmin],
+    };
+    Ok(Some((known, cookie)))
+}

@@ -1,0 +1,68 @@
+//! What a key may do.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `read`, `journey-admin` and `full-admin` each include the one before; `ingest` stands beside
+/// them, and `full-admin` includes it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    Read,
+    JourneyAdmin,
+    FullAdmin,
+    Ingest,
+}
+
+impl Scope {
+    pub const ALL: [Self; 4] = [
+        Self::Read,
+        Self::JourneyAdmin,
+        Self::FullAdmin,
+        Self::Ingest,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::JourneyAdmin => "journey-admin",
+            Self::FullAdmin => "full-admin",
+            Self::Ingest => "ingest",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == text)
+    }
+
+    /// Whether who has this scope may do what takes `needed`.
+    pub fn covers(self, needed: Self) -> bool {
+        let rank = |scope| match scope {
+            Self::Read => Some(0),
+            Self::JourneyAdmin => Some(1),
+            Self::FullAdmin => Some(2),
+            Self::Ingest => None,
+        };
+        match (rank(self), rank(needed)) {
+            (Some(has), Some(needed)) => has >= needed,
+            _ => self == needed || self == Self::FullAdmin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scope::{self, FullAdmin, Ingest, JourneyAdmin, Read};
+
+    #[test]
+    fn ranks_include_the_lower_ones_and_ingest_stands_beside_them() {
+        let covered = |scope: Scope| Scope::ALL.map(|needed| scope.covers(needed));
+        assert_eq!(covered(Read), [true, false, false, false]);
+        assert_eq!(covered(JourneyAdmin), [true, true, false, false]);
+        assert_eq!(covered(FullAdmin), [true; 4]);
+        assert_eq!(covered(Ingest), [false, false, false, true]);
+        for scope in Scope::ALL {
+            assert_eq!(Scope::parse(scope.name()), Some(scope));
+        }
+    }
+}

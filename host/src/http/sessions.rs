@@ -1,0 +1,373 @@
+//! Signing in by e-mail address and password, on the wire of Better Auth, so that its client works.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::ApiError;
+use super::auth::{
+    client_address, counted, is_trusted, no_cookie, origin_is_trusted, session_cookie,
+    session_token, with_quota,
+};
+use super::body::JsonBody;
+use super::params::Query;
+use crate::accounts::{self, Client, NewAccount, Session, SignInError, SignUpError};
+use crate::app::App;
+use crate::db::User;
+use crate::ids::{SessionId, UserId};
+
+/// Sign-ins and sign-ups within 60 s from one address.
+const TRIES: u32 = 10;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct UserOut {
+    id: UserId,
+    name: String,
+    email: String,
+    email_verified: bool,
+    image: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<User> for UserOut {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            name: user.name,
+            email: user.email,
+            email_verified: false,
+            image: None,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionOut {
+    id: SessionId,
+    token: String,
+    user_id: UserId,
+    expires_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    ip_address: Option<String>,
+    user_agent: Option<String>,
+}
+
+/// Somebody who just signed up or in.
+#[derive(Serialize, ToSchema)]
+pub struct SignedInOut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirect: Option<bool>,
+    token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    user: UserOut,
+}
+
+/// A session and whose it is.
+#[derive(Serialize, ToSchema)]
+pub struct CurrentOut {
+    session: SessionOut,
+    user: UserOut,
+}
+
+/// What went wrong, as Better Auth's client reads it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuthError)]
+pub struct AuthErrorOut {
+    #[schema(example = "INVALID_EMAIL_OR_PASSWORD")]
+    code: &'static str,
+    message: String,
+    error: String,
+}
+
+fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {
+    let body = AuthErrorOut {
+        code,
+        message: message.into(),
+        error: message.into(),
+    };
+    (status, Json(body)).into_response()
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignUpIn {
+    name: String,
+    email: String,
+    #[schema(min_length = 8, max_length = 128)]
+    password: String,
+    /// False ends the session with the browser.
+    remember_me: Option<bool>,
+}
+
+/// Signs the first administrator up and in. In production, and for everybody else, sign-up is
+/// closed: `hogsend admin create` makes further ones.
+#[utoipa::path(
+    post, path = "/api/auth/sign-up/email", tag = "sessions", request_body = SignUpIn,
+    responses(
+        (status = 200, description = "Signed up and in; sets the session's cookie", body = SignedInOut),
+        (status = 400, description = "Sign-up is closed, or the address or password is not valid", body = AuthErrorOut),
+        (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
+        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+    ),
+)]
+pub async fn sign_up(
+    State(app): State<App>,
+    parts: Parts,
+    JsonBody(body): JsonBody<SignUpIn>,
+) -> Result<Response, ApiError> {
+    if let Some(refusal) = guard(&app, &parts).await {
+        return Ok(refusal);
+    }
+    let now = app.clock.now();
+    let account = NewAccount {
+        name: body.name,
+        email: body.email,
+        password: body.password,
+    };
+    let client = (client(&app, &parts), body.remember_me != Some(false));
+    let signed_up = if app.config.production {
+        Err(SignUpError::Closed)
+    } else {
+        accounts::first_sign_up(&app.db, &app.passwords, account, client, now).await
+    };
+    let session = match signed_up {
+        Ok(session) => session,
+        Err(error) => return refuse_sign_up(error),
+    };
+    tracing::info!(
+        user = session.user.email,
+        "the first administrator signed up"
+    );
+    Ok(signed_in(&app, session, None, None, now))
+}
+
+fn refuse_sign_up(error: SignUpError) -> Result<Response, ApiError> {
+    let bad = StatusCode::BAD_REQUEST;
+    let (status, code) = match error {
+        SignUpError::Closed => (bad, "EMAIL_PASSWORD_SIGN_UP_DISABLED"),
+        SignUpError::Email => (bad, "INVALID_EMAIL"),
+        SignUpError::Short => (bad, "PASSWORD_TOO_SHORT"),
+        SignUpError::Long => (bad, "PASSWORD_TOO_LONG"),
+        SignUpError::Taken => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",
+        ),
+        SignUpError::Database(error) => return Err(error.into()),
+        SignUpError::Hash(_) => return Err(ApiError::internal(&error)),
+    };
+    Ok(refuse(status, code, &error.to_string()))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInIn {
+    email: String,
+    password: String,
+    /// False ends the session with the browser.
+    remember_me: Option<bool>,
+    /// Where the client goes next: a path, or a URL of a trusted origin.
+    #[serde(rename = "callbackURL")]
+    callback_url: Option<String>,
+}
+
+/// Signs an administrator in. A wrong password and an unknown address are answered alike.
+#[utoipa::path(
+    post, path = "/api/auth/sign-in/email", tag = "sessions", request_body = SignInIn,
+    responses(
+        (status = 200, description = "Signed in; sets the session's cookie", body = SignedInOut),
+        (status = 401, description = "The address or the password is wrong", body = AuthErrorOut),
+        (status = 403, description = "The page's origin or the callback's is not trusted", body = AuthErrorOut),
+        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+    ),
+)]
+pub async fn sign_in(
+    State(app): State<App>,
+    parts: Parts,
+    JsonBody(body): JsonBody<SignInIn>,
+) -> Result<Response, ApiError> {
+    if let Some(refusal) = guard(&app, &parts).await {
+        return Ok(refusal);
+    }
+    if let Some(url) = &body.callback_url
+        && !leads_home(&app, url)
+    {
+        let message = "Invalid callbackURL";
+        return Ok(refuse(
+            StatusCode::FORBIDDEN,
+            "INVALID_CALLBACK_URL",
+            message,
+        ));
+    }
+    let now = app.clock.now();
+    let known = (body.email.as_str(), body.password);
+    let client = (client(&app, &parts), body.remember_me != Some(false));
+    match accounts::sign_in(&app.db, &app.passwords, known, client, now).await {
+        Ok(session) => {
+            let redirect = Some(body.callback_url.is_some());
+            Ok(signed_in(&app, session, redirect, body.callback_url, now))
+        }
+        Err(error @ SignInError::Wrong) => Ok(refuse(
+            StatusCode::UNAUTHORIZED,
+            "INVALID_EMAIL_OR_PASSWORD",
+            &error.to_string(),
+        )),
+        Err(SignInError::Database(error)) => Err(error.into()),
+        Err(error @ SignInError::Hash(_)) => Err(ApiError::internal(&error)),
+    }
+}
+
+fn signed_in(
+    app: &App,
+    session: Session,
+    redirect: Option<bool>,
+    url: Option<String>,
+    now: DateTime<Utc>,
+) -> Response {
+    let cookie = session_cookie(app, &session, now);
+    let out = SignedInOut {
+        redirect,
+        token: session.token,
+        url,
+        user: session.user.into(),
+    };
+    let mut response = Json(out).into_response();
+    private(&mut response, Some(cookie));
+    response
+}
+
+/// Signs out: the session ends everywhere and the cookie goes.
+#[utoipa::path(
+    post, path = "/api/auth/sign-out", tag = "sessions",
+    responses((status = 200, description = "There is no session any more", body = Object, example = json!({ "success": true }))),
+)]
+pub async fn sign_out(State(app): State<App>, parts: Parts) -> Result<Response, ApiError> {
+    if !origin_is_trusted(&app, &parts) {
+        return Ok(untrusted());
+    }
+    if let Some(token) = session_token(&app, &parts.headers) {
+        accounts::sign_out(&mut *app.db.conn().await?, &token).await?;
+    }
+    let mut response = Json(json!({ "success": true })).into_response();
+    private(&mut response, Some(no_cookie(&app)));
+    Ok(response)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct GetSessionQuery {
+    /// `true` leaves the session's end where it is.
+    disable_refresh: Option<String>,
+}
+
+/// Tells whose session it is, or null. A session in use for a day gets seven more.
+#[utoipa::path(
+    get, path = "/api/auth/get-session", tag = "sessions", params(GetSessionQuery),
+    responses((status = 200, description = "The session, or null", body = Option<CurrentOut>)),
+)]
+pub async fn get_session(
+    State(app): State<App>,
+    Query(query): Query<GetSessionQuery>,
+    parts: Parts,
+) -> Result<Response, ApiError> {
+    let now = app.clock.now();
+    let token = session_token(&app, &parts.headers);
+    let mut found = None;
+    let mut cookie = None;
+    if let Some(token) = &token {
+        let mut conn = app.db.conn().await?;
+        found = accounts::find_session(&mut conn, token, now).await?;
+        let quiet =
+            parts.method == Method::HEAD || query.disable_refresh.as_deref() == Some("true");
+        if let Some(session) = &mut found
+            && !quiet
+            && session.ages(now)
+        {
+            if accounts::extend(&mut conn, session, now).await? {
+                cookie = Some(session_cookie(&app, session, now));
+            } else {
+                found = None;
+            }
+        }
+        if found.is_none() {
+            cookie = Some(no_cookie(&app));
+        }
+    }
+    let out = found.map(|session| CurrentOut {
+        session: SessionOut {
+            id: session.id,
+            token: session.token,
+            user_id: session.user.id,
+            expires_at: session.expires_at,
+            created_at: session.created_at,
+            updated_at: session.updated_at,
+            ip_address: session.client.address,
+            user_agent: session.client.agent,
+        },
+        user: session.user.into(),
+    });
+    let mut response = Json(out).into_response();
+    private(&mut response, cookie);
+    Ok(response)
+}
+
+/// Refuses pages of other origins, and addresses that try too often.
+async fn guard(app: &App, parts: &Parts) -> Option<Response> {
+    if !origin_is_trusted(app, parts) {
+        return Some(untrusted());
+    }
+    let who = counted(client_address(app, parts));
+    let quota = app.limits.take("sign-in", &who, TRIES).await;
+    let seconds = quota.refused?;
+    let message = "Too many requests. Please try again later.";
+    let mut refusal = refuse(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", message);
+    with_quota(&mut refusal, quota);
+    let headers = refusal.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    // The name Better Auth's client looks for.
+    headers.insert("x-retry-after", HeaderValue::from(seconds));
+    Some(refusal)
+}
+
+fn untrusted() -> Response {
+    refuse(StatusCode::FORBIDDEN, "INVALID_ORIGIN", "Invalid origin")
+}
+
+/// Whether a client sent there stays with us: a path of this site, or a trusted origin.
+fn leads_home(app: &App, url: &str) -> bool {
+    let path =
+        url.starts_with('/') && !url.starts_with("//") && !url.contains(['\\', '\n', '\r', '\t']);
+    path || reqwest::Url::parse(url)
+        .is_ok_and(|url| is_trusted(app, &url.origin().ascii_serialization()))
+}
+
+fn client(app: &App, parts: &Parts) -> Client {
+    let agent = parts.headers.get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok());
+    Client {
+        address: client_address(app, parts).map(|address| address.to_string()),
+        agent: agent.map(|agent| agent.chars().take(512).collect()),
+    }
+}
+
+/// An answer for this caller alone.
+fn private(response: &mut Response, cookie: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}

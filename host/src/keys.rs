@@ -1,0 +1,156 @@
+//! The keys of programs.
+//!
+//! A look-up by hash answers for at most [`LEASE`], and a revocation takes effect by waiting: the
+//! row is deleted first, and the answer follows when every look-up made before has run out, on
+//! every replica, whether or not it hears of the change. So who was told that a key is revoked sees
+//! it refused everywhere, and a busy key costs one query a lease instead of one a request.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::db::{self, ApiKey, Db};
+
+/// How long a look-up answers.
+const LEASE: Duration = Duration::from_secs(1);
+/// Look-ups kept in the process.
+const KEPT: usize = 10_000;
+/// What every key begins with.
+const PREFIX: &str = "hsk_";
+/// How much of a key is kept for people to tell it by.
+const SHOWN: usize = 12;
+
+type Hash = [u8; 32];
+
+/// Look-ups of keys. Shared by all requests of a process.
+#[derive(Default)]
+pub struct Keys {
+    found: Mutex<HashMap<Hash, (ApiKey, Instant)>>,
+    /// When there was no key at all.
+    none_at: Mutex<Option<Instant>>,
+}
+
+/// A new key. Nobody sees `key` again.
+pub struct NewKey {
+    pub key: String,
+    pub prefix: String,
+    pub hash: Hash,
+}
+
+impl NewKey {
+    /// `hsk_` and 32 random bytes in base64url.
+    pub fn random() -> Self {
+        let random: [u8; 32] = rand::random();
+        let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+        Self {
+            prefix: key[..SHOWN].to_owned(),
+            hash: hash(&key),
+            key,
+        }
+    }
+}
+
+fn hash(key: &str) -> Hash {
+    Sha256::digest(key).into()
+}
+
+impl Keys {
+    /// The key a caller gave, expired or not; `None` where there is none such.
+    pub async fn find(&self, db: &Db, given: &str) -> db::Result<Option<ApiKey>> {
+        if !given.starts_with(PREFIX) {
+            return Ok(None);
+        }
+        let hash = hash(given);
+        // Taken before the query, so that the lease never outlives what the query saw.
+        let asked = Instant::now();
+        if let Some((key, since)) = self.lock().get(&hash)
+            && asked.duration_since(*since) < LEASE
+        {
+            return Ok(Some(key.clone()));
+        }
+        let key = {
+            let mut conn = db.conn().await?;
+            db::api_key_by_hash(&mut conn, &hash).await?
+        };
+        let mut found = self.lock();
+        match &key {
+            Some(key) => {
+                if found.len() >= KEPT {
+                    found.retain(|_, (_, since)| since.elapsed() < LEASE);
+                }
+                if found.len() < KEPT {
+                    found.insert(hash, (key.clone(), asked));
+                }
+            }
+            None => {
+                found.remove(&hash);
+            }
+        }
+        Ok(key)
+    }
+
+    /// Whether there is any key, expired or not.
+    pub async fn any(&self, db: &Db) -> db::Result<bool> {
+        let none_at = || self.none_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = Instant::now();
+        if none_at().is_some_and(|at| asked.duration_since(at) < LEASE) {
+            return Ok(false);
+        }
+        let any = db::api_key_any(&mut *db.conn().await?).await?;
+        *none_at() = (!any).then_some(asked);
+        Ok(any)
+    }
+
+    /// Call after the commit that added a key: from now on there is one. Another process of a
+    /// development installation learns of it within a lease.
+    pub fn added(&self) {
+        *self.none_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Keeps that the key was used, to the minute. A failure costs the note only.
+    pub async fn note_use(&self, db: &Db, key: &ApiKey, now: DateTime<Utc>) {
+        let minute = TimeDelta::minutes(1);
+        if key.last_used_at.is_some_and(|used| now - used < minute) {
+            return;
+        }
+        let noted = match db.conn().await {
+            Ok(mut conn) => db::api_key_used(&mut conn, key.id, now).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, "could not keep when a key was used");
+        }
+        if let Some((key, _)) = self.lock().get_mut(&key.hash) {
+            key.last_used_at = Some(now);
+        }
+    }
+
+    /// Call after the commit that deleted a key: returns when no replica accepts it any more.
+    pub async fn revoked(&self, hash: &Hash) {
+        self.lock().remove(hash);
+        tokio::time::sleep(LEASE).await;
+        self.lock().remove(hash);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, (ApiKey, Instant)>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NewKey;
+
+    #[test]
+    fn a_key_is_random_of_the_given_form_and_its_prefix_tells_little_of_it() {
+        let (one, other) = (NewKey::random(), NewKey::random());
+        assert_eq!(one.key.len(), 4 + 43);
+        assert!(one.key.starts_with("hsk_"));
+        assert!(one.key.starts_with(&one.prefix) && one.prefix.len() == 12);
+        assert!(one.key != other.key && one.hash != other.hash);
+    }
+}
