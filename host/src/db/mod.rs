@@ -75,7 +75,7 @@ pub use send_status::{
 };
 pub use send_story::{
     ClickStory, LinkStory, SendFilter, SendHappening, SendStory, send_clicks, send_count,
-    send_history, send_links, send_stories, send_story,
+    send_history, send_links, send_mail, send_stories, send_story,
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,

@@ -44,8 +44,8 @@ pub struct SendFilter {
     pub to: Option<String>,
     pub since: Option<DateTime<Utc>>,
     pub until: Option<DateTime<Utc>>,
-    /// Only mails older than this one.
-    pub before: Option<SendId>,
+    /// Only mails that come after this one in the list.
+    pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
 /// Mails, newest first.
@@ -70,8 +70,8 @@ pub async fn send_stories(
              AND ($5::text IS NULL OR lower(e.to_email) = lower($5))
              AND ($6::timestamptz IS NULL OR e.created_at >= $6)
              AND ($7::timestamptz IS NULL OR e.created_at < $7)
-             AND ($8::uuid IS NULL OR e.id < $8)
-           ORDER BY e.created_at DESC, e.id DESC LIMIT $9 OFFSET $10"#,
+             AND ($8::timestamptz IS NULL OR (e.created_at, e.id) < ($8, $9::uuid))
+           ORDER BY e.created_at DESC, e.id DESC LIMIT $10 OFFSET $11"#,
         filter.status,
         filter.template_key,
         filter.category,
@@ -79,7 +79,8 @@ pub async fn send_stories(
         filter.to,
         filter.since,
         filter.until,
-        filter.before as Option<SendId>,
+        filter.after.map(|(at, _)| at),
+        filter.after.map(|(_, id)| id),
         limit,
         offset
     )
@@ -87,7 +88,7 @@ pub async fn send_stories(
     .await
 }
 
-/// How many mails there are, without regard to `before`.
+/// How many mails there are, without regard to `after`.
 pub async fn send_count(conn: &mut Conn, filter: &SendFilter) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM email_sends
@@ -203,4 +204,16 @@ pub async fn send_clicks(conn: &mut Conn, id: SendId) -> Result<Vec<ClickStory>>
     )
     .fetch_all(conn)
     .await
+}
+
+/// The mail as it was frozen, for sending it once more.
+pub async fn send_mail(conn: &mut Conn, id: SendId) -> Result<Option<hogsend_plugin_api::Mail>> {
+    let mail = sqlx::query_scalar!(
+        r#"SELECT mail AS "mail: sqlx::types::Json<hogsend_plugin_api::Mail>"
+           FROM email_sends WHERE id = $1"#,
+        id as SendId
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(mail.flatten().map(|mail| mail.0))
 }

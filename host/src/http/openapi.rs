@@ -29,6 +29,7 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
         (name = "events", description = "Events of the product"),
         (name = "webhooks", description = "Events that vendors tell"),
         (name = "recipients", description = "Pages behind the signed links in mails"),
+        (name = "emails", description = "Mails and what became of them"),
         (name = "api-keys", description = "Keys of programs"),
         (name = "audit-logs", description = "What administrators changed"),
         (name = "sessions", description = "Signing in by e-mail address and password, as Better Auth's client speaks"),

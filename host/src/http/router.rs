@@ -15,7 +15,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{api_keys, audit_logs};
+use super::admin::{api_keys, audit_logs, emails};
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
@@ -38,7 +38,10 @@ fn routes(app: &App) -> Routes {
     let mut admin = Routes::new()
         .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
         .routes(routes!(api_keys::delete_api_key))
-        .routes(routes!(audit_logs::list_audit_logs));
+        .routes(routes!(audit_logs::list_audit_logs))
+        .routes(routes!(emails::list_emails))
+        .routes(routes!(emails::show_email))
+        .routes(routes!(emails::resend_email));
     openapi::add_refusals(&mut admin);
 
     let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);

@@ -1,5 +1,6 @@
 //! Mail out: from the decision to send to its recorded end.
 
+mod again;
 mod compose;
 mod deliver;
 mod feedback;
@@ -9,6 +10,7 @@ mod status;
 mod suppress;
 mod unsubscribe;
 
+pub use again::send_again;
 pub use compose::{Composing, compose};
 pub use deliver::{deliver, repeat_batch};
 pub use feedback::{SETTLE, take as take_feedback};

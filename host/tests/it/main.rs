@@ -2,6 +2,7 @@
 
 mod support;
 
+mod admin_emails;
 mod analytics;
 mod bad_input;
 mod batches;

@@ -1,0 +1,362 @@
+//! Mails: what was decided, what became of it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Path, Query};
+use crate::ids::{ContactId, SendId, StateId};
+use crate::issue::Issue;
+use crate::mail;
+
+/// Every status a mail can have.
+const STATUSES: [&str; 11] = [
+    "queued",
+    "sending",
+    "sent",
+    "delivered",
+    "opened",
+    "clicked",
+    "bounced",
+    "complained",
+    "failed",
+    "ambiguous",
+    "skipped",
+];
+
+/// A mail, without its content.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailOut {
+    id: SendId,
+    contact_id: ContactId,
+    template_key: String,
+    from_email: String,
+    to_email: String,
+    subject: String,
+    category: String,
+    /// `queued`, `sending`, `sent`, `delivered`, `opened`, `clicked`, `bounced`, `complained`,
+    /// `failed`, `ambiguous` or `skipped`.
+    status: String,
+    /// Why it is not sent, or not yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    provider: Option<String>,
+    /// The provider's id of it.
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journey_state_id: Option<StateId>,
+    attempts: i32,
+    created_at: DateTime<Utc>,
+    sent_at: Option<DateTime<Utc>>,
+    delivered_at: Option<DateTime<Utc>>,
+    opened_at: Option<DateTime<Utc>>,
+    clicked_at: Option<DateTime<Utc>>,
+    bounced_at: Option<DateTime<Utc>>,
+    complained_at: Option<DateTime<Utc>>,
+}
+
+impl From<SendStory> for EmailOut {
+    fn from(story: SendStory) -> Self {
+        Self {
+            id: story.id,
+            contact_id: story.contact_id,
+            template_key: story.template_key,
+            from_email: story.from_email,
+            to_email: story.to_email,
+            subject: story.subject,
+            category: story.category,
+            status: story.status,
+            reason: story.reason,
+            provider: story.provider,
+            message_id: story.message_id,
+            journey_state_id: story.journey_state_id,
+            attempts: story.attempts,
+            created_at: story.created_at,
+            sent_at: story.sent_at,
+            delivered_at: story.delivered_at,
+            opened_at: story.opened_at,
+            clicked_at: story.clicked_at,
+            bounced_at: story.bounced_at,
+            complained_at: story.complained_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailsOut {
+    emails: Vec<EmailOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+    /// Null on the last page.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct EmailsQuery {
+    status: Option<String>,
+    template_key: Option<String>,
+    category: Option<String>,
+    contact_id: Option<Uuid>,
+    /// The recipient's address.
+    to: Option<String>,
+    /// Decided at this time or later.
+    since: Option<DateTime<Utc>>,
+    /// Decided before this time.
+    until: Option<DateTime<Utc>>,
+}
+
+/// Lists mails, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/emails", tag = "emails",
+    security(("key" = ["read"]), ("session" = [])),
+    params(EmailsQuery, PageParams),
+    responses((status = 200, description = "A page of mails", body = EmailsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_emails(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(query): Query<EmailsQuery>,
+    page: Page,
+) -> Result<Json<EmailsOut>, ApiError> {
+    if let Some(status) = &query.status
+        && !STATUSES.contains(&status.as_str())
+    {
+        let message = format!("must be one of {}", STATUSES.join(", "));
+        return Err(ApiError::validation(&[Issue::new("status", message)]));
+    }
+    let filter = SendFilter {
+        status: query.status,
+        template_key: query.template_key,
+        category: query.category,
+        contact: query.contact_id.map(ContactId),
+        to: query.to,
+        since: query.since,
+        until: query.until,
+        after: page.after,
+    };
+    let mut conn = app.db.conn().await?;
+    let stories = db::send_stories(&mut conn, &filter, page.limit, page.offset).await?;
+    let total = db::send_count(&mut conn, &filter).await?;
+    Ok(Json(EmailsOut {
+        next_cursor: page.next_cursor(stories.iter().map(|one| (one.created_at, one.id.0))),
+        emails: stories.into_iter().map(EmailOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// One mail with its whole story.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailStoryOut {
+    #[serde(flatten)]
+    email: EmailOut,
+    tracked_links: Vec<LinkOut>,
+    /// The journey that decided on it.
+    journey: Option<JourneyRefOut>,
+    /// Attempts, and what was told of it, oldest first.
+    history: Vec<HappeningOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JourneyRefOut {
+    id: String,
+    state_id: StateId,
+}
+
+/// A link of a mail.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkOut {
+    id: Uuid,
+    original_url: String,
+    /// Clicks of people; those of machines are listed and not counted.
+    click_count: i64,
+    clicks: Vec<ClickOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClickOut {
+    at: DateTime<Utc>,
+    /// Why it is held to be a machine's; absent for a person's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+}
+
+impl From<&ClickStory> for ClickOut {
+    fn from(click: &ClickStory) -> Self {
+        let agent = click.detail.get("userAgent").and_then(Value::as_str);
+        Self {
+            at: click.at,
+            machine: click.machine.clone(),
+            user_agent: agent.map(str::to_owned),
+        }
+    }
+}
+
+/// An attempt at delivery, or what was told of a mail later.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HappeningOut {
+    /// `attempt`, or what happened: `delivered`, `opened`, `clicked`, `bounced`, …
+    #[serde(rename = "type")]
+    kind: String,
+    at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<i32>,
+    /// The request that carried it together with others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<DateTime<Utc>>,
+    /// Absent for an attempt that was cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Value>,
+}
+
+impl From<SendHappening> for HappeningOut {
+    fn from(one: SendHappening) -> Self {
+        Self {
+            kind: one.kind,
+            at: one.at,
+            provider: one.provider,
+            number: one.number,
+            batch_id: one.batch_id,
+            ended_at: one.ended_at,
+            outcome: one.outcome,
+            reason: one.reason,
+            machine: one.machine,
+            detail: one.detail,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneEmailOut {
+    email: EmailStoryOut,
+}
+
+/// Shows one mail: attempts, links, clicks, and what the provider told.
+#[utoipa::path(
+    get, path = "/v1/admin/emails/{id}", tag = "emails",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = SendId, Path)),
+    responses((status = 200, description = "The mail", body = OneEmailOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_email(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<SendId>,
+) -> Result<Json<OneEmailOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let story = db::send_story(&mut conn, id).await?.ok_or_else(unknown)?;
+    let links = db::send_links(&mut conn, id).await?;
+    let clicks = db::send_clicks(&mut conn, id).await?;
+    let history = db::send_history(&mut conn, id).await?;
+    let tracked_links = links.into_iter().map(|link| LinkOut {
+        clicks: clicks
+            .iter()
+            .filter(|click| click.link_id == link.id)
+            .map(ClickOut::from)
+            .collect(),
+        id: link.id,
+        original_url: link.url,
+        click_count: link.clicks,
+    });
+    let journey = story
+        .journey_id
+        .clone()
+        .zip(story.journey_state_id)
+        .map(|(id, state_id)| JourneyRefOut { id, state_id });
+    let email = EmailStoryOut {
+        tracked_links: tracked_links.collect(),
+        journey,
+        history: history.into_iter().map(HappeningOut::from).collect(),
+        email: story.into(),
+    };
+    Ok(Json(OneEmailOut { email }))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResentOut {
+    email_send_id: SendId,
+    #[schema(example = "queued")]
+    status: &'static str,
+}
+
+/// Sends a mail once more, to the same person with the same content. It passes the same guards: a
+/// suppressed address gets nothing.
+#[utoipa::path(
+    post, path = "/v1/admin/emails/{id}/resend", tag = "emails",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = SendId, Path)),
+    responses(
+        (status = 202, description = "Queued as a mail of its own", body = ResentOut),
+        (status = 404, response = NotFound),
+        (status = 409, description = "Its content is gone, or it is still on its way", body = crate::http::openapi::ErrorOut),
+    ),
+)]
+pub async fn resend_email(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<SendId>,
+) -> Result<(StatusCode, Json<ResentOut>), ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
+    if ["queued", "sending"].contains(&story.status.as_str()) {
+        return Err(ApiError::conflict("This mail is still on its way"));
+    }
+    let again = mail::send_again(&mut tx, &story, now).await?;
+    let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
+    audit(
+        &mut tx,
+        &caller.actor,
+        "email.resend",
+        ("email", &id.to_string()),
+        Change::created(json!({ "emailSendId": again })),
+        now,
+    )
+    .await?;
+    app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
+    let out = ResentOut {
+        email_send_id: again,
+        status: "queued",
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("Email not found")
+}
