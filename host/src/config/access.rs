@@ -24,7 +24,7 @@ impl Access {
         let auth_url = reader.url("BETTER_AUTH_URL", &["http", "https"]);
         let mut trusted_origins: Vec<String> = [&auth_url, api_public_url]
             .into_iter()
-            .filter_map(|url| origin(url))
+            .filter_map(origin)
             .collect();
         trusted_origins.extend(reader.list(
             "TRUSTED_ORIGINS",

@@ -146,3 +146,27 @@ pub(super) fn default_of(name: &str) -> &'static str {
     let found = TABLE.iter().find(|variable| variable.name == name);
     found.map_or("", |variable| variable.default)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+
+    #[test]
+    fn the_readme_and_the_example_tell_of_every_variable() {
+        let readme = include_str!("../../../README.md");
+        let example = include_str!("../../../.env.example");
+        for variable in TABLE {
+            let row = match variable.default {
+                "" => format!("| `{}` | | ", variable.name),
+                default => format!("| `{}` | `{default}` | ", variable.name),
+            };
+            assert!(readme.contains(&row), "README.md lacks {row}");
+            let line = format!("\n# {}=", variable.name);
+            assert!(
+                example.contains(&line),
+                ".env.example lacks {}",
+                variable.name
+            );
+        }
+    }
+}

@@ -83,10 +83,13 @@ fn attributes(answer: &Answer) -> String {
 
 on_each_store! {
     async fn the_first_to_sign_up_administers_and_closes_the_door(server: Server) {
+        // Whose client reads every fraction of a second as milliseconds.
+        server.clock.advance(Duration::from_micros(7_654));
         let mut ann = Browser::at(&server);
         let answer = ann.post(SIGN_UP, account("correct horse")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         let body = answer.json();
+        assert_eq!(body["user"]["createdAt"], "2026-03-02T09:00:00.007Z");
         assert_eq!(body["user"]["email"], "ann@example.com");
         assert_eq!(body["user"]["emailVerified"], false);
         assert!(!answer.text().contains("correct horse"));
@@ -98,7 +101,7 @@ on_each_store! {
 
         let current = ann.get(SESSION).await.json();
         assert_eq!(current["session"]["token"], token);
-        assert_eq!(current["session"]["expiresAt"], "2026-03-09T09:00:00Z");
+        assert_eq!(current["session"]["expiresAt"], "2026-03-09T09:00:00.007Z");
         assert_eq!(current["session"]["ipAddress"], "192.0.2.7");
         assert_eq!(current["session"]["userAgent"], "a browser");
         assert_eq!(current["user"], body["user"]);
@@ -239,18 +242,18 @@ async fn a_session_lasts_seven_days_and_one_in_use_for_a_day_gets_seven_more() {
     server.clock.advance(day - Duration::from_secs(1));
     let young = ann.get(SESSION).await;
     assert!(!young.headers.contains_key(header::SET_COOKIE));
-    assert_eq!(end(&young).unwrap(), "2026-03-09T09:00:00Z");
+    assert_eq!(end(&young).unwrap(), "2026-03-09T09:00:00.000Z");
     server.clock.advance(Duration::from_secs(1));
     // Looking only, or being told not to, leaves it as it is.
     let head = ann.send(Method::HEAD, SESSION, None).await;
     assert!(!head.headers.contains_key(header::SET_COOKIE));
     assert_eq!(
         end(&ann.get(&format!("{SESSION}?disableRefresh=true")).await).unwrap(),
-        "2026-03-09T09:00:00Z"
+        "2026-03-09T09:00:00.000Z"
     );
     let older = ann.get(SESSION).await;
     assert!(attributes(&older).starts_with("Max-Age=604800"));
-    assert_eq!(end(&older).unwrap(), "2026-03-10T09:00:00Z");
+    assert_eq!(end(&older).unwrap(), "2026-03-10T09:00:00.000Z");
     // Administration counts as use.
     server.clock.advance(3 * day);
     assert!(attributes(&ann.get(KEYS).await).starts_with("Max-Age=604800"));

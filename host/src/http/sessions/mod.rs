@@ -1,15 +1,18 @@
 //! Signing in by e-mail address and password, on the wire of Better Auth, so that its client works.
 
+mod wire;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
+use self::wire::{AuthErrorOut, CurrentOut, SignedInOut};
 use super::ApiError;
 use super::auth::{
     client_address, counted, is_trusted, no_cookie, origin_is_trusted, session_cookie,
@@ -19,78 +22,9 @@ use super::body::JsonBody;
 use super::params::Query;
 use crate::accounts::{self, Client, NewAccount, Session, SignInError, SignUpError};
 use crate::app::App;
-use crate::db::User;
-use crate::ids::{SessionId, UserId};
 
 /// Sign-ins and sign-ups within 60 s from one address.
 const TRIES: u32 = 10;
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct UserOut {
-    id: UserId,
-    name: String,
-    email: String,
-    email_verified: bool,
-    image: Option<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl From<User> for UserOut {
-    fn from(user: User) -> Self {
-        Self {
-            id: user.id,
-            name: user.name,
-            email: user.email,
-            email_verified: false,
-            image: None,
-            created_at: user.created_at,
-            updated_at: user.updated_at,
-        }
-    }
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SessionOut {
-    id: SessionId,
-    token: String,
-    user_id: UserId,
-    expires_at: DateTime<Utc>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    ip_address: Option<String>,
-    user_agent: Option<String>,
-}
-
-/// Somebody who just signed up or in.
-#[derive(Serialize, ToSchema)]
-pub struct SignedInOut {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redirect: Option<bool>,
-    token: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    user: UserOut,
-}
-
-/// A session and whose it is.
-#[derive(Serialize, ToSchema)]
-pub struct CurrentOut {
-    session: SessionOut,
-    user: UserOut,
-}
-
-/// What went wrong, as Better Auth's client reads it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AuthError)]
-pub struct AuthErrorOut {
-    #[schema(example = "INVALID_EMAIL_OR_PASSWORD")]
-    code: &'static str,
-    message: String,
-    error: String,
-}
 
 fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {
     let body = AuthErrorOut {
@@ -306,19 +240,7 @@ pub async fn get_session(
             cookie = Some(no_cookie(&app));
         }
     }
-    let out = found.map(|session| CurrentOut {
-        session: SessionOut {
-            id: session.id,
-            token: session.token,
-            user_id: session.user.id,
-            expires_at: session.expires_at,
-            created_at: session.created_at,
-            updated_at: session.updated_at,
-            ip_address: session.client.address,
-            user_agent: session.client.agent,
-        },
-        user: session.user.into(),
-    });
+    let out = found.map(CurrentOut::from);
     let mut response = Json(out).into_response();
     private(&mut response, cookie);
     Ok(response)
