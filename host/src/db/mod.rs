@@ -28,6 +28,7 @@ mod state;
 mod state_admin;
 mod state_step;
 mod suppression;
+mod track;
 mod wait;
 mod wake;
 
@@ -81,6 +82,7 @@ pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_of,
 };
+pub use track::TrackedLink;
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
 

@@ -7,6 +7,7 @@ mod pace;
 mod render;
 mod status;
 mod suppress;
+mod track;
 mod unsubscribe;
 
 pub use compose::{Composing, TRANSACTIONAL, compose};
