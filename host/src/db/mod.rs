@@ -29,6 +29,7 @@ mod state_admin;
 mod state_step;
 mod suppression;
 mod track;
+mod visit;
 mod wait;
 mod wake;
 
@@ -82,7 +83,11 @@ pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_of,
 };
-pub use track::TrackedLink;
+pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
+pub use visit::{
+    Click, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone, visit_settle,
+    visits_due,
+};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
 

@@ -10,6 +10,7 @@ mod outbox;
 mod page;
 mod router;
 mod serve;
+mod tracking;
 mod unsubscribe;
 mod webhooks;
 

@@ -15,7 +15,7 @@ use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
 use super::body::BODY_MAX;
-use super::{ApiError, events, feedback, health, outbox, unsubscribe, webhooks};
+use super::{ApiError, events, feedback, health, outbox, tracking, unsubscribe, webhooks};
 use crate::app::App;
 
 /// The longest a request may take.
@@ -41,7 +41,10 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/email/unsubscribe",
             get(unsubscribe::show_unsubscribe).post(unsubscribe::unsubscribe),
-        );
+        )
+        // Recipients, who read a mail
+        .route("/v1/t/c/{id}", get(tracking::follow_link))
+        .route("/v1/t/o/{id}", get(tracking::show_pixel));
     if !app.config.production {
         // The developer at this machine
         routes = routes

@@ -3,6 +3,8 @@
 mod compose;
 mod deliver;
 mod feedback;
+mod judge;
+mod machine;
 mod pace;
 mod render;
 mod status;
@@ -13,6 +15,8 @@ mod unsubscribe;
 pub use compose::{Composing, TRANSACTIONAL, compose};
 pub use deliver::{deliver, repeat_batch};
 pub use feedback::{SETTLE, take as take_feedback};
+pub use judge::judge;
+pub use machine::HEAD;
 pub use status::{MailEvent, Told, record, tell};
 pub use suppress::AddressHash;
 pub use unsubscribe::{Action, Token, TokenError, Unsubscribe};

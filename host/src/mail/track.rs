@@ -96,10 +96,10 @@ fn followable(href: &str, own: &Url) -> Option<String> {
     followed.then(|| text.to_owned())
 }
 
-/// Whether this is one of our own links for clicks.
+/// Whether this is one of our own links, which providers may track once more.
 pub fn is_tracked(url: &str, base: &str) -> bool {
-    let rest = url.strip_prefix(base.trim_end_matches('/'));
-    rest.is_some_and(|path| path.starts_with(CLICKS))
+    let path = url.strip_prefix(base.trim_end_matches('/'));
+    path.is_some_and(|path| path.starts_with(CLICKS))
 }
 
 #[cfg(test)]
