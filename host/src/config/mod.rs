@@ -6,11 +6,13 @@ mod access;
 mod plugins;
 mod policy;
 mod table;
+mod tracking;
 
 pub use access::Access;
 pub use plugins::{PluginSettings, plugin_settings};
 pub use policy::Policy;
 pub use table::{TABLE, Variable};
+pub use tracking::Tracking;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,6 +97,7 @@ pub struct Config {
     pub postal_address: String,
     pub policy: Policy,
     pub access: Access,
+    pub tracking: Tracking,
     /// `None` stands for all.
     pub enabled_journeys: Option<Vec<String>>,
     /// In the order they are asked.
@@ -185,6 +188,7 @@ impl Config {
             from_email: reader.text("EMAIL_FROM"),
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
             policy: Policy::read(&mut reader),
+            tracking: Tracking::read(&mut reader),
             enabled_journeys,
             email_providers: reader.words("EMAIL_PROVIDER"),
             plugin_dir: reader.optional("PLUGIN_DIR").map(PathBuf::from),

@@ -120,6 +120,11 @@ pub const TABLE: &[Variable] = &[
         "test mode: every mail goes to this address, with the original one in the subject",
     ),
     variable(
+        "EMAIL_TRACKING",
+        "opens,clicks",
+        "what mails tell of their readers: opens, clicks, or off for neither",
+    ),
+    variable(
         "ENABLED_JOURNEYS",
         "*",
         "comma-separated ids of the journeys people may enter",

@@ -41,14 +41,18 @@ pub async fn contacts_erase(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "UPDATE email_sends SET to_email = 'erased', subject = 'erased', mail = NULL, prepared = NULL,
-             prepared_type = NULL, claim = NULL, next_attempt_at = NULL, batch_id = NULL,
-             batch_pos = NULL,
-             reason = CASE WHEN status IN ('queued', 'sending') THEN 'contact_deleted' END,
-             status = CASE WHEN status = 'queued' AND NOT in_doubt THEN 'skipped'
-                           WHEN status IN ('queued', 'sending') THEN 'ambiguous'
-                           ELSE status END
-         WHERE lower(to_email) = ANY($1) AND NOT contact_id = ANY($2)",
+        "WITH erased AS (
+             UPDATE email_sends SET to_email = 'erased', subject = 'erased', mail = NULL,
+                 prepared = NULL, prepared_type = NULL, claim = NULL, next_attempt_at = NULL,
+                 batch_id = NULL, batch_pos = NULL,
+                 reason = CASE WHEN status IN ('queued', 'sending') THEN 'contact_deleted' END,
+                 status = CASE WHEN status = 'queued' AND NOT in_doubt THEN 'skipped'
+                               WHEN status IN ('queued', 'sending') THEN 'ambiguous'
+                               ELSE status END
+             WHERE lower(to_email) = ANY($1) AND NOT contact_id = ANY($2) RETURNING id),
+             visits AS (
+             UPDATE email_events v SET detail = '{}' FROM erased e WHERE v.send_id = e.id)
+         DELETE FROM tracked_links l USING erased e WHERE l.send_id = e.id",
         addresses,
         contacts as &[ContactId]
     )

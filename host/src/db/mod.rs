@@ -30,7 +30,9 @@ mod state;
 mod state_admin;
 mod state_step;
 mod suppression;
+mod track;
 mod user;
+mod visit;
 mod wait;
 mod wake;
 
@@ -89,10 +91,15 @@ pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_of,
 };
+pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use user::{
     SessionRow, User, session_by_token, session_delete, session_extend, session_insert,
     sessions_delete_expired, sessions_delete_of, user_any, user_by_email, user_insert,
     user_set_password, users_lock,
+};
+pub use visit::{
+    Click, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone, visit_settle,
+    visits_due,
 };
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};

@@ -5,6 +5,7 @@ use hogsend_plugin_api::{Mail, Prepared};
 use sqlx::types::Json;
 
 use super::send_claim::prepared;
+use super::track::{TrackedLink, links_insert};
 use super::{Conn, Result};
 use crate::ids::{ContactId, SendId, StateId};
 
@@ -24,6 +25,8 @@ pub struct NewSend {
     pub idempotency_key: String,
     /// The rendered mail, or why there is none.
     pub mail: std::result::Result<Mail, &'static str>,
+    /// Where the links in its HTML lead.
+    pub links: Vec<TrackedLink>,
 }
 
 /// A row of the outbox page.
@@ -40,7 +43,7 @@ pub struct SendRow {
     pub mail: Option<Mail>,
 }
 
-/// Records a decision. It is due at once, unless there is no mail to send.
+/// Records a decision and where the mail's links lead. It is due at once, unless there is no mail to send.
 pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) -> Result<()> {
     let (status, reason, due) = match &send.mail {
         Ok(_) => ("queued", None, Some(now)),
@@ -68,9 +71,9 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
         due,
         now
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    links_insert(conn, send.id, &send.links).await
 }
 
 /// The newest mails, newest first.

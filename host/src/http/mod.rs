@@ -19,6 +19,7 @@ mod preferences;
 mod router;
 mod serve;
 mod sessions;
+mod tracking;
 mod unsubscribe;
 mod webhooks;
 

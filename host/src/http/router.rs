@@ -20,7 +20,8 @@ use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
 use super::{
-    ApiError, docs, events, feedback, health, outbox, preferences, sessions, unsubscribe, webhooks,
+    ApiError, docs, events, feedback, health, outbox, preferences, sessions, tracking, unsubscribe,
+    webhooks,
 };
 use crate::app::App;
 
@@ -66,6 +67,9 @@ fn routes(app: &App) -> Routes {
             preferences::show_preferences,
             preferences::save_preferences
         ))
+        // Recipients, who read a mail
+        .routes(routes!(tracking::follow_link))
+        .routes(routes!(tracking::show_pixel))
         // The product, with a key
         .merge(events.route_layer(behind(Gate::Events)))
         // Administrators, with a key or a session

@@ -32,6 +32,8 @@ pub async fn send_again(
         to: mail.to.clone(),
         subject: mail.subject.clone(),
         idempotency_key: id.to_string(),
+        // Its links and image are those of the first mail, which its clicks count for.
+        links: Vec::new(),
         mail: Ok(mail),
     };
     db::send_insert(conn, &send, now).await?;

@@ -7,6 +7,7 @@ use hogsend_plugin_api::{Mail, Properties, StepError};
 use serde_json::json;
 
 use super::render::{Values, render};
+use super::track::{Tracked, track};
 use crate::app::App;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
@@ -71,6 +72,7 @@ pub async fn compose(
         subject: String::new(),
         idempotency_key: key,
         mail: Err("no_address"),
+        links: Vec::new(),
     };
     if send.to.is_empty() {
         return Ok(send);
@@ -88,7 +90,8 @@ pub async fn compose(
     });
     let link = unsubscribe_url.clone();
     let preferences_url = app.unsubscribe.preferences_url(contact, now);
-    let rendered = tokio::task::spawn_blocking(move || {
+    let config = app.config.clone();
+    let (rendered, links) = tokio::task::spawn_blocking(move || {
         let values = Values {
             contact: about,
             props: &props,
@@ -98,7 +101,21 @@ pub async fn compose(
             postal_address: &postal_address,
             preview: String::new(),
         };
-        render(&template, subject.as_deref(), values)
+        let mut rendered = render(&template, subject.as_deref(), values)?;
+        let about = Tracked {
+            send: id,
+            base: &config.api_public_url,
+            tracking: config.tracking,
+        };
+        let (html, links) = track(&rendered.html, about).map_err(|error| {
+            let message = format!(
+                "the links of template '{}' cannot be read: {error}",
+                template.key
+            );
+            StepError::new("template_failed", message)
+        })?;
+        rendered.html = html;
+        Ok::<_, StepError>((rendered, links))
     })
     .await
     .map_err(|error| StepError::new("template_failed", error.to_string()))??;
@@ -131,6 +148,7 @@ pub async fn compose(
             .map(|(name, value)| ((*name).into(), (*value).into())),
     );
     send.subject.clone_from(&subject);
+    send.links = links;
     send.mail = Ok(Mail {
         id: id.into(),
         from: send.from.clone(),

@@ -74,15 +74,20 @@ pub(super) async fn idle(
     due: Option<DateTime<Utc>>,
     stop: &CancellationToken,
 ) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = app.db.wake().wait(topic) => {}
+        () = rest(app, due) => {}
+    }
+}
+
+/// Waits for `due`, or for a while.
+pub(super) async fn rest(app: &App, due: Option<DateTime<Utc>>) {
     let until_due = due.map(|due| {
         let wait = (due - app.clock.now()).to_std().unwrap_or_default();
         app.clock.takes(wait)
     });
     // A row that is due but locked by another worker must not make this one spin.
     let pause = until_due.map_or(LOOK, |wait| wait.clamp(Duration::from_millis(10), LOOK));
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = app.db.wake().wait(topic) => {}
-        () = tokio::time::sleep(pause) => {}
-    }
+    tokio::time::sleep(pause).await;
 }

@@ -1,11 +1,13 @@
-//! The worker: advances journeys and delivers mail.
+//! The worker: advances journeys, delivers mail, tells analytics, judges opens and clicks.
 
 pub mod engine;
 mod mailer;
 mod relay;
+mod tracker;
 
 pub use mailer::deliver_due;
 pub use relay::relay_due;
+pub use tracker::track_due;
 
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         engine.run(stop.clone()),
         mailer::run(&app, stop.clone()),
         relay::run(&app, stop.clone()),
+        tracker::run(&app, stop.clone()),
     );
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
@@ -61,8 +64,10 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
 pub async fn drain(app: &App) -> db::Result<usize> {
     let mut taken = 0;
     loop {
-        let round =
-            engine::advance_due(app).await? + deliver_due(app).await? + relay_due(app).await?;
+        let round = engine::advance_due(app).await?
+            + deliver_due(app).await?
+            + relay_due(app).await?
+            + track_due(app).await?;
         if round == 0 {
             return Ok(taken);
         }

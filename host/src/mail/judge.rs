@@ -1,0 +1,90 @@
+//! Judging opens and clicks: what a person did is told, what a machine did is only kept.
+
+use chrono::TimeDelta;
+use hogsend_plugin_api::{DeliveryEventKind as Kind, Properties};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::machine::{self, REPEAT, Seen};
+use super::status::{self, MailEvent};
+use super::track::is_tracked;
+use crate::app::App;
+use crate::db::{self, Conn, Topic, Visit};
+use crate::ids::ContactId;
+
+/// How long one waits for its mail to be recorded as sent before it is looked at again.
+const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);
+/// After this long the visit itself shows that the mail was sent.
+const UNSENT_MAX: TimeDelta = TimeDelta::minutes(10);
+
+/// Judges one open or click that is due, in a transaction of its own. False where another worker
+/// had it, or it is gone.
+pub async fn judge(app: &App, id: Uuid, contact: ContactId) -> db::Result<bool> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    // Contacts are locked before mails: what is recorded touches both.
+    db::contact_lock(&mut tx, &[contact]).await?;
+    let Some(visit) = db::visit_claim(&mut tx, id, now).await? else {
+        return Ok(false);
+    };
+    let unsent = matches!(visit.status.as_str(), "queued" | "sending");
+    if unsent && now - visit.recorded_at < UNSENT_MAX {
+        db::visit_postpone(&mut tx, id, now + UNSENT_WAIT).await?;
+        tx.commit().await?;
+        return Ok(true);
+    }
+    let machine = reason(app, &mut tx, &visit).await?;
+    db::visit_settle(&mut tx, id, machine).await?;
+    if machine.is_some() {
+        tx.commit().await?;
+        return Ok(true);
+    }
+    let kind = match visit.kind.as_str() {
+        "clicked" => Kind::Clicked,
+        _ => Kind::Opened,
+    };
+    let mut told = MailEvent::new(visit.send_id, kind, visit.occurred_at);
+    told.provider = visit.provider.as_deref();
+    told.properties = properties(&visit);
+    status::record(app, &mut tx, told, now).await?;
+    app.db
+        .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
+        .await?;
+    Ok(true)
+}
+
+async fn reason(app: &App, conn: &mut Conn, visit: &Visit) -> db::Result<Option<&'static str>> {
+    let click = visit.kind == "clicked";
+    let ours = |url: &str| is_tracked(url, &app.config.api_public_url);
+    if visit.provider.is_some() && visit.url.as_deref().is_some_and(ours) {
+        return Ok(Some(REPEAT));
+    }
+    let mut around = Vec::new();
+    if click {
+        let (from, until) = machine::window(visit.occurred_at);
+        around = db::clicks_between(conn, visit.send_id, from, until).await?;
+        // They stand there once more, by the ids of the links.
+        around.retain(|click| !ours(&click.link));
+    }
+    Ok(machine::reason(Seen {
+        at: visit.occurred_at,
+        by_provider: visit.provider.is_some(),
+        user_agent: visit.user_agent.as_deref(),
+        purpose: visit.purpose.as_deref(),
+        click,
+        sent_at: visit.sent_at,
+        links: usize::try_from(visit.links).unwrap_or_default(),
+        around: &around,
+    }))
+}
+
+fn properties(visit: &Visit) -> Properties {
+    let mut all = Properties::new();
+    if let Some(url) = &visit.url {
+        all.insert("url".into(), json!(url));
+    }
+    if let Some(link) = visit.link_id {
+        all.insert("linkId".into(), json!(link));
+    }
+    all
+}

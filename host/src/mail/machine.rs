@@ -1,0 +1,348 @@
+//! Whether a person opened a mail or followed a link, or a machine did.
+//!
+//! Mail programs fetch images before anyone reads, scanners follow links to see where they lead. A
+//! reason is a word for the history; who is not sure to be a machine counts as a person.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::db::Click;
+
+/// The reason of a request that asks for no page: nobody reads it.
+pub const HEAD: &str = "head";
+/// The provider tells of a click that our own link saw as well.
+pub const REPEAT: &str = "repeat";
+
+/// Nobody reads a mail this soon after it left.
+const EARLY: TimeDelta = TimeDelta::seconds(3);
+/// Nobody follows this many links of a mail within this time.
+const BURST: TimeDelta = TimeDelta::seconds(3);
+const BURST_LINKS: usize = 5;
+
+/// What Apple Mail's privacy protection calls itself: no program that people use stops there.
+const APPLE_MAIL: &str = "mozilla/5.0";
+const PROXIES: &[&str] = &["googleimageproxy", "yahoomailproxy", "slack-imgproxy"];
+const SCANNERS: &[&str] = &[
+    "barracuda",
+    "mimecast",
+    "proofpoint",
+    "zscaler",
+    "symantec",
+    "messagelabs",
+    "fortinet",
+    "trendmicro",
+    "safelinks",
+];
+const PREVIEWS: &[&str] = &[
+    "facebookexternalhit",
+    "facebookcatalog",
+    "meta-externalagent",
+    "whatsapp",
+    "skypeuripreview",
+    "bingpreview",
+    "linkpreview",
+    "link preview",
+    "embedly",
+    "iframely",
+    "vkshare",
+    "crawl",
+    "spider",
+    "slurp",
+    "mediapartners-google",
+    "google-read-aloud",
+    "google-safety",
+    "urlscan",
+    "virustotal",
+];
+const HEADLESS: &[&str] = &[
+    "headlesschrome",
+    "phantomjs",
+    "puppeteer",
+    "playwright",
+    "selenium",
+];
+/// Libraries and tools, by how their names begin.
+const SCRIPTS: &[&str] = &[
+    "aiohttp",
+    "apache-httpclient",
+    "axios",
+    "curl",
+    "go-http-client",
+    "guzzlehttp",
+    "httpie",
+    "insomnia",
+    "java/",
+    "libwww-perl",
+    "lwp",
+    "node",
+    "okhttp",
+    "php",
+    "postmanruntime",
+    "python",
+    "reqwest",
+    "ruby",
+    "scrapy",
+    "undici",
+    "wget",
+    "winhttp",
+];
+
+/// One open or click.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub at: DateTime<Utc>,
+    /// A provider tells less than a request does.
+    pub by_provider: bool,
+    pub user_agent: Option<&'a str>,
+    /// `Purpose` and its like.
+    pub purpose: Option<&'a str>,
+    /// Whether it was a click.
+    pub click: bool,
+    pub sent_at: Option<DateTime<Utc>>,
+    /// How many links the mail has.
+    pub links: usize,
+    /// Clicks on links of the mail around it, itself among them, in order.
+    pub around: &'a [Click],
+}
+
+/// How far around a click others tell something of it.
+pub fn window(at: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    (at - BURST, at + BURST)
+}
+
+/// Why it was a machine; None where it was a person.
+pub fn reason(seen: Seen<'_>) -> Option<&'static str> {
+    if seen.purpose.is_some_and(is_prefetch) {
+        return Some("prefetch");
+    }
+    match seen.user_agent.map(str::trim) {
+        None if seen.by_provider => {}
+        None => return Some("no_user_agent"),
+        Some(agent) => {
+            if let Some(reason) = by_name(agent) {
+                return Some(reason);
+            }
+        }
+    }
+    if seen.sent_at.is_some_and(|sent| seen.at - sent < EARLY) {
+        return Some("early");
+    }
+    (seen.click && is_burst(seen)).then_some("burst")
+}
+
+fn is_prefetch(purpose: &str) -> bool {
+    let purpose = purpose.to_ascii_lowercase();
+    ["prefetch", "preview", "prerender"]
+        .iter()
+        .any(|word| purpose.contains(word))
+}
+
+fn by_name(agent: &str) -> Option<&'static str> {
+    let agent = agent.to_ascii_lowercase();
+    let holds = |names: &[&str]| names.iter().any(|name| agent.contains(name));
+    // Cubot makes telephones.
+    let bot = |word: &str| word.ends_with("bot") && word != "cubot";
+    match agent.as_str() {
+        "" => Some("no_user_agent"),
+        APPLE_MAIL => Some("proxy"),
+        _ if holds(PROXIES) => Some("proxy"),
+        _ if holds(SCANNERS) => Some("scanner"),
+        _ if holds(HEADLESS) => Some("headless"),
+        _ if holds(PREVIEWS) => Some("bot"),
+        _ if agent.split(|c: char| !c.is_ascii_alphabetic()).any(bot) => Some("bot"),
+        _ if SCRIPTS.iter().any(|name| agent.starts_with(name)) => Some("script"),
+        _ => None,
+    }
+}
+
+/// Whether it is one of many clicks at once: on every link of the mail, or on more than a person
+/// follows.
+fn is_burst(seen: Seen<'_>) -> bool {
+    let starts = seen.around.iter().map(|click| click.at);
+    let starts = starts.filter(|start| (*start..=*start + BURST).contains(&seen.at));
+    starts.into_iter().any(|start| {
+        let within = seen
+            .around
+            .iter()
+            .filter(|click| (start..=start + BURST).contains(&click.at));
+        let links: HashSet<&str> = within.map(|click| click.link.as_str()).collect();
+        links.len() >= BURST_LINKS || (links.len() >= 2 && links.len() == seen.links)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+    fn at(ms: i64) -> DateTime<Utc> {
+        let start: DateTime<Utc> = "2026-03-02T09:00:00Z".parse().unwrap();
+        start + TimeDelta::milliseconds(ms)
+    }
+
+    fn seen<'a>(agent: Option<&'a str>, around: &'a [Click]) -> Seen<'a> {
+        Seen {
+            at: at(60_000),
+            by_provider: false,
+            user_agent: agent,
+            purpose: None,
+            click: true,
+            sent_at: Some(at(0)),
+            links: 3,
+            around,
+        }
+    }
+
+    #[test]
+    fn machines_are_known_by_their_names() {
+        for (agent, expected) in [
+            (FIREFOX, None),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)",
+                None,
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 10; CUBOT X30) AppleWebKit/537.36 Chrome/120.0 Mobile Safari/537.36",
+                None,
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Microsoft Outlook 16.0.5134)",
+                None,
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Instagram 300.0",
+                None,
+            ),
+            ("", Some("no_user_agent")),
+            ("  ", Some("no_user_agent")),
+            ("Mozilla/5.0", Some("proxy")),
+            (
+                "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+                Some("proxy"),
+            ),
+            (
+                "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
+                Some("proxy"),
+            ),
+            ("BarracudaCentral/1.0", Some("scanner")),
+            ("Mozilla/5.0 Mimecast URL Protect", Some("scanner")),
+            (
+                "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+                Some("bot"),
+            ),
+            (
+                "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+                Some("bot"),
+            ),
+            ("facebookexternalhit/1.1", Some("bot")),
+            ("WhatsApp/2.23.20.0", Some("bot")),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/120.0 Safari/537.36",
+                Some("headless"),
+            ),
+            ("curl/8.5.0", Some("script")),
+            ("Wget/1.21", Some("script")),
+            ("python-requests/2.31", Some("script")),
+            ("Python/3.12 aiohttp/3.9", Some("script")),
+            ("Go-http-client/2.0", Some("script")),
+            ("axios/1.6", Some("script")),
+            ("okhttp/4.12", Some("script")),
+        ] {
+            assert_eq!(reason(seen(Some(agent), &[])), expected, "{agent}");
+        }
+        assert_eq!(reason(seen(None, &[])), Some("no_user_agent"));
+        let told = Seen {
+            by_provider: true,
+            ..seen(None, &[])
+        };
+        assert_eq!(reason(told), None, "a provider may not tell it");
+    }
+
+    #[test]
+    fn what_is_fetched_ahead_is_no_visit() {
+        for (purpose, expected) in [
+            ("prefetch", Some("prefetch")),
+            ("prefetch;prerender", Some("prefetch")),
+            ("Preview", Some("prefetch")),
+            ("navigate", None),
+        ] {
+            let ahead = Seen {
+                purpose: Some(purpose),
+                ..seen(Some(FIREFOX), &[])
+            };
+            assert_eq!(reason(ahead), expected, "{purpose}");
+        }
+    }
+
+    #[test]
+    fn nobody_reads_within_three_seconds() {
+        for (ms, expected) in [
+            (-500, Some("early")),
+            (0, Some("early")),
+            (2_999, Some("early")),
+            (3_000, None),
+        ] {
+            for click in [false, true] {
+                let visit = Seen {
+                    at: at(ms),
+                    click,
+                    ..seen(Some(FIREFOX), &[])
+                };
+                assert_eq!(reason(visit), expected, "{ms}");
+            }
+        }
+        let unknown = Seen {
+            at: at(0),
+            sent_at: None,
+            ..seen(Some(FIREFOX), &[])
+        };
+        assert_eq!(reason(unknown), None);
+    }
+
+    #[test]
+    fn many_links_at_once_are_a_burst() {
+        // The clicks around one at 60 s, how many links the mail has, and whether it is a burst.
+        type Case<'a> = (&'a [(i64, &'a str)], usize, bool);
+        let cases: &[Case<'_>] = &[
+            (&[(0, "a")], 1, false),
+            (&[(0, "a"), (100, "a"), (200, "a")], 1, false),
+            (&[(0, "a"), (100, "b")], 3, false),
+            (&[(0, "a"), (100, "b")], 2, true),
+            (&[(-3_000, "a"), (0, "b")], 2, true),
+            (&[(0, "a"), (3_000, "b")], 2, true),
+            (&[(0, "a"), (3_001, "b")], 2, false),
+            // No three seconds hold all three.
+            (&[(-2_000, "a"), (0, "b"), (2_000, "c")], 3, false),
+            (&[(-1_500, "a"), (0, "b"), (1_500, "c")], 3, true),
+            (&[(0, "a"), (1, "b"), (2, "c"), (3, "d")], 9, false),
+            (&[(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "e")], 9, true),
+            (
+                &[(-3_000, "a"), (-1, "b"), (0, "c"), (1, "d"), (2, "e")],
+                9,
+                false,
+            ),
+        ];
+        for (clicks, links, expected) in cases {
+            let around: Vec<Click> = clicks
+                .iter()
+                .map(|(ms, link)| Click {
+                    link: (*link).into(),
+                    at: at(60_000 + ms),
+                })
+                .collect();
+            let visit = Seen {
+                links: *links,
+                ..seen(Some(FIREFOX), &around)
+            };
+            let expected = expected.then_some("burst");
+            assert_eq!(reason(visit), expected, "{clicks:?} of {links}");
+            let open = Seen {
+                click: false,
+                ..visit
+            };
+            assert_eq!(reason(open), None, "an open is not a click");
+        }
+    }
+}
