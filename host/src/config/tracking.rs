@@ -15,7 +15,7 @@ pub struct Tracking {
 
 impl Tracking {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let names = reader.list(NAME);
+        let names = reader.words(NAME);
         let mut read = Self::default();
         for name in &names {
             match name.as_str() {
