@@ -1,8 +1,9 @@
 //! How long a connection may take to tell what it wants.
 //!
 //! Two silences are bounded apart: hyper's `header_read_timeout` begins when the server waits for a
-//! request, so it bounds how long a connection may lie idle; this one begins with a request's first
-//! byte, so a client that trickles is not waited for as one that is idle.
+//! further request, so it bounds how long a connection may lie idle; this one begins with a request's
+//! first byte, so a client that trickles is not waited for as one that is idle. It holds for a new
+//! connection as well, which hyper waits for without end.
 
 use std::io;
 use std::pin::Pin;
@@ -14,11 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// From a request's first byte until the server begins to answer; longer than any request may take.
+/// From a connection's beginning, and from each further request's first byte, until the server begins
+/// to answer; longer than any request may take.
 pub const HEAD_READ: Duration = Duration::from_secs(60);
-
-/// What an HTTP/2 connection begins with (RFC 9113 §3.4). Its frames come in no such order.
-const HTTP2: &[u8] = b"PRI";
 
 /// Makes connections impatient, and sends small answers at once.
 #[derive(Clone, Copy)]
@@ -36,14 +35,10 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Impatient {
 }
 
 enum Phase {
-    /// Nothing came yet.
-    New,
     /// The last that happened was that the server wrote.
     Idle,
-    /// A request began to come and was not answered yet.
+    /// A request is to come, or came in part, and was not answered yet.
     Head(Pin<Box<Sleep>>),
-    /// HTTP/2.
-    Unbounded,
 }
 
 /// A connection that fails when a request takes too long to come.
@@ -56,14 +51,12 @@ impl<T> Bounded<T> {
     pub fn new(inner: T) -> Self {
         Self {
             inner,
-            phase: Phase::New,
+            phase: Phase::Head(Box::pin(sleep(HEAD_READ))),
         }
     }
 
     fn wrote(&mut self) {
-        if let Phase::Head(_) = self.phase {
-            self.phase = Phase::Idle;
-        }
+        self.phase = Phase::Idle;
     }
 }
 
@@ -85,14 +78,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Bounded<T> {
             }
             return Poll::Pending;
         }
-        let came = &buffer.filled()[before..];
-        match this.phase {
-            Phase::New if came.starts_with(HTTP2) => this.phase = Phase::Unbounded,
-            Phase::New | Phase::Idle if !came.is_empty() => {
+        match &this.phase {
+            Phase::Idle if buffer.filled().len() > before => {
                 this.phase = Phase::Head(Box::pin(sleep(HEAD_READ)));
             }
             // A trickle that never pauses is late all the same.
-            Phase::Head(ref deadline) if deadline.deadline() <= Instant::now() => {
+            Phase::Head(deadline) if deadline.deadline() <= Instant::now() => {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             _ => {}
@@ -144,15 +135,13 @@ mod tests {
         let (mut client, server) = duplex(1024);
         let mut server = Bounded::new(server);
         let mut buffer = [0; 64];
-        // Idle for long, then a request in time.
-        tokio::time::advance(HEAD_READ * 10).await;
         client.write_all(b"GET / ").await.unwrap();
         assert_eq!(server.read(&mut buffer).await.unwrap(), 6);
         tokio::time::advance(HEAD_READ - Duration::from_secs(1)).await;
         client.write_all(b"HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(server.read(&mut buffer).await.unwrap(), 12);
         server.write_all(b"HTTP/1.1 204\r\n\r\n").await.unwrap();
-        // Idle again; then a byte every now and then.
+        // Idle for long; then a byte every now and then.
         tokio::time::advance(HEAD_READ * 10).await;
         for _ in 0..6 {
             client.write_all(b"G").await.unwrap();
@@ -164,14 +153,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn http2_keeps_its_own_time() {
-        let (mut client, server) = duplex(1024);
-        let mut server = Bounded::new(server);
-        let mut buffer = [0; 64];
-        client.write_all(b"PRI * HTTP/2.0\r\n\r\n").await.unwrap();
-        assert!(server.read(&mut buffer).await.unwrap() > 0);
-        tokio::time::advance(HEAD_READ * 2).await;
-        client.write_all(b"x").await.unwrap();
-        assert_eq!(server.read(&mut buffer).await.unwrap(), 1);
+    async fn a_connection_that_never_asks_is_given_up() {
+        let (_client, server) = duplex(1024);
+        let began = Instant::now();
+        let late = Bounded::new(server).read(&mut [0; 64]).await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), HEAD_READ.as_secs());
     }
 }

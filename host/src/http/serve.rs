@@ -15,6 +15,8 @@ use crate::app::App;
 /// How long a connection may lie idle between requests. Longer than the minute after which proxies
 /// give up, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(72);
+/// How often an HTTP/2 connection is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
 /// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -38,7 +40,12 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(KEEP_ALIVE);
-    server.http_builder().http2().timer(TokioTimer::new());
+    // Pings keep an HTTP/2 connection from seeming to trickle, and end it where nobody answers.
+    server
+        .http_builder()
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING));
     let stopping = tokio::spawn(async move {
         stop.cancelled().await;
         handle.graceful_shutdown(Some(GRACE));
