@@ -5,4 +5,5 @@ pub fn link() {
     hogsend_plugin_outbox::hogsend_link();
     hogsend_plugin_posthog::hogsend_link();
     hogsend_plugin_resend::hogsend_link();
+    hogsend_plugin_smtp::hogsend_link();
 }

@@ -60,24 +60,50 @@ fn header(value: &str) -> HeaderType<'_> {
 
 /// `Name <local@domain>` or a bare address.
 fn address<'a>(what: &str, text: &'a str) -> Result<Address<'a>, String> {
+    let (name, _) = split(text);
+    let bare = bare_address(what, text)?;
+    Ok(Address::new_address(
+        name.map(unquote).filter(|name| !name.is_empty()),
+        bare,
+    ))
+}
+
+fn split(text: &str) -> (Option<&str>, &str) {
     let text = text.trim();
-    let (name, bare) = match text
+    match text
         .strip_suffix('>')
         .and_then(|text| text.rsplit_once('<'))
     {
         Some((name, bare)) => (Some(name.trim()), bare.trim()),
         None => (None, text),
-    };
-    if !bare.contains('@') || bare.contains(['<', '>', ' ', ',']) {
-        return Err(format!(
-            "the {what} of the mail is no e-mail address: '{}'",
-            text.escape_debug()
-        ));
     }
-    Ok(Address::new_address(
-        name.map(unquote).filter(|name| !name.is_empty()),
-        bare,
-    ))
+}
+
+/// The `local@domain` of `Name <local@domain>`, its domain in ASCII (RFC 5890 §2.3.2.1); what stands
+/// before the `@` stays as it is. The error names `what`, as in "recipient".
+pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
+    let (_, bare) = split(text);
+    let wrong = |why: &str| {
+        let shown = text.trim().escape_debug();
+        format!("the {what} of the mail is no e-mail address: '{shown}'{why}")
+    };
+    let (local, domain) = bare.rsplit_once('@').ok_or_else(|| wrong(""))?;
+    let stray = |c: char| c.is_control() || ['<', '>', ' ', ','].contains(&c);
+    if local.is_empty() || bare.contains(stray) {
+        return Err(wrong(""));
+    }
+    let domain = idna::domain_to_ascii(domain)
+        .ok()
+        .filter(|domain| !domain.is_empty())
+        .ok_or_else(|| wrong(", its domain is no name"))?;
+    // RFC 5321 §4.5.3.1.1 and §4.5.3.1.2.
+    if local.len() > 64 {
+        return Err(wrong(", there are more than 64 octets before the @"));
+    }
+    if domain.len() > 255 {
+        return Err(wrong(", its domain is longer than 255 octets"));
+    }
+    Ok(format!("{local}@{domain}"))
 }
 
 /// A display name without the quotes it may be written in.

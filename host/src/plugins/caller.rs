@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 
 /// Bound of a single call. A call computes; it never waits for anything.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Bound of a call of a plugin that says it waits for a connection of its own.
+const BLOCKING_DEADLINE: Duration = Duration::from_secs(60);
 /// Calls of one plugin at once. One that hangs keeps its place, so that a broken plugin runs out of
 /// places and not the host out of threads.
 const PLACES: usize = 32;
@@ -105,9 +107,18 @@ impl Caller {
         })
     }
 
+    fn deadline(&self) -> Duration {
+        if self.manifest.blocking {
+            BLOCKING_DEADLINE
+        } else {
+            DEADLINE
+        }
+    }
+
     async fn call_bytes(&self, method: u32, input: Vec<u8>) -> Result<Vec<u8>, PluginError> {
+        let deadline = self.deadline();
         let place = self.places.clone().acquire_owned();
-        let Ok(Ok(place)) = tokio::time::timeout(DEADLINE, place).await else {
+        let Ok(Ok(place)) = tokio::time::timeout(deadline, place).await else {
             let message =
                 format!("has {PLACES} calls that do not end: restart the host without it");
             return Err(self.error(ErrorKind::Busy, message));
@@ -118,7 +129,7 @@ impl Caller {
             drop(place);
             output
         });
-        match tokio::time::timeout(DEADLINE, call).await {
+        match tokio::time::timeout(deadline, call).await {
             Ok(Ok(Ok(output))) => Ok(output),
             Ok(Ok(Err(error))) => {
                 let kind = match error.code {
@@ -134,7 +145,7 @@ impl Caller {
             )),
             Err(_) => Err(self.error(
                 ErrorKind::Deadline,
-                format!("did not answer method {method} within {DEADLINE:?}"),
+                format!("did not answer method {method} within {deadline:?}"),
             )),
         }
     }

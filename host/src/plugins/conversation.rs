@@ -16,7 +16,7 @@ use crate::clock::Clock;
 /// Rounds of questions and answers in one call.
 const ROUNDS: usize = 16;
 /// Bound of the whole call.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(75);
 
 /// Calls a method, does what the plugin asks, and calls again with the answers, until it is done.
 pub(super) async fn converse<I: Serialize, T: DeserializeOwned>(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::process::{Process, binary, free_port, until};
-use crate::support::resend::Resend;
+use crate::support::resend::{Resend, Seen};
 use crate::support::{Store, posthog};
 
 struct Installation {
@@ -136,7 +136,9 @@ async fn two_workers_and_an_api_never_run_a_step_twice() {
         150
     );
     assert_eq!(resend.accepted().len(), 150);
-    assert_eq!(resend.seen().len(), 150, "a mail was attempted twice");
+    let carried = |seen: Seen| seen.body.as_array().map_or(1, Vec::len);
+    let attempted: usize = resend.seen().into_iter().map(carried).sum();
+    assert_eq!(attempted, 150, "a mail was attempted twice");
     for worker in &mut workers {
         assert_eq!(worker.terminate(), Some(0));
     }

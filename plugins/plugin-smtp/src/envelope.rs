@@ -1,0 +1,83 @@
+//! Who sends and who receives, frozen with the message.
+
+use hogsend_plugin_api::{Mail, Prepared, mime};
+use lettre::Address;
+use serde::{Deserialize, Serialize};
+
+/// Marks what [`Envelope::freeze`] makes: a line of JSON, then the message.
+const KIND: &str = "application/x-hogsend-smtp; version=1";
+
+/// An envelope (RFC 5321 §2.3.1), which the headers of the message do not decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub from: Address,
+    pub to: Address,
+    pub message_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    from: String,
+    to: String,
+    message_id: String,
+}
+
+impl Envelope {
+    pub fn of(mail: &Mail) -> Result<Self, String> {
+        Self::read(Line {
+            from: mime::bare_address("sender", &mail.from)?,
+            to: mime::bare_address("recipient", &mail.to)?,
+            message_id: mail.message_id.clone(),
+        })
+    }
+
+    fn read(line: Line) -> Result<Self, String> {
+        let address = |what: &str, text: &str| {
+            text.parse::<Address>()
+                .map_err(|error| format!("the {what} '{text}' is no e-mail address: {error}"))
+        };
+        Ok(Self {
+            from: address("sender", &line.from)?,
+            to: address("recipient", &line.to)?,
+            message_id: line.message_id,
+        })
+    }
+
+    pub fn freeze(&self, message: &[u8]) -> Prepared {
+        let line = Line {
+            from: self.from.to_string(),
+            to: self.to.to_string(),
+            message_id: self.message_id.clone(),
+        };
+        let mut body = serde_json::to_vec(&line).unwrap_or_default();
+        body.push(b'\n');
+        body.extend_from_slice(message);
+        Prepared {
+            content_type: KIND.into(),
+            body: body.into(),
+        }
+    }
+
+    /// The envelope and the message that were frozen.
+    pub fn thaw(prepared: &Prepared) -> Result<(Self, &[u8]), String> {
+        let unreadable = || {
+            format!(
+                "the frozen mail is of the kind '{}', which this version does not read",
+                prepared.content_type
+            )
+        };
+        if prepared.content_type != KIND {
+            return Err(unreadable());
+        }
+        let body = prepared.body.as_slice();
+        let end = body.iter().position(|byte| *byte == b'\n');
+        let (line, message) = body.split_at(end.ok_or_else(unreadable)?);
+        let line = serde_json::from_slice(line).map_err(|_| unreadable())?;
+        Ok((Self::read(line)?, &message[1..]))
+    }
+
+    /// Whether an address has letters beyond ASCII: domains are in their ASCII form already.
+    pub fn needs_utf8(&self) -> bool {
+        !self.from.to_string().is_ascii() || !self.to.to_string().is_ascii()
+    }
+}

@@ -1,0 +1,155 @@
+//! The server, from the settings.
+
+use hogsend_plugin_api::Settings;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
+
+use crate::{CA_FILE, HOST, PASSWORD, PORT, TLS, USERNAME};
+
+/// How the connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// From clear to encrypted by a command; without it nothing is sent (RFC 3207).
+    StartTls,
+    /// Encrypted from the start (RFC 8314 §3.3).
+    Implicit,
+    None,
+}
+
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    pub mode: Mode,
+    pub tls: Option<TlsParameters>,
+    pub credentials: Option<Credentials>,
+}
+
+impl Server {
+    /// The error names the setting and the mend, and never a password.
+    pub fn read(settings: &Settings) -> Result<Self, String> {
+        let host = settings.get(HOST).unwrap_or_default().to_owned();
+        let mode = match settings.get(TLS).unwrap_or("starttls") {
+            "starttls" => Mode::StartTls,
+            "implicit" => Mode::Implicit,
+            "none" => Mode::None,
+            other => {
+                return Err(format!(
+                    "{TLS} is '{other}': use starttls, implicit or none"
+                ));
+            }
+        };
+        let port = match (settings.get(PORT), mode) {
+            (Some(text), _) => text
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| format!("{PORT} is '{text}': use a number from 1 to 65535"))?,
+            (None, Mode::StartTls) => 587,
+            (None, Mode::Implicit) => 465,
+            (None, Mode::None) => 25,
+        };
+        let credentials = match (settings.get(USERNAME), settings.get(PASSWORD)) {
+            (Some(user), Some(password)) => {
+                Some(Credentials::new(user.to_owned(), password.to_owned()))
+            }
+            (None, None) => None,
+            _ => {
+                return Err(format!(
+                    "{USERNAME} and {PASSWORD} belong together: set both or neither"
+                ));
+            }
+        };
+        let local = ["localhost", "127.0.0.1", "::1"].contains(&host.as_str());
+        if mode == Mode::None && credentials.is_some() && !local {
+            return Err(format!(
+                "{TLS}=none would send the password in clear to another machine: use starttls or implicit"
+            ));
+        }
+        Ok(Self {
+            tls: (mode != Mode::None)
+                .then(|| tls(&host, settings.get(CA_FILE)))
+                .transpose()?,
+            host,
+            port,
+            mode,
+            credentials,
+        })
+    }
+}
+
+fn tls(host: &str, ca_file: Option<&str>) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(file) = ca_file {
+        let pem = std::fs::read(file)
+            .map_err(|error| format!("{CA_FILE} '{file}' cannot be read: {error}"))?;
+        if !pem.starts_with(b"-----BEGIN") {
+            return Err(format!("{CA_FILE} '{file}' holds no certificate in PEM"));
+        }
+        let certificate = Certificate::from_pem(&pem)
+            .map_err(|error| format!("{CA_FILE} '{file}' holds no certificate in PEM: {error}"))?;
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder
+        .build_rustls()
+        .map_err(|error| format!("{HOST} '{host}' cannot be spoken to with TLS: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::Settings;
+
+    use super::{Mode, Server};
+
+    fn server(pairs: &[(&str, &str)]) -> Result<Server, String> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Server::read(&Settings(pairs.iter().map(own).collect()))
+    }
+
+    #[test]
+    fn the_port_follows_from_the_encryption() {
+        for (mode, port) in [("starttls", 587), ("implicit", 465), ("none", 25)] {
+            let server = server(&[("SMTP_HOST", "mx.acme.test"), ("SMTP_TLS", mode)]).unwrap();
+            assert_eq!(server.port, port);
+        }
+        let usual = server(&[("SMTP_HOST", "mx.acme.test"), ("SMTP_PORT", "2525")]).unwrap();
+        assert_eq!((usual.mode, usual.port), (Mode::StartTls, 2525));
+    }
+
+    #[test]
+    fn wrong_settings_are_named_with_their_mend_and_without_the_password() {
+        let host = ("SMTP_HOST", "mx.acme.test");
+        let (user, password) = (("SMTP_USERNAME", "ann"), ("SMTP_PASSWORD", "hush"));
+        for (pairs, mend) in [
+            (
+                vec![host, ("SMTP_TLS", "ssl")],
+                "use starttls, implicit or none",
+            ),
+            (vec![host, ("SMTP_PORT", "70000")], "from 1 to 65535"),
+            (vec![host, ("SMTP_PORT", "0")], "from 1 to 65535"),
+            (vec![host, password], "set both or neither"),
+            (vec![host, user], "set both or neither"),
+            (
+                vec![host, user, password, ("SMTP_TLS", "none")],
+                "use starttls or implicit",
+            ),
+            (
+                vec![host, ("SMTP_CA_FILE", "/no/such/file")],
+                "cannot be read",
+            ),
+            (vec![host, ("SMTP_CA_FILE", "/dev/null")], "no certificate"),
+        ] {
+            let problem = server(&pairs).err().unwrap_or_default();
+            assert!(
+                problem.contains(mend) && !problem.contains("hush"),
+                "{problem}"
+            );
+        }
+        let local = [
+            ("SMTP_HOST", "localhost"),
+            user,
+            password,
+            ("SMTP_TLS", "none"),
+        ];
+        assert!(server(&local).is_ok());
+    }
+}
