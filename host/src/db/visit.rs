@@ -55,7 +55,10 @@ pub struct Visit {
     pub purpose: Option<String>,
     /// Status of the mail.
     pub status: String,
+    /// When the mail left; where an answer was lost, when it was first tried.
     pub sent_at: Option<DateTime<Utc>>,
+    /// Nobody knows yet whether the provider took it.
+    pub in_doubt: bool,
     /// How many links the mail has.
     pub links: i64,
 }
@@ -71,7 +74,9 @@ pub async fn visit_claim(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Resul
         r#"SELECT v.send_id AS "send_id: SendId", v.kind, v.occurred_at, v.recorded_at, v.provider,
                   v.link_id, coalesce(l.url, v.detail->>'url') AS url,
                   v.detail->>'userAgent' AS user_agent, v.detail->>'purpose' AS purpose,
-                  s.status, s.sent_at,
+                  s.status, s.in_doubt,
+                  CASE WHEN s.sent_at <= v.occurred_at THEN s.sent_at
+                       ELSE s.first_attempt_at END AS sent_at,
                   (SELECT count(*) FROM tracked_links t WHERE t.send_id = v.send_id) AS "links!"
            FROM email_events v JOIN email_sends s ON s.id = v.send_id
            LEFT JOIN tracked_links l ON l.id = v.link_id

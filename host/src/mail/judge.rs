@@ -5,7 +5,7 @@ use hogsend_plugin_api::{DeliveryEventKind as Kind, Properties};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::machine::{self, REPEAT, Seen};
+use super::machine::{self, REPEAT, Seen, UNSENT};
 use super::status::{self, MailEvent};
 use super::track::is_tracked;
 use crate::app::App;
@@ -14,7 +14,7 @@ use crate::ids::ContactId;
 
 /// How long one waits for its mail to be recorded as sent before it is looked at again.
 const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);
-/// After this long the visit itself shows that the mail was sent.
+/// After this long a visit itself shows that a mail in doubt was sent.
 const UNSENT_MAX: TimeDelta = TimeDelta::minutes(10);
 
 /// Judges one open or click that is due, in a transaction of its own. False where another worker
@@ -33,7 +33,10 @@ pub async fn judge(app: &App, id: Uuid, contact: ContactId) -> db::Result<bool> 
         tx.commit().await?;
         return Ok(true);
     }
-    let machine = reason(app, &mut tx, &visit).await?;
+    let machine = match unsent && !visit.in_doubt {
+        true => Some(UNSENT),
+        false => reason(app, &mut tx, &visit).await?,
+    };
     db::visit_settle(&mut tx, id, machine).await?;
     if machine.is_some() {
         tx.commit().await?;

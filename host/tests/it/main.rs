@@ -21,4 +21,5 @@ mod policy;
 mod processes;
 mod simulate;
 mod steps;
+mod tracking;
 mod unsubscribe;
