@@ -85,8 +85,8 @@ pub use suppression::{
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use visit::{
-    Click, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone, visit_settle,
-    visits_due,
+    Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
+    visit_settle, visits_due,
 };
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
