@@ -98,8 +98,8 @@ pub use user::{
     user_set_password, users_lock,
 };
 pub use visit::{
-    Click, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone, visit_settle,
-    visits_due,
+    Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
+    visit_settle, visits_due,
 };
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};

@@ -11,14 +11,15 @@ use crate::ids::{ContactId, SendId};
 pub struct DueVisit {
     pub id: Uuid,
     pub contact_id: ContactId,
+    pub send_id: SendId,
 }
 
 /// What is due, the longest waiting first. Nothing is locked: whoever judges one locks the contact
-/// before and claims it then.
+/// and the mail before and claims it then.
 pub async fn visits_due(conn: &mut Conn, now: DateTime<Utc>, limit: i64) -> Result<Vec<DueVisit>> {
     sqlx::query_as!(
         DueVisit,
-        r#"SELECT v.id, s.contact_id AS "contact_id: ContactId"
+        r#"SELECT v.id, s.contact_id AS "contact_id: ContactId", s.id AS "send_id: SendId"
            FROM email_events v JOIN email_sends s ON s.id = v.send_id
            WHERE v.settle_at <= $1 ORDER BY v.settle_at, v.id LIMIT $2"#,
         now,
@@ -53,25 +54,25 @@ pub struct Visit {
     pub user_agent: Option<String>,
     /// What the browser said it fetches the page for.
     pub purpose: Option<String>,
-    /// Status of the mail.
-    pub status: String,
+    /// When the mail left; where an answer was lost, when it was first tried.
     pub sent_at: Option<DateTime<Utc>>,
     /// How many links the mail has.
     pub links: i64,
 }
 
-/// Takes one that is still to be judged, until the transaction ends. The caller holds the contact's
-/// lock.
+/// Takes one that is still to be judged, until the transaction ends. The caller holds the locks
+/// of the contact and the mail.
 ///
-/// Two workers racing: the second waits for the contact and then finds the row judged. One that
-/// holds the row without the contact's lock is skipped, so nobody waits in a circle.
+/// Two workers racing: the second waits for the contact and then finds the row judged. A row that
+/// someone holds without these locks is skipped, so nobody waits in a circle.
 pub async fn visit_claim(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<Option<Visit>> {
     sqlx::query_as!(
         Visit,
         r#"SELECT v.send_id AS "send_id: SendId", v.kind, v.occurred_at, v.recorded_at, v.provider,
                   v.link_id, coalesce(l.url, v.detail->>'url') AS url,
                   v.detail->>'userAgent' AS user_agent, v.detail->>'purpose' AS purpose,
-                  s.status, s.sent_at,
+                  CASE WHEN s.sent_at <= v.occurred_at THEN s.sent_at
+                       ELSE s.first_attempt_at END AS sent_at,
                   (SELECT count(*) FROM tracked_links t WHERE t.send_id = v.send_id) AS "links!"
            FROM email_events v JOIN email_sends s ON s.id = v.send_id
            LEFT JOIN tracked_links l ON l.id = v.link_id

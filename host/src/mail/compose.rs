@@ -102,10 +102,13 @@ pub async fn compose(
             preview: String::new(),
         };
         let mut rendered = render(&template, subject.as_deref(), values)?;
+        let mut tracking = config.tracking;
+        // Links of such mails open accounts: they are kept nowhere and told to nobody.
+        tracking.clicks &= !transactional;
         let about = Tracked {
             send: id,
             base: &config.api_public_url,
-            tracking: config.tracking,
+            tracking,
         };
         let (html, links) = track(&rendered.html, about).map_err(|error| {
             let message = format!(

@@ -3,37 +3,42 @@
 use chrono::TimeDelta;
 use hogsend_plugin_api::{DeliveryEventKind as Kind, Properties};
 use serde_json::json;
-use uuid::Uuid;
 
-use super::machine::{self, REPEAT, Seen};
+use super::machine::{self, REPEAT, Seen, UNSENT};
 use super::status::{self, MailEvent};
 use super::track::is_tracked;
 use crate::app::App;
-use crate::db::{self, Conn, Topic, Visit};
-use crate::ids::ContactId;
+use crate::db::{self, Conn, DueVisit, Topic, Visit};
 
 /// How long one waits for its mail to be recorded as sent before it is looked at again.
 const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);
-/// After this long the visit itself shows that the mail was sent.
+/// After this long a visit itself shows that a mail in doubt was sent.
 const UNSENT_MAX: TimeDelta = TimeDelta::minutes(10);
 
 /// Judges one open or click that is due, in a transaction of its own. False where another worker
 /// had it, or it is gone.
-pub async fn judge(app: &App, id: Uuid, contact: ContactId) -> db::Result<bool> {
+pub async fn judge(app: &App, due: DueVisit) -> db::Result<bool> {
+    let id = due.id;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    // Contacts are locked before mails: what is recorded touches both.
-    db::contact_lock(&mut tx, &[contact]).await?;
+    // In the order in which erasing takes them: the contact, the mail, what happened to it.
+    db::contact_lock(&mut tx, &[due.contact_id]).await?;
+    let Some(mail) = db::send_lock(&mut tx, due.send_id).await? else {
+        return Ok(false);
+    };
     let Some(visit) = db::visit_claim(&mut tx, id, now).await? else {
         return Ok(false);
     };
-    let unsent = matches!(visit.status.as_str(), "queued" | "sending");
+    let unsent = matches!(mail.status.as_str(), "queued" | "sending");
     if unsent && now - visit.recorded_at < UNSENT_MAX {
         db::visit_postpone(&mut tx, id, now + UNSENT_WAIT).await?;
         tx.commit().await?;
         return Ok(true);
     }
-    let machine = reason(app, &mut tx, &visit).await?;
+    let machine = match unsent && !mail.in_doubt && visit.provider.is_none() {
+        true => Some(UNSENT),
+        false => reason(app, &mut tx, &visit).await?,
+    };
     db::visit_settle(&mut tx, id, machine).await?;
     if machine.is_some() {
         tx.commit().await?;

@@ -13,6 +13,8 @@ use crate::db::Click;
 pub const HEAD: &str = "head";
 /// The provider tells of a click that our own link saw as well.
 pub const REPEAT: &str = "repeat";
+/// The mail never left: whoever fetched its image or link has it from elsewhere.
+pub const UNSENT: &str = "unsent";
 
 /// Nobody reads a mail this soon after it left.
 const EARLY: TimeDelta = TimeDelta::seconds(3);

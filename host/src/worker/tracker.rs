@@ -43,7 +43,7 @@ pub async fn track_due(app: &App) -> db::Result<usize> {
     };
     let mut count = 0;
     for visit in due {
-        match judge(app, visit.id, visit.contact_id).await {
+        match judge(app, visit).await {
             Ok(ours) => count += usize::from(ours),
             Err(error) if db::is_unavailable(&error) => return Err(error),
             Err(error) => {

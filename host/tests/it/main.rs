@@ -29,4 +29,5 @@ mod processes;
 mod sessions;
 mod simulate;
 mod steps;
+mod tracking;
 mod unsubscribe;

@@ -54,6 +54,7 @@ impl Journeys for TestJourneys {
             Journey::new("t-twice", mailing).trigger("t.twice"),
             Journey::new("t-invite", inviting).trigger("t.invite"),
             Journey::new("t-await-delivery", awaiting_delivery).trigger("t.await-delivery"),
+            Journey::new("t-await-click", awaiting_click).trigger("t.await-click"),
             Journey::new("t-count", counting).trigger("t.count"),
             Journey::new("t-moody", moody).trigger("t.moody"),
         ]);
@@ -63,12 +64,21 @@ impl Journeys for TestJourneys {
     fn templates(&self) -> Vec<Template> {
         let body = "<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ props.word }}</mj-text>\
                     </mj-column></mj-section></mj-body></mjml>";
-        vec![Template {
-            key: "t-plain".into(),
+        let links = "<mjml><mj-body><mj-section><mj-column>\
+                     <mj-button href=\"https://shop.test/go?a=1&amp;b=2#top\">Go</mj-button>\
+                     <mj-text><a href=\"https://shop.test/s?q={{ props.word }}&amp;copy=1\">Search</a> \
+                     <a href=\"https://shop.test/grün?größe=日本\">Green</a> \
+                     <a data-track=\"false\" href=\"https://shop.test/plain\">Plain</a> \
+                     <a href=\"mailto:help@shop.test\">Help</a> \
+                     <a href=\"{{ unsubscribe_url }}\">Leave</a></mj-text>\
+                     </mj-column></mj-section></mj-body></mjml>";
+        let template = |key: &str, mjml: &str| Template {
+            key: key.into(),
             subject: "Plain {{ props.word }}".into(),
-            mjml: body.into(),
+            mjml: mjml.into(),
             ..Template::default()
-        }]
+        };
+        vec![template("t-plain", body), template("t-links", links)]
     }
 }
 
@@ -137,6 +147,18 @@ async fn awaiting_delivery(_: User, ctx: Ctx) -> journey::Result {
     match ctx.wait_for("email.delivered").timeout(days(1)).await {
         Waited::Event(_) => ctx.checkpoint("delivered"),
         Waited::TimedOut => ctx.checkpoint("lost"),
+    }
+    Ok(())
+}
+
+/// Goes on when a link in its mail was followed.
+async fn awaiting_click(_: User, ctx: Ctx) -> journey::Result {
+    ctx.send("t-links").prop("word", "a%20b%26c").await?;
+    match ctx.wait_for("email.clicked").timeout(days(1)).await {
+        Waited::Event(click) => {
+            ctx.checkpoint(&format!("clicked {}", click.text("url").unwrap_or("-")));
+        }
+        Waited::TimedOut => ctx.checkpoint("never-clicked"),
     }
     Ok(())
 }
