@@ -1,5 +1,7 @@
 //! The plugin as the host calls it.
 
+mod conformance;
+
 use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::kit::{self, request, response};

@@ -1,0 +1,3 @@
+//! The plugin as the host calls it.
+
+mod conformance;
