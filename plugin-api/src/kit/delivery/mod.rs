@@ -194,12 +194,13 @@ impl Subject<'_> {
         }
     }
 
-    /// Nothing that is told holds a secret.
+    /// Nothing that is told holds a secret, nor its beginning, as where a reason is cut.
     fn holds_no_secret(&self, what: &str, told: &impl std::fmt::Debug) {
         let told = format!("{told:?}");
         for secret in &self.secrets {
+            let beginning: String = secret.chars().take(8).collect();
             assert!(
-                !told.contains(secret.as_str()),
+                !told.contains(&beginning),
                 "a secret setting stays out of {what}"
             );
         }
