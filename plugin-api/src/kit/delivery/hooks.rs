@@ -87,7 +87,7 @@ impl Subject<'_> {
         }
         let cut = hooks.known.iter().flat_map(|body| {
             let ends = body.char_indices().map(|(end, _)| end);
-            ends.map(|end| body[..end].as_bytes())
+            ends.map(|end| &body.as_bytes()[..end])
         });
         let garbage: [&[u8]; 4] = [b"{", b"<html>", b"\xff\xfe", b"\"text"];
         for body in garbage.into_iter().chain(cut) {

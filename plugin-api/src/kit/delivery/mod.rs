@@ -60,7 +60,7 @@ pub struct Seen {
     pub html: String,
     pub text: String,
     /// The further ones.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
 }
 
 /// What a provider answers.
@@ -73,11 +73,14 @@ pub struct Http {
     pub failure: fn(status: u16, words: &str) -> HttpResponse,
 }
 
+/// Names and values.
+pub type Headers = Vec<(String, String)>;
+
 /// A provider's webhooks.
 pub struct Hooks {
     /// The headers that prove a webhook, and no others, made with the secret in
     /// [`Provider::settings`]. Names in lower case.
-    pub sign: fn(body: &[u8], at: DateTime<Utc>) -> Vec<(String, String)>,
+    pub sign: fn(body: &[u8], at: DateTime<Utc>) -> Headers,
     /// Bodies that tell of a mail.
     pub known: &'static [&'static str],
     /// Bodies that tell of something else.

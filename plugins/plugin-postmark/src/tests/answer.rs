@@ -189,7 +189,7 @@ fn an_answer_that_does_not_fit_leaves_the_batch_in_doubt() {
         json!([ok, { "ErrorCode": 0 }]),
         json!([ok, { "MessageID": "y" }]),
         json!([ok, null]),
-        ok.clone(),
+        ok,
         json!({}),
         json!(null),
     ] {
