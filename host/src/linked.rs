@@ -4,6 +4,7 @@ pub fn link() {
     hogsend_plugin_lifecycle::hogsend_link();
     hogsend_plugin_outbox::hogsend_link();
     hogsend_plugin_posthog::hogsend_link();
+    hogsend_plugin_postmark::hogsend_link();
     hogsend_plugin_resend::hogsend_link();
     hogsend_plugin_smtp::hogsend_link();
 }

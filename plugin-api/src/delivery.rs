@@ -98,6 +98,14 @@ pub struct BatchAttempt {
     pub number: u32,
 }
 
+impl BatchAttempt {
+    /// The frozen mails, JSON each, as one JSON array, byte for byte.
+    pub fn json_array(&self) -> Body {
+        let parts: Vec<&[u8]> = self.mails.iter().map(|mail| mail.body.as_slice()).collect();
+        Body([b"[", parts.join(&b","[..]).as_slice(), b"]"].concat())
+    }
+}
+
 /// The end of an attempt, and what the provider said about its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {

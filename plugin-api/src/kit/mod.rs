@@ -2,10 +2,12 @@
 //!
 //! [`start`] makes an instance, [`ask`] and [`call`] use its methods, [`Run`] takes a journey from
 //! step to step. These make every call more than once: a plugin that answers the same input in two
-//! ways fails its test here instead of parking someone's run later. `Sim` (feature `engine`) is a
-//! world of people and journeys with a clock of its own.
+//! ways fails its test here instead of parking someone's run later. [`delivery`] holds a delivery
+//! plugin against what all of them promise. `Sim` (feature `engine`) is a world of people and
+//! journeys with a clock of its own.
 
 mod call;
+pub mod delivery;
 mod http;
 mod run;
 #[cfg(feature = "engine")]

@@ -1,20 +1,13 @@
 //! Several mails in one request (<https://resend.com/docs/api-reference/emails/send-batch-emails>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BatchOutcome, HttpResponse, Prepared, SendOutcome};
+use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
 use crate::answer;
 
 /// The most mails Resend takes in one request.
 pub const MAX: u32 = 100;
-
-/// The frozen mails as one JSON array, byte for byte: Resend compares the bytes where a key comes
-/// twice.
-pub fn body(mails: &[Prepared]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = mails.iter().map(|mail| mail.body.as_slice()).collect();
-    [b"[", parts.join(&b","[..]).as_slice(), b"]"].concat()
-}
 
 #[derive(Deserialize)]
 struct Accepted {
@@ -83,10 +76,10 @@ fn places(said: Accepted, size: usize, key: &str) -> Option<Vec<SendOutcome>> {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use hogsend_plugin_api::{BatchOutcome, Body, HttpResponse, Prepared, SendOutcome};
+    use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
     use serde_json::{Value, json};
 
-    use super::{body, outcome};
+    use super::outcome;
 
     fn judge(status: u16, said: &Value) -> BatchOutcome {
         let answer = HttpResponse {
@@ -95,16 +88,6 @@ mod tests {
             body: said.to_string().into(),
         };
         outcome(&answer, 3, "re_hush", DateTime::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn the_frozen_mails_are_joined_byte_for_byte() {
-        let mail = |text: &str| Prepared {
-            content_type: "application/json".into(),
-            body: Body::from(text),
-        };
-        let joined = body(&[mail(r#"{"a": 1}"#), mail(r#"{"b":"é"}"#)]);
-        assert_eq!(joined, r#"[{"a": 1},{"b":"é"}]"#.as_bytes());
     }
 
     #[test]

@@ -94,7 +94,8 @@ fn text(value: &Value) -> Option<&str> {
 fn time(text: &str) -> Option<DateTime<Utc>> {
     // Some of Resend's times have a space where RFC 3339 has a T, and `+00` for an offset.
     let mut plain = text.replacen(' ', "T", 1);
-    if plain.len() > 3 && plain[plain.len() - 3..].starts_with(['+', '-']) {
+    let hours = plain.len().checked_sub(3).and_then(|at| plain.get(at..));
+    if hours.is_some_and(|hours| hours.starts_with(['+', '-'])) {
         plain.push_str(":00");
     }
     let parsed = DateTime::parse_from_rfc3339(&plain).ok()?;

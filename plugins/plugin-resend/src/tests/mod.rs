@@ -1,5 +1,10 @@
 //! The plugin as the host calls it.
 
+mod client;
+mod conformance;
+mod signature;
+mod webhook;
+
 use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::kit::{self, request, response};

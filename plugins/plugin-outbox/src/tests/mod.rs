@@ -1,5 +1,7 @@
 //! The plugin as the host calls it, its messages read by another library.
 
+mod conformance;
+
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::kit;

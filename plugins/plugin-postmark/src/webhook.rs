@@ -1,0 +1,133 @@
+//! Webhooks of Postmark (<https://postmarkapp.com/developer/webhooks/webhooks-overview>).
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{
+    BounceType, DeliveryEvent, DeliveryEventKind as Kind, DeliveryReading, Refusal, Webhook,
+};
+use serde_json::Value;
+
+use crate::{bounce, secret};
+
+/// Stands for a message where there is none, as in a test from Postmark's page.
+const NO_MESSAGE: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Verifies and reads a webhook. Without a secret it is taken as it is: the host turns such ones
+/// away in production.
+pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+    if expected.is_some_and(|expected| !secret::knows(webhook, expected)) {
+        return Err(Refusal::Unauthorized);
+    }
+    let body: Value = serde_json::from_slice(webhook.body.as_slice())
+        .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+    let record = text(&body["RecordType"]).ok_or_else(|| {
+        invalid("RecordType is required: only webhooks of a stream that sends belong here")
+    })?;
+    let (kind, bounce, time_field) = match record {
+        "Delivery" => (Kind::Delivered, None, "DeliveredAt"),
+        "Open" => (Kind::Opened, None, "ReceivedAt"),
+        "Click" => (Kind::Clicked, None, "ReceivedAt"),
+        "SpamComplaint" => (Kind::Complained, None, "BouncedAt"),
+        "Bounce" => {
+            let name = text(&body["Type"])
+                .ok_or_else(|| invalid("Type is required: what kind of bounce it is"))?;
+            let Some((kind, bounce)) = bounce::kind(name) else {
+                return Ok(skipped(format!("a bounce of type '{name}' is no bounce")));
+            };
+            (kind, bounce, "BouncedAt")
+        }
+        "SubscriptionChange" => match change(&body)? {
+            Ok(kind) => (kind, None, "ChangedAt"),
+            Err(reason) => return Ok(skipped(reason)),
+        },
+        other => {
+            let reason = format!("'{other}' says nothing about a mail that was sent");
+            return Ok(skipped(reason));
+        }
+    };
+    let told = text(&body[time_field])
+        .ok_or_else(|| invalid(format!("{time_field} is required: an RFC 3339 time")))?;
+    let occurred_at =
+        time(told).ok_or_else(|| invalid(format!("{time_field} is no RFC 3339 time: '{told}'")))?;
+    Ok(DeliveryReading::Events(vec![event(
+        &body,
+        record,
+        (kind, bounce),
+        occurred_at,
+        told,
+    )]))
+}
+
+fn event(
+    body: &Value,
+    record: &str,
+    (kind, bounce): (Kind, Option<BounceType>),
+    occurred_at: DateTime<Utc>,
+    told: &str,
+) -> DeliveryEvent {
+    let own = |value: &Value| text(value).map(str::to_owned);
+    let mut event = DeliveryEvent::new(kind, occurred_at);
+    event.message_id = own(&body["MessageID"]).filter(|id| id != NO_MESSAGE);
+    event.send_id = text(&body["Metadata"]["send_id"]).and_then(|id| id.parse().ok());
+    event.email = own(&body["Email"]).or_else(|| own(&body["Recipient"]));
+    event.bounce = bounce;
+    event.dedupe_key = match (&event.message_id, body["ID"].as_u64()) {
+        // A complaint is told twice where the webhook covers both: once as a complaint, once as a
+        // change of the stream's suppressions.
+        (Some(message), _) if kind == Kind::Complained => Some(format!("SpamComplaint:{message}")),
+        (_, Some(id)) => Some(format!("{record}:{id}")),
+        (Some(message), None) => Some(format!("{record}:{message}:{told}")),
+        (None, None) => None,
+    };
+    match kind {
+        Kind::Opened => event.user_agent = own(&body["UserAgent"]),
+        Kind::Clicked => {
+            event.link = own(&body["OriginalLink"]);
+            event.user_agent = own(&body["UserAgent"]);
+        }
+        Kind::Delivered => {}
+        _ => {
+            let words = ["Description", "Details", "SuppressionReason"];
+            let words: Vec<&str> = words.iter().filter_map(|name| text(&body[*name])).collect();
+            event.reason = (!words.is_empty()).then(|| words.join(": "));
+        }
+    }
+    event
+}
+
+/// What a change of a stream's suppressions says, or why it says nothing.
+fn change(body: &Value) -> Result<Result<Kind, String>, Refusal> {
+    let suppressed = body["SuppressSending"].as_bool().ok_or_else(|| {
+        invalid("SuppressSending is required: whether the address left the stream or came back")
+    })?;
+    if !suppressed {
+        return Ok(Err("the address gets mail of the stream again".into()));
+    }
+    let origin = text(&body["Origin"]).unwrap_or_default();
+    Ok(match text(&body["SuppressionReason"]).unwrap_or_default() {
+        "HardBounce" => Ok(Kind::Suppressed),
+        "SpamComplaint" => Ok(Kind::Complained),
+        "ManualSuppression" if origin == "Recipient" => Ok(Kind::Unsubscribed),
+        reason => Err(format!(
+            "a suppression '{reason}' by '{origin}' is no act of the recipient"
+        )),
+    })
+}
+
+fn skipped(reason: String) -> DeliveryReading {
+    DeliveryReading::Skipped { reason }
+}
+
+fn invalid(details: impl Into<String>) -> Refusal {
+    Refusal::Invalid {
+        details: details.into(),
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty())
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let parsed = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(parsed.to_utc())
+}

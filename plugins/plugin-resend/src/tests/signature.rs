@@ -1,0 +1,72 @@
+//! Signatures made by the npm package `svix` 1.99.1, whose own `verify` gives the same verdicts.
+
+use chrono::DateTime;
+use hogsend_plugin_api::call::{CallError, method};
+use hogsend_plugin_api::kit;
+use hogsend_plugin_api::{DeliveryReading, Refusal, Settings, Webhook};
+use serde::Deserialize;
+
+use crate::Resend;
+
+const VECTORS: &str = include_str!("fixtures/svix.json");
+
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    secret: String,
+    headers: std::collections::BTreeMap<String, String>,
+    body: String,
+    /// Unix seconds.
+    received: i64,
+    genuine: bool,
+}
+
+fn read(vector: &Vector) -> Result<DeliveryReading, Refusal> {
+    let plugin = kit::start::<Resend>(&Settings::from([(
+        "RESEND_WEBHOOK_SECRET",
+        vector.secret.as_str(),
+    )]));
+    let webhook = Webhook {
+        headers: vector.headers.clone().into_iter().collect(),
+        body: vector.body.as_str().into(),
+        received_at: DateTime::from_timestamp(vector.received, 0).unwrap(),
+    };
+    kit::ask(plugin.unwrap().as_ref(), method::DELIVERY_READ, &webhook).unwrap()
+}
+
+#[test]
+fn a_webhook_is_believed_where_svix_believes_it() {
+    let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
+    let genuine = vectors.iter().filter(|vector| vector.genuine).count();
+    assert!(vectors.len() > 30 && genuine > 12);
+    for vector in &vectors {
+        // An empty body is genuine too, and then says nothing.
+        let believed = read(vector) != Err(Refusal::Unauthorized);
+        assert_eq!(believed, vector.genuine, "{}", vector.name);
+    }
+}
+
+#[test]
+fn the_key_of_an_event_is_the_id_of_its_message() {
+    let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
+    for vector in vectors.iter().take(2) {
+        let Ok(DeliveryReading::Events(events)) = read(vector) else {
+            panic!("{}", vector.name);
+        };
+        let id = "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W";
+        assert_eq!(events[0].dedupe_key.as_deref(), Some(id), "{}", vector.name);
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_one_is_refused_without_being_shown() {
+    for secret in ["whsec_", "whsec_hush!", "hush hush", "whsec_aHVzaA", "é"] {
+        let settings = Settings::from([("RESEND_WEBHOOK_SECRET", secret)]);
+        let error = kit::start::<Resend>(&settings).err().unwrap();
+        assert_eq!(error.code, CallError::BAD_SETTINGS);
+        let told = error.message;
+        assert!(told.starts_with("RESEND_WEBHOOK_SECRET "), "{told}");
+        let hidden = secret.trim_start_matches("whsec_");
+        assert!(hidden.is_empty() || !told.contains(hidden), "{told}");
+    }
+}
