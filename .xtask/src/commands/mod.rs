@@ -21,6 +21,7 @@ fn tell_tests(command: &mut Command, servers: &Servers, profile_dir: &str) -> an
     command
         .env("HOGSEND_TEST_DATABASE_URL", &servers.database_url)
         .env("HOGSEND_TEST_REDIS_URL", &servers.redis_url)
+        .env("HOGSEND_TEST_SMTP", &servers.smtp)
         .env("HOGSEND_TEST_BIN", built.join("hogsend"))
         .env("HOGSEND_TEST_PLUGIN_DIR", built);
     Ok(())

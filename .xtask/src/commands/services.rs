@@ -10,6 +10,7 @@ pub fn services() -> anyhow::Result<ExitCode> {
     let mut servers = Servers::start()?;
     println!("export HOGSEND_TEST_DATABASE_URL={}", servers.database_url);
     println!("export HOGSEND_TEST_REDIS_URL={}", servers.redis_url);
+    println!("export HOGSEND_TEST_SMTP='{}'", servers.smtp);
     eprintln!("Ctrl-C stops them.");
     loop {
         servers.still_there()?;

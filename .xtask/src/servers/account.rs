@@ -31,6 +31,14 @@ impl Account {
         }
     }
 
+    /// Whose numbers the servers run under.
+    pub fn ids(&self) -> anyhow::Result<(u32, u32)> {
+        match self.0 {
+            Some(ids) => Ok(ids),
+            None => Ok((id(&["-u"])?, id(&["-g"])?)),
+        }
+    }
+
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some((user, group)) = self.0 {

@@ -5,16 +5,20 @@ mod postgres;
 mod programs;
 mod redis;
 mod server;
+mod smtp;
 
 pub use postgres::Postgres;
 pub use server::pause;
 
+use programs::Wanted;
 use server::Server;
 
 /// Stops what it started when dropped.
 pub struct Servers {
     pub database_url: String,
     pub redis_url: String,
+    /// Where the SMTP server is, in JSON.
+    pub smtp: String,
     running: Vec<Server>,
 }
 
@@ -22,7 +26,12 @@ impl Servers {
     pub fn start() -> anyhow::Result<Self> {
         let given_database = given("HOGSEND_TEST_DATABASE_URL");
         let given_redis = given("HOGSEND_TEST_REDIS_URL");
-        let programs = programs::find(given_database.is_none(), given_redis.is_none())?;
+        let given_smtp = given("HOGSEND_TEST_SMTP");
+        let programs = programs::find(Wanted {
+            postgres: given_database.is_none(),
+            redis: given_redis.is_none(),
+            smtp: given_smtp.is_none(),
+        })?;
         let mut running = Vec::new();
         let database_url = match (given_database, programs.postgres) {
             (None, Some(folder)) => {
@@ -40,9 +49,18 @@ impl Servers {
             }
             (given, _) => given.unwrap_or_default(),
         };
+        let smtp = match (given_smtp, programs.smtp) {
+            (None, Some(mailer)) => {
+                let (server, place) = smtp::start(&mailer)?;
+                running.push(server);
+                place
+            }
+            (given, _) => given.unwrap_or_default(),
+        };
         Ok(Self {
             database_url,
             redis_url,
+            smtp,
             running,
         })
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::programs::Wanted;
 use super::server::Server;
 use super::{given, programs};
 
@@ -24,7 +25,10 @@ pub struct Postgres {
 impl Postgres {
     pub fn start() -> anyhow::Result<Self> {
         let given = given("HOGSEND_TEST_DATABASE_URL");
-        let found = programs::find(given.is_none(), false)?;
+        let found = programs::find(Wanted {
+            postgres: given.is_none(),
+            ..Wanted::default()
+        })?;
         let beside = found
             .postgres
             .as_ref()

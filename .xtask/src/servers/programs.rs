@@ -9,25 +9,41 @@ use anyhow::bail;
 use super::account::is_root;
 use crate::cargo::run;
 
+/// Which servers are needed.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted {
+    pub postgres: bool,
+    pub redis: bool,
+    pub smtp: bool,
+}
+
 /// What was asked for is there.
 pub struct Programs {
     /// The folder of `initdb` and `postgres`.
     pub postgres: Option<PathBuf>,
     pub redis: Option<PathBuf>,
+    pub smtp: Option<Mailer>,
 }
 
-pub fn find(want_postgres: bool, want_redis: bool) -> anyhow::Result<Programs> {
+/// Exim. Its certificate is made with `openssl`, which is there as well.
+pub struct Mailer(pub PathBuf);
+
+pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
     let look = || Programs {
-        postgres: postgres_folder().filter(|_| want_postgres),
-        redis: in_path("redis-server").filter(|_| want_redis),
+        postgres: postgres_folder().filter(|_| wanted.postgres),
+        redis: in_path("redis-server").filter(|_| wanted.redis),
+        smtp: mailer().filter(|_| wanted.smtp),
     };
     let missing = |found: &Programs| {
         let mut packages = Vec::new();
-        if want_postgres && found.postgres.is_none() {
+        if wanted.postgres && found.postgres.is_none() {
             packages.push("postgresql");
         }
-        if want_redis && found.redis.is_none() {
+        if wanted.redis && found.redis.is_none() {
             packages.push("redis-server");
+        }
+        if wanted.smtp && found.smtp.is_none() {
+            packages.extend(["exim4-daemon-light", "openssl"]);
         }
         packages
     };
@@ -41,15 +57,23 @@ pub fn find(want_postgres: bool, want_redis: bool) -> anyhow::Result<Programs> {
     if !packages.is_empty() {
         bail!(
             "the tests need {}, which is not installed here:\n  \
-             Debian, Ubuntu  sudo apt-get install postgresql redis-server\n  \
-             Fedora          sudo dnf install postgresql-server valkey-compat-redis\n  \
-             macOS           brew install postgresql@17 redis\n\
+             Debian, Ubuntu  sudo apt-get install postgresql redis-server exim4-daemon-light openssl\n  \
+             Fedora          sudo dnf install postgresql-server valkey-compat-redis exim openssl\n  \
+             macOS           brew install postgresql@17 redis exim openssl\n\
              No server has to run: private ones are started and stopped. To use running ones, set \
-             HOGSEND_TEST_DATABASE_URL and HOGSEND_TEST_REDIS_URL.",
+             HOGSEND_TEST_DATABASE_URL, HOGSEND_TEST_REDIS_URL and HOGSEND_TEST_SMTP.",
             packages.join(" and ")
         );
     }
     Ok(found)
+}
+
+/// Servers' programs are often out of an ordinary account's PATH.
+fn mailer() -> Option<Mailer> {
+    in_path("openssl")?;
+    let usual = ["/usr/sbin/exim4", "/usr/sbin/exim"].map(PathBuf::from);
+    let known = usual.into_iter().find(|path| path.is_file());
+    known.or_else(|| in_path("exim")).map(Mailer)
 }
 
 fn install(packages: &[&str]) -> anyhow::Result<()> {

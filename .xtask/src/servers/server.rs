@@ -39,7 +39,7 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 pub struct Server {
     name: &'static str,
     pub folder: PathBuf,
-    account: Account,
+    pub account: Account,
     keeper: Child,
     process: Option<Child>,
 }
@@ -218,7 +218,8 @@ fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
     );
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// A port nobody listens on just now.
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

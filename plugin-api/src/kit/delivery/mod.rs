@@ -25,6 +25,11 @@
 mod answers;
 mod hooks;
 mod mails;
+#[cfg(feature = "kit-message")]
+mod message;
+
+#[cfg(feature = "kit-message")]
+pub use message::message;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;

@@ -1,0 +1,39 @@
+//! What stands in a message of RFC 5322, read by a library that did not write it.
+
+use mail_parser::{Addr, Address, MessageParser};
+
+use super::Seen;
+
+/// Reads a message, for [`Provider::contents`](super::Provider::contents).
+///
+/// # Panics
+///
+/// Where it is none, or has no sender, recipient, subject or part.
+pub fn message(bytes: &[u8]) -> Seen {
+    let message = MessageParser::default().parse(bytes).unwrap();
+    let one = |all: Option<&Address<'_>>| all.and_then(|all| all.first().map(whole));
+    let header = |name: &str| {
+        let raw = message.header_raw(name)?;
+        Some((name.to_owned(), raw.replace("\r\n", "").trim().to_owned()))
+    };
+    Seen {
+        from: one(message.from()).unwrap(),
+        to: one(message.to()).unwrap(),
+        reply_to: one(message.reply_to()),
+        subject: message.subject().unwrap().to_owned(),
+        html: message.body_html(0).unwrap().into_owned(),
+        text: message.body_text(0).unwrap().into_owned(),
+        headers: ["List-Unsubscribe", "List-Unsubscribe-Post", "List-Id"]
+            .into_iter()
+            .filter_map(header)
+            .collect(),
+    }
+}
+
+fn whole(address: &Addr<'_>) -> String {
+    let bare = address.address().unwrap_or_default();
+    match address.name() {
+        Some(name) => format!("{name} <{bare}>"),
+        None => bare.to_owned(),
+    }
+}

@@ -1,0 +1,20 @@
+//! What every delivery plugin promises, as far as it asks no server.
+
+use hogsend_plugin_api::Settings;
+use hogsend_plugin_api::kit::delivery::{Provider, conformance, message};
+use hogsend_plugin_smtp::Smtp;
+
+#[test]
+fn smtp_keeps_what_every_delivery_plugin_promises() {
+    conformance::<Smtp>(&Provider {
+        settings: Settings::from([("SMTP_HOST", "localhost"), ("SMTP_TLS", "none")]),
+        // The message follows the line of the envelope.
+        contents: |body| {
+            let bytes = body.as_slice();
+            let line = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+            vec![message(&bytes[line + 1..])]
+        },
+        http: None,
+        hooks: None,
+    });
+}
