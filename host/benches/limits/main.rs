@@ -5,6 +5,7 @@ mod engine;
 mod ingest;
 mod memory;
 mod plugin_call;
+mod render;
 mod replay;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     if run("replay") {
         replay::bench();
+    }
+    if run("render") {
+        render::bench();
     }
     if run("plugin_call") {
         plugin_call::bench();

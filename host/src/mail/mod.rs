@@ -19,6 +19,8 @@ pub use deliver::{deliver, repeat_batch};
 pub use feedback::{SETTLE, take as take_feedback};
 pub use judge::judge;
 pub use machine::HEAD;
+pub use render::{Rendered, Values, render};
 pub use status::{MailEvent, Told, record, tell};
 pub use suppress::AddressHash;
+pub use track::{Tracked, track};
 pub use unsubscribe::{Action, Token, TokenError, Unsubscribe};
