@@ -1,5 +1,7 @@
 //! Mails as messages of RFC 5322, for providers that take them whole.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::HeaderType;
 use mail_builder::headers::address::Address;
@@ -11,22 +13,35 @@ use mail_builder::mime::MimePart;
 
 use crate::Mail;
 
+/// The longest word of a header: a line has at most 998 octets (RFC 5322 §2.1.1), its name included.
+const WORD_MAX: usize = 900;
+/// Headers a message makes of a mail's own fields.
+const OWN_HEADERS: [&str; 10] = [
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "sender",
+    "reply-to",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+];
+
 /// Builds a message (RFC 5322) whose text and HTML are alternatives (RFC 2046 §5.1.4). The same
-/// mail gives the same bytes.
+/// mail gives the same bytes. The error names what in the mail is unacceptable.
 pub fn message(mail: &Mail) -> Result<Vec<u8>, String> {
-    let graphic = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !graphic(&mail.message_id) || mail.message_id.contains(['<', '>']) {
-        return Err(format!(
-            "'{}' is no message id",
-            mail.message_id.escape_debug()
-        ));
+    let id = mail.message_id.as_str();
+    if !graphic(id) || id.contains(['<', '>']) || id.len() > WORD_MAX {
+        return Err(format!("'{}' is no message id", id.escape_debug()));
     }
     let mut message = MessageBuilder::new()
         .from(address("sender", &mail.from)?)
         .to(address("recipient", &mail.to)?)
-        .subject(mail.subject.as_str())
+        .header("Subject", text(&mail.subject))
         .date(Date::new(mail.date.timestamp()))
-        .message_id(mail.message_id.as_str())
+        .message_id(id)
         .body(alternatives(mail));
     if let Some(reply_to) = &mail.reply_to {
         message = message.reply_to(address("reply-to", reply_to)?);
@@ -35,27 +50,61 @@ pub fn message(mail: &Mail) -> Result<Vec<u8>, String> {
         if !graphic(name) || name.contains(':') {
             return Err(format!("'{}' is no name of a header", name.escape_debug()));
         }
-        message = message.header(name.as_str(), header(value));
+        let lower = name.to_ascii_lowercase();
+        if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("content-") {
+            return Err(format!(
+                "the header '{name}' is made of the mail's own fields: leave it out"
+            ));
+        }
+        message = message.header(name.as_str(), header(name, value)?);
     }
     message.write_to_vec().map_err(|error| error.to_string())
+}
+
+fn graphic(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn alternatives(mail: &Mail) -> MimePart<'_> {
     // Random otherwise: every attempt would be another message.
     let boundary = format!("=_{}", mail.id.simple());
     let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
-    let text = MimePart::new("text/plain", mail.text.as_str());
-    let html = MimePart::new("text/html", mail.html.as_str());
+    let text = MimePart::new("text/plain", lines(&mail.text));
+    let html = MimePart::new("text/html", lines(&mail.html));
     MimePart::new(kind, vec![text, html])
 }
 
-/// ASCII stays as it is, so that programs find URLs in it; anything else is encoded (RFC 2047).
-fn header(value: &str) -> HeaderType<'_> {
-    if value.is_ascii() {
-        Raw::new(value).into()
-    } else {
-        Text::new(value).into()
+/// A carriage return stands before a line feed and nowhere else (RFC 5321 §2.3.8).
+fn lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// ASCII stays as it is, so that programs find URLs in it; anything else is encoded.
+fn header<'a>(name: &str, value: &'a str) -> Result<HeaderType<'a>, String> {
+    if !value.is_ascii() {
+        return Ok(text(value));
     }
+    if value.split(' ').any(|word| word.len() > WORD_MAX) {
+        return Err(format!(
+            "the header '{name}' has a word of more than {WORD_MAX} characters, which fits no line"
+        ));
+    }
+    Ok(Raw::new(value).into())
+}
+
+/// Text for people (RFC 2047). What only looks encoded is encoded, or readers would decode it.
+fn text(value: &str) -> HeaderType<'_> {
+    let long = value.split(' ').any(|word| word.len() > WORD_MAX);
+    if value.is_ascii() && (value.contains("=?") || long) {
+        // At most 75 characters each, in words of their own.
+        let words: Vec<String> = value
+            .as_bytes()
+            .chunks(45)
+            .map(|part| format!("=?utf-8?B?{}?=", STANDARD.encode(part)))
+            .collect();
+        return Raw::new(words.join(" ")).into();
+    }
+    Text::new(value).into()
 }
 
 /// `Name <local@domain>` or a bare address.
@@ -79,6 +128,16 @@ fn split(text: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// The same address with its domain in ASCII: for providers that take `Name <local@domain>` and for
+/// what is derived from a domain, as a message id is.
+pub fn ascii_address(what: &str, text: &str) -> Result<String, String> {
+    let bare = bare_address(what, text)?;
+    Ok(match split(text).0 {
+        Some(name) if !name.is_empty() => format!("{name} <{bare}>"),
+        _ => bare,
+    })
+}
+
 /// The `local@domain` of `Name <local@domain>`, its domain in ASCII (RFC 5890 §2.3.2.1); what stands
 /// before the `@` stays as it is. The error names `what`, as in "recipient".
 pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
@@ -88,13 +147,12 @@ pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
         format!("the {what} of the mail is no e-mail address: '{shown}'{why}")
     };
     let (local, domain) = bare.rsplit_once('@').ok_or_else(|| wrong(""))?;
-    let stray = |c: char| c.is_control() || ['<', '>', ' ', ','].contains(&c);
-    if local.is_empty() || bare.contains(stray) {
+    if !is_dot_atom(local) {
         return Err(wrong(""));
     }
-    let domain = idna::domain_to_ascii(domain)
+    let domain = idna::domain_to_ascii_strict(domain)
         .ok()
-        .filter(|domain| !domain.is_empty())
+        .filter(|domain| is_name(domain))
         .ok_or_else(|| wrong(", its domain is no name"))?;
     // RFC 5321 §4.5.3.1.1 and §4.5.3.1.2.
     if local.len() > 64 {
@@ -104,6 +162,32 @@ pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
         return Err(wrong(", its domain is longer than 255 octets"));
     }
     Ok(format!("{local}@{domain}"))
+}
+
+/// Letters, digits and a few signs, in parts between dots (RFC 5322 §3.2.3, with RFC 6532 §3.2 for
+/// letters beyond ASCII).
+fn is_dot_atom(local: &str) -> bool {
+    let atext = |c: char| {
+        c.is_ascii_alphanumeric()
+            || "!#$%&'*+-/=?^_`{|}~".contains(c)
+            || !c.is_ascii() && !c.is_control() && !c.is_whitespace()
+    };
+    local
+        .split('.')
+        .all(|part| !part.is_empty() && part.chars().all(atext))
+}
+
+/// Labels of letters, digits and inner hyphens (RFC 5321 §2.3.5).
+fn is_name(domain: &str) -> bool {
+    domain.split('.').all(|label| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })
 }
 
 /// A display name without the quotes it may be written in.

@@ -1,6 +1,7 @@
 //! Erasure: a person's right to be forgotten (GDPR, article 17).
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::mime;
 
 use super::named;
 use crate::app::App;
@@ -26,7 +27,12 @@ pub async fn erase(
         return Ok(0);
     }
     let lower = |person: &db::Contact| person.email.as_deref().map(str::to_lowercase);
-    let addresses: Vec<String> = locked.iter().filter_map(lower).collect();
+    let mut addresses: Vec<String> = locked.iter().filter_map(lower).collect();
+    // Mails have the ASCII form of a domain.
+    let ascii = |address: &String| mime::bare_address("address", address).ok();
+    addresses.extend(addresses.iter().filter_map(ascii).collect::<Vec<_>>());
+    addresses.sort_unstable();
+    addresses.dedup();
     let external: Vec<String> = locked
         .iter()
         .filter_map(|person| person.external_id.clone())

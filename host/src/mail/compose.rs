@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_plugin_api::{Mail, Properties, StepError};
+use hogsend_plugin_api::{Mail, Properties, StepError, mime};
 use serde_json::json;
 
 use super::render::{Values, render};
@@ -63,7 +63,9 @@ pub async fn compose(
         template_key: template.key.clone(),
         category: category.to_owned(),
         transactional,
-        from: app.config.from_email.clone(),
+        // Settings are not to blame a mail for: the provider says what is wrong with the sender.
+        from: mime::ascii_address("sender", &app.config.from_email)
+            .unwrap_or_else(|_| app.config.from_email.clone()),
         to: args
             .to
             .clone()
@@ -76,6 +78,13 @@ pub async fn compose(
     };
     if send.to.is_empty() {
         return Ok(send);
+    }
+    match mime::bare_address("recipient", &send.to) {
+        Ok(address) => send.to = address,
+        Err(_) => {
+            send.mail = Err("invalid_address");
+            return Ok(send);
+        }
     }
 
     let unsubscribe_url = app.unsubscribe.url(contact, category, now);

@@ -2,6 +2,7 @@
 //! being kept.
 
 use hmac::{Hmac, Mac};
+use hogsend_plugin_api::mime;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
@@ -15,9 +16,10 @@ impl AddressHash {
         Self(key.chain_update(b"address\0"))
     }
 
-    /// Addresses that differ in case only are one.
+    /// Addresses that differ in case only are one, and so are the two forms of a domain.
     pub fn of(&self, address: &str) -> Vec<u8> {
         let address = address.trim().to_lowercase();
+        let address = mime::bare_address("address", &address).unwrap_or(address);
         let hash = self.0.clone().chain_update(address).finalize();
         hash.into_bytes().to_vec()
     }
@@ -31,6 +33,10 @@ mod tests {
     fn case_makes_no_difference_and_the_key_does() {
         let hash = AddressHash::new(&"one secret".into());
         assert_eq!(hash.of("Ann@Example.com"), hash.of(" ann@example.COM "));
+        assert_eq!(
+            hash.of("ann@bücher.example"),
+            hash.of("ann@xn--bcher-kva.example")
+        );
         assert_ne!(hash.of("ann@example.com"), hash.of("ann+x@example.com"));
         let other = AddressHash::new(&"another".into());
         assert_ne!(hash.of("ann@example.com"), other.of("ann@example.com"));

@@ -1,5 +1,6 @@
 //! A connection that may send: open, encrypted as the settings ask, and logged in.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use hogsend_plugin_api::SendOutcome;
@@ -13,6 +14,8 @@ use crate::settings::{Mode, Server};
 
 /// Bound of each exchange with the server.
 const BOUND: Duration = Duration::from_secs(8);
+/// Addresses of the server that are tried.
+const ADDRESSES_MAX: usize = 2;
 
 pub fn connect(server: &Server, envelope: &Envelope) -> Result<SmtpConnection, SendOutcome> {
     let hello = ClientId::Domain(envelope.from.domain().to_owned());
@@ -20,9 +23,16 @@ pub fn connect(server: &Server, envelope: &Envelope) -> Result<SmtpConnection, S
         .tls
         .as_ref()
         .filter(|_| server.mode == Mode::Implicit);
-    let address = (server.host.as_str(), server.port);
-    let mut connection = SmtpConnection::connect(address, Some(BOUND), &hello, from_start, None)
-        .map_err(|error| ends::of_connection(&error))?;
+    let found = (server.host.as_str(), server.port).to_socket_addrs();
+    let mut addresses: Vec<SocketAddr> = match found {
+        Ok(found) => found.collect(),
+        Err(error) => return Err(ends::no_address(&error)),
+    };
+    // Each that does not answer takes its time.
+    addresses.truncate(ADDRESSES_MAX);
+    let mut connection =
+        SmtpConnection::connect(&addresses[..], Some(BOUND), &hello, from_start, None)
+            .map_err(|error| ends::of_connection(&error))?;
     if let (Mode::StartTls, Some(tls)) = (server.mode, &server.tls) {
         if !connection.can_starttls() {
             connection.abort();
@@ -36,7 +46,7 @@ pub fn connect(server: &Server, envelope: &Envelope) -> Result<SmtpConnection, S
         let mechanisms = [Mechanism::Plain, Mechanism::Login];
         if let Err(error) = connection.auth(&mechanisms, credentials) {
             connection.abort();
-            return Err(ends::of_login(&error));
+            return Err(ends::of_login(&error, server));
         }
     }
     Ok(connection)

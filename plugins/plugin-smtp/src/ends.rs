@@ -3,6 +3,7 @@
 use hogsend_plugin_api::SendOutcome;
 use lettre::transport::smtp::Error;
 
+use crate::settings::Server;
 use crate::{CA_FILE, FROM, HOST, PASSWORD, TLS, USERNAME};
 
 /// Characters of the server's words that are passed on.
@@ -34,57 +35,86 @@ pub fn too_slow() -> SendOutcome {
     retry("the server took too long to get ready".into())
 }
 
-pub fn of_login(error: &Error) -> SendOutcome {
+/// The server's name leads nowhere.
+pub fn no_address(error: &std::io::Error) -> SendOutcome {
+    retry(format!(
+        "the server's name is not found: {error}. Check {HOST}"
+    ))
+}
+
+/// The server agreed where it should have asked for the message.
+pub fn confused() -> SendOutcome {
+    retry("the server did not ask for the message".into())
+}
+
+pub fn of_login(error: &Error, server: &Server) -> SendOutcome {
+    let mut words = words(error);
+    for hidden in &server.hidden {
+        words = words.replace(hidden, "[password]");
+    }
     if error.is_permanent() || error.is_client() {
-        let words = words(error);
         return blocked(format!(
             "the server refuses the login: {words}. Check {USERNAME} and {PASSWORD}"
         ));
     }
-    retry(format!("the login did not finish: {}", words(error)))
+    retry(format!("the login did not finish: {words}"))
 }
 
 pub fn of_sender(error: Error) -> SendOutcome {
-    if error.is_permanent() {
-        let words = words(&error);
-        return blocked(format!(
+    let words = words(&error);
+    match code(&error) {
+        Some(530) => no_login(&words),
+        // Too large, or a parameter this one mail needs.
+        Some(552 | 555) => SendOutcome::Rejected {
+            reason: format!("the server refuses the mail: {words}"),
+        },
+        Some(500..) => blocked(format!(
             "the server refuses the sender: {words}. Check {FROM}, and whether the account may use it"
-        ));
+        )),
+        _ => retry(format!("the server did not take the sender: {words}")),
     }
-    retry(format!(
-        "the server did not take the sender: {}",
-        words(&error)
-    ))
 }
 
 pub fn of_recipient(error: Error) -> SendOutcome {
     let words = words(&error);
-    if error.is_permanent() {
-        return SendOutcome::Rejected {
+    match code(&error) {
+        Some(530) => no_login(&words),
+        Some(500..) => SendOutcome::Rejected {
             reason: format!("the server refuses the recipient: {words}"),
-        };
+        },
+        _ => retry(format!(
+            "the server does not take the mail for now: {words}"
+        )),
     }
-    retry(format!(
-        "the server does not take the mail for now: {words}"
+}
+
+fn no_login(words: &str) -> SendOutcome {
+    blocked(format!(
+        "the server asks for a login: {words}. Set {USERNAME} and {PASSWORD}"
     ))
 }
 
-/// The whole message was on its way. Without an answer nobody knows whether it arrived.
-pub fn of_message(error: &Error) -> SendOutcome {
+/// The message was on its way. Once it was `whole`, nobody knows without an answer whether it
+/// arrived; before that it cannot have.
+pub fn of_message(error: &Error, whole: bool) -> SendOutcome {
     let words = words(error);
-    if error.is_permanent() {
-        return SendOutcome::Rejected {
+    match code(error) {
+        Some(500..) => SendOutcome::Rejected {
             reason: format!("the server refuses the message: {words}"),
-        };
-    }
-    if error.is_transient() {
-        return retry(format!(
+        },
+        Some(400..) => retry(format!(
             "the server does not take the message for now: {words}"
-        ));
+        )),
+        _ if !whole => retry(format!("the message did not get there: {words}")),
+        _ => SendOutcome::Unknown {
+            reason: format!("the server's answer to the message was lost: {words}"),
+        },
     }
-    SendOutcome::Unknown {
-        reason: format!("the server's answer to the message was lost: {words}"),
-    }
+}
+
+/// The server's three digits, where it answered.
+fn code(error: &Error) -> Option<u16> {
+    error.status().map(u16::from)
 }
 
 fn blocked(reason: String) -> SendOutcome {

@@ -73,7 +73,9 @@ impl Envelope {
         let end = body.iter().position(|byte| *byte == b'\n');
         let (line, message) = body.split_at(end.ok_or_else(unreadable)?);
         let line = serde_json::from_slice(line).map_err(|_| unreadable())?;
-        Ok((Self::read(line)?, &message[1..]))
+        // The end of the message is told by the protocol, with a line end of its own.
+        let message = message[1..].strip_suffix(b"\r\n").unwrap_or(&message[1..]);
+        Ok((Self::read(line)?, message))
     }
 
     /// Whether an address has letters beyond ASCII: domains are in their ASCII form already.

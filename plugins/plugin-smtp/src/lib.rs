@@ -12,8 +12,9 @@ use hogsend_plugin_api::{
     SendOutcome, Sent, Setting, Settings, export_plugin, mime,
 };
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
-use lettre::transport::smtp::extension::{Extension, MailParameter};
+use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use envelope::Envelope;
@@ -32,6 +33,9 @@ const FROM: &str = "SMTP_FROM";
 const READY: Duration = Duration::from_secs(12);
 /// How long the server may take to accept the message.
 const ACCEPT: Duration = Duration::from_secs(15);
+
+/// Octets of a message handed over at once.
+const PIECE: usize = 16 * 1024;
 
 pub struct Smtp(Server);
 
@@ -110,6 +114,7 @@ fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
             };
         }
         parameters.push(MailParameter::SmtpUtfEight);
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
     let begun = connection
         .command(MailFrom::new(Some(envelope.from.clone()), parameters))
@@ -117,8 +122,7 @@ fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
         .and_then(|_| {
             let recipient = Rcpt::new(envelope.to.clone(), Vec::new());
             connection.command(recipient).map_err(ends::of_recipient)
-        })
-        .and_then(|_| connection.command(Data).map_err(ends::of_recipient));
+        });
     if let Err(outcome) = begun {
         connection.abort();
         return outcome;
@@ -127,7 +131,27 @@ fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
         connection.abort();
         return ends::too_slow();
     }
-    match connection.message(message) {
+    // The answer to DATA asks for the message, or there is none to give.
+    match connection.command(Data) {
+        Ok(answer) if answer.has_code(354) => {}
+        Ok(_) => {
+            connection.abort();
+            return ends::confused();
+        }
+        Err(error) => {
+            connection.abort();
+            return ends::of_recipient(error);
+        }
+    }
+    // Until the last piece is on its way the server cannot have the message.
+    let whole = Cell::new(false);
+    let pieces = message.chunks(PIECE);
+    let last = pieces.len();
+    let pieces = pieces.enumerate().map(|(place, piece)| {
+        whole.set(place + 1 == last);
+        piece
+    });
+    match connection.message_iter(pieces) {
         Ok(_) => {
             let _ = connection.quit();
             SendOutcome::Accepted {
@@ -136,7 +160,7 @@ fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
         }
         Err(error) => {
             connection.abort();
-            ends::of_message(&error)
+            ends::of_message(&error, whole.get())
         }
     }
 }

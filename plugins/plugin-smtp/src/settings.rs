@@ -1,5 +1,7 @@
 //! The server, from the settings.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hogsend_plugin_api::Settings;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
@@ -22,6 +24,8 @@ pub struct Server {
     pub mode: Mode,
     pub tls: Option<TlsParameters>,
     pub credentials: Option<Credentials>,
+    /// What must not be seen, should the server repeat it: the password, and as it is sent.
+    pub hidden: Vec<String>,
 }
 
 impl Server {
@@ -65,7 +69,16 @@ impl Server {
                 "{TLS}=none would send the password in clear to another machine: use starttls or implicit"
             ));
         }
+        let hidden = match (settings.get(USERNAME), settings.get(PASSWORD)) {
+            (Some(user), Some(password)) => vec![
+                password.to_owned(),
+                STANDARD.encode(password),
+                STANDARD.encode(format!("\0{user}\0{password}")),
+            ],
+            _ => Vec::new(),
+        };
         Ok(Self {
+            hidden,
             tls: (mode != Mode::None)
                 .then(|| tls(&host, settings.get(CA_FILE)))
                 .transpose()?,

@@ -243,6 +243,24 @@ fn the_moment_of_a_failure_decides_what_it_means() {
     for (name, hello, script, expected) in [
         ("all is well", "", [ok, ok, go_on, ok], "accepted"),
         (
+            "it asks for a login",
+            "",
+            [Some("530 log in"), ok, go_on, ok],
+            "blocked",
+        ),
+        (
+            "the mail is too large",
+            "",
+            [Some("552 too large"), ok, go_on, ok],
+            "rejected",
+        ),
+        (
+            "it does not ask for the message",
+            "",
+            [ok, ok, ok, ok],
+            "retry",
+        ),
+        (
             "the sender is refused",
             "",
             [Some("550 not you"), ok, go_on, ok],

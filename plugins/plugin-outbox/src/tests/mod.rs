@@ -1,6 +1,7 @@
 //! The plugin as the host calls it, its messages read by another library.
 
 mod conformance;
+mod limits;
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
