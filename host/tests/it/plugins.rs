@@ -42,7 +42,14 @@ fn find(folder: &Path) -> (Discovered, Vec<String>) {
 
 #[test]
 fn a_loaded_plugin_replaces_the_linked_one_and_says_the_same_of_itself() {
-    let folder = folder(&["posthog", "resend", "postmark", "outbox", "lifecycle"]);
+    let folder = folder(&[
+        "posthog",
+        "resend",
+        "postmark",
+        "smtp",
+        "outbox",
+        "lifecycle",
+    ]);
     let (loaded, problems) = find(folder.path());
     assert!(problems.is_empty(), "{problems:?}");
     let (linked, _) = Discovered::find(None, folder.path());
