@@ -16,7 +16,7 @@ use crate::mail;
 /// provider tells it again.
 #[utoipa::path(
     post, path = "/v1/webhooks/email/{provider}", tag = "webhooks",
-    params(("provider" = String, Path, description = "Id of a delivery plugin", example = "resend")),
+    params(("provider" = String, Path, description = "Id of a delivery plugin")),
     request_body(content = Object, description = "As the provider sends it"),
     responses(
         (status = 200, description = "Taken in, or skipped", body = WebhookOut),

@@ -55,7 +55,7 @@ impl WebhookOut {
 /// happened; the answer follows the commit.
 #[utoipa::path(
     post, path = "/v1/webhooks/{source}", tag = "webhooks",
-    params(("source" = String, Path, description = "Id of an event-source plugin", example = "posthog")),
+    params(("source" = String, Path, description = "Id of an event-source plugin")),
     request_body(content = Object, description = "As the vendor sends it"),
     responses(
         (status = 200, description = "Taken in, or skipped", body = WebhookOut),

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use rand::Rng as _;
 use serde_json::json;
 
-use crate::support::process::{Process, free_port};
+use crate::support::process::{Process, free_port, worker_variables};
 use crate::support::resend::{Resend, Weather};
 use crate::support::{Server, Store};
 
@@ -38,16 +38,7 @@ async fn a_day_of_mails_through_bad_weather_and_kills() {
     let server = Server::with(store, &provider).await;
     server.use_wall_clock();
     let mut variables = provider.to_vec();
-    variables.extend([
-        ("DATABASE_URL", database_url.as_str()),
-        ("REDIS_URL", "redis://127.0.0.1:1"),
-        ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
-        (
-            "BETTER_AUTH_SECRET",
-            "a secret of tests, long enough for all",
-        ),
-        ("WORKER_LEASE_SECONDS", "8"),
-    ]);
+    variables.extend(worker_variables(&database_url, data.path(), "8"));
 
     let began = Instant::now();
     stream::iter(0..mails)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 
-use crate::support::process::{Process, free_port, until};
+use crate::support::process::{Process, free_port, until, worker_variables};
 use crate::support::resend::Resend;
 use crate::support::{Server, Store};
 
@@ -29,16 +29,7 @@ async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
     let server = Server::with(store, &provider).await;
     server.use_wall_clock();
     let mut variables = provider.to_vec();
-    variables.extend([
-        ("DATABASE_URL", database_url.as_str()),
-        ("REDIS_URL", "redis://127.0.0.1:1"),
-        ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
-        (
-            "BETTER_AUTH_SECRET",
-            "a secret of tests, long enough for all",
-        ),
-        ("WORKER_LEASE_SECONDS", "2"),
-    ]);
+    variables.extend(worker_variables(&database_url, data.path(), "2"));
 
     let mut decisions = 0;
     for round in 0..KILLS {

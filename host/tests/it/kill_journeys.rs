@@ -7,7 +7,7 @@ use hogsend::clock::Clock;
 use rand::Rng as _;
 use serde_json::json;
 
-use crate::support::process::{Process, free_port};
+use crate::support::process::{Process, free_port, worker_variables};
 use crate::support::{Server, Store};
 
 /// Two hours a second.
@@ -149,20 +149,10 @@ async fn journeys_end_the_same_whoever_is_killed() {
     let database_url = store.url().to_owned();
     let data = tempfile::tempdir().unwrap();
     let server = Server::with(store, &[]).await;
-    let folder = data.path().to_str().unwrap();
     let workers = Workers {
         server: &server,
-        variables: [
-            ("DATABASE_URL", &database_url),
-            ("REDIS_URL", "redis://127.0.0.1:1"),
-            ("HOGSEND_DATA_DIR", folder),
-            (
-                "BETTER_AUTH_SECRET",
-                "a secret of tests, long enough for all",
-            ),
-            // Half a second of the fast clock.
-            ("WORKER_LEASE_SECONDS", "3600"),
-        ],
+        // Half a second of the fast clock.
+        variables: worker_variables(&database_url, data.path(), "3600"),
     };
     begin(&server).await;
     let mut kills = workers.kill_until(6).await;

@@ -24,6 +24,24 @@ pub fn free_port() -> u16 {
         .port()
 }
 
+/// What a worker process needs beside its provider. Nobody listens where its Redis should be.
+pub fn worker_variables<'a>(
+    database_url: &'a str,
+    data: &'a std::path::Path,
+    lease_seconds: &'a str,
+) -> [(&'a str, &'a str); 5] {
+    [
+        ("DATABASE_URL", database_url),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("HOGSEND_DATA_DIR", data.to_str().expect("a plain path")),
+        (
+            "BETTER_AUTH_SECRET",
+            "a secret of tests, long enough for all",
+        ),
+        ("WORKER_LEASE_SECONDS", lease_seconds),
+    ]
+}
+
 impl Process {
     /// Starts `hogsend <command>` with nothing of this environment but what is given.
     pub fn start(command: &str, port: u16, variables: &[(&str, &str)]) -> Self {

@@ -1,11 +1,14 @@
 //! What steps and guards come to in the simulator.
 #![cfg(feature = "engine")]
 
-use chrono::{DateTime, TimeDelta, Utc};
+mod chains;
+mod mails;
+
+use chrono::TimeDelta;
 use hogsend_plugin_api::journey::{
-    self, Condition, Ctx, Entry, Journey, Op, Sent, User, Waited, Weekday, days, hours, minutes,
+    self, Condition, Ctx, Entry, Journey, Op, User, Waited, Weekday, days, hours, minutes,
 };
-use hogsend_plugin_api::kit::sim::{Outcome, Policy, Sim, Status, Tz};
+use hogsend_plugin_api::kit::sim::{Policy, Sim, Status, Tz};
 use hogsend_plugin_api::kit::{beginning, response};
 use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties};
 use serde_json::json;
@@ -273,187 +276,6 @@ fn races_cancel_their_losers() {
 }
 
 #[test]
-fn mails_are_skipped_with_the_reason() {
-    fn plain() -> Journey {
-        Journey::new("plain", |_: User, ctx: Ctx| async move {
-            let sent = ctx.send("letter").await?;
-            ctx.checkpoint(match &sent {
-                Sent::Sent { .. } => "sent",
-                Sent::Skipped { reason } | Sent::Failed { reason, .. } => reason,
-            });
-            ctx.send("receipt").category("transactional").await?;
-            Ok(())
-        })
-        .trigger("go")
-        .suppress(days(1))
-    }
-    let mut sim = Sim::new(plain);
-    sim.person("nowhere")
-        .set_email(None)
-        .event("go")
-        .assert_checkpoint("no_address");
-    sim.person("ada").event("go").assert_checkpoint("sent");
-    // The last mail was the receipt.
-    sim.advance(hours(23))
-        .event("go")
-        .assert_checkpoint("journey_suppressed");
-    sim.advance(hours(24)).event("go");
-    sim.assert_mails(&["letter", "receipt", "receipt", "letter", "receipt"]);
-    sim.person("refused")
-        .fail_send("letter", "no such mailbox")
-        .event("go")
-        .assert_checkpoint("no such mailbox");
-    sim.person("held")
-        .skip("letter", "test_mode")
-        .event("go")
-        .assert_checkpoint("test_mode");
-    sim.person("gone")
-        .event("go")
-        .assert_mails(&["receipt"])
-        .unsubscribe("all")
-        .event("go")
-        .assert_mails(&["receipt"]);
-}
-
-#[test]
-fn unsubscribing_ends_no_run_but_its_mails() {
-    let mut sim = Sim::new(made("series", |_, ctx: Ctx| async move {
-        for _ in 0..3 {
-            let wanted = ctx.guard().is_subscribed().await?;
-            let sent = ctx.send("part").await?;
-            assert_eq!(wanted, sent.is_sent());
-            ctx.sleep(days(1)).await;
-        }
-        Ok(())
-    }));
-    sim.event("go").unsubscribe("journey").advance(days(1));
-    sim.resubscribe("journey").advance(days(5));
-    sim.assert_mails(&["part", "part"])
-        .assert_status(Status::Completed);
-    let skipped = sim.mails().iter().map(|mail| &mail.outcome).nth(1);
-    assert_eq!(skipped, Some(&Outcome::Skipped("user_unsubscribed".into())));
-}
-
-#[test]
-fn caps_and_windows_hold_mail_back() {
-    let mut sim = Sim::new(made("chatty", |_, ctx: Ctx| async move {
-        for _ in 0..6 {
-            ctx.send("chat").await?;
-            ctx.sleep(hours(6)).await;
-        }
-        Ok(())
-    }))
-    .policy(Policy {
-        frequency_cap: Some((2, days(1))),
-        send_window: Some(((9, 0), (17, 0))),
-        ..Policy::default()
-    });
-    sim.event("go").advance(days(4));
-    let sent: Vec<_> = sim.sends().iter().map(|m| m.sent_at().unwrap()).collect();
-    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-    assert_eq!(
-        sent,
-        [
-            at("2026-01-01T09:00:00Z"),
-            at("2026-01-01T15:00:00Z"),
-            // The one of the 2nd, 9 o'clock, is over the cap: two went out within the day before.
-            at("2026-01-02T15:00:00Z"),
-            // So is that of the 3rd, 15 o'clock.
-            at("2026-01-03T09:00:00Z"),
-        ]
-    );
-}
-
-#[test]
-fn a_mail_that_waits_for_its_window_does_not_survive_an_exit() {
-    let mut sim = Sim::new(|| {
-        Journey::new("late", |_: User, ctx: Ctx| async move {
-            ctx.send("late").await?;
-            Ok(())
-        })
-        .trigger("go")
-        .exit_on("paid")
-    })
-    .policy(Policy {
-        send_window: Some(((9, 0), (17, 0))),
-        ..Policy::default()
-    });
-    sim.event("go").advance(hours(2)).event("paid");
-    sim.advance(days(2)).assert_mails(&[]);
-    assert_eq!(
-        sim.mails()[0].outcome,
-        Outcome::Skipped("journey_exited".into())
-    );
-}
-
-#[test]
-fn journeys_trigger_journeys_until_they_are_too_deep() {
-    let mut sim = Sim::new(made("echo", |_, ctx: Ctx| async move {
-        ctx.trigger("echo").prop("loud", true).await?;
-        Ok(())
-    }))
-    .journey(|| {
-        Journey::new("again", |_: User, ctx: Ctx| async move {
-            assert_eq!(ctx.event().properties["loud"], true);
-            ctx.trigger("echo").prop("loud", true).await?;
-            Ok(())
-        })
-        .trigger("echo")
-    })
-    .journey(|| {
-        Journey::new("friend", |user: User, ctx: Ctx| async move {
-            if user.external_id.as_deref() == Some("user-1") {
-                ctx.trigger("go-friend").for_user("friend").await?;
-            } else {
-                ctx.checkpoint("greeted");
-            }
-            Ok(())
-        })
-        .trigger("go-friend")
-    });
-    sim.event("go").assert_status_of("echo", Status::Completed);
-    // Each event finds the run that caused it still under way.
-    assert_eq!(
-        sim.refusals().collect::<Vec<_>>(),
-        [("again", "already_active", 1)]
-    );
-    sim.event("go-friend").person("friend");
-    sim.assert_checkpoint("greeted");
-
-    let mut deep = Sim::new(|| {
-        Journey::new("endless", |_: User, ctx: Ctx| async move {
-            ctx.checkpoint(&ctx.event().name);
-            Ok(())
-        })
-        .trigger("journey.completed")
-    })
-    .journey(made("first", |_, _| async { Ok(()) }));
-    deep.event("go");
-    assert_eq!(deep.runs().len(), 16);
-    assert_eq!(
-        deep.refusals().collect::<Vec<_>>(),
-        [("endless", "trigger_too_deep", 1)]
-    );
-}
-
-#[test]
-fn a_run_may_end_itself_by_its_own_event() {
-    let mut sim = Sim::new(|| {
-        Journey::new("self", |_: User, ctx: Ctx| async move {
-            ctx.trigger("over").await?;
-            ctx.send("never").await?;
-            Ok(())
-        })
-        .trigger("go")
-        .exit_on("over")
-    });
-    sim.event("go")
-        .advance(days(1))
-        .assert_status(Status::Exited)
-        .assert_mails(&[]);
-}
-
-#[test]
 fn the_past_is_answered() {
     let mut sim = Sim::new(made("asks", |_, ctx: Ctx| async move {
         let history = ctx.history();
@@ -556,49 +378,6 @@ fn requests_are_answered_by_the_script_alone() {
         .flat_map(|run| run.checkpoints.clone())
         .collect();
     assert_eq!(labels, ["http_unscripted", "404", "200", "200"]);
-}
-
-#[test]
-fn failures_name_their_place_and_can_trigger() {
-    let mut sim = Sim::new(made("fails", |_, ctx: Ctx| async move {
-        ctx.trigger("  ").await?;
-        Ok(())
-    }))
-    .journey(|| {
-        Journey::new("mends", |_: User, ctx: Ctx| async move {
-            assert_eq!(ctx.event().text("journeyId"), Some("fails"));
-            ctx.exit("seen")
-        })
-        .trigger("journey.failed")
-        .trigger_where(Condition::eq("journeyId", "fails"))
-    })
-    .journey(|| {
-        Journey::new("panics", |_: User, _: Ctx| async move { panic!("no luck") }).trigger("dare")
-    });
-    sim.event("go").assert_status_of("fails", Status::Failed);
-    let reason = sim.runs()[0].reason.as_deref().unwrap();
-    assert!(
-        reason.contains("(event_invalid) at plugin-api/tests/sim.rs:"),
-        "{reason}"
-    );
-    sim.assert_status_of("mends", Status::Exited);
-    sim.event("dare").assert_status_of("panics", Status::Failed);
-    let reason = sim.runs().last().unwrap().reason.as_deref().unwrap();
-    assert!(
-        reason.contains("no luck") && reason.contains("sim.rs:"),
-        "{reason}"
-    );
-}
-
-#[test]
-fn going_round_in_circles_ends() {
-    let mut sim = Sim::new(made("circles", |_, ctx: Ctx| async move {
-        loop {
-            let naps = (0..200).map(|_| ctx.sleep(hours(0)));
-            futures::future::join_all(naps).await;
-        }
-    }));
-    sim.event("go").assert_status(Status::Failed);
 }
 
 #[test]
