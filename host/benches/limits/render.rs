@@ -60,7 +60,7 @@ fn one(template: &Template) {
     let rendering = median(|| {
         std::hint::black_box(rendered());
     });
-    let raw = mrml::parse(&html_free(template)).expect("MJML");
+    let raw = mrml::parse(html_free(template)).expect("MJML");
     let options = mrml::prelude::render::RenderOptions::default();
     let limit = median(|| {
         let html = raw.element.render(&options).expect("HTML");
