@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use hogsend_plugin_api::Properties;
+
 use crate::db::{self, Conn, Contact, NewIdentity};
 use crate::ids::ContactId;
 use crate::ingest::{NewEvent, Person};
@@ -100,9 +102,12 @@ pub async fn resolve<'a>(
     if !touched.is_empty() {
         db::contact_upsert(conn, &touched, now).await?;
     }
+    for (keep, gone) in people.merged() {
+        db::contact_merge(conn, keep, gone, now).await?;
+    }
     Ok(places
         .into_iter()
-        .map(|place| place.map(|place| people.all[place].0.clone()))
+        .map(|place| place.map(|place| people.all[people.now(place)].contact.clone()))
         .collect())
 }
 
@@ -126,11 +131,18 @@ impl Wanted {
     }
 }
 
-/// The contacts of one transaction, each with whether it changed.
+/// The contacts of one transaction.
 #[derive(Default)]
 struct People {
-    all: Vec<(Contact, bool)>,
+    all: Vec<Known>,
     by_id: HashMap<ContactId, usize>,
+}
+
+struct Known {
+    contact: Contact,
+    touched: bool,
+    /// The place of the contact that turned out to be the same person.
+    merged_into: Option<usize>,
 }
 
 impl People {
@@ -138,16 +150,38 @@ impl People {
         for contact in contacts {
             if let std::collections::hash_map::Entry::Vacant(slot) = self.by_id.entry(contact.id) {
                 slot.insert(self.all.len());
-                self.all.push((contact, false));
+                self.all.push(Known {
+                    contact,
+                    touched: false,
+                    merged_into: None,
+                });
             }
         }
     }
 
+    /// Those that are written, the ones that go away not among them.
     fn touched(&self) -> impl Iterator<Item = &Contact> {
         self.all
             .iter()
-            .filter(|(_, touched)| *touched)
-            .map(|(contact, _)| contact)
+            .filter(|known| known.touched && known.merged_into.is_none())
+            .map(|known| &known.contact)
+    }
+
+    /// Who goes away, and into whom.
+    fn merged(&self) -> Vec<(ContactId, ContactId)> {
+        let pairs = self.all.iter().enumerate().filter_map(|(place, known)| {
+            known.merged_into?;
+            Some((self.all[self.now(place)].contact.id, known.contact.id))
+        });
+        pairs.collect()
+    }
+
+    /// Where the contact of this place is after everything that was merged.
+    fn now(&self, mut place: usize) -> usize {
+        while let Some(next) = self.all[place].merged_into {
+            place = next;
+        }
+        place
     }
 
     fn place(&mut self, event: &NewEvent, now: DateTime<Utc>) -> Option<usize> {
@@ -155,15 +189,17 @@ impl People {
             Person::Contact(id) => {
                 let place = *self.by_id.get(id)?;
                 // The host's own events are no sign of life and bring no properties.
-                return Some(place);
+                return Some(self.now(place));
             }
             Person::Names(names) => self.find(names).unwrap_or_else(|| self.create(now)),
         };
         let Person::Names(names) = &event.person else {
             return Some(place);
         };
-        let (contact, touched) = &mut self.all[place];
-        *touched = true;
+        self.absorb(place, names);
+        let known = &mut self.all[place];
+        known.touched = true;
+        let contact = &mut known.contact;
         contact.last_seen_at = contact.last_seen_at.max(now);
         if contact.external_id.is_none() {
             contact.external_id.clone_from(&names.external_id);
@@ -180,31 +216,54 @@ impl People {
         Some(place)
     }
 
+    /// Contacts without an id of the product that have another of these names are the same person.
+    /// What the person is known to be wins over what the others were.
+    fn absorb(&mut self, place: usize, names: &NewIdentity) {
+        for other in 0..self.all.len() {
+            let known = &self.all[other];
+            let same = other != place
+                && known.merged_into.is_none()
+                && known.contact.external_id.is_none()
+                && (has_email(&known.contact, names)
+                    || known.contact.email.is_none() && has_anonymous(&known.contact, names));
+            if !same {
+                continue;
+            }
+            self.all[other].merged_into = Some(place);
+            let earlier = self.all[other].contact.clone();
+            let contact = &mut self.all[place].contact;
+            contact.listening |= earlier.listening;
+            contact.first_seen_at = contact.first_seen_at.min(earlier.first_seen_at);
+            for (name, value) in earlier.properties {
+                contact.properties.entry(name).or_insert(value);
+            }
+            if contact.email.is_none() {
+                contact.email = earlier.email;
+            }
+        }
+    }
+
     /// By the product's id; else by a contact that has no id of the product yet, which then gets
     /// it. Without an id of the product, the address finds the contact that has one first.
     fn find(&self, names: &NewIdentity) -> Option<usize> {
-        let position = |test: &dyn Fn(&Contact) -> bool| self.all.iter().position(|(c, _)| test(c));
-        let has_email = |contact: &Contact| {
-            let (Some(a), Some(b)) = (&contact.email, &names.email) else {
-                return false;
-            };
-            a.to_lowercase() == b.to_lowercase()
+        let position = |test: &dyn Fn(&Contact) -> bool| {
+            let mut all = self.all.iter();
+            all.position(|known| known.merged_into.is_none() && test(&known.contact))
         };
-        let has_anonymous = |contact: &Contact| {
-            names.anonymous_id.is_some() && contact.anonymous_id == names.anonymous_id
+        let email = |contact: &Contact| has_email(contact, names);
+        let anonymous = |contact: &Contact| {
+            contact.external_id.is_none()
+                && contact.email.is_none()
+                && has_anonymous(contact, names)
         };
         if names.external_id.is_some() {
             return position(&|c| c.external_id == names.external_id)
-                .or_else(|| position(&|c| c.external_id.is_none() && has_email(c)))
-                .or_else(|| {
-                    position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c))
-                });
+                .or_else(|| position(&|c| c.external_id.is_none() && email(c)))
+                .or_else(|| position(&anonymous));
         }
-        position(&|c| c.external_id.is_some() && has_email(c))
-            .or_else(|| position(&has_email))
-            .or_else(|| {
-                position(&|c| c.external_id.is_none() && c.email.is_none() && has_anonymous(c))
-            })
+        position(&|c| c.external_id.is_some() && email(c))
+            .or_else(|| position(&email))
+            .or_else(|| position(&anonymous))
     }
 
     fn create(&mut self, now: DateTime<Utc>) -> usize {
@@ -221,6 +280,67 @@ impl People {
         self.add(vec![contact]);
         self.all.len() - 1
     }
+}
+
+fn has_email(contact: &Contact, names: &NewIdentity) -> bool {
+    let (Some(a), Some(b)) = (&contact.email, &names.email) else {
+        return false;
+    };
+    a.to_lowercase() == b.to_lowercase()
+}
+
+fn has_anonymous(contact: &Contact, names: &NewIdentity) -> bool {
+    names.anonymous_id.is_some() && contact.anonymous_id == names.anonymous_id
+}
+
+/// What a request about a person came to.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub contact: Contact,
+    pub created: bool,
+    /// A name was new to a person who was known, or two contacts turned out to be one.
+    pub linked: bool,
+}
+
+/// Finds or makes the contact with these names and gives it the properties, in the caller's
+/// transaction.
+pub async fn put(
+    conn: &mut Conn,
+    names: &NewIdentity,
+    properties: Properties,
+    now: DateTime<Utc>,
+) -> db::Result<Option<Put>> {
+    let mut event = NewEvent::from_journey(ContactId::new(now), "", Properties::new(), 0);
+    event.person = Person::Names(names.clone());
+    event.contact_properties = properties;
+    lock_names(conn, std::iter::once(&event.person)).await?;
+    let mut wanted = Wanted::default();
+    wanted.add(names);
+    let before = db::contacts_by_identity(
+        conn,
+        &wanted.external_ids,
+        &wanted.emails,
+        &wanted.anonymous_ids,
+    )
+    .await?;
+    let after = resolve(conn, std::iter::once(&event), now).await?;
+    let Some(contact) = after.into_iter().next().flatten() else {
+        return Ok(None);
+    };
+    let known = before.iter().find(|one| one.id == contact.id);
+    let linked = known.is_some_and(|known| {
+        known.external_id != contact.external_id
+            || known.email.is_none() && contact.email.is_some()
+            || known.anonymous_id.is_none() && contact.anonymous_id.is_some()
+            || before
+                .iter()
+                .any(|one| one.id != contact.id && one.external_id.is_none())
+    });
+    Ok(Some(Put {
+        created: known.is_none(),
+        linked,
+        contact,
+    }))
 }
 
 /// The contacts a signed link names, locked until the transaction ends: the one with the product's

@@ -17,6 +17,7 @@ mod erase;
 mod event;
 mod health;
 mod history;
+mod merge;
 mod migrate;
 mod once;
 mod pace;
@@ -58,6 +59,7 @@ pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
 };
+pub use merge::contact_merge;
 pub use migrate::{SchemaState, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
