@@ -83,6 +83,7 @@ fn event(user: usize) -> NewEvent {
         }),
         properties: Default::default(),
         contact_properties: Default::default(),
+        lists: Default::default(),
         occurred_at: None,
         depth: 0,
     }

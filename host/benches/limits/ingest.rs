@@ -179,6 +179,7 @@ async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
                     }),
                     properties,
                     contact_properties: Default::default(),
+                    lists: Default::default(),
                     occurred_at: None,
                     depth: 0,
                 };

@@ -211,7 +211,11 @@ impl People {
             contact.anonymous_id.clone_from(&names.anonymous_id);
         }
         for (name, value) in &event.contact_properties {
-            contact.properties.insert(name.clone(), value.clone());
+            if value.is_null() {
+                contact.properties.remove(name);
+            } else {
+                contact.properties.insert(name.clone(), value.clone());
+            }
         }
         Some(place)
     }

@@ -201,3 +201,44 @@ impl From<Row> for Contact {
         }
     }
 }
+
+/// A contact as it is shown.
+#[derive(Clone, Debug)]
+pub struct ContactRow {
+    pub id: ContactId,
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub properties: Properties,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Everyone with this id of the product or this address, the longest known first.
+pub async fn contacts_find(
+    conn: &mut Conn,
+    external_id: Option<&str>,
+    email: Option<&str>,
+) -> Result<Vec<ContactRow>> {
+    sqlx::query!(
+        r#"SELECT id AS "id: ContactId", external_id, email,
+                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  created_at, updated_at
+           FROM contacts WHERE external_id = $1 OR lower(email) = lower($2) ORDER BY id LIMIT 100"#,
+        external_id,
+        email
+    )
+    .map(|row| ContactRow {
+        id: row.id,
+        external_id: row.external_id,
+        email: row.email,
+        properties: row.properties.0,
+        first_seen_at: row.first_seen_at,
+        last_seen_at: row.last_seen_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+    .fetch_all(conn)
+    .await
+}

@@ -49,8 +49,8 @@ pub use capture::{
     capture_retry,
 };
 pub use contact::{
-    Contact, NewIdentity, contact_get, contact_lock, contact_set_properties, contact_upsert,
-    contacts_by_identity, identity_lock,
+    Contact, ContactRow, NewIdentity, contact_get, contact_lock, contact_set_properties,
+    contact_upsert, contacts_by_identity, contacts_find, identity_lock,
 };
 pub use erase::contacts_erase;
 pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
@@ -71,7 +71,7 @@ pub use provider::{
     Pause, ProviderState, provider_fault, provider_pause, provider_probe, provider_rate,
     provider_slot, provider_sound, provider_states,
 };
-pub use send::{NewSend, SendRow, send_insert, send_raw, sends_recent};
+pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_recent};
 pub use send_claim::{ClaimedSend, send_claim, send_next_due, sends_hold, sends_postpone};
 pub use send_status::{
     KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find, send_lock,

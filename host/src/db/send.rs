@@ -125,3 +125,17 @@ pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Op
     .fetch_optional(conn)
     .await
 }
+
+/// The mail decided under this key, with its status and reason.
+pub async fn send_by_key(
+    conn: &mut Conn,
+    key: &str,
+) -> Result<Option<(SendId, String, Option<String>)>> {
+    sqlx::query!(
+        r#"SELECT id AS "id: SendId", status, reason FROM email_sends WHERE idempotency_key = $1"#,
+        key
+    )
+    .map(|row| (row.id, row.status, row.reason))
+    .fetch_optional(conn)
+    .await
+}

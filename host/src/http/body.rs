@@ -142,3 +142,26 @@ impl Fields {
         named.map(|(_, value)| value.as_str()).collect()
     }
 }
+
+/// The key by which a repeated request is known: the header `Idempotency-Key`, else the body's.
+pub fn idempotency_key(
+    headers: &HeaderMap,
+    body: Option<&str>,
+) -> Result<Option<String>, ApiError> {
+    let (path, key) = match headers.get("idempotency-key").map(|key| key.to_str()) {
+        Some(Ok(key)) => ("Idempotency-Key", key),
+        Some(Err(_)) => {
+            let issue = Issue::new("Idempotency-Key", "must be plain ASCII text");
+            return Err(ApiError::validation(&[issue]));
+        }
+        None => match body {
+            Some(key) => ("idempotencyKey", key),
+            None => return Ok(None),
+        },
+    };
+    if key.trim().is_empty() || key.chars().count() > 256 || key.contains('\0') {
+        let issue = Issue::new(path, "must have 1 to 256 characters and no NUL");
+        return Err(ApiError::validation(&[issue]));
+    }
+    Ok(Some(key.to_owned()))
+}

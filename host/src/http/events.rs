@@ -1,5 +1,7 @@
 //! Events from the product's own code.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,7 +12,8 @@ use utoipa::ToSchema;
 
 use super::ApiError;
 use super::auth::{Caller, Ingest};
-use super::body::JsonBody;
+use super::body::{JsonBody, idempotency_key};
+use super::contacts::list_issues;
 use super::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
@@ -20,6 +23,8 @@ use crate::issue::Issue;
 /// The source of events that come through the HTTP API; `/v1/ingest` and `/v1/events` share its
 /// idempotency keys.
 const SOURCE: &str = "api";
+/// Events in one request.
+const EVENTS_MAX: usize = 1_000;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -71,6 +76,7 @@ pub async fn ingest_event(
         }),
         properties: body.properties.unwrap_or_default(),
         contact_properties: Properties::new(),
+        lists: BTreeMap::new(),
         occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
         depth: 0,
     };
@@ -105,6 +111,8 @@ pub struct EventIn {
     /// Kept with the person; null removes a property.
     #[schema(value_type = Option<Object>)]
     contact_properties: Option<Properties>,
+    /// Id of a list to whether the person is on it.
+    lists: Option<BTreeMap<String, bool>>,
     /// A repeated key stores nothing.
     idempotency_key: Option<String>,
     /// When it happened; now, where this is absent.
@@ -138,34 +146,98 @@ pub async fn create_event(
     headers: HeaderMap,
     JsonBody(body): JsonBody<EventIn>,
 ) -> Result<(StatusCode, Json<EventOut>), ApiError> {
-    let header_key = match headers.get("idempotency-key").map(|key| key.to_str()) {
-        Some(Ok(key)) => Some(key.to_owned()),
-        Some(Err(_)) => {
-            let issue = Issue::new("Idempotency-Key", "must be plain ASCII text");
-            return Err(ApiError::validation(&[issue]));
-        }
-        None => None,
-    };
+    let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let mut issues = Vec::new();
-    let event = NewEvent {
-        source: SOURCE.into(),
-        dedupe_key: header_key.or(body.idempotency_key),
-        name: required("name", body.name, &mut issues),
-        person: Person::Names(NewIdentity {
-            external_id: body.user_id,
-            email: body.email,
-            anonymous_id: body.anonymous_id,
-        }),
-        properties: body.event_properties.unwrap_or_default(),
-        contact_properties: body.contact_properties.unwrap_or_default(),
-        occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
-        depth: 0,
-    };
+    let mut event = body.into_event(&mut issues);
+    event.dedupe_key = key;
     let stored = store(&app, event, &Paths::API, issues).await?;
     let out = EventOut {
         stored: stored.stored,
         exits: stored.exits,
         contact_key: stored.contact_key,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+impl EventIn {
+    fn into_event(self, issues: &mut Vec<Issue>) -> NewEvent {
+        let lists = self.lists.unwrap_or_default();
+        issues.extend(list_issues(&lists));
+        NewEvent {
+            lists,
+            source: SOURCE.into(),
+            dedupe_key: self.idempotency_key,
+            name: required("name", self.name, issues),
+            person: Person::Names(NewIdentity {
+                external_id: self.user_id,
+                email: self.email,
+                anonymous_id: self.anonymous_id,
+            }),
+            properties: self.event_properties.unwrap_or_default(),
+            contact_properties: self.contact_properties.unwrap_or_default(),
+            occurred_at: timestamp(self.timestamp.as_deref(), issues),
+            depth: 0,
+        }
+    }
+}
+
+/// Up to 1000 events.
+#[derive(Deserialize, ToSchema)]
+pub struct EventsIn {
+    #[schema(min_items = 1, max_items = 1000)]
+    events: Vec<EventIn>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EventsOut {
+    /// One for each event, in order.
+    results: Vec<EventOut>,
+}
+
+/// Takes up to 1000 events in, all of them or none: one transaction stores them.
+#[utoipa::path(
+    post, path = "/v1/events/batch", tag = "events",
+    security(("key" = ["ingest"])),
+    request_body = EventsIn,
+    responses((status = 202, description = "The events are kept", body = EventsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn create_events(
+    State(app): State<App>,
+    _: Caller<Ingest>,
+    JsonBody(body): JsonBody<EventsIn>,
+) -> Result<(StatusCode, Json<EventsOut>), ApiError> {
+    if body.events.is_empty() || body.events.len() > EVENTS_MAX {
+        let message = format!("must hold 1 to {EVENTS_MAX} events");
+        return Err(ApiError::validation(&[Issue::new("events", message)]));
+    }
+    let now = app.clock.now();
+    let mut issues = Vec::new();
+    let mut events = Vec::with_capacity(body.events.len());
+    for (at, one) in body.events.into_iter().enumerate() {
+        let mut own = Vec::new();
+        let event = one.into_event(&mut own);
+        for issue in check_event(&event, now, &Paths::API) {
+            if !own.iter().any(|known| known.path == issue.path) {
+                own.push(issue);
+            }
+        }
+        issues.extend(own.into_iter().map(|issue| {
+            let path = format!("events.{at}.{}", issue.path);
+            Issue::new(path.trim_end_matches('.'), issue.message)
+        }));
+        events.push(event);
+    }
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    let stored = app.ingestor.ingest(events).await?;
+    let results = stored.into_iter().map(|one| EventOut {
+        stored: one.stored,
+        exits: one.exits,
+        contact_key: one.contact_key,
+    });
+    let out = EventsOut {
+        results: results.collect(),
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
 }

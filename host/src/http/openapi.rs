@@ -27,6 +27,7 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
     ),
     tags(
         (name = "events", description = "Events of the product"),
+        (name = "contacts", description = "People, and the lists they are on"),
         (name = "webhooks", description = "Events that vendors tell"),
         (name = "recipients", description = "Pages behind the signed links in mails"),
         (name = "emails", description = "Mails and what became of them"),

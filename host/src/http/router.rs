@@ -15,13 +15,13 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{api_keys, audit_logs, emails};
+use super::admin::{api_keys, audit_logs, emails as admin_emails};
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
 use super::{
-    ApiError, docs, events, feedback, health, outbox, preferences, sessions, tracking, unsubscribe,
-    webhooks,
+    ApiError, contacts, docs, emails, events, feedback, health, lists, outbox, preferences,
+    sessions, tracking, unsubscribe, webhooks,
 };
 use crate::app::App;
 
@@ -33,16 +33,25 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 fn routes(app: &App) -> Routes {
     let mut events = Routes::new()
         .routes(routes!(events::ingest_event))
-        .routes(routes!(events::create_event));
+        .routes(routes!(events::create_event))
+        .routes(routes!(events::create_events))
+        .routes(routes!(contacts::put_contact, contacts::delete_contact))
+        .routes(routes!(contacts::find_contacts))
+        .routes(routes!(lists::list_lists))
+        .routes(routes!(lists::join_list))
+        .routes(routes!(lists::leave_list));
     openapi::add_refusals(&mut events);
+
+    let mut mails = Routes::new().routes(routes!(emails::send_email));
+    openapi::add_refusals(&mut mails);
 
     let mut admin = Routes::new()
         .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
         .routes(routes!(api_keys::delete_api_key))
         .routes(routes!(audit_logs::list_audit_logs))
-        .routes(routes!(emails::list_emails))
-        .routes(routes!(emails::show_email))
-        .routes(routes!(emails::resend_email));
+        .routes(routes!(admin_emails::list_emails))
+        .routes(routes!(admin_emails::show_email))
+        .routes(routes!(admin_emails::resend_email));
     openapi::add_refusals(&mut admin);
 
     let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);
@@ -72,6 +81,7 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(tracking::show_pixel))
         // The product, with a key
         .merge(events.route_layer(behind(Gate::Events)))
+        .merge(mails.route_layer(behind(Gate::Emails)))
         // Administrators, with a key or a session
         .merge(admin.route_layer(behind(Gate::Admin)))
 }

@@ -1,5 +1,7 @@
 //! An event on its way in.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, SourceEvent};
 use serde::Serialize;
@@ -29,6 +31,8 @@ pub struct NewEvent {
     pub properties: Properties,
     /// Go to the contact.
     pub contact_properties: Properties,
+    /// Categories of mail the person is put in or taken out of with it.
+    pub lists: BTreeMap<String, bool>,
     /// The time of receipt where the source does not say.
     pub occurred_at: Option<DateTime<Utc>>,
     /// How many journeys stand between this event and one from outside.
@@ -49,6 +53,7 @@ impl NewEvent {
             }),
             properties: event.properties,
             contact_properties: event.contact_properties,
+            lists: BTreeMap::new(),
             occurred_at: event.occurred_at,
             depth: 0,
         }
@@ -68,6 +73,7 @@ impl NewEvent {
             person: Person::Contact(contact),
             properties,
             contact_properties: Properties::new(),
+            lists: BTreeMap::new(),
             occurred_at: None,
             depth,
         }

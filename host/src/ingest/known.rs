@@ -27,6 +27,7 @@ fn may_be_simple<'a>(
     let mut values = event.contact_properties.values();
     let simple = names.anonymous_id.is_none()
         && event.depth == 0
+        && event.lists.is_empty()
         && !catalog.concerns(&event.name)
         && !values.any(|value| matches!(value, Value::Object(_) | Value::Array(_)));
     simple.then_some(KnownEvent {

@@ -99,6 +99,12 @@ async fn store_round(
         .filter_map(|((id, event), contact)| Some(event.row(*id, contact.as_ref()?.id, now)))
         .collect();
     db::event_insert(conn, &rows).await?;
+    for ((_, event), contact) in new.iter().zip(&people) {
+        let Some(contact) = contact else { continue };
+        for (category, subscribed) in &event.lists {
+            db::preferences_set_category(conn, contact.id, category, *subscribed, now).await?;
+        }
+    }
 
     let happened: Vec<Happened<'_>> = new
         .iter()

@@ -6,6 +6,7 @@ mod admin_emails;
 mod analytics;
 mod bad_input;
 mod batches;
+mod data_plane;
 mod day;
 mod dead_letters;
 mod delivery;

@@ -1,0 +1,223 @@
+//! People, from the product's own code.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::ApiError;
+use super::auth::{Caller, FullAdmin, Read};
+use super::body::JsonBody;
+use super::openapi::BadRequest;
+use super::params::Query;
+use super::people::names;
+use crate::app::App;
+use crate::contacts::{self, Decision};
+use crate::db::{self, ContactRow, NewIdentity, Topic};
+use crate::ids::ContactId;
+use crate::issue::Issue;
+
+/// A person.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactOut {
+    pub id: ContactId,
+    /// The product's own id.
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    #[schema(value_type = Object)]
+    pub properties: Properties,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<ContactRow> for ContactOut {
+    fn from(row: ContactRow) -> Self {
+        Self {
+            id: row.id,
+            external_id: row.external_id,
+            email: row.email,
+            properties: row.properties,
+            first_seen_at: row.first_seen_at,
+            last_seen_at: row.last_seen_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// A person, named by at least one of `email`, `userId` and `anonymousId`.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactIn {
+    email: Option<String>,
+    #[schema(example = "u1")]
+    user_id: Option<String>,
+    anonymous_id: Option<String>,
+    /// Kept beside those there are; null removes one.
+    #[schema(value_type = Option<Object>)]
+    properties: Option<Properties>,
+    /// Id of a list to whether the person is on it.
+    lists: Option<BTreeMap<String, bool>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ContactPutOut {
+    id: ContactId,
+    created: bool,
+    /// A name was new to a person who was known, or two contacts turned out to be one person.
+    linked: bool,
+}
+
+/// Makes or changes a person. Names that belonged to two contacts make them one: their events, runs
+/// and mails come together, and whatever either of them unsubscribed from stays unsubscribed.
+#[utoipa::path(
+    put, path = "/v1/contacts", tag = "contacts",
+    security(("key" = ["full-admin"])),
+    request_body = ContactIn,
+    responses((status = 200, description = "The person", body = ContactPutOut), (status = 400, response = BadRequest)),
+)]
+pub async fn put_contact(
+    State(app): State<App>,
+    _: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<ContactIn>,
+) -> Result<Json<ContactPutOut>, ApiError> {
+    let properties = body.properties.unwrap_or_default();
+    let identity = NewIdentity {
+        external_id: body.user_id,
+        email: body.email,
+        anonymous_id: body.anonymous_id,
+    };
+    let identity = names(&app, identity, &properties, true)?;
+    let lists = body.lists.unwrap_or_default();
+    let issues = list_issues(&lists);
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    let decisions: Vec<Decision> = lists
+        .into_iter()
+        .map(|(id, subscribed)| Decision::Category { id, subscribed })
+        .collect();
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let put = contacts::put(&mut tx, &identity, properties, now).await?;
+    let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
+    contacts::decide(&app, &mut tx, put.contact.id, &decisions, now).await?;
+    app.db
+        .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
+        .await?;
+    Ok(Json(ContactPutOut {
+        id: put.contact.id,
+        created: put.created,
+        linked: put.linked,
+    }))
+}
+
+/// What is wrong with the ids of lists. A list is there once somebody is on it.
+pub(super) fn list_issues(lists: &BTreeMap<String, bool>) -> Vec<Issue> {
+    let wrong = lists.keys().filter_map(|id| list_issue(id));
+    wrong.map(|message| Issue::new("lists", message)).collect()
+}
+
+/// What is wrong with the id of a list.
+pub(super) fn list_issue(id: &str) -> Option<&'static str> {
+    if id.trim().is_empty() || id.chars().count() > 100 {
+        return Some("a list's id has 1 to 100 characters");
+    }
+    id.chars()
+        .any(char::is_control)
+        .then_some("a list's id has no control characters")
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct FindQuery {
+    email: Option<String>,
+    user_id: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct FoundOut {
+    contacts: Vec<ContactOut>,
+}
+
+/// Finds people by address or by the product's own id.
+#[utoipa::path(
+    get, path = "/v1/contacts/find", tag = "contacts",
+    security(("key" = ["read"])),
+    params(FindQuery),
+    responses((status = 200, description = "Everyone of that name; an unknown name finds nobody", body = FoundOut), (status = 400, response = BadRequest)),
+)]
+pub async fn find_contacts(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(query): Query<FindQuery>,
+) -> Result<Json<FoundOut>, ApiError> {
+    if query.email.is_none() && query.user_id.is_none() {
+        return Err(ApiError::validation(&[Issue::new(
+            "",
+            "email or userId is required",
+        )]));
+    }
+    let mut conn = app.db.conn().await?;
+    let found =
+        db::contacts_find(&mut conn, query.user_id.as_deref(), query.email.as_deref()).await?;
+    Ok(Json(FoundOut {
+        contacts: found.into_iter().map(ContactOut::from).collect(),
+    }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EraseIn {
+    email: Option<String>,
+    user_id: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ErasedOut {
+    /// False where nobody had that name.
+    deleted: bool,
+}
+
+/// Erases a person: identity, events, runs, logs and rendered mail go, a keyed hash of the address
+/// stays among the suppressed ones.
+#[utoipa::path(
+    delete, path = "/v1/contacts", tag = "contacts",
+    security(("key" = ["full-admin"])),
+    request_body = EraseIn,
+    responses((status = 200, description = "Nobody has that name any more", body = ErasedOut), (status = 400, response = BadRequest)),
+)]
+pub async fn delete_contact(
+    State(app): State<App>,
+    _: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<EraseIn>,
+) -> Result<Json<ErasedOut>, ApiError> {
+    let identity = NewIdentity {
+        external_id: body.user_id,
+        email: body.email,
+        anonymous_id: None,
+    };
+    let identity = names(&app, identity, &Properties::new(), false)?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let erased = contacts::erase(
+        &app,
+        &mut tx,
+        identity.external_id.as_deref(),
+        identity.email.as_deref(),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(Json(ErasedOut {
+        deleted: erased > 0,
+    }))
+}

@@ -1,0 +1,240 @@
+//! Mails the product's own code sends.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_plugin_api::{Properties, mime};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::ApiError;
+use super::auth::{Caller, FullAdmin};
+use super::body::{JsonBody, idempotency_key};
+use super::openapi::{BadRequest, NotFound};
+use super::people::names;
+use crate::app::App;
+use crate::contacts;
+use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
+use crate::ids::SendId;
+use crate::issue::Issue;
+use crate::mail::{Composing, compose};
+
+/// The longest subject.
+const SUBJECT_MAX: usize = 500;
+
+/// One mail to one person, named by `to` or `userId`.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailIn {
+    /// The address. With a `userId` beside it, the person gets it there.
+    #[schema(example = "ann@example.com")]
+    to: Option<String>,
+    user_id: Option<String>,
+    #[schema(value_type = String, example = "password-reset")]
+    template: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    props: Option<Properties>,
+    /// `Name <address>` or an address; the installation's sender where it is absent.
+    from: Option<String>,
+    /// In place of the template's.
+    subject: Option<String>,
+    reply_to: Option<String>,
+    /// The template's where it is absent, else `transactional`.
+    category: Option<String>,
+    /// A repeated key sends nothing.
+    idempotency_key: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailQueuedOut {
+    email_send_id: SendId,
+    /// `queued`, or what has become of it where the key was used before.
+    #[schema(example = "queued")]
+    status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Queues one mail. It is rendered and kept before this answers, and sent by a worker. The header
+/// `Idempotency-Key` wins over the body's key; a repeated key answers with the first mail.
+#[utoipa::path(
+    post, path = "/v1/emails", tag = "emails",
+    security(("key" = ["full-admin"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
+    request_body = EmailIn,
+    responses((status = 202, description = "The mail is kept", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn send_email(
+    State(app): State<App>,
+    _: Caller<FullAdmin>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<EmailIn>,
+) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
+    let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
+    let asked = Asked::check(&app, body)?;
+    let key = key.map(|key| format!("api-{}", hex::encode(Sha256::digest(key))));
+    if let Some(known) = known(&app, key.as_deref()).await? {
+        return Ok((StatusCode::ACCEPTED, Json(known)));
+    }
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let contact = match (&asked.names.external_id, &asked.names.email) {
+        (Some(id), None) => {
+            let found = contacts::named(&mut tx, Some(id), None).await?;
+            let found = found.into_iter().next();
+            found.ok_or_else(|| ApiError::not_found("Contact not found"))?
+        }
+        _ => contacts::put(&mut tx, &asked.names, Properties::new(), now)
+            .await?
+            .map(|put| put.contact)
+            .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
+    };
+    // The mail is rendered without a connection in hand: the embedded database has but one.
+    tx.commit().await?;
+    let send = asked.compose(&app, &contact, key.clone()).await?;
+    let mut tx = app.db.begin().await?;
+    if let Err(error) = db::send_insert(&mut tx, &send, now).await {
+        drop(tx);
+        // A request with the same key was faster.
+        let twin = error.as_database_error();
+        if twin.is_some_and(|error| error.is_unique_violation())
+            && let Some(known) = known(&app, key.as_deref()).await?
+        {
+            return Ok((StatusCode::ACCEPTED, Json(known)));
+        }
+        return Err(error.into());
+    }
+    app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
+    let reason = send.mail.as_ref().err().map(|reason| (*reason).to_owned());
+    let out = EmailQueuedOut {
+        email_send_id: send.id,
+        status: if reason.is_some() {
+            "skipped"
+        } else {
+            "queued"
+        }
+        .into(),
+        reason,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// The mail an earlier request with this key made.
+async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, ApiError> {
+    let Some(key) = key else { return Ok(None) };
+    let mut conn = app.db.conn().await?;
+    let found = db::send_by_key(&mut conn, key).await?;
+    Ok(found.map(|(id, status, reason)| EmailQueuedOut {
+        email_send_id: id,
+        status,
+        reason,
+    }))
+}
+
+/// A request that can be carried out.
+struct Asked {
+    names: NewIdentity,
+    args: SendArgs,
+    from: Option<String>,
+    reply_to: Option<String>,
+}
+
+impl Asked {
+    fn check(app: &App, body: EmailIn) -> Result<Self, ApiError> {
+        let mut issues = Vec::new();
+        let template = body.template.unwrap_or_default();
+        if template.is_empty() {
+            issues.push(Issue::new("template", "is required"));
+        } else if app.catalog.template(&template).is_none() {
+            let known: Vec<&str> = app
+                .catalog
+                .templates()
+                .map(|one| one.key.as_str())
+                .collect();
+            let message = format!("is no template of this installation: {}", known.join(", "));
+            issues.push(Issue::new("template", message));
+        }
+        let address = |path: &str, text: Option<String>, issues: &mut Vec<Issue>| {
+            let text = text?;
+            match mime::ascii_address(path, &text) {
+                Ok(ascii) => Some(ascii),
+                Err(_) => {
+                    issues.push(Issue::new(path, "must be an address, or Name <address>"));
+                    None
+                }
+            }
+        };
+        let from = address("from", body.from, &mut issues);
+        let reply_to = address("replyTo", body.reply_to, &mut issues);
+        if let Some(subject) = &body.subject
+            && (subject.trim().is_empty() || subject.chars().count() > SUBJECT_MAX)
+        {
+            let message = format!("must have 1 to {SUBJECT_MAX} characters");
+            issues.push(Issue::new("subject", message));
+        }
+        if let Some(category) = &body.category
+            && let Some(message) = super::contacts::list_issue(category)
+        {
+            issues.push(Issue::new("category", message));
+        }
+        if body.to.is_none() && body.user_id.is_none() {
+            issues.push(Issue::new("", "to or userId is required"));
+        }
+        if !issues.is_empty() {
+            return Err(ApiError::validation(&issues));
+        }
+        let identity = NewIdentity {
+            external_id: body.user_id,
+            email: body.to.clone(),
+            anonymous_id: None,
+        };
+        let props = body.props.unwrap_or_default();
+        let names = names(app, identity, &props, false)?;
+        Ok(Self {
+            names,
+            args: SendArgs {
+                template,
+                to: body.to,
+                subject: body.subject,
+                category: body.category,
+                props,
+            },
+            from,
+            reply_to,
+        })
+    }
+
+    async fn compose(
+        &self,
+        app: &App,
+        contact: &Contact,
+        key: Option<String>,
+    ) -> Result<NewSend, ApiError> {
+        let composing = Composing {
+            contact,
+            args: &self.args,
+            event: &Properties::new(),
+            category: TRANSACTIONAL,
+            origin: None,
+            labels: &[],
+        };
+        let composed = compose(app, composing, app.clock.now()).await;
+        let mut send = composed
+            .map_err(|error| ApiError::validation(&[Issue::new("template", error.message)]))?;
+        if let Some(key) = key {
+            send.idempotency_key = key;
+        }
+        if let Some(from) = &self.from {
+            send.from.clone_from(from);
+        }
+        if let Ok(mail) = &mut send.mail {
+            mail.from.clone_from(&send.from);
+            mail.reply_to.clone_from(&self.reply_to);
+        }
+        Ok(send)
+    }
+}

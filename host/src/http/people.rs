@@ -1,0 +1,38 @@
+//! Naming a person in a request's body.
+
+use hogsend_plugin_api::Properties;
+
+use super::ApiError;
+use crate::app::App;
+use crate::db::NewIdentity;
+use crate::ids::ContactId;
+use crate::ingest::{NewEvent, Paths, Person, check_event};
+use crate::issue::Issue;
+
+/// How the fields of these bodies are called.
+const PATHS: Paths = Paths {
+    contact_properties: "properties",
+    ..Paths::API
+};
+
+/// The names of a person, checked as those of an event are..
+pub fn names(
+    app: &App,
+    names: NewIdentity,
+    properties: &Properties,
+    anonymous_will_do: bool,
+) -> Result<NewIdentity, ApiError> {
+    let now = app.clock.now();
+    let mut about = NewEvent::from_journey(ContactId::new(now), "x", Properties::new(), 0);
+    about.contact_properties.clone_from(properties);
+    about.person = Person::Names(names.clone());
+    let mut issues: Vec<Issue> = check_event(&about, now, &PATHS);
+    if anonymous_will_do && names.anonymous_id.is_some() {
+        issues.retain(|issue| !issue.path.is_empty());
+    }
+    if issues.is_empty() {
+        Ok(names)
+    } else {
+        Err(ApiError::validation(&issues))
+    }
+}
