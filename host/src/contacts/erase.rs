@@ -22,7 +22,26 @@ pub async fn erase(
 ) -> db::Result<usize> {
     let people = named(conn, external_id, email).await?;
     let ids: Vec<ContactId> = people.iter().map(|person| person.id).collect();
-    let locked = db::contact_lock(conn, &ids).await?;
+    erase_all(app, conn, &ids, now).await
+}
+
+/// Erases the person with this id, as [`erase`] does. False where there is none.
+pub async fn erase_one(
+    app: &App,
+    conn: &mut Conn,
+    id: ContactId,
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
+    Ok(erase_all(app, conn, &[id], now).await? > 0)
+}
+
+async fn erase_all(
+    app: &App,
+    conn: &mut Conn,
+    ids: &[ContactId],
+    now: DateTime<Utc>,
+) -> db::Result<usize> {
+    let locked = db::contact_lock(conn, ids).await?;
     if locked.is_empty() {
         return Ok(0);
     }
@@ -50,7 +69,7 @@ pub async fn erase(
         };
         db::suppression_insert(conn, &erased).await?;
     }
-    db::contacts_erase(conn, &ids, &addresses, &external).await?;
+    db::contacts_erase(conn, ids, &addresses, &external).await?;
     tracing::info!(people = locked.len(), "erased people who asked for it");
     Ok(locked.len())
 }

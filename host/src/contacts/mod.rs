@@ -3,7 +3,7 @@
 mod erase;
 mod preferences;
 
-pub use erase::erase;
+pub use erase::{erase, erase_one};
 pub use preferences::{Choice, Decision, choices, decide, preferences, title};
 
 use std::collections::HashMap;

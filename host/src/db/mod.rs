@@ -11,12 +11,14 @@ mod audit;
 mod batch;
 mod capture;
 mod contact;
+mod contact_admin;
 #[cfg(feature = "embedded-db")]
 mod embedded;
 mod erase;
 mod event;
 mod health;
 mod history;
+mod journey_admin;
 mod merge;
 mod migrate;
 mod once;
@@ -52,6 +54,9 @@ pub use contact::{
     Contact, ContactRow, NewIdentity, contact_get, contact_lock, contact_set_properties,
     contact_upsert, contacts_by_identity, contacts_find, identity_lock,
 };
+pub use contact_admin::{
+    TimelineItem, contact_change, contact_row, contact_timeline, contacts_list,
+};
 pub use erase::contacts_erase;
 pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
@@ -59,13 +64,17 @@ pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
 };
+pub use journey_admin::{
+    JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,
+    journey_skips, state_count, state_logs, state_stories,
+};
 pub use merge::contact_merge;
 pub use migrate::{SchemaState, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
 pub use preference::{
-    Preferences, preferences_by_contact, preferences_count_bounce, preferences_set_all,
-    preferences_set_category,
+    Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
+    preferences_keep, preferences_set_all, preferences_set_category,
 };
 pub use provider::{
     Pause, ProviderState, provider_fault, provider_pause, provider_probe, provider_rate,
@@ -91,7 +100,8 @@ pub use state_admin::{
 };
 pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use suppression::{
-    Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_of,
+    Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_list,
+    suppressions_of,
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use user::{

@@ -109,3 +109,35 @@ pub async fn preferences_count_bounce(
     .await?;
     Ok(())
 }
+
+/// Forgets what a person said of every category but these.
+pub async fn preferences_keep(
+    conn: &mut Conn,
+    contact: ContactId,
+    categories: &[String],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"UPDATE email_preferences SET updated_at = $3, categories = (
+               SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(categories)
+               WHERE key = ANY($2))
+           WHERE contact_id = $1"#,
+        contact as ContactId,
+        categories,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many transient bounces were counted.
+pub async fn preferences_bounces(conn: &mut Conn, contact: ContactId) -> Result<i32> {
+    let count = sqlx::query_scalar!(
+        "SELECT bounce_count FROM email_preferences WHERE contact_id = $1",
+        contact as ContactId
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(count.unwrap_or_default())
+}

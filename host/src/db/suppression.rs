@@ -71,3 +71,31 @@ pub async fn suppression_forget(conn: &mut Conn, hash: &[u8]) -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Suppressed addresses, the latest first, and how many there are on all pages. Those of erased
+/// people have no address.
+pub async fn suppressions_list(
+    conn: &mut Conn,
+    reason: Option<&str>,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Suppression>, i64)> {
+    let rows = sqlx::query_as!(
+        Suppression,
+        "SELECT address_hash AS hash, email, reason, provider, detail, created_at
+         FROM suppressions WHERE $1::text IS NULL OR reason = $1
+         ORDER BY created_at DESC, address_hash LIMIT $2 OFFSET $3",
+        reason,
+        limit,
+        offset
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "total!" FROM suppressions WHERE $1::text IS NULL OR reason = $1"#,
+        reason
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((rows, total))
+}

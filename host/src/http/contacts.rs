@@ -120,7 +120,7 @@ pub async fn put_contact(
 }
 
 /// What is wrong with the ids of lists. A list is there once somebody is on it.
-pub(super) fn list_issues(lists: &BTreeMap<String, bool>) -> Vec<Issue> {
+pub(crate) fn list_issues(lists: &BTreeMap<String, bool>) -> Vec<Issue> {
     let wrong = lists.keys().filter_map(|id| list_issue(id));
     wrong.map(|message| Issue::new("lists", message)).collect()
 }
@@ -184,7 +184,7 @@ pub struct EraseIn {
 #[derive(Serialize, ToSchema)]
 pub struct ErasedOut {
     /// False where nobody had that name.
-    deleted: bool,
+    pub deleted: bool,
 }
 
 /// Erases a person: identity, events, runs, logs and rendered mail go, a keyed hash of the address

@@ -51,7 +51,7 @@ pub struct EmailIn {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailQueuedOut {
-    email_send_id: SendId,
+    pub email_send_id: SendId,
     /// `queued`, or what has become of it where the key was used before.
     #[schema(example = "queued")]
     status: String,
@@ -77,8 +77,34 @@ pub async fn send_email(
     let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let asked = Asked::check(&app, body)?;
     let key = key.map(|key| format!("api-{}", hex::encode(Sha256::digest(key))));
-    if let Some(known) = known(&app, key.as_deref()).await? {
-        return Ok((StatusCode::ACCEPTED, Json(known)));
+    let queued = queue(&app, asked, key).await?;
+    Ok((StatusCode::ACCEPTED, Json(queued)))
+}
+
+/// Queues a template for one address, past the person's wishes: an administrator looks at it.
+pub(crate) async fn queue_test(
+    app: &App,
+    template: String,
+    to: Option<String>,
+    props: Option<Properties>,
+) -> Result<EmailQueuedOut, ApiError> {
+    let body = EmailIn {
+        to,
+        user_id: None,
+        template: Some(template),
+        props,
+        from: None,
+        subject: None,
+        reply_to: None,
+        category: Some(TRANSACTIONAL.into()),
+        idempotency_key: None,
+    };
+    queue(app, Asked::check(app, body)?, None).await
+}
+
+async fn queue(app: &App, asked: Asked, key: Option<String>) -> Result<EmailQueuedOut, ApiError> {
+    if let Some(known) = known(app, key.as_deref()).await? {
+        return Ok(known);
     }
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
@@ -95,22 +121,22 @@ pub async fn send_email(
     };
     // The mail is rendered without a connection in hand: the embedded database has but one.
     tx.commit().await?;
-    let send = asked.compose(&app, &contact, key.clone()).await?;
+    let send = asked.compose(app, &contact, key.clone()).await?;
     let mut tx = app.db.begin().await?;
     if let Err(error) = db::send_insert(&mut tx, &send, now).await {
         drop(tx);
         // A request with the same key was faster.
         let twin = error.as_database_error();
         if twin.is_some_and(|error| error.is_unique_violation())
-            && let Some(known) = known(&app, key.as_deref()).await?
+            && let Some(known) = known(app, key.as_deref()).await?
         {
-            return Ok((StatusCode::ACCEPTED, Json(known)));
+            return Ok(known);
         }
         return Err(error.into());
     }
     app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
     let reason = send.mail.as_ref().err().map(|reason| (*reason).to_owned());
-    let out = EmailQueuedOut {
+    Ok(EmailQueuedOut {
         email_send_id: send.id,
         status: if reason.is_some() {
             "skipped"
@@ -119,8 +145,7 @@ pub async fn send_email(
         }
         .into(),
         reason,
-    };
-    Ok((StatusCode::ACCEPTED, Json(out)))
+    })
 }
 
 /// The mail an earlier request with this key made.

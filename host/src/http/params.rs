@@ -50,6 +50,44 @@ impl<S: Send + Sync, T: std::str::FromStr + Send> FromRequestParts<S> for Path<T
     }
 }
 
+/// A name in a path, for [`Path`] and [`Under`]: any text Postgres can keep.
+pub struct Name(pub String);
+
+impl std::str::FromStr for Name {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.contains('\0') {
+            return Err(());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The first and the last part of the path that vary; 404 where one does not fit.
+pub struct Under<A, B>(pub A, pub B);
+
+impl<S, A, B> FromRequestParts<S> for Under<A, B>
+where
+    S: Send + Sync,
+    A: std::str::FromStr + Send,
+    B: std::str::FromStr + Send,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let found = RawPathParams::from_request_parts(parts, state).await.ok();
+        let first = found.as_ref().and_then(|params| params.iter().next());
+        let last = found.as_ref().and_then(|params| params.iter().last());
+        let first = first.and_then(|(_, text)| text.parse().ok());
+        let last = last.and_then(|(_, text)| text.parse().ok());
+        first
+            .zip(last)
+            .map(|(first, last)| Self(first, last))
+            .ok_or_else(|| ApiError::not_found("Not found"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;

@@ -15,18 +15,29 @@ const PATHS: Paths = Paths {
     ..Paths::API
 };
 
-/// The names of a person, checked as those of an event are..
+/// The names of a person, checked as those of an event are.
 pub fn names(
     app: &App,
     names: NewIdentity,
     properties: &Properties,
     anonymous_will_do: bool,
 ) -> Result<NewIdentity, ApiError> {
+    names_at(app, names, properties, anonymous_will_do, &PATHS)
+}
+
+/// The names of a person, in a body whose fields are called otherwise.
+pub fn names_at(
+    app: &App,
+    names: NewIdentity,
+    properties: &Properties,
+    anonymous_will_do: bool,
+    paths: &Paths,
+) -> Result<NewIdentity, ApiError> {
     let now = app.clock.now();
     let mut about = NewEvent::from_journey(ContactId::new(now), "x", Properties::new(), 0);
     about.contact_properties.clone_from(properties);
     about.person = Person::Names(names.clone());
-    let mut issues: Vec<Issue> = check_event(&about, now, &PATHS);
+    let mut issues: Vec<Issue> = check_event(&about, now, paths);
     if anonymous_will_do && names.anonymous_id.is_some() {
         issues.retain(|issue| !issue.path.is_empty());
     }

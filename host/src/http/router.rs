@@ -15,7 +15,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{api_keys, audit_logs, emails as admin_emails};
+use super::admin::{
+    api_keys, audit_logs, contacts as admin_contacts, emails as admin_emails, journeys, plugins,
+    preferences as admin_preferences, states, suppressions, templates,
+};
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
@@ -51,7 +54,34 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(audit_logs::list_audit_logs))
         .routes(routes!(admin_emails::list_emails))
         .routes(routes!(admin_emails::show_email))
-        .routes(routes!(admin_emails::resend_email));
+        .routes(routes!(admin_emails::resend_email))
+        .routes(routes!(
+            admin_contacts::list_contacts,
+            admin_contacts::create_contact
+        ))
+        .routes(routes!(
+            admin_contacts::show_contact,
+            admin_contacts::change_contact,
+            admin_contacts::erase_contact
+        ))
+        .routes(routes!(admin_contacts::show_timeline))
+        .routes(routes!(
+            admin_preferences::show_admin_preferences,
+            admin_preferences::put_preferences
+        ))
+        .routes(routes!(suppressions::list_suppressions))
+        .routes(routes!(suppressions::lift_suppression))
+        .routes(routes!(journeys::list_journeys))
+        .routes(routes!(journeys::show_journey, journeys::change_journey))
+        .routes(routes!(journeys::enroll_person))
+        .routes(routes!(journeys::enroll_people))
+        .routes(routes!(states::list_states))
+        .routes(routes!(states::show_state, states::cancel_state))
+        .routes(routes!(states::list_journey_logs))
+        .routes(routes!(templates::list_templates))
+        .routes(routes!(templates::preview_template))
+        .routes(routes!(templates::send_test))
+        .routes(routes!(plugins::list_plugins));
     openapi::add_refusals(&mut admin);
 
     let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);

@@ -81,18 +81,25 @@ pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
 
 /// Ends a run that is not over. Mails it decided on and nobody attempted yet do not go out.
 pub async fn exit(app: &App, id: StateId, reason: &str) -> Result {
-    let (mut tx, state) = begin(app, id).await?;
+    let mut tx = app.db.begin().await?;
+    exit_in(app, &mut tx, id, reason).await?;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(())
+}
+
+/// As [`exit`], in the caller's transaction. The caller wakes the workers.
+pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Result {
+    let state = lock(tx, id).await?;
     expect(&state, &["active", "waiting", "failed", "stuck"], "ended")?;
     let now = app.clock.now();
-    end(&mut tx, &state, "admin_exit", now).await?;
+    end(tx, &state, "admin_exit", now).await?;
     let mut properties = Properties::new();
     properties.insert("journeyId".into(), json!(state.journey_id));
     properties.insert("stateId".into(), json!(state.id));
     properties.insert("reason".into(), json!(reason.replace('\0', "\u{fffd}")));
     let depth = state.depth.saturating_add(1);
     let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth);
-    ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    ingest::store(tx, &app.catalog, now, vec![event]).await?;
     Ok(())
 }
 
@@ -108,12 +115,17 @@ pub async fn dismiss(app: &App, id: StateId) -> Result {
 /// The run, with its person locked.
 async fn begin(app: &App, id: StateId) -> Result<(Tx, StateRow)> {
     let mut tx = app.db.begin().await?;
-    let found = db::state_get(&mut tx, id).await?;
+    let state = lock(&mut tx, id).await?;
+    Ok((tx, state))
+}
+
+async fn lock(tx: &mut Tx, id: StateId) -> Result<StateRow> {
+    let found = db::state_get(tx, id).await?;
     let contact = found.ok_or(AdminError::NotFound(id))?.contact_id;
-    db::contact_lock(&mut tx, &[contact]).await?;
+    db::contact_lock(tx, &[contact]).await?;
     // Once more, now that nobody else changes it.
-    let state = db::state_get(&mut tx, id).await?;
-    Ok((tx, state.ok_or(AdminError::NotFound(id))?))
+    let state = db::state_get(tx, id).await?;
+    state.ok_or(AdminError::NotFound(id))
 }
 
 fn expect(state: &StateRow, from: &[&str], done: &str) -> Result {

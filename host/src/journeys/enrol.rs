@@ -76,6 +76,41 @@ pub async fn react(
     Ok(reactions)
 }
 
+/// Enrols a person in one journey, as its trigger event with these properties would: past the same
+/// guards, whose refusal is the error. No event is stored, so nothing else happens. The caller
+/// holds the contact's lock.
+pub async fn enrol_one(
+    conn: &mut Conn,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+    entry: &JourneyEntry,
+    (contact, properties): (&Contact, &Properties),
+) -> db::Result<Result<StateId, &'static str>> {
+    let event = Happened {
+        id: EventId::new(now),
+        name: &entry.definition.trigger.event,
+        properties,
+        depth: 0,
+        occurred_at: now,
+        contact,
+    };
+    let mut people = People::load(conn, catalog, std::slice::from_ref(&event)).await?;
+    let mut changes = Changes::default();
+    let refused = people.guard(entry, &event, now).err();
+    match refused {
+        None => people.enter(entry, &event, now, &mut changes),
+        Some(reason) => changes.skips.push(NewSkip {
+            journey_id: entry.definition.id.clone(),
+            contact_id: contact.id,
+            event_id: event.id,
+            reason,
+        }),
+    }
+    let state = changes.entered.first().map(|state| state.id);
+    changes.write(conn, now).await?;
+    Ok(state.ok_or(refused.unwrap_or("already_active")))
+}
+
 /// What the guards look at, read once for all events.
 struct People {
     open: Vec<OpenState>,

@@ -3,6 +3,8 @@
 mod support;
 
 mod admin_emails;
+mod admin_journeys;
+mod admin_people;
 mod analytics;
 mod bad_input;
 mod batches;

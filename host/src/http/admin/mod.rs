@@ -2,4 +2,11 @@
 
 pub mod api_keys;
 pub mod audit_logs;
+pub mod contacts;
 pub mod emails;
+pub mod journeys;
+pub mod plugins;
+pub mod preferences;
+pub mod states;
+pub mod suppressions;
+pub mod templates;

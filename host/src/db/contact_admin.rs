@@ -1,0 +1,171 @@
+//! Contacts as administrators see and change them.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Conn, ContactRow, Result};
+use crate::ids::ContactId;
+
+struct Row {
+    id: ContactId,
+    external_id: Option<String>,
+    email: Option<String>,
+    properties: Json<Properties>,
+    first_seen_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for ContactRow {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            external_id: row.external_id,
+            email: row.email,
+            properties: row.properties.0,
+            first_seen_at: row.first_seen_at,
+            last_seen_at: row.last_seen_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Contacts whose address or id of the product holds `search`, newest first, and how many there
+/// are on all pages. `after` is the last id of the page before.
+pub async fn contacts_list(
+    conn: &mut Conn,
+    search: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<ContactRow>, i64)> {
+    // The characters that mean something to LIKE mean themselves.
+    let pattern = search.map(|text| {
+        let text = text
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
+        format!("%{text}%")
+    });
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ContactId", external_id, email,
+                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  created_at, updated_at
+           FROM contacts
+           WHERE ($1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id::text = $5)
+             AND ($2::uuid IS NULL OR id < $2)
+           ORDER BY id DESC LIMIT $3 OFFSET $4"#,
+        pattern,
+        after,
+        limit,
+        offset,
+        search
+    )
+    .map(ContactRow::from)
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "total!" FROM contacts
+           WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id::text = $2"#,
+        pattern,
+        search
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((rows, total))
+}
+
+/// The contact with this id, else the one with this id of the product.
+pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRow>> {
+    let id = name.parse::<Uuid>().ok();
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ContactId", external_id, email,
+                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  created_at, updated_at
+           FROM contacts WHERE id = $1 OR external_id = $2
+           ORDER BY id = $1 DESC NULLS LAST LIMIT 1"#,
+        id,
+        name
+    )
+    .map(ContactRow::from)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Writes names and properties of a contact whole. The caller holds its lock.
+pub async fn contact_change(conn: &mut Conn, row: &ContactRow, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "UPDATE contacts SET external_id = $2, email = $3, properties = $4, updated_at = $5
+         WHERE id = $1",
+        row.id as ContactId,
+        row.external_id,
+        row.email,
+        Json(&row.properties) as Json<&Properties>,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Something that happened to or by a person.
+#[derive(Clone, Debug)]
+pub struct TimelineItem {
+    /// `event`, `email` or `journey`.
+    pub kind: String,
+    pub at: DateTime<Utc>,
+    pub data: Value,
+}
+
+/// What a person did, which mails were decided on and where their runs stood, newest first, and
+/// how much there is on all pages.
+pub async fn contact_timeline(
+    conn: &mut Conn,
+    contact: ContactId,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<TimelineItem>, i64)> {
+    let items = sqlx::query_as!(
+        TimelineItem,
+        r#"SELECT kind AS "kind!", at AS "at!", data AS "data!" FROM (
+               SELECT 'event' AS kind, occurred_at AS at, id,
+                      jsonb_build_object('id', id, 'name', name, 'source', source,
+                                         'properties', properties) AS data
+               FROM user_events WHERE contact_id = $1
+               UNION ALL
+               SELECT 'email', created_at, id,
+                      jsonb_build_object('id', id, 'templateKey', template_key,
+                                         'subject', subject, 'status', status, 'reason', reason)
+               FROM email_sends WHERE contact_id = $1
+               UNION ALL
+               SELECT 'journey', l.created_at, l.id,
+                      jsonb_build_object('journeyId', s.journey_id, 'stateId', s.id,
+                                         'action', l.action, 'from', l.from_status,
+                                         'to', l.to_status)
+               FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
+               WHERE s.contact_id = $1) AS story
+           ORDER BY at DESC, id DESC LIMIT $2 OFFSET $3"#,
+        contact as ContactId,
+        limit,
+        offset
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM user_events WHERE contact_id = $1)
+                + (SELECT count(*) FROM email_sends WHERE contact_id = $1)
+                + (SELECT count(*) FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
+                   WHERE s.contact_id = $1) AS "total!""#,
+        contact as ContactId
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((items, total))
+}

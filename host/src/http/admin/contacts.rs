@@ -1,0 +1,356 @@
+//! Contacts: searched, made, changed, erased.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::contacts;
+use crate::db::{self, Conn, ContactRow, NewIdentity, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::JsonBody;
+use crate::http::contacts::{ContactOut, ErasedOut};
+use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Name, Path, Query};
+use crate::http::people::names;
+use crate::issue::Issue;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactsOut {
+    contacts: Vec<ContactOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+    /// Null on the last page.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ContactsQuery {
+    /// A part of the address or of the product's id.
+    search: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneContactOut {
+    contact: ContactOut,
+}
+
+/// Lists contacts, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/contacts", tag = "contacts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(ContactsQuery, PageParams),
+    responses((status = 200, description = "A page of contacts", body = ContactsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_contacts(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(query): Query<ContactsQuery>,
+    page: Page,
+) -> Result<Json<ContactsOut>, ApiError> {
+    let search = query.search.as_deref().map(str::trim);
+    let search = search.filter(|text| !text.is_empty());
+    let after = page.after.map(|(_, id)| id);
+    let mut conn = app.db.conn().await?;
+    let (rows, total) =
+        db::contacts_list(&mut conn, search, after, page.limit, page.offset).await?;
+    Ok(Json(ContactsOut {
+        next_cursor: page.next_cursor(rows.iter().map(|row| (row.created_at, row.id.0))),
+        contacts: rows.into_iter().map(ContactOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// Shows one contact.
+#[utoipa::path(
+    get, path = "/v1/admin/contacts/{id}", tag = "contacts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    responses((status = 200, description = "The contact", body = OneContactOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_contact(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(name)): Path<Name>,
+) -> Result<Json<OneContactOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let contact = found(&mut conn, &name).await?.into();
+    Ok(Json(OneContactOut { contact }))
+}
+
+/// A person, named by at least one of `externalId` and `email`.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewContactIn {
+    /// The product's own id.
+    external_id: Option<String>,
+    email: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    properties: Option<Properties>,
+}
+
+/// Makes a contact. Begins no journey.
+#[utoipa::path(
+    post, path = "/v1/admin/contacts", tag = "contacts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = NewContactIn,
+    responses(
+        (status = 201, description = "The new contact", body = OneContactOut),
+        (status = 400, response = BadRequest),
+        (status = 409, description = "Somebody has that name", body = ErrorOut),
+    ),
+)]
+pub async fn create_contact(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<NewContactIn>,
+) -> Result<(StatusCode, Json<OneContactOut>), ApiError> {
+    let properties = body.properties.unwrap_or_default();
+    let identity = checked(&app, body.external_id, body.email, &properties)?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let put = contacts::put(&mut tx, &identity, properties, now).await?;
+    // Dropped here, the transaction changes nothing about whom it found.
+    let put = put
+        .filter(|put| put.created && !put.linked)
+        .ok_or_else(taken)?;
+    let row = found(&mut tx, &put.contact.id.to_string()).await?;
+    keep(
+        &mut tx,
+        &caller,
+        "contact.create",
+        &row,
+        Change::created(told(&row)),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    let out = OneContactOut {
+        contact: row.into(),
+    };
+    Ok((StatusCode::CREATED, Json(out)))
+}
+
+/// What is to change; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactChangeIn {
+    /// Null takes it away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    external_id: Option<Option<String>>,
+    /// Null takes it away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    email: Option<Option<String>>,
+    /// Kept beside those there are; null removes one.
+    #[schema(value_type = Option<Object>)]
+    properties: Option<Properties>,
+}
+
+/// Tells a null from what is absent.
+fn present<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(reader).map(Some)
+}
+
+/// Changes a contact. Names that somebody else has are refused: `PUT /v1/contacts` makes two
+/// contacts one.
+#[utoipa::path(
+    patch, path = "/v1/admin/contacts/{id}", tag = "contacts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    request_body = ContactChangeIn,
+    responses(
+        (status = 200, description = "The contact as it is now", body = OneContactOut),
+        (status = 400, response = BadRequest), (status = 404, response = NotFound),
+        (status = 409, description = "Somebody else has that name", body = ErrorOut),
+    ),
+)]
+pub async fn change_contact(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(Name(name)): Path<Name>,
+    JsonBody(body): JsonBody<ContactChangeIn>,
+) -> Result<Json<OneContactOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let before = found(&mut tx, &name).await?;
+    db::contact_lock(&mut tx, &[before.id]).await?;
+    let before = found(&mut tx, &before.id.to_string()).await?;
+    let mut after = before.clone();
+    if let Some(external_id) = body.external_id {
+        after.external_id = external_id;
+    }
+    if let Some(email) = body.email {
+        after.email = email;
+    }
+    let changes = body.properties.unwrap_or_default();
+    checked(
+        &app,
+        after.external_id.clone(),
+        after.email.clone(),
+        &changes,
+    )?;
+    for (name, value) in changes {
+        if value.is_null() {
+            after.properties.remove(&name);
+        } else {
+            after.properties.insert(name, value);
+        }
+    }
+    if let Err(error) = db::contact_change(&mut tx, &after, now).await {
+        let twin = error.as_database_error();
+        return Err(match twin.is_some_and(|it| it.is_unique_violation()) {
+            true => taken(),
+            false => error.into(),
+        });
+    }
+    let row = found(&mut tx, &before.id.to_string()).await?;
+    let change = Change::changed(told(&before), told(&row));
+    keep(&mut tx, &caller, "contact.update", &row, change, now).await?;
+    tx.commit().await?;
+    Ok(Json(OneContactOut {
+        contact: row.into(),
+    }))
+}
+
+/// Erases a contact: identity, events, runs, logs and rendered mail go, a keyed hash of the address
+/// stays among the suppressed ones.
+#[utoipa::path(
+    delete, path = "/v1/admin/contacts/{id}", tag = "contacts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    responses((status = 200, description = "The contact is gone", body = ErasedOut), (status = 404, response = NotFound)),
+)]
+pub async fn erase_contact(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(Name(name)): Path<Name>,
+) -> Result<Json<ErasedOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let row = found(&mut tx, &name).await?;
+    let erased = contacts::erase_one(&app, &mut tx, row.id, now).await?;
+    // The row says that somebody was erased, not who.
+    keep(
+        &mut tx,
+        &caller,
+        "contact.erase",
+        &row,
+        Change::deleted(json!({})),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(Json(ErasedOut { deleted: erased }))
+}
+
+/// Something that happened to or by a person.
+#[derive(Serialize, ToSchema)]
+pub struct TimelineItemOut {
+    /// `event`, `email` or `journey`.
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: DateTime<Utc>,
+    #[schema(value_type = Object)]
+    data: Value,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TimelineOut {
+    timeline: Vec<TimelineItemOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+/// Shows what a person did, their mails, and where their runs stood, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/contacts/{id}/timeline", tag = "contacts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path, description = "The contact's id, or the product's"), PageParams),
+    responses((status = 200, description = "A page of the story", body = TimelineOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn show_timeline(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(name)): Path<Name>,
+    page: Page,
+) -> Result<Json<TimelineOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let contact = found(&mut conn, &name).await?;
+    let (items, total) =
+        db::contact_timeline(&mut conn, contact.id, page.limit, page.offset).await?;
+    let timeline = items.into_iter().map(|item| TimelineItemOut {
+        kind: item.kind,
+        timestamp: item.at,
+        data: item.data,
+    });
+    Ok(Json(TimelineOut {
+        timeline: timeline.collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// The contact of this name; 404 where there is none.
+pub(super) async fn found(conn: &mut Conn, name: &str) -> Result<ContactRow, ApiError> {
+    let row = db::contact_row(conn, name).await?;
+    row.ok_or_else(|| ApiError::not_found("Contact not found"))
+}
+
+fn taken() -> ApiError {
+    ApiError::conflict("Another contact has this externalId or email")
+}
+
+fn checked(
+    app: &App,
+    external_id: Option<String>,
+    email: Option<String>,
+    properties: &Properties,
+) -> Result<NewIdentity, ApiError> {
+    if external_id.is_none() && email.is_none() {
+        let issue = Issue::new("", "externalId or email is required");
+        return Err(ApiError::validation(&[issue]));
+    }
+    let identity = NewIdentity {
+        external_id,
+        email,
+        anonymous_id: None,
+    };
+    names(app, identity, properties, false)
+}
+
+/// What the audit row holds of a contact: names and which properties, not their values.
+fn told(row: &ContactRow) -> Value {
+    json!({ "externalId": row.external_id, "properties": row.properties.keys().collect::<Vec<_>>() })
+}
+
+async fn keep(
+    conn: &mut Conn,
+    caller: &Caller<FullAdmin>,
+    action: &str,
+    row: &ContactRow,
+    change: Change,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let id = row.id.to_string();
+    audit(conn, &caller.actor, action, ("contact", &id), change, now).await
+}
+
+/// What a change of contacts wakes.
+pub(super) const TOLD: [Topic; 2] = [Topic::Runs, Topic::Captures];

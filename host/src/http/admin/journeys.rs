@@ -1,0 +1,417 @@
+//! Journeys: what they are, how they do, switching them, enrolling people by hand.
+
+use std::collections::{BTreeMap, HashSet};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::journey::EventMatch;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::states::{self, StateOut};
+use crate::app::App;
+use crate::contacts;
+use crate::db::{self, JourneyCount, NewIdentity, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, JourneyAdmin, Read};
+use crate::http::body::JsonBody;
+use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Name, Path};
+use crate::http::people::names_at;
+use crate::ids::StateId;
+use crate::ingest::Paths;
+use crate::issue::Issue;
+use crate::journeys::{JourneyEntry, enrol_one};
+
+/// People in one request.
+const PEOPLE_MAX: usize = 500;
+
+/// An event of some name, where it meets a condition.
+#[derive(Serialize, ToSchema)]
+pub struct TriggerOut {
+    #[schema(example = "test.signup")]
+    event: String,
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    condition: Option<Value>,
+}
+
+impl From<&EventMatch> for TriggerOut {
+    fn from(wanted: &EventMatch) -> Self {
+        Self {
+            event: wanted.event.clone(),
+            condition: wanted.condition.as_ref().map(|it| json!(it)),
+        }
+    }
+}
+
+/// Runs by status.
+#[derive(Default, Serialize, ToSchema)]
+pub struct CountsOut {
+    active: i64,
+    waiting: i64,
+    completed: i64,
+    failed: i64,
+    exited: i64,
+    stuck: i64,
+}
+
+/// A journey.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JourneyOut {
+    id: String,
+    name: String,
+    description: Option<String>,
+    /// Whether people are enrolled. Runs under way go on in any case.
+    enabled: bool,
+    plugin: String,
+    version: u32,
+    trigger: TriggerOut,
+    /// `"once"`, `"unlimited"` or `{"once_per_ms": milliseconds}`.
+    #[schema(value_type = Object)]
+    entry_limit: Value,
+    counts: CountsOut,
+    /// Enrolments turned away, by reason.
+    skips: BTreeMap<String, i64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct JourneysOut {
+    journeys: Vec<JourneyOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+/// A journey with its exits and its newest runs.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JourneyStoryOut {
+    #[serde(flatten)]
+    journey: JourneyOut,
+    /// Events that end its runs.
+    exit_on: Vec<TriggerOut>,
+    /// The least time between two of its mails to one person, in milliseconds.
+    suppress: u64,
+    recent_states: Vec<StateOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneJourneyOut {
+    journey: JourneyStoryOut,
+}
+
+/// Lists journeys by id.
+#[utoipa::path(
+    get, path = "/v1/admin/journeys", tag = "journeys",
+    security(("key" = ["read"]), ("session" = [])),
+    params(PageParams),
+    responses((status = 200, description = "A page of journeys", body = JourneysOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_journeys(
+    State(app): State<App>,
+    _: Caller<Read>,
+    page: Page,
+) -> Result<Json<JourneysOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let facts = Facts {
+        disabled: db::journeys_disabled(&mut conn).await?,
+        counts: db::journey_counts(&mut conn, None).await?,
+        skips: db::journey_skips(&mut conn, None).await?,
+    };
+    let all: Vec<_> = app.catalog.journeys().collect();
+    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    let take = usize::try_from(page.limit).unwrap_or_default();
+    let journeys = all.iter().skip(skip).take(take);
+    Ok(Json(JourneysOut {
+        journeys: journeys.map(|entry| facts.of(entry)).collect(),
+        total: i64::try_from(all.len()).unwrap_or_default(),
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// Shows one journey, with its newest runs.
+#[utoipa::path(
+    get, path = "/v1/admin/journeys/{id}", tag = "journeys",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The journey", body = OneJourneyOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_journey(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(id)): Path<Name>,
+) -> Result<Json<OneJourneyOut>, ApiError> {
+    story(&app, &id).await
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct JourneyChangeIn {
+    #[schema(value_type = bool)]
+    enabled: Option<bool>,
+}
+
+/// Switches a journey on or off. Off, it enrols nobody; runs under way go on.
+#[utoipa::path(
+    patch, path = "/v1/admin/journeys/{id}", tag = "journeys",
+    security(("key" = ["journey-admin"]), ("session" = [])),
+    params(("id" = String, Path)),
+    request_body = JourneyChangeIn,
+    responses(
+        (status = 200, description = "The journey as it is now", body = OneJourneyOut),
+        (status = 400, response = BadRequest), (status = 404, response = NotFound),
+        (status = 409, description = "Settings or code keep it off", body = ErrorOut),
+    ),
+)]
+pub async fn change_journey(
+    State(app): State<App>,
+    caller: Caller<JourneyAdmin>,
+    Path(Name(id)): Path<Name>,
+    JsonBody(body): JsonBody<JourneyChangeIn>,
+) -> Result<Json<OneJourneyOut>, ApiError> {
+    let entry = app.catalog.journey(&id).ok_or_else(unknown)?;
+    let Some(enabled) = body.enabled else {
+        let issue = Issue::new("enabled", "is required, true or false");
+        return Err(ApiError::validation(&[issue]));
+    };
+    if enabled && !entry.selected {
+        return Err(ApiError::conflict(
+            "ENABLED_JOURNEYS leaves this journey out: add it there",
+        ));
+    }
+    if enabled && !entry.definition.enabled {
+        return Err(ApiError::conflict("The journey's code keeps it off"));
+    }
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let was = !db::journeys_disabled(&mut tx).await?.contains(&id);
+    if was != enabled {
+        db::journey_set_enabled(&mut tx, &id, enabled, now).await?;
+        let change = Change::changed(json!({ "enabled": was }), json!({ "enabled": enabled }));
+        audit(
+            &mut tx,
+            &caller.actor,
+            "journey.update",
+            ("journey", &id),
+            change,
+            now,
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    story(&app, &id).await
+}
+
+/// A person to enrol, named by at least one of `userId` and `userEmail`.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrollIn {
+    user_id: Option<String>,
+    user_email: Option<String>,
+    /// As if the trigger event had them.
+    #[schema(value_type = Option<Object>)]
+    properties: Option<Properties>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrolledOut {
+    enrolled: bool,
+    /// The guard that refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_id: Option<StateId>,
+}
+
+/// Enrols one person in this journey and in no other. The journey's guards apply; no event is
+/// stored.
+#[utoipa::path(
+    post, path = "/v1/admin/journeys/{id}/enroll", tag = "journeys",
+    security(("key" = ["journey-admin"]), ("session" = [])),
+    params(("id" = String, Path)),
+    request_body = EnrollIn,
+    responses((status = 202, description = "What came of it", body = EnrolledOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn enroll_person(
+    State(app): State<App>,
+    caller: Caller<JourneyAdmin>,
+    Path(Name(id)): Path<Name>,
+    JsonBody(body): JsonBody<EnrollIn>,
+) -> Result<(StatusCode, Json<EnrolledOut>), ApiError> {
+    let entry = app.catalog.journey(&id).ok_or_else(unknown)?.clone();
+    let person = body.check(&app, "")?;
+    let out = enroll(&app, &caller, &entry, person).await?;
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct EnrollBatchIn {
+    #[schema(value_type = Vec<EnrollIn>, min_items = 1, max_items = 500)]
+    users: Option<Vec<EnrollIn>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EnrollBatchOut {
+    /// One for each person, in their order.
+    results: Vec<EnrolledOut>,
+}
+
+/// Enrols up to 500 people in this journey and in no other. All of them are checked before the
+/// first is enrolled.
+#[utoipa::path(
+    post, path = "/v1/admin/journeys/{id}/enroll/batch", tag = "journeys",
+    security(("key" = ["journey-admin"]), ("session" = [])),
+    params(("id" = String, Path)),
+    request_body = EnrollBatchIn,
+    responses((status = 202, description = "What came of each", body = EnrollBatchOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn enroll_people(
+    State(app): State<App>,
+    caller: Caller<JourneyAdmin>,
+    Path(Name(id)): Path<Name>,
+    JsonBody(body): JsonBody<EnrollBatchIn>,
+) -> Result<(StatusCode, Json<EnrollBatchOut>), ApiError> {
+    let entry = app.catalog.journey(&id).ok_or_else(unknown)?.clone();
+    let users = body.users.unwrap_or_default();
+    if users.is_empty() || users.len() > PEOPLE_MAX {
+        let issue = Issue::new("users", format!("must hold 1 to {PEOPLE_MAX} people"));
+        return Err(ApiError::validation(&[issue]));
+    }
+    let mut people = Vec::with_capacity(users.len());
+    for (index, user) in users.into_iter().enumerate() {
+        people.push(user.check(&app, &format!("users.{index}: "))?);
+    }
+    let mut results = Vec::with_capacity(people.len());
+    for person in people {
+        results.push(enroll(&app, &caller, &entry, person).await?);
+    }
+    Ok((StatusCode::ACCEPTED, Json(EnrollBatchOut { results })))
+}
+
+impl EnrollIn {
+    fn check(self, app: &App, prefix: &str) -> Result<(NewIdentity, Properties), ApiError> {
+        let nobody = format!("{prefix}userId or userEmail is required");
+        if self.user_id.is_none() && self.user_email.is_none() {
+            return Err(ApiError::validation(&[Issue::new("", nobody)]));
+        }
+        let identity = NewIdentity {
+            external_id: self.user_id,
+            email: self.user_email,
+            anonymous_id: None,
+        };
+        let properties = self.properties.unwrap_or_default();
+        let paths = Paths {
+            email: "userEmail",
+            contact_properties: "properties",
+            ..Paths::API
+        };
+        let identity = names_at(app, identity, &properties, false, &paths)?;
+        Ok((identity, properties))
+    }
+}
+
+async fn enroll(
+    app: &App,
+    caller: &Caller<JourneyAdmin>,
+    entry: &JourneyEntry,
+    (identity, properties): (NewIdentity, Properties),
+) -> Result<EnrolledOut, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let put = contacts::put(&mut tx, &identity, Properties::new(), now).await?;
+    let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
+    let about = (&put.contact, &properties);
+    let came = enrol_one(&mut tx, &app.catalog, now, entry, about).await?;
+    if let Ok(state) = came {
+        let change = Change::created(json!({ "stateId": state, "contactId": put.contact.id }));
+        let journey = ("journey", entry.definition.id.as_str());
+        audit(
+            &mut tx,
+            &caller.actor,
+            "journey.enroll",
+            journey,
+            change,
+            now,
+        )
+        .await?;
+    }
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(EnrolledOut {
+        enrolled: came.is_ok(),
+        reason: came.err(),
+        state_id: came.ok(),
+    })
+}
+
+/// What is known of all journeys.
+struct Facts {
+    disabled: HashSet<String>,
+    counts: Vec<JourneyCount>,
+    skips: Vec<JourneyCount>,
+}
+
+impl Facts {
+    fn of(&self, entry: &JourneyEntry) -> JourneyOut {
+        let definition = &entry.definition;
+        let mine = |all: &[JourneyCount]| -> BTreeMap<String, i64> {
+            let mine = all.iter().filter(|one| one.journey_id == definition.id);
+            mine.map(|one| (one.name.clone(), one.count)).collect()
+        };
+        let counts = mine(&self.counts);
+        let count = |status: &str| counts.get(status).copied().unwrap_or_default();
+        let enabled = definition.enabled && entry.selected;
+        JourneyOut {
+            id: definition.id.clone(),
+            name: definition.name.clone(),
+            description: definition.description.clone(),
+            enabled: enabled && !self.disabled.contains(&definition.id),
+            plugin: entry.plugin.id().to_owned(),
+            version: definition.version,
+            trigger: (&definition.trigger).into(),
+            entry_limit: json!(definition.entry),
+            counts: CountsOut {
+                active: count("active"),
+                waiting: count("waiting"),
+                completed: count("completed"),
+                failed: count("failed"),
+                exited: count("exited"),
+                stuck: count("stuck"),
+            },
+            skips: mine(&self.skips),
+        }
+    }
+}
+
+async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
+    let entry = app.catalog.journey(id).ok_or_else(unknown)?;
+    let mut conn = app.db.conn().await?;
+    let facts = Facts {
+        disabled: db::journeys_disabled(&mut conn).await?,
+        counts: db::journey_counts(&mut conn, Some(id)).await?,
+        skips: db::journey_skips(&mut conn, Some(id)).await?,
+    };
+    let journey = JourneyStoryOut {
+        journey: facts.of(entry),
+        exit_on: entry
+            .definition
+            .exit_on
+            .iter()
+            .map(TriggerOut::from)
+            .collect(),
+        suppress: entry.definition.suppress_ms,
+        recent_states: states::recent(&mut conn, id).await?,
+    };
+    Ok(Json(OneJourneyOut { journey }))
+}
+
+pub(super) fn unknown() -> ApiError {
+    ApiError::not_found("Journey not found")
+}

@@ -1,0 +1,174 @@
+//! What a person wants to receive, and whether they may.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::contacts::{TOLD, found};
+use crate::app::App;
+use crate::contacts::{self, Decision};
+use crate::db::{self, Conn, ContactRow, Suppression};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::JsonBody;
+use crate::http::contacts::list_issues;
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::params::{Name, Path};
+use crate::issue::Issue;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreferencesOut {
+    /// The product's own id.
+    user_id: Option<String>,
+    email: Option<String>,
+    unsubscribed_all: bool,
+    /// The address gets no mail, whatever the person wants.
+    suppressed: bool,
+    /// `bounced`, `complained`, `manual` or `erased`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppression_reason: Option<String>,
+    /// Transient bounces.
+    bounce_count: i32,
+    /// Id of a list to whether the person is on it. Of others nothing was said: they count as on.
+    categories: BTreeMap<String, bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OnePreferencesOut {
+    preferences: PreferencesOut,
+}
+
+/// Shows what a person wants to receive.
+#[utoipa::path(
+    get, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    responses((status = 200, description = "The preferences", body = OnePreferencesOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_admin_preferences(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(name)): Path<Name>,
+) -> Result<Json<OnePreferencesOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let contact = found(&mut conn, &name).await?;
+    let preferences = read(&app, &mut conn, &contact).await?;
+    Ok(Json(OnePreferencesOut { preferences }))
+}
+
+/// What is to change; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreferencesIn {
+    unsubscribed_all: Option<bool>,
+    /// False lifts a suppression, whoever asked for it.
+    suppressed: Option<bool>,
+    /// Replaces the whole map.
+    categories: Option<BTreeMap<String, bool>>,
+}
+
+/// Changes what a person receives. Journeys and analytics are told of what they leave, as if they
+/// had done it themselves.
+#[utoipa::path(
+    put, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    request_body = PreferencesIn,
+    responses((status = 200, description = "The preferences as they are now", body = OnePreferencesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn put_preferences(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(Name(name)): Path<Name>,
+    JsonBody(body): JsonBody<PreferencesIn>,
+) -> Result<Json<OnePreferencesOut>, ApiError> {
+    let issues = body.categories.as_ref().map(list_issues);
+    let issues: Vec<Issue> = issues.unwrap_or_default();
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let contact = found(&mut tx, &name).await?;
+    db::contact_lock(&mut tx, &[contact.id]).await?;
+    let before = read(&app, &mut tx, &contact).await?;
+    let mut decisions = Vec::new();
+    for (id, subscribed) in body.categories.clone().unwrap_or_default() {
+        decisions.push(Decision::Category { id, subscribed });
+    }
+    decisions.extend(
+        body.unsubscribed_all
+            .map(|all| Decision::All { subscribed: !all }),
+    );
+    contacts::decide(&app, &mut tx, contact.id, &decisions, now).await?;
+    if let Some(categories) = &body.categories {
+        let kept: Vec<String> = categories.keys().cloned().collect();
+        for (id, subscribed) in categories {
+            db::preferences_set_category(&mut tx, contact.id, id, *subscribed, now).await?;
+        }
+        db::preferences_keep(&mut tx, contact.id, &kept, now).await?;
+    }
+    if let Some(suppressed) = body.suppressed {
+        let Some(email) = &contact.email else {
+            let issue = Issue::new("suppressed", "the contact has no address");
+            return Err(ApiError::validation(&[issue]));
+        };
+        let hash = app.addresses.of(email);
+        if suppressed {
+            let new = Suppression {
+                hash,
+                email: Some(email.to_lowercase()),
+                reason: "manual".into(),
+                provider: None,
+                detail: None,
+                created_at: now,
+            };
+            db::suppression_insert(&mut tx, &new).await?;
+        } else {
+            db::suppression_delete(&mut tx, &hash).await?;
+        }
+    }
+    let after = read(&app, &mut tx, &contact).await?;
+    let change = Change::changed(told(&before), told(&after));
+    let id = contact.id.to_string();
+    audit(
+        &mut tx,
+        &caller.actor,
+        "preferences.update",
+        ("contact", &id),
+        change,
+        now,
+    )
+    .await?;
+    app.db.commit_and_wake(tx, &TOLD).await?;
+    Ok(Json(OnePreferencesOut { preferences: after }))
+}
+
+async fn read(app: &App, conn: &mut Conn, contact: &ContactRow) -> db::Result<PreferencesOut> {
+    let wants = contacts::preferences(conn, contact.id).await?;
+    let hashes: Vec<_> = contact
+        .email
+        .iter()
+        .map(|it| app.addresses.of(it))
+        .collect();
+    let suppression = db::suppressions_of(conn, &hashes).await?.into_iter().next();
+    Ok(PreferencesOut {
+        user_id: contact.external_id.clone(),
+        email: contact.email.clone(),
+        unsubscribed_all: wants.unsubscribed_all,
+        suppressed: suppression.is_some(),
+        suppression_reason: suppression.map(|one| one.reason),
+        bounce_count: db::preferences_bounces(conn, contact.id).await?,
+        categories: wants.categories,
+    })
+}
+
+fn told(out: &PreferencesOut) -> Value {
+    json!({ "unsubscribedAll": out.unsubscribed_all, "suppressed": out.suppressed, "categories": out.categories })
+}

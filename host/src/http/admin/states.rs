@@ -1,0 +1,299 @@
+//! Runs of journeys.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::journeys::unknown;
+use crate::app::App;
+use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, JourneyAdmin, Read};
+use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Name, Path, Query, Under};
+use crate::ids::{ContactId, StateId};
+use crate::issue::Issue;
+use crate::journeys::admin::{self, AdminError};
+
+const STATUSES: [&str; 6] = [
+    "active",
+    "waiting",
+    "completed",
+    "failed",
+    "exited",
+    "stuck",
+];
+
+/// One person's run of one journey.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StateOut {
+    id: StateId,
+    journey_id: String,
+    contact_id: ContactId,
+    /// The product's own id of the person.
+    user_id: Option<String>,
+    user_email: Option<String>,
+    /// `active`, `waiting`, `completed`, `failed`, `exited` or `stuck`.
+    status: String,
+    current_node_id: String,
+    /// Properties of the event that began it.
+    #[schema(value_type = Object)]
+    context: Value,
+    /// When it goes on by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wake_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<String>,
+    created_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exited_at: Option<DateTime<Utc>>,
+}
+
+impl From<StateStory> for StateOut {
+    fn from(story: StateStory) -> Self {
+        Self {
+            id: story.id,
+            journey_id: story.journey_id,
+            contact_id: story.contact_id,
+            user_id: story.user_id,
+            user_email: story.user_email,
+            status: story.status,
+            current_node_id: story.current_node_id,
+            context: story.context,
+            wake_at: story.wake_at,
+            error_message: story.error_message,
+            created_at: story.created_at,
+            completed_at: story.completed_at,
+            exited_at: story.exited_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatesOut {
+    states: Vec<StateOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+    /// Null on the last page.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StatesQuery {
+    status: Option<String>,
+}
+
+/// Lists the runs of a journey, newest first. A journey that no plugin brings any more keeps its
+/// runs.
+#[utoipa::path(
+    get, path = "/v1/admin/journeys/{id}/states", tag = "journeys",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path), StatesQuery, PageParams),
+    responses((status = 200, description = "A page of runs", body = StatesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn list_states(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(journey)): Path<Name>,
+    Query(query): Query<StatesQuery>,
+    page: Page,
+) -> Result<Json<StatesOut>, ApiError> {
+    let status = query.status.as_deref();
+    if status.is_some_and(|status| !STATUSES.contains(&status)) {
+        let message = format!("must be one of {}", STATUSES.join(", "));
+        return Err(ApiError::validation(&[Issue::new("status", message)]));
+    }
+    let filter = StateFilter {
+        journey: Some(&journey),
+        status,
+        id: None,
+        after: page.after,
+    };
+    let mut conn = app.db.conn().await?;
+    let stories = db::state_stories(&mut conn, &filter, page.limit, page.offset).await?;
+    let total = db::state_count(&mut conn, &filter).await?;
+    if total == 0 && app.catalog.journey(&journey).is_none() {
+        return Err(unknown());
+    }
+    Ok(Json(StatesOut {
+        next_cursor: page.next_cursor(stories.iter().map(|one| (one.created_at, one.id.0))),
+        states: stories.into_iter().map(StateOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// A transition of a run.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogOut {
+    id: Uuid,
+    from_status: Option<String>,
+    to_status: String,
+    #[schema(example = "enrolled")]
+    action: String,
+    #[schema(value_type = Object)]
+    detail: Value,
+    created_at: DateTime<Utc>,
+}
+
+impl From<LogRow> for LogOut {
+    fn from(row: LogRow) -> Self {
+        Self {
+            id: row.id,
+            from_status: row.from_status,
+            to_status: row.to_status,
+            action: row.action,
+            detail: row.detail,
+            created_at: row.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneStateOut {
+    state: StateOut,
+    /// What happened to it, oldest first; at most the newest 1,000.
+    logs: Vec<LogOut>,
+}
+
+/// Shows one run and what happened to it.
+#[utoipa::path(
+    get, path = "/v1/admin/journeys/{id}/states/{stateId}", tag = "journeys",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path), ("stateId" = StateId, Path)),
+    responses((status = 200, description = "The run", body = OneStateOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_state(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Under(Name(journey), id): Under<Name, StateId>,
+) -> Result<Json<OneStateOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let state = found(&mut conn, &journey, id).await?.into();
+    let logs = db::state_logs(&mut conn, id).await?;
+    Ok(Json(OneStateOut {
+        state,
+        logs: logs.into_iter().map(LogOut::from).collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct CancelledOut {
+    state: StateOut,
+}
+
+/// Ends a run. Mails it decided on that nobody attempted yet do not go out.
+#[utoipa::path(
+    delete, path = "/v1/admin/journeys/{id}/states/{stateId}", tag = "journeys",
+    security(("key" = ["journey-admin"]), ("session" = [])),
+    params(("id" = String, Path), ("stateId" = StateId, Path)),
+    responses(
+        (status = 200, description = "The run, which is over", body = CancelledOut),
+        (status = 404, response = NotFound),
+        (status = 409, description = "It was over before", body = ErrorOut),
+    ),
+)]
+pub async fn cancel_state(
+    State(app): State<App>,
+    caller: Caller<JourneyAdmin>,
+    Under(Name(journey), id): Under<Name, StateId>,
+) -> Result<Json<CancelledOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let before = found(&mut tx, &journey, id).await?;
+    admin::exit_in(&app, &mut tx, id, "cancelled")
+        .await
+        .map_err(refused)?;
+    let after = found(&mut tx, &journey, id).await?;
+    let change = Change::changed(
+        json!({ "status": before.status }),
+        json!({ "status": after.status }),
+    );
+    let about = ("journey_state", id.to_string());
+    audit(
+        &mut tx,
+        &caller.actor,
+        "journey_state.cancel",
+        (about.0, &about.1),
+        change,
+        now,
+    )
+    .await?;
+    app.db
+        .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
+        .await?;
+    Ok(Json(CancelledOut {
+        state: after.into(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct LogsOut {
+    logs: Vec<LogOut>,
+}
+
+/// Shows what happened to a run, oldest first; at most the newest 1,000 transitions.
+#[utoipa::path(
+    get, path = "/v1/admin/journey-logs/{stateId}", tag = "journeys",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("stateId" = StateId, Path)),
+    responses((status = 200, description = "Its transitions", body = LogsOut), (status = 404, response = NotFound)),
+)]
+pub async fn list_journey_logs(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<StateId>,
+) -> Result<Json<LogsOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let logs = db::state_logs(&mut conn, id).await?;
+    // Every run has the log of its beginning.
+    if logs.is_empty() {
+        return Err(ApiError::not_found("Run not found"));
+    }
+    Ok(Json(LogsOut {
+        logs: logs.into_iter().map(LogOut::from).collect(),
+    }))
+}
+
+async fn found(conn: &mut Conn, journey: &str, id: StateId) -> Result<StateStory, ApiError> {
+    let filter = StateFilter {
+        journey: Some(journey),
+        id: Some(id),
+        ..StateFilter::default()
+    };
+    let stories = db::state_stories(conn, &filter, 1, 0).await?;
+    let story = stories.into_iter().next();
+    story.ok_or_else(|| ApiError::not_found("Run not found"))
+}
+
+fn refused(error: AdminError) -> ApiError {
+    match error {
+        AdminError::NotFound(_) => ApiError::not_found("Run not found"),
+        AdminError::Conflict(why) => ApiError::conflict(&why),
+        AdminError::Database(error) => error.into(),
+    }
+}
+
+/// The newest runs of a journey.
+pub(super) async fn recent(conn: &mut Conn, journey: &str) -> Result<Vec<StateOut>, ApiError> {
+    let filter = StateFilter {
+        journey: Some(journey),
+        ..StateFilter::default()
+    };
+    let stories = db::state_stories(conn, &filter, 10, 0).await?;
+    Ok(stories.into_iter().map(StateOut::from).collect())
+}

@@ -1,0 +1,192 @@
+//! Templates: what there is, how it looks, and a mail to look at.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use hogsend_plugin_api::{Properties, Template};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::JsonBody;
+use crate::http::emails::{EmailQueuedOut, queue_test};
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Name, Path, Query};
+use crate::issue::Issue;
+use crate::mail::{Values, render};
+
+#[derive(Serialize, ToSchema)]
+pub struct TemplateOut {
+    #[schema(example = "welcome")]
+    key: String,
+    /// May hold expressions.
+    subject: String,
+    /// The line mail clients show beside the subject.
+    preview: String,
+    /// Null where the journey decides.
+    category: Option<String>,
+}
+
+impl From<&Template> for TemplateOut {
+    fn from(template: &Template) -> Self {
+        Self {
+            key: template.key.clone(),
+            subject: template.subject.clone(),
+            preview: template.preview.clone(),
+            category: template.category.clone(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TemplatesOut {
+    templates: Vec<TemplateOut>,
+    total: usize,
+    limit: i64,
+    offset: i64,
+}
+
+/// Lists templates by key.
+#[utoipa::path(
+    get, path = "/v1/admin/templates", tag = "templates",
+    security(("key" = ["read"]), ("session" = [])),
+    params(PageParams),
+    responses((status = 200, description = "A page of templates", body = TemplatesOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_templates(
+    State(app): State<App>,
+    _: Caller<Read>,
+    page: Page,
+) -> Result<Json<TemplatesOut>, ApiError> {
+    let all: Vec<&Template> = app.catalog.templates().collect();
+    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    let take = usize::try_from(page.limit).unwrap_or_default();
+    let templates = all.iter().skip(skip).take(take);
+    Ok(Json(TemplatesOut {
+        templates: templates.map(|one| TemplateOut::from(*one)).collect(),
+        total: all.len(),
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PreviewQuery {
+    /// Values for the template, as a JSON object.
+    #[param(example = "{\"url\":\"https://example.com\"}")]
+    props: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PreviewOut {
+    template: RenderedOut,
+}
+
+/// A template with its values, for a person who does not exist.
+#[derive(Serialize, ToSchema)]
+pub struct RenderedOut {
+    key: String,
+    subject: String,
+    html: String,
+    text: String,
+}
+
+/// Renders a template. Links are as the template has them, and no mail is sent.
+#[utoipa::path(
+    get, path = "/v1/admin/templates/{key}/preview", tag = "templates",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("key" = String, Path), PreviewQuery),
+    responses((status = 200, description = "Subject, HTML and text", body = PreviewOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn preview_template(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(key)): Path<Name>,
+    Query(query): Query<PreviewQuery>,
+) -> Result<Json<PreviewOut>, ApiError> {
+    let template = app.catalog.template(&key).ok_or_else(unknown)?.clone();
+    let props = match query.props.as_deref() {
+        Some(text) => serde_json::from_str::<Properties>(text).map_err(|_| {
+            let issue = Issue::new("props", "must be a JSON object");
+            ApiError::validation(&[issue])
+        })?,
+        None => Properties::new(),
+    };
+    let postal_address = app.config.postal_address.clone();
+    let rendered = tokio::task::spawn_blocking(move || {
+        let values = Values {
+            contact: json!({ "email": "ann@example.com", "external_id": "u1", "properties": {} }),
+            props: &props,
+            event: &props,
+            unsubscribe_url: "https://example.com/unsubscribe",
+            preferences_url: "https://example.com/preferences",
+            postal_address: &postal_address,
+            preview: String::new(),
+        };
+        render(&template, None, values)
+    });
+    let rendered = rendered.await.map_err(|error| ApiError::internal(&error))?;
+    let rendered =
+        rendered.map_err(|error| ApiError::validation(&[Issue::new("props", error.message)]))?;
+    let template = RenderedOut {
+        key,
+        subject: rendered.subject,
+        html: rendered.html,
+        text: rendered.text,
+    };
+    Ok(Json(PreviewOut { template }))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct SendTestIn {
+    #[schema(value_type = String, example = "ann@example.com")]
+    to: Option<String>,
+    /// Values for the template.
+    #[schema(value_type = Option<Object>)]
+    props: Option<Properties>,
+}
+
+/// Sends a template to one address, whatever its owner unsubscribed from; a suppressed address
+/// gets nothing.
+#[utoipa::path(
+    post, path = "/v1/admin/templates/{key}/send-test", tag = "templates",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("key" = String, Path)),
+    request_body = SendTestIn,
+    responses((status = 202, description = "The mail is kept", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn send_test(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(Name(key)): Path<Name>,
+    JsonBody(body): JsonBody<SendTestIn>,
+) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
+    if app.catalog.template(&key).is_none() {
+        return Err(unknown());
+    }
+    let queued = queue_test(&app, key.clone(), body.to, body.props).await?;
+    let mut conn = app.db.conn().await?;
+    let change = Change::created(json!({ "emailSendId": queued.email_send_id }));
+    let about = ("template", key.as_str());
+    let now = app.clock.now();
+    audit(
+        &mut conn,
+        &caller.actor,
+        "template.send_test",
+        about,
+        change,
+        now,
+    )
+    .await?;
+    Ok((StatusCode::ACCEPTED, Json(queued)))
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("Template not found")
+}

@@ -1,0 +1,277 @@
+//! Journeys, runs, templates and plugins as administrators see and change them.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Server, Store};
+
+const KEY: &str = "an admin key of tests";
+
+async fn server() -> Server {
+    Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await
+}
+
+async fn get(server: &Server, path: &str) -> Answer {
+    let path = format!("/v1/admin{path}");
+    server.call(Method::GET, &path, KEY, None).await
+}
+
+async fn call(server: &Server, method: Method, path: &str, body: Value) -> Answer {
+    let path = format!("/v1/admin{path}");
+    server.call(method, &path, KEY, Some(&body)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journey_is_switched_off_and_on_and_people_enter_it_by_hand() {
+    let server = server().await;
+    let list = get(&server, "/journeys?limit=1&offset=1").await.json();
+    assert_eq!(list["journeys"].as_array().unwrap().len(), 1);
+    assert!(list["total"].as_i64().unwrap() > 1);
+    let off = call(
+        &server,
+        Method::PATCH,
+        "/journeys/t-slow",
+        json!({ "enabled": false }),
+    )
+    .await;
+    assert_eq!(off.json()["journey"]["enabled"], false, "{}", off.text());
+    let ann =
+        json!({ "userId": "ann", "userEmail": "ann@example.com", "properties": { "plan": "pro" } });
+    let refused = call(
+        &server,
+        Method::POST,
+        "/journeys/t-slow/enroll",
+        ann.clone(),
+    )
+    .await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()),
+        (
+            202,
+            json!({ "enrolled": false, "reason": "journey_disabled_by_admin" })
+        )
+    );
+    call(
+        &server,
+        Method::PATCH,
+        "/journeys/t-slow",
+        json!({ "enabled": true }),
+    )
+    .await;
+    let entered = call(
+        &server,
+        Method::POST,
+        "/journeys/t-slow/enroll",
+        ann.clone(),
+    )
+    .await
+    .json();
+    assert_eq!(entered["enrolled"], true);
+    let again = call(&server, Method::POST, "/journeys/t-slow/enroll", ann)
+        .await
+        .json();
+    assert_eq!(
+        again,
+        json!({ "enrolled": false, "reason": "already_active" })
+    );
+    // Nobody enters another journey by it, and no event is stored.
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 0);
+    assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
+    server.drain().await;
+
+    let one = get(&server, "/journeys/t-slow").await.json()["journey"].clone();
+    assert_eq!(
+        (
+            &one["counts"]["waiting"],
+            &one["skips"]["already_active"],
+            &one["skips"]["journey_disabled_by_admin"]
+        ),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    assert_eq!(one["trigger"]["event"], "t.slow");
+    assert_eq!(one["recentStates"][0]["userEmail"], "ann@example.com");
+    let id = entered["stateId"].as_str().unwrap();
+    let states = get(&server, "/journeys/t-slow/states?status=waiting")
+        .await
+        .json();
+    assert_eq!(
+        (
+            &states["total"],
+            &states["states"][0]["id"],
+            &states["states"][0]["context"]
+        ),
+        (&json!(1), &json!(id), &json!({ "plan": "pro" }))
+    );
+    for (path, status) in [
+        ("/journeys/t-slow/states?status=x", 400),
+        ("/journeys/nope/states", 404),
+        ("/journeys/nope", 404),
+        ("/journey-logs/nope", 404),
+    ] {
+        assert_eq!(get(&server, path).await.status, status, "{path}");
+    }
+    let elsewhere = format!("/journeys/t-mail/states/{id}");
+    assert_eq!(get(&server, &elsewhere).await.status, 404);
+
+    let path = format!("/journeys/t-slow/states/{id}");
+    let cancelled = server
+        .call(Method::DELETE, &format!("/v1/admin{path}"), KEY, None)
+        .await;
+    assert_eq!(cancelled.json()["state"]["status"], "exited");
+    let twice = server
+        .call(Method::DELETE, &format!("/v1/admin{path}"), KEY, None)
+        .await;
+    assert_eq!(twice.status, 409);
+    let shown = get(&server, &path).await.json();
+    let actions: Vec<_> = shown["logs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|log| log["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        (
+            actions.first().unwrap().as_str(),
+            actions.last().unwrap().as_str()
+        ),
+        ("enrolled", "admin_exit")
+    );
+    let logs = get(&server, &format!("/journey-logs/{id}")).await.json();
+    assert_eq!(logs["logs"], shown["logs"]);
+    let audit = get(&server, "/audit-logs").await.json();
+    let rows: Vec<_> = audit["auditLogs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|row| row["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "journey.update",
+            "journey.update",
+            "journey.enroll",
+            "journey_state.cancel"
+        ]
+    );
+    assert_eq!(
+        call(&server, Method::PATCH, "/journeys/t-slow", json!({}))
+            .await
+            .status,
+        400
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_enter_at_once_or_none_where_one_of_them_is_wrong() {
+    let server = server().await;
+    let users = |n: usize| {
+        (0..n)
+            .map(|n| json!({ "userId": format!("u{n}"), "userEmail": format!("u{n}@example.com") }))
+            .collect::<Vec<_>>()
+    };
+    let path = "/journeys/t-slow/enroll/batch";
+    for users in [
+        vec![],
+        users(501),
+        [users(2), vec![json!({ "properties": {} })]].concat(),
+        vec![json!({ "userEmail": "nonsense" })],
+    ] {
+        let answer = call(&server, Method::POST, path, json!({ "users": users })).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+    }
+    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 0);
+    let twice = [users(30), users(1)].concat();
+    let answer = call(&server, Method::POST, path, json!({ "users": twice })).await;
+    let results = answer.json()["results"].clone();
+    let entered = results
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["enrolled"] == true)
+        .count();
+    assert_eq!(
+        (entered, results[30]["reason"].as_str().unwrap()),
+        (30, "already_active")
+    );
+    assert_eq!(
+        server.count("SELECT count(*) FROM journey_states").await,
+        30
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_are_shown_rendered_and_sent_for_a_look() {
+    let server = server().await;
+    let list = get(&server, "/templates").await.json();
+    let keys: Vec<_> = list["templates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["key"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(keys.contains(&"welcome".to_owned()), "{keys:?}");
+    for key in &keys {
+        let shown = get(&server, &format!("/templates/{key}/preview?props=%7B%22url%22%3A%22https%3A%2F%2Facme.test%2Fgo%22%7D")).await;
+        assert_eq!(shown.status, 200, "{key}: {}", shown.text());
+        let template = shown.json()["template"].clone();
+        for part in ["subject", "html", "text"] {
+            assert!(
+                !template[part].as_str().unwrap().trim().is_empty(),
+                "{key} has no {part}"
+            );
+        }
+    }
+    let reset = get(&server, "/templates/password-reset/preview?props=%7B%22url%22%3A%22https%3A%2F%2Facme.test%2Fgo%22%7D").await.json();
+    assert!(
+        reset["template"]["html"]
+            .as_str()
+            .unwrap()
+            .contains("https://acme.test/go")
+    );
+    assert_eq!(
+        get(&server, "/templates/welcome/preview?props=[1]")
+            .await
+            .status,
+        400
+    );
+    assert_eq!(get(&server, "/templates/nope/preview").await.status, 404);
+    let sent = call(
+        &server,
+        Method::POST,
+        "/templates/welcome/send-test",
+        json!({ "to": "ann@example.com" }),
+    )
+    .await;
+    assert_eq!(
+        (sent.status.as_u16(), &sent.json()["status"]),
+        (202, &json!("queued"))
+    );
+    server.drain().await;
+    assert_eq!(
+        server
+            .text("SELECT status || ' ' || to_email FROM email_sends")
+            .await,
+        "sent ann@example.com"
+    );
+    for body in [json!({}), json!({ "to": "x" })] {
+        assert_eq!(
+            call(&server, Method::POST, "/templates/welcome/send-test", body)
+                .await
+                .status,
+            400
+        );
+    }
+    let plugins = get(&server, "/plugins").await.json();
+    assert!(
+        plugins["plugins"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["id"] == "resend")
+    );
+    server.stop().await;
+}

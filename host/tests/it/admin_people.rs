@@ -1,0 +1,235 @@
+//! Contacts as administrators search, change and erase them.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Server, Store};
+
+const KEY: &str = "an admin key of tests";
+
+async fn server() -> Server {
+    Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await
+}
+
+async fn get(server: &Server, path: &str) -> Answer {
+    let path = format!("/v1/admin{path}");
+    server.call(Method::GET, &path, KEY, None).await
+}
+
+async fn call(server: &Server, method: Method, path: &str, body: Value) -> Answer {
+    let path = format!("/v1/admin{path}");
+    server.call(method, &path, KEY, Some(&body)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contacts_are_made_searched_changed_and_erased_with_a_row_for_each_change() {
+    let server = server().await;
+    let new =
+        json!({ "externalId": "u_1", "email": "Ann@Example.com", "properties": { "plan": "pro" } });
+    let made = call(&server, Method::POST, "/contacts", new.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let id = made.json()["contact"]["id"].as_str().unwrap().to_owned();
+    for twin in [new, json!({ "externalId": "u_1" })] {
+        assert_eq!(
+            call(&server, Method::POST, "/contacts", twin).await.status,
+            409
+        );
+    }
+    // An address of one who has an id of the product is found, not made anew.
+    let same = call(
+        &server,
+        Method::POST,
+        "/contacts",
+        json!({ "email": "ann@example.com" }),
+    )
+    .await;
+    assert_eq!(same.status, 409);
+    call(
+        &server,
+        Method::POST,
+        "/contacts",
+        json!({ "externalId": "ux1" }),
+    )
+    .await;
+
+    // The characters of LIKE are themselves, and the cursor leads on.
+    for (search, expected) in [
+        ("u_1", 1),
+        ("EXAMPLE", 1),
+        ("%25", 0),
+        ("", 2),
+        (&id, 1),
+        ("'", 0),
+    ] {
+        let list = get(&server, &format!("/contacts?search={search}"))
+            .await
+            .json();
+        assert_eq!(list["total"], expected, "{search}");
+        assert_eq!(list["contacts"].as_array().unwrap().len(), expected);
+    }
+    let first = get(&server, "/contacts?limit=1").await.json();
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let second = get(&server, &format!("/contacts?limit=1&cursor={cursor}")).await;
+    assert_eq!(second.json()["contacts"][0]["id"], json!(id));
+
+    for name in [id.as_str(), "u_1"] {
+        let one = get(&server, &format!("/contacts/{name}")).await.json();
+        assert_eq!(one["contact"]["properties"], json!({ "plan": "pro" }));
+    }
+    for name in ["nobody", "%00", "%FF", &"x".repeat(3_000)] {
+        assert_eq!(get(&server, &format!("/contacts/{name}")).await.status, 404);
+    }
+    let changed = call(
+        &server,
+        Method::PATCH,
+        "/contacts/u_1",
+        json!({ "externalId": "u 2/3", "properties": { "plan": null, "seats": 3 } }),
+    )
+    .await;
+    assert_eq!(changed.json()["contact"]["externalId"], "u 2/3");
+    assert_eq!(
+        changed.json()["contact"]["properties"],
+        json!({ "seats": 3 })
+    );
+    assert_eq!(changed.json()["contact"]["email"], "Ann@Example.com");
+    let path = "/contacts/u%202%2F3";
+    for (body, status) in [
+        (json!({ "externalId": "ux1" }), 409),
+        (json!({ "externalId": null, "email": null }), 400),
+        (json!({ "email": "nonsense" }), 400),
+        (json!({ "properties": { "a\u{0}": 1 } }), 400),
+    ] {
+        let answer = call(&server, Method::PATCH, path, body.clone()).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+    }
+    let erased = server
+        .call(Method::DELETE, &format!("/v1/admin{path}"), KEY, None)
+        .await;
+    assert_eq!(erased.json(), json!({ "deleted": true }));
+    assert_eq!(get(&server, path).await.status, 404);
+    let audit = get(&server, "/audit-logs").await.json();
+    let actions: Vec<_> = audit["auditLogs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|row| row["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "contact.create",
+            "contact.create",
+            "contact.update",
+            "contact.erase"
+        ]
+    );
+    assert!(
+        !audit.to_string().to_lowercase().contains("example.com"),
+        "the log of changes keeps nothing of who was erased"
+    );
+    // The erased person's address stays suppressed.
+    assert_eq!(
+        get(&server, "/suppressions?reason=erased").await.json()["suppressions"][0]["email"],
+        Value::Null
+    );
+    assert_eq!(get(&server, "/suppressions?reason=x").await.status, 400);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn preferences_are_replaced_and_suppressions_lifted() {
+    let server = server().await;
+    call(
+        &server,
+        Method::POST,
+        "/contacts",
+        json!({ "externalId": "ann", "email": "ann@example.com" }),
+    )
+    .await;
+    let path = "/contacts/ann/preferences";
+    let put = async |body: Value| {
+        call(&server, Method::PUT, path, body).await.json()["preferences"].clone()
+    };
+    let first = put(json!({ "categories": { "news": false, "tips": true } })).await;
+    assert_eq!(first["categories"], json!({ "news": false, "tips": true }));
+    let next = put(
+        json!({ "categories": { "tips": false }, "unsubscribedAll": true, "suppressed": true }),
+    )
+    .await;
+    assert_eq!(
+        next,
+        json!({ "userId": "ann", "email": "ann@example.com", "unsubscribedAll": true, "suppressed": true,
+                             "suppressionReason": "manual", "bounceCount": 0, "categories": { "tips": false } })
+    );
+    assert_eq!(get(&server, path).await.json()["preferences"], next);
+    // Told as if the person had done it.
+    let told = "SELECT count(*) FROM user_events WHERE name = 'email.unsubscribed'";
+    assert_eq!(server.count(told).await, 3);
+    let mail = json!({ "to": "ann@example.com", "template": "welcome" });
+    server
+        .call(Method::POST, "/v1/emails", KEY, Some(&mail))
+        .await;
+    server.drain().await;
+    assert_eq!(
+        server
+            .text("SELECT status || ' ' || reason FROM email_sends")
+            .await,
+        "skipped suppressed"
+    );
+    let lift = server
+        .call(
+            Method::DELETE,
+            "/v1/admin/suppressions/ANN@example.com",
+            KEY,
+            None,
+        )
+        .await;
+    assert_eq!(lift.json(), json!({ "deleted": true }));
+    let again = server
+        .call(
+            Method::DELETE,
+            "/v1/admin/suppressions/ann@example.com",
+            KEY,
+            None,
+        )
+        .await;
+    assert_eq!(again.status, 404);
+    assert_eq!(put(json!({})).await["suppressed"], false);
+    assert_eq!(
+        put(json!({ "unsubscribedAll": false, "categories": {} })).await["categories"],
+        json!({})
+    );
+    assert_eq!(
+        call(
+            &server,
+            Method::PUT,
+            path,
+            json!({ "categories": { "": true } })
+        )
+        .await
+        .status,
+        400
+    );
+    assert_eq!(
+        call(
+            &server,
+            Method::PUT,
+            path,
+            json!({ "categories": { "x": "yes" } })
+        )
+        .await
+        .status,
+        400
+    );
+
+    let timeline = get(&server, "/contacts/ann/timeline?limit=2").await.json();
+    assert_eq!(timeline["total"], 4);
+    assert_eq!(timeline["timeline"][0]["type"], "email");
+    assert_eq!(timeline["timeline"][0]["data"]["reason"], "suppressed");
+    assert_eq!(
+        timeline["timeline"][1]["data"]["name"],
+        "email.unsubscribed"
+    );
+    server.stop().await;
+}
