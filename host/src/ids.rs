@@ -100,3 +100,9 @@ pub fn at(now: DateTime<Utc>) -> Uuid {
         now.timestamp_subsec_nanos(),
     ))
 }
+
+/// Sorts before every id made at `at` or later.
+pub fn floor(at: DateTime<Utc>) -> Uuid {
+    let millis = u128::try_from(at.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(millis << 80)
+}

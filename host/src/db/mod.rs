@@ -12,14 +12,17 @@ mod batch;
 mod capture;
 mod contact;
 mod contact_admin;
+mod dead_letter;
 #[cfg(feature = "embedded-db")]
 mod embedded;
 mod erase;
 mod event;
+mod event_admin;
 mod health;
 mod history;
 mod journey_admin;
 mod merge;
+mod metric;
 mod migrate;
 mod once;
 mod pace;
@@ -57,8 +60,10 @@ pub use contact::{
 pub use contact_admin::{
     TimelineItem, contact_change, contact_row, contact_timeline, contacts_list,
 };
+pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
 pub use erase::contacts_erase;
 pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
+pub use event_admin::{EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
@@ -69,6 +74,10 @@ pub use journey_admin::{
     journey_skips, state_count, state_logs, state_stories,
 };
 pub use merge::contact_merge;
+pub use metric::{
+    EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
+    metric_providers, metric_templates,
+};
 pub use migrate::{SchemaState, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};

@@ -34,6 +34,8 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
         (name = "journeys", description = "Journeys and their runs"),
         (name = "templates", description = "Templates of mails"),
         (name = "plugins", description = "What this installation is made of"),
+        (name = "metrics", description = "Reports"),
+        (name = "dead-letters", description = "Runs and mails that broke for good"),
         (name = "api-keys", description = "Keys of programs"),
         (name = "audit-logs", description = "What administrators changed"),
         (name = "sessions", description = "Signing in by e-mail address and password, as Better Auth's client speaks"),

@@ -16,8 +16,9 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin::{
-    api_keys, audit_logs, contacts as admin_contacts, emails as admin_emails, journeys, plugins,
-    preferences as admin_preferences, states, suppressions, templates,
+    api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
+    events as admin_events, journeys, metrics, plugins, preferences as admin_preferences, states,
+    suppressions, templates,
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
@@ -81,7 +82,19 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(templates::list_templates))
         .routes(routes!(templates::preview_template))
         .routes(routes!(templates::send_test))
-        .routes(routes!(plugins::list_plugins));
+        .routes(routes!(plugins::list_plugins))
+        .routes(routes!(admin_events::list_events))
+        .routes(routes!(admin_events::show_event))
+        .routes(routes!(admin_events::replay_events))
+        .routes(routes!(dlq::list_dead_letters))
+        .routes(routes!(dlq::retry_dead_letter))
+        .routes(routes!(dlq::dismiss_dead_letter))
+        .routes(routes!(metrics::show_overview))
+        .routes(routes!(metrics::show_email_metrics))
+        .routes(routes!(metrics::show_deliverability))
+        .routes(routes!(metrics::show_journeys_metrics))
+        .routes(routes!(metrics::show_journey_metrics))
+        .routes(routes!(metrics::show_event_metrics));
     openapi::add_refusals(&mut admin);
 
     let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);

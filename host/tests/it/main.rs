@@ -5,6 +5,7 @@ mod support;
 mod admin_emails;
 mod admin_journeys;
 mod admin_people;
+mod admin_story;
 mod analytics;
 mod bad_input;
 mod batches;

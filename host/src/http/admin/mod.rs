@@ -3,8 +3,11 @@
 pub mod api_keys;
 pub mod audit_logs;
 pub mod contacts;
+pub mod dlq;
 pub mod emails;
+pub mod events;
 pub mod journeys;
+pub mod metrics;
 pub mod plugins;
 pub mod preferences;
 pub mod states;

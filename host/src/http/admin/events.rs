@@ -1,0 +1,309 @@
+//! Events: what came in, and letting journeys see it once more.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::db::{self, EventFilter, EventStory, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::JsonBody;
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Path, Query};
+use crate::ids::{ContactId, EventId};
+use crate::issue::Issue;
+use crate::journeys::enrol_one;
+
+/// Events one request replays.
+const REPLAY_MAX: i64 = 1_000;
+/// Events one request names by id.
+const IDS_MAX: usize = 100;
+
+/// Something a person did.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventRowOut {
+    id: EventId,
+    name: String,
+    /// What brought it: `api`, the id of a plugin, or `journey`.
+    source: String,
+    contact_id: ContactId,
+    /// The product's own id of the person.
+    user_id: Option<String>,
+    email: Option<String>,
+    #[schema(value_type = Object)]
+    properties: Properties,
+    occurred_at: DateTime<Utc>,
+    received_at: DateTime<Utc>,
+}
+
+impl From<EventStory> for EventRowOut {
+    fn from(story: EventStory) -> Self {
+        Self {
+            id: story.id,
+            name: story.name,
+            source: story.source,
+            contact_id: story.contact_id,
+            user_id: story.user_id,
+            email: story.email,
+            properties: story.properties.0,
+            occurred_at: story.occurred_at,
+            received_at: story.received_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventRowsOut {
+    events: Vec<EventRowOut>,
+    /// Counted to 100,000.
+    total: i64,
+    limit: i64,
+    offset: i64,
+    /// Null on the last page.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    name: Option<String>,
+    source: Option<String>,
+    contact_id: Option<Uuid>,
+    /// Happened at this time or later.
+    since: Option<DateTime<Utc>>,
+    /// Happened before this time.
+    until: Option<DateTime<Utc>>,
+}
+
+/// Lists events, the latest received first.
+#[utoipa::path(
+    get, path = "/v1/admin/events", tag = "events",
+    security(("key" = ["read"]), ("session" = [])),
+    params(EventsQuery, PageParams),
+    responses((status = 200, description = "A page of events", body = EventRowsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_events(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(query): Query<EventsQuery>,
+    page: Page,
+) -> Result<Json<EventRowsOut>, ApiError> {
+    let filter = EventFilter {
+        id: None,
+        name: query.name,
+        source: query.source,
+        contact: query.contact_id.map(ContactId),
+        since: query.since,
+        until: query.until,
+        after: page.after.map(|(_, id)| id),
+    };
+    let mut conn = app.db.conn().await?;
+    let stories = db::event_stories(&mut conn, &filter, page.limit, page.offset).await?;
+    let total = db::event_count(&mut conn, &filter).await?;
+    Ok(Json(EventRowsOut {
+        next_cursor: page.next_cursor(stories.iter().map(|one| (one.received_at, one.id.0))),
+        events: stories.into_iter().map(EventRowOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneEventOut {
+    event: EventRowOut,
+}
+
+/// Shows one event.
+#[utoipa::path(
+    get, path = "/v1/admin/events/{id}", tag = "events",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = EventId, Path)),
+    responses((status = 200, description = "The event", body = OneEventOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_event(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<EventId>,
+) -> Result<Json<OneEventOut>, ApiError> {
+    let filter = EventFilter {
+        id: Some(id),
+        ..EventFilter::default()
+    };
+    let mut conn = app.db.conn().await?;
+    let stories = db::event_stories(&mut conn, &filter, 1, 0).await?;
+    let story = stories.into_iter().next();
+    let event = story
+        .ok_or_else(|| ApiError::not_found("Event not found"))?
+        .into();
+    Ok(Json(OneEventOut { event }))
+}
+
+/// Which events: those of `eventIds`, else those of a `name`.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayIn {
+    #[schema(max_items = 100)]
+    event_ids: Option<Vec<EventId>>,
+    name: Option<String>,
+    contact_id: Option<ContactId>,
+    /// Happened at this time or later.
+    since: Option<DateTime<Utc>>,
+    /// Happened before this time.
+    until: Option<DateTime<Utc>>,
+    /// The only journey that sees them; else every journey they trigger.
+    journey_id: Option<String>,
+    /// Only says how many events there are.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Default, Serialize, ToSchema)]
+pub struct ReplayOut {
+    /// Events found, at most 1,000.
+    matched: usize,
+    /// Of these, events that trigger a journey.
+    replayed: usize,
+    /// Runs that began.
+    enrolled: usize,
+    /// Enrolments the guards refused, by reason.
+    skipped: BTreeMap<&'static str, usize>,
+    /// There are more: these were the latest 1,000.
+    truncated: bool,
+}
+
+/// Lets journeys see stored events once more, oldest first: one that is new, or was off, enrols the
+/// people it would have. The guards apply as of now. Nothing is stored twice, and no run ends.
+#[utoipa::path(
+    post, path = "/v1/admin/events/replay", tag = "events",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = ReplayIn,
+    responses((status = 202, description = "What came of it", body = ReplayOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn replay_events(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<ReplayIn>,
+) -> Result<(StatusCode, Json<ReplayOut>), ApiError> {
+    let problem = match (&body.event_ids, &body.name) {
+        (None, None) => Some(("", "eventIds or name is required".to_owned())),
+        (Some(ids), _) if ids.is_empty() || ids.len() > IDS_MAX => {
+            Some(("eventIds", format!("must hold 1 to {IDS_MAX} ids")))
+        }
+        (_, Some(name)) if name.contains('\0') => {
+            Some(("name", "must not contain a NUL character".to_owned()))
+        }
+        _ => None,
+    };
+    if let Some((path, message)) = problem {
+        return Err(ApiError::validation(&[Issue::new(path, message)]));
+    }
+    if let Some(id) = &body.journey_id
+        && app.catalog.journey(id).is_none()
+    {
+        return Err(super::journeys::unknown());
+    }
+    let (events, truncated) = chosen(&app, &body).await?;
+    let mut out = ReplayOut {
+        matched: events.len(),
+        truncated,
+        ..ReplayOut::default()
+    };
+    if !body.dry_run {
+        for event in &events {
+            replay(&app, event, body.journey_id.as_deref(), &mut out).await?;
+        }
+        let mut conn = app.db.conn().await?;
+        let change = Change::created(json!({
+            "name": body.name, "eventIds": body.event_ids, "journeyId": body.journey_id,
+            "matched": out.matched, "enrolled": out.enrolled,
+        }));
+        let about = ("event", body.name.as_deref().unwrap_or("by id"));
+        let now = app.clock.now();
+        audit(&mut conn, &caller.actor, "event.replay", about, change, now).await?;
+    }
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// The events asked for, oldest first, and whether there are more.
+async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), ApiError> {
+    let filter = EventFilter {
+        id: None,
+        name: body.name.clone(),
+        source: None,
+        contact: body.contact_id,
+        since: body.since,
+        until: body.until,
+        after: None,
+    };
+    let mut conn = app.db.conn().await?;
+    let mut events = Vec::new();
+    match &body.event_ids {
+        Some(ids) => {
+            for id in ids {
+                let one = EventFilter {
+                    id: Some(*id),
+                    ..filter.clone()
+                };
+                events.extend(db::event_stories(&mut conn, &one, 1, 0).await?);
+            }
+            events.sort_by_key(|event| event.id);
+            events.dedup_by_key(|event| event.id);
+            Ok((events, false))
+        }
+        None => {
+            events = db::event_stories(&mut conn, &filter, REPLAY_MAX + 1, 0).await?;
+            let most = usize::try_from(REPLAY_MAX).unwrap_or(usize::MAX);
+            let truncated = events.len() > most;
+            events.truncate(most);
+            events.reverse();
+            Ok((events, truncated))
+        }
+    }
+}
+
+/// Shows one event to the journeys it triggers, in a transaction of its own.
+async fn replay(
+    app: &App,
+    event: &EventStory,
+    only: Option<&str>,
+    out: &mut ReplayOut,
+) -> Result<(), ApiError> {
+    let wanted = app.catalog.triggered_by(&event.name).iter();
+    let wanted: Vec<_> = wanted
+        .filter(|entry| only.is_none_or(|only| only == entry.definition.id))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let contact = db::contact_lock(&mut tx, &[event.contact_id]).await?;
+    let Some(contact) = contact.into_iter().next() else {
+        return Ok(());
+    };
+    for entry in wanted {
+        let about = (&contact, &event.properties.0);
+        match enrol_one(&mut tx, &app.catalog, now, entry, about).await? {
+            Ok(_) => out.enrolled += 1,
+            Err(reason) => *out.skipped.entry(reason).or_default() += 1,
+        }
+    }
+    out.replayed += 1;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(())
+}

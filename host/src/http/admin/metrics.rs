@@ -1,0 +1,374 @@
+//! Reports. Rates are fractions rounded to 4 places.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::journeys::unknown;
+use crate::app::App;
+use crate::db::{self, JourneyCount, Outcomes};
+use crate::http::ApiError;
+use crate::http::auth::{Caller, Read};
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::params::{Name, Path, Query};
+use crate::issue::Issue;
+
+/// The span of reports that name none, in days.
+const SPAN_DAYS: i64 = 30;
+
+/// `part` of `whole`, and 0 of nothing.
+fn rate(part: i64, whole: i64) -> f64 {
+    if whole <= 0 {
+        return 0.0;
+    }
+    (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SpanQuery {
+    /// 30 days before `until` where it is absent.
+    since: Option<DateTime<Utc>>,
+    /// Now where it is absent.
+    until: Option<DateTime<Utc>>,
+}
+
+impl SpanQuery {
+    fn read(&self, app: &App) -> Result<(DateTime<Utc>, DateTime<Utc>), ApiError> {
+        let until = self
+            .until
+            .unwrap_or_else(|| app.clock.now() + TimeDelta::seconds(1));
+        let since = self
+            .since
+            .or_else(|| until.checked_sub_signed(TimeDelta::days(SPAN_DAYS)));
+        match since {
+            Some(since) if since < until => Ok((since, until)),
+            _ => Err(ApiError::validation(&[Issue::new(
+                "since",
+                "must lie before until",
+            )])),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverviewOut {
+    total_contacts: i64,
+    /// Runs that are active or waiting.
+    active_journeys: i64,
+    #[serde(rename = "emailsSent24h")]
+    emails_sent_24h: i64,
+    #[serde(rename = "emailsSent7d")]
+    emails_sent_7d: i64,
+    #[serde(rename = "emailsSent30d")]
+    emails_sent_30d: i64,
+    /// Of the mails sent in 30 days, those that bounced.
+    #[serde(rename = "bounceRate30d")]
+    bounce_rate_30d: f64,
+    /// Of the contacts, those who left all mail.
+    unsubscribe_rate: f64,
+}
+
+/// Shows the whole installation at a glance.
+#[utoipa::path(
+    get, path = "/v1/admin/metrics/overview", tag = "metrics",
+    security(("key" = ["read"]), ("session" = [])),
+    responses((status = 200, description = "The figures", body = OverviewOut)),
+)]
+pub async fn show_overview(
+    State(app): State<App>,
+    _: Caller<Read>,
+) -> Result<Json<OverviewOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let seen = db::metric_overview(&mut conn, app.clock.now()).await?;
+    Ok(Json(OverviewOut {
+        total_contacts: seen.contacts,
+        active_journeys: seen.runs,
+        emails_sent_24h: seen.sent_24h,
+        emails_sent_7d: seen.sent_7d,
+        emails_sent_30d: seen.sent_30d,
+        bounce_rate_30d: rate(seen.bounced_30d, seen.sent_30d),
+        unsubscribe_rate: rate(seen.unsubscribed, seen.contacts),
+    }))
+}
+
+/// How a template's mails did.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateMetricsOut {
+    template_key: String,
+    sent: i64,
+    delivered: i64,
+    opened: i64,
+    clicked: i64,
+    bounced: i64,
+    /// Of those sent.
+    delivery_rate: f64,
+    /// Of those delivered, or of those sent where the provider tells no deliveries.
+    open_rate: f64,
+    /// Of the same.
+    click_rate: f64,
+}
+
+impl From<Outcomes> for TemplateMetricsOut {
+    fn from(seen: Outcomes) -> Self {
+        let reached = if seen.delivered > 0 {
+            seen.delivered
+        } else {
+            seen.sent
+        };
+        Self {
+            template_key: seen.name,
+            sent: seen.sent,
+            delivered: seen.delivered,
+            opened: seen.opened,
+            clicked: seen.clicked,
+            bounced: seen.bounced,
+            delivery_rate: rate(seen.delivered, seen.sent),
+            open_rate: rate(seen.opened, reached),
+            click_rate: rate(seen.clicked, reached),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EmailMetricsOut {
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    /// The most used first.
+    templates: Vec<TemplateMetricsOut>,
+}
+
+/// Shows how mails sent in a time did, by template.
+#[utoipa::path(
+    get, path = "/v1/admin/metrics/emails", tag = "metrics",
+    security(("key" = ["read"]), ("session" = [])),
+    params(SpanQuery),
+    responses((status = 200, description = "The figures", body = EmailMetricsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn show_email_metrics(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(span): Query<SpanQuery>,
+) -> Result<Json<EmailMetricsOut>, ApiError> {
+    let (since, until) = span.read(&app)?;
+    let mut conn = app.db.conn().await?;
+    let seen = db::metric_templates(&mut conn, since, until).await?;
+    Ok(Json(EmailMetricsOut {
+        since,
+        until,
+        templates: seen.into_iter().map(TemplateMetricsOut::from).collect(),
+    }))
+}
+
+/// How mail reached people, and how they took it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliverabilityRowOut {
+    provider: String,
+    sent: i64,
+    delivered: i64,
+    bounced: i64,
+    complained: i64,
+    delivery_rate: f64,
+    bounce_rate: f64,
+    complaint_rate: f64,
+}
+
+impl From<Outcomes> for DeliverabilityRowOut {
+    fn from(seen: Outcomes) -> Self {
+        Self {
+            provider: seen.name,
+            sent: seen.sent,
+            delivered: seen.delivered,
+            bounced: seen.bounced,
+            complained: seen.complained,
+            delivery_rate: rate(seen.delivered, seen.sent),
+            bounce_rate: rate(seen.bounced, seen.sent),
+            complaint_rate: rate(seen.complained, seen.sent),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeliverabilityOut {
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    providers: Vec<DeliverabilityRowOut>,
+}
+
+/// Shows what became of mails sent in a time, by provider.
+#[utoipa::path(
+    get, path = "/v1/admin/metrics/emails/deliverability", tag = "metrics",
+    security(("key" = ["read"]), ("session" = [])),
+    params(SpanQuery),
+    responses((status = 200, description = "The figures", body = DeliverabilityOut), (status = 400, response = BadRequest)),
+)]
+pub async fn show_deliverability(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(span): Query<SpanQuery>,
+) -> Result<Json<DeliverabilityOut>, ApiError> {
+    let (since, until) = span.read(&app)?;
+    let mut conn = app.db.conn().await?;
+    let seen = db::metric_providers(&mut conn, since, until).await?;
+    Ok(Json(DeliverabilityOut {
+        since,
+        until,
+        providers: seen.into_iter().map(DeliverabilityRowOut::from).collect(),
+    }))
+}
+
+/// How a journey's runs did.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JourneyMetricsOut {
+    journey_id: String,
+    /// Runs that began.
+    enrolled: i64,
+    /// By status.
+    counts: BTreeMap<String, i64>,
+    /// Of the runs that are over, those that came to their end.
+    completion_rate: f64,
+    /// Of the runs that are over, those that failed.
+    failure_rate: f64,
+}
+
+impl JourneyMetricsOut {
+    fn new(id: &str, all: &[JourneyCount]) -> Self {
+        let mine = all.iter().filter(|one| one.journey_id == id);
+        let counts: BTreeMap<_, _> = mine.map(|one| (one.name.clone(), one.count)).collect();
+        let count = |status: &str| counts.get(status).copied().unwrap_or_default();
+        let (completed, failed) = (count("completed"), count("failed"));
+        let over = completed + failed + count("exited");
+        Self {
+            journey_id: id.to_owned(),
+            enrolled: counts.values().sum(),
+            completion_rate: rate(completed, over),
+            failure_rate: rate(failed, over),
+            counts,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct JourneysMetricsOut {
+    journeys: Vec<JourneyMetricsOut>,
+}
+
+/// Shows how each journey's runs did.
+#[utoipa::path(
+    get, path = "/v1/admin/metrics/journeys", tag = "metrics",
+    security(("key" = ["read"]), ("session" = [])),
+    responses((status = 200, description = "The figures", body = JourneysMetricsOut)),
+)]
+pub async fn show_journeys_metrics(
+    State(app): State<App>,
+    _: Caller<Read>,
+) -> Result<Json<JourneysMetricsOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let counts = db::journey_counts(&mut conn, None).await?;
+    let journeys = app.catalog.journeys();
+    let journeys = journeys.map(|entry| JourneyMetricsOut::new(&entry.definition.id, &counts));
+    Ok(Json(JourneysMetricsOut {
+        journeys: journeys.collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneJourneyMetricsOut {
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    journey: JourneyMetricsOut,
+    /// Its mails sent in this time.
+    templates: Vec<TemplateMetricsOut>,
+}
+
+/// Shows how one journey's runs did, and its mails of a time.
+#[utoipa::path(
+    get, path = "/v1/admin/metrics/journeys/{id}", tag = "metrics",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = String, Path), SpanQuery),
+    responses((status = 200, description = "The figures", body = OneJourneyMetricsOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn show_journey_metrics(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(Name(id)): Path<Name>,
+    Query(span): Query<SpanQuery>,
+) -> Result<Json<OneJourneyMetricsOut>, ApiError> {
+    if app.catalog.journey(&id).is_none() {
+        return Err(unknown());
+    }
+    let (since, until) = span.read(&app)?;
+    let mut conn = app.db.conn().await?;
+    let counts = db::journey_counts(&mut conn, Some(&id)).await?;
+    let seen = db::metric_journey_mails(&mut conn, &id, since, until).await?;
+    Ok(Json(OneJourneyMetricsOut {
+        since,
+        until,
+        journey: JourneyMetricsOut::new(&id, &counts),
+        templates: seen.into_iter().map(TemplateMetricsOut::from).collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EventTallyOut {
+    name: String,
+    count: i64,
+    /// How many people it was about.
+    people: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EventMetricsOut {
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    /// At most 100 names, the most frequent first.
+    events: Vec<EventTallyOut>,
+}
+
+/// Shows how often which events were received in a time.
+#[utoipa::path(
+    get, path = "/v1/admin/metrics/events", tag = "metrics",
+    security(("key" = ["read"]), ("session" = [])),
+    params(SpanQuery),
+    responses((status = 200, description = "The figures", body = EventMetricsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn show_event_metrics(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(span): Query<SpanQuery>,
+) -> Result<Json<EventMetricsOut>, ApiError> {
+    let (since, until) = span.read(&app)?;
+    let mut conn = app.db.conn().await?;
+    let seen = db::metric_events(&mut conn, since, until).await?;
+    let events = seen.into_iter().map(|one| EventTallyOut {
+        name: one.name,
+        count: one.count,
+        people: one.people,
+    });
+    Ok(Json(EventMetricsOut {
+        since,
+        until,
+        events: events.collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn rates_are_fractions_of_four_places_and_of_nothing_nothing() {
+        assert_eq!(rate(1, 3), 0.3333);
+        assert_eq!(rate(2, 3), 0.6667);
+        assert_eq!(rate(0, 0), 0.0);
+        assert_eq!(rate(5, 5), 1.0);
+    }
+}
