@@ -215,13 +215,41 @@ pub struct ContactRow {
     pub updated_at: DateTime<Utc>,
 }
 
+/// A [`ContactRow`] as the table has it.
+pub(super) struct ShownRow {
+    pub id: ContactId,
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub properties: Json<Properties>,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<ShownRow> for ContactRow {
+    fn from(row: ShownRow) -> Self {
+        Self {
+            id: row.id,
+            external_id: row.external_id,
+            email: row.email,
+            properties: row.properties.0,
+            first_seen_at: row.first_seen_at,
+            last_seen_at: row.last_seen_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
 /// Everyone with this id of the product or this address, the longest known first.
 pub async fn contacts_find(
     conn: &mut Conn,
     external_id: Option<&str>,
     email: Option<&str>,
 ) -> Result<Vec<ContactRow>> {
-    sqlx::query!(
+    sqlx::query_as!(
+        ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
@@ -229,16 +257,7 @@ pub async fn contacts_find(
         external_id,
         email
     )
-    .map(|row| ContactRow {
-        id: row.id,
-        external_id: row.external_id,
-        email: row.email,
-        properties: row.properties.0,
-        first_seen_at: row.first_seen_at,
-        last_seen_at: row.last_seen_at,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    })
+    .map(ContactRow::from)
     .fetch_all(conn)
     .await
 }

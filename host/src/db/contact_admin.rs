@@ -6,34 +6,9 @@ use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::contact::ShownRow;
 use super::{Conn, ContactRow, Result};
 use crate::ids::ContactId;
-
-struct Row {
-    id: ContactId,
-    external_id: Option<String>,
-    email: Option<String>,
-    properties: Json<Properties>,
-    first_seen_at: DateTime<Utc>,
-    last_seen_at: DateTime<Utc>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl From<Row> for ContactRow {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            external_id: row.external_id,
-            email: row.email,
-            properties: row.properties.0,
-            first_seen_at: row.first_seen_at,
-            last_seen_at: row.last_seen_at,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
-    }
-}
 
 /// Contacts whose address or id of the product holds `search`, newest first, and how many there
 /// are on all pages. `after` is the last id of the page before.
@@ -53,7 +28,7 @@ pub async fn contacts_list(
         format!("%{text}%")
     });
     let rows = sqlx::query_as!(
-        Row,
+        ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
@@ -85,7 +60,7 @@ pub async fn contacts_list(
 pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRow>> {
     let id = name.parse::<Uuid>().ok();
     sqlx::query_as!(
-        Row,
+        ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at

@@ -1,25 +1,9 @@
 //! Journeys, runs, templates and plugins as administrators see and change them.
 
 use axum::http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Answer, Server, Store};
-
-const KEY: &str = "an admin key of tests";
-
-async fn server() -> Server {
-    Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await
-}
-
-async fn get(server: &Server, path: &str) -> Answer {
-    let path = format!("/v1/admin{path}");
-    server.call(Method::GET, &path, KEY, None).await
-}
-
-async fn call(server: &Server, method: Method, path: &str, body: Value) -> Answer {
-    let path = format!("/v1/admin{path}");
-    server.call(method, &path, KEY, Some(&body)).await
-}
+use crate::support::admin::{KEY, call, get, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journey_is_switched_off_and_on_and_people_enter_it_by_hand() {

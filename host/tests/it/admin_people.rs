@@ -3,23 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, Store};
-
-const KEY: &str = "an admin key of tests";
-
-async fn server() -> Server {
-    Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await
-}
-
-async fn get(server: &Server, path: &str) -> Answer {
-    let path = format!("/v1/admin{path}");
-    server.call(Method::GET, &path, KEY, None).await
-}
-
-async fn call(server: &Server, method: Method, path: &str, body: Value) -> Answer {
-    let path = format!("/v1/admin{path}");
-    server.call(method, &path, KEY, Some(&body)).await
-}
+use crate::support::admin::{KEY, call, get, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contacts_are_made_searched_changed_and_erased_with_a_row_for_each_change() {

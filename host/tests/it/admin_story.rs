@@ -1,44 +1,32 @@
 //! Events, dead letters and reports as administrators see them.
 
 use axum::http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::delivery;
+use crate::support::admin::{KEY, call, get, server};
 use crate::support::resend::{Mood, Resend};
-use crate::support::{Answer, Server, Store};
-
-const KEY: &str = "an admin key of tests";
-
-async fn server() -> Server {
-    Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await
-}
-
-async fn get(server: &Server, path: &str) -> Answer {
-    let path = format!("/v1/admin{path}");
-    server.call(Method::GET, &path, KEY, None).await
-}
-
-async fn call(server: &Server, method: Method, path: &str, body: Value) -> Answer {
-    let path = format!("/v1{path}");
-    server.call(method, &path, KEY, Some(&body)).await
-}
+use crate::support::{Server, Store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_are_listed_and_replayed_for_the_one_journey_that_missed_them() {
     let server = server().await;
     let off = json!({ "enabled": false });
-    call(&server, Method::PATCH, "/admin/journeys/t-slow", off).await;
+    call(&server, Method::PATCH, "/journeys/t-slow", off).await;
     for user in ["ann", "bob", "ann"] {
         let event = json!({ "name": "t.slow", "userId": user, "eventProperties": { "n": 1 } });
-        call(&server, Method::POST, "/events", event).await;
+        server
+            .call(Method::POST, "/v1/events", KEY, Some(&event))
+            .await;
     }
-    call(
-        &server,
-        Method::POST,
-        "/events",
-        json!({ "name": "other", "userId": "ann" }),
-    )
-    .await;
+    server
+        .call(
+            Method::POST,
+            "/v1/events",
+            KEY,
+            Some(&json!({ "name": "other", "userId": "ann" })),
+        )
+        .await;
     let list = get(&server, "/events?name=t.slow&limit=2").await.json();
     assert_eq!(
         (&list["total"], list["events"].as_array().unwrap().len()),
@@ -69,19 +57,19 @@ async fn events_are_listed_and_replayed_for_the_one_journey_that_missed_them() {
     call(
         &server,
         Method::PATCH,
-        "/admin/journeys/t-slow",
+        "/journeys/t-slow",
         json!({ "enabled": true }),
     )
     .await;
     let wanted = json!({ "name": "t.slow", "journeyId": "t-slow", "dryRun": true });
-    let dry = call(&server, Method::POST, "/admin/events/replay", wanted).await;
+    let dry = call(&server, Method::POST, "/events/replay", wanted).await;
     assert_eq!(
         dry.json(),
         json!({ "matched": 3, "replayed": 0, "enrolled": 0, "skipped": {}, "truncated": false })
     );
     assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 0);
     let wanted = json!({ "name": "t.slow", "journeyId": "t-slow" });
-    let done = call(&server, Method::POST, "/admin/events/replay", wanted).await;
+    let done = call(&server, Method::POST, "/events/replay", wanted).await;
     assert_eq!(
         done.json(),
         json!({ "matched": 3, "replayed": 3, "enrolled": 2, "skipped": { "already_active": 1 }, "truncated": false })
@@ -90,7 +78,7 @@ async fn events_are_listed_and_replayed_for_the_one_journey_that_missed_them() {
     let by_id = call(
         &server,
         Method::POST,
-        "/admin/events/replay",
+        "/events/replay",
         json!({ "eventIds": [one, one] }),
     )
     .await;
@@ -102,7 +90,7 @@ async fn events_are_listed_and_replayed_for_the_one_journey_that_missed_them() {
         (json!({ "name": "a\u{0}" }), 400),
         (json!({ "name": "t.slow", "journeyId": "nope" }), 404),
     ] {
-        let answer = call(&server, Method::POST, "/admin/events/replay", body.clone()).await;
+        let answer = call(&server, Method::POST, "/events/replay", body.clone()).await;
         assert_eq!(answer.status, status, "{body}: {}", answer.text());
     }
     let seen = get(&server, "/metrics/events").await.json();
@@ -120,7 +108,9 @@ async fn a_dead_mail_is_sent_after_all_or_put_aside() {
     for to in ["ann@example.com", "bob@example.com"] {
         resend.next(Mood::Refuse(422, "validation_error"));
         let mail = json!({ "to": to, "template": "welcome" });
-        call(&server, Method::POST, "/emails", mail).await;
+        server
+            .call(Method::POST, "/v1/emails", KEY, Some(&mail))
+            .await;
         server.advance(std::time::Duration::from_secs(60)).await;
     }
     let dead = get(&server, "/dlq").await.json();
@@ -133,7 +123,7 @@ async fn a_dead_mail_is_sent_after_all_or_put_aside() {
         (&json!(2), &json!("email"), &json!("failed"))
     );
     let id = |n: usize| dead["dlq"][n]["id"].as_str().unwrap().to_owned();
-    let retry = format!("/admin/dlq/{}/retry", id(0));
+    let retry = format!("/dlq/{}/retry", id(0));
     let retried = call(&server, Method::POST, &retry, json!({})).await;
     assert_eq!(retried.status, 202, "{}", retried.text());
     assert_eq!(
@@ -145,7 +135,7 @@ async fn a_dead_mail_is_sent_after_all_or_put_aside() {
     let sent = get(&server, &format!("/emails/{new}")).await.json();
     assert_eq!(sent["email"]["status"], "sent");
     assert_eq!(resend.accepted().len(), 1);
-    let path = format!("/admin/dlq/{}", id(1));
+    let path = format!("/dlq/{}", id(1));
     assert_eq!(
         call(&server, Method::DELETE, &path, json!({})).await.json(),
         json!({ "deleted": true })
@@ -168,7 +158,9 @@ async fn a_dead_run_takes_its_failed_step_again() {
     let variables = [("ADMIN_API_KEY", KEY), ("STEPS_URL", &url)];
     let server = Server::with(Store::native().await, &variables).await;
     let event = json!({ "name": "s.broken", "email": "a@example.com" });
-    call(&server, Method::POST, "/events", event).await;
+    server
+        .call(Method::POST, "/v1/events", KEY, Some(&event))
+        .await;
     for _ in 0..7 {
         server.advance(std::time::Duration::from_secs(3_600)).await;
     }
@@ -188,10 +180,7 @@ async fn a_dead_run_takes_its_failed_step_again() {
         .unwrap();
     let answering = axum::Router::new().fallback(async || "yes");
     tokio::spawn(axum::serve(listener, answering).into_future());
-    let retry = format!(
-        "/admin/dlq/{}/retry",
-        dead["dlq"][0]["id"].as_str().unwrap()
-    );
+    let retry = format!("/dlq/{}/retry", dead["dlq"][0]["id"].as_str().unwrap());
     assert_eq!(
         call(&server, Method::POST, &retry, json!({})).await.status,
         202

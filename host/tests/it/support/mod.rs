@@ -1,5 +1,6 @@
 //! One server a test, each with a database of its own.
 
+pub mod admin;
 pub mod journeys_plugin;
 pub mod process;
 pub mod resend;
