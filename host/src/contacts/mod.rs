@@ -2,6 +2,7 @@
 
 mod erase;
 mod preferences;
+pub mod sheet;
 
 pub use erase::{erase, erase_one};
 pub use preferences::{Choice, Decision, choices, decide, preferences, title};

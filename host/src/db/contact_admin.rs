@@ -10,24 +10,25 @@ use super::contact::ShownRow;
 use super::{Conn, ContactRow, Result};
 use crate::ids::ContactId;
 
-/// Contacts whose address or id of the product holds `search`, newest first, and how many there
-/// are on all pages. `after` is the last id of the page before.
+/// The characters that mean something to LIKE mean themselves.
+fn pattern(search: &str) -> String {
+    let text = search
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{text}%")
+}
+
+/// Contacts whose address or id of the product holds `search`, newest first. `after` is the last id
+/// of the page before.
 pub async fn contacts_list(
     conn: &mut Conn,
     search: Option<&str>,
     after: Option<Uuid>,
     limit: i64,
     offset: i64,
-) -> Result<(Vec<ContactRow>, i64)> {
-    // The characters that mean something to LIKE mean themselves.
-    let pattern = search.map(|text| {
-        let text = text
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        format!("%{text}%")
-    });
-    let rows = sqlx::query_as!(
+) -> Result<Vec<ContactRow>> {
+    sqlx::query_as!(
         ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
@@ -36,24 +37,27 @@ pub async fn contacts_list(
            WHERE ($1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id::text = $5)
              AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $3 OFFSET $4"#,
-        pattern,
+        search.map(pattern),
         after,
         limit,
         offset,
         search
     )
     .map(ContactRow::from)
-    .fetch_all(&mut *conn)
-    .await?;
-    let total = sqlx::query_scalar!(
+    .fetch_all(conn)
+    .await
+}
+
+/// How many contacts there are on all pages.
+pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64> {
+    sqlx::query_scalar!(
         r#"SELECT count(*) AS "total!" FROM contacts
            WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id::text = $2"#,
-        pattern,
+        search.map(pattern),
         search
     )
     .fetch_one(conn)
-    .await?;
-    Ok((rows, total))
+    .await
 }
 
 /// The contact with this id, else the one with this id of the product.

@@ -58,7 +58,7 @@ pub use contact::{
     contact_upsert, contacts_by_identity, contacts_find, identity_lock,
 };
 pub use contact_admin::{
-    TimelineItem, contact_change, contact_row, contact_timeline, contacts_list,
+    TimelineItem, contact_change, contact_count, contact_row, contact_timeline, contacts_list,
 };
 pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
 pub use erase::contacts_erase;

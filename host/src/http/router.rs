@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::admin::{
     api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
-    events as admin_events, journeys, metrics, plugins, preferences as admin_preferences, states,
-    suppressions, templates,
+    events as admin_events, export, journeys, metrics, plugins, preferences as admin_preferences,
+    states, suppressions, templates,
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
@@ -65,6 +65,7 @@ fn routes(app: &App) -> Routes {
             admin_contacts::change_contact,
             admin_contacts::erase_contact
         ))
+        .routes(routes!(export::export_contacts))
         .routes(routes!(admin_contacts::show_timeline))
         .routes(routes!(
             admin_preferences::show_admin_preferences,

@@ -217,3 +217,35 @@ async fn preferences_are_replaced_and_suppressions_lifted() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_holds_everyone_once_and_no_formula() {
+    let server = server().await;
+    server.run_sql("INSERT INTO contacts (id, external_id, email, properties, first_seen_at, last_seen_at, created_at, updated_at) SELECT gen_random_uuid(), CASE WHEN n = 7 THEN '=cmd|''x''!A1' ELSE 'u' || n END, n || '@example.com', jsonb_build_object('n', n, 'said', E'\"a,b\"\n'), now(), now(), now(), now() FROM generate_series(1, 2500) n").await;
+    let csv = get(&server, "/contacts/export").await;
+    assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+    let text = csv.text();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    assert_eq!(
+        reader.headers().unwrap().iter().take(3).collect::<Vec<_>>(),
+        ["id", "externalId", "email"]
+    );
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let ids: std::collections::BTreeSet<&str> = rows.iter().map(|row| &row[0]).collect();
+    assert_eq!((rows.len(), ids.len()), (2_500, 2_500));
+    let seventh = rows.iter().find(|row| &row[2] == "7@example.com").unwrap();
+    assert_eq!(&seventh[1], "'=cmd|'x'!A1");
+    let kept: serde_json::Value = serde_json::from_str(&seventh[4]).unwrap();
+    assert_eq!(kept, json!({ "n": 7, "said": "\"a,b\"\n" }));
+    let all = get(&server, "/contacts/export?format=json").await.json();
+    assert_eq!(all["contacts"].as_array().unwrap().len(), 2_500);
+    let some = get(&server, "/contacts/export?format=json&search=no%20one")
+        .await
+        .json();
+    assert_eq!(some, json!({ "contacts": [] }));
+    assert_eq!(
+        get(&server, "/contacts/export?format=xml").await.status,
+        400
+    );
+    server.stop().await;
+}

@@ -63,8 +63,8 @@ pub async fn list_contacts(
     let search = search.filter(|text| !text.is_empty());
     let after = page.after.map(|(_, id)| id);
     let mut conn = app.db.conn().await?;
-    let (rows, total) =
-        db::contacts_list(&mut conn, search, after, page.limit, page.offset).await?;
+    let rows = db::contacts_list(&mut conn, search, after, page.limit, page.offset).await?;
+    let total = db::contact_count(&mut conn, search).await?;
     Ok(Json(ContactsOut {
         next_cursor: page.next_cursor(rows.iter().map(|row| (row.created_at, row.id.0))),
         contacts: rows.into_iter().map(ContactOut::from).collect(),

@@ -6,6 +6,7 @@ pub mod contacts;
 pub mod dlq;
 pub mod emails;
 pub mod events;
+pub mod export;
 pub mod journeys;
 pub mod metrics;
 pub mod plugins;

@@ -1,0 +1,158 @@
+//! Contacts, all of them, as they are read.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::contacts::sheet;
+use crate::db::{self, ContactRow};
+use crate::http::ApiError;
+use crate::http::auth::{Caller, FullAdmin};
+use crate::http::contacts::ContactOut;
+use crate::http::openapi::BadRequest;
+use crate::http::params::Query;
+use crate::ids::ContactId;
+use crate::issue::Issue;
+
+/// Contacts read at once.
+const CHUNK: i64 = 1_000;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ExportQuery {
+    /// `csv`, which is usual, or `json`.
+    format: Option<String>,
+    /// A part of the address or of the product's id.
+    search: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Json,
+}
+
+/// Answers every contact, newest first, as CSV or as `{"contacts": […]}`. Cells that a spreadsheet
+/// would take for a formula begin with an apostrophe. An answer that breaks off is not whole.
+#[utoipa::path(
+    get, path = "/v1/admin/contacts/export", tag = "contacts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(ExportQuery),
+    responses(
+        (status = 200, description = "Every contact", content((String = "text/csv"), (crate::http::contacts::FoundOut = "application/json"))),
+        (status = 400, response = BadRequest),
+    ),
+)]
+pub async fn export_contacts(
+    State(app): State<App>,
+    _: Caller<FullAdmin>,
+    Query(query): Query<ExportQuery>,
+) -> Result<Response, ApiError> {
+    let format = match query.format.as_deref() {
+        None | Some("csv") => Format::Csv,
+        Some("json") => Format::Json,
+        Some(_) => {
+            let issue = Issue::new("format", "must be csv or json");
+            return Err(ApiError::validation(&[issue]));
+        }
+    };
+    let search = query.search.map(|text| text.trim().to_owned());
+    let mut reading = Reading {
+        search: search.filter(|text| !text.is_empty()),
+        app,
+        format,
+        after: None,
+        begun: false,
+        over: false,
+    };
+    // The first part before the answer begins, so that what is wrong has a status.
+    let first = reading.next().await?.unwrap_or_default();
+    let rest = stream::unfold(reading, |mut reading| async {
+        match reading.next().await {
+            Ok(part) => part.map(|part| (Ok(part), reading)),
+            Err(error) => {
+                tracing::error!(%error, "an export breaks off");
+                reading.over = true;
+                Some((Err(error), reading))
+            }
+        }
+    });
+    let whole = stream::StreamExt::chain(stream::iter([Ok(first)]), rest);
+    let (kind, name) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "contacts.csv"),
+        Format::Json => ("application/json", "contacts.json"),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    Ok((headers, Body::from_stream(whole)).into_response())
+}
+
+/// How far an export has come.
+struct Reading {
+    app: App,
+    format: Format,
+    search: Option<String>,
+    after: Option<Uuid>,
+    begun: bool,
+    over: bool,
+}
+
+impl Reading {
+    /// The next part; none after the last. Holds a connection only while it reads.
+    async fn next(&mut self) -> db::Result<Option<Bytes>> {
+        if self.over {
+            return Ok(None);
+        }
+        let mut conn = self.app.db.conn().await?;
+        let search = self.search.as_deref();
+        let rows = db::contacts_list(&mut conn, search, self.after, CHUNK, 0).await?;
+        let ids: Vec<ContactId> = rows.iter().map(|row| row.id).collect();
+        let wants = db::preferences_by_contact(&mut conn, &ids).await?;
+        drop(conn);
+        self.after = rows.last().map(|row| row.id.0);
+        self.over = i64::try_from(rows.len()).is_ok_and(|rows| rows < CHUNK);
+        let mut part = Vec::new();
+        match self.format {
+            Format::Csv => {
+                if !self.begun {
+                    part.extend(sheet::head());
+                }
+                let nothing = db::Preferences::default();
+                let rows = rows
+                    .iter()
+                    .map(|row| (row, wants.get(&row.id).unwrap_or(&nothing)));
+                part.extend(sheet::lines(rows));
+            }
+            Format::Json => self.json(rows, &mut part),
+        }
+        self.begun = true;
+        Ok(Some(part.into()))
+    }
+
+    fn json(&self, rows: Vec<ContactRow>, part: &mut Vec<u8>) {
+        let mut between = if self.begun { "," } else { "{\"contacts\":[" };
+        if rows.is_empty() && !self.begun {
+            part.extend(between.as_bytes());
+        }
+        for row in rows {
+            part.extend(between.as_bytes());
+            between = ",";
+            // Text and plain values: it is always JSON.
+            part.extend(serde_json::to_vec(&ContactOut::from(row)).unwrap_or_default());
+        }
+        if self.over {
+            part.extend(b"]}");
+        }
+    }
+}
