@@ -13,6 +13,7 @@ use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
+use crate::webhooks::Poster;
 
 /// The parts of a running process. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +31,7 @@ pub struct App {
     pub addresses: Arc<AddressHash>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) poster: Arc<Poster>,
     pub(crate) passwords: Arc<Passwords>,
 }
 
@@ -59,6 +61,7 @@ impl App {
         let addresses = AddressHash::new(&config.secret);
         Ok(Self {
             ingestor: Ingestor::start(&db, &clock, &catalog),
+            poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),
             addresses: Arc::new(addresses),

@@ -83,6 +83,18 @@ id!(
     BatchId
 );
 id!(
+    /// A place that is told what happens here.
+    EndpointId
+);
+id!(
+    /// A rule that raises alerts.
+    AlertRuleId
+);
+id!(
+    /// An import of contacts.
+    ImportId
+);
+id!(
     /// A worker's hold on a run, a mail or a batch. Whoever holds another token may not commit.
     Claim
 );

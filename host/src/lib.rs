@@ -22,4 +22,5 @@ mod linked;
 pub mod mail;
 pub mod plugins;
 pub mod telemetry;
+mod webhooks;
 pub mod worker;

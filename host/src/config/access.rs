@@ -13,6 +13,8 @@ pub struct Access {
     pub trusted_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks webhooks and alerts may reach besides the public internet.
+    pub webhook_networks: Vec<IpNet>,
     /// Requests within 60 s for each key or user; `None` stands for any number.
     pub admin_limit: Option<u32>,
     pub emails_limit: Option<u32>,
@@ -36,6 +38,11 @@ impl Access {
             trusted_origins,
             trusted_proxies: reader.list(
                 "TRUSTED_PROXIES",
+                network,
+                "a comma list of networks or addresses, as 10.0.0.0/8",
+            ),
+            webhook_networks: reader.list(
+                "WEBHOOK_ALLOWED_NETWORKS",
                 network,
                 "a comma list of networks or addresses, as 10.0.0.0/8",
             ),

@@ -68,6 +68,11 @@ pub const TABLE: &[Variable] = &[
         "",
         "comma-separated networks of the proxies whose X-Forwarded-For is believed, as 10.0.0.0/8",
     ),
+    variable(
+        "WEBHOOK_ALLOWED_NETWORKS",
+        "",
+        "comma-separated networks webhooks and alerts may reach besides the public internet, as 10.0.0.0/8",
+    ),
     variable("ADMIN_API_KEY", "", "a key with every scope"),
     variable(
         "RATE_LIMIT_ADMIN",

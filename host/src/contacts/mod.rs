@@ -5,7 +5,7 @@ mod preferences;
 pub mod sheet;
 
 pub use erase::{erase, erase_one};
-pub use preferences::{Choice, Decision, choices, decide, preferences, title};
+pub use preferences::{Choice, Decision, choices, choose, decide, preferences, title};
 
 use std::collections::HashMap;
 

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::db::{self, Conn, Preferences};
 use crate::ids::ContactId;
 use crate::mail::{Told, tell};
+use crate::webhooks::{News, announce};
 
 /// A category a person may choose, and whether they get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +77,8 @@ pub async fn preferences(conn: &mut Conn, contact: ContactId) -> db::Result<Pref
 }
 
 /// Carries out what a person decided. Where they leave something they got until now,
-/// `email.unsubscribed` is told to journeys and analytics, with the category or `all`. Returns
-/// whether anything changed.
+/// `email.unsubscribed` is told to journeys and analytics, with the category or `all`; endpoints
+/// that asked for it hear of both directions. Returns whether anything changed.
 pub async fn decide(
     app: &App,
     conn: &mut Conn,
@@ -90,6 +91,7 @@ pub async fn decide(
     }
     let before = preferences(conn, contact).await?;
     let mut left = Vec::new();
+    let mut back = Vec::new();
     for decision in decisions {
         match decision {
             Decision::Category { id, subscribed } => {
@@ -99,6 +101,9 @@ pub async fn decide(
                 if before.allow(id) && !subscribed {
                     left.push(("category", json!(id)));
                 }
+                if before.categories.get(id) == Some(&false) && *subscribed {
+                    back.push(("category", json!(id)));
+                }
             }
             Decision::All { subscribed } => {
                 if before.unsubscribed_all == *subscribed {
@@ -106,6 +111,9 @@ pub async fn decide(
                 }
                 if !before.unsubscribed_all && !subscribed {
                     left.push(("all", json!(true)));
+                }
+                if before.unsubscribed_all && *subscribed {
+                    back.push(("all", json!(true)));
                 }
             }
         }
@@ -118,7 +126,46 @@ pub async fn decide(
         depth: 0,
     });
     tell(app, conn, told.collect(), now).await?;
+    let news = back.into_iter().map(|(name, value)| News {
+        event_type: "contact.resubscribed",
+        contact,
+        occurred_at: now,
+        data: Properties::from_iter([(name.to_owned(), value)]),
+    });
+    announce(conn, &news.collect::<Vec<_>>(), now).await?;
     Ok(preferences(conn, contact).await? != before)
+}
+
+/// Sets what an event says of a person's lists. It is the product that speaks, so only endpoints
+/// that asked for it hear of it. The caller holds the contact's lock.
+pub async fn choose(
+    conn: &mut Conn,
+    contact: ContactId,
+    lists: &BTreeMap<String, bool>,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    if lists.is_empty() {
+        return Ok(());
+    }
+    let before = preferences(conn, contact).await?;
+    let mut news = Vec::new();
+    for (category, subscribed) in lists {
+        let was = before.categories.get(category).copied().unwrap_or(true);
+        db::preferences_set_category(conn, contact, category, *subscribed, now).await?;
+        if was != *subscribed {
+            news.push(News {
+                event_type: if *subscribed {
+                    "contact.resubscribed"
+                } else {
+                    "contact.unsubscribed"
+                },
+                contact,
+                occurred_at: now,
+                data: Properties::from_iter([("category".to_owned(), json!(category))]),
+            });
+        }
+    }
+    announce(conn, &news, now).await
 }
 
 #[cfg(test)]

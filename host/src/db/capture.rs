@@ -112,6 +112,65 @@ pub async fn capture_retry(conn: &mut Conn, ids: &[Uuid], at: DateTime<Utc>) -> 
     Ok(())
 }
 
+/// Keeps what could not be told for an administrator, with the reason.
+pub async fn capture_give_up(
+    conn: &mut Conn,
+    ids: &[Uuid],
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "WITH gone AS (DELETE FROM analytics_outbox WHERE id = ANY($1) RETURNING *)
+         INSERT INTO analytics_given_up (id, contact_id, event, properties, occurred_at, error,
+                                         created_at)
+         SELECT id, contact_id, event, properties, occurred_at, $2, $3 FROM gone
+         ON CONFLICT DO NOTHING",
+        ids,
+        error,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes what was given up due once more. False where it is none such.
+pub async fn capture_again(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query!(
+        "WITH gone AS (DELETE FROM analytics_given_up WHERE id = $1 RETURNING *)
+         INSERT INTO analytics_outbox (id, contact_id, event, properties, occurred_at,
+                                       next_attempt_at)
+         SELECT id, contact_id, event, properties, occurred_at, $2 FROM gone",
+        id,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets what was given up. False where it is none such.
+pub async fn capture_dismiss(conn: &mut Conn, id: Uuid) -> Result<bool> {
+    let done = sqlx::query!("DELETE FROM analytics_given_up WHERE id = $1", id)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Deletes at most `limit` that were given up before `before`. Returns how many.
+pub async fn captures_prune(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM analytics_given_up WHERE id IN (
+             SELECT id FROM analytics_given_up WHERE created_at < $1
+             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        before,
+        limit
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// When the next one is due.
 pub async fn capture_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(

@@ -1,5 +1,5 @@
 //! What broke for good and waits for an administrator: runs that failed or are stuck, mails that
-//! nobody sends any more.
+//! nobody sends any more, what endpoints and analytics could not be told.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -10,14 +10,15 @@ use crate::ids::SendId;
 /// Something that broke.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Of the run or mail.
+    /// Of the thing that broke.
     pub id: Uuid,
-    /// `journey` or `email`.
+    /// `journey`, `email`, `webhook` or `analytics`.
     pub kind: String,
     pub status: String,
-    /// The journey's id or the template's key.
+    /// The journey's id, the template's key, the type or name of the event.
     pub subject: String,
-    pub contact_id: Uuid,
+    /// None where it is about nobody.
+    pub contact_id: Option<Uuid>,
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub failed_at: DateTime<Utc>,
@@ -34,7 +35,7 @@ pub async fn dead_letters(
     sqlx::query_as!(
         DeadLetter,
         r#"SELECT id AS "id!", kind AS "kind!", status AS "status!", subject AS "subject!",
-                  contact_id AS "contact_id!", error, created_at AS "created_at!",
+                  contact_id, error, created_at AS "created_at!",
                   failed_at AS "failed_at!"
            FROM (
                SELECT id, 'journey' AS kind, status, journey_id AS subject, contact_id,
@@ -46,7 +47,18 @@ pub async fn dead_letters(
                SELECT id, 'email', status, template_key, contact_id, reason, created_at, updated_at
                FROM email_sends
                WHERE status IN ('failed', 'ambiguous') AND dismissed_at IS NULL
-                 AND ($1::text IS NULL OR $1 = 'email') AND ($2::uuid IS NULL OR id = $2)) AS dead
+                 AND ($1::text IS NULL OR $1 = 'email') AND ($2::uuid IS NULL OR id = $2)
+               UNION ALL
+               SELECT id, 'webhook', status, event_type, contact_id, error, created_at, updated_at
+               FROM webhook_deliveries
+               WHERE status = 'failed' AND dismissed_at IS NULL
+                 AND ($1::text IS NULL OR $1 = 'webhook') AND ($2::uuid IS NULL OR id = $2)
+               UNION ALL
+               SELECT id, 'analytics', 'failed', coalesce(event, 'properties'), contact_id, error,
+                      occurred_at, created_at
+               FROM analytics_given_up
+               WHERE ($1::text IS NULL OR $1 = 'analytics') AND ($2::uuid IS NULL OR id = $2))
+               AS dead
            ORDER BY failed_at DESC, id DESC LIMIT $3 OFFSET $4"#,
         kind,
         id,
@@ -64,7 +76,12 @@ pub async fn dead_letter_count(conn: &mut Conn, kind: Option<&str>) -> Result<i6
                      AND ($1::text IS NULL OR $1 = 'journey'))
                 + (SELECT count(*) FROM email_sends
                    WHERE status IN ('failed', 'ambiguous') AND dismissed_at IS NULL
-                     AND ($1::text IS NULL OR $1 = 'email')) AS "total!""#,
+                     AND ($1::text IS NULL OR $1 = 'email'))
+                + (SELECT count(*) FROM webhook_deliveries
+                   WHERE status = 'failed' AND dismissed_at IS NULL
+                     AND ($1::text IS NULL OR $1 = 'webhook'))
+                + (SELECT count(*) FROM analytics_given_up
+                   WHERE $1::text IS NULL OR $1 = 'analytics') AS "total!""#,
         kind
     )
     .fetch_one(conn)

@@ -62,7 +62,9 @@ pub async fn contact_merge(
     sqlx::query!(
         "WITH skips AS (UPDATE enrolment_skips SET contact_id = $1 WHERE contact_id = $2),
               passes AS (UPDATE journey_passes SET contact_id = $1 WHERE contact_id = $2),
-              captures AS (UPDATE analytics_outbox SET contact_id = $1 WHERE contact_id = $2)
+              captures AS (UPDATE analytics_outbox SET contact_id = $1 WHERE contact_id = $2),
+              lost AS (UPDATE analytics_given_up SET contact_id = $1 WHERE contact_id = $2),
+              webhooks AS (UPDATE webhook_deliveries SET contact_id = $1 WHERE contact_id = $2)
          INSERT INTO journey_onces (contact_id, journey_id, key, value, created_at)
          SELECT $1, journey_id, key, value, created_at FROM journey_onces WHERE contact_id = $2
          ON CONFLICT DO NOTHING",

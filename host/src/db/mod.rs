@@ -41,6 +41,8 @@ mod user;
 mod visit;
 mod wait;
 mod wake;
+mod webhook;
+mod webhook_delivery;
 
 pub use api_key::{
     ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
@@ -50,8 +52,8 @@ pub use attempt::{Beginning, SendEnd, attempts_begin, attempts_repeat, sends_end
 pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
 pub use batch::{ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_insert, batch_members};
 pub use capture::{
-    ClaimedCapture, NewCapture, capture_claim, capture_delete, capture_insert, capture_next_due,
-    capture_retry,
+    ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete, capture_dismiss,
+    capture_give_up, capture_insert, capture_next_due, capture_retry, captures_prune,
 };
 pub use contact::{
     Contact, ContactRow, NewIdentity, contact_get, contact_lock, contact_set_properties,
@@ -124,6 +126,15 @@ pub use visit::{
 };
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
+pub use webhook::{
+    Endpoint, Subscriber, delivery_dismiss, delivery_retry, webhook_delete, webhook_insert,
+    webhook_lock, webhook_rotate, webhook_subscribers, webhook_switch_off, webhook_update,
+    webhooks_list,
+};
+pub use webhook_delivery::{
+    ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_insert, deliveries_list,
+    deliveries_prune, delivery_claim, delivery_end, delivery_next_due,
+};
 
 use std::path::Path;
 #[cfg(feature = "embedded-db")]

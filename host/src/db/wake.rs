@@ -25,16 +25,32 @@ pub enum Topic {
     Mails,
     /// Analytics is to be told something.
     Captures,
+    /// Endpoints are to be told something.
+    Webhooks,
+    /// Contacts are to be imported.
+    Imports,
+    /// Administrators are to be told of an alert.
+    Alerts,
 }
 
 impl Topic {
-    const ALL: [Self; 3] = [Self::Runs, Self::Mails, Self::Captures];
+    const ALL: [Self; 6] = [
+        Self::Runs,
+        Self::Mails,
+        Self::Captures,
+        Self::Webhooks,
+        Self::Imports,
+        Self::Alerts,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Runs => "runs",
             Self::Mails => "mails",
             Self::Captures => "captures",
+            Self::Webhooks => "webhooks",
+            Self::Imports => "imports",
+            Self::Alerts => "alerts",
         }
     }
 }
@@ -44,6 +60,9 @@ pub struct Wake {
     runs: Arc<Notify>,
     mails: Arc<Notify>,
     captures: Arc<Notify>,
+    webhooks: Arc<Notify>,
+    imports: Arc<Notify>,
+    alerts: Arc<Notify>,
     /// None for the embedded database.
     server: Option<PgPool>,
 }
@@ -54,6 +73,9 @@ impl Wake {
             runs: Arc::default(),
             mails: Arc::default(),
             captures: Arc::default(),
+            webhooks: Arc::default(),
+            imports: Arc::default(),
+            alerts: Arc::default(),
             server: None,
         }
     }
@@ -133,6 +155,9 @@ impl Wake {
             Topic::Runs => &self.runs,
             Topic::Mails => &self.mails,
             Topic::Captures => &self.captures,
+            Topic::Webhooks => &self.webhooks,
+            Topic::Imports => &self.imports,
+            Topic::Alerts => &self.alerts,
         }
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::admin::{
     api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
     events as admin_events, export, journeys, metrics, plugins, preferences as admin_preferences,
-    states, suppressions, templates,
+    states, suppressions, templates, webhooks as admin_webhooks,
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
@@ -90,6 +90,18 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(dlq::list_dead_letters))
         .routes(routes!(dlq::retry_dead_letter))
         .routes(routes!(dlq::dismiss_dead_letter))
+        .routes(routes!(
+            admin_webhooks::list_webhooks,
+            admin_webhooks::create_webhook
+        ))
+        .routes(routes!(
+            admin_webhooks::show_webhook,
+            admin_webhooks::change_webhook,
+            admin_webhooks::delete_webhook
+        ))
+        .routes(routes!(admin_webhooks::rotate_webhook_secret))
+        .routes(routes!(admin_webhooks::test_webhook))
+        .routes(routes!(admin_webhooks::list_webhook_deliveries))
         .routes(routes!(metrics::show_overview))
         .routes(routes!(metrics::show_email_metrics))
         .routes(routes!(metrics::show_deliverability))

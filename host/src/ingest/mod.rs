@@ -100,9 +100,8 @@ async fn store_round(
         .collect();
     db::event_insert(conn, &rows).await?;
     for ((_, event), contact) in new.iter().zip(&people) {
-        let Some(contact) = contact else { continue };
-        for (category, subscribed) in &event.lists {
-            db::preferences_set_category(conn, contact.id, category, *subscribed, now).await?;
+        if let Some(contact) = contact {
+            contacts::choose(conn, contact.id, &event.lists, now).await?;
         }
     }
 

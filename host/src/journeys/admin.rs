@@ -7,6 +7,9 @@ use crate::app::App;
 use crate::db::{self, Log, NewState, StateRow, Topic, Tx};
 use crate::ids::StateId;
 use crate::ingest::{self, NewEvent};
+use crate::webhooks::{News, announce};
+
+use super::enrol::enrolled;
 
 /// Why a run stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,15 @@ type Result<T = ()> = std::result::Result<T, AdminError>;
 /// Lets a failed run go on from the step that failed, which is really taken again. Where the code
 /// itself failed, by a panic or an error of its own, it runs again from its last step.
 pub async fn retry(app: &App, id: StateId) -> Result {
-    let (tx, state) = begin(app, id).await?;
+    let mut tx = app.db.begin().await?;
+    retry_in(app, &mut tx, id).await?;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(())
+}
+
+/// As [`retry`], in the caller's transaction. The caller wakes the workers.
+pub async fn retry_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
+    let state = lock(tx, id).await?;
     expect(&state, &["failed"], "retried")?;
     reopen(app, tx, &state, false, "retried").await
 }
@@ -33,7 +44,15 @@ pub async fn retry(app: &App, id: StateId) -> Result {
 /// Lets a stuck run go on: with the version of its plugin it began with where that is loaded,
 /// else with the newest.
 pub async fn resume(app: &App, id: StateId) -> Result {
-    let (tx, state) = begin(app, id).await?;
+    let mut tx = app.db.begin().await?;
+    resume_in(app, &mut tx, id).await?;
+    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    Ok(())
+}
+
+/// As [`resume`], in the caller's transaction. The caller wakes the workers.
+pub async fn resume_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
+    let state = lock(tx, id).await?;
     expect(&state, &["stuck"], "resumed")?;
     let version = app
         .plugins
@@ -66,6 +85,7 @@ pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
         depth: state.depth,
     };
     let new_id = new.id;
+    announce(&mut tx, &[enrolled(&new, now)], now).await?;
     db::state_insert(&mut tx, &[new], now).await?;
     let log = Log {
         state_id: new_id,
@@ -97,6 +117,13 @@ pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Resul
     properties.insert("journeyId".into(), json!(state.journey_id));
     properties.insert("stateId".into(), json!(state.id));
     properties.insert("reason".into(), json!(reason.replace('\0', "\u{fffd}")));
+    let news = News {
+        event_type: "journey.exited",
+        contact: state.contact_id,
+        occurred_at: now,
+        data: properties.clone(),
+    };
+    announce(tx, &[news], now).await?;
     let depth = state.depth.saturating_add(1);
     let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth);
     ingest::store(tx, &app.catalog, now, vec![event]).await?;
@@ -105,10 +132,17 @@ pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Resul
 
 /// Takes a failed or stuck run off the list of dead letters.
 pub async fn dismiss(app: &App, id: StateId) -> Result {
-    let (mut tx, state) = begin(app, id).await?;
-    expect(&state, &["failed", "stuck"], "put aside")?;
-    db::state_dismiss(&mut tx, id, app.clock.now()).await?;
+    let mut tx = app.db.begin().await?;
+    dismiss_in(app, &mut tx, id).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// As [`dismiss`], in the caller's transaction.
+pub async fn dismiss_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
+    let state = lock(tx, id).await?;
+    expect(&state, &["failed", "stuck"], "put aside")?;
+    db::state_dismiss(tx, id, app.clock.now()).await?;
     Ok(())
 }
 
@@ -149,14 +183,14 @@ async fn refuse_rival(tx: &mut Tx, state: &StateRow) -> Result {
 
 async fn reopen(
     app: &App,
-    mut tx: Tx,
+    tx: &mut Tx,
     state: &StateRow,
     pinned: bool,
     action: &'static str,
 ) -> Result {
-    refuse_rival(&mut tx, state).await?;
+    refuse_rival(tx, state).await?;
     let now = app.clock.now();
-    db::state_reopen(&mut tx, state.id, pinned, now).await?;
+    db::state_reopen(tx, state.id, pinned, now).await?;
     let log = Log {
         state_id: state.id,
         from: Some(state.status.clone()),
@@ -164,8 +198,7 @@ async fn reopen(
         action,
         detail: json!({ "was": state.error_message }),
     };
-    db::log_insert(&mut tx, &[log], now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    db::log_insert(tx, &[log], now).await?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Topic, Tx};
 use crate::ingest::{self, NewEvent};
 use crate::plugins::JourneysRef;
+use crate::webhooks::{News, announce};
 
 /// Steps a single run may take: a journey that goes round in circles ends here.
 const MAX_STEPS: usize = 2_000;
@@ -222,7 +223,11 @@ async fn record(
         let stored = ingest::store(&mut tx, &app.catalog, now, events).await?;
         woken += stored.enrolled;
     }
-    if stands && let Some(event) = ending.event(state) {
+    if stands && let Some(news) = ending.news(state, now) {
+        let depth = state.depth.saturating_add(1);
+        let properties = news.data.clone();
+        let event = NewEvent::from_journey(news.contact, news.event_type, properties, depth);
+        announce(&mut tx, &[news], now).await?;
         let stored = ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
         woken += stored.enrolled;
     }
@@ -392,8 +397,8 @@ impl Ending {
         self.status == "waiting"
     }
 
-    /// The event other journeys may be triggered by.
-    fn event(&self, state: &ClaimedState) -> Option<NewEvent> {
+    /// What is told of it: to endpoints, and as an event other journeys may be triggered by.
+    fn news(&self, state: &ClaimedState, now: DateTime<Utc>) -> Option<News> {
         let name = match self.status {
             "completed" => "journey.completed",
             "failed" => "journey.failed",
@@ -411,12 +416,11 @@ impl Ending {
             };
             properties.insert(name.into(), json!(error));
         }
-        let depth = state.depth.saturating_add(1);
-        Some(NewEvent::from_journey(
-            state.contact_id,
-            name,
-            properties,
-            depth,
-        ))
+        Some(News {
+            event_type: name,
+            contact: state.contact_id,
+            occurred_at: now,
+            data: properties,
+        })
     }
 }

@@ -12,6 +12,7 @@ use super::{Catalog, JourneyEntry, wait};
 use crate::db::{self, Conn, Contact, Log, NewSkip, NewState, OpenState, Preferences};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::ingest::{Exit, NewEvent};
+use crate::webhooks::{News, announce};
 
 /// An event just stored, with its contact, whose row is locked.
 pub struct Happened<'a> {
@@ -53,6 +54,12 @@ pub async fn react(
             properties.insert("stateId".into(), json!(exit.state_id));
             properties.insert("event".into(), json!(event.name));
             let depth = event.depth.saturating_add(1);
+            changes.news.push(News {
+                event_type: "journey.exited",
+                contact: event.contact.id,
+                occurred_at: now,
+                data: properties.clone(),
+            });
             let follows =
                 NewEvent::from_journey(event.contact.id, "journey.exited", properties, depth);
             reactions.events.push(follows);
@@ -262,6 +269,22 @@ struct Changes {
     exited: Vec<StateId>,
     skips: Vec<NewSkip>,
     logs: Vec<Log>,
+    /// What endpoints are told, besides the runs that begin.
+    news: Vec<News>,
+}
+
+/// What endpoints are told of a run that begins.
+pub(super) fn enrolled(state: &NewState, now: DateTime<Utc>) -> News {
+    let mut data = Properties::new();
+    data.insert("journeyId".into(), json!(state.journey_id));
+    data.insert("stateId".into(), json!(state.id));
+    data.insert("event".into(), json!(state.trigger_event));
+    News {
+        event_type: "journey.enrolled",
+        contact: state.contact_id,
+        occurred_at: now,
+        data,
+    }
 }
 
 impl Changes {
@@ -288,7 +311,10 @@ impl Changes {
     }
 
     async fn write(self, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<usize> {
-        let mut enrolled = 0;
+        let mut made = HashSet::new();
+        // In the order of what happened: a run begins before it ends.
+        let mut news: Vec<News> = self.entered.iter().map(|it| enrolled(it, now)).collect();
+        news.extend(self.news);
         // A run may begin, end and begin again within one transaction: the unique index wants the
         // old one ended first, and an exit can only end a run that is there.
         let exited: HashSet<StateId> = self.exited.iter().copied().collect();
@@ -313,14 +339,15 @@ impl Changes {
             .filter(|state| !exited.contains(&state.id))
             .collect();
         if !lasting.is_empty() {
-            enrolled = db::state_insert(conn, &lasting, now).await?.len();
+            made = db::state_insert(conn, &lasting, now).await?;
         }
+        announce(conn, &news, now).await?;
         if !self.logs.is_empty() {
             db::log_insert(conn, &self.logs, now).await?;
         }
         if !self.skips.is_empty() {
             db::skip_insert(conn, &self.skips, now).await?;
         }
-        Ok(enrolled)
+        Ok(made.len())
     }
 }

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::db::{self, Conn, KnownSend, NewCapture, SendOrigin, SendProgress, StepEnd};
 use crate::ids::{self, ContactId, SendId};
 use crate::ingest::{self, MAX_DEPTH, NewEvent};
+use crate::webhooks::{News, announce};
 
 /// Something that happened to a mail after it was handed over, by a person or a provider.
 #[derive(Clone, Debug)]
@@ -149,7 +150,47 @@ pub struct Told {
     pub depth: i16,
 }
 
-/// Lets journeys react to events of the host's own making and queues them for analytics.
+impl Told {
+    fn news(&self) -> News {
+        News {
+            event_type: match self.name {
+                "email.unsubscribed" => "contact.unsubscribed",
+                name => name,
+            },
+            contact: self.contact,
+            occurred_at: self.occurred_at,
+            data: self.properties.clone(),
+        }
+    }
+}
+
+/// Tells endpoints of mails that failed before a provider took them; their journeys learn it from
+/// the step that waits.
+pub async fn announce_failed(
+    conn: &mut Conn,
+    failed: &[(SendId, Option<&str>)],
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let mut news = Vec::new();
+    for (id, reason) in failed {
+        let Some(send) = db::send_lock(conn, *id).await? else {
+            continue;
+        };
+        let origins = db::send_origins(conn, send.state_id.as_slice()).await?;
+        let origin = send.state_id.and_then(|state| origins.get(&state));
+        let more = Properties::from_iter(reason.map(|text| ("reason".to_owned(), json!(text))));
+        news.push(News {
+            event_type: "email.failed",
+            contact: send.contact_id,
+            occurred_at: now,
+            data: About::of(&send).properties(origin, more),
+        });
+    }
+    announce(conn, &news, now).await
+}
+
+/// Lets journeys react to events of the host's own making, and queues them for analytics and for
+/// endpoints that asked for them.
 pub async fn tell(
     app: &App,
     conn: &mut Conn,
@@ -170,6 +211,8 @@ pub async fn tell(
         })
         .collect();
     db::capture_insert(conn, &captures, now).await?;
+    let news: Vec<News> = all.iter().map(Told::news).collect();
+    announce(conn, &news, now).await?;
     // A journey that is triggered by its own mails would never end.
     let (near, far): (Vec<Told>, Vec<Told>) =
         all.into_iter().partition(|told| told.depth + 1 < MAX_DEPTH);

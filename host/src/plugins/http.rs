@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url, redirect};
+use reqwest::{Client, ClientBuilder, Method, Url, redirect};
 
 use super::allow::AllowList;
 
@@ -13,15 +13,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer.
 const BODY_MAX: usize = 8 * 1024 * 1024;
 
-/// The client of the process: one pool, TLS by rustls, no redirects.
-pub fn http_client() -> Client {
+/// What every client of the process has in common: TLS by rustls, a name, short waits.
+pub fn http_client_builder() -> ClientBuilder {
     // Already installed when a second client is made.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder()
+    Client::builder()
         .user_agent(concat!("Hogsend/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(5))
         .timeout(TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(60))
+}
+
+/// The client of plugins: one pool, no redirects.
+pub fn http_client() -> Client {
+    let client = http_client_builder()
         .redirect(redirect::Policy::none())
         .build();
     client.expect("a client with a TLS provider installed can be built")

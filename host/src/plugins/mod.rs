@@ -22,7 +22,7 @@ pub use cache::Cache;
 pub(crate) use cache::PATIENCE;
 pub use caller::{ErrorKind, PluginError};
 pub use discover::{Discovered, Origin, PluginInfo};
-pub use http::http_client;
+pub use http::{http_client, http_client_builder};
 pub use perform::Performer;
 pub use problem::Problem;
 pub use refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};

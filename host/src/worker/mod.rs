@@ -4,10 +4,12 @@ pub mod engine;
 mod mailer;
 mod relay;
 mod tracker;
+mod webhooks;
 
 pub use mailer::deliver_due;
 pub use relay::relay_due;
 pub use tracker::track_due;
+pub use webhooks::post_due;
 
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         mailer::run(&app, stop.clone()),
         relay::run(&app, stop.clone()),
         tracker::run(&app, stop.clone()),
+        webhooks::run(&app, stop.clone()),
     );
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
@@ -67,7 +70,8 @@ pub async fn drain(app: &App) -> db::Result<usize> {
         let round = engine::advance_due(app).await?
             + deliver_due(app).await?
             + relay_due(app).await?
-            + track_due(app).await?;
+            + track_due(app).await?
+            + post_due(app).await?;
         if round == 0 {
             return Ok(taken);
         }

@@ -57,6 +57,8 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
     let ids: Vec<Uuid> = claimed.iter().map(|one| one.id).collect();
     let batch: Vec<Capture> = claimed.into_iter().map(capture).collect();
     let mut again = None;
+    let mut reasons: Vec<String> = Vec::new();
+    let mut refused: Vec<String> = Vec::new();
     for product in products {
         let (reason, wish) = match product.capture(&batch).await {
             Ok(Captured::Taken | Captured::Unwanted) => continue,
@@ -67,6 +69,7 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
                     count,
                     "captures were refused"
                 );
+                refused.push(format!("{}: {reason}", product.id()));
                 continue;
             }
             Ok(Captured::Retry {
@@ -83,15 +86,21 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
             "captures are told later"
         );
         again = again.max(Some(backoff::wait(tries, wish)));
+        reasons.push(format!("{}: {reason}", product.id()));
     }
     let mut conn = app.db.conn().await?;
+    let now = app.clock.now();
     match again {
         Some(wait) if tries < TRIES => {
-            db::capture_retry(&mut conn, &ids, app.clock.now() + wait).await?;
+            db::capture_retry(&mut conn, &ids, now + wait).await?;
         }
         Some(_) => {
             tracing::error!(count, tries, "captures are given up");
-            db::capture_delete(&mut conn, &ids).await?;
+            let reason = format!("given up after {tries} tries: {}", reasons.join("; "));
+            db::capture_give_up(&mut conn, &ids, &reason, now).await?;
+        }
+        None if !refused.is_empty() => {
+            db::capture_give_up(&mut conn, &ids, &refused.join("; "), now).await?;
         }
         None => db::capture_delete(&mut conn, &ids).await?,
     }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+use crate::support::admin::{KEY, call, get as get_admin};
 use crate::support::{Server, Store};
 
 type Requests = Arc<Mutex<Vec<(String, String)>>>;
@@ -84,5 +85,47 @@ async fn a_silent_posthog_keeps_nobody_out() {
         server.text("SELECT status FROM journey_states").await,
         "completed"
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_analytics_refuses_is_kept_and_told_again_on_request() {
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let told = Requests::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let (refusing, telling) = (refuses.clone(), told.clone());
+    let router = Router::new().fallback(async move |body: String| {
+        if refusing.load(std::sync::atomic::Ordering::SeqCst) {
+            return (axum::http::StatusCode::UNAUTHORIZED, "no such project");
+        }
+        telling.lock().unwrap().push((body, String::new()));
+        (axum::http::StatusCode::OK, "{}")
+    });
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let variables = [
+        ("POSTHOG_HOST", host.as_str()),
+        ("POSTHOG_API_KEY", "phc_x"),
+        ("ADMIN_API_KEY", KEY),
+    ];
+    let server = Server::with(Store::native().await, &variables).await;
+    let body = json!({ "name": "t.mail", "userId": "ann", "email": "ann@example.com" });
+    let answer = server.call(Method::POST, "/v1/events", KEY, Some(&body));
+    assert_eq!(answer.await.status, 202);
+    server.drain().await;
+    let dead = get_admin(&server, "/dlq?type=analytics").await.json();
+    assert_eq!(dead["total"], 1, "{dead}");
+    assert_eq!(dead["dlq"][0]["subject"], "email.sent");
+    let error = dead["dlq"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with("posthog: "), "{error}");
+    assert!(!error.contains("phc_x"));
+
+    refuses.store(false, std::sync::atomic::Ordering::SeqCst);
+    let path = format!("/dlq/{}/retry", dead["dlq"][0]["id"].as_str().unwrap());
+    let retried = call(&server, Method::POST, &path, json!({})).await;
+    assert_eq!(retried.status, 202);
+    server.drain().await;
+    assert_eq!(get_admin(&server, "/dlq").await.json()["total"], 0);
+    assert!(told.lock().unwrap()[0].0.contains("email.sent"));
     server.stop().await;
 }

@@ -26,6 +26,7 @@ mod kill_journeys;
 mod limits;
 mod main_job;
 mod openapi;
+mod outbound;
 mod plugins;
 mod policy;
 mod preferences;

@@ -1,4 +1,4 @@
-//! Dead letters: runs and mails that broke for good.
+//! Dead letters: what broke for good, of runs, mails, webhooks and analytics.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,20 +24,23 @@ use crate::issue::Issue;
 use crate::journeys::admin;
 use crate::mail;
 
-/// A run or a mail that broke.
+const KINDS: [&str; 4] = ["journey", "email", "webhook", "analytics"];
+
+/// Something that broke.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetterOut {
-    /// Of the run or mail.
+    /// Of the run, mail, delivery or capture.
     id: Uuid,
-    /// `journey` or `email`.
+    /// `journey`, `email`, `webhook` or `analytics`.
     #[serde(rename = "type")]
     kind: String,
     /// `failed`; of runs also `stuck`, of mails also `ambiguous`.
     status: String,
-    /// The journey's id or the template's key.
+    /// The journey's id, the template's key, the type or name of the event.
     subject: String,
-    contact_id: ContactId,
+    /// Null where it is about nobody, as the test of a webhook is.
+    contact_id: Option<ContactId>,
     error: Option<String>,
     created_at: DateTime<Utc>,
     failed_at: DateTime<Utc>,
@@ -50,7 +53,7 @@ impl From<DeadLetter> for DeadLetterOut {
             kind: letter.kind,
             status: letter.status,
             subject: letter.subject,
-            contact_id: ContactId(letter.contact_id),
+            contact_id: letter.contact_id.map(ContactId),
             error: letter.error,
             created_at: letter.created_at,
             failed_at: letter.failed_at,
@@ -69,7 +72,7 @@ pub struct DeadLettersOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeadLettersQuery {
-    /// `journey` or `email`.
+    /// `journey`, `email`, `webhook` or `analytics`.
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -88,8 +91,9 @@ pub async fn list_dead_letters(
     page: Page,
 ) -> Result<Json<DeadLettersOut>, ApiError> {
     let kind = query.kind.as_deref();
-    if kind.is_some_and(|kind| !["journey", "email"].contains(&kind)) {
-        let issue = Issue::new("type", "must be journey or email");
+    if kind.is_some_and(|kind| !KINDS.contains(&kind)) {
+        let message = format!("must be one of {}", KINDS.join(", "));
+        let issue = Issue::new("type", message);
         return Err(ApiError::validation(&[issue]));
     }
     let mut conn = app.db.conn().await?;
@@ -111,9 +115,10 @@ pub struct RetriedOut {
     email_send_id: Option<SendId>,
 }
 
-/// Tries it again: a failed run takes the step that failed once more, a stuck one goes on, and a
-/// mail is sent as a mail of its own with the same content, past the same guards. For an
-/// `ambiguous` mail this is the word that it may arrive twice.
+/// Tries it again: a failed run takes the step that failed once more, a stuck one goes on, a mail is
+/// sent as a mail of its own with the same content, past the same guards, and a webhook or capture
+/// is told once more with the same id. For an `ambiguous` mail this is the word that it may arrive
+/// twice.
 #[utoipa::path(
     post, path = "/v1/admin/dlq/{id}/retry", tag = "dead-letters",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -129,30 +134,36 @@ pub async fn retry_dead_letter(
     caller: Caller<FullAdmin>,
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<RetriedOut>), ApiError> {
-    let letter = {
-        let mut conn = app.db.conn().await?;
-        found(&mut conn, id).await?
-    };
-    let email_send_id = match letter.kind.as_str() {
-        "email" => Some(send_again(&app, SendId(id)).await?),
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let letter = found(&mut tx, id).await?;
+    let mut email_send_id = None;
+    let topic = match letter.kind.as_str() {
+        "email" => {
+            email_send_id = Some(send_again(&app, &mut tx, SendId(id)).await?);
+            Topic::Mails
+        }
+        "webhook" => {
+            once(db::delivery_retry(&mut tx, id, now).await?)?;
+            Topic::Webhooks
+        }
+        "analytics" => {
+            once(db::capture_again(&mut tx, id, now).await?)?;
+            Topic::Captures
+        }
         _ => {
             let done = match letter.status.as_str() {
-                "stuck" => admin::resume(&app, StateId(id)).await,
-                _ => admin::retry(&app, StateId(id)).await,
+                "stuck" => admin::resume_in(&app, &mut tx, StateId(id)).await,
+                _ => admin::retry_in(&app, &mut tx, StateId(id)).await,
             };
             done.map_err(refused)?;
-            None
+            Topic::Runs
         }
     };
     let after = json!({ "type": letter.kind, "emailSendId": email_send_id });
-    keep(
-        &app,
-        &caller,
-        "dead_letter.retry",
-        &letter,
-        Change::created(after),
-    )
-    .await?;
+    let change = Change::created(after);
+    keep(&mut tx, &caller, "dead_letter.retry", id, change, now).await?;
+    app.db.commit_and_wake(tx, &[topic]).await?;
     let out = RetriedOut {
         retried: true,
         email_send_id,
@@ -172,35 +183,36 @@ pub async fn dismiss_dead_letter(
     caller: Caller<FullAdmin>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let letter = {
-        let mut conn = app.db.conn().await?;
-        let letter = found(&mut conn, id).await?;
-        if letter.kind == "email" {
-            db::send_dismiss(&mut conn, SendId(id), app.clock.now()).await?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let letter = found(&mut tx, id).await?;
+    match letter.kind.as_str() {
+        "email" => once(db::send_dismiss(&mut tx, SendId(id), now).await?)?,
+        "webhook" => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
+        "analytics" => once(db::capture_dismiss(&mut tx, id).await?)?,
+        _ => {
+            let done = admin::dismiss_in(&app, &mut tx, StateId(id)).await;
+            done.map_err(refused)?;
         }
-        letter
-    };
-    if letter.kind == "journey" {
-        admin::dismiss(&app, StateId(id)).await.map_err(refused)?;
     }
     let change = Change::deleted(json!({ "type": letter.kind, "status": letter.status }));
-    keep(&app, &caller, "dead_letter.dismiss", &letter, change).await?;
+    keep(&mut tx, &caller, "dead_letter.dismiss", id, change, now).await?;
+    tx.commit().await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 
-/// Sends a mail as a new one and puts the old one aside, both or neither.
-async fn send_again(app: &App, id: SendId) -> Result<SendId, ApiError> {
+/// Sends a mail as a new one and puts the old one aside.
+async fn send_again(app: &App, tx: &mut Conn, id: SendId) -> Result<SendId, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    // Whoever is second finds it put aside.
-    if !db::send_dismiss(&mut tx, id, now).await? {
-        return Err(unknown());
-    }
-    let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
-    let again = mail::send_again(&mut tx, &story, now).await?;
-    let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
-    app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
-    Ok(again)
+    once(db::send_dismiss(tx, id, now).await?)?;
+    let story = db::send_story(tx, id).await?.ok_or_else(unknown)?;
+    let again = mail::send_again(tx, &story, now).await?;
+    again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))
+}
+
+/// Whoever is second finds that it is no dead letter any more.
+fn once(first: bool) -> Result<(), ApiError> {
+    if first { Ok(()) } else { Err(unknown()) }
 }
 
 async fn found(conn: &mut Conn, id: Uuid) -> Result<DeadLetter, ApiError> {
@@ -209,24 +221,15 @@ async fn found(conn: &mut Conn, id: Uuid) -> Result<DeadLetter, ApiError> {
 }
 
 async fn keep(
-    app: &App,
+    conn: &mut Conn,
     caller: &Caller<FullAdmin>,
     action: &str,
-    letter: &DeadLetter,
+    id: Uuid,
     change: Change,
+    now: DateTime<Utc>,
 ) -> Result<(), ApiError> {
-    let mut conn = app.db.conn().await?;
-    let id = letter.id.to_string();
-    let about = ("dead_letter", id.as_str());
-    audit(
-        &mut conn,
-        &caller.actor,
-        action,
-        about,
-        change,
-        app.clock.now(),
-    )
-    .await?;
+    let about = ("dead_letter", &*id.to_string());
+    audit(conn, &caller.actor, action, about, change, now).await?;
     Ok(())
 }
 

@@ -14,3 +14,4 @@ pub mod preferences;
 pub mod states;
 pub mod suppressions;
 pub mod templates;
+pub mod webhooks;

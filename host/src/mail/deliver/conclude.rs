@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::backoff::{self, ATTEMPTS_MAX};
 use crate::db::{self, ClaimedSend, Conn, SendEnd, StepEnd, Topic};
 use crate::ids::{BatchId, SendId, StateId};
-use crate::mail::status::{About, Told, tell};
+use crate::mail::status::{About, Told, announce_failed, tell};
 use crate::plugins::DeliveryRef;
 
 /// How a mail stands now, and what the step that waits for it learns once it is over.
@@ -291,6 +291,12 @@ pub(super) async fn settle(
     }
     let ends: Vec<SendEnd> = settled.iter().map(|one| one.end.clone()).collect();
     let held = db::sends_end(conn, batch, &ends, now).await?;
+    let failed: Vec<(SendId, Option<&str>)> = ends
+        .iter()
+        .filter(|end| end.status == "failed" && held.contains(&end.id))
+        .map(|end| (end.id, end.reason.as_deref()))
+        .collect();
+    announce_failed(conn, &failed, now).await?;
     let steps: Vec<StepEnd> = settled
         .into_iter()
         .filter(|one| held.contains(&one.end.id))

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod journeys_plugin;
 pub mod process;
+pub mod receiver;
 pub mod resend;
 pub mod steps_plugin;
 pub mod store;

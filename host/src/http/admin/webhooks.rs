@@ -1,0 +1,536 @@
+//! Endpoints that are told what happens here.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::db::{self, Conn, DeliveryRow, Endpoint, NewDelivery, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::{self, JsonBody, Raw};
+use crate::http::contacts::ErasedOut;
+use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Path, Query};
+use crate::ids::{self, EndpointId};
+use crate::issue::Issue;
+use crate::webhooks::{EVENT_TYPES, check_url, new_secret, secret_prefix};
+
+/// How long a secret signs beside the one that took its place.
+const OVERLAP: TimeDelta = TimeDelta::hours(24);
+const DESCRIPTION_MAX: usize = 500;
+const STATUSES: [&str; 3] = ["pending", "delivered", "failed"];
+
+/// An endpoint, without its secret.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointOut {
+    id: EndpointId,
+    url: String,
+    description: String,
+    event_types: Vec<String>,
+    disabled: bool,
+    /// Why it was switched off by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled_reason: Option<String>,
+    /// The first characters of the secret.
+    #[schema(example = "whsec_MfKQ")]
+    secret_prefix: String,
+    /// Until when the secret before signs as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_secret_until: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl EndpointOut {
+    fn of(endpoint: Endpoint, now: DateTime<Utc>) -> Self {
+        Self {
+            id: endpoint.id,
+            secret_prefix: secret_prefix(&endpoint.secret),
+            url: endpoint.url,
+            description: endpoint.description,
+            event_types: endpoint.event_types,
+            disabled: endpoint.disabled,
+            disabled_reason: endpoint.disabled_reason,
+            previous_secret_until: endpoint.previous_until.filter(|until| *until > now),
+            created_at: endpoint.created_at,
+            updated_at: endpoint.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct EndpointsOut {
+    webhooks: Vec<EndpointOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneEndpointOut {
+    webhook: EndpointOut,
+}
+
+/// Lists the endpoints, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/webhooks", tag = "webhooks",
+    security(("key" = ["read"]), ("session" = [])),
+    params(PageParams),
+    responses((status = 200, description = "A page of endpoints", body = EndpointsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_webhooks(
+    State(app): State<App>,
+    _: Caller<Read>,
+    page: Page,
+) -> Result<Json<EndpointsOut>, ApiError> {
+    let now = app.clock.now();
+    let mut conn = app.db.conn().await?;
+    let (rows, total) = db::webhooks_list(&mut conn, page.limit, page.offset).await?;
+    Ok(Json(EndpointsOut {
+        webhooks: rows
+            .into_iter()
+            .map(|row| EndpointOut::of(row, now))
+            .collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// Shows an endpoint.
+#[utoipa::path(
+    get, path = "/v1/admin/webhooks/{id}", tag = "webhooks",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = EndpointId, Path)),
+    responses((status = 200, description = "The endpoint", body = OneEndpointOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_webhook(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<EndpointId>,
+) -> Result<Json<OneEndpointOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let endpoint = lock(&mut conn, id).await?;
+    let webhook = EndpointOut::of(endpoint, app.clock.now());
+    Ok(Json(OneEndpointOut { webhook }))
+}
+
+/// A new endpoint, or what is to change of one.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointIn {
+    /// On https or http, of a public host or one the operator allows.
+    #[schema(value_type = String, example = "https://example.com/hooks/hogsend", max_length = 2048)]
+    url: Option<String>,
+    #[schema(value_type = Vec<String>, min_items = 1, example = json!(["email.bounced", "journey.completed"]))]
+    event_types: Option<Vec<String>>,
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    disabled: Option<bool>,
+}
+
+/// What is to change of an endpoint; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointChangeIn {
+    #[schema(max_length = 2048)]
+    url: Option<String>,
+    #[schema(min_items = 1)]
+    event_types: Option<Vec<String>>,
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    disabled: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewEndpointOut {
+    #[serde(flatten)]
+    endpoint: EndpointOut,
+    /// Signs every request. It is shown this once.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    secret: String,
+}
+
+/// Makes an endpoint. The answer is the only place that shows its secret.
+#[utoipa::path(
+    post, path = "/v1/admin/webhooks", tag = "webhooks",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = EndpointIn,
+    responses((status = 201, description = "The new endpoint", body = NewEndpointOut), (status = 400, response = BadRequest)),
+)]
+pub async fn create_webhook(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<EndpointIn>,
+) -> Result<(StatusCode, Json<NewEndpointOut>), ApiError> {
+    let now = app.clock.now();
+    let mut issues = Vec::new();
+    for (name, absent) in [
+        ("url", body.url.is_none()),
+        ("eventTypes", body.event_types.is_none()),
+    ] {
+        if absent {
+            issues.push(Issue::new(name, "is required"));
+        }
+    }
+    let mut endpoint = Endpoint {
+        id: EndpointId::new(now),
+        url: String::new(),
+        description: String::new(),
+        event_types: Vec::new(),
+        disabled: false,
+        disabled_reason: None,
+        secret: new_secret(),
+        previous_until: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let change = EndpointChangeIn {
+        url: body.url,
+        event_types: body.event_types,
+        description: body.description,
+        disabled: body.disabled,
+    };
+    change.apply(&app, &mut endpoint, &mut issues);
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    let mut tx = app.db.begin().await?;
+    db::webhook_insert(&mut tx, &endpoint).await?;
+    let change = Change::created(told(&endpoint));
+    keep(&mut tx, &caller, "webhook.create", endpoint.id, change, now).await?;
+    tx.commit().await?;
+    let secret = endpoint.secret.clone();
+    let out = NewEndpointOut {
+        endpoint: EndpointOut::of(endpoint, now),
+        secret,
+    };
+    Ok((StatusCode::CREATED, Json(out)))
+}
+
+/// Changes an endpoint. One that is switched on again is told what it was to be told meanwhile.
+#[utoipa::path(
+    patch, path = "/v1/admin/webhooks/{id}", tag = "webhooks",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = EndpointId, Path)),
+    request_body = EndpointChangeIn,
+    responses((status = 200, description = "The endpoint as it is now", body = OneEndpointOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn change_webhook(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<EndpointId>,
+    JsonBody(body): JsonBody<EndpointChangeIn>,
+) -> Result<Json<OneEndpointOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let mut endpoint = lock(&mut tx, id).await?;
+    let before = told(&endpoint);
+    let mut issues = Vec::new();
+    body.apply(&app, &mut endpoint, &mut issues);
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    endpoint.updated_at = now;
+    db::webhook_update(&mut tx, &endpoint).await?;
+    let change = Change::changed(before, told(&endpoint));
+    keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
+    let webhook = EndpointOut::of(endpoint, now);
+    Ok(Json(OneEndpointOut { webhook }))
+}
+
+impl EndpointChangeIn {
+    fn apply(self, app: &App, endpoint: &mut Endpoint, issues: &mut Vec<Issue>) {
+        if let Some(url) = self.url {
+            match check_url(&url, &app.poster) {
+                Ok(url) => endpoint.url = url.into(),
+                Err(why) => issues.push(Issue::new("url", why)),
+            }
+        }
+        if let Some(types) = self.event_types {
+            let known = || format!("must be one of {}", EVENT_TYPES.join(", "));
+            if types.is_empty() {
+                let message = format!("must name at least one of {}", EVENT_TYPES.join(", "));
+                issues.push(Issue::new("eventTypes", message));
+            }
+            for (at, name) in types.iter().enumerate() {
+                if !EVENT_TYPES.contains(&name.as_str()) {
+                    issues.push(Issue::new(&format!("eventTypes.{at}"), known()));
+                }
+            }
+            // Each once, in one order.
+            let wanted = EVENT_TYPES.iter().map(|name| (*name).to_owned());
+            endpoint.event_types = wanted.filter(|name| types.contains(name)).collect();
+        }
+        if let Some(description) = self.description {
+            if description.chars().count() > DESCRIPTION_MAX || description.contains('\0') {
+                let message = format!("must have at most {DESCRIPTION_MAX} characters and no NUL");
+                issues.push(Issue::new("description", message));
+            }
+            endpoint.description = description;
+        }
+        if let Some(disabled) = self.disabled {
+            endpoint.disabled = disabled;
+            endpoint.disabled_reason = None;
+        }
+    }
+}
+
+/// Deletes an endpoint, with what it was still to be told.
+#[utoipa::path(
+    delete, path = "/v1/admin/webhooks/{id}", tag = "webhooks",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = EndpointId, Path)),
+    responses((status = 200, description = "It is told nothing more", body = ErasedOut), (status = 404, response = NotFound)),
+)]
+pub async fn delete_webhook(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<EndpointId>,
+) -> Result<Json<ErasedOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let endpoint = lock(&mut tx, id).await?;
+    db::webhook_delete(&mut tx, id).await?;
+    let change = Change::deleted(told(&endpoint));
+    keep(&mut tx, &caller, "webhook.delete", id, change, now).await?;
+    tx.commit().await?;
+    Ok(Json(ErasedOut { deleted: true }))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotatedOut {
+    id: EndpointId,
+    /// The new secret. It is shown this once.
+    secret: String,
+    secret_prefix: String,
+}
+
+/// Gives an endpoint a new secret. For 24 hours requests carry a signature of the old one as well,
+/// so a receiver that knows either verifies them.
+#[utoipa::path(
+    post, path = "/v1/admin/webhooks/{id}/rotate-secret", tag = "webhooks",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = EndpointId, Path)),
+    responses((status = 200, description = "The new secret", body = RotatedOut), (status = 404, response = NotFound)),
+)]
+pub async fn rotate_webhook_secret(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<EndpointId>,
+) -> Result<Json<RotatedOut>, ApiError> {
+    let now = app.clock.now();
+    let secret = new_secret();
+    let mut tx = app.db.begin().await?;
+    let before = lock(&mut tx, id).await?;
+    db::webhook_rotate(&mut tx, id, &secret, now + OVERLAP, now).await?;
+    let prefix = secret_prefix(&secret);
+    let change = Change::changed(
+        json!({ "secretPrefix": secret_prefix(&before.secret) }),
+        json!({ "secretPrefix": prefix }),
+    );
+    keep(&mut tx, &caller, "webhook.rotate_secret", id, change, now).await?;
+    tx.commit().await?;
+    Ok(Json(RotatedOut {
+        id,
+        secret,
+        secret_prefix: prefix,
+    }))
+}
+
+/// Which event a test is of.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestIn {
+    /// The first one the endpoint asked for, where it is absent.
+    event_type: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestedOut {
+    enqueued: bool,
+    #[schema(example = "email.sent")]
+    event_type: String,
+}
+
+/// Tells an endpoint of something that did not happen: `data.test` is true. It is signed, retried
+/// and listed as any other delivery.
+#[utoipa::path(
+    post, path = "/v1/admin/webhooks/{id}/test", tag = "webhooks",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = EndpointId, Path)),
+    request_body = Option<TestIn>,
+    responses(
+        (status = 202, description = "It is on its way", body = TestedOut),
+        (status = 400, response = BadRequest),
+        (status = 404, response = NotFound),
+        (status = 409, description = "The endpoint is switched off", body = ErrorOut),
+    ),
+)]
+pub async fn test_webhook(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<EndpointId>,
+    Raw(bytes): Raw,
+) -> Result<(StatusCode, Json<TestedOut>), ApiError> {
+    let asked: TestIn = match &bytes[..] {
+        [] => TestIn::default(),
+        bytes => body::parse(bytes).map_err(|issue| ApiError::validation(&[issue]))?,
+    };
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let endpoint = lock(&mut tx, id).await?;
+    let first = endpoint.event_types.first().cloned().unwrap_or_default();
+    let event_type = asked.event_type.unwrap_or(first);
+    if !EVENT_TYPES.contains(&event_type.as_str()) {
+        let message = format!("must be one of {}", EVENT_TYPES.join(", "));
+        return Err(ApiError::validation(&[Issue::new("eventType", message)]));
+    }
+    if endpoint.disabled {
+        return Err(ApiError::conflict(
+            "This endpoint is switched off: switch it on with {\"disabled\": false} first",
+        ));
+    }
+    let delivery = NewDelivery {
+        id: ids::at(now),
+        endpoint_id: id,
+        contact_id: None,
+        event_type: event_type.clone(),
+        occurred_at: now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        data: json!({ "test": true, "contactId": null, "userId": null, "email": null }),
+    };
+    db::deliveries_insert(&mut tx, &[delivery], now).await?;
+    let change = Change::created(json!({ "eventType": event_type }));
+    keep(&mut tx, &caller, "webhook.test", id, change, now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
+    let out = TestedOut {
+        enqueued: true,
+        event_type,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// Something told to an endpoint, or on its way.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryOut {
+    /// The header `webhook-id` is `msg_` and this without hyphens.
+    id: Uuid,
+    event_type: String,
+    /// `pending`, `delivered` or `failed`.
+    status: String,
+    attempts: i32,
+    next_attempt_at: Option<DateTime<Utc>>,
+    /// Of the last attempt, where there was an answer.
+    response_status: Option<i32>,
+    error: Option<String>,
+    /// What is posted.
+    #[schema(value_type = Object)]
+    payload: Value,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<DeliveryRow> for DeliveryOut {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            id: row.id,
+            event_type: row.event_type,
+            status: row.status,
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at,
+            response_status: row.response_status,
+            error: row.error,
+            payload: serde_json::from_str(&row.body).unwrap_or_default(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeliveriesOut {
+    deliveries: Vec<DeliveryOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveriesQuery {
+    /// `pending`, `delivered` or `failed`.
+    status: Option<String>,
+}
+
+/// Lists what an endpoint was told within 30 days and what it is still to be told, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "webhooks",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = EndpointId, Path), DeliveriesQuery, PageParams),
+    responses((status = 200, description = "A page of deliveries", body = DeliveriesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn list_webhook_deliveries(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<EndpointId>,
+    Query(query): Query<DeliveriesQuery>,
+    page: Page,
+) -> Result<Json<DeliveriesOut>, ApiError> {
+    let status = query.status.as_deref();
+    if status.is_some_and(|status| !STATUSES.contains(&status)) {
+        let message = format!("must be one of {}", STATUSES.join(", "));
+        return Err(ApiError::validation(&[Issue::new("status", message)]));
+    }
+    let mut conn = app.db.conn().await?;
+    lock(&mut conn, id).await?;
+    let (rows, total) = db::deliveries_list(&mut conn, id, status, page.limit, page.offset).await?;
+    Ok(Json(DeliveriesOut {
+        deliveries: rows.into_iter().map(DeliveryOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+async fn lock(conn: &mut Conn, id: EndpointId) -> Result<Endpoint, ApiError> {
+    let found = db::webhook_lock(conn, id).await?;
+    found.ok_or_else(|| ApiError::not_found("Webhook not found"))
+}
+
+async fn keep(
+    conn: &mut Conn,
+    caller: &Caller<FullAdmin>,
+    action: &str,
+    id: EndpointId,
+    change: Change,
+    now: DateTime<Utc>,
+) -> Result<(), ApiError> {
+    let about = ("webhook", &*id.to_string());
+    audit(conn, &caller.actor, action, about, change, now).await?;
+    Ok(())
+}
+
+/// What the audit log keeps of an endpoint: its host, for the path may hold a secret.
+fn told(endpoint: &Endpoint) -> Value {
+    let url = reqwest::Url::parse(&endpoint.url).ok();
+    json!({
+        "host": url.as_ref().and_then(|url| url.host_str()),
+        "eventTypes": endpoint.event_types,
+        "description": endpoint.description,
+        "disabled": endpoint.disabled,
+    })
+}

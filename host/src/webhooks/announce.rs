@@ -1,0 +1,77 @@
+//! What is told, and to whom.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use hogsend_plugin_api::Properties;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::db::{self, Conn, NewDelivery};
+use crate::ids::{self, ContactId};
+
+/// Everything an endpoint may ask for.
+pub const EVENT_TYPES: [&str; 13] = [
+    "email.sent",
+    "email.delivered",
+    "email.opened",
+    "email.clicked",
+    "email.bounced",
+    "email.complained",
+    "email.failed",
+    "contact.unsubscribed",
+    "contact.resubscribed",
+    "journey.enrolled",
+    "journey.completed",
+    "journey.failed",
+    "journey.exited",
+];
+
+/// Something that happened to a person.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// One of [`EVENT_TYPES`]; what is not among them is told to nobody.
+    pub event_type: &'static str,
+    pub contact: ContactId,
+    pub occurred_at: DateTime<Utc>,
+    pub data: Properties,
+}
+
+/// Queues news for every endpoint that asked for it, in the caller's transaction. Where there is
+/// none, this costs one look at a small table.
+pub async fn announce(conn: &mut Conn, news: &[News], now: DateTime<Utc>) -> db::Result<()> {
+    let mut types: Vec<String> = news.iter().map(|one| one.event_type.to_owned()).collect();
+    types.retain(|name| EVENT_TYPES.contains(&name.as_str()));
+    types.sort_unstable();
+    types.dedup();
+    if types.is_empty() {
+        return Ok(());
+    }
+    let endpoints = db::webhook_subscribers(conn, &types).await?;
+    let mut deliveries = Vec::new();
+    for one in news {
+        for endpoint in &endpoints {
+            if endpoint.event_types.iter().any(|it| it == one.event_type) {
+                deliveries.push(NewDelivery {
+                    id: ids::at(now),
+                    endpoint_id: endpoint.id,
+                    contact_id: Some(one.contact),
+                    event_type: one.event_type.to_owned(),
+                    occurred_at: time(one.occurred_at),
+                    data: Value::Object(one.data.clone()),
+                });
+            }
+        }
+    }
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    db::deliveries_insert(conn, &deliveries, now).await
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// The id of a delivery as receivers see it, the same in every attempt.
+pub(super) fn message_id(id: Uuid) -> String {
+    format!("msg_{}", id.simple())
+}

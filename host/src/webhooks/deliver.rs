@@ -1,0 +1,99 @@
+//! One attempt to tell an endpoint something.
+
+use chrono::TimeDelta;
+use rand::Rng;
+
+use super::post::Posted;
+use super::sign::signed_headers;
+use crate::app::App;
+use crate::db::{self, ClaimedDelivery, DeliveryEnd};
+
+/// Seconds between an attempt and the next: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
+const WAITS: [i64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
+/// The longest wish of a receiver that is granted.
+const WISH_MAX: TimeDelta = TimeDelta::hours(24);
+/// Gone: the receiver wants nothing more (RFC 9110 §15.5.11).
+const GONE: u16 = 410;
+
+/// How long to wait after this many failed attempts; `None` where it is given up.
+pub fn wait_after(attempts: i32) -> Option<TimeDelta> {
+    let place = usize::try_from(attempts).ok()?.checked_sub(1)?;
+    let seconds = *WAITS.get(place)?;
+    // A little apart, so that an endpoint that was down is not met by everything at once.
+    let jitter = rand::rng().random_range(0..=seconds * 100);
+    Some(TimeDelta::seconds(seconds) + TimeDelta::milliseconds(jitter))
+}
+
+/// Posts it and records what came of it. A receiver that answers 2xx has taken it; one that answers
+/// 410 is switched off.
+pub async fn deliver(app: &App, one: ClaimedDelivery) -> db::Result<()> {
+    let started = app.clock.now();
+    let mut secrets = vec![one.secret.as_str()];
+    if one.previous_until.is_some_and(|until| until > started) {
+        secrets.extend(one.previous_secret.as_deref());
+    }
+    let headers = signed_headers(&secrets, one.id, started, &one.body);
+    let posted = app.poster.post(&one.url, headers, one.body, started).await;
+    let now = app.clock.now();
+    let (status, response, error, wish) = match posted {
+        Ok(Posted { status, .. }) if (200..300).contains(&status) => {
+            ("delivered", Some(status), None, None)
+        }
+        Ok(Posted {
+            status,
+            retry_after,
+        }) => {
+            let text = match status {
+                300..400 => format!("answered {status}: redirects are not followed"),
+                GONE => "answered 410: it wants nothing more".to_owned(),
+                _ => format!("answered {status}"),
+            };
+            ("pending", Some(status), Some(text), retry_after)
+        }
+        Err(text) => ("pending", None, Some(text), None),
+    };
+    let gone = response == Some(GONE);
+    let wish = wish.and_then(|wish| TimeDelta::from_std(wish).ok());
+    let wish = wish.unwrap_or_default().min(WISH_MAX);
+    let retry_at = match status {
+        "pending" if !gone => wait_after(one.attempts).map(|wait| now + wait.max(wish)),
+        _ => None,
+    };
+    let status = match retry_at {
+        None if status == "pending" => "failed",
+        _ => status,
+    };
+    if let Some(error) = &error {
+        tracing::warn!(endpoint.id = %one.endpoint_id, delivery.id = %one.id, event = one.event_type,
+            attempt = one.attempts, error, "a webhook was not taken");
+    }
+    let end = DeliveryEnd {
+        status,
+        retry_at,
+        response_status: response,
+        error: error.as_deref(),
+    };
+    let mut tx = app.db.begin().await?;
+    db::delivery_end(&mut tx, one.id, one.claim, end, now).await?;
+    if gone {
+        let why = "the endpoint answered 410 Gone";
+        db::webhook_switch_off(&mut tx, one.endpoint_id, why, now).await?;
+    }
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_seven_retries_over_a_day_and_more() {
+        let waits: Vec<_> = (1..=7).map(|n| wait_after(n).unwrap()).collect();
+        for (wait, seconds) in waits.iter().zip(WAITS) {
+            let least = TimeDelta::seconds(seconds);
+            assert!(*wait >= least && *wait <= least * 11 / 10, "{wait}");
+        }
+        assert_eq!(wait_after(8), None);
+        assert_eq!(wait_after(0), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! Telling other systems what happens here: signed requests to the addresses administrators name.
+//!
+//! What is to be told is written in the transaction of what happened, so neither is there without
+//! the other; a worker posts it until it is taken or given up.
+
+mod announce;
+mod deliver;
+mod guard;
+mod post;
+mod sign;
+
+pub use announce::{EVENT_TYPES, News, announce};
+pub use deliver::deliver;
+pub use post::{Poster, check_url};
+pub use sign::{new_secret, secret_prefix};

@@ -1,0 +1,169 @@
+//! Requests to addresses that somebody else chose.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Url, redirect};
+
+use super::guard::{Forbidden, Guard};
+use crate::plugins;
+
+/// How long a receiver may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest address.
+pub const URL_MAX: usize = 2_048;
+
+/// Posts to public addresses, and to those of networks the operator allows.
+pub struct Poster {
+    guard: Guard,
+    /// Made when it is first needed: most processes never post.
+    client: OnceLock<Client>,
+}
+
+/// What the receiver answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    pub status: u16,
+    /// How long it wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Poster {
+    pub fn new(allowed: &[IpNet]) -> Self {
+        Self {
+            guard: Guard::new(allowed),
+            client: OnceLock::new(),
+        }
+    }
+
+    /// Posts once, without following redirects. The error names the host and never the rest of the
+    /// address, which may hold a secret.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: String,
+        now: DateTime<Utc>,
+    ) -> Result<Posted, String> {
+        let url = check_url(url, self)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let client = self.client.get_or_init(|| self.build());
+        let request = client.post(url).headers(headers).body(body);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| describe(&error, &host))?;
+        let wish = response.headers().get(RETRY_AFTER);
+        let wish = wish.and_then(|wish| retry_after(wish.to_str().ok()?, now));
+        Ok(Posted {
+            status: response.status().as_u16(),
+            retry_after: wish,
+        })
+    }
+
+    fn build(&self) -> Client {
+        let client = plugins::http_client_builder()
+            .timeout(TIMEOUT)
+            .redirect(redirect::Policy::none())
+            // A proxy would look the name up itself.
+            .no_proxy()
+            .dns_resolver(Arc::new(self.guard.clone()))
+            .build();
+        client.expect("a client with a TLS provider installed can be built")
+    }
+}
+
+/// Reads an address and says what is wrong with it. Names are judged when they are looked up.
+pub fn check_url(text: &str, poster: &Poster) -> Result<Url, String> {
+    if text.len() > URL_MAX {
+        return Err(format!("must have at most {URL_MAX} characters"));
+    }
+    let mut url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    if !["http", "https"].contains(&url.scheme()) {
+        return Err("must begin with https:// or http://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or password".into());
+    }
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = literal.parse::<IpAddr>() {
+        let checked = poster.guard.check(&host, address);
+        checked.map_err(|error| error.to_string())?;
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn describe(error: &reqwest::Error, host: &str) -> String {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(forbidden) = inner.downcast_ref::<Forbidden>() {
+            return forbidden.to_string();
+        }
+        cause = inner.source();
+    }
+    match () {
+        () if error.is_timeout() => format!("'{host}' did not answer within {TIMEOUT:?}"),
+        () if error.is_connect() => format!("no connection to '{host}' could be made"),
+        () => format!("the connection to '{host}' broke before it answered"),
+    }
+}
+
+/// Seconds or a date (RFC 9110 §10.2.3).
+fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    (at.to_utc() - now).to_std().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_may_not_be_asked_are_refused_before_anything_is_sent() {
+        let poster = Poster::new(&[]);
+        for good in [
+            "https://hooks.example.com/a?b=c",
+            "http://example.com:8080",
+            "https://1.1.1.1/x",
+        ] {
+            assert!(check_url(good, &poster).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "example.com/x",
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "https://u:p@example.com",
+            "https://u@example.com",
+            "http://127.0.0.1/x",
+            "http://127.1/x",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://[::1]:80/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://169.254.169.254/latest/meta-data/",
+        ] {
+            assert!(check_url(bad, &poster).is_err(), "{bad}");
+        }
+        assert!(check_url(&format!("https://x.test/{}", "a".repeat(URL_MAX)), &poster).is_err());
+    }
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_seconds_or_a_date() {
+        let now = "2026-03-02T09:00:00Z".parse().unwrap();
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(retry_after("60", now), minute);
+        assert_eq!(retry_after("Mon, 02 Mar 2026 09:01:00 GMT", now), minute);
+        assert_eq!(retry_after("Mon, 02 Mar 2026 08:01:00 GMT", now), None);
+        assert_eq!(retry_after("soon", now), None);
+    }
+}
