@@ -4,6 +4,7 @@
 //! [`mail`]. Rooms call one store, [`db`], and one edge, [`plugins`].
 
 mod accounts;
+mod alerts;
 pub mod app;
 mod backoff;
 pub mod cli;

@@ -5,6 +5,7 @@
 //! mails. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
+mod alert;
 mod api_key;
 mod attempt;
 mod audit;
@@ -44,6 +45,11 @@ mod wake;
 mod webhook;
 mod webhook_delivery;
 
+pub use alert::{
+    AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, NewAlert, alert_claim, alert_end,
+    alert_figure, alert_insert, alert_next_due, alert_rule_checked, alert_rule_delete,
+    alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list, alerts_list,
+};
 pub use api_key::{
     ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
     api_keys_list,

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin::{
-    api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
+    alerts, api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
     events as admin_events, export, journeys, metrics, plugins, preferences as admin_preferences,
     states, suppressions, templates, webhooks as admin_webhooks,
 };
@@ -102,6 +102,12 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(admin_webhooks::rotate_webhook_secret))
         .routes(routes!(admin_webhooks::test_webhook))
         .routes(routes!(admin_webhooks::list_webhook_deliveries))
+        .routes(routes!(alerts::list_alert_rules, alerts::create_alert_rule))
+        .routes(routes!(
+            alerts::change_alert_rule,
+            alerts::delete_alert_rule
+        ))
+        .routes(routes!(alerts::list_alert_history))
         .routes(routes!(metrics::show_overview))
         .routes(routes!(metrics::show_email_metrics))
         .routes(routes!(metrics::show_deliverability))

@@ -63,9 +63,7 @@ pub async fn compose(
         template_key: template.key.clone(),
         category: category.to_owned(),
         transactional,
-        // Settings are not to blame a mail for: the provider says what is wrong with the sender.
-        from: mime::ascii_address("sender", &app.config.from_email)
-            .unwrap_or_else(|_| app.config.from_email.clone()),
+        from: sender(app),
         to: args
             .to
             .clone()
@@ -177,8 +175,15 @@ pub async fn compose(
     Ok(send)
 }
 
+/// The installation's sender. Settings are not to blame a mail for: the provider says what is wrong
+/// with it.
+pub(super) fn sender(app: &App) -> String {
+    mime::ascii_address("sender", &app.config.from_email)
+        .unwrap_or_else(|_| app.config.from_email.clone())
+}
+
 /// The domain of `Name <local@domain>` or `local@domain`.
-fn domain_of(address: &str) -> &str {
+pub(super) fn domain_of(address: &str) -> &str {
     address.rsplit_once('@').map_or("localhost", |(_, domain)| {
         domain.trim_end_matches('>').trim()
     })

@@ -10,6 +10,6 @@ mod post;
 mod sign;
 
 pub use announce::{EVENT_TYPES, News, announce};
-pub use deliver::deliver;
+pub use deliver::{deliver, wait_after};
 pub use post::{Poster, check_url};
-pub use sign::{new_secret, secret_prefix};
+pub use sign::{new_secret, secret_prefix, signed_headers};

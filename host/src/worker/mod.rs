@@ -1,11 +1,13 @@
 //! The worker: advances journeys, delivers mail, tells analytics, judges opens and clicks.
 
+mod alerts;
 pub mod engine;
 mod mailer;
 mod relay;
 mod tracker;
 mod webhooks;
 
+pub use alerts::alert_due;
 pub use mailer::deliver_due;
 pub use relay::relay_due;
 pub use tracker::track_due;
@@ -36,6 +38,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         relay::run(&app, stop.clone()),
         tracker::run(&app, stop.clone()),
         webhooks::run(&app, stop.clone()),
+        alerts::run(&app, stop.clone()),
     );
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
@@ -71,7 +74,8 @@ pub async fn drain(app: &App) -> db::Result<usize> {
             + deliver_due(app).await?
             + relay_due(app).await?
             + track_due(app).await?
-            + post_due(app).await?;
+            + post_due(app).await?
+            + alert_due(app).await?;
         if round == 0 {
             return Ok(taken);
         }

@@ -6,6 +6,7 @@ mod admin_emails;
 mod admin_journeys;
 mod admin_people;
 mod admin_story;
+mod alerts;
 mod analytics;
 mod bad_input;
 mod batches;

@@ -36,7 +36,7 @@ async fn endpoint(server: &Server, url: &str, types: &[&str]) -> (String, String
 }
 
 /// Checks a request as a receiver does, written from the specification alone.
-fn verified(request: &Received, secret: &str) -> bool {
+pub fn verified(request: &Received, secret: &str) -> bool {
     let header = |name: &str| request.headers[name].to_str().unwrap();
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap());
     let mac = Hmac::<Sha256>::new_from_slice(&key.unwrap()).unwrap();

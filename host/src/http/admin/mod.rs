@@ -1,5 +1,6 @@
 //! Administration, under `/v1/admin`.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod audit_logs;
 pub mod contacts;

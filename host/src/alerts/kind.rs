@@ -1,0 +1,171 @@
+//! What a rule can look at.
+
+use crate::db::AlertFigure;
+
+/// The figure a rule compares with its threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bounced mails among the sent.
+    Bounces,
+    /// Runs that failed or are stuck.
+    JourneyFailures,
+    /// Mails no provider took among all that were tried.
+    Delivery,
+    /// Complaints among the sent.
+    Complaints,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [
+        Self::Bounces,
+        Self::JourneyFailures,
+        Self::Delivery,
+        Self::Complaints,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bounces => "bounce_rate_exceeded",
+            Self::JourneyFailures => "journey_failure_spike",
+            Self::Delivery => "delivery_issue",
+            Self::Complaints => "high_complaint_rate",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether its threshold is a fraction of cases; else it is a number of them.
+    pub fn is_rate(self) -> bool {
+        self != Self::JourneyFailures
+    }
+
+    /// Where providers begin to mind: Gmail and Yahoo ask for complaints below 0.3 %, and look from
+    /// 0.1 % on (<https://support.google.com/a/answer/81126>); providers of mail stop senders whose
+    /// mails bounce at 5 % and more.
+    pub fn usual_threshold(self) -> f64 {
+        match self {
+            Self::Bounces => 0.05,
+            Self::JourneyFailures => 5.0,
+            Self::Delivery => 0.1,
+            Self::Complaints => 0.001,
+        }
+    }
+
+    /// Below so many cases a rate says nothing.
+    pub fn usual_minimum(self) -> i32 {
+        match self {
+            Self::JourneyFailures => 1,
+            Self::Bounces | Self::Delivery => 50,
+            Self::Complaints => 1_000,
+        }
+    }
+
+    /// The value and the cases it is taken from.
+    pub fn value(self, figure: &AlertFigure) -> (f64, i64) {
+        let rate = |part: i64, all: i64| {
+            let rate = if all == 0 {
+                0.0
+            } else {
+                part as f64 / all as f64
+            };
+            (rate, all)
+        };
+        match self {
+            Self::Bounces => rate(figure.bounced, figure.sent),
+            Self::Complaints => rate(figure.complained, figure.sent),
+            Self::Delivery => rate(figure.undelivered, figure.sent + figure.undelivered),
+            Self::JourneyFailures => (figure.broken_runs as f64, figure.broken_runs),
+        }
+    }
+
+    /// For people.
+    pub fn describe(self, value: f64, cases: i64, threshold: f64, window_minutes: i32) -> String {
+        let window = window(window_minutes);
+        let percent = |rate: f64| {
+            let text = format!("{:.2}", rate * 100.0);
+            format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+        };
+        let (value_percent, limit) = (percent(value), percent(threshold));
+        match self {
+            Self::Bounces => format!(
+                "{value_percent} of the {cases} mails sent within {window} bounced, more than {limit}"
+            ),
+            Self::Complaints => format!(
+                "{value_percent} of the {cases} mails sent within {window} drew complaints, more than {limit}"
+            ),
+            Self::Delivery => format!(
+                "{value_percent} of the {cases} mails tried within {window} could not be handed over, more than {limit}"
+            ),
+            Self::JourneyFailures => format!(
+                "{value} runs of journeys broke within {window}, and {threshold} are enough for an alert"
+            ),
+        }
+    }
+
+    /// Whether this is worth an alert.
+    pub fn exceeds(self, value: f64, cases: i64, threshold: f64, minimum: i32) -> bool {
+        match self {
+            Self::JourneyFailures => value >= threshold,
+            _ => cases >= i64::from(minimum) && value > threshold,
+        }
+    }
+}
+
+fn window(minutes: i32) -> String {
+    let (count, unit) = match minutes {
+        m if m % 1_440 == 0 => (m / 1_440, "day"),
+        m if m % 60 == 0 => (m / 60, "hour"),
+        m => (m, "minute"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_need_cases_and_counts_need_none() {
+        let figure = AlertFigure {
+            sent: 200,
+            bounced: 12,
+            complained: 1,
+            undelivered: 50,
+            broken_runs: 5,
+        };
+        let value = |kind: Kind| kind.value(&figure);
+        assert_eq!(value(Kind::Bounces), (0.06, 200));
+        assert_eq!(value(Kind::Complaints), (0.005, 200));
+        assert_eq!(value(Kind::Delivery), (0.2, 250));
+        assert_eq!(value(Kind::JourneyFailures), (5.0, 5));
+        assert!(Kind::Bounces.exceeds(0.06, 200, 0.05, 50));
+        assert!(!Kind::Bounces.exceeds(0.05, 200, 0.05, 50));
+        assert!(!Kind::Bounces.exceeds(1.0, 49, 0.05, 50));
+        assert!(Kind::JourneyFailures.exceeds(5.0, 5, 5.0, 50));
+        assert_eq!(Kind::Bounces.value(&AlertFigure::default()), (0.0, 0));
+    }
+
+    #[test]
+    fn an_alert_reads_as_a_sentence() {
+        for (kind, value, expected) in [
+            (
+                Kind::Bounces,
+                0.0612,
+                "6.12% of the 200 mails sent within 1 hour bounced, more than 5%",
+            ),
+            (
+                Kind::JourneyFailures,
+                7.0,
+                "7 runs of journeys broke within 1 hour, and 5 are enough for an alert",
+            ),
+        ] {
+            let threshold = kind.usual_threshold();
+            assert_eq!(kind.describe(value, 200, threshold, 60), expected);
+        }
+        assert_eq!(window(2_880), "2 days");
+        assert_eq!(window(90), "90 minutes");
+    }
+}

@@ -1,0 +1,125 @@
+//! Passing an alert on.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::json;
+
+use super::{EVENT_TYPE, TEMPLATE};
+use crate::app::App;
+use crate::contacts;
+use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Topic};
+use crate::mail;
+use crate::webhooks::{signed_headers, wait_after};
+
+/// Passes one alert on, and records what came of it. What was not taken is tried again as a webhook
+/// is.
+pub async fn notify(app: &App, alert: ClaimedAlert) -> db::Result<()> {
+    if alert.channel == "email" {
+        return write_mail(app, &alert).await;
+    }
+    let started = app.clock.now();
+    let (headers, body) = match alert.channel.as_str() {
+        "slack" => slack(&alert),
+        _ => webhook(&alert, started),
+    };
+    let posted = app.poster.post(&alert.target, headers, body, started).await;
+    let now = app.clock.now();
+    let error = match posted {
+        Ok(posted) if (200..300).contains(&posted.status) => None,
+        Ok(posted) => Some(format!("answered {}", posted.status)),
+        Err(error) => Some(error),
+    };
+    let retry_at = error
+        .as_ref()
+        .and_then(|_| Some(now + wait_after(alert.attempts)?));
+    if let Some(error) = &error {
+        tracing::warn!(alert.id = %alert.id, attempt = alert.attempts, error, "an alert was not taken");
+    }
+    let end = AlertEnd {
+        status: match (&error, retry_at) {
+            (None, _) => "delivered",
+            (Some(_), Some(_)) => "pending",
+            (Some(_), None) => "failed",
+        },
+        retry_at,
+        error: error.as_deref(),
+    };
+    let mut conn = app.db.conn().await?;
+    db::alert_end(&mut conn, alert.id, alert.claim, end, now).await?;
+    Ok(())
+}
+
+/// Signed as webhooks are.
+fn webhook(alert: &ClaimedAlert, now: DateTime<Utc>) -> (HeaderMap, String) {
+    let body = json!({
+        "type": EVENT_TYPE,
+        "timestamp": alert.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "data": {
+            "alertId": alert.id,
+            "ruleId": alert.rule_id,
+            "name": alert.name,
+            "type": alert.kind,
+            "value": alert.value,
+            "threshold": alert.threshold,
+            "cases": alert.cases,
+            "windowMinutes": alert.window_minutes,
+            "message": alert.message,
+        },
+    });
+    let body = body.to_string();
+    let secret = alert.secret.as_deref().unwrap_or_default();
+    (signed_headers(&[secret], alert.id, now, &body), body)
+}
+
+/// An incoming webhook of Slack (<https://api.slack.com/messaging/webhooks>), whose address is its
+/// secret. `&`, `<` and `>` are its control characters.
+fn slack(alert: &ClaimedAlert) -> (HeaderMap, String) {
+    let plain = |text: &str| {
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+    };
+    let text = format!("*{}*: {}", plain(&alert.name), plain(&alert.message));
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (headers, json!({ "text": text }).to_string())
+}
+
+/// The mail goes the way of every mail: kept first, sent once.
+async fn write_mail(app: &App, alert: &ClaimedAlert) -> db::Result<()> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let names = NewIdentity {
+        external_id: None,
+        email: Some(alert.target.clone()),
+        anonymous_id: None,
+    };
+    let end = |status, error| AlertEnd {
+        status,
+        retry_at: None,
+        error,
+    };
+    let put = contacts::put(&mut tx, &names, Default::default(), now).await?;
+    let Some(put) = put else {
+        let end = end("failed", Some("the address could not be kept"));
+        db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;
+        return tx.commit().await;
+    };
+    let subject = format!("Alert: {}", alert.name);
+    let text = [
+        format!("{}.", alert.message),
+        format!("The rule \"{}\" of this Hogsend looks at it.", alert.name),
+    ];
+    let key = format!("alert-{}", alert.id);
+    let send = mail::plain(app, &put.contact, (TEMPLATE, key), (&subject, &text), now);
+    let error = send.mail.as_ref().err().copied();
+    let status = if error.is_some() {
+        "failed"
+    } else {
+        "delivered"
+    };
+    if db::alert_end(&mut tx, alert.id, alert.claim, end(status, error), now).await? {
+        db::send_insert(&mut tx, &send, now).await?;
+    }
+    app.db.commit_and_wake(tx, &[Topic::Mails]).await
+}

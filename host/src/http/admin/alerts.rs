@@ -1,0 +1,497 @@
+//! Rules that tell administrators when something goes wrong.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::mime;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::alerts::Kind;
+use crate::app::App;
+use crate::db::{self, AlertRow, AlertRule, Conn, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::JsonBody;
+use crate::http::contacts::ErasedOut;
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::paging::{Page, PageParams};
+use crate::http::params::{Path, Query};
+use crate::ids::AlertRuleId;
+use crate::issue::Issue;
+use crate::webhooks::{check_url, new_secret};
+
+const CHANNELS: [&str; 3] = ["webhook", "slack", "email"];
+/// Five minutes to a week.
+const WINDOW: std::ops::RangeInclusive<i64> = 5..=10_080;
+const COOLDOWN: std::ops::RangeInclusive<i64> = 1..=10_080;
+const MINIMUM: std::ops::RangeInclusive<i64> = 1..=1_000_000_000;
+
+/// A rule.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertRuleOut {
+    id: AlertRuleId,
+    name: String,
+    /// `bounce_rate_exceeded`, `journey_failure_spike`, `delivery_issue` or `high_complaint_rate`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// A fraction; of `journey_failure_spike` a number of runs.
+    threshold: f64,
+    window_minutes: i32,
+    minimum: i32,
+    cooldown_minutes: i32,
+    /// `webhook`, `slack` or `email`.
+    channel: String,
+    /// The address of mail. Of the other channels the host alone: the rest may be a secret.
+    target: String,
+    enabled: bool,
+    last_alert_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<AlertRule> for AlertRuleOut {
+    fn from(rule: AlertRule) -> Self {
+        Self {
+            id: rule.id,
+            target: shown(&rule),
+            name: rule.name,
+            kind: rule.kind,
+            threshold: rule.threshold,
+            window_minutes: rule.window_minutes,
+            minimum: rule.minimum,
+            cooldown_minutes: rule.cooldown_minutes,
+            channel: rule.channel,
+            enabled: rule.enabled,
+            last_alert_at: rule.last_alert_at,
+            created_at: rule.created_at,
+            updated_at: rule.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AlertRulesOut {
+    rules: Vec<AlertRuleOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OneAlertRuleOut {
+    rule: AlertRuleOut,
+    /// Signs the requests of the channel `webhook`. It is shown once, when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// Lists the rules, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/alerts/rules", tag = "alerts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(PageParams),
+    responses((status = 200, description = "A page of rules", body = AlertRulesOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_alert_rules(
+    State(app): State<App>,
+    _: Caller<Read>,
+    page: Page,
+) -> Result<Json<AlertRulesOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let (rules, total) = db::alert_rules_list(&mut conn, page.limit, page.offset).await?;
+    Ok(Json(AlertRulesOut {
+        rules: rules.into_iter().map(AlertRuleOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// A new rule.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertRuleIn {
+    #[schema(value_type = String, min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// `bounce_rate_exceeded`, `journey_failure_spike`, `delivery_issue` or `high_complaint_rate`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "bounce_rate_exceeded")]
+    kind: Option<String>,
+    /// What has to be exceeded: a fraction of mails, by default 0.05 that bounced, 0.1 that could
+    /// not be handed over or 0.001 that drew complaints. Of `journey_failure_spike` it is a number
+    /// of runs, by default 5, and reaching it is enough.
+    threshold: Option<f64>,
+    /// How far back to look; an hour where it is absent.
+    #[schema(minimum = 5, maximum = 10080)]
+    window_minutes: Option<i64>,
+    /// Below so many mails a fraction says nothing: 50 by default, 1000 for complaints.
+    #[schema(minimum = 1, maximum = 1000000000)]
+    minimum: Option<i64>,
+    /// After an alert, how long the rule is silent; an hour where it is absent.
+    #[schema(minimum = 1, maximum = 10080)]
+    cooldown_minutes: Option<i64>,
+    /// `webhook`, `slack` or `email`.
+    #[schema(value_type = String, example = "slack")]
+    channel: Option<String>,
+    /// An address on the web, for Slack one of its incoming webhooks, or an address of mail.
+    #[schema(value_type = String, max_length = 2048)]
+    target: Option<String>,
+    /// True where it is absent.
+    enabled: Option<bool>,
+}
+
+/// What is to change of a rule; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertRuleChangeIn {
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    threshold: Option<f64>,
+    #[schema(minimum = 5, maximum = 10080)]
+    window_minutes: Option<i64>,
+    #[schema(minimum = 1, maximum = 1000000000)]
+    minimum: Option<i64>,
+    #[schema(minimum = 1, maximum = 10080)]
+    cooldown_minutes: Option<i64>,
+    /// Needs a `target` beside it.
+    channel: Option<String>,
+    #[schema(max_length = 2048)]
+    target: Option<String>,
+    enabled: Option<bool>,
+}
+
+/// Makes a rule. It is looked at every minute.
+#[utoipa::path(
+    post, path = "/v1/admin/alerts/rules", tag = "alerts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = AlertRuleIn,
+    responses((status = 201, description = "The new rule", body = OneAlertRuleOut), (status = 400, response = BadRequest)),
+)]
+pub async fn create_alert_rule(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<AlertRuleIn>,
+) -> Result<(StatusCode, Json<OneAlertRuleOut>), ApiError> {
+    let now = app.clock.now();
+    let mut issues = Vec::new();
+    let kind = body.kind.as_deref().and_then(Kind::parse);
+    if kind.is_none() {
+        let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
+        let message = format!("must be one of {}", known.join(", "));
+        issues.push(Issue::new("type", message));
+    }
+    let kind = kind.unwrap_or(Kind::Bounces);
+    let mut rule = AlertRule {
+        id: AlertRuleId::new(now),
+        name: String::new(),
+        kind: kind.name().to_owned(),
+        threshold: kind.usual_threshold(),
+        window_minutes: 60,
+        minimum: kind.usual_minimum(),
+        cooldown_minutes: 60,
+        channel: String::new(),
+        target: String::new(),
+        secret: None,
+        enabled: true,
+        last_alert_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let change = AlertRuleChangeIn {
+        name: Some(body.name.unwrap_or_default()),
+        threshold: body.threshold,
+        window_minutes: body.window_minutes,
+        minimum: body.minimum,
+        cooldown_minutes: body.cooldown_minutes,
+        channel: Some(body.channel.unwrap_or_default()),
+        target: body.target,
+        enabled: body.enabled,
+    };
+    let secret = change.apply(&app, &mut rule, &mut issues);
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    let mut tx = app.db.begin().await?;
+    db::alert_rule_put(&mut tx, &rule).await?;
+    let change = Change::created(told(&rule));
+    keep(&mut tx, &caller, "alert_rule.create", &rule, change, now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Alerts]).await?;
+    let out = OneAlertRuleOut {
+        rule: rule.into(),
+        secret,
+    };
+    Ok((StatusCode::CREATED, Json(out)))
+}
+
+/// Changes a rule. A new target of the channel `webhook` has a new secret.
+#[utoipa::path(
+    patch, path = "/v1/admin/alerts/rules/{id}", tag = "alerts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = AlertRuleId, Path)),
+    request_body = AlertRuleChangeIn,
+    responses((status = 200, description = "The rule as it is now", body = OneAlertRuleOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn change_alert_rule(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<AlertRuleId>,
+    JsonBody(body): JsonBody<AlertRuleChangeIn>,
+) -> Result<Json<OneAlertRuleOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let mut rule = lock(&mut tx, id).await?;
+    let before = told(&rule);
+    let mut issues = Vec::new();
+    let secret = body.apply(&app, &mut rule, &mut issues);
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
+    rule.updated_at = now;
+    db::alert_rule_put(&mut tx, &rule).await?;
+    let change = Change::changed(before, told(&rule));
+    keep(&mut tx, &caller, "alert_rule.update", &rule, change, now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Alerts]).await?;
+    Ok(Json(OneAlertRuleOut {
+        rule: rule.into(),
+        secret,
+    }))
+}
+
+impl AlertRuleChangeIn {
+    /// Returns the secret that was made for it.
+    fn apply(self, app: &App, rule: &mut AlertRule, issues: &mut Vec<Issue>) -> Option<String> {
+        if let Some(name) = self.name {
+            name.trim().clone_into(&mut rule.name);
+            if rule.name.is_empty() || rule.name.chars().count() > 100 || name.contains('\0') {
+                issues.push(Issue::new("name", "must have 1 to 100 characters"));
+            }
+        }
+        if let Some(threshold) = self.threshold {
+            let rate = Kind::parse(&rule.kind).is_some_and(Kind::is_rate);
+            let (sound, form) = if rate {
+                let sound = (0.0..1.0).contains(&threshold);
+                (sound, "must be a fraction from 0 to 1, as 0.05 for 5%")
+            } else {
+                let sound = (1.0..=1e9).contains(&threshold) && threshold.fract() == 0.0;
+                (sound, "must be a whole number of at least 1")
+            };
+            if !sound {
+                issues.push(Issue::new("threshold", form));
+            }
+            rule.threshold = threshold;
+        }
+        for (path, wish, range, place) in [
+            (
+                "windowMinutes",
+                self.window_minutes,
+                WINDOW,
+                &mut rule.window_minutes,
+            ),
+            ("minimum", self.minimum, MINIMUM, &mut rule.minimum),
+            (
+                "cooldownMinutes",
+                self.cooldown_minutes,
+                COOLDOWN,
+                &mut rule.cooldown_minutes,
+            ),
+        ] {
+            let Some(number) = wish else { continue };
+            match i32::try_from(number) {
+                Ok(small) if range.contains(&number) => *place = small,
+                _ => {
+                    let (least, most) = (range.start(), range.end());
+                    let message = format!("must be a whole number from {least} to {most}");
+                    issues.push(Issue::new(path, message));
+                }
+            }
+        }
+        if let Some(enabled) = self.enabled {
+            rule.enabled = enabled;
+        }
+        let moved = self.channel.is_some() || self.target.is_some();
+        if let Some(channel) = self.channel {
+            if !CHANNELS.contains(&channel.as_str()) {
+                let message = format!("must be one of {}", CHANNELS.join(", "));
+                issues.push(Issue::new("channel", message));
+                return None;
+            }
+            if channel != rule.channel && self.target.is_none() {
+                issues.push(Issue::new("target", "is required"));
+            }
+            rule.channel = channel;
+        }
+        if let Some(target) = self.target {
+            match check_target(app, &rule.channel, &target) {
+                Ok(target) => rule.target = target,
+                Err(why) => issues.push(Issue::new("target", why)),
+            }
+        }
+        if moved {
+            rule.secret = (rule.channel == "webhook").then(new_secret);
+            return rule.secret.clone();
+        }
+        None
+    }
+}
+
+fn check_target(app: &App, channel: &str, target: &str) -> Result<String, String> {
+    if channel == "email" {
+        let address = mime::bare_address("target", target);
+        return address.map_err(|_| "must be an address of mail, as ops@example.com".into());
+    }
+    check_url(target, &app.poster).map(String::from)
+}
+
+/// Deletes a rule, with its history.
+#[utoipa::path(
+    delete, path = "/v1/admin/alerts/rules/{id}", tag = "alerts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    params(("id" = AlertRuleId, Path)),
+    responses((status = 200, description = "The rule is gone", body = ErasedOut), (status = 404, response = NotFound)),
+)]
+pub async fn delete_alert_rule(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    Path(id): Path<AlertRuleId>,
+) -> Result<Json<ErasedOut>, ApiError> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let rule = lock(&mut tx, id).await?;
+    db::alert_rule_delete(&mut tx, id).await?;
+    let change = Change::deleted(told(&rule));
+    keep(&mut tx, &caller, "alert_rule.delete", &rule, change, now).await?;
+    tx.commit().await?;
+    Ok(Json(ErasedOut { deleted: true }))
+}
+
+/// An alert that was raised.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertOut {
+    id: Uuid,
+    rule_id: AlertRuleId,
+    rule_name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    channel: String,
+    value: f64,
+    threshold: f64,
+    /// What the value is taken from.
+    cases: i64,
+    message: String,
+    /// `pending`, `delivered` or `failed`: whether it was passed on.
+    status: String,
+    attempts: i32,
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<AlertRow> for AlertOut {
+    fn from(row: AlertRow) -> Self {
+        Self {
+            id: row.id,
+            rule_id: row.rule_id,
+            rule_name: row.rule_name,
+            kind: row.kind,
+            channel: row.channel,
+            value: (row.value * 10_000.0).round() / 10_000.0,
+            threshold: row.threshold,
+            cases: row.cases,
+            message: row.message,
+            status: row.status,
+            attempts: row.attempts,
+            error: row.error,
+            created_at: row.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AlertsOut {
+    history: Vec<AlertOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct AlertsQuery {
+    /// One rule's alone.
+    #[param(value_type = Option<AlertRuleId>)]
+    rule_id: Option<String>,
+}
+
+/// Lists the alerts that were raised, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/alerts/history", tag = "alerts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(AlertsQuery, PageParams),
+    responses((status = 200, description = "A page of alerts", body = AlertsOut), (status = 400, response = BadRequest)),
+)]
+pub async fn list_alert_history(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Query(query): Query<AlertsQuery>,
+    page: Page,
+) -> Result<Json<AlertsOut>, ApiError> {
+    let rule: Option<AlertRuleId> = match query.rule_id.map(|text| text.parse()) {
+        Some(Err(_)) => {
+            let issue = Issue::new("ruleId", "must be the id of a rule");
+            return Err(ApiError::validation(&[issue]));
+        }
+        Some(Ok(id)) => Some(id),
+        None => None,
+    };
+    let mut conn = app.db.conn().await?;
+    let (rows, total) = db::alerts_list(&mut conn, rule, page.limit, page.offset).await?;
+    Ok(Json(AlertsOut {
+        history: rows.into_iter().map(AlertOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+async fn lock(conn: &mut Conn, id: AlertRuleId) -> Result<AlertRule, ApiError> {
+    let found = db::alert_rule_lock(conn, id).await?;
+    found.ok_or_else(|| ApiError::not_found("Alert rule not found"))
+}
+
+async fn keep(
+    conn: &mut Conn,
+    caller: &Caller<FullAdmin>,
+    action: &str,
+    rule: &AlertRule,
+    change: Change,
+    now: DateTime<Utc>,
+) -> Result<(), ApiError> {
+    let about = ("alert_rule", &*rule.id.to_string());
+    audit(conn, &caller.actor, action, about, change, now).await?;
+    Ok(())
+}
+
+/// Where it goes, without what may be a secret.
+fn shown(rule: &AlertRule) -> String {
+    if rule.channel == "email" {
+        return rule.target.clone();
+    }
+    let url = reqwest::Url::parse(&rule.target).ok();
+    url.map_or_else(String::new, |url| url.origin().ascii_serialization())
+}
+
+fn told(rule: &AlertRule) -> Value {
+    json!({
+        "name": rule.name, "type": rule.kind, "threshold": rule.threshold,
+        "windowMinutes": rule.window_minutes, "minimum": rule.minimum,
+        "cooldownMinutes": rule.cooldown_minutes, "channel": rule.channel, "target": shown(rule),
+        "enabled": rule.enabled,
+    })
+}

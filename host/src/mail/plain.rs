@@ -1,0 +1,74 @@
+//! Mails of the installation's own, which no template makes: to administrators.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_plugin_api::{Mail, mime};
+
+use super::compose::{domain_of, sender};
+use crate::app::App;
+use crate::db::{Contact, NewSend};
+use crate::ids::SendId;
+
+/// A mail of a few paragraphs, for the ledger. `key` is its idempotency key.
+pub fn plain(
+    app: &App,
+    contact: &Contact,
+    (name, key): (&str, String),
+    (subject, paragraphs): (&str, &[String]),
+    now: DateTime<Utc>,
+) -> NewSend {
+    let id = SendId::new(now);
+    let mut send = NewSend {
+        id,
+        contact_id: contact.id,
+        origin: None,
+        template_key: name.to_owned(),
+        category: TRANSACTIONAL.to_owned(),
+        transactional: true,
+        from: sender(app),
+        to: contact.email.clone().unwrap_or_default(),
+        subject: subject.to_owned(),
+        idempotency_key: key,
+        mail: Err("no_address"),
+        links: Vec::new(),
+    };
+    if send.to.is_empty() {
+        return send;
+    }
+    match mime::bare_address("recipient", &send.to) {
+        Ok(address) => send.to = address,
+        Err(_) => {
+            send.mail = Err("invalid_address");
+            return send;
+        }
+    }
+    if let Some(test_to) = &app.config.policy.test_to {
+        send.subject = format!("[to {}] {subject}", send.to);
+        send.to.clone_from(test_to);
+    }
+    let body: String = paragraphs
+        .iter()
+        .map(|text| format!("<p>{}</p>", htmlize::escape_text(text.as_str())))
+        .collect();
+    let title = htmlize::escape_text(subject);
+    send.mail = Ok(Mail {
+        id: id.into(),
+        from: send.from.clone(),
+        to: send.to.clone(),
+        reply_to: None,
+        subject: send.subject.clone(),
+        html: format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+             </head><body style=\"font-family:sans-serif;line-height:1.5\">{body}</body></html>"
+        ),
+        text: format!("{}\n", paragraphs.join("\n\n")),
+        headers: Vec::new(),
+        tags: vec![
+            ("template".into(), name.to_owned()),
+            ("category".into(), TRANSACTIONAL.to_owned()),
+        ],
+        date: now,
+        message_id: format!("{id}@{}", domain_of(&send.from)),
+    });
+    send
+}
