@@ -1,6 +1,7 @@
 //! Who an event is about.
 
 mod erase;
+pub mod import;
 mod preferences;
 pub mod sheet;
 

@@ -21,6 +21,7 @@ mod event;
 mod event_admin;
 mod health;
 mod history;
+mod import;
 mod journey_admin;
 mod merge;
 mod metric;
@@ -76,6 +77,10 @@ pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
+};
+pub use import::{
+    ClaimedImport, ImportProgress, ImportRow, RowError, import_claim, import_fail, import_get,
+    import_hold, import_insert, import_next_due, import_progress, import_release,
 };
 pub use journey_admin::{
     JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,

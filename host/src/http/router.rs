@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::admin::{
     alerts, api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
-    events as admin_events, export, journeys, metrics, plugins, preferences as admin_preferences,
-    states, suppressions, templates, webhooks as admin_webhooks,
+    events as admin_events, export, import, journeys, metrics, plugins,
+    preferences as admin_preferences, states, suppressions, templates, webhooks as admin_webhooks,
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
@@ -66,6 +66,8 @@ fn routes(app: &App) -> Routes {
             admin_contacts::erase_contact
         ))
         .routes(routes!(export::export_contacts))
+        .routes(routes!(import::import_contacts))
+        .routes(routes!(import::show_import))
         .routes(routes!(admin_contacts::show_timeline))
         .routes(routes!(
             admin_preferences::show_admin_preferences,

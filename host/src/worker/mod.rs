@@ -2,12 +2,14 @@
 
 mod alerts;
 pub mod engine;
+mod importer;
 mod mailer;
 mod relay;
 mod tracker;
 mod webhooks;
 
 pub use alerts::alert_due;
+pub use importer::import_due;
 pub use mailer::deliver_due;
 pub use relay::relay_due;
 pub use tracker::track_due;
@@ -39,6 +41,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         tracker::run(&app, stop.clone()),
         webhooks::run(&app, stop.clone()),
         alerts::run(&app, stop.clone()),
+        importer::run(&app, stop.clone()),
     );
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
@@ -75,7 +78,8 @@ pub async fn drain(app: &App) -> db::Result<usize> {
             + relay_due(app).await?
             + track_due(app).await?
             + post_due(app).await?
-            + alert_due(app).await?;
+            + alert_due(app).await?
+            + import_due(app, &CancellationToken::new()).await?;
         if round == 0 {
             return Ok(taken);
         }

@@ -19,6 +19,7 @@ mod failover;
 mod feedback;
 mod health;
 mod http_rules;
+mod import;
 mod ingest;
 mod journeys;
 mod keys;

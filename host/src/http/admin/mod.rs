@@ -8,6 +8,7 @@ pub mod dlq;
 pub mod emails;
 pub mod events;
 pub mod export;
+pub mod import;
 pub mod journeys;
 pub mod metrics;
 pub mod plugins;

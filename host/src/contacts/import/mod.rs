@@ -1,0 +1,172 @@
+//! Contacts from a file, in chunks.
+//!
+//! Each chunk is one transaction with the place in the file it ends at, so a worker that dies leaves
+//! no row out and brings none in twice. An import begins no journey.
+
+mod rows;
+
+pub use rows::{Format, ROWS_MAX, Row, Rows, check};
+
+use hogsend_plugin_api::Properties;
+use sqlx::Connection as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{lock_names, resolve};
+use crate::app::App;
+use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError};
+use crate::ids::ContactId;
+use crate::ingest::{NewEvent, Paths, Person, check_event};
+
+/// Rows of a transaction: each is known by up to two names, and a transaction locks few.
+const CHUNK: usize = 50;
+/// Errors kept of one import.
+const ERRORS_MAX: usize = 100;
+/// Claims without a chunk between them before an import is given up: whoever takes it up dies.
+const CLAIMS_MAX: i32 = 10;
+
+/// How the fields of a row are called.
+const PATHS: Paths = Paths {
+    user_id: "externalId",
+    contact_properties: "properties",
+    nobody: "email or externalId is required",
+    ..Paths::API
+};
+
+/// Brings in the rest of an import, until its end or `stop`.
+pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken) -> db::Result<()> {
+    let body = std::mem::take(&mut import.body);
+    let format = Format::parse(&import.format).unwrap_or(Format::Csv);
+    let skip = usize::try_from(import.processed).unwrap_or_default();
+    let read = tokio::task::spawn_blocking(move || Rows::read(format, &body)).await;
+    let rows = match read {
+        _ if import.attempts > CLAIMS_MAX => Err("given up: it broke off each time".to_owned()),
+        Ok(rows) => rows,
+        Err(_) => Err("the file cannot be read".to_owned()),
+    };
+    let mut rows = match rows {
+        Ok(rows) => rows.skip(skip),
+        Err(why) => {
+            let error = RowError {
+                row: 0,
+                message: why,
+            };
+            let mut conn = app.db.conn().await?;
+            return db::import_fail(&mut conn, &import, &error, app.clock.now()).await;
+        }
+    };
+    loop {
+        let chunk: Vec<_> = rows.by_ref().take(CHUNK).collect();
+        let over = chunk.len() < CHUNK;
+        if !step(app, &mut import, chunk, over).await? {
+            tracing::warn!(import.id = %import.id, "another worker took the import over");
+            return Ok(());
+        }
+        if over {
+            tracing::info!(import.id = %import.id, rows = import.processed, failed = import.failed,
+                "an import is done");
+            return Ok(());
+        }
+        if stop.is_cancelled() {
+            let mut conn = app.db.conn().await?;
+            return db::import_release(&mut conn, &import, app.clock.now()).await;
+        }
+    }
+}
+
+/// Brings in one chunk. False where another worker holds the import.
+async fn step(
+    app: &App,
+    import: &mut ClaimedImport,
+    chunk: Vec<Result<Row, String>>,
+    over: bool,
+) -> db::Result<bool> {
+    let now = app.clock.now();
+    let mut errors = Vec::new();
+    let mut sound = Vec::new();
+    let count = chunk.len();
+    for (number, row) in (import.processed + 1..).zip(chunk) {
+        let checked = row.and_then(|row| {
+            let event = event(&row, now);
+            let issues = check_event(&event, now, &PATHS);
+            match issues.first() {
+                Some(issue) => Err(issue.to_string()),
+                None => Ok((number, event, row.unsubscribed_all == Some(true))),
+            }
+        });
+        match checked {
+            Ok(row) => sound.push(row),
+            Err(message) => errors.push(RowError {
+                row: number,
+                message,
+            }),
+        }
+    }
+    let mut tx = app.db.begin().await?;
+    if !db::import_hold(&mut tx, import.id, import.claim).await? {
+        return Ok(false);
+    }
+    if let Err(error) = apart(&mut tx, &sound, now).await {
+        if db::is_transient(&error) || db::is_unavailable(&error) {
+            return Err(error);
+        }
+        // One row spoils the others: each for itself.
+        for row in &sound {
+            match apart(&mut tx, std::slice::from_ref(row), now).await {
+                Err(error) if db::is_transient(&error) || db::is_unavailable(&error) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(import.id = %import.id, row = row.0, %error, "a row was not kept");
+                    errors.push(RowError {
+                        row: row.0,
+                        message: "could not be stored".into(),
+                    });
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+    let room = ERRORS_MAX.saturating_sub(import.errors);
+    let failed = errors.len();
+    errors.truncate(room);
+    import.errors += errors.len();
+    import.processed += i32::try_from(count).unwrap_or(i32::MAX);
+    import.failed += i32::try_from(failed).unwrap_or(i32::MAX);
+    let progress = ImportProgress {
+        id: import.id,
+        processed: import.processed,
+        failed: import.failed,
+        errors: &errors,
+        lease_until: (!over).then(|| now + app.config.lease),
+    };
+    db::import_progress(&mut tx, &progress, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+type Sound = (i32, NewEvent, bool);
+
+/// Stores rows, all of them or none.
+async fn apart(
+    conn: &mut Conn,
+    rows: &[Sound],
+    now: chrono::DateTime<chrono::Utc>,
+) -> db::Result<()> {
+    let mut inner = conn.begin().await?;
+    lock_names(&mut inner, rows.iter().map(|(_, event, _)| &event.person)).await?;
+    let people = resolve(&mut inner, rows.iter().map(|(_, event, _)| event), now).await?;
+    for ((_, _, unsubscribed), contact) in rows.iter().zip(people) {
+        // A file takes nobody back onto a list they left.
+        if let (true, Some(contact)) = (unsubscribed, contact) {
+            db::preferences_set_all(&mut inner, contact.id, true, now).await?;
+        }
+    }
+    inner.commit().await
+}
+
+fn event(row: &Row, now: chrono::DateTime<chrono::Utc>) -> NewEvent {
+    let mut event = NewEvent::from_journey(ContactId::new(now), "import", Properties::new(), 0);
+    event.person = Person::Names(row.names.clone());
+    event.contact_properties.clone_from(&row.properties);
+    event
+}

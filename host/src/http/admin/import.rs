@@ -1,0 +1,155 @@
+//! Contacts from a file.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::contacts::import::{self, Format};
+use crate::db::{self, ImportRow, RowError, Topic};
+use crate::http::ApiError;
+use crate::http::audit::{Change, audit};
+use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::params::Path;
+use crate::ids::ImportId;
+use crate::issue::Issue;
+
+/// The largest file, in bytes.
+const FILE_MAX: usize = 8 * 1024 * 1024;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportBegunOut {
+    job_id: ImportId,
+    #[schema(example = "pending")]
+    status: &'static str,
+}
+
+/// Brings contacts in from a file of at most 8 MiB and 100,000 rows; a worker does it after the
+/// answer. CSV (RFC 4180) has a line of names: `email`, `externalId`, `unsubscribedAll` and
+/// `properties`, which holds a JSON object; any other column is a property. JSON is an array of
+/// objects with these fields, or what the export writes. Whoever is known gets the properties
+/// beside those they have. Nobody is taken back who unsubscribed, and no journey begins.
+#[utoipa::path(
+    post, path = "/v1/admin/contacts/import", tag = "contacts",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body(content((String = "text/csv"), (Vec<ImportContactIn> = "application/json"))),
+    responses(
+        (status = 202, description = "The file is kept", body = ImportBegunOut),
+        (status = 400, response = BadRequest),
+        (status = 413, description = "The file is too large", body = ErrorOut),
+        (status = 415, description = "The file is neither CSV nor JSON", body = ErrorOut),
+    ),
+)]
+pub async fn import_contacts(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    request: Request,
+) -> Result<(StatusCode, Json<ImportBegunOut>), ApiError> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let format = match kind.to_ascii_lowercase().as_str() {
+        "text/csv" => Format::Csv,
+        "application/json" => Format::Json,
+        _ => {
+            let message = "Send the file with 'Content-Type: text/csv' or 'application/json'";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
+    };
+    let body = axum::body::to_bytes(request.into_body(), FILE_MAX).await;
+    let body = body.map_err(|_| {
+        let message = format!(
+            "The file is larger than {} MiB, or did not arrive whole",
+            FILE_MAX / 1024 / 1024
+        );
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    })?;
+    let read = body.clone();
+    let rows = tokio::task::spawn_blocking(move || import::check(format, &read)).await;
+    let rows = rows
+        .unwrap_or_else(|_| Err("The file cannot be read".into()))
+        .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
+    let now = app.clock.now();
+    let id = ImportId::new(now);
+    // At most as many as a file may have.
+    let total = i32::try_from(rows).unwrap_or(i32::MAX);
+    let mut tx = app.db.begin().await?;
+    db::import_insert(&mut tx, id, format.name(), &body, total, now).await?;
+    let change = Change::created(json!({ "format": format.name(), "rows": rows }));
+    let about = ("import", &*id.to_string());
+    audit(&mut tx, &caller.actor, "contact.import", about, change, now).await?;
+    app.db.commit_and_wake(tx, &[Topic::Imports]).await?;
+    let out = ImportBegunOut {
+        job_id: id,
+        status: "pending",
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// A contact of a file.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its shape is used")]
+pub struct ImportContactIn {
+    email: Option<String>,
+    external_id: Option<String>,
+    unsubscribed_all: Option<bool>,
+    #[schema(value_type = Option<Object>)]
+    properties: Option<serde_json::Value>,
+}
+
+/// How far an import has come.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportOut {
+    id: ImportId,
+    /// `pending`, `running`, `completed` or `failed`.
+    status: String,
+    total_rows: i32,
+    /// With those that failed.
+    processed_rows: i32,
+    failed_rows: i32,
+    /// The first 100.
+    errors: Vec<RowError>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<ImportRow> for ImportOut {
+    fn from(row: ImportRow) -> Self {
+        Self {
+            id: row.id,
+            status: row.status,
+            total_rows: row.total,
+            processed_rows: row.processed,
+            failed_rows: row.failed,
+            errors: row.errors,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Shows how far an import has come.
+#[utoipa::path(
+    get, path = "/v1/admin/contacts/import/{jobId}", tag = "contacts",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("jobId" = ImportId, Path)),
+    responses((status = 200, description = "The import", body = ImportOut), (status = 404, response = NotFound)),
+)]
+pub async fn show_import(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<ImportId>,
+) -> Result<Json<ImportOut>, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let found = db::import_get(&mut conn, id).await?;
+    let row = found.ok_or_else(|| ApiError::not_found("Import not found"))?;
+    Ok(Json(row.into()))
+}
