@@ -1,6 +1,6 @@
 //! Request bodies.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Form, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -14,14 +14,13 @@ pub const BODY_MAX: usize = 1024 * 1024;
 /// A body as it came, within the route's limit.
 pub struct Raw(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Raw {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Bytes::from_request(request, state).await {
+impl Raw {
+    /// Reads a body of at most `max` bytes.
+    pub async fn read(body: Body, max: usize) -> Result<Self, ApiError> {
+        match axum::body::to_bytes(body, max).await {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let message = format!("The body is larger than {} KiB", BODY_MAX / 1024);
+            Err(error) if is_too_large(&error) => {
+                let message = format!("The body is larger than {} KiB", max / 1024);
                 Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message))
             }
             Err(_) => Err(ApiError::new(
@@ -29,6 +28,25 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
                 "The body did not arrive whole",
             )),
         }
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Self::read(request.into_body(), BODY_MAX).await
     }
 }
 

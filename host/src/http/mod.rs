@@ -23,10 +23,11 @@ mod preferences;
 mod router;
 mod serve;
 mod sessions;
+mod shed;
 mod tracking;
 mod unsubscribe;
 mod webhooks;
 
 pub use error::ApiError;
 pub use router::{document, router};
-pub use serve::{bind, serve};
+pub use serve::{bind, open_file_limit, serve};

@@ -23,6 +23,7 @@ use super::admin::{
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
+use super::shed::{Lane, shed};
 use super::{
     ApiError, contacts, docs, emails, events, feedback, health, lists, outbox, preferences,
     sessions, tracking, unsubscribe, webhooks,
@@ -31,6 +32,13 @@ use crate::app::App;
 
 /// The longest a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests with events worked on at once, and those that wait for their turn: they share
+/// transactions, so many take little.
+const INGEST_AT_ONCE: usize = 512;
+const INGEST_WAITING: usize = 2_048;
+/// The same of all others, which take a connection each.
+const OTHERS_AT_ONCE: usize = 64;
+const OTHERS_WAITING: usize = 512;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every route of the contract, each with its entry in the OpenAPI document.
@@ -38,13 +46,16 @@ fn routes(app: &App) -> Routes {
     let mut events = Routes::new()
         .routes(routes!(events::ingest_event))
         .routes(routes!(events::create_event))
-        .routes(routes!(events::create_events))
+        .routes(routes!(events::create_events));
+    openapi::add_refusals(&mut events);
+
+    let mut people = Routes::new()
         .routes(routes!(contacts::put_contact, contacts::delete_contact))
         .routes(routes!(contacts::find_contacts))
         .routes(routes!(lists::list_lists))
         .routes(routes!(lists::join_list))
         .routes(routes!(lists::leave_list));
-    openapi::add_refusals(&mut events);
+    openapi::add_refusals(&mut people);
 
     let mut mails = Routes::new().routes(routes!(emails::send_email));
     openapi::add_refusals(&mut mails);
@@ -66,7 +77,6 @@ fn routes(app: &App) -> Routes {
             admin_contacts::erase_contact
         ))
         .routes(routes!(export::export_contacts))
-        .routes(routes!(import::import_contacts))
         .routes(routes!(import::show_import))
         .routes(routes!(admin_contacts::show_timeline))
         .routes(routes!(
@@ -117,20 +127,28 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(metrics::show_journey_metrics))
         .routes(routes!(metrics::show_event_metrics));
     openapi::add_refusals(&mut admin);
+    let mut files = Routes::new().routes(routes!(import::import_contacts));
+    openapi::add_refusals(&mut files);
 
-    let behind = |gate| middleware::from_fn_with_state((app.clone(), gate), auth::gate);
-    Routes::with_openapi(openapi::base())
-        // Anyone
-        .routes(routes!(health::show_health))
-        // People's browsers, on Better Auth's wire
+    let ingest = Lane::new(INGEST_AT_ONCE, INGEST_WAITING, BODY_MAX);
+    let other = Lane::new(OTHERS_AT_ONCE, OTHERS_WAITING, BODY_MAX);
+    let in_turn = |lane: &Lane| middleware::from_fn_with_state(lane.clone(), shed);
+    // The gate is outside: whoever may not come in has no body read.
+    let turn_then_gate = |routes: Routes, lane: &Lane, gate| {
+        let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
+        routes.route_layer(in_turn(lane)).route_layer(gate)
+    };
+    let browsers = Routes::new()
         .routes(routes!(sessions::sign_up))
         .routes(routes!(sessions::sign_in))
         .routes(routes!(sessions::sign_out))
-        .routes(routes!(sessions::get_session))
-        // Event sources, with the secret of their plugin
+        .routes(routes!(sessions::get_session));
+    let hooks = Routes::new()
         .routes(routes!(webhooks::receive_webhook))
-        // Providers of mail, likewise
-        .routes(routes!(feedback::receive_feedback))
+        .routes(routes!(feedback::receive_feedback));
+    Routes::with_openapi(openapi::base())
+        // Anyone
+        .routes(routes!(health::show_health))
         // Recipients, with a signed link
         .routes(routes!(
             unsubscribe::show_unsubscribe,
@@ -143,11 +161,21 @@ fn routes(app: &App) -> Routes {
         // Recipients, who read a mail
         .routes(routes!(tracking::follow_link))
         .routes(routes!(tracking::show_pixel))
+        // People's browsers, on Better Auth's wire
+        .merge(browsers.route_layer(in_turn(&other)))
+        // Event sources, with the secret of their plugin, and providers of mail
+        .merge(hooks.route_layer(in_turn(&ingest)))
         // The product, with a key
-        .merge(events.route_layer(behind(Gate::Events)))
-        .merge(mails.route_layer(behind(Gate::Emails)))
+        .merge(turn_then_gate(events, &ingest, Gate::Events))
+        .merge(turn_then_gate(people, &other, Gate::Events))
+        .merge(turn_then_gate(mails, &other, Gate::Emails))
         // Administrators, with a key or a session
-        .merge(admin.route_layer(behind(Gate::Admin)))
+        .merge(turn_then_gate(admin, &other, Gate::Admin))
+        .merge(turn_then_gate(
+            files,
+            &other.with_body(import::FILE_MAX),
+            Gate::Admin,
+        ))
 }
 
 /// Pages for the developer at this machine, which are no part of the contract.

@@ -30,8 +30,27 @@ pub fn bind(port: u16) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Lets this process have as many connections open as the machine allows it: many systems begin
+/// with 1,024 files, which slow clients use up. Returns how many there may be, where that is known.
+pub fn open_file_limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+        getrlimit(Resource::Nofile).current
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Serves until `stop`, then lets requests under way finish.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    let files = open_file_limit();
+    tracing::debug!(files, "open files this process may have");
     let handle = Handle::new();
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let mut server = server.acceptor(Impatient);

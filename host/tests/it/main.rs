@@ -29,6 +29,7 @@ mod limits;
 mod main_job;
 mod openapi;
 mod outbound;
+mod overload;
 mod plugins;
 mod policy;
 mod preferences;

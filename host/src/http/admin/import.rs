@@ -14,13 +14,14 @@ use crate::db::{self, ImportRow, RowError, Topic};
 use crate::http::ApiError;
 use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::Raw;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::params::Path;
 use crate::ids::ImportId;
 use crate::issue::Issue;
 
 /// The largest file, in bytes.
-const FILE_MAX: usize = 8 * 1024 * 1024;
+pub const FILE_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -62,14 +63,7 @@ pub async fn import_contacts(
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
     };
-    let body = axum::body::to_bytes(request.into_body(), FILE_MAX).await;
-    let body = body.map_err(|_| {
-        let message = format!(
-            "The file is larger than {} MiB, or did not arrive whole",
-            FILE_MAX / 1024 / 1024
-        );
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-    })?;
+    let Raw(body) = Raw::read(request.into_body(), FILE_MAX).await?;
     let read = body.clone();
     let rows = tokio::task::spawn_blocking(move || import::check(format, &read)).await;
     let rows = rows
