@@ -102,7 +102,14 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
                 .next()
                 .unwrap_or_default()
                 .to_owned();
-            Issue::new(&path, text)
+            match text.strip_prefix("missing field `") {
+                Some(field) => {
+                    let field = field.trim_end_matches('`');
+                    let dot = if path.is_empty() { "" } else { "." };
+                    Issue::new(&format!("{path}{dot}{field}"), "is required")
+                }
+                None => Issue::new(&path, text),
+            }
         } else {
             Issue::new("", format!("The body is not valid JSON: {cause}"))
         }

@@ -1,13 +1,14 @@
 //! Webhooks of delivery providers.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use hogsend_plugin_api::{DeliveryReading, Refusal};
 
 use super::ApiError;
 use super::body::Raw;
 use super::openapi::ErrorOut;
+use super::params::{Name, Path};
 use super::webhooks::{WebhookOut, invalid_payload, webhook};
 use crate::app::App;
 use crate::mail;
@@ -27,7 +28,7 @@ use crate::mail;
 )]
 pub async fn receive_feedback(
     State(app): State<App>,
-    Path(provider): Path<String>,
+    Path(Name(provider)): Path<Name>,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Json<WebhookOut>, ApiError> {

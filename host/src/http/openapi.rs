@@ -23,19 +23,24 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
     servers((url = "/", description = "This server")),
     components(
         schemas(ErrorOut, ValidationErrorOut),
-        responses(BadRequest, Unauthorized, Forbidden, NotFound, TooManyRequests),
+        responses(
+            BadRequest, Unauthorized, Forbidden, NotFound, TooManyRequests, RequestTimeout, TooLarge,
+            UnsupportedMediaType, Busy
+        ),
     ),
     tags(
         (name = "events", description = "Events of the product"),
         (name = "contacts", description = "People, and the lists they are on"),
         (name = "webhooks", description = "Events that vendors tell"),
+        (name = "outgoing-webhooks", description = "Endpoints that are told what happens"),
+        (name = "alerts", description = "Rules that tell administrators when something goes wrong"),
         (name = "recipients", description = "Pages behind the signed links in mails"),
         (name = "emails", description = "Mails and what became of them"),
         (name = "journeys", description = "Journeys and their runs"),
         (name = "templates", description = "Templates of mails"),
         (name = "plugins", description = "What this installation is made of"),
         (name = "metrics", description = "Reports"),
-        (name = "dead-letters", description = "Runs and mails that broke for good"),
+        (name = "dead-letters", description = "What broke for good: runs, mails, webhooks, captures"),
         (name = "api-keys", description = "Keys of programs"),
         (name = "audit-logs", description = "What administrators changed"),
         (name = "sessions", description = "Signing in by e-mail address and password, as Better Auth's client speaks"),
@@ -120,6 +125,25 @@ pub struct NotFound(#[allow(dead_code)] ErrorOut);
 )]
 pub struct TooManyRequests(#[allow(dead_code)] ErrorOut);
 
+#[derive(ToResponse)]
+#[response(description = "The request took longer than 30 s")]
+pub struct RequestTimeout(#[allow(dead_code)] ErrorOut);
+
+#[derive(ToResponse)]
+#[response(description = "The body is too large")]
+pub struct TooLarge(#[allow(dead_code)] ErrorOut);
+
+#[derive(ToResponse)]
+#[response(description = "The body is not of a type this takes")]
+pub struct UnsupportedMediaType(#[allow(dead_code)] ErrorOut);
+
+#[derive(ToResponse)]
+#[response(
+    description = "Too many requests are waiting, or the database does not answer; nothing was stored",
+    headers(("Retry-After" = u32, description = "Seconds to wait")),
+)]
+pub struct Busy(#[allow(dead_code)] ErrorOut);
+
 /// The document before any route.
 pub fn base() -> OpenApi {
     Base::openapi()
@@ -137,6 +161,28 @@ pub fn add_refusals(routes: &mut Routes) {
                 let refusal: RefOr<Response> = Ref::from_response_name(name).into();
                 let responses = &mut operation.responses.responses;
                 responses.entry(status.to_owned()).or_insert(refusal);
+            }
+        }
+    }
+}
+
+/// Adds to each operation of `routes` what a request meets that comes too slowly, is too large or
+/// comes when there are too many; of `typed` ones also what one without the right type does.
+pub fn add_limits(routes: &mut Routes, typed: bool) {
+    for item in routes.get_openapi_mut().paths.paths.values_mut() {
+        for operation in operations(item) {
+            let has_body = operation.request_body.is_some();
+            for (status, name, concerns) in [
+                ("408", "RequestTimeout", true),
+                ("413", "TooLarge", has_body),
+                ("415", "UnsupportedMediaType", has_body && typed),
+                ("503", "Busy", true),
+            ] {
+                if concerns {
+                    let refusal: RefOr<Response> = Ref::from_response_name(name).into();
+                    let responses = &mut operation.responses.responses;
+                    responses.entry(status.to_owned()).or_insert(refusal);
+                }
             }
         }
     }

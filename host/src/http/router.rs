@@ -48,6 +48,7 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(events::create_event))
         .routes(routes!(events::create_events));
     openapi::add_refusals(&mut events);
+    openapi::add_limits(&mut events, true);
 
     let mut people = Routes::new()
         .routes(routes!(contacts::put_contact, contacts::delete_contact))
@@ -56,9 +57,11 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(lists::join_list))
         .routes(routes!(lists::leave_list));
     openapi::add_refusals(&mut people);
+    openapi::add_limits(&mut people, true);
 
     let mut mails = Routes::new().routes(routes!(emails::send_email));
     openapi::add_refusals(&mut mails);
+    openapi::add_limits(&mut mails, true);
 
     let mut admin = Routes::new()
         .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
@@ -127,8 +130,10 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(metrics::show_journey_metrics))
         .routes(routes!(metrics::show_event_metrics));
     openapi::add_refusals(&mut admin);
+    openapi::add_limits(&mut admin, true);
     let mut files = Routes::new().routes(routes!(import::import_contacts));
     openapi::add_refusals(&mut files);
+    openapi::add_limits(&mut files, true);
 
     let ingest = Lane::new(INGEST_AT_ONCE, INGEST_WAITING, BODY_MAX);
     let other = Lane::new(OTHERS_AT_ONCE, OTHERS_WAITING, BODY_MAX);
@@ -138,14 +143,16 @@ fn routes(app: &App) -> Routes {
         let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
         routes.route_layer(in_turn(lane)).route_layer(gate)
     };
-    let browsers = Routes::new()
+    let mut browsers = Routes::new()
         .routes(routes!(sessions::sign_up))
         .routes(routes!(sessions::sign_in))
         .routes(routes!(sessions::sign_out))
         .routes(routes!(sessions::get_session));
-    let hooks = Routes::new()
+    openapi::add_limits(&mut browsers, true);
+    let mut hooks = Routes::new()
         .routes(routes!(webhooks::receive_webhook))
         .routes(routes!(feedback::receive_feedback));
+    openapi::add_limits(&mut hooks, false);
     Routes::with_openapi(openapi::base())
         // Anyone
         .routes(routes!(health::show_health))

@@ -1,6 +1,6 @@
 //! The links and the image of a mail, fetched by those who read it and by machines.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -8,7 +8,9 @@ use reqwest::Url;
 use serde_json::{Map, json};
 use uuid::Uuid;
 
+use super::ApiError;
 use super::page::page;
+use super::params::Path;
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::ids::{self, SendId};
@@ -34,11 +36,11 @@ const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
 )]
 pub async fn follow_link(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: Result<Path<Uuid>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    let Ok(id) = id.parse::<Uuid>() else {
+    let Ok(Path(id)) = id else {
         return unknown();
     };
     let now = app.clock.now();
@@ -76,11 +78,11 @@ pub async fn follow_link(
 )]
 pub async fn show_pixel(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: Result<Path<Uuid>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    if let Ok(id) = id.parse::<Uuid>() {
+    if let Ok(Path(id)) = id {
         let now = app.clock.now();
         let visit = visit(&method, &headers, now);
         let noted =

@@ -1,7 +1,7 @@
 //! Webhooks of event sources.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use hogsend_plugin_api::{Reading, Refusal, Webhook};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::body::Raw;
 use super::openapi::ErrorOut;
+use super::params::{Name, Path};
 use super::{ApiError, feedback};
 use crate::app::App;
 use crate::ingest::{Exit, NewEvent, Paths, check_event};
@@ -66,7 +67,7 @@ impl WebhookOut {
 )]
 pub async fn receive_webhook(
     State(app): State<App>,
-    Path(source): Path<String>,
+    Path(Name(source)): Path<Name>,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Json<WebhookOut>, ApiError> {

@@ -74,7 +74,7 @@ pub struct JourneyOut {
     version: u32,
     trigger: TriggerOut,
     /// `"once"`, `"unlimited"` or `{"once_per_ms": milliseconds}`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     entry_limit: Value,
     counts: CountsOut,
     /// Enrolments turned away, by reason.

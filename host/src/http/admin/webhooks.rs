@@ -82,7 +82,7 @@ pub struct OneEndpointOut {
 
 /// Lists the endpoints, newest first.
 #[utoipa::path(
-    get, path = "/v1/admin/webhooks", tag = "webhooks",
+    get, path = "/v1/admin/webhooks", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
     params(PageParams),
     responses((status = 200, description = "A page of endpoints", body = EndpointsOut), (status = 400, response = BadRequest)),
@@ -108,7 +108,7 @@ pub async fn list_webhooks(
 
 /// Shows an endpoint.
 #[utoipa::path(
-    get, path = "/v1/admin/webhooks/{id}", tag = "webhooks",
+    get, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     responses((status = 200, description = "The endpoint", body = OneEndpointOut), (status = 404, response = NotFound)),
@@ -163,7 +163,7 @@ pub struct NewEndpointOut {
 
 /// Makes an endpoint. The answer is the only place that shows its secret.
 #[utoipa::path(
-    post, path = "/v1/admin/webhooks", tag = "webhooks",
+    post, path = "/v1/admin/webhooks", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     request_body = EndpointIn,
     responses((status = 201, description = "The new endpoint", body = NewEndpointOut), (status = 400, response = BadRequest)),
@@ -220,7 +220,7 @@ pub async fn create_webhook(
 
 /// Changes an endpoint. One that is switched on again is told what it was to be told meanwhile.
 #[utoipa::path(
-    patch, path = "/v1/admin/webhooks/{id}", tag = "webhooks",
+    patch, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     request_body = EndpointChangeIn,
@@ -289,7 +289,7 @@ impl EndpointChangeIn {
 
 /// Deletes an endpoint, with what it was still to be told.
 #[utoipa::path(
-    delete, path = "/v1/admin/webhooks/{id}", tag = "webhooks",
+    delete, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     responses((status = 200, description = "It is told nothing more", body = ErasedOut), (status = 404, response = NotFound)),
@@ -321,7 +321,7 @@ pub struct RotatedOut {
 /// Gives an endpoint a new secret. For 24 hours requests carry a signature of the old one as well,
 /// so a receiver that knows either verifies them.
 #[utoipa::path(
-    post, path = "/v1/admin/webhooks/{id}/rotate-secret", tag = "webhooks",
+    post, path = "/v1/admin/webhooks/{id}/rotate-secret", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     responses((status = 200, description = "The new secret", body = RotatedOut), (status = 404, response = NotFound)),
@@ -369,7 +369,7 @@ pub struct TestedOut {
 /// Tells an endpoint of something that did not happen: `data.test` is true. It is signed, retried
 /// and listed as any other delivery.
 #[utoipa::path(
-    post, path = "/v1/admin/webhooks/{id}/test", tag = "webhooks",
+    post, path = "/v1/admin/webhooks/{id}/test", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     request_body = Option<TestIn>,
@@ -478,7 +478,7 @@ pub struct DeliveriesQuery {
 
 /// Lists what an endpoint was told within 30 days and what it is still to be told, newest first.
 #[utoipa::path(
-    get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "webhooks",
+    get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
     params(("id" = EndpointId, Path), DeliveriesQuery, PageParams),
     responses((status = 200, description = "A page of deliveries", body = DeliveriesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),

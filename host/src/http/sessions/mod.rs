@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,9 +19,19 @@ use super::auth::{
     session_token, with_quota,
 };
 use super::body::JsonBody;
+use super::openapi::{BadRequest, ValidationErrorOut};
 use super::params::Query;
 use crate::accounts::{self, Client, NewAccount, Session, SignInError, SignUpError};
 use crate::app::App;
+
+/// In Better Auth's shape, or in ours where the body cannot be read.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is used")]
+enum SignUpRefusal {
+    Auth(AuthErrorOut),
+    Body(ValidationErrorOut),
+}
 
 /// Sign-ins and sign-ups within 60 s from one address.
 const TRIES: u32 = 10;
@@ -52,7 +62,7 @@ pub struct SignUpIn {
     post, path = "/api/auth/sign-up/email", tag = "sessions", request_body = SignUpIn,
     responses(
         (status = 200, description = "Signed up and in; sets the session's cookie", body = SignedInOut),
-        (status = 400, description = "Sign-up is closed, or the address or password is not valid", body = AuthErrorOut),
+        (status = 400, description = "Sign-up is closed, or the address or password is not valid", body = SignUpRefusal),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
         (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
     ),
@@ -122,6 +132,7 @@ pub struct SignInIn {
     post, path = "/api/auth/sign-in/email", tag = "sessions", request_body = SignInIn,
     responses(
         (status = 200, description = "Signed in; sets the session's cookie", body = SignedInOut),
+        (status = 400, response = BadRequest),
         (status = 401, description = "The address or the password is wrong", body = AuthErrorOut),
         (status = 403, description = "The page's origin or the callback's is not trusted", body = AuthErrorOut),
         (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
@@ -185,7 +196,10 @@ fn signed_in(
 /// Signs out: the session ends everywhere and the cookie goes.
 #[utoipa::path(
     post, path = "/api/auth/sign-out", tag = "sessions",
-    responses((status = 200, description = "There is no session any more", body = Object, example = json!({ "success": true }))),
+    responses(
+        (status = 200, description = "There is no session any more", body = Object, example = json!({ "success": true })),
+        (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
+    ),
 )]
 pub async fn sign_out(State(app): State<App>, parts: Parts) -> Result<Response, ApiError> {
     if !origin_is_trusted(&app, &parts) {

@@ -1,6 +1,7 @@
 //! One server a test, each with a database of its own.
 
 pub mod admin;
+pub mod contract;
 pub mod journeys_plugin;
 pub mod process;
 pub mod receiver;
@@ -163,17 +164,20 @@ impl Server {
     }
 
     pub async fn request(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let headers = response.headers().clone();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX)
             .await
             .unwrap();
-        Answer {
+        let answer = Answer {
             status,
             headers,
             body: body.to_vec(),
-        }
+        };
+        contract::check(&self.app, &method, &path, &answer);
+        answer
     }
 
     pub async fn get(&self, path: &str) -> Answer {
