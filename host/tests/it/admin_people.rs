@@ -239,6 +239,16 @@ async fn an_export_holds_everyone_once_and_no_formula() {
     assert_eq!(kept, json!({ "n": 7, "said": "\"a,b\"\n" }));
     let all = get(&server, "/contacts/export?format=json").await.json();
     assert_eq!(all["contacts"].as_array().unwrap().len(), 2_500);
+    // Compressed, as browsers and most clients ask for it.
+    for encoding in ["gzip", "br"] {
+        let request = axum::http::Request::get("/v1/admin/contacts/export")
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("accept-encoding", encoding)
+            .body(axum::body::Body::empty());
+        let answer = server.request(request.unwrap()).await;
+        assert_eq!(answer.headers["content-encoding"], encoding);
+        assert!(answer.body.len() > 1_000 && answer.body.len() < text.len() / 2);
+    }
     let some = get(&server, "/contacts/export?format=json&search=no%20one")
         .await
         .json();

@@ -338,3 +338,33 @@ async fn lists_are_joined_and_left() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_of_any_size_come_back_as_they_were() {
+    let server = server().await;
+    let numbers = json!([
+        f64::MAX,
+        -f64::MAX,
+        f64::MIN_POSITIVE,
+        5e-324,
+        0.1,
+        1e23,
+        123_456_789.123_456_79,
+        u64::MAX,
+        i64::MIN,
+        9_007_199_254_740_993_i64,
+    ]);
+    let body = json!({ "userId": "u1", "properties": { "n": numbers } });
+    let put = server.call(Method::PUT, "/v1/contacts", KEY, Some(&body));
+    assert_eq!(put.await.status, 200);
+    let found = server.call(Method::GET, "/v1/contacts/find?userId=u1", KEY, None);
+    let found = found.await.json();
+    assert_eq!(found["contacts"][0]["properties"]["n"], numbers);
+    let body = json!({ "name": "e", "userId": "u1", "eventProperties": { "n": numbers } });
+    let kept = server.call(Method::POST, "/v1/events", KEY, Some(&body));
+    assert_eq!(kept.await.status, 202);
+    let events = server.call(Method::GET, "/v1/admin/events", KEY, None);
+    let events = events.await.json();
+    assert_eq!(events["events"][0]["properties"]["n"], numbers);
+    server.stop().await;
+}

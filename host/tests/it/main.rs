@@ -8,6 +8,7 @@ mod admin_people;
 mod admin_story;
 mod alerts;
 mod analytics;
+mod any_body;
 mod bad_input;
 mod batches;
 mod data_plane;

@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -83,7 +83,8 @@ pub async fn export_contacts(
             }
         }
     });
-    let whole = stream::StreamExt::chain(stream::iter([Ok(first)]), rest);
+    // Whoever compresses it asks once more after its end.
+    let whole = stream::iter([Ok(first)]).chain(rest).fuse();
     let (kind, name) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "contacts.csv"),
         Format::Json => ("application/json", "contacts.json"),

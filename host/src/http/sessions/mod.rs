@@ -224,7 +224,10 @@ pub struct GetSessionQuery {
 /// Tells whose session it is, or null. A session in use for a day gets seven more.
 #[utoipa::path(
     get, path = "/api/auth/get-session", tag = "sessions", params(GetSessionQuery),
-    responses((status = 200, description = "The session, or null", body = Option<CurrentOut>)),
+    responses(
+        (status = 200, description = "The session, or null", body = Option<CurrentOut>),
+        (status = 400, response = BadRequest),
+    ),
 )]
 pub async fn get_session(
     State(app): State<App>,
