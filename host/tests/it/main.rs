@@ -35,6 +35,7 @@ mod plugins;
 mod policy;
 mod preferences;
 mod processes;
+mod readme;
 mod sessions;
 mod simulate;
 mod steps;
