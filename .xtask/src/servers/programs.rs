@@ -39,6 +39,10 @@ pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
         if wanted.postgres && found.postgres.is_none() {
             packages.push("postgresql");
         }
+        // README's lines are run as they stand.
+        if wanted.postgres && in_path("curl").is_none() {
+            packages.push("curl");
+        }
         if wanted.redis && found.redis.is_none() {
             packages.push("redis-server");
         }
@@ -57,9 +61,9 @@ pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
     if !packages.is_empty() {
         bail!(
             "the tests need {}, which is not installed here:\n  \
-             Debian, Ubuntu  sudo apt-get install postgresql redis-server exim4-daemon-light openssl\n  \
-             Fedora          sudo dnf install postgresql-server valkey-compat-redis exim openssl\n  \
-             macOS           brew install postgresql@17 redis exim openssl\n\
+             Debian, Ubuntu  sudo apt-get install postgresql redis-server exim4-daemon-light openssl curl\n  \
+             Fedora          sudo dnf install postgresql-server valkey-compat-redis exim openssl curl\n  \
+             macOS           brew install postgresql@17 redis exim openssl curl\n\
              No server has to run: private ones are started and stopped. To use running ones, set \
              HOGSEND_TEST_DATABASE_URL, HOGSEND_TEST_REDIS_URL and HOGSEND_TEST_SMTP.",
             packages.join(" and ")

@@ -2,6 +2,7 @@
 //! alone on the machine: `cargo xtask bench`.
 
 mod engine;
+mod http;
 mod ingest;
 mod memory;
 mod plugin_call;
@@ -29,6 +30,9 @@ fn main() {
     }
     if run("ingest") {
         runtime.block_on(ingest::bench());
+    }
+    if run("http") {
+        runtime.block_on(http::bench());
     }
     if run("engine") {
         runtime.block_on(engine::bench());

@@ -14,6 +14,9 @@ use crate::plugins;
 
 /// How long a receiver may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an attempt takes at most, what is recorded of it included: nobody else may begin one
+/// before.
+pub const ATTEMPT_MAX: Duration = Duration::from_secs(30);
 /// The longest address.
 pub const URL_MAX: usize = 2_048;
 

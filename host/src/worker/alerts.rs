@@ -7,6 +7,7 @@ use super::mailer::idle;
 use crate::alerts;
 use crate::app::App;
 use crate::db::{self, Topic};
+use crate::webhooks;
 
 /// Alerts passed on at once.
 const BATCH: i64 = 8;
@@ -35,7 +36,8 @@ pub async fn alert_due(app: &App) -> db::Result<usize> {
     let now = app.clock.now();
     let claimed = {
         let mut conn = app.db.conn().await?;
-        db::alert_claim(&mut conn, now, now + app.config.lease, BATCH).await?
+        let lease = app.config.lease.max(webhooks::ATTEMPT_MAX);
+        db::alert_claim(&mut conn, now, now + lease, BATCH).await?
     };
     let count = claimed.len();
     let told = claimed.into_iter().map(|one| alerts::notify(app, one));
