@@ -7,11 +7,13 @@ use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Properties, mime};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::ApiError;
-use super::auth::{Caller, FullAdmin};
+use super::audit::{Change, audit};
+use super::auth::{Actor, Caller, FullAdmin};
 use super::body::{JsonBody, idempotency_key};
 use super::openapi::{BadRequest, NotFound};
 use super::people::names;
@@ -77,13 +79,14 @@ pub async fn send_email(
     let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let asked = Asked::check(&app, body)?;
     let key = key.map(|key| format!("api-{}", hex::encode(Sha256::digest(key))));
-    let queued = queue(&app, asked, key).await?;
+    let queued = queue(&app, asked, key, None).await?;
     Ok((StatusCode::ACCEPTED, Json(queued)))
 }
 
 /// Queues a template for one address, past the person's wishes: an administrator looks at it.
 pub(crate) async fn queue_test(
     app: &App,
+    actor: &Actor,
     template: String,
     to: Option<String>,
     props: Option<Properties>,
@@ -99,10 +102,16 @@ pub(crate) async fn queue_test(
         category: Some(TRANSACTIONAL.into()),
         idempotency_key: None,
     };
-    queue(app, Asked::check(app, body)?, None).await
+    queue(app, Asked::check(app, body)?, None, Some(actor)).await
 }
 
-async fn queue(app: &App, asked: Asked, key: Option<String>) -> Result<EmailQueuedOut, ApiError> {
+/// Keeps the mail, and where an administrator asked for it that they did.
+async fn queue(
+    app: &App,
+    asked: Asked,
+    key: Option<String>,
+    administrator: Option<&Actor>,
+) -> Result<EmailQueuedOut, ApiError> {
     if let Some(known) = known(app, key.as_deref()).await? {
         return Ok(known);
     }
@@ -133,6 +142,11 @@ async fn queue(app: &App, asked: Asked, key: Option<String>) -> Result<EmailQueu
             return Ok(known);
         }
         return Err(error.into());
+    }
+    if let Some(actor) = administrator {
+        let change = Change::created(json!({ "emailSendId": send.id }));
+        let about = ("template", send.template_key.as_str());
+        audit(&mut tx, actor, "template.send_test", about, change, now).await?;
     }
     app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
     let reason = send.mail.as_ref().err().map(|reason| (*reason).to_owned());

@@ -10,7 +10,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::emails::{EmailQueuedOut, queue_test};
@@ -170,20 +169,7 @@ pub async fn send_test(
     if app.catalog.template(&key).is_none() {
         return Err(unknown());
     }
-    let queued = queue_test(&app, key.clone(), body.to, body.props).await?;
-    let mut conn = app.db.conn().await?;
-    let change = Change::created(json!({ "emailSendId": queued.email_send_id }));
-    let about = ("template", key.as_str());
-    let now = app.clock.now();
-    audit(
-        &mut conn,
-        &caller.actor,
-        "template.send_test",
-        about,
-        change,
-        now,
-    )
-    .await?;
+    let queued = queue_test(&app, &caller.actor, key, body.to, body.props).await?;
     Ok((StatusCode::ACCEPTED, Json(queued)))
 }
 
