@@ -1,6 +1,6 @@
 //! Passing an alert on.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::contacts;
 use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Topic};
 use crate::mail;
-use crate::webhooks::{signed_headers, wait_after};
+use crate::webhooks::{signed_headers, timestamp, wait_after};
 
 /// Passes one alert on, and records what came of it. What was not taken is tried again as a webhook
 /// is.
@@ -53,7 +53,7 @@ pub async fn notify(app: &App, alert: ClaimedAlert) -> db::Result<()> {
 fn webhook(alert: &ClaimedAlert, now: DateTime<Utc>) -> (HeaderMap, String) {
     let body = json!({
         "type": EVENT_TYPE,
-        "timestamp": alert.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "timestamp": timestamp(alert.created_at),
         "data": {
             "alertId": alert.id,
             "ruleId": alert.rule_id,

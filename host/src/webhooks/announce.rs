@@ -55,7 +55,7 @@ pub async fn announce(conn: &mut Conn, news: &[News], now: DateTime<Utc>) -> db:
                     endpoint_id: endpoint.id,
                     contact_id: Some(one.contact),
                     event_type: one.event_type.to_owned(),
-                    occurred_at: time(one.occurred_at),
+                    occurred_at: timestamp(one.occurred_at),
                     data: Value::Object(one.data.clone()),
                 });
             }
@@ -67,7 +67,8 @@ pub async fn announce(conn: &mut Conn, news: &[News], now: DateTime<Utc>) -> db:
     db::deliveries_insert(conn, &deliveries, now).await
 }
 
-fn time(at: DateTime<Utc>) -> String {
+/// A time as bodies have it: RFC 3339 in UTC, to the millisecond.
+pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 

@@ -134,6 +134,17 @@ impl Resolve for Guard {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_name_that_leads_inside_leads_nowhere() {
+        let guard = Guard::new(&[]);
+        let resolved = guard.resolve("localhost".parse().unwrap()).await;
+        let refused = resolved.err().unwrap();
+        assert!(refused.downcast_ref::<Forbidden>().is_some(), "{refused}");
+        let allowing = Guard::new(&["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+        let resolved = allowing.resolve("localhost".parse().unwrap()).await;
+        assert!(resolved.unwrap().next().is_some());
+    }
+
     #[test]
     fn only_public_addresses_may_be_asked() {
         let guard = Guard::new(&[]);

@@ -9,7 +9,7 @@ mod guard;
 mod post;
 mod sign;
 
-pub use announce::{EVENT_TYPES, News, announce};
+pub use announce::{EVENT_TYPES, News, announce, timestamp};
 pub use deliver::{deliver, wait_after};
 pub use post::{ATTEMPT_MAX, Poster, check_url};
 pub use sign::{new_secret, secret_prefix, signed_headers};

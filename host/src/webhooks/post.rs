@@ -1,6 +1,6 @@
 //! Requests to addresses that somebody else chose.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -94,7 +94,13 @@ pub fn check_url(text: &str, poster: &Poster) -> Result<Url, String> {
     }
     let host = url.host_str().unwrap_or_default().to_owned();
     let literal = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = literal.parse::<IpAddr>() {
+    // Names that mean this machine everywhere (RFC 6761 §6.3) are told at once as well.
+    let name = host.trim_end_matches('.');
+    let here = name == "localhost" || name.ends_with(".localhost");
+    let address = here
+        .then_some(IpAddr::from(Ipv4Addr::LOCALHOST))
+        .or_else(|| literal.parse().ok());
+    if let Some(address) = address {
         let checked = poster.guard.check(&host, address);
         checked.map_err(|error| error.to_string())?;
     }
@@ -149,6 +155,9 @@ mod tests {
             "https://u@example.com",
             "http://127.0.0.1/x",
             "http://127.1/x",
+            "http://localhost:8080/x",
+            "http://LOCALHOST./x",
+            "http://app.localhost/x",
             "http://0x7f000001/",
             "http://2130706433/",
             "http://[::1]:80/",

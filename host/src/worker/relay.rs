@@ -55,6 +55,10 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
     let count = claimed.len();
     let tries = claimed.iter().map(|one| one.attempts).max().unwrap_or(1);
     let ids: Vec<Uuid> = claimed.iter().map(|one| one.id).collect();
+    let (worn, young): (Vec<&ClaimedCapture>, Vec<&ClaimedCapture>) =
+        claimed.iter().partition(|one| one.attempts >= TRIES);
+    let worn: Vec<Uuid> = worn.iter().map(|one| one.id).collect();
+    let young: Vec<Uuid> = young.iter().map(|one| one.id).collect();
     let batch: Vec<Capture> = claimed.into_iter().map(capture).collect();
     let mut again = None;
     let mut reasons: Vec<String> = Vec::new();
@@ -91,13 +95,13 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
     let mut conn = app.db.conn().await?;
     let now = app.clock.now();
     match again {
-        Some(wait) if tries < TRIES => {
-            db::capture_retry(&mut conn, &ids, now + wait).await?;
-        }
-        Some(_) => {
-            tracing::error!(count, tries, "captures are given up");
-            let reason = format!("given up after {tries} tries: {}", reasons.join("; "));
-            db::capture_give_up(&mut conn, &ids, &reason, now).await?;
+        Some(wait) => {
+            db::capture_retry(&mut conn, &young, now + wait).await?;
+            if !worn.is_empty() {
+                tracing::error!(count = worn.len(), "captures are given up");
+                let reason = format!("given up after {TRIES} tries: {}", reasons.join("; "));
+                db::capture_give_up(&mut conn, &worn, &reason, now).await?;
+            }
         }
         None if !refused.is_empty() => {
             db::capture_give_up(&mut conn, &ids, &refused.join("; "), now).await?;

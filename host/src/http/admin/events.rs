@@ -224,17 +224,21 @@ pub async fn replay_events(
         ..ReplayOut::default()
     };
     if !body.dry_run {
-        for event in &events {
-            replay(&app, event, body.journey_id.as_deref(), &mut out).await?;
-        }
-        let mut conn = app.db.conn().await?;
+        // Before the first of many transactions, so that none of them is without it. The runs that
+        // begin are in their own logs.
         let change = Change::created(json!({
             "name": body.name, "eventIds": body.event_ids, "journeyId": body.journey_id,
-            "matched": out.matched, "enrolled": out.enrolled,
+            "matched": out.matched,
         }));
         let about = ("event", body.name.as_deref().unwrap_or("by id"));
         let now = app.clock.now();
-        audit(&mut conn, &caller.actor, "event.replay", about, change, now).await?;
+        {
+            let mut conn = app.db.conn().await?;
+            audit(&mut conn, &caller.actor, "event.replay", about, change, now).await?;
+        }
+        for event in &events {
+            replay(&app, event, body.journey_id.as_deref(), &mut out).await?;
+        }
     }
     Ok((StatusCode::ACCEPTED, Json(out)))
 }

@@ -21,7 +21,7 @@ use crate::http::paging::{Page, PageParams};
 use crate::http::params::{Path, Query};
 use crate::ids::{self, EndpointId};
 use crate::issue::Issue;
-use crate::webhooks::{EVENT_TYPES, check_url, new_secret, secret_prefix};
+use crate::webhooks::{EVENT_TYPES, check_url, new_secret, secret_prefix, timestamp};
 
 /// How long a secret signs beside the one that took its place.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
@@ -409,7 +409,7 @@ pub async fn test_webhook(
         endpoint_id: id,
         contact_id: None,
         event_type: event_type.clone(),
-        occurred_at: now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        occurred_at: timestamp(now),
         data: json!({ "test": true, "contactId": null, "userId": null, "email": null }),
     };
     db::deliveries_insert(&mut tx, &[delivery], now).await?;
