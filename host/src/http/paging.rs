@@ -49,6 +49,41 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
     }
 }
 
+/// Which part of a list is wanted that has no cursor.
+pub struct Part {
+    pub limit: i64,
+    pub offset: i64,
+}
+
+/// How [`Part`] stands in the address.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PartParams {
+    /// How many to answer at most.
+    #[param(minimum = 1, maximum = 100, default = 50, value_type = Option<u32>)]
+    limit: Option<String>,
+    /// How many to leave out at the start.
+    #[param(minimum = 0, default = 0, value_type = Option<u32>)]
+    offset: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Part {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(params) = Query::<PartParams>::from_request_parts(parts, state).await?;
+        let params = PageParams {
+            limit: params.limit,
+            offset: params.offset,
+            cursor: None,
+        };
+        match params.read() {
+            Ok(Page { limit, offset, .. }) => Ok(Self { limit, offset }),
+            Err(issues) => Err(ApiError::validation(&issues)),
+        }
+    }
+}
+
 impl PageParams {
     fn read(self) -> Result<Page, Vec<Issue>> {
         let mut issues = Vec::new();

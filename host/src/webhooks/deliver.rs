@@ -74,11 +74,12 @@ pub async fn deliver(app: &App, one: ClaimedDelivery) -> db::Result<()> {
         error: error.as_deref(),
     };
     let mut tx = app.db.begin().await?;
-    db::delivery_end(&mut tx, one.id, one.claim, end, now).await?;
+    // The endpoint first, as whoever deletes it locks it.
     if gone {
         let why = "the endpoint answered 410 Gone";
         db::webhook_switch_off(&mut tx, one.endpoint_id, why, now).await?;
     }
+    db::delivery_end(&mut tx, one.id, one.claim, end, now).await?;
     tx.commit().await
 }
 

@@ -19,7 +19,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Path, Query};
 use crate::ids::AlertRuleId;
 use crate::issue::Issue;
@@ -95,13 +95,13 @@ pub struct OneAlertRuleOut {
 #[utoipa::path(
     get, path = "/v1/admin/alerts/rules", tag = "alerts",
     security(("key" = ["read"]), ("session" = [])),
-    params(PageParams),
+    params(PartParams),
     responses((status = 200, description = "A page of rules", body = AlertRulesOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_alert_rules(
     State(app): State<App>,
     _: Caller<Read>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<AlertRulesOut>, ApiError> {
     let mut conn = app.db.conn().await?;
     let (rules, total) = db::alert_rules_list(&mut conn, page.limit, page.offset).await?;
@@ -433,14 +433,14 @@ pub struct AlertsQuery {
 #[utoipa::path(
     get, path = "/v1/admin/alerts/history", tag = "alerts",
     security(("key" = ["read"]), ("session" = [])),
-    params(AlertsQuery, PageParams),
+    params(AlertsQuery, PartParams),
     responses((status = 200, description = "A page of alerts", body = AlertsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_alert_history(
     State(app): State<App>,
     _: Caller<Read>,
     Query(query): Query<AlertsQuery>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<AlertsOut>, ApiError> {
     let rule: Option<AlertRuleId> = match query.rule_id.map(|text| text.parse()) {
         Some(Err(_)) => {

@@ -15,7 +15,7 @@ use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::Path;
 use crate::ids::ApiKeyId;
 use crate::issue::Issue;
@@ -65,13 +65,13 @@ pub struct ApiKeysOut {
 #[utoipa::path(
     get, path = "/v1/admin/api-keys", tag = "api-keys",
     security(("key" = ["read"]), ("session" = [])),
-    params(PageParams),
+    params(PartParams),
     responses((status = 200, description = "A page of keys", body = ApiKeysOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_api_keys(
     State(app): State<App>,
     _: Caller<Read>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<ApiKeysOut>, ApiError> {
     let (keys, total) = {
         let mut conn = app.db.conn().await?;

@@ -18,7 +18,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::contacts::{ContactOut, ErasedOut};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Page, PageParams, Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::http::people::names;
 use crate::issue::Issue;
@@ -281,14 +281,14 @@ pub struct TimelineOut {
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/timeline", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's"), PageParams),
+    params(("id" = String, Path, description = "The contact's id, or the product's"), PartParams),
     responses((status = 200, description = "A page of the story", body = TimelineOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn show_timeline(
     State(app): State<App>,
     _: Caller<Read>,
     Path(Name(name)): Path<Name>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<TimelineOut>, ApiError> {
     let mut conn = app.db.conn().await?;
     let contact = found(&mut conn, &name).await?;

@@ -17,7 +17,7 @@ use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Path, Query};
 use crate::ids::{ContactId, SendId, StateId};
 use crate::issue::Issue;
@@ -81,14 +81,14 @@ pub struct DeadLettersQuery {
 #[utoipa::path(
     get, path = "/v1/admin/dlq", tag = "dead-letters",
     security(("key" = ["read"]), ("session" = [])),
-    params(DeadLettersQuery, PageParams),
+    params(DeadLettersQuery, PartParams),
     responses((status = 200, description = "A page of dead letters", body = DeadLettersOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_dead_letters(
     State(app): State<App>,
     _: Caller<Read>,
     Query(query): Query<DeadLettersQuery>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<DeadLettersOut>, ApiError> {
     let kind = query.kind.as_deref();
     if kind.is_some_and(|kind| !KINDS.contains(&kind)) {

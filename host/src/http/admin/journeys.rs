@@ -20,7 +20,7 @@ use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path};
 use crate::http::people::names_at;
 use crate::ids::StateId;
@@ -111,13 +111,13 @@ pub struct OneJourneyOut {
 #[utoipa::path(
     get, path = "/v1/admin/journeys", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
-    params(PageParams),
+    params(PartParams),
     responses((status = 200, description = "A page of journeys", body = JourneysOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_journeys(
     State(app): State<App>,
     _: Caller<Read>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<JourneysOut>, ApiError> {
     let mut conn = app.db.conn().await?;
     let facts = Facts {

@@ -14,7 +14,7 @@ use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::issue::Issue;
 
@@ -51,14 +51,14 @@ pub struct SuppressionsQuery {
 #[utoipa::path(
     get, path = "/v1/admin/suppressions", tag = "emails",
     security(("key" = ["read"]), ("session" = [])),
-    params(SuppressionsQuery, PageParams),
+    params(SuppressionsQuery, PartParams),
     responses((status = 200, description = "A page of addresses", body = SuppressionsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_suppressions(
     State(app): State<App>,
     _: Caller<Read>,
     Query(query): Query<SuppressionsQuery>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<SuppressionsOut>, ApiError> {
     let reason = query.reason.as_deref();
     if reason.is_some_and(|reason| !REASONS.contains(&reason)) {

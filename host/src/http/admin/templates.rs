@@ -14,7 +14,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::emails::{EmailQueuedOut, queue_test};
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::issue::Issue;
 use crate::mail::{Values, render};
@@ -54,13 +54,13 @@ pub struct TemplatesOut {
 #[utoipa::path(
     get, path = "/v1/admin/templates", tag = "templates",
     security(("key" = ["read"]), ("session" = [])),
-    params(PageParams),
+    params(PartParams),
     responses((status = 200, description = "A page of templates", body = TemplatesOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_templates(
     State(app): State<App>,
     _: Caller<Read>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<TemplatesOut>, ApiError> {
     let all: Vec<&Template> = app.catalog.templates().collect();
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);

@@ -17,7 +17,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::{self, JsonBody, Raw};
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Path, Query};
 use crate::ids::{self, EndpointId};
 use crate::issue::Issue;
@@ -84,13 +84,13 @@ pub struct OneEndpointOut {
 #[utoipa::path(
     get, path = "/v1/admin/webhooks", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
-    params(PageParams),
+    params(PartParams),
     responses((status = 200, description = "A page of endpoints", body = EndpointsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_webhooks(
     State(app): State<App>,
     _: Caller<Read>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<EndpointsOut>, ApiError> {
     let now = app.clock.now();
     let mut conn = app.db.conn().await?;
@@ -480,7 +480,7 @@ pub struct DeliveriesQuery {
 #[utoipa::path(
     get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = EndpointId, Path), DeliveriesQuery, PageParams),
+    params(("id" = EndpointId, Path), DeliveriesQuery, PartParams),
     responses((status = 200, description = "A page of deliveries", body = DeliveriesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn list_webhook_deliveries(
@@ -488,7 +488,7 @@ pub async fn list_webhook_deliveries(
     _: Caller<Read>,
     Path(id): Path<EndpointId>,
     Query(query): Query<DeliveriesQuery>,
-    page: Page,
+    page: Part,
 ) -> Result<Json<DeliveriesOut>, ApiError> {
     let status = query.status.as_deref();
     if status.is_some_and(|status| !STATUSES.contains(&status)) {
