@@ -215,7 +215,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
     }
 }
 
-fn start(command: &str, port: u16, variables: &[(&str, String)]) -> Child {
+pub fn start(command: &str, port: u16, variables: &[(&str, String)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_hogsend"))
         .arg(command)
         .env_clear()
@@ -229,7 +229,7 @@ fn start(command: &str, port: u16, variables: &[(&str, String)]) -> Child {
         .expect("the program")
 }
 
-async fn answers(port: u16) {
+pub async fn answers(port: u16) {
     for _ in 0..200 {
         if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             return;
@@ -239,7 +239,7 @@ async fn answers(port: u16) {
     panic!("the api did not start");
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }

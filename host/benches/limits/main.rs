@@ -1,6 +1,7 @@
 //! Speed against the raw limit, both taken in the same run. Nothing here passes or fails; run it
 //! alone on the machine: `cargo xtask bench`.
 
+mod admin;
 mod engine;
 mod http;
 mod ingest;
@@ -33,6 +34,9 @@ fn main() {
     }
     if run("http") {
         runtime.block_on(http::bench());
+    }
+    if run("admin") {
+        runtime.block_on(admin::bench());
     }
     if run("engine") {
         runtime.block_on(engine::bench());

@@ -28,10 +28,11 @@ pub struct EventStory {
 /// What a list of events is narrowed to; an absent part lets all pass.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    pub id: Option<EventId>,
     pub name: Option<String>,
     pub source: Option<String>,
     pub contact: Option<ContactId>,
+    /// The product's id of the person.
+    pub user: Option<String>,
     pub since: Option<DateTime<Utc>>,
     pub until: Option<DateTime<Utc>>,
     /// Only events received before this one.
@@ -51,25 +52,39 @@ pub async fn event_stories(
                   c.external_id AS "user_id?", c.email AS "email?", e.source, e.name,
                   e.properties AS "properties: Json<Properties>", e.occurred_at, e.received_at
            FROM user_events e LEFT JOIN contacts c ON c.id = e.contact_id
-           WHERE ($1::uuid IS NULL OR e.id = $1)
-             AND ($2::text IS NULL OR e.name = $2)
-             AND ($3::text IS NULL OR e.source = $3)
-             AND ($4::uuid IS NULL OR e.contact_id = $4)
-             AND ($5::timestamptz IS NULL OR e.occurred_at >= $5)
-             AND ($6::timestamptz IS NULL OR e.occurred_at < $6)
+           WHERE ($1::text IS NULL OR e.name = $1)
+             AND ($2::text IS NULL OR e.source = $2)
+             AND ($3::uuid IS NULL OR e.contact_id = $3)
+             AND ($4::timestamptz IS NULL OR e.occurred_at >= $4)
+             AND ($5::timestamptz IS NULL OR e.occurred_at < $5)
+             AND ($6::text IS NULL
+                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $6))
              AND ($7::uuid IS NULL OR e.id < $7)
            ORDER BY e.id DESC LIMIT $8 OFFSET $9"#,
-        filter.id as Option<EventId>,
         filter.name,
         filter.source,
         filter.contact as Option<ContactId>,
         filter.since,
         filter.until,
+        filter.user,
         filter.after,
         limit,
         offset
     )
     .fetch_all(conn)
+    .await
+}
+
+pub async fn event_story(conn: &mut Conn, id: EventId) -> Result<Option<EventStory>> {
+    sqlx::query_as!(
+        EventStory,
+        r#"SELECT e.id AS "id: EventId", e.contact_id AS "contact_id: ContactId",
+                  c.external_id AS "user_id?", c.email AS "email?", e.source, e.name,
+                  e.properties AS "properties: Json<Properties>", e.occurred_at, e.received_at
+           FROM user_events e LEFT JOIN contacts c ON c.id = e.contact_id WHERE e.id = $1"#,
+        id as EventId
+    )
+    .fetch_optional(conn)
     .await
 }
 
@@ -83,12 +98,15 @@ pub async fn event_count(conn: &mut Conn, filter: &EventFilter) -> Result<i64> {
                  AND ($3::uuid IS NULL OR contact_id = $3)
                  AND ($4::timestamptz IS NULL OR occurred_at >= $4)
                  AND ($5::timestamptz IS NULL OR occurred_at < $5)
-               LIMIT $6) AS counted"#,
+                 AND ($6::text IS NULL
+                      OR contact_id = (SELECT id FROM contacts WHERE external_id = $6))
+               LIMIT $7) AS counted"#,
         filter.name,
         filter.source,
         filter.contact as Option<ContactId>,
         filter.since,
         filter.until,
+        filter.user,
         EVENTS_COUNTED
     )
     .fetch_one(conn)

@@ -83,7 +83,8 @@ pub struct StateStory {
 pub struct StateFilter<'a> {
     pub journey: Option<&'a str>,
     pub status: Option<&'a str>,
-    pub id: Option<StateId>,
+    /// The product's id of the person.
+    pub user: Option<&'a str>,
     /// Only runs that come after this one in the list.
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
@@ -103,12 +104,12 @@ pub async fn state_stories(
            FROM journey_states s JOIN contacts c ON c.id = s.contact_id
            WHERE ($1::text IS NULL OR s.journey_id = $1)
              AND ($2::text IS NULL OR s.status = $2)
-             AND ($3::uuid IS NULL OR s.id = $3)
+             AND ($3::text IS NULL OR c.external_id = $3)
              AND ($4::timestamptz IS NULL OR (s.created_at, s.id) < ($4, $5::uuid))
            ORDER BY s.created_at DESC, s.id DESC LIMIT $6 OFFSET $7"#,
         filter.journey,
         filter.status,
-        filter.id as Option<StateId>,
+        filter.user,
         filter.after.map(|(at, _)| at),
         filter.after.map(|(_, id)| id),
         limit,
@@ -118,13 +119,36 @@ pub async fn state_stories(
     .await
 }
 
+/// A run of this journey.
+pub async fn state_story(
+    conn: &mut Conn,
+    journey: &str,
+    id: StateId,
+) -> Result<Option<StateStory>> {
+    sqlx::query_as!(
+        StateStory,
+        r#"SELECT s.id AS "id: StateId", s.journey_id, s.contact_id AS "contact_id: ContactId",
+                  c.external_id AS user_id, c.email AS user_email, s.status, s.current_node_id,
+                  s.context, s.wake_at, s.error_message, s.created_at, s.completed_at, s.exited_at
+           FROM journey_states s JOIN contacts c ON c.id = s.contact_id
+           WHERE s.id = $1 AND s.journey_id = $2"#,
+        id as StateId,
+        journey
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// How many runs there are, without regard to `after`.
 pub async fn state_count(conn: &mut Conn, filter: &StateFilter<'_>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM journey_states
-           WHERE ($1::text IS NULL OR journey_id = $1) AND ($2::text IS NULL OR status = $2)"#,
+           WHERE ($1::text IS NULL OR journey_id = $1) AND ($2::text IS NULL OR status = $2)
+             AND ($3::text IS NULL
+                  OR contact_id = (SELECT id FROM contacts WHERE external_id = $3))"#,
         filter.journey,
-        filter.status
+        filter.status,
+        filter.user
     )
     .fetch_one(conn)
     .await

@@ -135,9 +135,11 @@ pub async fn metric_events(
     // No id is behind the time of receipt, so the primary key finds where the span begins.
     sqlx::query_as!(
         EventTally,
-        r#"SELECT name, count(*) AS "count!", count(DISTINCT contact_id) AS "people!"
-           FROM user_events WHERE id >= $1 AND received_at >= $2 AND received_at < $3
-           GROUP BY name ORDER BY count(*) DESC, name LIMIT 100"#,
+        r#"SELECT name, sum(times)::bigint AS "count!", count(*) AS "people!"
+           FROM (SELECT name, contact_id, count(*) AS times
+                 FROM user_events WHERE id >= $1 AND received_at >= $2 AND received_at < $3
+                 GROUP BY name, contact_id) AS by_person
+           GROUP BY name ORDER BY 2 DESC, name LIMIT 100"#,
         crate::ids::floor(since),
         since,
         until

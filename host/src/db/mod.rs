@@ -72,7 +72,9 @@ pub use contact_admin::{
 pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
 pub use erase::contacts_erase;
 pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
-pub use event_admin::{EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories};
+pub use event_admin::{
+    EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
+};
 pub use health::{worker_beat, worker_last_seen, worker_remove};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
@@ -84,7 +86,7 @@ pub use import::{
 };
 pub use journey_admin::{
     JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,
-    journey_skips, state_count, state_logs, state_stories,
+    journey_skips, state_count, state_logs, state_stories, state_story,
 };
 pub use merge::contact_merge;
 pub use metric::{
@@ -165,6 +167,12 @@ pub type PoolConn = sqlx::pool::PoolConnection<Postgres>;
 
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
 
+/// A list's optional filters make a plan for any values far slower than one for those at hand. The
+/// time is below that of a request, so that a refusal can still be answered.
+const BEGIN_REPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+     SET LOCAL plan_cache_mode = force_custom_plan; \
+     SET LOCAL statement_timeout = '25s'";
+
 /// The database and the means to be woken by it. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
@@ -227,6 +235,12 @@ impl Db {
         self.pool.begin().await
     }
 
+    /// A transaction for lists and reports. All its statements see one state of the store, each is
+    /// planned for the values it comes with, and the server ends one that takes longer than 25 s.
+    pub async fn report(&self) -> Result<Tx> {
+        self.pool.begin_with(BEGIN_REPORT).await
+    }
+
     pub fn wake(&self) -> &Wake {
         &self.wake
     }
@@ -263,6 +277,12 @@ impl Db {
 pub fn is_transient(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether the server ended a statement that took longer than it may (SQLSTATE 57014).
+pub fn is_overdue(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("57014")
 }
 
 /// Whether the database could not be reached at all.

@@ -40,6 +40,8 @@ pub struct SendFilter {
     pub template_key: Option<String>,
     pub category: Option<String>,
     pub contact: Option<ContactId>,
+    /// The product's id of the person.
+    pub user: Option<String>,
     /// An address, in any case.
     pub to: Option<String>,
     pub since: Option<DateTime<Utc>>,
@@ -70,8 +72,10 @@ pub async fn send_stories(
              AND ($5::text IS NULL OR lower(e.to_email) = lower($5))
              AND ($6::timestamptz IS NULL OR e.created_at >= $6)
              AND ($7::timestamptz IS NULL OR e.created_at < $7)
-             AND ($8::timestamptz IS NULL OR (e.created_at, e.id) < ($8, $9::uuid))
-           ORDER BY e.created_at DESC, e.id DESC LIMIT $10 OFFSET $11"#,
+             AND ($8::text IS NULL
+                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $8))
+             AND ($9::timestamptz IS NULL OR (e.created_at, e.id) < ($9, $10::uuid))
+           ORDER BY e.created_at DESC, e.id DESC LIMIT $11 OFFSET $12"#,
         filter.status,
         filter.template_key,
         filter.category,
@@ -79,6 +83,7 @@ pub async fn send_stories(
         filter.to,
         filter.since,
         filter.until,
+        filter.user,
         filter.after.map(|(at, _)| at),
         filter.after.map(|(_, id)| id),
         limit,
@@ -98,14 +103,17 @@ pub async fn send_count(conn: &mut Conn, filter: &SendFilter) -> Result<i64> {
              AND ($4::uuid IS NULL OR contact_id = $4)
              AND ($5::text IS NULL OR lower(to_email) = lower($5))
              AND ($6::timestamptz IS NULL OR created_at >= $6)
-             AND ($7::timestamptz IS NULL OR created_at < $7)"#,
+             AND ($7::timestamptz IS NULL OR created_at < $7)
+             AND ($8::text IS NULL
+                  OR contact_id = (SELECT id FROM contacts WHERE external_id = $8))"#,
         filter.status,
         filter.template_key,
         filter.category,
         filter.contact as Option<ContactId>,
         filter.to,
         filter.since,
-        filter.until
+        filter.until,
+        filter.user
     )
     .fetch_one(conn)
     .await

@@ -120,7 +120,13 @@ impl From<IngestError> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        if crate::db::is_unavailable(&error) {
+        if crate::db::is_overdue(&error) {
+            tracing::warn!(%error, "a list or report took too long");
+            Self::unavailable(
+                "The database took too long; ask for less, by a filter or a shorter time",
+                60,
+            )
+        } else if crate::db::is_unavailable(&error) {
             tracing::error!(%error, "the database does not answer");
             Self::unavailable("The database does not answer", 5)
         } else {

@@ -1,22 +1,40 @@
 //! Sending a mail once more, because an administrator wants it.
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Mail;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
-use crate::db::{self, Conn, NewSend, SendStory};
+use super::track::track_anew;
+use super::unsubscribe::Unsubscribe;
+use crate::db::{self, Conn, Contact, NewSend, SendStory, TrackedLink};
 use crate::ids::SendId;
 
 /// Decides on the same mail anew, to the same person and with the same content: it has an id and a
-/// key of its own, belongs to no run, and passes the same guards. None where its content is gone.
+/// key of its own, belongs to no run, passes the same guards, is counted for itself, and can be
+/// unsubscribed from as long as any new mail. None where its content is gone.
 pub async fn send_again(
     conn: &mut Conn,
+    unsubscribe: &Unsubscribe,
     story: &SendStory,
     now: DateTime<Utc>,
 ) -> db::Result<Option<SendId>> {
     let Some(mut mail) = db::send_mail(conn, story.id).await? else {
         return Ok(None);
     };
+    let Some(contact) = db::contact_get(conn, story.contact_id).await? else {
+        return Ok(None);
+    };
+    let links = db::send_links(conn, story.id).await?.into_iter();
+    let links: Vec<TrackedLink> = links
+        .map(|link| TrackedLink {
+            id: link.id,
+            url: link.url,
+        })
+        .collect();
     let id = SendId::new(now);
+    let (html, links) = track_anew(&mail.html, (story.id, &links), id);
+    mail.html = html;
+    renew_tokens(&mut mail, unsubscribe, &contact, now);
     let domain = mail.message_id.rsplit_once('@').map(|(_, domain)| domain);
     mail.message_id = format!("{id}@{}", domain.unwrap_or("localhost"));
     mail.id = id.into();
@@ -32,10 +50,114 @@ pub async fn send_again(
         to: mail.to.clone(),
         subject: mail.subject.clone(),
         idempotency_key: id.to_string(),
-        // Its links and image are those of the first mail, which its clicks count for.
-        links: Vec::new(),
+        links,
         mail: Ok(mail),
     };
     db::send_insert(conn, &send, now).await?;
     Ok(Some(id))
+}
+
+/// Puts new tokens in the place of those that this host signed.
+fn renew_tokens(mail: &mut Mail, unsubscribe: &Unsubscribe, contact: &Contact, now: DateTime<Utc>) {
+    const BEFORE: &str = "?token=";
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let renew = |text: &str| {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(BEFORE) {
+            let (before, token) = rest.split_at(at + BEFORE.len());
+            out.push_str(before);
+            // Two parts with a dot between; a dot behind them ends a sentence.
+            let body = token.find(|c| !part(c)).unwrap_or(token.len());
+            let end = match token[body..].strip_prefix('.') {
+                Some(mark) => body + 1 + mark.find(|c| !part(c)).unwrap_or(mark.len()),
+                None => body,
+            };
+            match unsubscribe.renewed(&token[..end], contact, now) {
+                Some(new) => {
+                    out.push_str(&new);
+                    rest = &token[end..];
+                }
+                None => rest = token,
+            }
+        }
+        out.push_str(rest);
+        out
+    };
+    mail.html = renew(&mail.html);
+    mail.text = renew(&mail.text);
+    for (_, value) in &mut mail.headers {
+        *value = renew(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ContactId;
+    use crate::mail::unsubscribe::TokenError;
+
+    #[test]
+    fn our_own_tokens_are_renewed_wherever_they_stand_and_others_stay() {
+        let long_ago = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let ours = Unsubscribe::new(&"one secret".into(), "https://api.acme.test");
+        let theirs = Unsubscribe::new(&"another".into(), "https://b.test");
+        let contact = Contact {
+            id: ContactId::new(long_ago),
+            external_id: Some("ann".into()),
+            email: Some("ann@example.com".into()),
+            anonymous_id: None,
+            properties: Default::default(),
+            first_seen_at: long_ago,
+            last_seen_at: long_ago,
+            listening: false,
+        };
+        let leave = |at| ours.url(&contact, "tips", at);
+        let choose = |at| ours.preferences_url(&contact, at);
+        let foreign = theirs.url(&contact, "tips", long_ago);
+        let content = |at| {
+            let (leave, choose) = (leave(at), choose(at));
+            [
+                format!(
+                    "<a href=\"{leave}\">é</a> {foreign} ?token= ?token=. ?token=a. ?token=ü.é \
+                     <a href='{choose}'>"
+                ),
+                format!("Leave: {leave}. Or choose: {choose}"),
+                format!("<{leave}>"),
+            ]
+        };
+        let [html, text, header] = content(long_ago);
+        let mut mail = Mail {
+            id: ContactId::new(now).into(),
+            from: "us@acme.test".into(),
+            to: "ann@example.com".into(),
+            reply_to: None,
+            subject: "x".into(),
+            html,
+            text,
+            headers: vec![
+                ("List-Unsubscribe".into(), header),
+                ("List-Id".into(), "<tips.acme.test>".into()),
+            ],
+            tags: Vec::new(),
+            date: now,
+            message_id: "x@acme.test".into(),
+        };
+        renew_tokens(&mut mail, &ours, &contact, now);
+        let [html, text, header] = content(now);
+        assert_eq!((mail.html, mail.text), (html, text));
+        assert_eq!(mail.headers[0].1, header);
+        assert_eq!(mail.headers[1].1, "<tips.acme.test>");
+        let token = |url: &str| url.split_once('=').unwrap().1.to_owned();
+        let old = token(&leave(long_ago));
+        assert_eq!(ours.verify(&old, now), Err(TokenError::Expired));
+        assert_eq!(
+            ours.verify(&token(&leave(now)), now)
+                .unwrap()
+                .category
+                .as_deref(),
+            Some("tips")
+        );
+    }
 }

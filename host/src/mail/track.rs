@@ -86,6 +86,25 @@ pub fn track(html: &str, about: Tracked<'_>) -> Result<(String, Vec<TrackedLink>
     Ok((html, links))
 }
 
+/// Gives HTML that was tracked for one mail the links and the image of another, which leads where
+/// the first did and is counted for itself.
+pub fn track_anew(
+    html: &str,
+    of: (SendId, &[TrackedLink]),
+    to: SendId,
+) -> (String, Vec<TrackedLink>) {
+    let (from, links) = of;
+    let mut html = html.replace(&format!("{OPENS}{from}"), &format!("{OPENS}{to}"));
+    let renewed = links.iter().map(|link| {
+        let id = Uuid::new_v4();
+        html = html.replace(&format!("{CLICKS}{}", link.id), &format!("{CLICKS}{id}"));
+        let url = link.url.clone();
+        TrackedLink { id, url }
+    });
+    let renewed = renewed.collect();
+    (html, renewed)
+}
+
 /// The address behind an `href`, where it is one on the web that can be reached by a redirect.
 fn followable(href: &str, own: &Url) -> Option<String> {
     let text = htmlize::unescape_attribute(href);
@@ -237,6 +256,26 @@ mod tests {
             clicks: false,
         };
         assert_eq!(tracked(html, off).0, html);
+    }
+
+    #[test]
+    fn a_mail_sent_again_is_counted_for_itself() {
+        let html = "<body><a href='https://x.test/1'>1</a><a href='https://x.test/2'>2</a></body>";
+        let (first, _, links) = tracked(html, BOTH);
+        let first = (0..2).fold(first, |html, n| {
+            html.replace(&format!("link-{n}"), &links[n].id.to_string())
+        });
+        let old = SendId(Uuid::from_u128(7));
+        let new = SendId(Uuid::from_u128(8));
+        let (again, renewed) = track_anew(&first, (old, &links), new);
+        let urls: Vec<_> = renewed.iter().map(|link| link.url.as_str()).collect();
+        assert_eq!(urls, ["https://x.test/1", "https://x.test/2"]);
+        let mut expected = first.replace(&old.to_string(), &new.to_string());
+        for (old, new) in links.iter().zip(&renewed) {
+            assert_ne!(old.id, new.id);
+            expected = expected.replace(&old.id.to_string(), &new.id.to_string());
+        }
+        assert_eq!(again, expected);
     }
 
     #[test]

@@ -89,6 +89,23 @@ impl Unsubscribe {
 
     /// Reads a token that this host signed. The signature is compared in constant time.
     pub fn verify(&self, text: &str, now: DateTime<Utc>) -> Result<Token, TokenError> {
+        let token = self.read(text)?;
+        if token.exp <= now.timestamp() {
+            return Err(TokenError::Expired);
+        }
+        Ok(token)
+    }
+
+    /// A token for the same that works as long as any new one, whether or not the old one still
+    /// does. None where this host did not sign it.
+    pub fn renewed(&self, text: &str, contact: &Contact, now: DateTime<Utc>) -> Option<String> {
+        let old = self.read(text).ok()?;
+        let new = token(contact, old.action, old.category.as_deref(), now);
+        Some(self.sign(&new))
+    }
+
+    /// Reads a token without regard to its age.
+    fn read(&self, text: &str) -> Result<Token, TokenError> {
         let (body, signature) = text.split_once('.').ok_or(TokenError::Invalid)?;
         let signature = URL_SAFE_NO_PAD
             .decode(signature)
@@ -101,11 +118,7 @@ impl Unsubscribe {
         let body = URL_SAFE_NO_PAD
             .decode(body)
             .map_err(|_| TokenError::Invalid)?;
-        let token: Token = serde_json::from_slice(&body).map_err(|_| TokenError::Invalid)?;
-        if token.exp <= now.timestamp() {
-            return Err(TokenError::Expired);
-        }
-        Ok(token)
+        serde_json::from_slice(&body).map_err(|_| TokenError::Invalid)
     }
 }
 

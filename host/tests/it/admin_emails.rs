@@ -18,7 +18,7 @@ async fn a_mail_tells_its_whole_story_and_is_sent_once_more() {
     let resend = Resend::start().await;
     resend.next(Mood::Refuse(503, "application_error"));
     let server = server(&resend, &[("ADMIN_API_KEY", KEY)]).await;
-    let body = json!({ "event": "t.mail", "userId": "ann", "userEmail": "ann@example.com" });
+    let body = json!({ "event": "t.await-click", "userId": "ann", "userEmail": "ann@example.com" });
     assert_eq!(
         server
             .call(Method::POST, "/v1/ingest", KEY, Some(&body))
@@ -50,7 +50,7 @@ async fn a_mail_tells_its_whole_story_and_is_sent_once_more() {
     let email = &one["email"];
     assert_eq!(email["status"], "sent");
     assert_eq!(email["attempts"], 2);
-    assert_eq!(email["journey"]["id"], "t-mail");
+    assert_eq!(email["journey"]["id"], "t-await-click");
     let history = email["history"].as_array().unwrap();
     let ends: Vec<_> = history
         .iter()
@@ -69,6 +69,18 @@ async fn a_mail_tells_its_whole_story_and_is_sent_once_more() {
     server.advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(resend.accepted().len(), 2);
     assert_ne!(resend.seen()[1].key, resend.seen()[2].key);
+    // It is counted for itself.
+    let anew = again.json()["emailSendId"].as_str().unwrap().to_owned();
+    let html = resend.accepted()[1].1["html"].as_str().unwrap().to_owned();
+    assert!(html.contains(&format!("/v1/t/o/{anew}")), "{html}");
+    assert!(!html.contains(&id), "{html}");
+    let story = get(&server, &format!("/v1/admin/emails/{anew}")).await.json();
+    let (old, new) = (&email["trackedLinks"], &story["email"]["trackedLinks"]);
+    assert_eq!(old[0]["originalUrl"], new[0]["originalUrl"]);
+    assert_ne!(old[0]["id"], new[0]["id"]);
+    let link = new[0]["id"].as_str().unwrap();
+    assert!(html.contains(&format!("/v1/t/c/{link}\"")), "{html}");
+    assert_eq!(server.get(&format!("/v1/t/c/{link}")).await.status, 302);
     let audit = get(&server, "/v1/admin/audit-logs?action=email.resend")
         .await
         .json();

@@ -27,6 +27,7 @@ mod keys;
 mod kill;
 mod kill_journeys;
 mod limits;
+mod lists;
 mod main_job;
 mod openapi;
 mod outbound;

@@ -103,7 +103,7 @@ pub async fn list_alert_rules(
     _: Caller<Read>,
     page: Part,
 ) -> Result<Json<AlertRulesOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let (rules, total) = db::alert_rules_list(&mut conn, page.limit, page.offset).await?;
     Ok(Json(AlertRulesOut {
         rules: rules.into_iter().map(AlertRuleOut::from).collect(),
@@ -450,7 +450,7 @@ pub async fn list_alert_history(
         Some(Ok(id)) => Some(id),
         None => None,
     };
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let (rows, total) = db::alerts_list(&mut conn, rule, page.limit, page.offset).await?;
     Ok(Json(AlertsOut {
         history: rows.into_iter().map(AlertOut::from).collect(),

@@ -74,7 +74,7 @@ pub async fn list_api_keys(
     page: Part,
 ) -> Result<Json<ApiKeysOut>, ApiError> {
     let (keys, total) = {
-        let mut conn = app.db.conn().await?;
+        let mut conn = app.db.report().await?;
         db::api_keys_list(&mut conn, page.limit, page.offset).await?
     };
     Ok(Json(ApiKeysOut {

@@ -112,7 +112,7 @@ pub async fn list_audit_logs(
         after: page.after,
     };
     let (rows, total) = {
-        let mut conn = app.db.conn().await?;
+        let mut conn = app.db.report().await?;
         db::audits_list(&mut conn, &filter, page.limit, page.offset).await?
     };
     Ok(Json(AuditLogsOut {

@@ -62,7 +62,7 @@ pub async fn list_contacts(
     let search = query.search.as_deref().map(str::trim);
     let search = search.filter(|text| !text.is_empty());
     let after = page.after.map(|(_, id)| id);
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let rows = db::contacts_list(&mut conn, search, after, page.limit, page.offset).await?;
     let total = db::contact_count(&mut conn, search).await?;
     Ok(Json(ContactsOut {
@@ -290,7 +290,7 @@ pub async fn show_timeline(
     Path(Name(name)): Path<Name>,
     page: Part,
 ) -> Result<Json<TimelineOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let contact = found(&mut conn, &name).await?;
     let (items, total) =
         db::contact_timeline(&mut conn, contact.id, page.limit, page.offset).await?;

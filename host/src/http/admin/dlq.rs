@@ -96,7 +96,7 @@ pub async fn list_dead_letters(
         let issue = Issue::new("type", message);
         return Err(ApiError::validation(&[issue]));
     }
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let letters = db::dead_letters(&mut conn, kind, None, page.limit, page.offset).await?;
     Ok(Json(DeadLettersOut {
         dlq: letters.into_iter().map(DeadLetterOut::from).collect(),
@@ -206,7 +206,7 @@ async fn send_again(app: &App, tx: &mut Conn, id: SendId) -> Result<SendId, ApiE
     let now = app.clock.now();
     once(db::send_dismiss(tx, id, now).await?)?;
     let story = db::send_story(tx, id).await?.ok_or_else(unknown)?;
-    let again = mail::send_again(tx, &story, now).await?;
+    let again = mail::send_again(tx, &app.unsubscribe, &story, now).await?;
     again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))
 }
 

@@ -114,6 +114,8 @@ pub struct EmailsQuery {
     template_key: Option<String>,
     category: Option<String>,
     contact_id: Option<Uuid>,
+    /// The product's id of the person.
+    user_id: Option<String>,
     /// The recipient's address.
     to: Option<String>,
     /// Decided at this time or later.
@@ -146,12 +148,13 @@ pub async fn list_emails(
         template_key: query.template_key,
         category: query.category,
         contact: query.contact_id.map(ContactId),
+        user: query.user_id,
         to: query.to,
         since: query.since,
         until: query.until,
         after: page.after,
     };
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let stories = db::send_stories(&mut conn, &filter, page.limit, page.offset).await?;
     let total = db::send_count(&mut conn, &filter).await?;
     Ok(Json(EmailsOut {
@@ -338,7 +341,7 @@ pub async fn resend_email(
     if ["queued", "sending"].contains(&story.status.as_str()) {
         return Err(ApiError::conflict("This mail is still on its way"));
     }
-    let again = mail::send_again(&mut tx, &story, now).await?;
+    let again = mail::send_again(&mut tx, &app.unsubscribe, &story, now).await?;
     let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
     audit(
         &mut tx,

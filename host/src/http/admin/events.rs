@@ -83,6 +83,8 @@ pub struct EventsQuery {
     name: Option<String>,
     source: Option<String>,
     contact_id: Option<Uuid>,
+    /// The product's id of the person.
+    user_id: Option<String>,
     /// Happened at this time or later.
     since: Option<DateTime<Utc>>,
     /// Happened before this time.
@@ -103,15 +105,15 @@ pub async fn list_events(
     page: Page,
 ) -> Result<Json<EventRowsOut>, ApiError> {
     let filter = EventFilter {
-        id: None,
         name: query.name,
         source: query.source,
         contact: query.contact_id.map(ContactId),
+        user: query.user_id,
         since: query.since,
         until: query.until,
         after: page.after.map(|(_, id)| id),
     };
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let stories = db::event_stories(&mut conn, &filter, page.limit, page.offset).await?;
     let total = db::event_count(&mut conn, &filter).await?;
     Ok(Json(EventRowsOut {
@@ -140,13 +142,8 @@ pub async fn show_event(
     _: Caller<Read>,
     Path(id): Path<EventId>,
 ) -> Result<Json<OneEventOut>, ApiError> {
-    let filter = EventFilter {
-        id: Some(id),
-        ..EventFilter::default()
-    };
     let mut conn = app.db.conn().await?;
-    let stories = db::event_stories(&mut conn, &filter, 1, 0).await?;
-    let story = stories.into_iter().next();
+    let story = db::event_story(&mut conn, id).await?;
     let event = story
         .ok_or_else(|| ApiError::not_found("Event not found"))?
         .into();
@@ -246,24 +243,20 @@ pub async fn replay_events(
 /// The events asked for, oldest first, and whether there are more.
 async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), ApiError> {
     let filter = EventFilter {
-        id: None,
         name: body.name.clone(),
         source: None,
         contact: body.contact_id,
+        user: None,
         since: body.since,
         until: body.until,
         after: None,
     };
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let mut events = Vec::new();
     match &body.event_ids {
         Some(ids) => {
             for id in ids {
-                let one = EventFilter {
-                    id: Some(*id),
-                    ..filter.clone()
-                };
-                events.extend(db::event_stories(&mut conn, &one, 1, 0).await?);
+                events.extend(db::event_story(&mut conn, *id).await?);
             }
             events.sort_by_key(|event| event.id);
             events.dedup_by_key(|event| event.id);

@@ -115,7 +115,7 @@ impl Reading {
         if self.over {
             return Ok(None);
         }
-        let mut conn = self.app.db.conn().await?;
+        let mut conn = self.app.db.report().await?;
         let search = self.search.as_deref();
         let rows = db::contacts_list(&mut conn, search, self.after, CHUNK, 0).await?;
         let ids: Vec<ContactId> = rows.iter().map(|row| row.id).collect();

@@ -119,7 +119,7 @@ pub async fn list_journeys(
     _: Caller<Read>,
     page: Part,
 ) -> Result<Json<JourneysOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
         counts: db::journey_counts(&mut conn, None).await?,
@@ -392,7 +392,7 @@ impl Facts {
 
 async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
     let entry = app.catalog.journey(id).ok_or_else(unknown)?;
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
         counts: db::journey_counts(&mut conn, Some(id)).await?,

@@ -84,7 +84,7 @@ pub async fn show_overview(
     State(app): State<App>,
     _: Caller<Read>,
 ) -> Result<Json<OverviewOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let seen = db::metric_overview(&mut conn, app.clock.now()).await?;
     Ok(Json(OverviewOut {
         total_contacts: seen.contacts,
@@ -157,7 +157,7 @@ pub async fn show_email_metrics(
     Query(span): Query<SpanQuery>,
 ) -> Result<Json<EmailMetricsOut>, ApiError> {
     let (since, until) = span.read(&app)?;
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let seen = db::metric_templates(&mut conn, since, until).await?;
     Ok(Json(EmailMetricsOut {
         since,
@@ -215,7 +215,7 @@ pub async fn show_deliverability(
     Query(span): Query<SpanQuery>,
 ) -> Result<Json<DeliverabilityOut>, ApiError> {
     let (since, until) = span.read(&app)?;
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let seen = db::metric_providers(&mut conn, since, until).await?;
     Ok(Json(DeliverabilityOut {
         since,
@@ -271,7 +271,7 @@ pub async fn show_journeys_metrics(
     State(app): State<App>,
     _: Caller<Read>,
 ) -> Result<Json<JourneysMetricsOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let counts = db::journey_counts(&mut conn, None).await?;
     let journeys = app.catalog.journeys();
     let journeys = journeys.map(|entry| JourneyMetricsOut::new(&entry.definition.id, &counts));
@@ -306,7 +306,7 @@ pub async fn show_journey_metrics(
         return Err(unknown());
     }
     let (since, until) = span.read(&app)?;
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let counts = db::journey_counts(&mut conn, Some(&id)).await?;
     let seen = db::metric_journey_mails(&mut conn, &id, since, until).await?;
     Ok(Json(OneJourneyMetricsOut {
@@ -346,7 +346,7 @@ pub async fn show_event_metrics(
     Query(span): Query<SpanQuery>,
 ) -> Result<Json<EventMetricsOut>, ApiError> {
     let (since, until) = span.read(&app)?;
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let seen = db::metric_events(&mut conn, since, until).await?;
     let events = seen.into_iter().map(|one| EventTallyOut {
         name: one.name,

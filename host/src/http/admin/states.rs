@@ -90,9 +90,12 @@ pub struct StatesOut {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct StatesQuery {
     status: Option<String>,
+    /// The product's id of the person.
+    user_id: Option<String>,
 }
 
 /// Lists the runs of a journey, newest first. A journey that no plugin brings any more keeps its
@@ -118,10 +121,10 @@ pub async fn list_states(
     let filter = StateFilter {
         journey: Some(&journey),
         status,
-        id: None,
+        user: query.user_id.as_deref(),
         after: page.after,
     };
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let stories = db::state_stories(&mut conn, &filter, page.limit, page.offset).await?;
     let total = db::state_count(&mut conn, &filter).await?;
     if total == 0 && app.catalog.journey(&journey).is_none() {
@@ -182,7 +185,7 @@ pub async fn show_state(
     _: Caller<Read>,
     Under(Name(journey), id): Under<Name, StateId>,
 ) -> Result<Json<OneStateOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let state = found(&mut conn, &journey, id).await?.into();
     let logs = db::state_logs(&mut conn, id).await?;
     Ok(Json(OneStateOut {
@@ -258,7 +261,7 @@ pub async fn list_journey_logs(
     _: Caller<Read>,
     Path(id): Path<StateId>,
 ) -> Result<Json<LogsOut>, ApiError> {
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let logs = db::state_logs(&mut conn, id).await?;
     // Every run has the log of its beginning.
     if logs.is_empty() {
@@ -270,13 +273,7 @@ pub async fn list_journey_logs(
 }
 
 async fn found(conn: &mut Conn, journey: &str, id: StateId) -> Result<StateStory, ApiError> {
-    let filter = StateFilter {
-        journey: Some(journey),
-        id: Some(id),
-        ..StateFilter::default()
-    };
-    let stories = db::state_stories(conn, &filter, 1, 0).await?;
-    let story = stories.into_iter().next();
+    let story = db::state_story(conn, journey, id).await?;
     story.ok_or_else(|| ApiError::not_found("Run not found"))
 }
 

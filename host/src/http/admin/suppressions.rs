@@ -65,7 +65,7 @@ pub async fn list_suppressions(
         let message = format!("must be one of {}", REASONS.join(", "));
         return Err(ApiError::validation(&[Issue::new("reason", message)]));
     }
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let (rows, total) = db::suppressions_list(&mut conn, reason, page.limit, page.offset).await?;
     let suppressions = rows.into_iter().map(|row| SuppressionOut {
         email: row.email,

@@ -93,7 +93,7 @@ pub async fn list_webhooks(
     page: Part,
 ) -> Result<Json<EndpointsOut>, ApiError> {
     let now = app.clock.now();
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     let (rows, total) = db::webhooks_list(&mut conn, page.limit, page.offset).await?;
     Ok(Json(EndpointsOut {
         webhooks: rows
@@ -495,7 +495,7 @@ pub async fn list_webhook_deliveries(
         let message = format!("must be one of {}", STATUSES.join(", "));
         return Err(ApiError::validation(&[Issue::new("status", message)]));
     }
-    let mut conn = app.db.conn().await?;
+    let mut conn = app.db.report().await?;
     lock(&mut conn, id).await?;
     let (rows, total) = db::deliveries_list(&mut conn, id, status, page.limit, page.offset).await?;
     Ok(Json(DeliveriesOut {
