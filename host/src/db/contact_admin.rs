@@ -19,8 +19,12 @@ fn pattern(search: &str) -> String {
     format!("%{text}%")
 }
 
-/// Contacts whose address or id of the product holds `search`, newest first. `after` is the last id
-/// of the page before.
+fn id(search: &str) -> Option<Uuid> {
+    search.parse().ok()
+}
+
+/// Contacts whose id is `search`, or whose address or id of the product holds it, newest first.
+/// `after` is the last id of the page before.
 pub async fn contacts_list(
     conn: &mut Conn,
     search: Option<&str>,
@@ -34,14 +38,14 @@ pub async fn contacts_list(
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
            FROM contacts
-           WHERE ($1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id::text = $5)
+           WHERE ($1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $5)
              AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $3 OFFSET $4"#,
         search.map(pattern),
         after,
         limit,
         offset,
-        search
+        search.and_then(id)
     )
     .map(ContactRow::from)
     .fetch_all(conn)
@@ -52,9 +56,9 @@ pub async fn contacts_list(
 pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "total!" FROM contacts
-           WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id::text = $2"#,
+           WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $2"#,
         search.map(pattern),
-        search
+        search.and_then(id)
     )
     .fetch_one(conn)
     .await

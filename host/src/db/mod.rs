@@ -140,9 +140,9 @@ pub use visit::{
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
 pub use wake::{Topic, Wake};
 pub use webhook::{
-    Endpoint, Subscriber, delivery_dismiss, delivery_retry, webhook_delete, webhook_insert,
-    webhook_lock, webhook_rotate, webhook_subscribers, webhook_switch_off, webhook_update,
-    webhooks_list,
+    Endpoint, Subscriber, delivery_dismiss, delivery_retry, webhook_delete, webhook_get,
+    webhook_insert, webhook_lock, webhook_rotate, webhook_subscribers, webhook_switch_off,
+    webhook_update, webhooks_list,
 };
 pub use webhook_delivery::{
     ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_insert, deliveries_list,

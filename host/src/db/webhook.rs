@@ -67,6 +67,18 @@ pub async fn webhooks_list(
     Ok((rows, total))
 }
 
+pub async fn webhook_get(conn: &mut Conn, id: EndpointId) -> Result<Option<Endpoint>> {
+    sqlx::query_as!(
+        Endpoint,
+        r#"SELECT id AS "id: EndpointId", url, description, event_types, disabled, disabled_reason,
+                  secret, previous_until, created_at, updated_at
+           FROM webhook_endpoints WHERE id = $1"#,
+        id as EndpointId
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// One endpoint, locked until the transaction ends.
 pub async fn webhook_lock(conn: &mut Conn, id: EndpointId) -> Result<Option<Endpoint>> {
     sqlx::query_as!(

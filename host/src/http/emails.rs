@@ -20,6 +20,7 @@ use super::people::names;
 use crate::app::App;
 use crate::contacts;
 use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
+use crate::http::words::EmailStatus;
 use crate::ids::SendId;
 use crate::issue::Issue;
 use crate::mail::{Composing, compose};
@@ -55,7 +56,7 @@ pub struct EmailIn {
 pub struct EmailQueuedOut {
     pub email_send_id: SendId,
     /// `queued`, or what has become of it where the key was used before.
-    #[schema(example = "queued")]
+    #[schema(value_type = EmailStatus, example = "queued")]
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,

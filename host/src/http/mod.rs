@@ -27,6 +27,7 @@ mod shed;
 mod tracking;
 mod unsubscribe;
 mod webhooks;
+mod words;
 
 pub use error::ApiError;
 pub use router::{document, router};

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::admin::{
-    alerts, api_keys, audit_logs, contacts as admin_contacts, dlq, emails as admin_emails,
-    events as admin_events, export, import, journeys, metrics, plugins,
+    alerts, api_keys, audit_logs, contacts as admin_contacts, deliveries, dlq,
+    emails as admin_emails, events as admin_events, export, import, journeys, metrics, plugins,
     preferences as admin_preferences, states, suppressions, templates, webhooks as admin_webhooks,
 };
 use super::auth::{self, Gate};
@@ -116,7 +116,7 @@ fn routes(app: &App) -> Routes {
         ))
         .routes(routes!(admin_webhooks::rotate_webhook_secret))
         .routes(routes!(admin_webhooks::test_webhook))
-        .routes(routes!(admin_webhooks::list_webhook_deliveries))
+        .routes(routes!(deliveries::list_webhook_deliveries))
         .routes(routes!(alerts::list_alert_rules, alerts::create_alert_rule))
         .routes(routes!(
             alerts::change_alert_rule,

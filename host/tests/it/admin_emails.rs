@@ -74,7 +74,9 @@ async fn a_mail_tells_its_whole_story_and_is_sent_once_more() {
     let html = resend.accepted()[1].1["html"].as_str().unwrap().to_owned();
     assert!(html.contains(&format!("/v1/t/o/{anew}")), "{html}");
     assert!(!html.contains(&id), "{html}");
-    let story = get(&server, &format!("/v1/admin/emails/{anew}")).await.json();
+    let story = get(&server, &format!("/v1/admin/emails/{anew}"))
+        .await
+        .json();
     let (old, new) = (&email["trackedLinks"], &story["email"]["trackedLinks"]);
     assert_eq!(old[0]["originalUrl"], new[0]["originalUrl"]);
     assert_ne!(old[0]["id"], new[0]["id"]);

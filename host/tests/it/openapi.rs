@@ -197,3 +197,34 @@ async fn the_page_brings_all_it_needs_and_production_has_none() {
     }
     production.stop().await;
 }
+
+#[tokio::test]
+async fn the_document_lists_the_words_that_the_store_takes() {
+    let server = start().await;
+    let document = server.get("/openapi.json").await.json();
+    for (schema, table, column) in [
+        ("EmailStatus", "email_sends", "status"),
+        ("StateStatus", "journey_states", "status"),
+        ("DeliveryStatus", "webhook_deliveries", "status"),
+        ("DeliveryStatus", "alert_history", "status"),
+        ("ImportStatus", "import_jobs", "status"),
+        ("SuppressionReason", "suppressions", "reason"),
+    ] {
+        let mut conn = server.app.db.conn().await.unwrap();
+        let rule: String = sqlx::query_scalar(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint
+             WHERE conrelid = $1::regclass AND conname = $2",
+        )
+        .bind(table)
+        .bind(format!("{table}_{column}_check"))
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap_or_else(|error| panic!("{table}.{column}: {error}"));
+        let stored: BTreeSet<&str> = rule.split('\'').skip(1).step_by(2).collect();
+        let told = document["components"]["schemas"][schema]["enum"].as_array();
+        let told = told.unwrap_or_else(|| panic!("{schema} is no enumeration"));
+        let told: BTreeSet<&str> = told.iter().filter_map(Value::as_str).collect();
+        assert_eq!(told, stored, "{table}.{column}");
+    }
+    server.stop().await;
+}

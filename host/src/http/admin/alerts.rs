@@ -21,11 +21,11 @@ use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Path, Query};
+use crate::http::words::{AlertChannel, AlertType, DeliveryStatus, Words as _};
 use crate::ids::AlertRuleId;
 use crate::issue::Issue;
 use crate::webhooks::{check_url, new_secret};
 
-const CHANNELS: [&str; 3] = ["webhook", "slack", "email"];
 /// Five minutes to a week.
 const WINDOW: std::ops::RangeInclusive<i64> = 5..=10_080;
 const COOLDOWN: std::ops::RangeInclusive<i64> = 1..=10_080;
@@ -37,7 +37,7 @@ const MINIMUM: std::ops::RangeInclusive<i64> = 1..=1_000_000_000;
 pub struct AlertRuleOut {
     id: AlertRuleId,
     name: String,
-    /// `bounce_rate_exceeded`, `journey_failure_spike`, `delivery_issue` or `high_complaint_rate`.
+    #[schema(value_type = AlertType)]
     #[serde(rename = "type")]
     kind: String,
     /// A fraction; of `journey_failure_spike` a number of runs.
@@ -45,7 +45,7 @@ pub struct AlertRuleOut {
     window_minutes: i32,
     minimum: i32,
     cooldown_minutes: i32,
-    /// `webhook`, `slack` or `email`.
+    #[schema(value_type = AlertChannel)]
     channel: String,
     /// The address of mail. Of the other channels the host alone: the rest may be a secret.
     target: String,
@@ -119,9 +119,8 @@ pub async fn list_alert_rules(
 pub struct AlertRuleIn {
     #[schema(value_type = String, min_length = 1, max_length = 100)]
     name: Option<String>,
-    /// `bounce_rate_exceeded`, `journey_failure_spike`, `delivery_issue` or `high_complaint_rate`.
     #[serde(rename = "type")]
-    #[schema(value_type = String, example = "bounce_rate_exceeded")]
+    #[schema(value_type = AlertType, example = "bounce_rate_exceeded")]
     kind: Option<String>,
     /// What has to be exceeded: a fraction of mails, by default 0.05 that bounced, 0.1 that could
     /// not be handed over or 0.001 that drew complaints. Of `journey_failure_spike` it is a number
@@ -136,8 +135,7 @@ pub struct AlertRuleIn {
     /// After an alert, how long the rule is silent; an hour where it is absent.
     #[schema(minimum = 1, maximum = 10080)]
     cooldown_minutes: Option<i64>,
-    /// `webhook`, `slack` or `email`.
-    #[schema(value_type = String, example = "slack")]
+    #[schema(value_type = AlertChannel, example = "slack")]
     channel: Option<String>,
     /// An address on the web, for Slack one of its incoming webhooks, or an address of mail.
     #[schema(value_type = String, max_length = 2048)]
@@ -160,6 +158,7 @@ pub struct AlertRuleChangeIn {
     #[schema(minimum = 1, maximum = 10080)]
     cooldown_minutes: Option<i64>,
     /// Needs a `target` beside it.
+    #[schema(value_type = Option<AlertChannel>)]
     channel: Option<String>,
     #[schema(max_length = 2048)]
     target: Option<String>,
@@ -182,9 +181,8 @@ pub async fn create_alert_rule(
     let mut issues = Vec::new();
     let kind = body.kind.as_deref().and_then(Kind::parse);
     if kind.is_none() {
-        let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
-        let message = format!("must be one of {}", known.join(", "));
-        issues.push(Issue::new("type", message));
+        let given = body.kind.as_deref().unwrap_or_default();
+        issues.extend(AlertType::check("type", given).err());
     }
     let kind = kind.unwrap_or(Kind::Bounces);
     let mut rule = AlertRule {
@@ -316,9 +314,8 @@ impl AlertRuleChangeIn {
         }
         let moved = self.channel.is_some() || self.target.is_some();
         if let Some(channel) = self.channel {
-            if !CHANNELS.contains(&channel.as_str()) {
-                let message = format!("must be one of {}", CHANNELS.join(", "));
-                issues.push(Issue::new("channel", message));
+            if let Err(issue) = AlertChannel::check("channel", &channel) {
+                issues.push(issue);
                 return None;
             }
             if channel != rule.channel && self.target.is_none() {
@@ -377,15 +374,18 @@ pub struct AlertOut {
     id: Uuid,
     rule_id: AlertRuleId,
     rule_name: String,
+    #[schema(value_type = AlertType)]
     #[serde(rename = "type")]
     kind: String,
+    #[schema(value_type = AlertChannel)]
     channel: String,
     value: f64,
     threshold: f64,
     /// What the value is taken from.
     cases: i64,
     message: String,
-    /// `pending`, `delivered` or `failed`: whether it was passed on.
+    /// Whether it was passed on.
+    #[schema(value_type = DeliveryStatus)]
     status: String,
     attempts: i32,
     error: Option<String>,

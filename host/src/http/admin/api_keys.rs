@@ -17,6 +17,7 @@ use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::Path;
+use crate::http::words::Words as _;
 use crate::ids::ApiKeyId;
 use crate::issue::Issue;
 use crate::keys::NewKey;
@@ -30,6 +31,7 @@ pub struct ApiKeyOut {
     /// The first characters of the key.
     #[schema(example = "hsk_Yx8Qm2Lp")]
     key_prefix: String,
+    #[schema(value_type = Vec<Scope>)]
     #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
@@ -106,6 +108,7 @@ pub struct NewApiKeyOut {
     key: String,
     key_prefix: String,
     #[schema(value_type = Vec<Scope>)]
+    #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -174,14 +177,11 @@ fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
     if scopes.is_empty() {
         issues.push(Issue::new(
             "scopes",
-            format!("must name at least one of {}", known()),
+            format!("must name at least one of {}", Scope::NAMES.join(", ")),
         ));
     }
     for (at, scope) in scopes.iter().enumerate() {
-        if Scope::parse(scope).is_none() {
-            let message = format!("must be one of {}", known());
-            issues.push(Issue::new(&format!("scopes.{at}"), message));
-        }
+        issues.extend(Scope::check(&format!("scopes.{at}"), scope).err());
     }
     let expires_at = body
         .expires_at
@@ -206,10 +206,6 @@ fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
     let unique = Scope::ALL.map(|scope| scope.name().to_owned()).into_iter();
     let unique = unique.filter(|name| scopes.contains(name)).collect();
     Ok((name, unique, expires_at))
-}
-
-fn known() -> String {
-    Scope::ALL.map(Scope::name).join(", ")
 }
 
 /// Revokes a key. When this answers, no replica accepts it any more.

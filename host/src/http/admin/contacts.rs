@@ -21,6 +21,7 @@ use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{Page, PageParams, Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::http::people::names;
+use crate::http::words::TimelineType;
 use crate::issue::Issue;
 
 #[derive(Serialize, ToSchema)]
@@ -261,7 +262,7 @@ pub async fn erase_contact(
 /// Something that happened to or by a person.
 #[derive(Serialize, ToSchema)]
 pub struct TimelineItemOut {
-    /// `event`, `email` or `journey`.
+    #[schema(value_type = TimelineType)]
     #[serde(rename = "type")]
     kind: String,
     timestamp: DateTime<Utc>,

@@ -19,12 +19,10 @@ use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Path, Query};
+use crate::http::words::{DeadLetterStatus, DeadLetterType, checked};
 use crate::ids::{ContactId, SendId, StateId};
-use crate::issue::Issue;
 use crate::journeys::admin;
 use crate::mail;
-
-const KINDS: [&str; 4] = ["journey", "email", "webhook", "analytics"];
 
 /// Something that broke.
 #[derive(Serialize, ToSchema)]
@@ -32,10 +30,11 @@ const KINDS: [&str; 4] = ["journey", "email", "webhook", "analytics"];
 pub struct DeadLetterOut {
     /// Of the run, mail, delivery or capture.
     id: Uuid,
-    /// `journey`, `email`, `webhook` or `analytics`.
+    #[schema(value_type = DeadLetterType)]
     #[serde(rename = "type")]
     kind: String,
     /// `failed`; of runs also `stuck`, of mails also `ambiguous`.
+    #[schema(value_type = DeadLetterStatus)]
     status: String,
     /// The journey's id, the template's key, the type or name of the event.
     subject: String,
@@ -72,7 +71,7 @@ pub struct DeadLettersOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeadLettersQuery {
-    /// `journey`, `email`, `webhook` or `analytics`.
+    #[param(inline, value_type = Option<DeadLetterType>)]
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -91,11 +90,7 @@ pub async fn list_dead_letters(
     page: Part,
 ) -> Result<Json<DeadLettersOut>, ApiError> {
     let kind = query.kind.as_deref();
-    if kind.is_some_and(|kind| !KINDS.contains(&kind)) {
-        let message = format!("must be one of {}", KINDS.join(", "));
-        let issue = Issue::new("type", message);
-        return Err(ApiError::validation(&[issue]));
-    }
+    checked::<DeadLetterType>("type", kind)?;
     let mut conn = app.db.report().await?;
     let letters = db::dead_letters(&mut conn, kind, None, page.limit, page.offset).await?;
     Ok(Json(DeadLettersOut {

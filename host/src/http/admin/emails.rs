@@ -17,24 +17,9 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Page, PageParams};
 use crate::http::params::{Path, Query};
+use crate::http::words::{EmailStatus, checked};
 use crate::ids::{ContactId, SendId, StateId};
-use crate::issue::Issue;
 use crate::mail;
-
-/// Every status a mail can have.
-const STATUSES: [&str; 11] = [
-    "queued",
-    "sending",
-    "sent",
-    "delivered",
-    "opened",
-    "clicked",
-    "bounced",
-    "complained",
-    "failed",
-    "ambiguous",
-    "skipped",
-];
 
 /// A mail, without its content.
 #[derive(Serialize, ToSchema)]
@@ -47,8 +32,7 @@ pub struct EmailOut {
     to_email: String,
     subject: String,
     category: String,
-    /// `queued`, `sending`, `sent`, `delivered`, `opened`, `clicked`, `bounced`, `complained`,
-    /// `failed`, `ambiguous` or `skipped`.
+    #[schema(value_type = EmailStatus)]
     status: String,
     /// Why it is not sent, or not yet.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +94,7 @@ pub struct EmailsOut {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct EmailsQuery {
+    #[param(inline, value_type = Option<EmailStatus>)]
     status: Option<String>,
     template_key: Option<String>,
     category: Option<String>,
@@ -137,12 +122,7 @@ pub async fn list_emails(
     Query(query): Query<EmailsQuery>,
     page: Page,
 ) -> Result<Json<EmailsOut>, ApiError> {
-    if let Some(status) = &query.status
-        && !STATUSES.contains(&status.as_str())
-    {
-        let message = format!("must be one of {}", STATUSES.join(", "));
-        return Err(ApiError::validation(&[Issue::new("status", message)]));
-    }
+    checked::<EmailStatus>("status", query.status.as_deref())?;
     let filter = SendFilter {
         status: query.status,
         template_key: query.template_key,
@@ -314,7 +294,7 @@ pub async fn show_email(
 #[serde(rename_all = "camelCase")]
 pub struct ResentOut {
     email_send_id: SendId,
-    #[schema(example = "queued")]
+    #[schema(value_type = EmailStatus, example = "queued")]
     status: &'static str,
 }
 

@@ -17,8 +17,8 @@ use crate::http::auth::{Caller, FullAdmin};
 use crate::http::contacts::ContactOut;
 use crate::http::openapi::BadRequest;
 use crate::http::params::Query;
+use crate::http::words::{ExportFormat, checked};
 use crate::ids::ContactId;
-use crate::issue::Issue;
 
 /// Contacts read at once.
 const CHUNK: i64 = 1_000;
@@ -26,7 +26,8 @@ const CHUNK: i64 = 1_000;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
-    /// `csv`, which is usual, or `json`.
+    /// `csv` where it is absent.
+    #[param(inline, value_type = Option<ExportFormat>)]
     format: Option<String>,
     /// A part of the address or of the product's id.
     search: Option<String>,
@@ -54,13 +55,10 @@ pub async fn export_contacts(
     _: Caller<FullAdmin>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, ApiError> {
+    checked::<ExportFormat>("format", query.format.as_deref())?;
     let format = match query.format.as_deref() {
-        None | Some("csv") => Format::Csv,
         Some("json") => Format::Json,
-        Some(_) => {
-            let issue = Issue::new("format", "must be csv or json");
-            return Err(ApiError::validation(&[issue]));
-        }
+        _ => Format::Csv,
     };
     let search = query.search.map(|text| text.trim().to_owned());
     let mut reading = Reading {

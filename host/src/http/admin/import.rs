@@ -17,6 +17,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::Raw;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::params::Path;
+use crate::http::words::ImportStatus;
 use crate::ids::ImportId;
 use crate::issue::Issue;
 
@@ -27,7 +28,7 @@ pub const FILE_MAX: usize = 8 * 1024 * 1024;
 #[serde(rename_all = "camelCase")]
 pub struct ImportBegunOut {
     job_id: ImportId,
-    #[schema(example = "pending")]
+    #[schema(value_type = ImportStatus, example = "pending")]
     status: &'static str,
 }
 
@@ -103,7 +104,7 @@ pub struct ImportContactIn {
 #[serde(rename_all = "camelCase")]
 pub struct ImportOut {
     id: ImportId,
-    /// `pending`, `running`, `completed` or `failed`.
+    #[schema(value_type = ImportStatus)]
     status: String,
     total_rows: i32,
     /// With those that failed.

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod api_keys;
 pub mod audit_logs;
 pub mod contacts;
+pub mod deliveries;
 pub mod dlq;
 pub mod emails;
 pub mod events;

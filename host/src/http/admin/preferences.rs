@@ -19,6 +19,7 @@ use crate::http::body::JsonBody;
 use crate::http::contacts::list_issues;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::params::{Name, Path};
+use crate::http::words::SuppressionReason;
 use crate::issue::Issue;
 
 #[derive(Serialize, ToSchema)]
@@ -30,7 +31,7 @@ pub struct PreferencesOut {
     unsubscribed_all: bool,
     /// The address gets no mail, whatever the person wants.
     suppressed: bool,
-    /// `bounced`, `complained`, `manual` or `erased`.
+    #[schema(value_type = Option<SuppressionReason>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     suppression_reason: Option<String>,
     /// Transient bounces.

@@ -17,18 +17,9 @@ use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{Page, PageParams};
 use crate::http::params::{Name, Path, Query, Under};
+use crate::http::words::{StateStatus, checked};
 use crate::ids::{ContactId, StateId};
-use crate::issue::Issue;
 use crate::journeys::admin::{self, AdminError};
-
-const STATUSES: [&str; 6] = [
-    "active",
-    "waiting",
-    "completed",
-    "failed",
-    "exited",
-    "stuck",
-];
 
 /// One person's run of one journey.
 #[derive(Serialize, ToSchema)]
@@ -40,7 +31,7 @@ pub struct StateOut {
     /// The product's own id of the person.
     user_id: Option<String>,
     user_email: Option<String>,
-    /// `active`, `waiting`, `completed`, `failed`, `exited` or `stuck`.
+    #[schema(value_type = StateStatus)]
     status: String,
     current_node_id: String,
     /// Properties of the event that began it.
@@ -93,6 +84,7 @@ pub struct StatesOut {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct StatesQuery {
+    #[param(inline, value_type = Option<StateStatus>)]
     status: Option<String>,
     /// The product's id of the person.
     user_id: Option<String>,
@@ -114,10 +106,7 @@ pub async fn list_states(
     page: Page,
 ) -> Result<Json<StatesOut>, ApiError> {
     let status = query.status.as_deref();
-    if status.is_some_and(|status| !STATUSES.contains(&status)) {
-        let message = format!("must be one of {}", STATUSES.join(", "));
-        return Err(ApiError::validation(&[Issue::new("status", message)]));
-    }
+    checked::<StateStatus>("status", status)?;
     let filter = StateFilter {
         journey: Some(&journey),
         status,
@@ -144,7 +133,9 @@ pub async fn list_states(
 #[serde(rename_all = "camelCase")]
 pub struct LogOut {
     id: Uuid,
+    #[schema(value_type = Option<StateStatus>)]
     from_status: Option<String>,
+    #[schema(value_type = StateStatus)]
     to_status: String,
     #[schema(example = "enrolled")]
     action: String,

@@ -16,16 +16,14 @@ use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path, Query};
-use crate::issue::Issue;
-
-const REASONS: [&str; 4] = ["bounced", "complained", "manual", "erased"];
+use crate::http::words::{SuppressionReason, checked};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuppressionOut {
     /// Null where the person was erased: only a keyed hash is left.
     email: Option<String>,
-    /// `bounced`, `complained`, `manual` or `erased`.
+    #[schema(value_type = SuppressionReason)]
     reason: String,
     provider: Option<String>,
     /// The provider's words.
@@ -44,6 +42,7 @@ pub struct SuppressionsOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SuppressionsQuery {
+    #[param(inline, value_type = Option<SuppressionReason>)]
     reason: Option<String>,
 }
 
@@ -61,10 +60,7 @@ pub async fn list_suppressions(
     page: Part,
 ) -> Result<Json<SuppressionsOut>, ApiError> {
     let reason = query.reason.as_deref();
-    if reason.is_some_and(|reason| !REASONS.contains(&reason)) {
-        let message = format!("must be one of {}", REASONS.join(", "));
-        return Err(ApiError::validation(&[Issue::new("reason", message)]));
-    }
+    checked::<SuppressionReason>("reason", reason)?;
     let mut conn = app.db.report().await?;
     let (rows, total) = db::suppressions_list(&mut conn, reason, page.limit, page.offset).await?;
     let suppressions = rows.into_iter().map(|row| SuppressionOut {

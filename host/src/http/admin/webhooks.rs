@@ -6,11 +6,10 @@ use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
+use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::db::{self, Conn, DeliveryRow, Endpoint, NewDelivery, Topic};
+use crate::db::{self, Conn, Endpoint, NewDelivery, Topic};
 use crate::http::ApiError;
 use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -18,7 +17,8 @@ use crate::http::body::{self, JsonBody, Raw};
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Path, Query};
+use crate::http::params::Path;
+use crate::http::words::{WebhookEventType, Words as _, checked};
 use crate::ids::{self, EndpointId};
 use crate::issue::Issue;
 use crate::webhooks::{EVENT_TYPES, check_url, new_secret, secret_prefix, timestamp};
@@ -26,7 +26,6 @@ use crate::webhooks::{EVENT_TYPES, check_url, new_secret, secret_prefix, timesta
 /// How long a secret signs beside the one that took its place.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
 const DESCRIPTION_MAX: usize = 500;
-const STATUSES: [&str; 3] = ["pending", "delivered", "failed"];
 
 /// An endpoint, without its secret.
 #[derive(Serialize, ToSchema)]
@@ -35,6 +34,7 @@ pub struct EndpointOut {
     id: EndpointId,
     url: String,
     description: String,
+    #[schema(value_type = Vec<WebhookEventType>)]
     event_types: Vec<String>,
     disabled: bool,
     /// Why it was switched off by itself.
@@ -119,7 +119,8 @@ pub async fn show_webhook(
     Path(id): Path<EndpointId>,
 ) -> Result<Json<OneEndpointOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let endpoint = lock(&mut conn, id).await?;
+    let endpoint = db::webhook_get(&mut conn, id).await?;
+    let endpoint = endpoint.ok_or_else(unknown)?;
     let webhook = EndpointOut::of(endpoint, app.clock.now());
     Ok(Json(OneEndpointOut { webhook }))
 }
@@ -131,7 +132,7 @@ pub struct EndpointIn {
     /// On https or http, of a public host or one the operator allows.
     #[schema(value_type = String, example = "https://example.com/hooks/hogsend", max_length = 2048)]
     url: Option<String>,
-    #[schema(value_type = Vec<String>, min_items = 1, example = json!(["email.bounced", "journey.completed"]))]
+    #[schema(value_type = Vec<WebhookEventType>, min_items = 1, example = json!(["email.bounced", "journey.completed"]))]
     event_types: Option<Vec<String>>,
     #[schema(max_length = 500)]
     description: Option<String>,
@@ -144,7 +145,7 @@ pub struct EndpointIn {
 pub struct EndpointChangeIn {
     #[schema(max_length = 2048)]
     url: Option<String>,
-    #[schema(min_items = 1)]
+    #[schema(value_type = Option<Vec<WebhookEventType>>, min_items = 1)]
     event_types: Option<Vec<String>>,
     #[schema(max_length = 500)]
     description: Option<String>,
@@ -259,15 +260,12 @@ impl EndpointChangeIn {
             }
         }
         if let Some(types) = self.event_types {
-            let known = || format!("must be one of {}", EVENT_TYPES.join(", "));
             if types.is_empty() {
                 let message = format!("must name at least one of {}", EVENT_TYPES.join(", "));
                 issues.push(Issue::new("eventTypes", message));
             }
             for (at, name) in types.iter().enumerate() {
-                if !EVENT_TYPES.contains(&name.as_str()) {
-                    issues.push(Issue::new(&format!("eventTypes.{at}"), known()));
-                }
+                issues.extend(WebhookEventType::check(&format!("eventTypes.{at}"), name).err());
             }
             // Each once, in one order.
             let wanted = EVENT_TYPES.iter().map(|name| (*name).to_owned());
@@ -355,6 +353,7 @@ pub async fn rotate_webhook_secret(
 #[serde(rename_all = "camelCase")]
 pub struct TestIn {
     /// The first one the endpoint asked for, where it is absent.
+    #[schema(value_type = Option<WebhookEventType>)]
     event_type: Option<String>,
 }
 
@@ -362,7 +361,7 @@ pub struct TestIn {
 #[serde(rename_all = "camelCase")]
 pub struct TestedOut {
     enqueued: bool,
-    #[schema(example = "email.sent")]
+    #[schema(value_type = WebhookEventType, example = "email.sent")]
     event_type: String,
 }
 
@@ -395,10 +394,7 @@ pub async fn test_webhook(
     let endpoint = lock(&mut tx, id).await?;
     let first = endpoint.event_types.first().cloned().unwrap_or_default();
     let event_type = asked.event_type.unwrap_or(first);
-    if !EVENT_TYPES.contains(&event_type.as_str()) {
-        let message = format!("must be one of {}", EVENT_TYPES.join(", "));
-        return Err(ApiError::validation(&[Issue::new("eventType", message)]));
-    }
+    checked::<WebhookEventType>("eventType", Some(&event_type))?;
     if endpoint.disabled {
         return Err(ApiError::conflict(
             "This endpoint is switched off: switch it on with {\"disabled\": false} first",
@@ -423,92 +419,13 @@ pub async fn test_webhook(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-/// Something told to an endpoint, or on its way.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DeliveryOut {
-    /// The header `webhook-id` is `msg_` and this without hyphens.
-    id: Uuid,
-    event_type: String,
-    /// `pending`, `delivered` or `failed`.
-    status: String,
-    attempts: i32,
-    next_attempt_at: Option<DateTime<Utc>>,
-    /// Of the last attempt, where there was an answer.
-    response_status: Option<i32>,
-    error: Option<String>,
-    /// What is posted.
-    #[schema(value_type = Object)]
-    payload: Value,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl From<DeliveryRow> for DeliveryOut {
-    fn from(row: DeliveryRow) -> Self {
-        Self {
-            id: row.id,
-            event_type: row.event_type,
-            status: row.status,
-            attempts: row.attempts,
-            next_attempt_at: row.next_attempt_at,
-            response_status: row.response_status,
-            error: row.error,
-            payload: serde_json::from_str(&row.body).unwrap_or_default(),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
-    }
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct DeliveriesOut {
-    deliveries: Vec<DeliveryOut>,
-    total: i64,
-    limit: i64,
-    offset: i64,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct DeliveriesQuery {
-    /// `pending`, `delivered` or `failed`.
-    status: Option<String>,
-}
-
-/// Lists what an endpoint was told within 30 days and what it is still to be told, newest first.
-#[utoipa::path(
-    get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "outgoing-webhooks",
-    security(("key" = ["read"]), ("session" = [])),
-    params(("id" = EndpointId, Path), DeliveriesQuery, PartParams),
-    responses((status = 200, description = "A page of deliveries", body = DeliveriesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
-)]
-pub async fn list_webhook_deliveries(
-    State(app): State<App>,
-    _: Caller<Read>,
-    Path(id): Path<EndpointId>,
-    Query(query): Query<DeliveriesQuery>,
-    page: Part,
-) -> Result<Json<DeliveriesOut>, ApiError> {
-    let status = query.status.as_deref();
-    if status.is_some_and(|status| !STATUSES.contains(&status)) {
-        let message = format!("must be one of {}", STATUSES.join(", "));
-        return Err(ApiError::validation(&[Issue::new("status", message)]));
-    }
-    let mut conn = app.db.report().await?;
-    lock(&mut conn, id).await?;
-    let (rows, total) = db::deliveries_list(&mut conn, id, status, page.limit, page.offset).await?;
-    Ok(Json(DeliveriesOut {
-        deliveries: rows.into_iter().map(DeliveryOut::from).collect(),
-        total,
-        limit: page.limit,
-        offset: page.offset,
-    }))
-}
-
 async fn lock(conn: &mut Conn, id: EndpointId) -> Result<Endpoint, ApiError> {
     let found = db::webhook_lock(conn, id).await?;
-    found.ok_or_else(|| ApiError::not_found("Webhook not found"))
+    found.ok_or_else(unknown)
+}
+
+pub(super) fn unknown() -> ApiError {
+    ApiError::not_found("Webhook not found")
 }
 
 async fn keep(

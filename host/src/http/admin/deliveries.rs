@@ -1,0 +1,101 @@
+//! What endpoints were told, and what they are still to be told.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::webhooks::unknown;
+use crate::app::App;
+use crate::db::{self, DeliveryRow};
+use crate::http::ApiError;
+use crate::http::auth::{Caller, Read};
+use crate::http::openapi::{BadRequest, NotFound};
+use crate::http::paging::{Part, PartParams};
+use crate::http::params::{Path, Query};
+use crate::http::words::{DeliveryStatus, WebhookEventType, checked};
+use crate::ids::EndpointId;
+
+/// Something told to an endpoint, or on its way.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryOut {
+    /// The header `webhook-id` is `msg_` and this without hyphens.
+    id: Uuid,
+    #[schema(value_type = WebhookEventType)]
+    event_type: String,
+    #[schema(value_type = DeliveryStatus)]
+    status: String,
+    attempts: i32,
+    next_attempt_at: Option<DateTime<Utc>>,
+    /// Of the last attempt, where there was an answer.
+    response_status: Option<i32>,
+    error: Option<String>,
+    /// What is posted.
+    #[schema(value_type = Object)]
+    payload: Value,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<DeliveryRow> for DeliveryOut {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            id: row.id,
+            event_type: row.event_type,
+            status: row.status,
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at,
+            response_status: row.response_status,
+            error: row.error,
+            payload: serde_json::from_str(&row.body).unwrap_or_default(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeliveriesOut {
+    deliveries: Vec<DeliveryOut>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveriesQuery {
+    #[param(inline, value_type = Option<DeliveryStatus>)]
+    status: Option<String>,
+}
+
+/// Lists what an endpoint was told within 30 days and what it is still to be told, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "outgoing-webhooks",
+    security(("key" = ["read"]), ("session" = [])),
+    params(("id" = EndpointId, Path), DeliveriesQuery, PartParams),
+    responses((status = 200, description = "A page of deliveries", body = DeliveriesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn list_webhook_deliveries(
+    State(app): State<App>,
+    _: Caller<Read>,
+    Path(id): Path<EndpointId>,
+    Query(query): Query<DeliveriesQuery>,
+    page: Part,
+) -> Result<Json<DeliveriesOut>, ApiError> {
+    let status = query.status.as_deref();
+    checked::<DeliveryStatus>("status", status)?;
+    let mut conn = app.db.report().await?;
+    db::webhook_get(&mut conn, id).await?.ok_or_else(unknown)?;
+    let (rows, total) = db::deliveries_list(&mut conn, id, status, page.limit, page.offset).await?;
+    Ok(Json(DeliveriesOut {
+        deliveries: rows.into_iter().map(DeliveryOut::from).collect(),
+        total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
