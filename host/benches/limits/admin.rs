@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::http::{answers, free_port, start};
+use super::http::{KEY, answers, free_port, start, variables};
 use super::ingest::{database, drop_database};
 
-const KEY: &str = "a key of the bench";
 const TIMES: usize = 12;
 
 /// What administrators look at: everything, what is rare, what is not there, one person, all time.
@@ -39,18 +38,7 @@ const PATHS: &[&str] = &[
 pub async fn bench() {
     let (mut admin, name, url) = database().await;
     let data = std::env::temp_dir().join(format!("hogsend-bench-admin-{}", std::process::id()));
-    let variables = [
-        ("DATABASE_URL", url.clone()),
-        ("HOGSEND_DATA_DIR", data.to_string_lossy().into_owned()),
-        (
-            "BETTER_AUTH_SECRET",
-            "a secret of the bench, long enough".to_owned(),
-        ),
-        ("ADMIN_API_KEY", KEY.to_owned()),
-        ("RATE_LIMIT_ADMIN", "0".to_owned()),
-        ("REDIS_URL", "redis://127.0.0.1:1".to_owned()),
-        ("LOG_LEVEL", "warn".to_owned()),
-    ];
+    let variables = variables(&url, &data);
     let migrated = start("migrate", free_port(), &variables).wait();
     assert!(migrated.expect("migrations").success());
     let mut conn = PgConnection::connect(&url).await.expect("a connection");

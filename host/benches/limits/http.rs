@@ -1,6 +1,7 @@
 //! `POST /v1/events` of a running `hogsend api`, at 1, 32 and 256 connections, one event a request
 //! and a hundred, against a server that reads the same bodies and keeps nothing.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::ingest::{database, drop_database};
 
-const KEY: &str = "a key of the bench";
+pub const KEY: &str = "a key of the bench";
 const PEOPLE: u64 = 2_000;
 const SECONDS: u64 = 4;
 const BATCH: usize = 100;
@@ -28,20 +29,7 @@ pub async fn bench() {
     let syncs = Arc::new(AtomicU64::new(0));
     let through = counting_proxy(&url, syncs.clone()).await;
     let data = std::env::temp_dir().join(format!("hogsend-bench-http-{}", std::process::id()));
-    let variables = |url: &str| {
-        [
-            ("DATABASE_URL", url.to_owned()),
-            ("HOGSEND_DATA_DIR", data.to_string_lossy().into_owned()),
-            (
-                "BETTER_AUTH_SECRET",
-                "a secret of the bench, long enough".to_owned(),
-            ),
-            ("ADMIN_API_KEY", KEY.to_owned()),
-            ("REDIS_URL", "redis://127.0.0.1:1".to_owned()),
-            ("LOG_LEVEL", "warn".to_owned()),
-        ]
-    };
-    let migrated = start("migrate", free_port(), &variables(&url)).wait();
+    let migrated = start("migrate", free_port(), &variables(&url, &data)).wait();
     assert!(migrated.expect("migrations").success());
 
     let bare = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -58,7 +46,7 @@ pub async fn bench() {
     tokio::spawn(axum::serve(bare, router).into_future());
 
     let port = free_port();
-    let mut api = start("api", port, &variables(&url));
+    let mut api = start("api", port, &variables(&url, &data));
     answers(port).await;
     // Everybody is known from here on.
     load(port, 32, 1, Duration::from_secs(2)).await;
@@ -95,7 +83,7 @@ pub async fn bench() {
 
     // Apart from the figures above: the proxy takes its time.
     let port = free_port();
-    let mut api = start("api", port, &variables(&through));
+    let mut api = start("api", port, &variables(&through, &data));
     answers(port).await;
     load(port, 32, 1, Duration::from_secs(1)).await;
     for (connections, batch) in [(1, 1), (32, 1), (256, 1), (1, BATCH), (32, BATCH)] {
@@ -213,6 +201,22 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
             return head[9..12].parse().expect("a status");
         }
     }
+}
+
+/// The settings of a process on this database.
+pub fn variables(url: &str, data: &Path) -> [(&'static str, String); 7] {
+    [
+        ("DATABASE_URL", url.to_owned()),
+        ("HOGSEND_DATA_DIR", data.to_string_lossy().into_owned()),
+        (
+            "BETTER_AUTH_SECRET",
+            "a secret of the bench, long enough".to_owned(),
+        ),
+        ("ADMIN_API_KEY", KEY.to_owned()),
+        ("RATE_LIMIT_ADMIN", "0".to_owned()),
+        ("REDIS_URL", "redis://127.0.0.1:1".to_owned()),
+        ("LOG_LEVEL", "warn".to_owned()),
+    ]
 }
 
 pub fn start(command: &str, port: u16, variables: &[(&str, String)]) -> Child {

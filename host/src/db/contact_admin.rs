@@ -19,8 +19,8 @@ fn pattern(search: &str) -> String {
     format!("%{text}%")
 }
 
-fn id(search: &str) -> Option<Uuid> {
-    search.parse().ok()
+fn as_id(text: &str) -> Option<Uuid> {
+    text.parse().ok()
 }
 
 /// Contacts whose id is `search`, or whose address or id of the product holds it, newest first.
@@ -45,7 +45,7 @@ pub async fn contacts_list(
         after,
         limit,
         offset,
-        search.and_then(id)
+        search.and_then(as_id)
     )
     .map(ContactRow::from)
     .fetch_all(conn)
@@ -58,7 +58,7 @@ pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64>
         r#"SELECT count(*) AS "total!" FROM contacts
            WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $2"#,
         search.map(pattern),
-        search.and_then(id)
+        search.and_then(as_id)
     )
     .fetch_one(conn)
     .await
@@ -66,7 +66,6 @@ pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64>
 
 /// The contact with this id, else the one with this id of the product.
 pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRow>> {
-    let id = name.parse::<Uuid>().ok();
     sqlx::query_as!(
         ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
@@ -74,7 +73,7 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
                   created_at, updated_at
            FROM contacts WHERE id = $1 OR external_id = $2
            ORDER BY id = $1 DESC NULLS LAST LIMIT 1"#,
-        id,
+        as_id(name),
         name
     )
     .map(ContactRow::from)

@@ -23,39 +23,13 @@ pub struct Page {
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
-/// How [`Page`] stands in the address.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageParams {
-    /// How many to answer at most.
-    #[param(minimum = 1, maximum = 100, default = 50, value_type = Option<u32>)]
-    limit: Option<String>,
-    /// How many to leave out at the start.
-    #[param(minimum = 0, default = 0, value_type = Option<u32>)]
-    offset: Option<String>,
-    /// The `nextCursor` of the page before. Unlike an offset it neither leaves out nor repeats what
-    /// others add meanwhile.
-    cursor: Option<String>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(params) = Query::<PageParams>::from_request_parts(parts, state).await?;
-        params
-            .read()
-            .map_err(|issues| ApiError::validation(&issues))
-    }
-}
-
 /// Which part of a list is wanted that has no cursor.
 pub struct Part {
     pub limit: i64,
     pub offset: i64,
 }
 
-/// How [`Part`] stands in the address.
+/// How [`Part`] stands in the address, and [`Page`] but for its cursor.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PartParams {
@@ -67,26 +41,48 @@ pub struct PartParams {
     offset: Option<String>,
 }
 
+/// What [`Page`] takes beside [`PartParams`].
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CursorParam {
+    /// The `nextCursor` of the page before. Unlike an offset it neither leaves out nor repeats what
+    /// others add meanwhile.
+    cursor: Option<String>,
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Part {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(params) = Query::<PartParams>::from_request_parts(parts, state).await?;
-        let params = PageParams {
-            limit: params.limit,
-            offset: params.offset,
-            cursor: None,
-        };
-        match params.read() {
-            Ok(Page { limit, offset, .. }) => Ok(Self { limit, offset }),
-            Err(issues) => Err(ApiError::validation(&issues)),
-        }
+        let mut issues = Vec::new();
+        let part = params.read(&mut issues);
+        all_good(part, &issues)
     }
 }
 
-impl PageParams {
-    fn read(self) -> Result<Page, Vec<Issue>> {
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(params) = Query::<PartParams>::from_request_parts(parts, state).await?;
+        let Query(cursor) = Query::<CursorParam>::from_request_parts(parts, state).await?;
         let mut issues = Vec::new();
+        let page = cursor.read(params, &mut issues);
+        all_good(page, &issues)
+    }
+}
+
+fn all_good<T>(read: T, issues: &[Issue]) -> Result<T, ApiError> {
+    if issues.is_empty() {
+        Ok(read)
+    } else {
+        Err(ApiError::validation(issues))
+    }
+}
+
+impl PartParams {
+    fn read(self, issues: &mut Vec<Issue>) -> Part {
         let mut number = |path: &str, text: Option<String>, least: i64, most: i64, usual: i64| {
             let Some(text) = text else { return usual };
             match text.parse() {
@@ -102,24 +98,25 @@ impl PageParams {
                 }
             }
         };
-        let limit = number("limit", self.limit, 1, LIMIT_MAX, LIMIT);
-        let offset = number("offset", self.offset, 0, i64::MAX, 0);
+        Part {
+            limit: number("limit", self.limit, 1, LIMIT_MAX, LIMIT),
+            offset: number("offset", self.offset, 0, i64::MAX, 0),
+        }
+    }
+}
+
+impl CursorParam {
+    fn read(self, part: PartParams, issues: &mut Vec<Issue>) -> Page {
+        let Part { limit, offset } = part.read(issues);
         let after = self.cursor.as_deref().map(decode);
         if after == Some(None) {
-            issues.push(Issue::new(
-                "cursor",
-                "must be the `nextCursor` of a page before",
-            ));
+            let message = "must be the `nextCursor` of a page before";
+            issues.push(Issue::new("cursor", message));
         }
-        if issues.is_empty() {
-            let after = after.flatten();
-            Ok(Page {
-                limit,
-                offset,
-                after,
-            })
-        } else {
-            Err(issues)
+        Page {
+            limit,
+            offset,
+            after: after.flatten(),
         }
     }
 }
@@ -160,12 +157,20 @@ mod tests {
         cursor: Option<&str>,
     ) -> Result<Page, Vec<Issue>> {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        let params = PageParams {
+        let params = PartParams {
             limit: own(limit),
             offset: own(offset),
+        };
+        let cursor = CursorParam {
             cursor: own(cursor),
         };
-        params.read()
+        let mut issues = Vec::new();
+        let page = cursor.read(params, &mut issues);
+        if issues.is_empty() {
+            Ok(page)
+        } else {
+            Err(issues)
+        }
     }
 
     #[test]

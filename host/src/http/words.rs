@@ -3,8 +3,8 @@
 //! Fields stay texts in Rust, since the store keeps texts; `#[schema(value_type = EmailStatus)]` has
 //! the document tell what they may say.
 
+use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{RefOr, schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::ApiError;
@@ -15,14 +15,26 @@ use crate::webhooks::EVENT_TYPES;
 
 /// The words a field may have.
 pub trait Words {
-    const WORDS: &'static [&'static str];
+    fn words() -> Vec<&'static str>;
 
     fn check(path: &str, word: &str) -> Result<(), Issue> {
-        if Self::WORDS.contains(&word) {
+        let words = Self::words();
+        if words.contains(&word) {
             return Ok(());
         }
-        let message = format!("must be one of {}", Self::WORDS.join(", "));
+        let message = format!("must be one of {}", words.join(", "));
         Err(Issue::new(path, message))
+    }
+
+    /// What is wrong with a list of at least one of them.
+    fn check_list(path: &str, list: &[String]) -> Vec<Issue> {
+        if list.is_empty() {
+            let message = format!("must name at least one of {}", Self::words().join(", "));
+            return vec![Issue::new(path, message)];
+        }
+        let each = list.iter().enumerate();
+        each.filter_map(|(at, word)| Self::check(&format!("{path}.{at}"), word).err())
+            .collect()
     }
 }
 
@@ -38,12 +50,15 @@ macro_rules! words {
         pub enum $name {}
 
         impl Words for $name {
-            const WORDS: &'static [&'static str] = $words;
+            fn words() -> Vec<&'static str> {
+                $words.to_vec()
+            }
         }
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                enumeration(Self::WORDS)
+                let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+                text.enum_values(Some(Self::words())).into()
             }
         }
 
@@ -51,32 +66,29 @@ macro_rules! words {
     )* };
 }
 
-fn enumeration(words: &[&str]) -> RefOr<schema::Schema> {
-    let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
-    text.enum_values(Some(words.iter().copied())).into()
-}
-
 words! {
     /// Where a mail stands.
-    EmailStatus = &[
+    EmailStatus = [
         "queued", "sending", "sent", "delivered", "opened", "clicked", "bounced", "complained",
         "failed", "ambiguous", "skipped",
     ];
     /// Where a run of a journey stands.
-    StateStatus = &["active", "waiting", "completed", "failed", "exited", "stuck"];
+    StateStatus = ["active", "waiting", "completed", "failed", "exited", "stuck"];
     /// Where something stands that is told to an endpoint or a channel.
-    DeliveryStatus = &["pending", "delivered", "failed"];
-    ImportStatus = &["pending", "running", "completed", "failed"];
-    SuppressionReason = &["bounced", "complained", "manual", "erased"];
-    DeadLetterType = &["journey", "email", "webhook", "analytics"];
-    DeadLetterStatus = &["failed", "stuck", "ambiguous"];
-    TimelineType = &["event", "email", "journey"];
-    WebhookEventType = &EVENT_TYPES;
-    ExportFormat = &["csv", "json"];
-    AlertType = &Kind::NAMES;
-    AlertChannel = &["webhook", "slack", "email"];
+    DeliveryStatus = ["pending", "delivered", "failed"];
+    ImportStatus = ["pending", "running", "completed", "failed"];
+    SuppressionReason = ["bounced", "complained", "manual", "erased"];
+    DeadLetterType = ["journey", "email", "webhook", "analytics"];
+    DeadLetterStatus = ["failed", "stuck", "ambiguous"];
+    TimelineType = ["event", "email", "journey"];
+    WebhookEventType = EVENT_TYPES;
+    ExportFormat = ["csv", "json"];
+    AlertType = Kind::ALL.map(Kind::name);
+    AlertChannel = ["webhook", "slack", "email"];
 }
 
 impl Words for Scope {
-    const WORDS: &'static [&'static str] = &Self::NAMES;
+    fn words() -> Vec<&'static str> {
+        Self::ALL.map(Self::name).to_vec()
+    }
 }

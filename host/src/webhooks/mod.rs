@@ -11,5 +11,5 @@ mod sign;
 
 pub use announce::{EVENT_TYPES, News, announce, timestamp};
 pub use deliver::{deliver, wait_after};
-pub use post::{ATTEMPT_MAX, Poster, check_url};
+pub use post::{Poster, check_url, lease};
 pub use sign::{new_secret, secret_prefix, signed_headers};

@@ -14,11 +14,15 @@ use crate::plugins;
 
 /// How long a receiver may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long an attempt takes at most, what is recorded of it included: nobody else may begin one
-/// before.
-pub const ATTEMPT_MAX: Duration = Duration::from_secs(30);
+/// How long an attempt takes at most, what is recorded of it included.
+const ATTEMPT_MAX: Duration = Duration::from_secs(30);
 /// The longest address.
 pub const URL_MAX: usize = 2_048;
+
+/// How long whoever posts holds what it posts, so that nobody else begins an attempt meanwhile.
+pub fn lease(configured: Duration) -> Duration {
+    configured.max(ATTEMPT_MAX)
+}
 
 /// Posts to public addresses, and to those of networks the operator allows.
 pub struct Poster {

@@ -36,8 +36,8 @@ pub async fn alert_due(app: &App) -> db::Result<usize> {
     let now = app.clock.now();
     let claimed = {
         let mut conn = app.db.conn().await?;
-        let lease = app.config.lease.max(webhooks::ATTEMPT_MAX);
-        db::alert_claim(&mut conn, now, now + lease, BATCH).await?
+        let until = now + webhooks::lease(app.config.lease);
+        db::alert_claim(&mut conn, now, until, BATCH).await?
     };
     let count = claimed.len();
     let told = claimed.into_iter().map(|one| alerts::notify(app, one));

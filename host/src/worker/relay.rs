@@ -55,10 +55,11 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
     let count = claimed.len();
     let tries = claimed.iter().map(|one| one.attempts).max().unwrap_or(1);
     let ids: Vec<Uuid> = claimed.iter().map(|one| one.id).collect();
-    let (worn, young): (Vec<&ClaimedCapture>, Vec<&ClaimedCapture>) =
-        claimed.iter().partition(|one| one.attempts >= TRIES);
-    let worn: Vec<Uuid> = worn.iter().map(|one| one.id).collect();
-    let young: Vec<Uuid> = young.iter().map(|one| one.id).collect();
+    let of_age = |worn: bool| -> Vec<Uuid> {
+        let some = claimed.iter().filter(|one| (one.attempts >= TRIES) == worn);
+        some.map(|one| one.id).collect()
+    };
+    let (worn, young) = (of_age(true), of_age(false));
     let batch: Vec<Capture> = claimed.into_iter().map(capture).collect();
     let mut again = None;
     let mut reasons: Vec<String> = Vec::new();

@@ -100,8 +100,8 @@ async fn claim(app: &App, full: &[EndpointId], room: usize) -> db::Result<Vec<Cl
     let now = app.clock.now();
     let mut conn = app.db.conn().await?;
     let limits = (EACH as i64, room as i64);
-    let lease = app.config.lease.max(webhooks::ATTEMPT_MAX);
-    db::delivery_claim(&mut conn, now, now + lease, full, limits).await
+    let until = now + webhooks::lease(app.config.lease);
+    db::delivery_claim(&mut conn, now, until, full, limits).await
 }
 
 async fn next_due(app: &App, full: &[EndpointId]) -> Option<DateTime<Utc>> {

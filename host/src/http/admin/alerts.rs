@@ -179,12 +179,9 @@ pub async fn create_alert_rule(
 ) -> Result<(StatusCode, Json<OneAlertRuleOut>), ApiError> {
     let now = app.clock.now();
     let mut issues = Vec::new();
-    let kind = body.kind.as_deref().and_then(Kind::parse);
-    if kind.is_none() {
-        let given = body.kind.as_deref().unwrap_or_default();
-        issues.extend(AlertType::check("type", given).err());
-    }
-    let kind = kind.unwrap_or(Kind::Bounces);
+    let kind = body.kind.unwrap_or_default();
+    issues.extend(AlertType::check("type", &kind).err());
+    let kind = Kind::parse(&kind).unwrap_or(Kind::Bounces);
     let mut rule = AlertRule {
         id: AlertRuleId::new(now),
         name: String::new(),

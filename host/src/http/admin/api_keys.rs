@@ -32,7 +32,6 @@ pub struct ApiKeyOut {
     #[schema(example = "hsk_Yx8Qm2Lp")]
     key_prefix: String,
     #[schema(value_type = Vec<Scope>)]
-    #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
     /// To the minute; null while it was not used.
@@ -108,7 +107,6 @@ pub struct NewApiKeyOut {
     key: String,
     key_prefix: String,
     #[schema(value_type = Vec<Scope>)]
-    #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -174,15 +172,7 @@ fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
         issues.push(Issue::new("name", "must have 1 to 100 characters"));
     }
     let scopes = body.scopes.unwrap_or_default();
-    if scopes.is_empty() {
-        issues.push(Issue::new(
-            "scopes",
-            format!("must name at least one of {}", Scope::NAMES.join(", ")),
-        ));
-    }
-    for (at, scope) in scopes.iter().enumerate() {
-        issues.extend(Scope::check(&format!("scopes.{at}"), scope).err());
-    }
+    issues.extend(Scope::check_list("scopes", &scopes));
     let expires_at = body
         .expires_at
         .map(|text| DateTime::parse_from_rfc3339(&text));

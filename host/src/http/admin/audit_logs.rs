@@ -13,7 +13,7 @@ use crate::db::{self, AuditFilter, AuditRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
 use crate::http::openapi::BadRequest;
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{CursorParam, Page, PartParams};
 use crate::http::params::Query;
 
 /// One change.
@@ -96,7 +96,7 @@ pub struct AuditLogsQuery {
 #[utoipa::path(
     get, path = "/v1/admin/audit-logs", tag = "audit-logs",
     security(("key" = ["read"]), ("session" = [])),
-    params(AuditLogsQuery, PageParams),
+    params(AuditLogsQuery, PartParams, CursorParam),
     responses((status = 200, description = "A page of changes", body = AuditLogsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_audit_logs(

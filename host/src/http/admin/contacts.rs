@@ -18,7 +18,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::contacts::{ContactOut, ErasedOut};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Page, PageParams, Part, PartParams};
+use crate::http::paging::{CursorParam, Page, Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::http::people::names;
 use crate::http::words::TimelineType;
@@ -51,7 +51,7 @@ pub struct OneContactOut {
 #[utoipa::path(
     get, path = "/v1/admin/contacts", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(ContactsQuery, PageParams),
+    params(ContactsQuery, PartParams, CursorParam),
     responses((status = 200, description = "A page of contacts", body = ContactsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_contacts(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::webhooks::unknown;
+use super::webhooks::found;
 use crate::app::App;
 use crate::db::{self, DeliveryRow};
 use crate::http::ApiError;
@@ -90,7 +90,7 @@ pub async fn list_webhook_deliveries(
     let status = query.status.as_deref();
     checked::<DeliveryStatus>("status", status)?;
     let mut conn = app.db.report().await?;
-    db::webhook_get(&mut conn, id).await?.ok_or_else(unknown)?;
+    found(&mut conn, id).await?;
     let (rows, total) = db::deliveries_list(&mut conn, id, status, page.limit, page.offset).await?;
     Ok(Json(DeliveriesOut {
         deliveries: rows.into_iter().map(DeliveryOut::from).collect(),

@@ -15,7 +15,7 @@ use crate::http::ApiError;
 use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{CursorParam, Page, PartParams};
 use crate::http::params::{Path, Query};
 use crate::http::words::{EmailStatus, checked};
 use crate::ids::{ContactId, SendId, StateId};
@@ -113,7 +113,7 @@ pub struct EmailsQuery {
 #[utoipa::path(
     get, path = "/v1/admin/emails", tag = "emails",
     security(("key" = ["read"]), ("session" = [])),
-    params(EmailsQuery, PageParams),
+    params(EmailsQuery, PartParams, CursorParam),
     responses((status = 200, description = "A page of mails", body = EmailsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_emails(

@@ -19,7 +19,7 @@ use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{CursorParam, Page, PartParams};
 use crate::http::params::{Path, Query};
 use crate::ids::{ContactId, EventId};
 use crate::issue::Issue;
@@ -95,7 +95,7 @@ pub struct EventsQuery {
 #[utoipa::path(
     get, path = "/v1/admin/events", tag = "events",
     security(("key" = ["read"]), ("session" = [])),
-    params(EventsQuery, PageParams),
+    params(EventsQuery, PartParams, CursorParam),
     responses((status = 200, description = "A page of events", body = EventRowsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_events(

@@ -15,7 +15,7 @@ use crate::http::ApiError;
 use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Page, PageParams};
+use crate::http::paging::{CursorParam, Page, PartParams};
 use crate::http::params::{Name, Path, Query, Under};
 use crate::http::words::{StateStatus, checked};
 use crate::ids::{ContactId, StateId};
@@ -95,7 +95,7 @@ pub struct StatesQuery {
 #[utoipa::path(
     get, path = "/v1/admin/journeys/{id}/states", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path), StatesQuery, PageParams),
+    params(("id" = String, Path), StatesQuery, PartParams, CursorParam),
     responses((status = 200, description = "A page of runs", body = StatesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn list_states(

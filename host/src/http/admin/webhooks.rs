@@ -119,9 +119,7 @@ pub async fn show_webhook(
     Path(id): Path<EndpointId>,
 ) -> Result<Json<OneEndpointOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let endpoint = db::webhook_get(&mut conn, id).await?;
-    let endpoint = endpoint.ok_or_else(unknown)?;
-    let webhook = EndpointOut::of(endpoint, app.clock.now());
+    let webhook = EndpointOut::of(found(&mut conn, id).await?, app.clock.now());
     Ok(Json(OneEndpointOut { webhook }))
 }
 
@@ -260,13 +258,7 @@ impl EndpointChangeIn {
             }
         }
         if let Some(types) = self.event_types {
-            if types.is_empty() {
-                let message = format!("must name at least one of {}", EVENT_TYPES.join(", "));
-                issues.push(Issue::new("eventTypes", message));
-            }
-            for (at, name) in types.iter().enumerate() {
-                issues.extend(WebhookEventType::check(&format!("eventTypes.{at}"), name).err());
-            }
+            issues.extend(WebhookEventType::check_list("eventTypes", &types));
             // Each once, in one order.
             let wanted = EVENT_TYPES.iter().map(|name| (*name).to_owned());
             endpoint.event_types = wanted.filter(|name| types.contains(name)).collect();
@@ -420,11 +412,16 @@ pub async fn test_webhook(
 }
 
 async fn lock(conn: &mut Conn, id: EndpointId) -> Result<Endpoint, ApiError> {
-    let found = db::webhook_lock(conn, id).await?;
+    let locked = db::webhook_lock(conn, id).await?;
+    locked.ok_or_else(unknown)
+}
+
+pub(super) async fn found(conn: &mut Conn, id: EndpointId) -> Result<Endpoint, ApiError> {
+    let found = db::webhook_get(conn, id).await?;
     found.ok_or_else(unknown)
 }
 
-pub(super) fn unknown() -> ApiError {
+fn unknown() -> ApiError {
     ApiError::not_found("Webhook not found")
 }
 

@@ -22,15 +22,7 @@ impl Scope {
         Self::Ingest,
     ];
 
-    /// The names of all.
-    pub const NAMES: [&str; 4] = [
-        Self::ALL[0].name(),
-        Self::ALL[1].name(),
-        Self::ALL[2].name(),
-        Self::ALL[3].name(),
-    ];
-
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::JourneyAdmin => "journey-admin",
