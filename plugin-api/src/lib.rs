@@ -9,6 +9,8 @@
 //! Code between two `.await`s may therefore run more than once and has to be deterministic.
 
 pub mod abi;
+#[cfg(feature = "address")]
+pub mod address;
 mod analytics;
 mod body;
 pub mod call;

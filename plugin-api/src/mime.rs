@@ -12,6 +12,7 @@ use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 
 use crate::Mail;
+use crate::address::Mailbox;
 
 /// The longest word of a header: a line has at most 998 octets (RFC 5322 §2.1.1), its name included.
 const WORD_MAX: usize = 900;
@@ -142,52 +143,12 @@ pub fn ascii_address(what: &str, text: &str) -> Result<String, String> {
 /// before the `@` stays as it is. The error names `what`, as in "recipient".
 pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
     let (_, bare) = split(text);
-    let wrong = |why: &str| {
-        let shown = text.trim().escape_debug();
-        format!("the {what} of the mail is no e-mail address: '{shown}'{why}")
-    };
-    let (local, domain) = bare.rsplit_once('@').ok_or_else(|| wrong(""))?;
-    if !is_dot_atom(local) {
-        return Err(wrong(""));
-    }
-    let domain = idna::domain_to_ascii_strict(domain)
-        .ok()
-        .filter(|domain| is_name(domain))
-        .ok_or_else(|| wrong(", its domain is no name"))?;
-    // RFC 5321 §4.5.3.1.1 and §4.5.3.1.2.
-    if local.len() > 64 {
-        return Err(wrong(", there are more than 64 octets before the @"));
-    }
-    if domain.len() > 255 {
-        return Err(wrong(", its domain is longer than 255 octets"));
-    }
-    Ok(format!("{local}@{domain}"))
-}
-
-/// Letters, digits and a few signs, in parts between dots (RFC 5322 §3.2.3, with RFC 6532 §3.2 for
-/// letters beyond ASCII).
-fn is_dot_atom(local: &str) -> bool {
-    let atext = |c: char| {
-        c.is_ascii_alphanumeric()
-            || "!#$%&'*+-/=?^_`{|}~".contains(c)
-            || !c.is_ascii() && !c.is_control() && !c.is_whitespace()
-    };
-    local
-        .split('.')
-        .all(|part| !part.is_empty() && part.chars().all(atext))
-}
-
-/// Labels of letters, digits and inner hyphens (RFC 5321 §2.3.5).
-fn is_name(domain: &str) -> bool {
-    domain.split('.').all(|label| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    })
+    Mailbox::parse(bare)
+        .map(|mailbox| mailbox.ascii())
+        .map_err(|why| {
+            let shown = text.trim().escape_debug();
+            format!("the {what} of the mail is no e-mail address: '{shown}', {why}")
+        })
 }
 
 /// A display name without the quotes it may be written in.

@@ -1,6 +1,7 @@
 //! Becoming an administrator, and proving to be one.
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::address;
 use serde_json::json;
 
 use super::Passwords;
@@ -51,18 +52,15 @@ pub enum SignInError {
 
 impl NewAccount {
     fn check(&mut self) -> Result<(), SignUpError> {
-        self.email = self.email.trim().to_lowercase();
-        let plain = |part: &str| {
-            !part.is_empty()
-                && !part.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@')
-        };
-        match self.email.rsplit_once('@') {
-            Some((local, domain)) if plain(local) && plain(domain) && self.email.len() <= 320 => {}
-            _ => return Err(SignUpError::Email),
-        }
+        self.email = address::normalise(&self.email).ok_or(SignUpError::Email)?;
         self.name.retain(|c| c != '\0');
         check_password(&self.password)
     }
+}
+
+/// How an administrator's address may be stored: as it is now, and as older versions did.
+fn forms(email: &str) -> [String; 2] {
+    [address::comparable(email), email.trim().to_lowercase()]
 }
 
 fn check_password(password: &str) -> Result<(), SignUpError> {
@@ -113,7 +111,7 @@ pub async fn create(
     let hash = hash.map_err(SignUpError::Hash)?;
     let mut tx = db.begin().await?;
     db::users_lock(&mut tx).await?;
-    if db::user_by_email(&mut tx, &account.email).await?.is_some() {
+    if db::user_by_email(&mut tx, &forms(&account.email)).await?.is_some() {
         return Err(SignUpError::Taken);
     }
     let user = insert(&mut tx, account, hash, Some("hogsend"), now).await?;
@@ -133,7 +131,7 @@ pub async fn set_password(
     check_password(&password)?;
     let hash = passwords.hash(password).await.map_err(SignUpError::Hash)?;
     let mut tx = db.begin().await?;
-    let Some((user, _)) = db::user_by_email(&mut tx, &email.trim().to_lowercase()).await? else {
+    let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
         return Ok(false);
     };
     db::user_set_password(&mut tx, user.id, &hash, now).await?;
@@ -193,8 +191,8 @@ pub async fn sign_in(
     (client, remember): (Client, bool),
     now: DateTime<Utc>,
 ) -> Result<Session, SignInError> {
-    let email = email.trim().to_lowercase();
-    let possible = !email.contains('\0') && password.chars().count() <= PASSWORD_MAX;
+    let email = forms(email);
+    let possible = !email.iter().any(|form| form.contains('\0')) && password.chars().count() <= PASSWORD_MAX;
     let found = if possible {
         db::user_by_email(&mut *db.conn().await?, &email).await?
     } else {

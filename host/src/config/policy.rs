@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use hogsend_plugin_api::address::Mailbox;
 use hogsend_plugin_api::semantics::pace::{Cap, Window};
 
 use super::Reader;
@@ -29,15 +30,7 @@ impl Policy {
         });
         let cap = reader.parsed("EMAIL_FREQUENCY_CAP", cap, "mails/time, as 3/24h or 10/7d");
         let window = reader.parsed("EMAIL_SEND_WINDOW", window, "hh:mm-hh:mm, as 09:00-21:00");
-        let address = |text: &str| {
-            let (local, domain) = text.rsplit_once('@')?;
-            let plain = |part: &str| {
-                !part.is_empty()
-                    && !part.contains(['<', '>', ',', '@'])
-                    && !part.contains(char::is_whitespace)
-            };
-            (plain(local) && plain(domain)).then(|| text.to_owned())
-        };
+        let address = |text: &str| Some(Mailbox::parse(text).ok()?.written());
         Self {
             zone,
             cap,

@@ -57,12 +57,12 @@ pub async fn user_insert(conn: &mut Conn, user: &User, password_hash: &str) -> R
     Ok(())
 }
 
-/// The person of an address in lower case, and the hash of their password.
-pub async fn user_by_email(conn: &mut Conn, email: &str) -> Result<Option<(User, String)>> {
+/// The person of an address, given in the forms it may be stored in, and the hash of their password.
+pub async fn user_by_email(conn: &mut Conn, forms: &[String]) -> Result<Option<(User, String)>> {
     let row = sqlx::query!(
         r#"SELECT id AS "id: UserId", name, email, password_hash, created_at, updated_at
-           FROM users WHERE lower(email) = $1"#,
-        email
+           FROM users WHERE lower(email) = ANY($1) ORDER BY id LIMIT 1"#,
+        forms
     )
     .fetch_optional(conn)
     .await?;

@@ -9,6 +9,8 @@ pub mod variant;
 pub mod when;
 pub mod zone;
 
+pub use crate::address;
+
 /// Chains of journeys that trigger each other end here.
 pub const MAX_DEPTH: i16 = 16;
 
