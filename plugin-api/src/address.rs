@@ -152,14 +152,23 @@ mod tests {
         same("ann@bücher.test", "ann@xn--bcher-kva.test");
         same("ann@BÜCHER.test", "ann@XN--BCHER-KVA.TEST");
         // Composed and decomposed.
-        same("jos\u{e9}@b\u{fc}cher.test", "jose\u{301}@bu\u{308}cher.test");
+        same(
+            "jos\u{e9}@b\u{fc}cher.test",
+            "jose\u{301}@bu\u{308}cher.test",
+        );
         same("ÜNÏ@x.test", "ünï@x.test");
         // Turkish and Greek, whatever the locale of the process or the database.
         same("İrem@x.test", "irem@x.test");
         same("ΝΊΚΟΣ@x.test", "νίκοσ@x.test");
         // What nobody sees.
         for c in [
-            '\u{200b}', '\u{feff}', '\u{ad}', '\u{200d}', '\u{2060}', '\u{202e}', '\u{e0001}',
+            '\u{200b}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{200d}',
+            '\u{2060}',
+            '\u{202e}',
+            '\u{e0001}',
         ] {
             same(&format!("{c}a{c}nn@exa{c}mple.com{c}"), "ann@example.com");
             same(&format!("{c} ann@example.com {c}"), "ann@example.com");
@@ -210,10 +219,37 @@ mod tests {
         let long = format!("{}@b.co", "a".repeat(65));
         let longer = format!("a@{}.test", vec!["b".repeat(60); 5].join("."));
         for bad in [
-            "", " ", "@", "a", "a@", "@b", "a b@c.d", "a@b@c.d", "a@b..c", "a@.b", "a@b.",
-            "A <a@b.co>", "a\n@b.co", "a\0@b.co", "a..b@c.d", ".a@c.d", "a.@c.d", "\"a b\"@c.d",
-            "a@[127.0.0.1]", "a@ex_ample.com", "a@-b.co", "a@b-.co", "a@xn--\u{fc}.test", "a,b@c.d",
-            "a@c.d,e@f.g", "mailto:a@b.co", "a@b.co?x", "\u{200b}@b.co", "a@xn--zz--.test", &long, &longer,
+            "",
+            " ",
+            "@",
+            "a",
+            "a@",
+            "@b",
+            "a b@c.d",
+            "a@b@c.d",
+            "a@b..c",
+            "a@.b",
+            "a@b.",
+            "A <a@b.co>",
+            "a\n@b.co",
+            "a\0@b.co",
+            "a..b@c.d",
+            ".a@c.d",
+            "a.@c.d",
+            "\"a b\"@c.d",
+            "a@[127.0.0.1]",
+            "a@ex_ample.com",
+            "a@-b.co",
+            "a@b-.co",
+            "a@xn--\u{fc}.test",
+            "a,b@c.d",
+            "a@c.d,e@f.g",
+            "mailto:a@b.co",
+            "a@b.co?x",
+            "\u{200b}@b.co",
+            "a@xn--zz--.test",
+            &long,
+            &longer,
         ] {
             assert!(Mailbox::parse(bad).is_err(), "{bad:?}");
         }

@@ -111,7 +111,10 @@ pub async fn create(
     let hash = hash.map_err(SignUpError::Hash)?;
     let mut tx = db.begin().await?;
     db::users_lock(&mut tx).await?;
-    if db::user_by_email(&mut tx, &forms(&account.email)).await?.is_some() {
+    if db::user_by_email(&mut tx, &forms(&account.email))
+        .await?
+        .is_some()
+    {
         return Err(SignUpError::Taken);
     }
     let user = insert(&mut tx, account, hash, Some("hogsend"), now).await?;
@@ -192,7 +195,8 @@ pub async fn sign_in(
     now: DateTime<Utc>,
 ) -> Result<Session, SignInError> {
     let email = forms(email);
-    let possible = !email.iter().any(|form| form.contains('\0')) && password.chars().count() <= PASSWORD_MAX;
+    let possible =
+        !email.iter().any(|form| form.contains('\0')) && password.chars().count() <= PASSWORD_MAX;
     let found = if possible {
         db::user_by_email(&mut *db.conn().await?, &email).await?
     } else {
