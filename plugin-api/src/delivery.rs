@@ -85,6 +85,11 @@ pub struct Attempt {
     pub created_at: DateTime<Utc>,
     /// From 1.
     pub number: u32,
+    /// Milliseconds from the beginning of the call until the host stops waiting for its end and
+    /// counts the mail as in doubt. At least what [`Capabilities::attempt_ms`] asks for. None from
+    /// a host that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
 }
 
 /// One try at delivering several mails in one request.
@@ -96,6 +101,9 @@ pub struct BatchAttempt {
     pub mails: Vec<Prepared>,
     /// From 1.
     pub number: u32,
+    /// As [`Attempt::deadline_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
 }
 
 impl BatchAttempt {
@@ -145,8 +153,8 @@ impl From<BatchOutcome> for BatchSent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchOutcome {
-    /// The provider answered for every mail, in the order they were given. Only `Accepted` and
-    /// `Rejected` make sense here; anything else leaves the mail to be tried alone.
+    /// The provider answered for every mail, in the order they were given. `Unknown` is not an
+    /// answer: a batch with one lost answer is `All(Unknown)`.
     Each(Vec<SendOutcome>),
     /// The same end for all: a rate limit, a refused key, an answer that was lost.
     All(SendOutcome),
@@ -261,14 +269,19 @@ pub enum BounceType {
     Undetermined,
 }
 
-/// How an attempt ended.
+/// How an attempt ended: a plugin says whose fault it was, the host decides what follows.
+///
+/// The fault is the question to answer first. It is the *installation's* where the same answer
+/// would come for any mail to anybody (a key, a quota, a sender, a relay rule): then the outcome is
+/// `Blocked` and no mail is lost. It is the *recipient's* where the same mail to somebody else would
+/// have passed. Only what is wrong with this one mail is its content's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendOutcome {
     /// The provider has the mail.
     Accepted { message_id: String },
-    /// The provider surely did not take it and may later: a rate limit, no connection.
-    /// `retry_after_ms` is the provider's wish.
+    /// The provider surely did not take it and may later: a rate limit, no connection, a full
+    /// mailbox. `retry_after_ms` is how long the provider asks to wait.
     Retry {
         reason: String,
         #[serde(default)]
@@ -276,37 +289,174 @@ pub enum SendOutcome {
         /// The limit concerns every mail, not just this one; such a pause uses up no attempt.
         #[serde(default)]
         pause: bool,
+        #[serde(default)]
+        fault: RetryFault,
     },
-    /// The provider will not take any mail until someone acts: a refused key, an exhausted quota.
-    /// The mail is kept and uses up no attempt.
+    /// The provider will not take mail until someone acts: a refused key, an exhausted quota, a
+    /// sender it does not accept. The mail is kept, or goes to another provider, and uses up no
+    /// attempt.
     Blocked {
         reason: String,
         #[serde(default)]
         retry_after_ms: Option<u64>,
+        #[serde(default)]
+        scope: BlockScope,
     },
     /// The provider will never take this mail.
-    Rejected { reason: String },
+    Rejected {
+        reason: String,
+        #[serde(default)]
+        fault: RejectFault,
+        /// For a fault of the recipient: `Permanent` where the address does not work, which puts it
+        /// on the suppression list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bounce: Option<BounceType>,
+    },
     /// The answer was lost or is a fault that may have come after acceptance: the provider may or
     /// may not have the mail.
     Unknown { reason: String },
 }
 
+/// Whose temporary fault it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryFault {
+    /// This recipient's mailbox or server: full, greylisted, away. Only this mail waits.
+    Recipient,
+    /// The provider's own. Several in a row make the host leave the provider alone for a while.
+    #[default]
+    #[serde(other)]
+    Provider,
+}
+
+/// What the provider will take no mail of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockScope {
+    /// The sender address of this mail: not verified, not allowed for this account. Mail of other
+    /// senders goes on.
+    Sender,
+    /// All mail: the key, the account, the quota.
+    #[default]
+    #[serde(other)]
+    Provider,
+}
+
+/// What is wrong for good with a mail that is rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectFault {
+    /// The address, or what its server says of it.
+    Recipient,
+    /// The mail itself: too large, a header, its words.
+    #[default]
+    #[serde(other)]
+    Content,
+}
+
+impl SendOutcome {
+    /// A temporary fault of the provider.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry {
+            reason: reason.into(),
+            retry_after_ms: None,
+            pause: false,
+            fault: RetryFault::Provider,
+        }
+    }
+
+    /// A temporary fault of this recipient.
+    pub fn recipient_busy(reason: impl Into<String>) -> Self {
+        Self::Retry {
+            reason: reason.into(),
+            retry_after_ms: None,
+            pause: false,
+            fault: RetryFault::Recipient,
+        }
+    }
+
+    /// A limit on all mail that ends by itself.
+    pub fn pause(reason: impl Into<String>) -> Self {
+        Self::Retry {
+            reason: reason.into(),
+            retry_after_ms: None,
+            pause: true,
+            fault: RetryFault::Provider,
+        }
+    }
+
+    /// All mail is refused until someone acts.
+    pub fn blocked(reason: impl Into<String>) -> Self {
+        Self::Blocked {
+            reason: reason.into(),
+            retry_after_ms: None,
+            scope: BlockScope::Provider,
+        }
+    }
+
+    /// Mail of this sender is refused until someone acts.
+    pub fn sender_blocked(reason: impl Into<String>) -> Self {
+        Self::Blocked {
+            reason: reason.into(),
+            retry_after_ms: None,
+            scope: BlockScope::Sender,
+        }
+    }
+
+    /// The mail itself cannot be sent.
+    pub fn rejected(reason: impl Into<String>) -> Self {
+        Self::Rejected {
+            reason: reason.into(),
+            fault: RejectFault::Content,
+            bounce: None,
+        }
+    }
+
+    /// The recipient refuses. With [`BounceType::Permanent`] the address gets no more mail.
+    pub fn bounced(reason: impl Into<String>, bounce: BounceType) -> Self {
+        Self::Rejected {
+            reason: reason.into(),
+            fault: RejectFault::Recipient,
+            bounce: Some(bounce),
+        }
+    }
+
+    /// Nobody knows whether the provider has the mail.
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        Self::Unknown {
+            reason: reason.into(),
+        }
+    }
+
+    /// Not sooner than the provider asks, where it is a `Retry` or `Blocked`.
+    pub fn after(mut self, wait_ms: Option<u64>) -> Self {
+        if let Self::Retry { retry_after_ms, .. } | Self::Blocked { retry_after_ms, .. } = &mut self
+        {
+            *retry_after_ms = wait_ms;
+        }
+        self
+    }
+
+    /// The plugin's words for it; none for a mail that was accepted.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Accepted { .. } => None,
+            Self::Retry { reason, .. }
+            | Self::Blocked { reason, .. }
+            | Self::Rejected { reason, .. }
+            | Self::Unknown { reason } => Some(reason),
+        }
+    }
+}
+
 /// What a request that got no answer means for the mail in it.
 impl From<HttpError> for SendOutcome {
     fn from(error: HttpError) -> Self {
-        let reason = error.message;
         match error.kind {
-            HttpErrorKind::Connect => Self::Retry {
-                reason,
-                retry_after_ms: None,
-                pause: false,
-            },
-            HttpErrorKind::Lost => Self::Unknown { reason },
+            HttpErrorKind::Connect => Self::retry(error.message),
+            HttpErrorKind::Lost => Self::unknown(error.message),
             // The URL or a header is wrong, so it is for every mail.
-            HttpErrorKind::Refused => Self::Blocked {
-                reason,
-                retry_after_ms: None,
-            },
+            HttpErrorKind::Refused => Self::blocked(error.message),
         }
     }
 }
@@ -321,6 +471,10 @@ pub struct Capabilities {
     /// The rate to begin with, until the provider's answers tell another.
     #[serde(default)]
     pub rate: Option<Rate>,
+    /// The longest an attempt may take, in milliseconds, where that is more than the host's own
+    /// bound of a minute: a server that filters a message before it answers (RFC 5321 §4.5.3.2.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_ms: Option<u64>,
 }
 
 fn one() -> u32 {
@@ -334,12 +488,19 @@ impl Capabilities {
             idempotency,
             batch_max: 1,
             rate: None,
+            attempt_ms: None,
         }
     }
 
     /// Up to `max` mails in one request.
     pub fn batches_of(mut self, max: u32) -> Self {
         self.batch_max = max.max(1);
+        self
+    }
+
+    /// An attempt may take this long.
+    pub fn attempt(mut self, longest: Duration) -> Self {
+        self.attempt_ms = Some(longest.as_millis() as u64);
         self
     }
 
@@ -397,5 +558,74 @@ pub fn dispatch<P: Delivery>(
             Some(decode(input).and_then(|webhook| encode(&plugin.read(&webhook))))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::{BlockScope, BounceType, Capabilities, Idempotency, RejectFault, SendOutcome};
+
+    #[test]
+    fn answers_of_older_plugins_mean_what_they_meant() {
+        for (said, meant) in [
+            (
+                json!({ "retry": { "reason": "r", "retry_after_ms": 5 } }),
+                SendOutcome::retry("r").after(Some(5)),
+            ),
+            (
+                json!({ "retry": { "reason": "r", "pause": true } }),
+                SendOutcome::pause("r"),
+            ),
+            (
+                json!({ "blocked": { "reason": "r" } }),
+                SendOutcome::blocked("r"),
+            ),
+            (
+                json!({ "rejected": { "reason": "r" } }),
+                SendOutcome::rejected("r"),
+            ),
+        ] {
+            assert_eq!(from_value::<SendOutcome>(said).unwrap(), meant);
+        }
+        let capabilities = json!({ "idempotency": "none" });
+        assert_eq!(
+            from_value::<Capabilities>(capabilities).unwrap(),
+            Capabilities::new(Idempotency::None)
+        );
+    }
+
+    #[test]
+    fn words_of_newer_plugins_are_read_as_the_careful_ones() {
+        for (said, meant) in [
+            (
+                json!({ "retry": { "reason": "r", "fault": "weather" } }),
+                SendOutcome::retry("r"),
+            ),
+            (
+                json!({ "blocked": { "reason": "r", "scope": "stream" } }),
+                SendOutcome::Blocked {
+                    reason: "r".into(),
+                    retry_after_ms: None,
+                    scope: BlockScope::Provider,
+                },
+            ),
+            (
+                json!({ "rejected": { "reason": "r", "fault": "moon", "later": 1 } }),
+                SendOutcome::Rejected {
+                    reason: "r".into(),
+                    fault: RejectFault::Content,
+                    bounce: None,
+                },
+            ),
+        ] {
+            assert_eq!(from_value::<SendOutcome>(said).unwrap(), meant);
+        }
+        let bounced = SendOutcome::bounced("r", BounceType::Permanent);
+        assert_eq!(
+            serde_json::to_value(&bounced).unwrap(),
+            json!({ "rejected": { "reason": "r", "fault": "recipient", "bounce": "permanent" } })
+        );
     }
 }

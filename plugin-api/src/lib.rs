@@ -32,9 +32,9 @@ mod step;
 pub use analytics::{Analytics, Capture, Captured};
 pub use body::Body;
 pub use delivery::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, BounceType, Capabilities, Delivery,
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, BlockScope, BounceType, Capabilities, Delivery,
     DeliveryEvent, DeliveryEventKind, DeliveryReading, Idempotency, Mail, Prepared, Rate,
-    SendOutcome, Sent,
+    RejectFault, RetryFault, SendOutcome, Sent,
 };
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};
 pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};

@@ -9,8 +9,8 @@ use hogsend_plugin_api::kit::delivery::{Hooks, Http, Provider, Seen, conformance
 use hogsend_plugin_api::{
     Attempt, BatchAttempt, BatchOutcome, BatchSent, Body, Capabilities, Delivery, DeliveryEvent,
     DeliveryEventKind, DeliveryReading, Host, HttpMethod, HttpRequest, HttpResponse, Idempotency,
-    Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome, Sent, Setting, Settings, Webhook,
-    export_plugin,
+    Mail, Manifest, Plugin, Prepared, Refusal, RetryFault, SendOutcome, Sent, Setting, Settings,
+    Webhook, export_plugin,
 };
 use serde_json::{Value, json};
 
@@ -93,12 +93,7 @@ impl Delivery for Courier {
                 Ok(_) => unknown().into(),
                 Err(failure) => failure.into(),
             },
-            Err(_) if self.has("repeats what was lost") => SendOutcome::Retry {
-                reason: "no answer".into(),
-                retry_after_ms: None,
-                pause: false,
-            }
-            .into(),
+            Err(_) if self.has("repeats what was lost") => SendOutcome::retry("no answer").into(),
             Err(error) => SendOutcome::from(error).into(),
         }
     }
@@ -119,7 +114,7 @@ impl Delivery for Courier {
                         .collect(),
                 ),
                 Ok(_) => BatchOutcome::All(unknown()),
-                Err(SendOutcome::Rejected { reason }) if !self.has("rejects whole batches") => {
+                Err(SendOutcome::Rejected { reason, .. }) if !self.has("rejects whole batches") => {
                     BatchOutcome::Apart { reason }
                 }
                 Err(failure) => BatchOutcome::All(failure),
@@ -190,26 +185,21 @@ impl Courier {
         // The kit's clock stands still while one answer is judged.
         let wait = answer.retry_after_ms(DateTime::UNIX_EPOCH);
         Err(match answer.status {
-            401 if !self.has("gives up on a refused key") => SendOutcome::Blocked {
-                reason,
-                retry_after_ms: None,
-            },
+            401 if !self.has("gives up on a refused key") => SendOutcome::blocked(reason),
             429 => SendOutcome::Retry {
                 reason,
                 retry_after_ms: wait.filter(|_| !self.has("does not wait")),
                 pause: !self.has("does not pause"),
+                fault: RetryFault::Provider,
             },
             500..=599 if !self.has("gives up on a fault") => SendOutcome::Unknown { reason },
-            _ => SendOutcome::Rejected { reason },
+            _ => SendOutcome::rejected(reason),
         })
     }
 }
 
 fn no_key() -> SendOutcome {
-    SendOutcome::Blocked {
-        reason: "COURIER_KEY is not set".into(),
-        retry_after_ms: None,
-    }
+    SendOutcome::blocked("COURIER_KEY is not set")
 }
 
 fn unknown() -> SendOutcome {

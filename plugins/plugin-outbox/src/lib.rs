@@ -42,11 +42,7 @@ impl Delivery for Outbox {
         let name = file_name(&attempt);
         let outcome = match host.file_put(&name, &attempt.prepared.body).await {
             Ok(()) => SendOutcome::Accepted { message_id: name },
-            Err(error) => SendOutcome::Retry {
-                reason: error.message,
-                retry_after_ms: None,
-                pause: false,
-            },
+            Err(error) => SendOutcome::retry(error.message),
         };
         outcome.into()
     }

@@ -60,21 +60,14 @@ pub fn failure(
 ) -> SendOutcome {
     let reason = describe(answer.status, said, token);
     let retry_after_ms = answer.retry_after_ms(now);
-    let retry = |reason, pause| SendOutcome::Retry {
-        reason,
-        retry_after_ms,
-        pause,
-    };
-    let blocked = |mend: &str| SendOutcome::Blocked {
-        reason: format!("{reason}. {mend}"),
-        retry_after_ms,
-    };
+    let blocked =
+        |mend: &str| SendOutcome::blocked(format!("{reason}. {mend}")).after(retry_after_ms);
     match (answer.status, said.map(|said| said.error_code)) {
         // Planned maintenance.
-        (503, _) | (_, Some(100)) => retry(reason, false),
+        (503, _) | (_, Some(100)) => SendOutcome::retry(reason).after(retry_after_ms),
         // The fault may have come after acceptance, and Postmark knows no idempotency keys.
         (408 | 500..=599, _) => SendOutcome::Unknown { reason },
-        (429, _) | (_, Some(429)) => retry(reason, true),
+        (429, _) | (_, Some(429)) => SendOutcome::pause(reason).after(retry_after_ms),
         (401, _) | (_, Some(10)) => blocked(&format!(
             "Set {TOKEN} to the token of a server, from its API Tokens page"
         )),
@@ -89,7 +82,7 @@ pub fn failure(
         )),
         (300..=399, _) => blocked(&format!("Check {BASE_URL}: it redirects elsewhere")),
         (404 | 405, None) => blocked(&format!("Check {BASE_URL}: Postmark's API is not there")),
-        _ => SendOutcome::Rejected { reason },
+        _ => SendOutcome::rejected(reason),
     }
 }
 

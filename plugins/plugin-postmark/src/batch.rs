@@ -35,7 +35,7 @@ pub fn outcome(
             ),
         }),
         // The request as such was too large or could not be read: none of it was taken.
-        SendOutcome::Rejected { reason } => BatchOutcome::Apart { reason },
+        SendOutcome::Rejected { reason, .. } => BatchOutcome::Apart { reason },
         other => BatchOutcome::All(other),
     }
 }

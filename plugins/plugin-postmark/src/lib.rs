@@ -153,12 +153,9 @@ fn request(url: &str, token: &str) -> HttpRequest {
 }
 
 fn no_token() -> SendOutcome {
-    SendOutcome::Blocked {
-        reason: format!(
-            "{TOKEN} is not set: copy one from the server's API Tokens page at https://account.postmarkapp.com/servers"
-        ),
-        retry_after_ms: None,
-    }
+    SendOutcome::blocked(format!(
+        "{TOKEN} is not set: copy one from the server's API Tokens page at https://account.postmarkapp.com/servers"
+    ))
 }
 
 export_plugin!(Postmark: delivery);

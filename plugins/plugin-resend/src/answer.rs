@@ -40,28 +40,19 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
     let failure: Failure = answer.json().unwrap_or_default();
     let said = describe(answer.status, &failure, key);
     let retry_after_ms = retry_after(answer, now);
-    let retry = |reason, pause| SendOutcome::Retry {
-        reason,
-        retry_after_ms,
-        pause,
-    };
-    let blocked = |reason| SendOutcome::Blocked {
-        reason,
-        retry_after_ms,
-    };
+    let retry = |reason: String| SendOutcome::retry(reason).after(retry_after_ms);
+    let blocked = |reason: String| SendOutcome::blocked(reason).after(retry_after_ms);
     match (answer.status, failure.name.as_str()) {
-        (409, "invalid_idempotent_request") => SendOutcome::Rejected {
-            reason: format!(
-                "{said}. Another mail went out under this mail's key, so this one did not"
-            ),
-        },
+        (409, "invalid_idempotent_request") => SendOutcome::rejected(format!(
+            "{said}. Another mail went out under this mail's key, so this one did not"
+        )),
         // The first request with this key is still under way.
-        (409, _) => retry(said, false),
-        (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => SendOutcome::Blocked {
-            reason: format!("{said}. Mails wait; more can be sent on a larger plan"),
-            retry_after_ms: Some(QUOTA_WAIT_MS),
-        },
-        (429, _) => retry(said, true),
+        (409, _) => retry(said),
+        (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => SendOutcome::blocked(format!(
+            "{said}. Mails wait; more can be sent on a larger plan"
+        ))
+        .after(Some(QUOTA_WAIT_MS)),
+        (429, _) => SendOutcome::pause(said).after(retry_after_ms),
         (401, _) | (403, "invalid_api_key") => {
             blocked(format!("{said}. Set {API_KEY} to a key that may send"))
         }
@@ -69,12 +60,12 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
         (403, _) => blocked(format!(
             "{said}. Check that {FROM} is at a domain verified at https://resend.com/domains"
         )),
-        (503, _) => retry(said, false),
+        (503, _) => retry(said),
         // The fault may have come after acceptance. With the idempotency key a repeat is safe here,
         // but not at another provider.
         (408 | 500..=599, _) => SendOutcome::Unknown { reason: said },
         (300..=399, _) => blocked(format!("{said}. Check {BASE_URL}: it redirects elsewhere")),
-        _ => SendOutcome::Rejected { reason: said },
+        _ => SendOutcome::rejected(said),
     }
 }
 
@@ -127,6 +118,7 @@ mod tests {
                 reason,
                 retry_after_ms,
                 pause: true,
+                ..
             } => ("pause", reason, retry_after_ms),
             SendOutcome::Retry {
                 reason,
@@ -136,8 +128,9 @@ mod tests {
             SendOutcome::Blocked {
                 reason,
                 retry_after_ms,
+                ..
             } => ("blocked", reason, retry_after_ms),
-            SendOutcome::Rejected { reason } => ("rejected", reason, None),
+            SendOutcome::Rejected { reason, .. } => ("rejected", reason, None),
             SendOutcome::Unknown { reason } => ("unknown", reason, None),
         }
     }

@@ -47,10 +47,10 @@ pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>
     }
     match answer::outcome(answer, key, now) {
         // The key is this batch's own, so it was this batch that went out under it.
-        SendOutcome::Rejected { reason } if answer.status == 409 => {
+        SendOutcome::Rejected { reason, .. } if answer.status == 409 => {
             BatchOutcome::All(SendOutcome::Unknown { reason })
         }
-        SendOutcome::Rejected { reason } => BatchOutcome::Apart { reason },
+        SendOutcome::Rejected { reason, .. } => BatchOutcome::Apart { reason },
         other => BatchOutcome::All(other),
     }
 }
@@ -62,9 +62,10 @@ fn places(said: Accepted, size: usize, key: &str) -> Option<Vec<SendOutcome>> {
     for place in 0..size {
         let refused = said.errors.iter().find(|error| error.index == place);
         each.push(match refused {
-            Some(error) => SendOutcome::Rejected {
-                reason: format!("Resend refused it: {}", answer::clean(&error.message, key)),
-            },
+            Some(error) => SendOutcome::rejected(format!(
+                "Resend refused it: {}",
+                answer::clean(&error.message, key)
+            )),
             None => SendOutcome::Accepted {
                 message_id: ids.next().map(|id| id.id).filter(|id| !id.is_empty())?,
             },
@@ -102,9 +103,7 @@ mod tests {
         let accepted = |id: &str| SendOutcome::Accepted {
             message_id: id.into(),
         };
-        let refused = SendOutcome::Rejected {
-            reason: "Resend refused it: `to` is no address [key]".into(),
-        };
+        let refused = SendOutcome::rejected("Resend refused it: `to` is no address [key]");
         assert_eq!(each, [accepted("x"), refused, accepted("z")]);
     }
 

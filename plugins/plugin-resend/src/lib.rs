@@ -159,10 +159,9 @@ fn request(url: &str, key: &str, idempotency_key: &str) -> HttpRequest {
 }
 
 fn no_key() -> SendOutcome {
-    SendOutcome::Blocked {
-        reason: format!("{API_KEY} is not set: make a key at https://resend.com/api-keys"),
-        retry_after_ms: None,
-    }
+    SendOutcome::blocked(format!(
+        "{API_KEY} is not set: make a key at https://resend.com/api-keys"
+    ))
 }
 
 export_plugin!(Resend: delivery);

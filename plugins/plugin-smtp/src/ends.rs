@@ -65,9 +65,7 @@ pub fn of_sender(error: Error) -> SendOutcome {
     match code(&error) {
         Some(530) => no_login(&words),
         // Too large, or a parameter this one mail needs.
-        Some(552 | 555) => SendOutcome::Rejected {
-            reason: format!("the server refuses the mail: {words}"),
-        },
+        Some(552 | 555) => SendOutcome::rejected(format!("the server refuses the mail: {words}")),
         Some(500..) => blocked(format!(
             "the server refuses the sender: {words}. Check {FROM}, and whether the account may use it"
         )),
@@ -79,9 +77,7 @@ pub fn of_recipient(error: Error) -> SendOutcome {
     let words = words(&error);
     match code(&error) {
         Some(530) => no_login(&words),
-        Some(500..) => SendOutcome::Rejected {
-            reason: format!("the server refuses the recipient: {words}"),
-        },
+        Some(500..) => SendOutcome::rejected(format!("the server refuses the recipient: {words}")),
         _ => retry(format!(
             "the server does not take the mail for now: {words}"
         )),
@@ -99,9 +95,7 @@ fn no_login(words: &str) -> SendOutcome {
 pub fn of_message(error: &Error, whole: bool) -> SendOutcome {
     let words = words(error);
     match code(error) {
-        Some(500..) => SendOutcome::Rejected {
-            reason: format!("the server refuses the message: {words}"),
-        },
+        Some(500..) => SendOutcome::rejected(format!("the server refuses the message: {words}")),
         Some(400..) => retry(format!(
             "the server does not take the message for now: {words}"
         )),
@@ -118,18 +112,11 @@ fn code(error: &Error) -> Option<u16> {
 }
 
 fn blocked(reason: String) -> SendOutcome {
-    SendOutcome::Blocked {
-        reason,
-        retry_after_ms: None,
-    }
+    SendOutcome::blocked(reason)
 }
 
 fn retry(reason: String) -> SendOutcome {
-    SendOutcome::Retry {
-        reason,
-        retry_after_ms: None,
-        pause: false,
-    }
+    SendOutcome::retry(reason)
 }
 
 /// The error with its causes, short and on one line.

@@ -94,7 +94,7 @@ impl Delivery for Smtp {
 fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
     let (envelope, message) = match Envelope::thaw(&attempt.prepared) {
         Ok(frozen) => frozen,
-        Err(reason) => return SendOutcome::Rejected { reason },
+        Err(reason) => return SendOutcome::rejected(reason),
     };
     let began = Instant::now();
     let mut connection = match connect::connect(server, &envelope) {
@@ -109,9 +109,9 @@ fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
             .supports_feature(Extension::SmtpUtfEight)
         {
             connection.abort();
-            return SendOutcome::Rejected {
-                reason: "the address has letters beyond ASCII before the @, which this server does not take (SMTPUTF8)".into(),
-            };
+            return SendOutcome::rejected(
+                "the address has letters beyond ASCII before the @, which this server does not take (SMTPUTF8)",
+            );
         }
         parameters.push(MailParameter::SmtpUtfEight);
         parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));

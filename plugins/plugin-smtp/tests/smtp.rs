@@ -78,6 +78,7 @@ fn send(plugin: &dyn Instance, mail: &Value) -> SendOutcome {
             prepared: prepared.unwrap(),
             created_at: beginning(),
             number: 1,
+            deadline_ms: None,
         },
         now: beginning(),
         steps: Vec::new(),
@@ -210,7 +211,7 @@ fn a_refused_recipient_is_told_in_the_servers_words() {
     let server = server();
     let plugin = account(&server, &server.starttls, "starttls", "hush");
     let outcome = send(plugin.as_ref(), &mail("refused@acme.test", "refused"));
-    let SendOutcome::Rejected { reason } = outcome else {
+    let SendOutcome::Rejected { reason, .. } = outcome else {
         panic!("{outcome:?}");
     };
     assert!(reason.contains("no such person here"), "{reason}");

@@ -129,10 +129,12 @@ fn pause_of(outcome: &BatchOutcome, now: DateTime<Utc>) -> Option<(DateTime<Utc>
             reason,
             retry_after_ms,
             pause: true,
+            ..
         }) => Some((now + backoff::wait(1, *retry_after_ms), reason)),
         BatchOutcome::All(SendOutcome::Blocked {
             reason,
             retry_after_ms,
+            ..
         }) => Some((now + wish(*retry_after_ms), reason)),
         _ => None,
     }
@@ -143,11 +145,7 @@ fn one_of(outcome: &BatchOutcome, place: usize) -> SendOutcome {
     match outcome {
         BatchOutcome::Each(each) => each[place].clone(),
         BatchOutcome::All(one) => one.clone(),
-        BatchOutcome::Apart { reason } => SendOutcome::Retry {
-            reason: reason.clone(),
-            retry_after_ms: Some(0),
-            pause: false,
-        },
+        BatchOutcome::Apart { reason } => SendOutcome::retry(reason).after(Some(0)),
     }
 }
 
@@ -217,7 +215,7 @@ fn end(
             let result = Ok(json!({ "sent": { "id": send.id } }));
             return over(end, "sent", result);
         }
-        SendOutcome::Rejected { reason } => {
+        SendOutcome::Rejected { reason, .. } => {
             end.in_doubt = false;
             return over(end, "failed", failed(send.id, &reason));
         }
@@ -406,7 +404,7 @@ fn describe(outcome: &SendOutcome) -> (&'static str, Option<&str>) {
         } => ("paused", Some(reason)),
         SendOutcome::Retry { reason, .. } => ("retry", Some(reason)),
         SendOutcome::Blocked { reason, .. } => ("blocked", Some(reason)),
-        SendOutcome::Rejected { reason } => ("rejected", Some(reason)),
+        SendOutcome::Rejected { reason, .. } => ("rejected", Some(reason)),
         SendOutcome::Unknown { reason } => ("unknown", Some(reason)),
     }
 }

@@ -124,6 +124,7 @@ async fn send(provider: &DeliveryRef, request: &Request) -> (BatchOutcome, Optio
             idempotency_key: batch.id.to_string(),
             mails: mails.collect(),
             number: request.number as u32,
+            deadline_ms: None,
         };
         return match provider.send_batch(attempt).await {
             Ok(BatchSent { outcome, rate }) => (checked(outcome, request.mails.len()), rate),
@@ -136,6 +137,7 @@ async fn send(provider: &DeliveryRef, request: &Request) -> (BatchOutcome, Optio
         prepared: prepared.clone(),
         created_at: send.created_at,
         number: request.number as u32,
+        deadline_ms: None,
     };
     match provider.send(attempt).await {
         Ok(Sent { outcome, rate }) => (BatchOutcome::All(outcome), rate),

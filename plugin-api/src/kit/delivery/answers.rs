@@ -26,6 +26,7 @@ fn attempt(prepared: Prepared) -> Attempt {
         prepared,
         created_at: beginning(),
         number: 1,
+        deadline_ms: None,
     }
 }
 
@@ -136,6 +137,7 @@ impl Subject<'_> {
             idempotency_key: BATCH_KEY.into(),
             mails: [1, 2].map(|number| self.prepare(&mail(number))).into(),
             number: 1,
+            deadline_ms: None,
         };
         let plugin = self.plugin.as_ref();
         let (sent, asked): (BatchSent, _) =

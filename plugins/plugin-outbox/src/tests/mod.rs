@@ -212,6 +212,7 @@ fn attempt(key: &str, number: u32) -> Attempt {
         prepared: prepare(&mail()).unwrap(),
         created_at: kit::beginning(),
         number,
+        deadline_ms: None,
     }
 }
 
@@ -258,14 +259,9 @@ fn a_full_disk_is_tried_again() {
         full,
     )
     .unwrap();
-    let reason = "cannot write into outbox: disk full".to_owned();
     assert_eq!(
         outcome,
-        SendOutcome::Retry {
-            reason,
-            retry_after_ms: None,
-            pause: false
-        }
+        SendOutcome::retry("cannot write into outbox: disk full")
     );
 }
 

@@ -24,6 +24,7 @@ fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
             reason,
             retry_after_ms,
             pause: true,
+            ..
         } => ("pause", reason, retry_after_ms),
         SendOutcome::Retry {
             reason,
@@ -33,8 +34,9 @@ fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
         SendOutcome::Blocked {
             reason,
             retry_after_ms,
+            ..
         } => ("blocked", reason, retry_after_ms),
-        SendOutcome::Rejected { reason } => ("rejected", reason, None),
+        SendOutcome::Rejected { reason, .. } => ("rejected", reason, None),
         SendOutcome::Unknown { reason } => ("unknown", reason, None),
     }
 }

@@ -59,6 +59,7 @@ fn a_mail_is_the_request_postmarks_own_client_makes() {
         prepared: mail(1),
         created_at: kit::beginning(),
         number: 1,
+        deadline_ms: None,
     };
     let plugin = start(&[]);
     let _: SendOutcome = kit::call(plugin.as_ref(), method::DELIVERY_SEND, attempt, |command| {
@@ -74,6 +75,7 @@ fn a_batch_is_the_request_postmarks_own_client_makes() {
         idempotency_key: "batch-7".into(),
         mails: vec![mail(1), mail(2)],
         number: 1,
+        deadline_ms: None,
     };
     let plugin = start(&[]);
     let _: BatchSent = kit::call(

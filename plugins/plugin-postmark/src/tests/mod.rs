@@ -60,6 +60,7 @@ fn attempt() -> Attempt {
         },
         created_at: kit::beginning(),
         number: 2,
+        deadline_ms: None,
     }
 }
 

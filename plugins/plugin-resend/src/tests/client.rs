@@ -62,6 +62,7 @@ fn a_mail_is_the_request_resends_own_client_makes() {
         prepared: mail(1),
         created_at: kit::beginning(),
         number: 1,
+        deadline_ms: None,
     };
     let _: SendOutcome = kit::call(
         plugin().as_ref(),
@@ -81,6 +82,7 @@ fn a_batch_is_the_request_resends_own_client_makes() {
         idempotency_key: "batch-7".into(),
         mails: vec![mail(1), mail(2)],
         number: 1,
+        deadline_ms: None,
     };
     let _: BatchSent = kit::call(
         plugin().as_ref(),

@@ -53,6 +53,7 @@ fn attempt() -> Attempt {
         },
         created_at: kit::beginning(),
         number: 2,
+        deadline_ms: None,
     }
 }
 
@@ -208,25 +209,12 @@ fn a_base_url_may_end_in_a_slash_or_a_path() {
 fn no_answer_is_judged_by_how_far_the_request_came() {
     let reason = || "no answer".to_owned();
     for (kind, outcome) in [
-        (
-            HttpErrorKind::Connect,
-            SendOutcome::Retry {
-                reason: reason(),
-                retry_after_ms: None,
-                pause: false,
-            },
-        ),
+        (HttpErrorKind::Connect, SendOutcome::retry(reason())),
         (
             HttpErrorKind::Lost,
             SendOutcome::Unknown { reason: reason() },
         ),
-        (
-            HttpErrorKind::Refused,
-            SendOutcome::Blocked {
-                reason: reason(),
-                retry_after_ms: None,
-            },
-        ),
+        (HttpErrorKind::Refused, SendOutcome::blocked(reason())),
     ] {
         let error = HttpError {
             kind,
@@ -252,11 +240,7 @@ fn an_answer_is_judged_by_its_status_and_name() {
         let retry_after_ms = Some(wait);
         assert_eq!(
             outcome,
-            SendOutcome::Retry {
-                reason: reason.clone(),
-                retry_after_ms,
-                pause: true
-            }
+            SendOutcome::pause(reason.clone()).after(retry_after_ms)
         );
     }
 }
