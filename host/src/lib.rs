@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod linked;
 pub mod mail;
+mod nearest;
 pub mod plugins;
 pub mod telemetry;
 mod webhooks;

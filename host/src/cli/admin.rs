@@ -5,10 +5,10 @@ use std::io::{IsTerminal as _, Write as _};
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::{Misconfigured, require_schema};
+use super::{Environment, require_schema};
 use crate::accounts::{self, NewAccount, Passwords};
 use crate::clock::Clock;
-use crate::config::{Config, Lookup, Mode};
+use crate::config::Mode;
 use crate::db::Db;
 use crate::telemetry;
 
@@ -31,8 +31,8 @@ pub enum AdminCommand {
     },
 }
 
-pub async fn run(lookup: Lookup<'_>, command: AdminCommand) -> anyhow::Result<()> {
-    let config = Config::load(lookup, Mode::Migrate).map_err(|all| Misconfigured::of(&all))?;
+pub async fn run(environment: &Environment, command: AdminCommand) -> anyhow::Result<()> {
+    let config = environment.config(Mode::Migrate)?;
     telemetry::init(config.log_level, config.production);
     let url = config.database_url.context("DATABASE_URL is required")?;
     let db = Db::connect(&url, 1)

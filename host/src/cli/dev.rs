@@ -1,17 +1,17 @@
 //! `hogsend dev`: everything in one process.
 
 use super::start::warn_of_keys;
-use super::{Started, start, stop};
+use super::{Environment, Started, start, stop};
 use crate::app::App;
-use crate::config::{Lookup, Mode};
+use crate::config::Mode;
 use crate::{db, http, worker};
 
 /// Runs API and worker together, with the schema brought up to date first.
-pub async fn dev(lookup: Lookup<'_>) -> anyhow::Result<()> {
-    let Started { app, delivery } = start(lookup, Mode::Dev).await?;
+pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
+    let Started { app, delivery } = start(environment, Mode::Dev).await?;
     db::migrate(&app.db).await?;
     warn_of_keys(&app).await?;
-    let listener = http::bind(app.config.port)?;
+    let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
     let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
     welcome(&app, &delivery);

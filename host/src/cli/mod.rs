@@ -2,13 +2,16 @@
 
 mod admin;
 mod dev;
+mod environment;
 mod journeys;
 mod plugins;
 mod runs;
 mod secret;
+mod settings;
 mod start;
 mod stop;
 
+pub use environment::Environment;
 pub use start::{Started, start};
 
 use std::process::ExitCode;
@@ -16,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Lookup, Mode};
+use crate::config::Mode;
 use crate::db::{self, Db};
 use crate::{http, telemetry, worker};
 
@@ -41,6 +44,12 @@ enum Command {
     /// Make administrators
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// List every setting of the host, with what it is for
+    Settings {
+        /// Print the table of README.md
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Look at the plugins
     #[command(subcommand)]
     Plugins(PluginsCommand),
@@ -103,22 +112,27 @@ pub fn main() -> ExitCode {
 }
 
 /// Every problem with the settings, each on a line of its own.
-#[derive(Debug)]
-pub struct Misconfigured(pub Vec<String>);
+#[derive(Debug, Default)]
+pub struct Misconfigured {
+    pub problems: Vec<String>,
+    /// What may have to do with them.
+    pub notes: Vec<String>,
+}
 
 impl std::fmt::Display for Misconfigured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "cannot start, {} to mend:",
-            if self.0.len() == 1 {
-                "one thing"
-            } else {
-                "several things"
-            }
-        )?;
-        for problem in &self.0 {
+        match self.problems.len() {
+            1 => write!(f, "cannot start, 1 problem to fix:")?,
+            several => write!(f, "cannot start, {several} problems to fix:")?,
+        }
+        for problem in &self.problems {
             write!(f, "\n  {problem}")?;
+        }
+        if !self.notes.is_empty() {
+            write!(f, "\nperhaps related:")?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  {note}")?;
         }
         Ok(())
     }
@@ -128,43 +142,46 @@ impl std::error::Error for Misconfigured {}
 
 impl Misconfigured {
     fn of<T: std::fmt::Display>(problems: &[T]) -> Self {
-        Self(problems.iter().map(ToString::to_string).collect())
+        Self {
+            problems: problems.iter().map(ToString::to_string).collect(),
+            notes: Vec::new(),
+        }
     }
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
-    // `.env` is a convenience of development; what is set already wins.
-    if std::env::var("NODE_ENV").as_deref() != Ok("production")
-        && let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        anyhow::bail!("cannot read .env: {error}");
-    }
-    let lookup = |name: &str| std::env::var(name).ok();
+    let environment = Environment::of_process();
+    let environment = &environment;
     match command {
-        Command::Dev => dev::dev(&lookup).await,
-        Command::Api => api(&lookup).await,
-        Command::Worker => Box::pin(work(&lookup)).await,
-        Command::Migrate => migrate(&lookup).await,
-        Command::Admin(command) => admin::run(&lookup, command).await,
-        Command::Plugins(PluginsCommand::List) => plugins::list(&lookup),
-        Command::Journeys(JourneysCommand::List { json }) => journeys::list(&lookup, json).await,
+        Command::Dev => dev::dev(environment).await,
+        Command::Api => api(environment).await,
+        Command::Worker => Box::pin(work(environment)).await,
+        Command::Migrate => migrate(environment).await,
+        Command::Admin(command) => admin::run(environment, command).await,
+        Command::Settings { markdown } => {
+            settings::list(environment, markdown);
+            Ok(())
+        }
+        Command::Plugins(PluginsCommand::List) => plugins::list(environment),
+        Command::Journeys(JourneysCommand::List { json }) => {
+            journeys::list(environment, json).await
+        }
         Command::Journeys(JourneysCommand::Simulate(wanted)) => {
-            Box::pin(journeys::simulate(&lookup, wanted)).await
+            Box::pin(journeys::simulate(environment, wanted)).await
         }
         Command::Journeys(JourneysCommand::Runs(command)) => {
-            Box::pin(runs::run(&lookup, command)).await
+            Box::pin(runs::run(environment, command)).await
         }
     }
 }
 
-async fn api(lookup: Lookup<'_>) -> anyhow::Result<()> {
-    let Started { app, .. } = start(lookup, Mode::Api).await?;
+async fn api(environment: &Environment) -> anyhow::Result<()> {
+    let Started { app, .. } = start(environment, Mode::Api).await?;
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
         start::warn_of_keys(&app).await?;
     }
-    let listener = http::bind(app.config.port)?;
+    let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
     tracing::info!(port = app.config.port, "the API listens");
     http::serve(app.clone(), listener, stop).await?;
@@ -172,8 +189,8 @@ async fn api(lookup: Lookup<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn work(lookup: Lookup<'_>) -> anyhow::Result<()> {
-    let Started { app, .. } = start(lookup, Mode::Worker).await?;
+async fn work(environment: &Environment) -> anyhow::Result<()> {
+    let Started { app, .. } = start(environment, Mode::Worker).await?;
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
     }
@@ -182,8 +199,8 @@ async fn work(lookup: Lookup<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn migrate(lookup: Lookup<'_>) -> anyhow::Result<()> {
-    let config = Config::load(lookup, Mode::Migrate).map_err(|all| Misconfigured::of(&all))?;
+async fn migrate(environment: &Environment) -> anyhow::Result<()> {
+    let config = environment.config(Mode::Migrate)?;
     telemetry::init(config.log_level, config.production);
     let url = config.database_url.context("DATABASE_URL is required")?;
     let db = Db::connect(&url, 2)

@@ -2,12 +2,11 @@
 
 use hogsend_plugin_api::Kind;
 
-use super::{Misconfigured, start};
-use crate::config::Lookup;
+use super::{Environment, Misconfigured, start};
 
 /// Prints a line for each plugin with its settings below it, then every file that was refused.
-pub fn list(lookup: Lookup<'_>) -> anyhow::Result<()> {
-    let (found, broken) = start::discover(lookup)?;
+pub fn list(environment: &Environment) -> anyhow::Result<()> {
+    let (found, broken) = start::discover(environment)?;
     for (plugin, manifest) in found
         .info()
         .iter()
@@ -50,7 +49,7 @@ pub fn list(lookup: Lookup<'_>) -> anyhow::Result<()> {
     if broken.is_empty() {
         Ok(())
     } else {
-        Err(Misconfigured(broken).into())
+        Err(Misconfigured::of(&broken).into())
     }
 }
 

@@ -5,9 +5,9 @@ use clap::Subcommand;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::start;
+use super::{Environment, start};
 use crate::app::App;
-use crate::config::{Lookup, Mode};
+use crate::config::Mode;
 use crate::db::{self, StateRow};
 use crate::ids::StateId;
 use crate::journeys::admin;
@@ -36,8 +36,8 @@ pub enum RunCommand {
 }
 
 /// Does what was asked with the database and the plugins of a worker's settings.
-pub async fn run(lookup: Lookup<'_>, command: RunCommand) -> anyhow::Result<()> {
-    let app = start(lookup, Mode::Worker).await?.app;
+pub async fn run(environment: &Environment, command: RunCommand) -> anyhow::Result<()> {
+    let app = start(environment, Mode::Worker).await?.app;
     let done = perform(&app, command).await;
     app.db.close().await;
     done

@@ -1,17 +1,19 @@
 //! From settings to a running process.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::Context;
-
+use hogsend_plugin_api::{Kind, Manifest};
 use secrecy::ExposeSecret;
 
-use super::{Misconfigured, secret};
+use super::{Environment, Misconfigured, secret};
 use crate::app::{App, Parts};
 use crate::clock::Clock;
-use crate::config::{Config, Lookup, Mode, plugin_settings};
+use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
 use crate::db::{self, Db};
-use crate::plugins::{self, Cache, Discovered, Performer};
+use crate::journeys::Catalog;
+use crate::plugins::{self, Cache, Discovered, Performer, Registry};
 use crate::telemetry;
 
 /// Connections to a Postgres server, in each process.
@@ -24,62 +26,23 @@ pub struct Started {
     pub delivery: String,
 }
 
+/// Settings that were read and plugins that were started with them.
+struct Ready {
+    config: Config,
+    clock: Clock,
+    cache: Arc<Cache>,
+    registry: Registry,
+    closed_sources: HashSet<String>,
+    delivery: String,
+}
+
 /// Reads all settings, reports every problem at once, then opens what they name.
-pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
-    let loaded = Config::load(lookup, mode);
-    // Logging before the plugins: loading them tells which replaces which.
-    match &loaded {
-        Ok(config) => telemetry::init(config.log_level, config.production),
-        Err(problems) => return Err(Misconfigured::of(problems).into()),
-    }
-    let mut config = loaded.map_err(|all| Misconfigured::of(&all))?;
-    let plugin_cache = config.data_dir.join("plugins");
-    let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
-    let manifests: Vec<_> = found.manifests().collect();
-    let read = plugin_settings(&manifests, &config, lookup);
-    let mut problems: Vec<String> = broken.iter().map(ToString::to_string).collect();
-    let read = match read {
-        Ok(read) => Some(read),
-        Err(all) => {
-            problems.extend(all.iter().map(ToString::to_string));
-            None
-        }
-    };
-    let Some(read) = read.filter(|_| problems.is_empty()) else {
-        return Err(Misconfigured(problems).into());
-    };
-    for warning in &read.warnings {
-        tracing::warn!("{warning}");
-    }
-    if config.production && config.postal_address.is_empty() {
-        tracing::warn!(
-            "EMAIL_POSTAL_ADDRESS is not set: commercial mail without a postal address is unlawful in many countries"
-        );
-    }
+pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Started> {
+    let ready = read(environment, mode).await?;
+    let mut config = ready.config;
     if config.secret.expose_secret().is_empty() {
         config.secret = secret::of_data_folder(&config.data_dir)?;
     }
-    if let Some(from) = read.from_email {
-        config.from_email = from;
-    }
-
-    let clock = clock(lookup, config.production)?;
-    let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
-    let performer = Performer::new(
-        plugins::http_client(),
-        cache.clone(),
-        config.data_dir.clone(),
-    );
-    let registry = found
-        .start(
-            &read.settings,
-            &read.deliveries,
-            &read.listening,
-            performer,
-            clock.clone(),
-        )
-        .await
-        .map_err(|all| Misconfigured::of(&all))?;
     let db = match &config.database_url {
         Some(url) => Db::connect(url, CONNECTIONS)
             .await
@@ -88,16 +51,95 @@ pub async fn start(lookup: Lookup<'_>, mode: Mode) -> anyhow::Result<Started> {
     };
     let parts = Parts {
         config,
-        clock,
+        clock: ready.clock,
         db,
-        plugins: registry,
-        cache,
-        closed_sources: read.closed_sources,
+        plugins: ready.registry,
+        cache: ready.cache,
+        closed_sources: ready.closed_sources,
     };
     Ok(Started {
         app: App::new(parts)?,
+        delivery: ready.delivery,
+    })
+}
+
+/// Reads all settings and starts the plugins. Whatever is wrong, in `.env`, in the host's settings,
+/// in a plugin's file, in its settings or in what it makes of them, is in one list.
+async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
+    let lookup = |name: &str| environment.get(name);
+    let (mut config, wrong) = Config::read(&lookup, mode);
+    // Logging before the plugins: loading them tells which replaces which.
+    telemetry::init(config.log_level, config.production);
+    let mut problems = texts(environment.problems());
+    problems.extend(texts(&wrong));
+
+    let plugin_cache = config.data_dir.join("plugins");
+    let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    problems.extend(texts(&broken));
+    let manifests: Vec<_> = found.manifests().collect();
+    let (read, wrong) = read_plugins(&manifests, &config, &lookup);
+    problems.extend(texts(&wrong));
+    let notes = unknown(environment.names(), &manifests, &lookup);
+    let clock = clock(&lookup, config.production)?;
+
+    // Where something is wrong already, plugins are started to hear what they have to say, and
+    // nothing else is opened.
+    let sound = problems.is_empty();
+    let redis = sound.then_some(config.redis_url.as_str());
+    let cache = Arc::new(Cache::connect(redis, clock.clone()));
+    let performer = Performer::new(
+        plugins::http_client(),
+        cache.clone(),
+        config.data_dir.clone(),
+    );
+    let brings_journeys = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::Journeys);
+    let bringing = manifests.iter().filter(brings_journeys).count();
+    if !sound {
+        found.without(&read.incomplete);
+    }
+    let deliveries = [read.deliveries.clone(), read.candidates.clone()].concat();
+    let (registry, refused) = found
+        .start_all(
+            &read.settings,
+            &deliveries,
+            &read.listening,
+            performer,
+            clock.clone(),
+        )
+        .await;
+    problems.extend(texts(&refused));
+    // A journey of a plugin that did not start is not unknown.
+    if broken.is_empty()
+        && registry.journeys().len() == bringing
+        && let Err(wrong) = Catalog::new(&registry, config.enabled_journeys.as_deref())
+    {
+        problems.push(wrong.to_string());
+    }
+    if !problems.is_empty() {
+        return Err(Misconfigured { problems, notes }.into());
+    }
+
+    config.from_email = read.sender;
+    for warning in config.warnings.iter().chain(&read.warnings).chain(&notes) {
+        tracing::warn!("{warning}");
+    }
+    if config.strict() && config.postal_address.is_empty() {
+        tracing::warn!(
+            "EMAIL_POSTAL_ADDRESS is not set: commercial mail without a postal address is unlawful in many countries"
+        );
+    }
+    Ok(Ready {
+        config,
+        clock,
+        cache,
+        registry,
+        closed_sources: read.closed_sources,
         delivery: read.deliveries.join(", "),
     })
+}
+
+fn texts<T: std::fmt::Display>(problems: &[T]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// Says which doors are open or closed for want of a key.
@@ -132,10 +174,10 @@ fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
 }
 
 /// The plugins there are, without starting any.
-pub(super) fn discover(lookup: Lookup<'_>) -> anyhow::Result<(Discovered, Vec<String>)> {
-    let config = Config::load(lookup, Mode::Plugins).map_err(|all| Misconfigured::of(&all))?;
+pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered, Vec<String>)> {
+    let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
     let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
-    Ok((found, broken.iter().map(ToString::to_string).collect()))
+    Ok((found, texts(&broken)))
 }

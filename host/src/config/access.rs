@@ -2,7 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::Reader;
+use super::public;
+use super::reader::Reader;
 
 /// Settings of sessions, proxies and limits.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub struct Access {
 
 impl Access {
     pub(super) fn read(reader: &mut Reader<'_>, api_public_url: &str) -> Self {
-        let auth_url = reader.url("BETTER_AUTH_URL", &["http", "https"]);
+        let auth_url = public::auth_url(reader, api_public_url);
         let mut trusted_origins: Vec<String> = [&auth_url, api_public_url]
             .into_iter()
             .filter_map(origin)
@@ -33,6 +34,8 @@ impl Access {
             origin,
             "a comma list of origins, as https://admin.example.com",
         ));
+        let mut seen = std::collections::HashSet::new();
+        trusted_origins.retain(|origin| seen.insert(origin.clone()));
         Self {
             auth_url,
             trusted_origins,

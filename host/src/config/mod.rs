@@ -3,21 +3,34 @@
 //! Everything is read, every problem is collected, and all are reported together.
 
 mod access;
+mod aliases;
 mod plugins;
 mod policy;
+mod problem;
+mod public;
+mod reader;
+mod secret;
+mod sender;
 mod table;
 mod tracking;
+mod unknown;
 
 pub use access::Access;
-pub use plugins::{PluginSettings, plugin_settings};
+pub use aliases::Aliases;
+pub use plugins::{PluginSettings, plugin_settings, read_plugins};
 pub use policy::Policy;
-pub use table::{TABLE, Variable};
+pub use problem::Problem;
+pub use table::{TABLE, Variable, markdown};
 pub use tracking::Tracking;
+pub use unknown::unknown;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+use reader::Reader;
 
 /// Reads an environment variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -50,28 +63,6 @@ impl Mode {
     }
 }
 
-/// One setting that is missing or wrong, with its mend. Never holds a value that is secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub name: String,
-    pub message: String,
-}
-
-impl Problem {
-    pub(crate) fn new(name: &str, message: impl Into<String>) -> Self {
-        Self {
-            name: name.to_owned(),
-            message: message.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.name, self.message)
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     Error,
@@ -82,22 +73,50 @@ pub enum LogLevel {
     Debug,
 }
 
+impl LogLevel {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.text("LOG_LEVEL").as_str() {
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "http" => Self::Http,
+            "debug" => Self::Debug,
+            other => {
+                let message = format!("is '{other}': use error, warn, info, http or debug");
+                reader.problem("LOG_LEVEL", message);
+                Self::Info
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Config {
+    pub mode: Mode,
     pub production: bool,
+    /// `None` stands for every address of the machine.
+    pub host: Option<IpAddr>,
     pub port: u16,
     pub log_level: LogLevel,
     pub database_url: Option<SecretString>,
     pub redis_url: String,
+    /// Without a slash at its end.
     pub api_public_url: String,
     /// Signs links and sessions.
     pub secret: SecretString,
     pub admin_api_key: Option<SecretString>,
+    /// Whether `admin_api_key` is the one `hogsend dev` made for itself.
+    pub development_key: bool,
+    /// The sender of all mails; see [`PluginSettings::sender`].
     pub from_email: String,
+    /// The sender of transactional mails, where it is another.
+    pub from_transactional: Option<String>,
     pub postal_address: String,
     pub policy: Policy,
     pub access: Access,
     pub tracking: Tracking,
+    /// Other names of events.
+    pub aliases: Aliases,
     /// `None` stands for all.
     pub enabled_journeys: Option<Vec<String>>,
     /// In the order they are asked.
@@ -107,208 +126,107 @@ pub struct Config {
     pub skip_schema_check: bool,
     /// How long a worker that fell silent keeps what it claimed.
     pub lease: Duration,
+    /// What the operator should know, though nothing is wrong.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads the host's own settings.
+    /// Reads the host's own settings. The error is every problem with them.
     pub fn load(lookup: Lookup<'_>, mode: Mode) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader {
-            lookup,
-            problems: Vec::new(),
-        };
-        let environment = reader.text("NODE_ENV");
-        if !["development", "production", "test"].contains(&environment.as_str()) {
-            reader.problem(
-                "NODE_ENV",
-                format!("is '{environment}': use development or production"),
-            );
+        match Self::read(lookup, mode) {
+            (config, problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(problems),
         }
-        let production = environment == "production";
-        let database_url = reader.optional("DATABASE_URL");
-        match &database_url {
-            Some(url) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
-                reader.problem(
-                    "DATABASE_URL",
-                    "is not a Postgres URL: postgres://user:password@host:5432/database",
-                );
-            }
-            None if production && mode.runs() => {
-                reader.problem(
-                    "DATABASE_URL",
-                    "is required in production: the URL of a Postgres",
-                );
-            }
-            None if mode.needs_database() => {
-                reader.problem("DATABASE_URL", "is required: the api and the worker share a Postgres. `hogsend dev` runs both with a database of its own");
-            }
-            _ => {}
-        }
-        let data_dir = PathBuf::from(reader.text("HOGSEND_DATA_DIR"));
-        let secret = reader.optional("BETTER_AUTH_SECRET");
-        match &secret {
-            None if production && mode.needs_secret() => {
-                reader.problem("BETTER_AUTH_SECRET", "is required in production: at least 32 random characters, for instance from `openssl rand -base64 32`");
-            }
-            Some(secret) if production && secret.chars().count() < 32 => {
-                reader.problem(
-                    "BETTER_AUTH_SECRET",
-                    "is shorter than 32 characters: make one with `openssl rand -base64 32`",
-                );
-            }
-            _ => {}
-        }
-        let log_level = match reader.text("LOG_LEVEL").as_str() {
-            "error" => LogLevel::Error,
-            "warn" => LogLevel::Warn,
-            "info" => LogLevel::Info,
-            "http" => LogLevel::Http,
-            "debug" => LogLevel::Debug,
-            other => {
-                reader.problem(
-                    "LOG_LEVEL",
-                    format!("is '{other}': use error, warn, info, http or debug"),
-                );
-                LogLevel::Info
-            }
-        };
+    }
+
+    /// Reads the host's own settings, and tells what is wrong with them. Where there is a problem,
+    /// the settings serve to look for further ones and for nothing else.
+    pub fn read(lookup: Lookup<'_>, mode: Mode) -> (Self, Vec<Problem>) {
+        let (mut reader, production) = Reader::new(lookup, mode);
+        let reader = &mut reader;
+        let host = reader.parsed("HOST", address, "an address of this machine, as 0.0.0.0 or ::1");
+        let host = host.or(match mode {
+            // What development leaves open is open to this machine alone.
+            Mode::Dev => Some(IpAddr::from([127, 0, 0, 1])),
+            _ => None,
+        });
         let port = reader.number("PORT", 1, 65_535) as u16;
+        let api_public_url = public::api_url(reader, port);
         let all_journeys = reader.text("ENABLED_JOURNEYS") == "*";
-        let enabled_journeys = (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS"));
-        let api_public_url = reader.public_url(production, port);
         let config = Self {
+            mode,
             production,
+            host,
             port,
-            log_level,
-            database_url: database_url.map(SecretString::from),
+            log_level: LogLevel::read(reader),
+            database_url: database_url(reader, mode),
             redis_url: reader.url("REDIS_URL", &["redis", "rediss", "unix"]),
-            access: Access::read(&mut reader, &api_public_url),
+            access: Access::read(reader, &api_public_url),
             api_public_url,
-            secret: SecretString::from(secret.unwrap_or_default()),
-            admin_api_key: reader.optional("ADMIN_API_KEY").map(SecretString::from),
-            from_email: reader.text("EMAIL_FROM"),
+            secret: secret::read(reader, &secret::SIGNING)
+                .unwrap_or_default()
+                .into(),
+            admin_api_key: secret::read(reader, &secret::ADMIN_KEY).map(SecretString::from),
+            development_key: false,
+            from_email: sender::read(reader, "EMAIL_FROM").unwrap_or_default(),
+            from_transactional: sender::read(reader, "EMAIL_FROM_TRANSACTIONAL"),
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
-            policy: Policy::read(&mut reader),
-            tracking: Tracking::read(&mut reader),
-            enabled_journeys,
+            policy: Policy::read(reader),
+            tracking: Tracking::read(reader),
+            aliases: Aliases::read(reader),
+            enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
             email_providers: reader.words("EMAIL_PROVIDER"),
-            plugin_dir: reader.optional("PLUGIN_DIR").map(PathBuf::from),
-            data_dir,
+            plugin_dir: reader.unquoted("PLUGIN_DIR").map(PathBuf::from),
+            data_dir: PathBuf::from(reader.text("HOGSEND_DATA_DIR")),
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),
             lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", 1, 3_600)),
+            warnings: std::mem::take(&mut reader.warnings),
         };
-        if reader.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(reader.problems)
-        }
+        (config, std::mem::take(&mut reader.problems))
+    }
+
+    /// Whether this process may mail people, in production.
+    pub fn strict(&self) -> bool {
+        self.production && self.mode.runs()
     }
 }
 
-struct Reader<'a> {
-    lookup: Lookup<'a>,
-    problems: Vec<Problem>,
-}
-
-impl Reader<'_> {
-    fn problem(&mut self, name: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(name, message));
-    }
-
-    /// An empty value counts as unset.
-    fn optional(&self, name: &str) -> Option<String> {
-        let value = (self.lookup)(name)?;
-        let value = value.trim();
-        (!value.is_empty()).then(|| value.to_owned())
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.optional(name)
-            .unwrap_or_else(|| table::default_of(name).to_owned())
-    }
-
-    /// `None` where it is not set, or where it is no such thing, which is a problem.
-    fn parsed<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-        form: &str,
-    ) -> Option<T> {
-        let text = self.optional(name)?;
-        let parsed = parse(&text);
-        if parsed.is_none() {
-            self.problem(name, format!("is '{text}': use {form}"));
-        }
-        parsed
-    }
-
-    /// A comma-separated list; what is wrong in it is a problem.
-    fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, form: &str) -> Vec<T> {
-        let mut all = Vec::new();
-        for part in self.words(name) {
-            match parse(&part) {
-                Some(value) => all.push(value),
-                None => self.problem(name, format!("has '{part}': use {form}")),
-            }
-        }
-        all
-    }
-
-    /// What stands between commas.
-    fn words(&self, name: &str) -> Vec<String> {
-        let text = self.text(name);
-        let parts = text.split(',').map(|part| part.trim().to_owned());
-        parts.filter(|part| !part.is_empty()).collect()
-    }
-
-    fn flag(&mut self, name: &str) -> bool {
-        match self.text(name).as_str() {
-            "" | "false" | "0" => false,
-            "true" | "1" => true,
-            other => {
-                let message = format!("is '{other}': use true or false");
-                self.problem(name, message);
-                false
-            }
-        }
-    }
-
-    fn number(&mut self, name: &str, least: u64, most: u64) -> u64 {
-        let text = self.text(name);
-        match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => number,
-            _ => {
-                self.problem(
-                    name,
-                    format!("is '{text}': use a whole number from {least} to {most}"),
-                );
-                least
-            }
-        }
-    }
-
-    /// In development links lead to the port this process listens on.
-    fn public_url(&mut self, production: bool, port: u16) -> String {
-        match self.optional("API_PUBLIC_URL") {
-            None if !production => format!("http://localhost:{port}"),
-            _ => self.url("API_PUBLIC_URL", &["http", "https"]),
-        }
-    }
-
-    fn url(&mut self, name: &str, schemes: &[&str]) -> String {
-        let text = self.text(name);
-        let sound = reqwest::Url::parse(&text).is_ok_and(|url| schemes.contains(&url.scheme()));
-        if !sound {
-            // Not the value: a URL may hold a password.
-            let form = schemes
-                .iter()
-                .map(|scheme| format!("{scheme}://…"))
-                .collect::<Vec<_>>();
-            self.problem(
-                name,
-                format!("is not a URL of the form {}", form.join(" or ")),
+fn database_url(reader: &mut Reader<'_>, mode: Mode) -> Option<SecretString> {
+    let url = reader.optional("DATABASE_URL");
+    match &url {
+        Some(text) if !text.starts_with("postgres://") && !text.starts_with("postgresql://") => {
+            reader.problem(
+                "DATABASE_URL",
+                "is not a Postgres URL: postgres://user:password@host:5432/database",
             );
         }
-        text
+        None if reader.strict => {
+            reader.problem(
+                "DATABASE_URL",
+                "is required in production: the URL of a Postgres",
+            );
+        }
+        None if mode.needs_database() => {
+            reader.problem(
+                "DATABASE_URL",
+                "is required: the api and the worker share a Postgres. `hogsend dev` runs both \
+                 with a database of its own",
+            );
+        }
+        _ => {}
+    }
+    url.map(SecretString::from)
+}
+
+/// An address to listen at.
+fn address(text: &str) -> Option<IpAddr> {
+    match text {
+        "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
+        text => text
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok(),
     }
 }
 
@@ -352,14 +270,45 @@ mod tests {
         assert_eq!(
             names,
             [
-                "DATABASE_URL",
-                "BETTER_AUTH_SECRET",
-                "LOG_LEVEL",
                 "PORT",
-                "REDIS_URL"
+                "API_PUBLIC_URL",
+                "LOG_LEVEL",
+                "DATABASE_URL",
+                "REDIS_URL",
+                "BETTER_AUTH_SECRET",
             ]
         );
         assert!(!problems.join(" ").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_unknown_environment_is_read_as_production() {
+        let problems = load(Mode::Api, &[("NODE_ENV", "prod")]).unwrap_err();
+        let told = problems.join("\n");
+        for name in ["NODE_ENV", "API_PUBLIC_URL", "BETTER_AUTH_SECRET"] {
+            assert!(told.contains(name), "{told}");
+        }
+    }
+
+    #[test]
+    fn development_listens_to_this_machine_alone_unless_told_otherwise() {
+        let host = |mode, pairs: &[(&str, &str)]| {
+            let (config, problems) = Config::read(
+                &|name: &str| {
+                    let found = pairs.iter().find(|(key, _)| *key == name);
+                    found.map(|(_, value)| (*value).to_owned())
+                },
+                mode,
+            );
+            let wrong = problems.iter().any(|problem| problem.name == "HOST");
+            (config.host.map(|host| host.to_string()), wrong)
+        };
+        let some = |text: &str| (Some(text.to_owned()), false);
+        assert_eq!(host(Mode::Dev, &[]), some("127.0.0.1"));
+        assert_eq!(host(Mode::Dev, &[("HOST", "0.0.0.0")]), some("0.0.0.0"));
+        assert_eq!(host(Mode::Api, &[]), (None, false));
+        assert_eq!(host(Mode::Api, &[("HOST", "[::1]")]), some("::1"));
+        assert!(host(Mode::Api, &[("HOST", "here")]).1);
     }
 
     #[test]

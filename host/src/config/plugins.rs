@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use hogsend_plugin_api::{Kind, Manifest, Settings};
 
+use super::reader::{QUOTED, is_quoted};
+use super::sender as senders;
 use super::{Config, Lookup, Problem};
 
 /// What the plugins are started with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PluginSettings {
     /// By plugin id; each plugin gets its own only.
     pub settings: BTreeMap<String, Settings>,
@@ -15,46 +17,64 @@ pub struct PluginSettings {
     pub deliveries: Vec<String>,
     /// Delivery plugins that take none, but whose webhooks about earlier mails are read.
     pub listening: Vec<String>,
-    /// The first delivery plugin's own setting for the sender.
-    pub from_email: Option<String>,
+    /// Delivery plugins that could take mail, where it is not settled which do.
+    pub candidates: Vec<String>,
+    /// Plugins that lack a required setting.
+    pub incomplete: HashSet<String>,
+    /// The sender: the first delivery plugin's own setting, or the host's.
+    pub sender: String,
     /// Plugins whose webhooks are refused: in production those without a secret.
     pub closed_sources: HashSet<String>,
     /// What the operator should know, though nothing is wrong.
     pub warnings: Vec<String>,
 }
 
-/// Reads what the manifests declare.
+/// Reads what the manifests declare. The error is every problem with it.
 pub fn plugin_settings(
     manifests: &[&Manifest],
     config: &Config,
     lookup: Lookup<'_>,
 ) -> Result<PluginSettings, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut warnings = Vec::new();
-    let mut closed_sources = HashSet::new();
-    let mut settings = BTreeMap::new();
-    for manifest in manifests {
-        settings.insert(manifest.id.clone(), read(manifest, lookup, &mut problems));
+    match read_plugins(manifests, config, lookup) {
+        (settings, problems) if problems.is_empty() => Ok(settings),
+        (_, problems) => Err(problems),
     }
-    let deliveries = deliveries(manifests, config, &settings, &mut problems);
-    let mut listening = Vec::new();
+}
+
+/// Reads what the manifests declare, and tells what is wrong with it. Where there is a problem, the
+/// settings serve to look for further ones and for nothing else.
+pub fn read_plugins(
+    manifests: &[&Manifest],
+    config: &Config,
+    lookup: Lookup<'_>,
+) -> (PluginSettings, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut all = PluginSettings::default();
     for manifest in manifests {
-        let own = &settings[&manifest.id];
+        let own = read(manifest, lookup, &mut problems);
+        if !complete(manifest, &own) {
+            all.incomplete.insert(manifest.id.clone());
+        }
+        all.settings.insert(manifest.id.clone(), own);
+    }
+    choose(manifests, config, &mut all, &mut problems);
+    for manifest in manifests {
+        let own = &all.settings[&manifest.id];
         let delivers = manifest.kinds.contains(&Kind::Delivery);
         let secret = manifest.webhook_secret.as_ref();
         let known = secret.is_some_and(|name| own.get(name).is_some());
-        if !delivers || deliveries.contains(&manifest.id) {
+        if !delivers || all.deliveries.contains(&manifest.id) {
             missing(manifest, own, &mut problems);
         } else if known && complete(manifest, own) {
-            listening.push(manifest.id.clone());
+            all.listening.push(manifest.id.clone());
         } else {
             continue;
         }
         let Some(name) = secret.filter(|_| !known) else {
             continue;
         };
-        warnings.push(if config.production {
-            closed_sources.insert(manifest.id.clone());
+        all.warnings.push(if config.production {
+            all.closed_sources.insert(manifest.id.clone());
             format!(
                 "{name} is not set: webhooks of '{}' are refused",
                 manifest.id
@@ -66,23 +86,55 @@ pub fn plugin_settings(
             )
         });
     }
-    let from_email = deliveries.first().and_then(|id| {
-        let manifest = manifests.iter().find(|manifest| manifest.id == *id)?;
-        let name = manifest.sender.as_deref()?;
-        settings[id].get(name).map(str::to_owned)
-    });
-    if problems.is_empty() {
-        Ok(PluginSettings {
-            settings,
-            deliveries,
-            listening,
-            from_email,
-            closed_sources,
-            warnings,
-        })
-    } else {
-        Err(problems)
+    all.sender = sender(manifests, config, &mut all, &mut problems);
+    (all, problems)
+}
+
+/// The sender, which production does not do without: what would come from an address of ours would
+/// be refused, or worse, delivered.
+fn sender(
+    manifests: &[&Manifest],
+    config: &Config,
+    all: &mut PluginSettings,
+    problems: &mut Vec<Problem>,
+) -> String {
+    let active = |id: &String| manifests.iter().find(|manifest| manifest.id == *id);
+    let active: Vec<&&Manifest> = all.deliveries.iter().filter_map(active).collect();
+    for manifest in &active {
+        let name = manifest.sender.as_deref();
+        let own = name.and_then(|name| Some((name, all.settings[&manifest.id].get(name)?)));
+        if let Some((name, text)) = own
+            && let Some(wrong) = senders::wrong(text)
+        {
+            problems.push(Problem::new(name, wrong));
+        }
     }
+    let first = active.first().copied();
+    let setting = first.and_then(|manifest| manifest.sender.as_deref());
+    let own = first.zip(setting);
+    let own = own.and_then(|(manifest, name)| all.settings[&manifest.id].get(name));
+    if let Some(text) = own {
+        return text.to_owned();
+    }
+    if !config.from_email.is_empty() {
+        return config.from_email.clone();
+    }
+    if config.strict() {
+        let or = setting.map(|name| format!(", or {name}"));
+        let message = format!(
+            "is required in production{}: who mails come from, at a domain your provider has \
+             verified, as Acme <hello@acme.com>",
+            or.unwrap_or_default()
+        );
+        problems.push(Problem::new("EMAIL_FROM", message));
+    } else if first.is_some_and(|manifest| !manifest.local_only) && config.mode.runs() {
+        all.warnings.push(format!(
+            "EMAIL_FROM is not set: mails come from {}, which a provider refuses. Set it to an \
+             address at a domain your provider has verified",
+            senders::DEVELOPMENT
+        ));
+    }
+    senders::DEVELOPMENT.to_owned()
 }
 
 fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) -> Settings {
@@ -93,6 +145,10 @@ fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) ->
         let Some(value) = set.or_else(|| setting.default.clone()) else {
             continue;
         };
+        if is_quoted(&value) && !setting.secret {
+            problems.push(Problem::new(&setting.name, QUOTED));
+            continue;
+        }
         let is_url =
             reqwest::Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if setting.url && !is_url {
@@ -128,84 +184,81 @@ fn complete(manifest: &Manifest, own: &Settings) -> bool {
     required.all(|setting| own.get(&setting.name).is_some())
 }
 
-/// The list in `EMAIL_PROVIDER`, or the one provider whose settings are there, or in development the
-/// plugin that keeps mails on this machine.
-fn deliveries(
+/// Settles which delivery plugins take mail: the list in `EMAIL_PROVIDER`, or the one provider whose
+/// settings are there, or in development the plugin that keeps mails on this machine.
+fn choose(
     manifests: &[&Manifest],
     config: &Config,
-    settings: &BTreeMap<String, Settings>,
+    read: &mut PluginSettings,
     problems: &mut Vec<Problem>,
-) -> Vec<String> {
-    let all: Vec<&Manifest> = manifests
-        .iter()
-        .copied()
-        .filter(|manifest| manifest.kinds.contains(&Kind::Delivery))
-        .collect();
-    let ids = || {
-        all.iter()
-            .map(|manifest| manifest.id.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
+) {
+    const NAME: &str = "EMAIL_PROVIDER";
+    let delivers = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::Delivery);
+    let all: Vec<&Manifest> = manifests.iter().filter(delivers).copied().collect();
+    let ids = |of: &[&Manifest]| {
+        let ids: Vec<&str> = of.iter().map(|manifest| manifest.id.as_str()).collect();
+        ids.join(", ")
     };
-    if !config.email_providers.is_empty() {
-        let mut wanted: Vec<String> = Vec::new();
-        for id in &config.email_providers {
-            if !all.iter().any(|manifest| manifest.id == *id) {
-                let message = format!(
-                    "names '{id}', which no delivery plugin is called; known: {}",
-                    ids()
-                );
-                problems.push(Problem::new("EMAIL_PROVIDER", message));
-            } else if wanted.contains(id) {
-                let message = format!("names '{id}' twice: each provider is asked once");
-                problems.push(Problem::new("EMAIL_PROVIDER", message));
-            } else {
-                wanted.push(id.clone());
-            }
+    for id in &config.email_providers {
+        let Some(manifest) = all.iter().find(|manifest| manifest.id == *id) else {
+            let message = format!(
+                "names '{id}', which no delivery plugin is called; known: {}",
+                ids(&all)
+            );
+            problems.push(Problem::new(NAME, message));
+            continue;
+        };
+        if read.deliveries.contains(id) {
+            let message = format!("names '{id}' twice: each provider is asked once");
+            problems.push(Problem::new(NAME, message));
+            continue;
         }
-        return wanted;
+        if manifest.local_only && config.strict() {
+            read.warnings.push(format!(
+                "EMAIL_PROVIDER names '{id}', which keeps mails on this machine: nobody gets them"
+            ));
+        }
+        read.deliveries.push(id.clone());
     }
-    let ready: Vec<&Manifest> = all
-        .iter()
-        .copied()
-        .filter(|manifest| !manifest.local_only && complete(manifest, &settings[&manifest.id]))
-        .collect();
+    if !config.email_providers.is_empty() {
+        return;
+    }
+    let ready = |manifest: &&&Manifest| {
+        !manifest.local_only && complete(manifest, &read.settings[&manifest.id])
+    };
+    let ready: Vec<&Manifest> = all.iter().filter(ready).copied().collect();
     match ready.as_slice() {
-        [one] => vec![one.id.clone()],
-        [] if config.production => {
-            let needs: Vec<String> = all
-                .iter()
-                .filter(|manifest| !manifest.local_only)
-                .map(|manifest| {
-                    let required = manifest.settings.iter().filter(|setting| setting.required);
-                    let names: Vec<_> = required.map(|setting| setting.name.as_str()).collect();
-                    format!("{} for '{}'", names.join(" and "), manifest.id)
-                })
-                .collect();
+        [one] => read.deliveries.push(one.id.clone()),
+        [] if config.strict() => {
+            let providers = all.iter().filter(|manifest| !manifest.local_only);
+            let needs = providers.map(|manifest| {
+                let required = manifest.settings.iter().filter(|setting| setting.required);
+                let names: Vec<_> = required.map(|setting| setting.name.as_str()).collect();
+                format!("{} for '{}'", names.join(" and "), manifest.id)
+            });
             let message = format!(
                 "is not set and no delivery plugin has its settings; set {}",
-                needs.join(", or ")
+                needs.collect::<Vec<_>>().join(", or ")
             );
-            problems.push(Problem::new("EMAIL_PROVIDER", message));
-            Vec::new()
+            problems.push(Problem::new(NAME, message));
         }
-        [] => all
-            .iter()
-            .find(|manifest| manifest.local_only)
-            .map(|manifest| manifest.id.clone())
-            .into_iter()
-            .collect(),
+        [] => {
+            let local = all.iter().find(|manifest| manifest.local_only);
+            read.deliveries
+                .extend(local.map(|manifest| manifest.id.clone()));
+        }
+        // Which one is meant is a question of running, not of looking.
+        several if !config.mode.runs() => {
+            read.candidates = several.iter().map(|one| one.id.clone()).collect();
+        }
         several => {
-            let ids: Vec<_> = several
-                .iter()
-                .map(|manifest| manifest.id.as_str())
-                .collect();
             let message = format!(
-                "is not set and several providers are configured: set it to one of {}, or to several in the order they are to be asked, with commas between",
-                ids.join(", ")
+                "is not set and several providers are configured: set it to one of {}, or to several \
+                 in the order they are to be asked, with commas between",
+                ids(several)
             );
-            problems.push(Problem::new("EMAIL_PROVIDER", message));
-            Vec::new()
+            problems.push(Problem::new(NAME, message));
+            read.candidates = several.iter().map(|one| one.id.clone()).collect();
         }
     }
 }
@@ -215,7 +268,7 @@ mod tests {
     use hogsend_plugin_api::{Kind, Manifest, Setting};
 
     use super::super::{Config, Mode};
-    use super::{PluginSettings, plugin_settings};
+    use super::{PluginSettings, plugin_settings, read_plugins};
 
     fn manifests() -> [Manifest; 3] {
         let delivery = |id: &str| {
@@ -287,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_an_unknown_name_and_a_bad_url_are_told_with_their_mend() {
+    fn a_missing_key_an_unknown_name_and_a_bad_url_are_told_with_their_fix() {
         let problems =
             settings(&[("EMAIL_PROVIDER", "swift"), ("SWIFT_URL", "nonsense")]).unwrap_err();
         assert_eq!(problems.len(), 2);
@@ -307,6 +360,45 @@ mod tests {
             problems[0].contains("set it to one of swift, postal"),
             "{problems:?}"
         );
+    }
+
+    fn production(pairs: &[(&str, &str)]) -> (PluginSettings, Vec<String>) {
+        let lookup = |name: &str| match name {
+            "NODE_ENV" => Some("production".to_owned()),
+            name => {
+                let found = pairs.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            }
+        };
+        let mut all = manifests();
+        all[0] = all[0].clone().setting(Setting::new("SWIFT_FROM", "sender")).sender("SWIFT_FROM");
+        let (config, _) = Config::read(&lookup, Mode::Api);
+        let (settings, problems) = read_plugins(&all.each_ref(), &config, &lookup);
+        (settings, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn production_needs_a_sender_that_can_be_parsed_and_a_provider_that_sends() {
+        let key = ("SWIFT_KEY", "k");
+        let (_, problems) = production(&[key]);
+        assert!(problems[0].starts_with("EMAIL_FROM is required in production, or SWIFT_FROM:"), "{problems:?}");
+        for pairs in [
+            [key, ("EMAIL_FROM", "Acme <hello@acme.com>")],
+            [key, ("SWIFT_FROM", "hello@acme.com")],
+        ] {
+            let (settings, problems) = production(&pairs);
+            assert!(problems.is_empty(), "{problems:?}");
+            assert!(settings.sender.contains("hello@acme.com"));
+        }
+        let (_, problems) = production(&[key, ("SWIFT_FROM", "\"Acme <hello@acme.com>\"")]);
+        assert!(problems[0].starts_with("SWIFT_FROM stands between quotation marks"), "{problems:?}");
+        let (_, problems) = production(&[key, ("SWIFT_FROM", "foo")]);
+        assert!(problems[0].starts_with("SWIFT_FROM is 'foo'"), "{problems:?}");
+        let (settings, problems) = production(&[("EMAIL_PROVIDER", "folder"), ("EMAIL_FROM", "a@acme.com")]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(settings.warnings[0].contains("keeps mails on this machine"));
+        let (_, problems) = production(&[("EMAIL_FROM", "a@acme.com")]);
+        assert!(problems[0].contains("SWIFT_KEY for 'swift', or POSTAL_KEY for 'postal'"), "{problems:?}");
     }
 
     #[test]

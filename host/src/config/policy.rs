@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use hogsend_plugin_api::address::Mailbox;
 use hogsend_plugin_api::semantics::pace::{Cap, Window};
 
-use super::Reader;
+use super::reader::Reader;
 
 /// What holds for the mails of every journey; transactional mail is exempt from all but the test
 /// address.

@@ -5,7 +5,18 @@ pub struct Variable {
     pub name: &'static str,
     /// Empty where there is none.
     pub default: &'static str,
+    /// One line, in Markdown.
     pub help: &'static str,
+    /// What production asks of it; empty where that is nothing.
+    pub production: &'static str,
+}
+
+impl Variable {
+    /// Says what production asks of a variable.
+    const fn in_production(mut self, what: &'static str) -> Self {
+        self.production = what;
+        self
+    }
 }
 
 const fn variable(name: &'static str, default: &'static str, help: &'static str) -> Variable {
@@ -13,6 +24,7 @@ const fn variable(name: &'static str, default: &'static str, help: &'static str)
         name,
         default,
         help,
+        production: "",
     }
 }
 
@@ -24,10 +36,11 @@ pub const TABLE: &[Variable] = &[
         "`production` closes the open defaults and the development pages",
     ),
     variable(
-        "PORT",
-        "3002",
-        "port of the API, on every address of the machine",
+        "HOST",
+        "",
+        "address the API listens on; by default every address of the machine, with `hogsend dev` `127.0.0.1`",
     ),
+    variable("PORT", "3002", "port of the API"),
     variable(
         "LOG_LEVEL",
         "info",
@@ -37,7 +50,8 @@ pub const TABLE: &[Variable] = &[
         "DATABASE_URL",
         "",
         "Postgres; `hogsend dev` brings its own where it is not set",
-    ),
+    )
+    .in_production("required"),
     variable(
         "REDIS_URL",
         "redis://localhost:6379",
@@ -46,18 +60,21 @@ pub const TABLE: &[Variable] = &[
     variable(
         "BETTER_AUTH_SECRET",
         "",
-        "signs the links in mails and the cookies of sessions; required in production",
-    ),
+        "signs the links in mails and the cookies of sessions",
+    )
+    .in_production("required, 32 characters or more"),
     variable(
         "API_PUBLIC_URL",
         "http://localhost:3002",
         "base of the links in mails",
-    ),
+    )
+    .in_production("required, https, and not an address of the machine itself"),
     variable(
         "BETTER_AUTH_URL",
-        "http://localhost:3002",
-        "where browsers reach /api/auth; on https the cookies of sessions are for https only",
-    ),
+        "",
+        "where browsers reach /api/auth; by default `API_PUBLIC_URL`; on https the cookies of sessions are for https only",
+    )
+    .in_production("https"),
     variable(
         "TRUSTED_ORIGINS",
         "",
@@ -66,14 +83,15 @@ pub const TABLE: &[Variable] = &[
     variable(
         "TRUSTED_PROXIES",
         "",
-        "comma-separated networks of the proxies whose X-Forwarded-For is believed, as 10.0.0.0/8",
+        "comma-separated networks of the proxies whose X-Forwarded-For is believed, as `10.0.0.0/8`",
     ),
     variable(
         "WEBHOOK_ALLOWED_NETWORKS",
         "",
-        "comma-separated networks webhooks and alerts may reach besides the public internet, as 10.0.0.0/8",
+        "comma-separated networks webhooks and alerts may reach besides the public internet, as `10.0.0.0/8`",
     ),
-    variable("ADMIN_API_KEY", "", "a key with every scope"),
+    variable("ADMIN_API_KEY", "", "a key with every scope")
+        .in_production("24 characters or more"),
     variable(
         "RATE_LIMIT_ADMIN",
         "100",
@@ -96,8 +114,14 @@ pub const TABLE: &[Variable] = &[
     ),
     variable(
         "EMAIL_FROM",
-        "Hogsend <noreply@hogsend.com>",
-        "default sender, where the delivery plugin has no setting of its own for it",
+        "",
+        "sender, where the delivery plugin has no setting of its own for it, as `Acme <hello@acme.com>`",
+    )
+    .in_production("required, or the delivery plugin's own"),
+    variable(
+        "EMAIL_FROM_TRANSACTIONAL",
+        "",
+        "sender of mail of the category `transactional`, where it is another",
     ),
     variable(
         "EMAIL_POSTAL_ADDRESS",
@@ -107,12 +131,12 @@ pub const TABLE: &[Variable] = &[
     variable(
         "EMAIL_FREQUENCY_CAP",
         "",
-        "most mails one person gets over all journeys, as 3/24h or 10/7d; further ones are skipped",
+        "most mails one person gets over all journeys, as `3/24h` or `10/7d`; further ones are skipped",
     ),
     variable(
         "EMAIL_SEND_WINDOW",
         "",
-        "hours of the person's day in which mail goes out, as 09:00-21:00; outside it waits",
+        "hours of the person's day in which mail goes out, as `09:00-21:00`; outside it waits",
     ),
     variable(
         "DEFAULT_TIMEZONE",
@@ -127,7 +151,12 @@ pub const TABLE: &[Variable] = &[
     variable(
         "EMAIL_TRACKING",
         "opens,clicks",
-        "what mails tell of their readers: opens, clicks, or off for neither",
+        "what mails tell of their readers: `opens`, `clicks`, or `off` for neither",
+    ),
+    variable(
+        "EVENT_ALIASES",
+        "",
+        "comma-separated other names of events, as `signed_up=user.created`: whatever brings the first is stored as the second",
     ),
     variable(
         "ENABLED_JOURNEYS",
@@ -157,20 +186,40 @@ pub(super) fn default_of(name: &str) -> &'static str {
     found.map_or("", |variable| variable.default)
 }
 
+/// The table of README.md.
+pub fn markdown() -> String {
+    let mut text = "| Variable | Default | |\n|---|---|---|\n".to_owned();
+    for variable in TABLE {
+        let default = match variable.default {
+            "" => String::new(),
+            default => format!("`{default}` "),
+        };
+        let production = match variable.production {
+            "" => String::new(),
+            production => format!(". In production: {production}"),
+        };
+        text += &format!(
+            "| `{}` | {default}| {}{production} |\n",
+            variable.name, variable.help
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use super::TABLE;
+    use super::{TABLE, markdown};
 
     #[test]
-    fn the_readme_and_the_example_tell_of_every_variable() {
+    fn the_readme_has_the_table_and_the_example_every_variable() {
         let readme = include_str!("../../../README.md");
+        assert!(
+            readme.contains(&markdown()),
+            "README.md has another table; `hogsend settings --markdown` prints\n{}",
+            markdown()
+        );
         let example = include_str!("../../../.env.example");
         for variable in TABLE {
-            let row = match variable.default {
-                "" => format!("| `{}` | | ", variable.name),
-                default => format!("| `{}` | `{default}` | ", variable.name),
-            };
-            assert!(readme.contains(&row), "README.md lacks {row}");
             let line = format!("\n# {}=", variable.name);
             assert!(
                 example.contains(&line),

@@ -1,6 +1,6 @@
 //! What is to be seen of people who read mail.
 
-use super::Reader;
+use super::reader::Reader;
 
 const NAME: &str = "EMAIL_TRACKING";
 

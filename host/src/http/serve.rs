@@ -1,6 +1,6 @@
 //! Listening, and stopping without cutting anyone off.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,12 +20,21 @@ const PING: Duration = Duration::from_secs(30);
 /// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// Takes the port, so that a port in use is reported before anything starts.
-pub fn bind(port: u16) -> anyhow::Result<TcpListener> {
-    // The IPv6 wildcard takes IPv4 as well; machines without IPv6 have only the other.
-    let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-        .or_else(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))))
-        .with_context(|| format!("cannot listen on port {port}: stop what uses it, or set PORT"))?;
+/// Takes the port at one address, or at every one of the machine, so that a port in use is reported
+/// before anything starts.
+pub fn bind(host: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
+    let bound = match host {
+        Some(host) => TcpListener::bind(SocketAddr::from((host, port))),
+        // The IPv6 wildcard takes IPv4 as well; machines without IPv6 have only the other.
+        None => TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+            .or_else(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))),
+    };
+    let listener = bound.with_context(|| match host {
+        Some(host) => format!(
+            "cannot listen at {host}, port {port}: stop what uses it, or set PORT or HOST"
+        ),
+        None => format!("cannot listen on port {port}: stop what uses it, or set PORT"),
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

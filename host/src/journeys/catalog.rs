@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hogsend_plugin_api::Template;
 use hogsend_plugin_api::journey::Definition;
 
+use crate::nearest::nearest;
 use crate::plugins::{JourneysRef, Registry};
 
 /// A journey and the plugin it comes from.
@@ -26,12 +27,23 @@ pub struct Catalog {
     templates: BTreeMap<String, Template>,
 }
 
-/// `ENABLED_JOURNEYS` names a journey nobody brings.
+/// `ENABLED_JOURNEYS` names journeys that no plugin brings.
 #[derive(Debug, thiserror::Error)]
-#[error("ENABLED_JOURNEYS names '{unknown}', which no plugin brings; known journeys: {known}")]
+#[error("ENABLED_JOURNEYS names {}, which no plugin brings{}; known journeys: {known}", list(unknown), hint(nearest))]
 pub struct CatalogError {
-    unknown: String,
+    unknown: Vec<String>,
+    nearest: Option<String>,
     known: String,
+}
+
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    quoted.join(", ")
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    let nearest = nearest.as_ref();
+    nearest.map_or_else(String::new, |id| format!(" (did you mean '{id}'?)"))
 }
 
 impl Catalog {
@@ -52,22 +64,20 @@ impl Catalog {
                     .insert(template.key.clone(), template.clone());
             }
         }
-        let unknown = selected
-            .unwrap_or_default()
-            .iter()
-            .find(|id| !catalog.journeys.contains_key(*id));
-        match unknown {
-            Some(unknown) => Err(CatalogError {
-                unknown: unknown.clone(),
-                known: catalog
-                    .journeys
-                    .keys()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            }),
-            None => Ok(catalog),
-        }
+        let unknown = selected.unwrap_or_default().iter();
+        let unknown: Vec<String> = unknown
+            .filter(|id| !catalog.journeys.contains_key(*id))
+            .cloned()
+            .collect();
+        let Some(first) = unknown.first() else {
+            return Ok(catalog);
+        };
+        let known = || catalog.journeys.keys().map(String::as_str);
+        Err(CatalogError {
+            nearest: nearest(first, known()).map(str::to_owned),
+            known: known().collect::<Vec<_>>().join(", "),
+            unknown,
+        })
     }
 
     fn add(&mut self, entry: JourneyEntry) {

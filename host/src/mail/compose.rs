@@ -63,7 +63,7 @@ pub async fn compose(
         template_key: template.key.clone(),
         category: category.to_owned(),
         transactional,
-        from: sender(app),
+        from: sender(app, transactional),
         to: args
             .to
             .clone()
@@ -175,11 +175,12 @@ pub async fn compose(
     Ok(send)
 }
 
-/// The installation's sender. Settings are not to blame a mail for: the provider says what is wrong
-/// with it.
-pub(super) fn sender(app: &App) -> String {
-    mime::ascii_address("sender", &app.config.from_email)
-        .unwrap_or_else(|_| app.config.from_email.clone())
+/// The installation's sender of such mail. Its form was checked at start.
+pub(super) fn sender(app: &App, transactional: bool) -> String {
+    let own = app.config.from_transactional.as_ref();
+    let own = own.filter(|_| transactional);
+    let from = own.unwrap_or(&app.config.from_email);
+    mime::ascii_address("sender", from).unwrap_or_else(|_| from.clone())
 }
 
 /// The domain of `Name <local@domain>` or `local@domain`.

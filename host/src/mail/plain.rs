@@ -25,7 +25,7 @@ pub fn plain(
         template_key: name.to_owned(),
         category: TRANSACTIONAL.to_owned(),
         transactional: true,
-        from: sender(app),
+        from: sender(app, true),
         to: contact.email.clone().unwrap_or_default(),
         subject: subject.to_owned(),
         idempotency_key: key,

@@ -42,6 +42,10 @@ impl Discovered {
     /// Starts every plugin with its own settings. Of the delivery plugins those in `deliveries` take
     /// mail, in that order; those in `listening` only read webhooks of mails they took before; the
     /// others stay off, as their settings may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Every plugin that does not start, and every clash between two.
     pub async fn start(
         self,
         settings: &BTreeMap<String, Settings>,
@@ -50,6 +54,22 @@ impl Discovered {
         performer: Performer,
         clock: Clock,
     ) -> Result<Registry, Vec<Problem>> {
+        let started = self.start_all(settings, deliveries, listening, performer, clock);
+        match started.await {
+            (registry, problems) if problems.is_empty() => Ok(registry),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// The same, with the plugins that do start even where others do not.
+    pub async fn start_all(
+        self,
+        settings: &BTreeMap<String, Settings>,
+        deliveries: &[String],
+        listening: &[String],
+        performer: Performer,
+        clock: Clock,
+    ) -> (Registry, Vec<Problem>) {
         let info = self.info();
         let mut running = BTreeMap::new();
         let mut problems = Vec::new();
@@ -75,15 +95,13 @@ impl Discovered {
             }
         }
         problems.extend(clashes(&running));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Registry(Arc::new(Inner {
+        let registry = Registry(Arc::new(Inner {
             info,
             running,
             older,
             deliveries: deliveries.to_vec(),
-        })))
+        }));
+        (registry, problems)
     }
 }
 

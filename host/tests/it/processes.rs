@@ -1,5 +1,6 @@
 //! `hogsend api` and `hogsend worker` as processes of their own, on a real Postgres and Redis.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -172,23 +173,102 @@ async fn the_api_refuses_a_schema_that_is_behind_and_names_the_mend() {
     installation.store.remove().await;
 }
 
-#[test]
-fn every_wrong_setting_is_told_at_once_with_its_mend_and_without_secrets() {
+/// What `hogsend <arguments>` says and ends with, in an empty folder, with these variables alone.
+fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = std::process::Command::new(binary())
-        .arg("api")
+        .args(arguments)
         .env_clear()
-        .env("NODE_ENV", "production")
-        .env("BETTER_AUTH_SECRET", "hunter2")
-        .env("PORT", "none")
-        .current_dir(std::env::temp_dir())
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    let told = String::from_utf8_lossy(&output.stderr);
-    for name in ["DATABASE_URL", "BETTER_AUTH_SECRET", "PORT"] {
-        assert!(told.contains(name), "{told}");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn every_wrong_setting_is_told_at_once_with_its_fix_and_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [
+        ("NODE_ENV", "production"),
+        ("BETTER_AUTH_SECRET", "hunter2"),
+        ("ADMIN_API_KEY", "hunter2-ключ"),
+        ("PORT", "none"),
+        ("API_PUBLIC_URL", "http://localhost:3002"),
+        ("EMAIL_FROM", "foo"),
+        // Two providers and no word which; one of them refuses its settings.
+        ("RESEND_API_KEY", "re_hunter2"),
+        ("SMTP_HOST", "smtp.acme.test"),
+        ("SMTP_TLS", "ssl"),
+        ("POSTHOG_HOST", "not a url"),
+        ("ENABLED_JOURNEYS", "activation-welcom"),
+        ("PLUGIN_DIR", "/no/such/folder"),
+        ("DATABSE_URL", "postgres://a:hunter2@b/c"),
+        ("RESEND_APIKEY", "hunter2"),
+    ];
+    let (code, told) = run(folder.path(), &["api"], &variables);
+    assert_eq!(code, Some(78), "{told}");
+    for expected in [
+        "DATABASE_URL is required in production",
+        "BETTER_AUTH_SECRET is shorter than 32 characters",
+        "ADMIN_API_KEY has characters",
+        "PORT is 'none'",
+        "API_PUBLIC_URL begins with http://",
+        "API_PUBLIC_URL names 'localhost'",
+        "EMAIL_FROM is 'foo'",
+        "EMAIL_PROVIDER is not set and several providers are configured: set it to one of resend, smtp",
+        "SMTP_TLS is 'ssl': use starttls, implicit or none",
+        "POSTHOG_HOST is not a URL",
+        "PLUGIN-001 /no/such/folder",
+        "DATABSE_URL is not a setting of Hogsend: did you mean DATABASE_URL?",
+        "RESEND_APIKEY is not a setting of Hogsend: did you mean RESEND_API_KEY?",
+    ] {
+        assert!(told.contains(expected), "{expected} is not in {told}");
     }
     assert!(!told.contains("hunter2"), "{told}");
+    // The folder of plugins is no longer in doubt: now the journey is unknown.
+    let mut fixed = variables;
+    fixed[11].1 = "";
+    let (_, told) = run(folder.path(), &["worker"], &fixed);
+    assert!(told.contains("'activation-welcom'") && told.contains("did you mean 'activation-welcome'?"), "{told}");
+}
+
+#[test]
+fn a_broken_env_file_is_told_with_everything_else_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "PORT=none\nRESEND_API_KEY='re_hunter2 hunter2\nhunter2 hunter2\n";
+    std::fs::write(folder.path().join(".env"), file).unwrap();
+    for command in [&["dev"][..], &["migrate"], &["journeys", "list"], &["plugins", "list"]] {
+        let (code, told) = run(folder.path(), command, &[]);
+        assert_eq!(code, Some(78), "{command:?}: {told}");
+        assert!(told.contains(".env has a value of RESEND_API_KEY"), "{command:?}: {told}");
+        assert!(told.contains("PORT is 'none'"), "{command:?}: {told}");
+        assert!(!told.contains("hunter2"), "{command:?}: {told}");
+    }
+}
+
+#[test]
+fn production_starts_with_what_the_table_requires_and_no_less() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens at the database: whoever gets there has read every setting.
+    let variables = [
+        ("NODE_ENV", "production"),
+        ("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c"),
+        ("BETTER_AUTH_SECRET", "dGhlIHNlY3JldCBvZiBhIHRlc3Qgb2YgYWxsLg=="),
+        ("API_PUBLIC_URL", "https://api.acme.test"),
+        ("EMAIL_FROM", "Acme <hello@acme.test>"),
+        ("RESEND_API_KEY", "re_1"),
+    ];
+    let (code, told) = run(folder.path(), &["api"], &variables);
+    assert_eq!(code, Some(1), "{told}");
+    for (missing, _) in variables.iter().skip(1) {
+        let fewer = variables.iter().filter(|(name, _)| name != missing);
+        let fewer: Vec<_> = fewer.copied().collect();
+        let (code, told) = run(folder.path(), &["api"], &fewer);
+        assert_eq!(code, Some(78), "without {missing}: {told}");
+        assert!(told.contains("1 problem to fix") && told.contains(missing), "{told}");
+    }
 }
 
 /// `hogsend dev` with nothing but a data folder keeps what it accepted through `kill -9`.

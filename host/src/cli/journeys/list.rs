@@ -6,11 +6,11 @@ use hogsend_plugin_api::journey::{Condition, Definition, Entry, EventMatch, Op};
 use serde_json::{Value, json};
 
 use super::load;
-use crate::config::Lookup;
+use crate::cli::Environment;
 
 /// Prints a line for each journey, or all of them as JSON.
-pub async fn list(lookup: Lookup<'_>, as_json: bool) -> anyhow::Result<()> {
-    let (config, plugins) = load(lookup).await?;
+pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()> {
+    let (config, plugins) = load(environment).await?;
     let mut rows = Vec::new();
     let mut all = Vec::new();
     for plugin in &plugins {

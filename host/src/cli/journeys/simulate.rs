@@ -15,7 +15,8 @@ use tokio::runtime::Handle;
 
 use super::load;
 use super::script::{self, Line, Scene};
-use crate::config::{Config, Lookup};
+use crate::cli::Environment;
+use crate::config::Config;
 use crate::plugins::JourneysRef;
 
 /// How long after the last line a simulation goes on, where something still waits.
@@ -63,8 +64,8 @@ impl Advance for Loaded {
 }
 
 /// Plays the events and prints what comes of them.
-pub async fn simulate(lookup: Lookup<'_>, wanted: Simulate) -> anyhow::Result<()> {
-    let (config, plugins) = load(lookup).await?;
+pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Result<()> {
+    let (config, plugins) = load(environment).await?;
     let known: Vec<&str> = plugins
         .iter()
         .flat_map(|plugin| &plugin.catalogue().journeys)

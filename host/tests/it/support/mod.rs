@@ -86,6 +86,10 @@ impl Server {
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into())),
         );
+        if all.get("NODE_ENV").is_some_and(|name| name == "production") {
+            let url = || "https://api.acme.test".to_owned();
+            all.entry("API_PUBLIC_URL".into()).or_insert_with(url);
+        }
         let lookup = |name: &str| all.get(name).cloned();
         let mut config = Config::load(&lookup, Mode::Dev).unwrap();
         let (found, broken) =
@@ -93,9 +97,7 @@ impl Server {
         assert!(broken.is_empty(), "{}", broken[0]);
         let manifests: Vec<_> = found.manifests().collect();
         let read = plugin_settings(&manifests, &config, &lookup).unwrap();
-        if let Some(from) = read.from_email {
-            config.from_email = from;
-        }
+        config.from_email = read.sender;
         let clock = match all.get("HOGSEND_TEST_CLOCK") {
             Some(text) => Clock::parse(text).unwrap(),
             None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),

@@ -1,0 +1,104 @@
+//! Other names of events: what a product calls `signed_up` may start what waits for `user.created`.
+
+use std::collections::BTreeMap;
+
+use super::reader::Reader;
+
+const NAME: &str = "EVENT_ALIASES";
+
+/// The names events are stored under, by the names they arrive with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aliases(BTreeMap<String, String>);
+
+impl Aliases {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let mut aliases = BTreeMap::new();
+        for part in reader.words(NAME) {
+            let pair = part
+                .split_once('=')
+                .map(|(alias, event)| (alias.trim().to_owned(), event.trim().to_owned()))
+                .filter(|(alias, event)| !alias.is_empty() && !event.is_empty());
+            let Some((alias, event)) = pair else {
+                let message = format!("has '{part}': use alias=event, as signed_up=user.created");
+                reader.problem(NAME, message);
+                continue;
+            };
+            if alias == event {
+                let message = format!("gives '{alias}' as another name of itself: leave it out");
+                reader.problem(NAME, message);
+                continue;
+            }
+            match aliases.insert(alias.clone(), event.clone()) {
+                Some(other) if other != event => {
+                    let message = format!(
+                        "makes '{alias}' both '{other}' and '{event}': keep one of the two"
+                    );
+                    reader.problem(NAME, message);
+                }
+                _ => {}
+            }
+        }
+        for (alias, event) in &aliases {
+            if aliases.contains_key(event) {
+                let message = format!(
+                    "makes '{alias}' '{event}', which is itself another name: name the last event"
+                );
+                reader.problem(NAME, message);
+            }
+        }
+        Self(aliases)
+    }
+
+    /// The name an event is stored under.
+    pub fn name<'a>(&'a self, arrived: &'a str) -> &'a str {
+        self.0.get(arrived).map_or(arrived, String::as_str)
+    }
+
+    /// Every alias with its event.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(alias, event)| (&**alias, &**event))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Mode};
+    use super::Aliases;
+
+    fn read(text: &str) -> Result<Aliases, Vec<String>> {
+        let lookup = |name: &str| (name == super::NAME).then(|| text.to_owned());
+        Config::load(&lookup, Mode::Dev)
+            .map(|config| config.aliases)
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn names_are_replaced_once_and_others_stay() {
+        let aliases = read("signed_up = user.created, Order Completed=checkout.completed,").unwrap();
+        assert_eq!(aliases.name("signed_up"), "user.created");
+        assert_eq!(aliases.name("Order Completed"), "checkout.completed");
+        assert_eq!(aliases.name("user.created"), "user.created");
+        assert!(read("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_pair_or_leads_nowhere_is_named() {
+        for (text, told) in [
+            ("signed_up", "use alias=event"),
+            ("=user.created", "use alias=event"),
+            ("a=", "use alias=event"),
+            ("a=a", "of itself"),
+            ("a=b,a=c", "both 'b' and 'c'"),
+            ("a=b,b=c", "itself another name"),
+            ("a=b,b=a", "itself another name"),
+        ] {
+            let problems = read(text).unwrap_err();
+            assert!(problems[0].contains(told), "{text}: {problems:?}");
+        }
+        assert!(read("a=b,a=b").is_ok());
+    }
+}

@@ -1,0 +1,108 @@
+//! Secrets somebody chose: too weak for production, or of characters that cannot be sent.
+
+use super::reader::{QUOTED, Reader, is_quoted};
+
+/// How to make a secret.
+pub(super) const MAKE: &str = "make one with `openssl rand -base64 32`";
+
+/// A secret of the host.
+pub(super) struct Kind {
+    pub name: &'static str,
+    /// The fewest characters in production.
+    pub least: usize,
+    /// Production does not start without it.
+    pub required: bool,
+    /// It travels in a header.
+    pub header: bool,
+}
+
+/// Signs links and sessions.
+pub(super) const SIGNING: Kind = Kind {
+    name: "BETTER_AUTH_SECRET",
+    least: 32,
+    required: true,
+    header: false,
+};
+
+/// Opens everything.
+pub(super) const ADMIN_KEY: Kind = Kind {
+    name: "ADMIN_API_KEY",
+    least: 24,
+    required: false,
+    header: true,
+};
+
+/// Reads a secret; what is wrong with it is a problem, which never shows it.
+pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
+    let name = kind.name;
+    let Some(secret) = reader.optional(name) else {
+        if kind.required && reader.strict {
+            let least = kind.least;
+            reader.problem(
+                name,
+                format!("is required in production: at least {least} random characters; {MAKE}"),
+            );
+        }
+        return None;
+    };
+    if is_quoted(&secret) {
+        reader.problem(name, QUOTED);
+    } else if let Some(wrong) = wrong(kind, &secret, reader.strict) {
+        reader.problem(name, wrong);
+    }
+    Some(secret)
+}
+
+fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
+    // A header value is read as ASCII (RFC 9110 §5.5); elsewhere two programs may encode other
+    // characters in two ways.
+    let plain = |byte: u8| byte.is_ascii_graphic() || (byte == b' ' && !kind.header);
+    if (strict || kind.header) && !secret.bytes().all(plain) {
+        return Some(format!(
+            "has characters that do not travel safely, such as letters beyond ASCII: {MAKE}"
+        ));
+    }
+    if strict && secret.len() < kind.least {
+        return Some(format!(
+            "is shorter than {} characters: {MAKE}",
+            kind.least
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Mode};
+
+    fn problems(environment: &str, name: &str, value: &str) -> Vec<String> {
+        let lookup = |asked: &str| match asked {
+            "NODE_ENV" => Some(environment.to_owned()),
+            asked if asked == name => Some(value.to_owned()),
+            _ => None,
+        };
+        let (_, problems) = Config::read(&lookup, Mode::Api);
+        let about = problems.iter().filter(|problem| problem.name == name);
+        about.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn short_foreign_and_quoted_secrets_do_not_start_production() {
+        let long = "0123456789abcdefghijklmnopqrstuvwxyzABCDEF";
+        for name in ["BETTER_AUTH_SECRET", "ADMIN_API_KEY"] {
+            for wrong in [
+                "a",
+                "ключ-ключ-ключ-ключ-ключ-ключ-ключ-ключ",
+                &format!("\"{long}\""),
+                &format!("{long}\u{a0}x"),
+                &format!("{long}\ttab"),
+            ] {
+                let problems = problems("production", name, wrong);
+                assert_eq!(problems.len(), 1, "{name}={wrong}: {problems:?}");
+                assert!(!problems[0].contains(wrong) || wrong == "a", "{problems:?}");
+            }
+            assert!(problems("production", name, long).is_empty());
+            assert!(problems("development", name, "a").is_empty());
+        }
+    }
+}
