@@ -37,7 +37,8 @@ impl Environment {
             Ok(lines) => lines,
             Err(error) if error.not_found() => return,
             Err(error) => {
-                self.problems.push(problem(format!("cannot be read: {error}")));
+                self.problems
+                    .push(problem(format!("cannot be read: {error}")));
                 return;
             }
         };
@@ -51,7 +52,8 @@ impl Environment {
                     self.problems.push(problem(broken_line(&line, at)));
                 }
                 Err(dotenvy::Error::Io(error)) => {
-                    self.problems.push(problem(format!("cannot be read: {error}")));
+                    self.problems
+                        .push(problem(format!("cannot be read: {error}")));
                     return;
                 }
                 Err(_) => {
@@ -118,7 +120,13 @@ mod tests {
     fn a_broken_line_is_told_by_its_name_and_never_by_its_value() {
         let told = broken_line("ADMIN_API_KEY='hush hush", 20);
         assert!(told.contains("ADMIN_API_KEY"), "{told}");
-        for line in ["RESEND_API_KEY=\"hush", "hush", "hush hush=1", "re_hush=x y", "=hush"] {
+        for line in [
+            "RESEND_API_KEY=\"hush",
+            "hush",
+            "hush hush=1",
+            "re_hush=x y",
+            "=hush",
+        ] {
             assert!(!broken_line(line, 0).contains("hush"), "{line}");
         }
     }

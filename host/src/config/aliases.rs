@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn names_are_replaced_once_and_others_stay() {
-        let aliases = read("signed_up = user.created, Order Completed=checkout.completed,").unwrap();
+        let aliases =
+            read("signed_up = user.created, Order Completed=checkout.completed,").unwrap();
         assert_eq!(aliases.name("signed_up"), "user.created");
         assert_eq!(aliases.name("Order Completed"), "checkout.completed");
         assert_eq!(aliases.name("user.created"), "user.created");

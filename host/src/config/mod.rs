@@ -144,7 +144,11 @@ impl Config {
     pub fn read(lookup: Lookup<'_>, mode: Mode) -> (Self, Vec<Problem>) {
         let (mut reader, production) = Reader::new(lookup, mode);
         let reader = &mut reader;
-        let host = reader.parsed("HOST", address, "an address of this machine, as 0.0.0.0 or ::1");
+        let host = reader.parsed(
+            "HOST",
+            address,
+            "an address of this machine, as 0.0.0.0 or ::1",
+        );
         let host = host.or(match mode {
             // What development leaves open is open to this machine alone.
             Mode::Dev => Some(IpAddr::from([127, 0, 0, 1])),

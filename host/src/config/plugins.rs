@@ -371,7 +371,10 @@ mod tests {
             }
         };
         let mut all = manifests();
-        all[0] = all[0].clone().setting(Setting::new("SWIFT_FROM", "sender")).sender("SWIFT_FROM");
+        all[0] = all[0]
+            .clone()
+            .setting(Setting::new("SWIFT_FROM", "sender"))
+            .sender("SWIFT_FROM");
         let (config, _) = Config::read(&lookup, Mode::Api);
         let (settings, problems) = read_plugins(&all.each_ref(), &config, &lookup);
         (settings, problems.iter().map(ToString::to_string).collect())
@@ -381,7 +384,10 @@ mod tests {
     fn production_needs_a_sender_that_can_be_parsed_and_a_provider_that_sends() {
         let key = ("SWIFT_KEY", "k");
         let (_, problems) = production(&[key]);
-        assert!(problems[0].starts_with("EMAIL_FROM is required in production, or SWIFT_FROM:"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("EMAIL_FROM is required in production, or SWIFT_FROM:"),
+            "{problems:?}"
+        );
         for pairs in [
             [key, ("EMAIL_FROM", "Acme <hello@acme.com>")],
             [key, ("SWIFT_FROM", "hello@acme.com")],
@@ -391,14 +397,24 @@ mod tests {
             assert!(settings.sender.contains("hello@acme.com"));
         }
         let (_, problems) = production(&[key, ("SWIFT_FROM", "\"Acme <hello@acme.com>\"")]);
-        assert!(problems[0].starts_with("SWIFT_FROM stands between quotation marks"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("SWIFT_FROM stands between quotation marks"),
+            "{problems:?}"
+        );
         let (_, problems) = production(&[key, ("SWIFT_FROM", "foo")]);
-        assert!(problems[0].starts_with("SWIFT_FROM is 'foo'"), "{problems:?}");
-        let (settings, problems) = production(&[("EMAIL_PROVIDER", "folder"), ("EMAIL_FROM", "a@acme.com")]);
+        assert!(
+            problems[0].starts_with("SWIFT_FROM is 'foo'"),
+            "{problems:?}"
+        );
+        let (settings, problems) =
+            production(&[("EMAIL_PROVIDER", "folder"), ("EMAIL_FROM", "a@acme.com")]);
         assert!(problems.is_empty(), "{problems:?}");
         assert!(settings.warnings[0].contains("keeps mails on this machine"));
         let (_, problems) = production(&[("EMAIL_FROM", "a@acme.com")]);
-        assert!(problems[0].contains("SWIFT_KEY for 'swift', or POSTAL_KEY for 'postal'"), "{problems:?}");
+        assert!(
+            problems[0].contains("SWIFT_KEY for 'swift', or POSTAL_KEY for 'postal'"),
+            "{problems:?}"
+        );
     }
 
     #[test]

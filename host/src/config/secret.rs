@@ -63,10 +63,7 @@ fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
         ));
     }
     if strict && secret.len() < kind.least {
-        return Some(format!(
-            "is shorter than {} characters: {MAKE}",
-            kind.least
-        ));
+        return Some(format!("is shorter than {} characters: {MAKE}", kind.least));
     }
     None
 }

@@ -99,7 +99,9 @@ pub fn unknown<'a>(
     let more = warnings.len().saturating_sub(MOST);
     if more > 0 {
         warnings.truncate(MOST);
-        warnings.push(format!("{more} more variables look like settings and are none"));
+        warnings.push(format!(
+            "{more} more variables look like settings and are none"
+        ));
     }
     warnings
 }
@@ -111,7 +113,8 @@ mod tests {
     use super::unknown;
 
     #[test]
-    fn misspelt_settings_are_named_with_the_nearest_and_the_rest_of_the_environment_is_left_alone() {
+    fn misspelt_settings_are_named_with_the_nearest_and_the_rest_of_the_environment_is_left_alone()
+    {
         let swift = Manifest::new("swift", "1.0.0").setting(Setting::new("SWIFT_API_KEY", "key"));
         let set = [
             ("SWIFT_APIKEY", "SWIFT_API_KEY"),
@@ -123,9 +126,25 @@ mod tests {
             ("NODE_EVN", "NODE_ENV"),
         ];
         let fine = [
-            "PATH", "HOME", "USER", "PWD", "LANG", "TERM", "HOSTNAME", "SHLVL", "OLDPWD",
-            "NODE_OPTIONS", "NODE_VERSION", "RAILWAY_PROJECT_ID", "KUBERNETES_PORT", "LOGNAME",
-            "SWIFT_API_KEY", "HOGSEND_TEST_CLOCK", "CARGO_HOME", "SSH_AUTH_SOCK", "REDIS_PORT",
+            "PATH",
+            "HOME",
+            "USER",
+            "PWD",
+            "LANG",
+            "TERM",
+            "HOSTNAME",
+            "SHLVL",
+            "OLDPWD",
+            "NODE_OPTIONS",
+            "NODE_VERSION",
+            "RAILWAY_PROJECT_ID",
+            "KUBERNETES_PORT",
+            "LOGNAME",
+            "SWIFT_API_KEY",
+            "HOGSEND_TEST_CLOCK",
+            "CARGO_HOME",
+            "SSH_AUTH_SOCK",
+            "REDIS_PORT",
         ];
         let lookup = |name: &str| {
             let some = set.iter().any(|(set, _)| *set == name) || fine.contains(&name);
@@ -136,7 +155,10 @@ mod tests {
         assert_eq!(warnings.len(), set.len(), "{warnings:#?}");
         for (name, meant) in set {
             let warning = warnings.iter().find(|text| text.starts_with(name)).unwrap();
-            assert!(warning.contains(meant) && !warning.contains("hush"), "{warning}");
+            assert!(
+                warning.contains(meant) && !warning.contains("hush"),
+                "{warning}"
+            );
         }
     }
 }

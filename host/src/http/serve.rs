@@ -30,9 +30,9 @@ pub fn bind(host: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
             .or_else(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))),
     };
     let listener = bound.with_context(|| match host {
-        Some(host) => format!(
-            "cannot listen at {host}, port {port}: stop what uses it, or set PORT or HOST"
-        ),
+        Some(host) => {
+            format!("cannot listen at {host}, port {port}: stop what uses it, or set PORT or HOST")
+        }
         None => format!("cannot listen on port {port}: stop what uses it, or set PORT"),
     })?;
     listener.set_nonblocking(true)?;

@@ -29,7 +29,11 @@ pub struct Catalog {
 
 /// `ENABLED_JOURNEYS` names journeys that no plugin brings.
 #[derive(Debug, thiserror::Error)]
-#[error("ENABLED_JOURNEYS names {}, which no plugin brings{}; known journeys: {known}", list(unknown), hint(nearest))]
+#[error(
+    "ENABLED_JOURNEYS names {}, which no plugin brings{}; known journeys: {known}",
+    list(unknown),
+    hint(nearest)
+)]
 pub struct CatalogError {
     unknown: Vec<String>,
     nearest: Option<String>,

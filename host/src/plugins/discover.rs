@@ -205,7 +205,8 @@ impl Discovered {
     /// Leaves plugins out, by their ids.
     pub fn without(&mut self, ids: &std::collections::HashSet<String>) {
         self.plugins.retain(|id, _| !ids.contains(id));
-        self.older.retain(|(manifest, _)| !ids.contains(&manifest.id));
+        self.older
+            .retain(|(manifest, _)| !ids.contains(&manifest.id));
     }
 
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {

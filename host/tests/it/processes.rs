@@ -231,7 +231,10 @@ fn every_wrong_setting_is_told_at_once_with_its_fix_and_without_secrets() {
     let mut fixed = variables;
     fixed[11].1 = "";
     let (_, told) = run(folder.path(), &["worker"], &fixed);
-    assert!(told.contains("'activation-welcom'") && told.contains("did you mean 'activation-welcome'?"), "{told}");
+    assert!(
+        told.contains("'activation-welcom'") && told.contains("did you mean 'activation-welcome'?"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -239,10 +242,18 @@ fn a_broken_env_file_is_told_with_everything_else_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let file = "PORT=none\nRESEND_API_KEY='re_hunter2 hunter2\nhunter2 hunter2\n";
     std::fs::write(folder.path().join(".env"), file).unwrap();
-    for command in [&["dev"][..], &["migrate"], &["journeys", "list"], &["plugins", "list"]] {
+    for command in [
+        &["dev"][..],
+        &["migrate"],
+        &["journeys", "list"],
+        &["plugins", "list"],
+    ] {
         let (code, told) = run(folder.path(), command, &[]);
         assert_eq!(code, Some(78), "{command:?}: {told}");
-        assert!(told.contains(".env has a value of RESEND_API_KEY"), "{command:?}: {told}");
+        assert!(
+            told.contains(".env has a value of RESEND_API_KEY"),
+            "{command:?}: {told}"
+        );
         assert!(told.contains("PORT is 'none'"), "{command:?}: {told}");
         assert!(!told.contains("hunter2"), "{command:?}: {told}");
     }
@@ -255,7 +266,10 @@ fn production_starts_with_what_the_table_requires_and_no_less() {
     let variables = [
         ("NODE_ENV", "production"),
         ("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c"),
-        ("BETTER_AUTH_SECRET", "dGhlIHNlY3JldCBvZiBhIHRlc3Qgb2YgYWxsLg=="),
+        (
+            "BETTER_AUTH_SECRET",
+            "dGhlIHNlY3JldCBvZiBhIHRlc3Qgb2YgYWxsLg==",
+        ),
         ("API_PUBLIC_URL", "https://api.acme.test"),
         ("EMAIL_FROM", "Acme <hello@acme.test>"),
         ("RESEND_API_KEY", "re_1"),
@@ -267,7 +281,10 @@ fn production_starts_with_what_the_table_requires_and_no_less() {
         let fewer: Vec<_> = fewer.copied().collect();
         let (code, told) = run(folder.path(), &["api"], &fewer);
         assert_eq!(code, Some(78), "without {missing}: {told}");
-        assert!(told.contains("1 problem to fix") && told.contains(missing), "{told}");
+        assert!(
+            told.contains("1 problem to fix") && told.contains(missing),
+            "{told}"
+        );
     }
 }
 
