@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::Kind;
 use crate::app::App;
-use crate::db::{self, NewAlert, Topic};
+use crate::db::{self, NewAlert, Tx};
 use crate::ids;
 
 /// How often a rule is looked at.
@@ -13,29 +13,29 @@ const EVERY: TimeDelta = TimeDelta::minutes(1);
 /// Looks at the rule that is due first and writes an alert where it is exceeded. Returns whether
 /// there was one. Workers that race take different rules, so an alert is written once.
 pub async fn check_next(app: &App) -> db::Result<bool> {
+    app.db.transact(|tx| check(app, tx)).await
+}
+
+async fn check(app: &App, mut tx: Tx) -> db::Result<(Tx, bool)> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
     let Some(rule) = db::alert_rule_due(&mut tx, now).await? else {
-        return Ok(false);
+        return Ok((tx, false));
     };
     db::alert_rule_checked(&mut tx, rule.id, now + EVERY).await?;
     let Some(kind) = Kind::parse(&rule.kind) else {
-        tx.commit().await?;
-        return Ok(true);
+        return Ok((tx, true));
     };
     let silent_until = rule
         .last_alert_at
         .map(|at| at + TimeDelta::minutes(rule.cooldown_minutes.into()));
     if silent_until.is_some_and(|until| until > now) {
-        tx.commit().await?;
-        return Ok(true);
+        return Ok((tx, true));
     }
     let since = now - TimeDelta::minutes(rule.window_minutes.into());
     let figure = db::alert_figure(&mut tx, since, now).await?;
     let (value, cases) = kind.value(&figure);
     if !kind.exceeds(value, cases, rule.threshold, rule.minimum) {
-        tx.commit().await?;
-        return Ok(true);
+        return Ok((tx, true));
     }
     let message = kind.describe(value, cases, rule.threshold, rule.window_minutes);
     tracing::warn!(rule.id = %rule.id, rule = rule.name, message, "an alert was raised");
@@ -48,6 +48,5 @@ pub async fn check_next(app: &App) -> db::Result<bool> {
         message: &message,
     };
     db::alert_insert(&mut tx, &alert, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Alerts]).await?;
-    Ok(true)
+    Ok((tx, true))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{EVENT_TYPE, TEMPLATE};
 use crate::app::App;
 use crate::contacts;
-use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Topic};
+use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Tx};
 use crate::mail;
 use crate::webhooks::{signed_headers, timestamp, wait_after};
 
@@ -87,8 +87,11 @@ fn slack(alert: &ClaimedAlert) -> (HeaderMap, String) {
 
 /// The mail goes the way of every mail: kept first, sent once.
 async fn write_mail(app: &App, alert: &ClaimedAlert) -> db::Result<()> {
+    app.db.transact(|tx| write_mail_in(app, tx, alert)).await
+}
+
+async fn write_mail_in(app: &App, mut tx: Tx, alert: &ClaimedAlert) -> db::Result<(Tx, ())> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
     let names = NewIdentity {
         external_id: None,
         email: Some(alert.target.clone()),
@@ -103,7 +106,7 @@ async fn write_mail(app: &App, alert: &ClaimedAlert) -> db::Result<()> {
     let Some(put) = put else {
         let end = end("failed", Some("the address could not be kept"));
         db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;
-        return tx.commit().await;
+        return Ok((tx, ()));
     };
     let subject = format!("Alert: {}", alert.name);
     let text = [
@@ -121,5 +124,5 @@ async fn write_mail(app: &App, alert: &ClaimedAlert) -> db::Result<()> {
     if db::alert_end(&mut tx, alert.id, alert.claim, end(status, error), now).await? {
         db::send_insert(&mut tx, &send, now).await?;
     }
-    app.db.commit_and_wake(tx, &[Topic::Mails]).await
+    Ok((tx, ()))
 }

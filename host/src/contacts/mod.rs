@@ -76,26 +76,8 @@ pub async fn resolve<'a>(
 ) -> db::Result<Vec<Option<Contact>>> {
     let events: Vec<&NewEvent> = events.collect();
     let mut people = People::default();
-    let mut known = Vec::new();
-    let mut wanted = Wanted::default();
-    for event in &events {
-        match &event.person {
-            Person::Contact(id) => known.push(*id),
-            Person::Names(names) => wanted.add(names),
-        }
-    }
-    if !known.is_empty() {
-        people.add(db::contact_lock(conn, &known).await?);
-    }
-    if !wanted.is_empty() {
-        let found = db::contacts_by_identity(
-            conn,
-            &wanted.external_ids,
-            &wanted.emails,
-            &wanted.anonymous_ids,
-        );
-        people.add(found.await?);
-    }
+    let wanted = Wanted::of(events.iter().map(|event| &event.person));
+    people.add(wanted.lock(conn).await?);
     let places: Vec<Option<usize>> = events
         .iter()
         .map(|event| people.place(event, now))
@@ -113,14 +95,40 @@ pub async fn resolve<'a>(
         .collect())
 }
 
+/// Locks these contacts and everyone the people may be, in the one order of locks, and returns the
+/// contacts. For a transaction that touches contacts first and stores events of others later.
+pub async fn lock_people<'a>(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+    people: impl Iterator<Item = &'a Person> + Clone,
+) -> db::Result<Vec<Contact>> {
+    lock_names(conn, people.clone()).await?;
+    let mut wanted = Wanted::of(people);
+    wanted.ids.extend(contacts);
+    wanted.lock(conn).await
+}
+
+/// Whom to find, in one statement: two would lock contacts out of order.
 #[derive(Default)]
 struct Wanted {
+    ids: Vec<ContactId>,
     external_ids: Vec<String>,
     emails: Vec<String>,
     anonymous_ids: Vec<String>,
 }
 
 impl Wanted {
+    fn of<'a>(people: impl Iterator<Item = &'a Person>) -> Self {
+        let mut wanted = Self::default();
+        for person in people {
+            match person {
+                Person::Contact(id) => wanted.ids.push(*id),
+                Person::Names(names) => wanted.add(names),
+            }
+        }
+        wanted
+    }
+
     fn add(&mut self, names: &NewIdentity) {
         self.external_ids.extend(names.external_id.clone());
         self.emails
@@ -128,8 +136,16 @@ impl Wanted {
         self.anonymous_ids.extend(names.anonymous_id.clone());
     }
 
-    fn is_empty(&self) -> bool {
-        self.external_ids.is_empty() && self.emails.is_empty() && self.anonymous_ids.is_empty()
+    async fn lock(&self, conn: &mut Conn) -> db::Result<Vec<Contact>> {
+        let names = [&self.external_ids, &self.emails, &self.anonymous_ids];
+        if names.iter().all(|names| names.is_empty()) {
+            if self.ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            return db::contact_lock(conn, &self.ids).await;
+        }
+        let [external_ids, emails, anonymous_ids] = names;
+        db::contacts_by_identity(conn, &self.ids, external_ids, emails, anonymous_ids).await
     }
 }
 
@@ -320,15 +336,8 @@ pub async fn put(
     event.person = Person::Names(names.clone());
     event.contact_properties = properties;
     lock_names(conn, std::iter::once(&event.person)).await?;
-    let mut wanted = Wanted::default();
-    wanted.add(names);
-    let before = db::contacts_by_identity(
-        conn,
-        &wanted.external_ids,
-        &wanted.emails,
-        &wanted.anonymous_ids,
-    )
-    .await?;
+    let wanted = Wanted::of(std::iter::once(&event.person));
+    let before = wanted.lock(conn).await?;
     let after = resolve(conn, std::iter::once(&event), now).await?;
     let Some(contact) = after.into_iter().next().flatten() else {
         return Ok(None);
@@ -357,10 +366,10 @@ pub async fn named(
     email: Option<&str>,
 ) -> db::Result<Vec<Contact>> {
     let ids: Vec<String> = external_id.map(str::to_owned).into_iter().collect();
-    let found = db::contacts_by_identity(conn, &ids, &[], &[]).await?;
+    let found = db::contacts_by_identity(conn, &[], &ids, &[], &[]).await?;
     if !found.is_empty() {
         return Ok(found);
     }
     let emails: Vec<String> = email.map(str::to_lowercase).into_iter().collect();
-    db::contacts_by_identity(conn, &[], &emails, &[]).await
+    db::contacts_by_identity(conn, &[], &[], &emails, &[]).await
 }

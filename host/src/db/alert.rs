@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Conn, Result};
+use super::transact::stir;
+use super::{Conn, Result, Topic};
 use crate::ids::{AlertRuleId, Claim};
 
 #[derive(Clone)]
@@ -117,6 +118,7 @@ pub async fn alert_rule_put(conn: &mut Conn, rule: &AlertRule) -> Result<()> {
     )
     .execute(conn)
     .await?;
+    stir(Topic::Alerts);
     Ok(())
 }
 
@@ -237,6 +239,7 @@ pub async fn alert_insert(conn: &mut Conn, new: &NewAlert<'_>, now: DateTime<Utc
     )
     .execute(conn)
     .await?;
+    stir(Topic::Alerts);
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use hogsend_plugin_api::Properties;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Conn, Result};
+use super::transact::stir;
+use super::{Conn, Result, Topic};
 use crate::ids::ContactId;
 
 /// An event, or where it has no name properties, of a person.
@@ -54,6 +55,7 @@ pub async fn capture_insert(
     )
     .execute(conn)
     .await?;
+    stir(Topic::Captures);
     Ok(())
 }
 
@@ -146,6 +148,7 @@ pub async fn capture_again(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Res
     )
     .execute(conn)
     .await?;
+    stir(Topic::Captures);
     Ok(done.rows_affected() == 1)
 }
 

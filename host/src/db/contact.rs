@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use sqlx::types::Json;
 
+use super::transact::{makes_contacts, takes_contacts, takes_names};
 use super::{Conn, Result};
 use crate::ids::ContactId;
 
@@ -50,6 +51,7 @@ pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
     let mut names = names.to_vec();
     names.sort_unstable();
     names.dedup();
+    takes_names(&names);
     if names.len() > FINE_LOCKS {
         // Key 0 stands for everyone: large batches exclude all others.
         sqlx::query!("SELECT pg_advisory_xact_lock(0, 0)")
@@ -67,35 +69,41 @@ pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Every contact known by one of these names, locked until the transaction ends. E-mail addresses
+/// Every contact with one of these ids or names, locked until the transaction ends. E-mail addresses
 /// are compared in lower case; `emails` holds them so.
 pub async fn contacts_by_identity(
     conn: &mut Conn,
+    ids: &[ContactId],
     external_ids: &[String],
     emails: &[String],
     anonymous_ids: &[String],
 ) -> Result<Vec<Contact>> {
-    sqlx::query_as!(
+    let found = sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
                   first_seen_at, last_seen_at, listening
            FROM contacts
            WHERE id IN (
-               SELECT id FROM contacts WHERE external_id = ANY($1)
+               SELECT unnest($4::uuid[])
+               UNION SELECT id FROM contacts WHERE external_id = ANY($1)
                UNION SELECT id FROM contacts WHERE lower(email) = ANY($2)
                UNION SELECT id FROM contacts WHERE anonymous_id = ANY($3))
            ORDER BY id FOR NO KEY UPDATE"#,
         external_ids,
         emails,
-        anonymous_ids
+        anonymous_ids,
+        ids as &[ContactId]
     )
     .map(Contact::from)
     .fetch_all(conn)
-    .await
+    .await?;
+    takes_contacts(found.iter().map(|contact| contact.id));
+    Ok(found)
 }
 
 /// These contacts, locked until the transaction ends.
 pub async fn contact_lock(conn: &mut Conn, ids: &[ContactId]) -> Result<Vec<Contact>> {
+    takes_contacts(ids.iter().copied());
     sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
@@ -128,6 +136,7 @@ pub async fn contact_upsert(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let ids: Vec<ContactId> = contacts.iter().map(|c| c.id).collect();
+    makes_contacts(ids.iter().copied());
     let external_ids: Vec<Option<String>> =
         contacts.iter().map(|c| c.external_id.clone()).collect();
     let emails: Vec<Option<String>> = contacts.iter().map(|c| c.email.clone()).collect();
@@ -165,6 +174,7 @@ pub async fn contact_set_properties(
     properties: &Properties,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    takes_contacts(std::iter::once(id));
     sqlx::query!(
         "UPDATE contacts SET properties = properties || $2, updated_at = $3 WHERE id = $1",
         id as ContactId,

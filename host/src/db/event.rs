@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use sqlx::types::Json;
 
-use super::{Conn, Result};
+use super::transact::takes;
+use super::{Conn, Level, Result};
 use crate::ids::{ContactId, EventId};
 
 /// An event about to be stored.
@@ -32,6 +33,7 @@ pub async fn event_key_claim(
     mut keys: Vec<(&str, &str, EventId)>,
     now: DateTime<Utc>,
 ) -> Result<HashSet<EventId>> {
+    takes(Level::Keys);
     keys.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
     let sources: Vec<String> = keys.iter().map(|key| key.0.to_owned()).collect();
     let names: Vec<String> = keys.iter().map(|key| key.1.to_owned()).collect();
@@ -71,8 +73,13 @@ pub struct KnownEvent<'a> {
 /// people with open runs.
 ///
 /// Returns, in the order of the events, whether each was stored (false: its key was taken), and
-/// `None` for those it does not fit. The contacts are locked against a deletion, a change or a run
-/// that begins to listen: what has changed since the statement began is looked at again.
+/// `None` for those it does not fit. Keys are claimed before contacts are locked, as everywhere; the
+/// contacts are locked against a deletion, a change or a run that begins to listen, and what has
+/// changed since the statement began is looked at again.
+///
+/// # Errors
+/// Fails with a division by zero, and stores nothing, where a contact changed between the claim of a
+/// key and its lock so that its event no longer fits: the key must not stay.
 pub async fn event_insert_known(
     conn: &mut Conn,
     events: &[KnownEvent<'_>],
@@ -96,9 +103,8 @@ pub async fn event_insert_known(
                WHERE external_id = ANY($2::text[]) AND last_seen_at > $10 AND NOT listening
                  AND ($11 OR NOT EXISTS (
                      SELECT FROM journey_states s
-                     WHERE s.contact_id = contacts.id AND s.status IN ('active', 'waiting')))
-               ORDER BY id FOR SHARE),
-           fit AS MATERIALIZED (
+                     WHERE s.contact_id = contacts.id AND s.status IN ('active', 'waiting')))),
+           likely AS MATERIALIZED (
                SELECT i.*, k.id AS contact_id
                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[],
                            $6::text[], $7::text[], $8::jsonb[], $9::timestamptz[])
@@ -108,18 +114,30 @@ pub async fn event_insert_known(
                WHERE (i.email IS NULL OR i.email = k.email) AND k.properties @> i.changes),
            claimed AS (
                INSERT INTO event_keys (source, key, event_id, received_at)
-               SELECT source, key, id, $12 FROM fit WHERE key IS NOT NULL ORDER BY source, key
+               SELECT source, key, id, $12 FROM likely WHERE key IS NOT NULL ORDER BY source, key
                ON CONFLICT (source, key) DO NOTHING
                RETURNING event_id),
+           -- Asking for the count makes the keys come first.
+           held AS MATERIALIZED (
+               SELECT id, external_id, email, properties FROM contacts
+               WHERE id IN (SELECT contact_id FROM likely) AND NOT listening
+                 AND (SELECT count(*) FROM claimed) >= 0
+               ORDER BY id FOR SHARE),
+           fit AS MATERIALIZED (
+               SELECT l.* FROM likely l JOIN held k ON k.id = l.contact_id
+               WHERE k.external_id = l.person AND (l.email IS NULL OR l.email = k.email)
+                 AND k.properties @> l.changes),
            stored AS (
                INSERT INTO user_events (id, contact_id, source, name, properties, depth,
                                         occurred_at, received_at)
                SELECT id, contact_id, source, name, properties, 0, occurred_at, $12 FROM fit
                WHERE key IS NULL OR id IN (SELECT event_id FROM claimed)
                RETURNING id)
-           SELECT CASE WHEN f.id IS NOT NULL THEN s.id IS NOT NULL END
+           SELECT CASE WHEN f.id IS NOT NULL THEN s.id IS NOT NULL
+                       WHEN c.event_id IS NOT NULL THEN 1 / (place - place) = 0 END
            FROM unnest($1::uuid[]) WITH ORDINALITY AS i (id, place)
            LEFT JOIN fit f USING (place) LEFT JOIN stored s ON s.id = i.id
+           LEFT JOIN claimed c ON c.event_id = i.id
            ORDER BY place"#,
         &ids as &[EventId],
         &people as &[&str],

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
-use super::{Conn, Result};
+use super::transact::stir;
+use super::{Conn, Result, Topic};
 use crate::ids::{Claim, ImportId};
 
 /// What is wrong with a row; row 0 is the file.
@@ -72,6 +73,7 @@ pub async fn import_insert(
     )
     .execute(conn)
     .await?;
+    stir(Topic::Imports);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The store: every query of the host, one file per noun. Functions take a connection, so a room
 //! decides what shares a transaction.
 //!
-//! Locks are taken in one order everywhere: identity locks, then contacts by id, then runs and
-//! mails. The embedded database has a single connection, so no code holds one while it asks for
+//! Locks are taken in one order everywhere (see [`Level`]): names, event keys, contacts by id, runs
+//! and mails, providers. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
 mod alert;
@@ -23,6 +23,7 @@ mod health;
 mod history;
 mod import;
 mod journey_admin;
+mod lock;
 mod merge;
 mod metric;
 mod migrate;
@@ -39,6 +40,7 @@ mod state_admin;
 mod state_step;
 mod suppression;
 mod track;
+mod transact;
 mod user;
 mod visit;
 mod wait;
@@ -88,6 +90,7 @@ pub use journey_admin::{
     JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,
     journey_skips, state_count, state_logs, state_stories, state_story,
 };
+pub use lock::Level;
 pub use merge::contact_merge;
 pub use metric::{
     EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
@@ -128,6 +131,7 @@ pub use suppression::{
     suppressions_of,
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
+pub use transact::{Failure, Tx, may_be_committed};
 pub use user::{
     SessionRow, User, session_by_token, session_delete, session_extend, session_insert,
     sessions_delete_expired, sessions_delete_of, user_any, user_by_email, user_insert,
@@ -156,12 +160,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres};
 
 /// A connection, in or outside a transaction.
 pub type Conn = PgConnection;
-/// An open transaction; dropped without commit, it changes nothing.
-pub type Tx = Transaction<'static, Postgres>;
 /// A connection on loan from the pool.
 pub type PoolConn = sqlx::pool::PoolConnection<Postgres>;
 
@@ -231,14 +233,16 @@ impl Db {
         self.pool.acquire().await
     }
 
+    /// A transaction that its caller commits. It is not retried, wakes nobody and its locks are not
+    /// checked: everything but tests uses [`transact`](Self::transact).
     pub async fn begin(&self) -> Result<Tx> {
-        self.pool.begin().await
+        self.pool.begin().await.map(Tx::new)
     }
 
     /// A transaction for lists and reports. All its statements see one state of the store, each is
     /// planned for the values it comes with, and the server ends one that takes longer than 25 s.
     pub async fn report(&self) -> Result<Tx> {
-        self.pool.begin_with(BEGIN_REPORT).await
+        self.pool.begin_with(BEGIN_REPORT).await.map(Tx::new)
     }
 
     pub fn wake(&self) -> &Wake {
@@ -288,6 +292,7 @@ pub fn is_overdue(error: &sqlx::Error) -> bool {
 /// Whether the database could not be reached at all.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
+        error if may_be_committed(error) => true,
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Conn, Result};
+use super::transact::takes;
+use super::{Conn, Level, Result};
 
 /// A provider that takes no mail for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,7 @@ pub async fn provider_slot(
     slot_us: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>> {
+    takes(Level::Provider);
     let row = sqlx::query!(
         "INSERT INTO provider_states AS s (provider, next_slot_at, slot_us, updated_at)
          VALUES ($1, $3::timestamptz + coalesce($2::bigint, 0) * interval '1 microsecond', $2, $3)

@@ -6,7 +6,8 @@ use sqlx::types::Json;
 
 use super::send_claim::prepared;
 use super::track::{TrackedLink, links_insert};
-use super::{Conn, Result};
+use super::transact::{stir, takes};
+use super::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, SendId, StateId};
 
 /// A decision to send, about to be recorded.
@@ -45,6 +46,7 @@ pub struct SendRow {
 
 /// Records a decision and where the mail's links lead. It is due at once, unless there is no mail to send.
 pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) -> Result<()> {
+    takes(Level::Runs);
     let (status, reason, due) = match &send.mail {
         Ok(_) => ("queued", None, Some(now)),
         Err(reason) => ("skipped", Some(*reason), None),
@@ -73,6 +75,9 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
     )
     .execute(&mut *conn)
     .await?;
+    if due.is_some() {
+        stir(Topic::Mails);
+    }
     links_insert(conn, send.id, &send.links).await
 }
 

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Mail, Prepared};
 use sqlx::types::Json;
 
-use super::{Conn, Result};
+use super::transact::takes;
+use super::{Conn, Level, Result};
 use crate::ids::{Claim, ContactId, SendId, StateId};
 
 /// A mail a worker holds, by itself or as a member of a batch it holds.
@@ -121,6 +122,7 @@ pub async fn send_claim(
 
 /// Which of these mails the caller still holds; those stay locked until the transaction ends.
 pub async fn sends_hold(conn: &mut Conn, sends: &[&ClaimedSend]) -> Result<HashSet<SendId>> {
+    takes(Level::Runs);
     let ids: Vec<SendId> = sends.iter().map(|send| send.id).collect();
     let claims: Vec<Option<Claim>> = sends.iter().map(|send| send.claim).collect();
     let held = sqlx::query_scalar!(

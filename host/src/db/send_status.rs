@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Conn, Result};
+use super::transact::takes;
+use super::{Conn, Level, Result};
 use crate::ids::{ContactId, SendId, StateId};
 
 /// A mail that something was told of.
@@ -44,6 +45,7 @@ pub async fn send_find(
 
 /// The mail as it stands, locked until the transaction ends. The caller holds the contact's lock.
 pub async fn send_lock(conn: &mut Conn, id: SendId) -> Result<Option<KnownSend>> {
+    takes(Level::Runs);
     sqlx::query_as!(
         KnownSend,
         r#"SELECT id AS "id: SendId", contact_id AS "contact_id: ContactId",

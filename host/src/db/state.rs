@@ -8,7 +8,8 @@ use hogsend_plugin_api::journey::User;
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::{Conn, Result};
+use super::transact::{stir, takes};
+use super::{Conn, Level, Result, Topic};
 use crate::ids::{self, Claim, ContactId, EventId, StateId};
 
 /// A run about to begin.
@@ -102,6 +103,7 @@ pub async fn state_insert(
     states: &[NewState],
     now: DateTime<Utc>,
 ) -> Result<HashSet<StateId>> {
+    takes(Level::Runs);
     let ids: Vec<StateId> = states.iter().map(|s| s.id).collect();
     let journeys: Vec<String> = states.iter().map(|s| s.journey_id.clone()).collect();
     let contacts: Vec<ContactId> = states.iter().map(|s| s.contact_id).collect();
@@ -134,6 +136,9 @@ pub async fn state_insert(
     )
     .fetch_all(conn)
     .await?;
+    if !made.is_empty() {
+        stir(Topic::Runs);
+    }
     Ok(made.into_iter().map(StateId).collect())
 }
 
@@ -180,6 +185,7 @@ pub async fn state_last_entries(
 
 /// Ends open runs because of an event. The caller holds the contacts' locks.
 pub async fn state_exit(conn: &mut Conn, states: &[StateId], now: DateTime<Utc>) -> Result<()> {
+    takes(Level::Runs);
     sqlx::query!(
         "UPDATE journey_states SET status = 'exited', exited_at = $2, updated_at = $2,
              wake_at = NULL, claim = NULL, revision = revision + 1
@@ -242,6 +248,7 @@ pub async fn state_claim(
 
 /// Whether the claim still holds and nothing changed the run meanwhile; locks the row.
 pub async fn state_fence(conn: &mut Conn, state: &ClaimedState) -> Result<bool> {
+    takes(Level::Runs);
     let row = sqlx::query_scalar!(
         "SELECT id FROM journey_states
          WHERE id = $1 AND claim = $2 AND revision = $3 AND status IN ('active', 'waiting')
@@ -269,6 +276,7 @@ pub async fn state_release(
     )
     .execute(conn)
     .await?;
+    stir(Topic::Runs);
     Ok(())
 }
 
@@ -296,6 +304,9 @@ pub async fn state_progress(
     )
     .execute(conn)
     .await?;
+    if progress.wake_at.is_some_and(|at| at <= now) {
+        stir(Topic::Runs);
+    }
     Ok(done.rows_affected() == 1)
 }
 

@@ -5,7 +5,8 @@ use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::User;
 use sqlx::types::Json;
 
-use super::{Conn, Result};
+use super::transact::{stir, takes};
+use super::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
 
 /// A run, whole.
@@ -98,6 +99,8 @@ pub async fn state_reopen(
     pinned: bool,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    takes(Level::Runs);
+    stir(Topic::Runs);
     let failed = sqlx::query!(
         "SELECT seq, done_pos FROM journey_steps
          WHERE state_id = $1 AND state = 'done' AND result ? 'Err'

@@ -5,7 +5,8 @@ use hogsend_plugin_api::{Command, Step, StepError, StepState};
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::{Conn, Result};
+use super::transact::{stir, takes};
+use super::{Conn, Level, Result, Topic};
 use crate::ids::StateId;
 
 /// A step as the host keeps it.
@@ -155,6 +156,7 @@ pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc
     if ends.is_empty() {
         return Ok(0);
     }
+    takes(Level::Runs);
     let states: Vec<StateId> = ends.iter().map(|end| end.state).collect();
     let seqs: Vec<i32> = ends.iter().map(|end| end.seq).collect();
     let results: Vec<Json<&Outcome>> = ends.iter().map(|end| Json(&end.result)).collect();
@@ -179,5 +181,8 @@ pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc
     )
     .execute(conn)
     .await?;
+    if done.rows_affected() > 0 {
+        stir(Topic::Runs);
+    }
     Ok(done.rows_affected())
 }

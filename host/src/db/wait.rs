@@ -6,6 +6,7 @@ use hogsend_plugin_api::journey::WaitForArgs;
 use sqlx::types::Json;
 
 use super::history::EventOfPast;
+use super::transact::takes_contacts;
 use super::{Conn, PastEvent, Result};
 use crate::ids::{ContactId, StateId};
 
@@ -23,6 +24,7 @@ pub struct OpenWait {
 /// Marks the contact as one whose events may be waited for. The caller holds the contact's lock;
 /// see [`event_insert_known`](super::event_insert_known) for who looks at it.
 pub async fn contact_listen(conn: &mut Conn, contact: ContactId) -> Result<()> {
+    takes_contacts(std::iter::once(contact));
     sqlx::query!(
         "UPDATE contacts SET listening = true WHERE id = $1 AND NOT listening",
         contact as ContactId
@@ -34,6 +36,7 @@ pub async fn contact_listen(conn: &mut Conn, contact: ContactId) -> Result<()> {
 
 /// Takes the mark from contacts nobody waits for any more. The caller holds the contacts' locks.
 pub async fn contact_unlisten(conn: &mut Conn, contacts: &[ContactId]) -> Result<()> {
+    takes_contacts(contacts.iter().copied());
     sqlx::query!(
         "UPDATE contacts SET listening = false WHERE id = ANY($1) AND listening",
         contacts as &[ContactId]

@@ -55,14 +55,25 @@ impl Topic {
     }
 }
 
+/// A set of topics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Topics(u8);
+
+impl Topics {
+    pub(super) fn add(&mut self, topic: Topic) {
+        self.0 |= 1 << topic as u8;
+    }
+
+    pub(super) fn list(self) -> Vec<Topic> {
+        let named = |topic: &Topic| self.0 & (1 << *topic as u8) != 0;
+        Topic::ALL.into_iter().filter(named).collect()
+    }
+}
+
 #[derive(Clone)]
 pub struct Wake {
-    runs: Arc<Notify>,
-    mails: Arc<Notify>,
-    captures: Arc<Notify>,
-    webhooks: Arc<Notify>,
-    imports: Arc<Notify>,
-    alerts: Arc<Notify>,
+    /// One for each topic, in the order of their declaration.
+    calls: Arc<[Notify; Topic::ALL.len()]>,
     /// None for the embedded database.
     server: Option<PgPool>,
 }
@@ -70,12 +81,7 @@ pub struct Wake {
 impl Wake {
     pub(super) fn in_process() -> Self {
         Self {
-            runs: Arc::default(),
-            mails: Arc::default(),
-            captures: Arc::default(),
-            webhooks: Arc::default(),
-            imports: Arc::default(),
-            alerts: Arc::default(),
+            calls: Arc::default(),
             server: None,
         }
     }
@@ -89,14 +95,17 @@ impl Wake {
 
     /// Inside a transaction that made work: tells other processes, on commit.
     pub(super) async fn announce(&self, conn: &mut Conn, topics: &[Topic]) -> Result<()> {
-        if self.server.is_none() {
+        if self.server.is_none() || topics.is_empty() {
             return Ok(());
         }
-        for topic in topics {
-            sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, topic.name())
-                .execute(&mut *conn)
-                .await?;
-        }
+        let names: Vec<String> = topics.iter().map(|topic| topic.name().into()).collect();
+        sqlx::query!(
+            "SELECT pg_notify($1, topic) FROM unnest($2::text[]) AS topic",
+            CHANNEL,
+            &names
+        )
+        .execute(conn)
+        .await?;
         Ok(())
     }
 
@@ -151,13 +160,6 @@ impl Wake {
     }
 
     fn of(&self, topic: Topic) -> &Notify {
-        match topic {
-            Topic::Runs => &self.runs,
-            Topic::Mails => &self.mails,
-            Topic::Captures => &self.captures,
-            Topic::Webhooks => &self.webhooks,
-            Topic::Imports => &self.imports,
-            Topic::Alerts => &self.alerts,
-        }
+        &self.calls[topic as usize]
     }
 }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Conn, Result};
+use super::transact::stir;
+use super::{Conn, Result, Topic};
 use crate::ids::EndpointId;
 
 /// An endpoint with its secrets.
@@ -199,5 +200,6 @@ pub async fn delivery_retry(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Re
     )
     .execute(conn)
     .await?;
+    stir(Topic::Webhooks);
     Ok(done.rows_affected() == 1)
 }

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Conn, Result};
+use super::transact::stir;
+use super::{Conn, Result, Topic};
 use crate::ids::{Claim, ContactId, EndpointId};
 
 /// Something to be told to one endpoint.
@@ -35,6 +36,7 @@ pub struct ClaimedDelivery {
 }
 
 /// How an attempt ended.
+#[derive(Clone, Copy)]
 pub struct DeliveryEnd<'a> {
     pub status: &'a str,
     pub retry_at: Option<DateTime<Utc>>,
@@ -95,6 +97,7 @@ pub async fn deliveries_insert(
     )
     .fetch_optional(conn)
     .await?;
+    stir(Topic::Webhooks);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::db::Failure;
 use crate::ingest::IngestError;
 use crate::issue::Issue;
 
@@ -14,6 +15,8 @@ pub struct ApiError {
     status: StatusCode,
     body: Value,
     retry_after: Option<u32>,
+    /// It came of meeting another transaction.
+    transient: bool,
 }
 
 impl ApiError {
@@ -22,6 +25,7 @@ impl ApiError {
             status,
             body: json!({ "error": message.into() }),
             retry_after: None,
+            transient: false,
         }
     }
 
@@ -52,6 +56,7 @@ impl ApiError {
                 "error": { "name": "ValidationError", "message": message, "issues": issues },
             }),
             retry_after: None,
+            transient: false,
         }
     }
 
@@ -61,6 +66,7 @@ impl ApiError {
             status: StatusCode::BAD_REQUEST,
             body,
             retry_after: None,
+            transient: false,
         }
     }
 
@@ -105,6 +111,12 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl Failure for ApiError {
+    fn is_transient(&self) -> bool {
+        self.transient
+    }
+}
+
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
@@ -120,7 +132,14 @@ impl From<IngestError> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        if crate::db::is_overdue(&error) {
+        if crate::db::is_transient(&error) {
+            // Told only where every try ended so: see `Db::transact`.
+            tracing::debug!(%error, "a request met another one");
+            Self {
+                transient: true,
+                ..Self::unavailable("The database is busy", 1)
+            }
+        } else if crate::db::is_overdue(&error) {
             tracing::warn!(%error, "a list or report took too long");
             Self::unavailable(
                 "The database took too long; ask for less, by a filter or a shorter time",

@@ -10,15 +10,13 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Ingested, NewEvent, known, store};
 use crate::clock::Clock;
-use crate::db::{self, Db, PoolConn, Topic};
+use crate::db::{self, Db, PoolConn, Tx};
 use crate::journeys::Catalog;
 
 /// Requests that may wait; more are turned away.
 const QUEUE: usize = 4_096;
 /// Events in one transaction, unless a single request brings more.
 const BATCH: usize = 256;
-/// Tries of a transaction that met another one.
-const TRIES: u32 = 5;
 
 /// Takes events in. Cheap to clone.
 #[derive(Clone)]
@@ -241,28 +239,13 @@ impl Committer {
     }
 
     async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
-        let mut tries = 0;
-        loop {
-            match self.store_once(events.clone()).await {
-                Err(error) if db::is_transient(&error) && tries < TRIES => {
-                    tries += 1;
-                    tracing::debug!(%error, tries, "events met another transaction, trying again");
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn store_once(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
-        let mut tx = self.db.begin().await?;
-        let stored = store(&mut tx, &self.catalog, self.clock.now(), events).await?;
-        let topics: &[Topic] = if stored.enrolled > 0 {
-            &[Topic::Runs]
-        } else {
-            &[]
+        let events = &events;
+        let work = |mut tx: Tx| async move {
+            let now = self.clock.now();
+            let stored = store(&mut tx, &self.catalog, now, events.clone()).await?;
+            Ok((tx, stored.events))
         };
-        self.db.commit_and_wake(tx, topics).await?;
-        Ok(stored.events)
+        self.db.transact(work).await
     }
 }
 

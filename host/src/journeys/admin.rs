@@ -4,7 +4,7 @@ use hogsend_plugin_api::Properties;
 use serde_json::json;
 
 use crate::app::App;
-use crate::db::{self, Log, NewState, StateRow, Topic, Tx};
+use crate::db::{self, Failure, Log, NewState, StateRow, Tx};
 use crate::ids::StateId;
 use crate::ingest::{self, NewEvent};
 use crate::webhooks::{News, announce};
@@ -23,18 +23,25 @@ pub enum AdminError {
     Database(#[from] sqlx::Error),
 }
 
+impl Failure for AdminError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_transient())
+    }
+}
+
 type Result<T = ()> = std::result::Result<T, AdminError>;
 
 /// Lets a failed run go on from the step that failed, which is really taken again. Where the code
 /// itself failed, by a panic or an error of its own, it runs again from its last step.
 pub async fn retry(app: &App, id: StateId) -> Result {
-    let mut tx = app.db.begin().await?;
-    retry_in(app, &mut tx, id).await?;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
-    Ok(())
+    let work = |mut tx: Tx| async move {
+        retry_in(app, &mut tx, id).await?;
+        Ok((tx, ()))
+    };
+    app.db.transact(work).await
 }
 
-/// As [`retry`], in the caller's transaction. The caller wakes the workers.
+/// As [`retry`], in the caller's transaction.
 pub async fn retry_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["failed"], "retried")?;
@@ -44,13 +51,14 @@ pub async fn retry_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
 /// Lets a stuck run go on: with the version of its plugin it began with where that is loaded,
 /// else with the newest.
 pub async fn resume(app: &App, id: StateId) -> Result {
-    let mut tx = app.db.begin().await?;
-    resume_in(app, &mut tx, id).await?;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
-    Ok(())
+    let work = |mut tx: Tx| async move {
+        resume_in(app, &mut tx, id).await?;
+        Ok((tx, ()))
+    };
+    app.db.transact(work).await
 }
 
-/// As [`resume`], in the caller's transaction. The caller wakes the workers.
+/// As [`resume`], in the caller's transaction.
 pub async fn resume_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["stuck"], "resumed")?;
@@ -62,7 +70,16 @@ pub async fn resume_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
 
 /// Ends a run and begins a new one with the same event. Returns the new one.
 pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
-    let (mut tx, state) = begin(app, id).await?;
+    let work = |mut tx: Tx| async move {
+        let new = restart_in(app, &mut tx, id).await?;
+        Ok((tx, new))
+    };
+    app.db.transact(work).await
+}
+
+/// As [`restart`], in the caller's transaction.
+pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId) -> Result<StateId> {
+    let state = lock(tx, id).await?;
     let entry = app.catalog.journey(&state.journey_id).ok_or_else(|| {
         let message = format!(
             "no plugin brings the journey '{}' any more",
@@ -70,9 +87,9 @@ pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
         );
         AdminError::Conflict(message)
     })?;
-    refuse_rival(&mut tx, &state).await?;
+    refuse_rival(tx, &state).await?;
     let now = app.clock.now();
-    end(&mut tx, &state, "restarted", now).await?;
+    end(tx, &state, "restarted", now).await?;
     let new = NewState {
         id: StateId::new(now),
         journey_id: state.journey_id.clone(),
@@ -85,8 +102,8 @@ pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
         depth: state.depth,
     };
     let new_id = new.id;
-    announce(&mut tx, &[enrolled(&new, now)], now).await?;
-    db::state_insert(&mut tx, &[new], now).await?;
+    announce(tx, &[enrolled(&new, now)], now).await?;
+    db::state_insert(tx, &[new], now).await?;
     let log = Log {
         state_id: new_id,
         from: None,
@@ -94,20 +111,20 @@ pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
         action: "restarted",
         detail: json!({ "of": state.id }),
     };
-    db::log_insert(&mut tx, &[log], now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
+    db::log_insert(tx, &[log], now).await?;
     Ok(new_id)
 }
 
 /// Ends a run that is not over. Mails it decided on and nobody attempted yet do not go out.
 pub async fn exit(app: &App, id: StateId, reason: &str) -> Result {
-    let mut tx = app.db.begin().await?;
-    exit_in(app, &mut tx, id, reason).await?;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
-    Ok(())
+    let work = |mut tx: Tx| async move {
+        exit_in(app, &mut tx, id, reason).await?;
+        Ok((tx, ()))
+    };
+    app.db.transact(work).await
 }
 
-/// As [`exit`], in the caller's transaction. The caller wakes the workers.
+/// As [`exit`], in the caller's transaction.
 pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["active", "waiting", "failed", "stuck"], "ended")?;
@@ -132,10 +149,11 @@ pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Resul
 
 /// Takes a failed or stuck run off the list of dead letters.
 pub async fn dismiss(app: &App, id: StateId) -> Result {
-    let mut tx = app.db.begin().await?;
-    dismiss_in(app, &mut tx, id).await?;
-    tx.commit().await?;
-    Ok(())
+    let work = |mut tx: Tx| async move {
+        dismiss_in(app, &mut tx, id).await?;
+        Ok((tx, ()))
+    };
+    app.db.transact(work).await
 }
 
 /// As [`dismiss`], in the caller's transaction.
@@ -147,12 +165,6 @@ pub async fn dismiss_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
 }
 
 /// The run, with its person locked.
-async fn begin(app: &App, id: StateId) -> Result<(Tx, StateRow)> {
-    let mut tx = app.db.begin().await?;
-    let state = lock(&mut tx, id).await?;
-    Ok((tx, state))
-}
-
 async fn lock(tx: &mut Tx, id: StateId) -> Result<StateRow> {
     let found = db::state_get(tx, id).await?;
     let contact = found.ok_or(AdminError::NotFound(id))?.contact_id;

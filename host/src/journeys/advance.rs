@@ -9,7 +9,8 @@ use super::journal::Journal;
 use super::step::{Effects, Performed, Performing, perform};
 use super::{JourneyEntry, person, wait};
 use crate::app::App;
-use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Topic, Tx};
+use crate::contacts;
+use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Tx};
 use crate::ingest::{self, NewEvent};
 use crate::plugins::JourneysRef;
 use crate::webhooks::{News, announce};
@@ -108,7 +109,15 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
             break RunStatus::Waiting;
         }
     };
-    record(app, state, journal, effects, status, now).await
+    let outcome = Outcome {
+        app,
+        state,
+        journal,
+        effects,
+        ending: Ending::of(&status),
+        now,
+    };
+    app.db.transact(|tx| record(tx, &outcome)).await
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
@@ -177,22 +186,35 @@ async fn perform_one(
     Ok(false)
 }
 
-/// Writes an advance: steps, mails, events and the run's new state, in one transaction.
-async fn record(
-    app: &App,
-    state: &ClaimedState,
-    mut journal: Journal,
+/// What an advance came to, before it is written.
+struct Outcome<'a> {
+    app: &'a App,
+    state: &'a ClaimedState,
+    journal: Journal,
     effects: Effects,
-    status: RunStatus,
+    ending: Ending,
     now: DateTime<Utc>,
-) -> db::Result<Advanced> {
-    let ending = Ending::of(&status);
-    let mut tx = app.db.begin().await?;
-    let contact = db::contact_lock(&mut tx, &[state.contact_id]).await?.pop();
+}
+
+/// Writes an advance: steps, mails, events and the run's new state, in one transaction. Its events
+/// may be about other people, so everybody they can be about is locked before the run is.
+async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)> {
+    let Outcome {
+        app,
+        state,
+        effects,
+        ending,
+        now,
+        ..
+    } = outcome;
+    let now = *now;
+    let mut journal = outcome.journal.clone();
+    let people = effects.events.iter().map(|event| &event.person);
+    let people = contacts::lock_people(&mut tx, &[state.contact_id], people).await?;
+    let contact = people.into_iter().find(|one| one.id == state.contact_id);
     if !db::state_fence(&mut tx, state).await? {
         db::state_release(&mut tx, state, now).await?;
-        app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
-        return Ok(Advanced::Outdated);
+        return Ok((tx, Advanced::Outdated));
     }
     if state.completions == 0 {
         db::state_person(&mut tx, state.id, &state.person).await?;
@@ -202,47 +224,31 @@ async fn record(
         asks_again |= begin_waits(&mut tx, state, contact, &mut journal, now).await?;
     }
     db::step_upsert(&mut tx, state.id, &journal.changed()).await?;
-    let has_mail = effects.sends.iter().any(|send| send.mail.is_ok());
-    let has_captures = !effects.captures.is_empty();
-    let events = write(&mut tx, state, effects, now).await?;
+    write(&mut tx, state, effects, now).await?;
 
-    let mut woken = 0;
     // A run that goes on is written first: one of its own events may end it or what it waits for.
     // One that ends still stands in the way of a second run while its last events come in.
+    let events = &effects.events;
     if !ending.waits() && !events.is_empty() {
-        let stored = ingest::store(&mut tx, &app.catalog, now, events.clone()).await?;
-        woken += stored.enrolled;
+        ingest::store(&mut tx, &app.catalog, now, events.clone()).await?;
     }
     let wake_at = if asks_again {
         Some(now)
     } else {
         journal.next_due()
     };
-    let stands = progress(&mut tx, state, &journal, &ending, wake_at, now).await?;
+    let stands = progress(&mut tx, state, &journal, ending, wake_at, now).await?;
     if ending.waits() && !events.is_empty() {
-        let stored = ingest::store(&mut tx, &app.catalog, now, events).await?;
-        woken += stored.enrolled;
+        ingest::store(&mut tx, &app.catalog, now, events.clone()).await?;
     }
     if stands && let Some(news) = ending.news(state, now) {
         let depth = state.depth.saturating_add(1);
         let properties = news.data.clone();
         let event = NewEvent::from_journey(news.contact, news.event_type, properties, depth);
         announce(&mut tx, &[news], now).await?;
-        let stored = ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
-        woken += stored.enrolled;
+        ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
     }
-    let mut topics = Vec::new();
-    if woken > 0 || asks_again {
-        topics.push(Topic::Runs);
-    }
-    if has_mail {
-        topics.push(Topic::Mails);
-    }
-    if has_captures {
-        topics.push(Topic::Captures);
-    }
-    app.db.commit_and_wake(tx, &topics).await?;
-    Ok(Advanced::Recorded)
+    Ok((tx, Advanced::Recorded))
 }
 
 /// Waits that begin now: marks the person as one whose events are waited for, and ends waits for
@@ -281,13 +287,13 @@ async fn begin_waits(
     Ok(ended)
 }
 
-/// Writes what a run does to the world, and returns the events it ingests.
+/// Writes what a run does to the world, its events apart.
 async fn write(
     tx: &mut Tx,
     state: &ClaimedState,
-    effects: Effects,
+    effects: &Effects,
     now: DateTime<Utc>,
-) -> db::Result<Vec<NewEvent>> {
+) -> db::Result<()> {
     let (contact, journey) = (state.contact_id, &state.journey_id);
     for send in &effects.sends {
         db::send_insert(tx, send, now).await?;
@@ -304,7 +310,7 @@ async fn write(
     if effects.passes > 0 {
         db::pass_insert(tx, contact, journey, effects.passes, now).await?;
     }
-    Ok(effects.events)
+    Ok(())
 }
 
 /// Writes where the run stands. False where one of the run's own events ended it: that end stands.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::db::StepRow;
 
 /// The steps of one run, by number, and which of them changed.
+#[derive(Clone)]
 pub struct Journal {
     rows: Vec<StepRow>,
     changed: Vec<bool>,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::status::{self, MailEvent};
 use crate::app::App;
-use crate::db::{self, Conn, NewMailEvent, Suppression, Topic};
+use crate::db::{self, Conn, NewMailEvent, Suppression, Tx};
 use crate::ids::{self, ContactId, EventId, SendId};
 
 /// How long an open or a click waits for what comes after it, which may show that a machine did it.
@@ -22,13 +22,24 @@ pub async fn take(app: &App, provider: &str, event: &DeliveryEvent) -> db::Resul
         at if at > now + AHEAD_MAX => now,
         at => at,
     };
-    let mut tx = app.db.begin().await?;
+    let work = |tx| take_in(app, tx, provider, event, occurred_at, now);
+    app.db.transact(work).await
+}
+
+async fn take_in(
+    app: &App,
+    mut tx: Tx,
+    provider: &str,
+    event: &DeliveryEvent,
+    occurred_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> db::Result<(Tx, bool)> {
     if let Some(key) = &event.dedupe_key {
         let id = EventId::new(now);
         let source = format!("email:{provider}");
         let fresh = db::event_key_claim(&mut tx, vec![(&source, key, id)], now).await?;
         if fresh.is_empty() {
-            return Ok(false);
+            return Ok((tx, false));
         }
     }
     let ours = event.send_id.map(SendId);
@@ -56,9 +67,7 @@ pub async fn take(app: &App, provider: &str, event: &DeliveryEvent) -> db::Resul
         db::suppression_insert(&mut tx, &suppression).await?;
         tracing::info!(provider, reason, "an address gets no more mail");
     }
-    let topics = [Topic::Runs, Topic::Captures];
-    app.db.commit_and_wake(tx, &topics).await?;
-    Ok(true)
+    Ok((tx, true))
 }
 
 /// Why the address gets no more mail after this.

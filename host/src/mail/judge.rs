@@ -8,7 +8,7 @@ use super::machine::{self, REPEAT, Seen, UNSENT};
 use super::status::{self, MailEvent};
 use super::track::is_tracked;
 use crate::app::App;
-use crate::db::{self, Conn, DueVisit, Topic, Visit};
+use crate::db::{self, Conn, DueVisit, Tx, Visit};
 
 /// How long one waits for its mail to be recorded as sent before it is looked at again.
 const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);
@@ -18,22 +18,24 @@ const UNSENT_MAX: TimeDelta = TimeDelta::minutes(10);
 /// Judges one open or click that is due, in a transaction of its own. False where another worker
 /// had it, or it is gone.
 pub async fn judge(app: &App, due: DueVisit) -> db::Result<bool> {
+    app.db.transact(|tx| judge_in(app, tx, &due)).await
+}
+
+async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool)> {
     let id = due.id;
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
     // In the order in which erasing takes them: the contact, the mail, what happened to it.
     db::contact_lock(&mut tx, &[due.contact_id]).await?;
     let Some(mail) = db::send_lock(&mut tx, due.send_id).await? else {
-        return Ok(false);
+        return Ok((tx, false));
     };
     let Some(visit) = db::visit_claim(&mut tx, id, now).await? else {
-        return Ok(false);
+        return Ok((tx, false));
     };
     let unsent = matches!(mail.status.as_str(), "queued" | "sending");
     if unsent && now - visit.recorded_at < UNSENT_MAX {
         db::visit_postpone(&mut tx, id, now + UNSENT_WAIT).await?;
-        tx.commit().await?;
-        return Ok(true);
+        return Ok((tx, true));
     }
     let machine = match unsent && !mail.in_doubt && visit.provider.is_none() {
         true => Some(UNSENT),
@@ -41,8 +43,7 @@ pub async fn judge(app: &App, due: DueVisit) -> db::Result<bool> {
     };
     db::visit_settle(&mut tx, id, machine).await?;
     if machine.is_some() {
-        tx.commit().await?;
-        return Ok(true);
+        return Ok((tx, true));
     }
     let kind = match visit.kind.as_str() {
         "clicked" => Kind::Clicked,
@@ -52,10 +53,7 @@ pub async fn judge(app: &App, due: DueVisit) -> db::Result<bool> {
     told.provider = visit.provider.as_deref();
     told.properties = properties(&visit);
     status::record(app, &mut tx, told, now).await?;
-    app.db
-        .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
-        .await?;
-    Ok(true)
+    Ok((tx, true))
 }
 
 async fn reason(app: &App, conn: &mut Conn, visit: &Visit) -> db::Result<Option<&'static str>> {

@@ -6,7 +6,7 @@ use rand::Rng;
 use super::post::Posted;
 use super::sign::signed_headers;
 use crate::app::App;
-use crate::db::{self, ClaimedDelivery, DeliveryEnd};
+use crate::db::{self, ClaimedDelivery, DeliveryEnd, Tx};
 
 /// Seconds between an attempt and the next: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
 const WAITS: [i64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
@@ -73,14 +73,17 @@ pub async fn deliver(app: &App, one: ClaimedDelivery) -> db::Result<()> {
         response_status: response,
         error: error.as_deref(),
     };
-    let mut tx = app.db.begin().await?;
-    // The endpoint first, as whoever deletes it locks it.
-    if gone {
-        let why = "the endpoint answered 410 Gone";
-        db::webhook_switch_off(&mut tx, one.endpoint_id, why, now).await?;
-    }
-    db::delivery_end(&mut tx, one.id, one.claim, end, now).await?;
-    tx.commit().await
+    let (id, endpoint, claim) = (one.id, one.endpoint_id, one.claim);
+    let work = |mut tx: Tx| async move {
+        // The endpoint first, as whoever deletes it locks it.
+        if gone {
+            let why = "the endpoint answered 410 Gone";
+            db::webhook_switch_off(&mut tx, endpoint, why, now).await?;
+        }
+        db::delivery_end(&mut tx, id, claim, end, now).await?;
+        Ok((tx, ()))
+    };
+    app.db.transact(work).await
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod kill;
 mod kill_journeys;
 mod limits;
 mod lists;
+mod locks;
 mod main_job;
 mod openapi;
 mod outbound;

@@ -11,9 +11,9 @@ use hogsend_plugin_api::Properties;
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{lock_names, resolve};
+use super::{lock_people, resolve};
 use crate::app::App;
-use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError};
+use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
 use crate::ids::ContactId;
 use crate::ingest::{NewEvent, Paths, Person, check_event};
 
@@ -101,16 +101,51 @@ async fn step(
             }),
         }
     }
-    let mut tx = app.db.begin().await?;
-    if !db::import_hold(&mut tx, import.id, import.claim).await? {
+    let chunk = Chunk {
+        import: &*import,
+        sound,
+        errors,
+        count: i32::try_from(count).unwrap_or(i32::MAX),
+        over,
+    };
+    let Some(after) = app.db.transact(|tx| store(app, tx, &chunk, now)).await? else {
         return Ok(false);
+    };
+    (import.processed, import.failed, import.errors) = after;
+    Ok(true)
+}
+
+/// A chunk that was read and checked.
+struct Chunk<'a> {
+    import: &'a ClaimedImport,
+    sound: Vec<Sound>,
+    /// What was wrong with the others.
+    errors: Vec<RowError>,
+    count: i32,
+    over: bool,
+}
+
+/// Stores a chunk and how far the import is with it: rows read, rows that failed, errors kept. None
+/// where another worker holds the import.
+async fn store(
+    app: &App,
+    mut tx: Tx,
+    chunk: &Chunk<'_>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> db::Result<(Tx, Option<(i32, i32, usize)>)> {
+    let import = chunk.import;
+    if !db::import_hold(&mut tx, import.id, import.claim).await? {
+        return Ok((tx, None));
     }
-    if let Err(error) = apart(&mut tx, &sound, now).await {
+    let mut errors = chunk.errors.clone();
+    let people = chunk.sound.iter().map(|(_, event, _)| &event.person);
+    lock_people(&mut tx, &[], people).await?;
+    if let Err(error) = apart(&mut tx, &chunk.sound, now).await {
         if db::is_transient(&error) || db::is_unavailable(&error) {
             return Err(error);
         }
         // One row spoils the others: each for itself.
-        for row in &sound {
+        for row in &chunk.sound {
             match apart(&mut tx, std::slice::from_ref(row), now).await {
                 Err(error) if db::is_transient(&error) || db::is_unavailable(&error) => {
                     return Err(error);
@@ -126,34 +161,30 @@ async fn step(
             }
         }
     }
-    let room = ERRORS_MAX.saturating_sub(import.errors);
-    let failed = errors.len();
-    errors.truncate(room);
-    import.errors += errors.len();
-    import.processed += i32::try_from(count).unwrap_or(i32::MAX);
-    import.failed += i32::try_from(failed).unwrap_or(i32::MAX);
+    let failed = import.failed + i32::try_from(errors.len()).unwrap_or(i32::MAX);
+    errors.truncate(ERRORS_MAX.saturating_sub(import.errors));
+    let processed = import.processed + chunk.count;
     let progress = ImportProgress {
         id: import.id,
-        processed: import.processed,
-        failed: import.failed,
+        processed,
+        failed,
         errors: &errors,
-        lease_until: (!over).then(|| now + app.config.lease),
+        lease_until: (!chunk.over).then(|| now + app.config.lease),
     };
     db::import_progress(&mut tx, &progress, now).await?;
-    tx.commit().await?;
-    Ok(true)
+    let kept = import.errors + errors.len();
+    Ok((tx, Some((processed, failed, kept))))
 }
 
 type Sound = (i32, NewEvent, bool);
 
-/// Stores rows, all of them or none.
+/// Stores rows, all of them or none. The caller holds the locks of everybody they may be.
 async fn apart(
     conn: &mut Conn,
     rows: &[Sound],
     now: chrono::DateTime<chrono::Utc>,
 ) -> db::Result<()> {
     let mut inner = conn.begin().await?;
-    lock_names(&mut inner, rows.iter().map(|(_, event, _)| &event.person)).await?;
     let people = resolve(&mut inner, rows.iter().map(|(_, event, _)| event), now).await?;
     for ((_, _, unsubscribed), contact) in rows.iter().zip(people) {
         // A file takes nobody back onto a list they left.

@@ -21,6 +21,7 @@ pub fn journeys(url: &str) -> Vec<Journey> {
         Journey::new("s-person", person).trigger("s.person"),
         Journey::new("s-past", past).trigger("s.past"),
         Journey::new("s-other", other).trigger("s.other"),
+        Journey::new("s-cross", cross).trigger("s.cross"),
         Journey::new("s-exit", exit).trigger("s.exit"),
         Journey::new("s-choose", choose).trigger("s.choose"),
         Journey::new("s-http", move |user, ctx| http(user, ctx, url.clone())).trigger("s.http"),
@@ -147,6 +148,13 @@ async fn other(_: User, ctx: Ctx) -> journey::Result {
         .for_user("friend")
         .prop("by", "u")
         .await?;
+    Ok(())
+}
+
+/// Tells a friend, who tells them the same way at the same time.
+async fn cross(_: User, ctx: Ctx) -> journey::Result {
+    let friend = ctx.event().text("friend").unwrap_or_default().to_owned();
+    ctx.trigger("s.met").for_user(&friend).await?;
     Ok(())
 }
 
