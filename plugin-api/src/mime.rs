@@ -1,5 +1,7 @@
 //! Mails as messages of RFC 5322, for providers that take them whole.
 
+mod name_addr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_builder::MessageBuilder;
@@ -11,9 +13,12 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 
-use crate::Mail;
-use crate::address::Mailbox;
+pub use name_addr::{NameAddr, NameAddrError};
 
+use crate::Mail;
+
+/// Characters of an unreadable address that its error shows.
+const SHOWN_MAX: usize = 100;
 /// The longest word of a header: a line has at most 998 octets (RFC 5322 §2.1.1), its name included.
 const WORD_MAX: usize = 900;
 /// Headers a message makes of a mail's own fields.
@@ -108,56 +113,22 @@ fn text(value: &str) -> HeaderType<'_> {
     Text::new(value).into()
 }
 
-/// `Name <local@domain>` or a bare address.
-fn address<'a>(what: &str, text: &'a str) -> Result<Address<'a>, String> {
-    let (name, _) = split(text);
-    let bare = bare_address(what, text)?;
-    Ok(Address::new_address(
-        name.map(unquote).filter(|name| !name.is_empty()),
-        bare,
-    ))
+/// `Name <local@domain>` or a bare address, as a header has it.
+fn address(what: &str, text: &str) -> Result<Address<'static>, String> {
+    let NameAddr { name, address } = name_addr(what, text)?;
+    Ok(Address::new_address(name, address))
 }
 
-fn split(text: &str) -> (Option<&str>, &str) {
-    let text = text.trim();
-    match text
-        .strip_suffix('>')
-        .and_then(|text| text.rsplit_once('<'))
-    {
-        Some((name, bare)) => (Some(name.trim()), bare.trim()),
-        None => (None, text),
-    }
-}
-
-/// The same address with its domain in ASCII: for providers that take `Name <local@domain>` and for
-/// what is derived from a domain, as a message id is.
-pub fn ascii_address(what: &str, text: &str) -> Result<String, String> {
-    let bare = bare_address(what, text)?;
-    Ok(match split(text).0 {
-        Some(name) if !name.is_empty() => format!("{name} <{bare}>"),
-        _ => bare,
+/// Reads one address with or without a name. The error is a sentence and names `what`, as in "recipient".
+pub fn name_addr(what: &str, text: &str) -> Result<NameAddr, String> {
+    text.parse().map_err(|error: NameAddrError| {
+        let shown: String = text.trim().escape_debug().take(SHOWN_MAX).collect();
+        format!("the {what} of the mail {error}: '{shown}'")
     })
 }
 
 /// The `local@domain` of `Name <local@domain>`, its domain in ASCII (RFC 5890 §2.3.2.1); what stands
 /// before the `@` stays as it is. The error names `what`, as in "recipient".
 pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
-    let (_, bare) = split(text);
-    Mailbox::parse(bare)
-        .map(|mailbox| mailbox.ascii())
-        .map_err(|why| {
-            let shown = text.trim().escape_debug();
-            format!("the {what} of the mail is no e-mail address: '{shown}', {why}")
-        })
-}
-
-/// A display name without the quotes it may be written in.
-fn unquote(name: &str) -> String {
-    match name
-        .strip_prefix('"')
-        .and_then(|name| name.strip_suffix('"'))
-    {
-        Some(quoted) => quoted.replace("\\\"", "\"").replace("\\\\", "\\"),
-        None => name.to_owned(),
-    }
+    Ok(name_addr(what, text)?.address)
 }

@@ -68,6 +68,7 @@ impl Delivery for Courier {
             "drops unicode" => body["subject"] = json!(mail.subject.replace('é', "e")),
             "drops reply-to" => body["reply_to"] = Value::Null,
             "drops the text" => body["text"] = json!(""),
+            "drops quotes" => body["from"] = json!(mail.from.replace('"', "")),
             _ => {}
         }
         Ok(Prepared {
@@ -271,6 +272,7 @@ fn every_fault_is_named() {
         ("drops unicode", "the subject is sent unchanged"),
         ("drops reply-to", "the reply-to help+ann@acme.example"),
         ("drops the text", "the text is sent unchanged"),
+        ("drops quotes", "stays quoted"),
         (
             "forgets the idempotency key",
             "sends the key run-0198-step-3",

@@ -1,6 +1,6 @@
 //! Who mails come from.
 
-use hogsend_plugin_api::mime;
+use hogsend_plugin_api::mime::NameAddr;
 
 use super::reader::{QUOTED, Reader, is_quoted};
 
@@ -18,35 +18,14 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> Option<String> {
 
 /// Why a text is no single sender, `Name <local@domain>` or a bare address (RFC 5322 §3.4).
 pub(super) fn wrong(text: &str) -> Option<String> {
-    const FORM: &str = "use one address, as hello@acme.com or Acme <hello@acme.com>";
     if is_quoted(text) {
         return Some(QUOTED.to_owned());
     }
-    let shown = text.escape_debug();
-    if outside_quotes(text).matches('@').count() > 1 {
-        return Some(format!("is '{shown}', which is several addresses: {FORM}"));
-    }
-    match mime::ascii_address("sender", text) {
-        Ok(_) => None,
-        Err(_) => Some(format!("is '{shown}', which is no address: {FORM}")),
-    }
-}
-
-/// A text without its quoted parts, in which any character may stand (RFC 5322 §3.2.4).
-fn outside_quotes(text: &str) -> String {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut outside = String::new();
-    for c in text.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            c if !quoted => outside.push(c),
-            _ => {}
-        }
-    }
-    outside
+    let error = text.parse::<NameAddr>().err()?;
+    Some(format!(
+        "is '{}', which {error}: use one address, as hello@acme.com or Acme <hello@acme.com>",
+        text.escape_debug()
+    ))
 }
 
 #[cfg(test)]
@@ -59,6 +38,7 @@ mod tests {
             "hello@acme.com",
             "Acme <hello@acme.com>",
             "\"Acme, Inc. @ home\" <hello@acme.com>",
+            "Acme, Inc. <hello@acme.com>",
             "Bücher <hallo@bücher.example>",
         ] {
             assert_eq!(wrong(right), None, "{right}");
@@ -75,6 +55,7 @@ mod tests {
             "hello@",
             "@acme.com",
             "hello@acme..com",
+            "Acme\r\nBcc: x@y.z <hello@acme.com>",
         ] {
             assert!(wrong(refused).is_some(), "{refused}");
         }

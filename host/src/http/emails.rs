@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_plugin_api::{Properties, mime};
+use hogsend_plugin_api::{Properties, mime::NameAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -200,10 +200,11 @@ impl Asked {
         }
         let address = |path: &str, text: Option<String>, issues: &mut Vec<Issue>| {
             let text = text?;
-            match mime::ascii_address(path, &text) {
-                Ok(ascii) => Some(ascii),
-                Err(_) => {
-                    issues.push(Issue::new(path, "must be an address, or Name <address>"));
+            match text.parse::<NameAddr>() {
+                Ok(mailbox) => Some(mailbox.to_string()),
+                Err(error) => {
+                    let message = format!("{error}; it must be an address, or Name <address>");
+                    issues.push(Issue::new(path, message));
                     None
                 }
             }

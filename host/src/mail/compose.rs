@@ -180,7 +180,7 @@ pub(super) fn sender(app: &App, transactional: bool) -> String {
     let own = app.config.from_transactional.as_ref();
     let own = own.filter(|_| transactional);
     let from = own.unwrap_or(&app.config.from_email);
-    mime::ascii_address("sender", from).unwrap_or_else(|_| from.clone())
+    mime::name_addr("sender", from).map_or_else(|_| from.clone(), |from| from.to_string())
 }
 
 /// The domain of `Name <local@domain>` or `local@domain`.

@@ -6,6 +6,7 @@ mod deliver;
 mod feedback;
 mod judge;
 mod machine;
+mod mjml;
 mod pace;
 mod plain;
 mod render;

@@ -5,6 +5,8 @@ use hogsend_plugin_api::{StepError, Template};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use super::mjml;
+
 /// Steps a template may take, so that a loop without end fails instead of hanging.
 const FUEL: u64 = 500_000;
 /// RFC 5322 §2.1.1 recommends lines of at most 78 characters.
@@ -61,12 +63,8 @@ pub fn render(
         Some(subject) => subject.to_owned(),
         None => jinja("subject", &template.subject, &values)?,
     };
-    let mjml = jinja("html", &template.mjml, &values)?;
-    let parsed = mrml::parse(&mjml).map_err(|error| failed("MJML", &error))?;
-    let html = parsed
-        .element
-        .render(&mrml::prelude::render::RenderOptions::default())
-        .map_err(|error| failed("MJML", &error))?;
+    let source = jinja("html", &template.mjml, &values)?;
+    let html = mjml::html(&source).map_err(|error| failed("MJML", &error))?;
     let html = CSSInliner::options()
         .keep_style_tags(true)
         .keep_at_rules(true)

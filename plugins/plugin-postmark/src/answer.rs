@@ -2,7 +2,7 @@
 //! (<https://postmarkapp.com/developer/api/overview#error-codes>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{HttpResponse, SendOutcome};
+use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
 use crate::{BASE_URL, FROM, STREAM, TOKEN, TRANSACTIONAL_STREAM};
@@ -62,29 +62,97 @@ pub fn failure(
     let retry_after_ms = answer.retry_after_ms(now);
     let blocked =
         |mend: &str| SendOutcome::blocked(format!("{reason}. {mend}")).after(retry_after_ms);
-    match (answer.status, said.map(|said| said.error_code)) {
+    let code = said.map(|said| said.error_code).filter(|code| *code != 0);
+    match (answer.status, code) {
         // Planned maintenance.
-        (503, _) | (_, Some(100)) => SendOutcome::retry(reason).after(retry_after_ms),
+        (503, _) | (_, Some(100)) => return SendOutcome::retry(reason).after(retry_after_ms),
         // The fault may have come after acceptance, and Postmark knows no idempotency keys.
-        (408 | 500..=599, _) => SendOutcome::Unknown { reason },
-        (429, _) | (_, Some(429)) => SendOutcome::pause(reason).after(retry_after_ms),
-        (401, _) | (_, Some(10)) => blocked(&format!(
+        (408 | 500..=599, _) => return SendOutcome::Unknown { reason },
+        (429, _) | (_, Some(429)) => return SendOutcome::pause(reason).after(retry_after_ms),
+        (300..=399, _) => {
+            return blocked(&format!("Check {BASE_URL}: it redirects elsewhere"));
+        }
+        _ => {}
+    }
+    let words = said.map(|said| said.message.as_str()).unwrap_or_default();
+    match blame(answer.status, code, words) {
+        Blame::Token => blocked(&format!(
             "Set {TOKEN} to the token of a server, from its API Tokens page"
         )),
-        (_, Some(400 | 401)) => blocked(&format!(
-            "Check that {FROM} is confirmed at https://account.postmarkapp.com/signature_domains"
-        )),
-        (_, Some(405)) => blocked("Mails wait; more can be sent on a larger plan"),
-        (_, Some(412)) => blocked("Ask Postmark to approve the account"),
-        (_, Some(413)) => blocked("Ask Postmark why the account may not send"),
-        (_, Some(1226 | 1235)) => blocked(&format!(
+        Blame::Url => blocked(&format!("Check {BASE_URL}: Postmark's API is not there")),
+        Blame::Credits => blocked("Mails wait; more can be sent on a larger plan"),
+        Blame::Pending => blocked("Ask Postmark to approve the account"),
+        Blame::Account => blocked("Ask Postmark why the account may not send"),
+        Blame::Stream => blocked(&format!(
             "Set {STREAM} and {TRANSACTIONAL_STREAM} to ids of the server's message streams"
         )),
-        (300..=399, _) => blocked(&format!("Check {BASE_URL}: it redirects elsewhere")),
-        (404 | 405, None) => blocked(&format!("Check {BASE_URL}: Postmark's API is not there")),
-        _ => SendOutcome::rejected(reason),
+        Blame::Sender => SendOutcome::sender_blocked(format!(
+            "{reason}. Check that the sender ({FROM}, or EMAIL_FROM) is confirmed at https://account.postmarkapp.com/signature_domains"
+        ))
+        .after(retry_after_ms),
+        // Bounced, complained or was suppressed before, and Postmark does not try again.
+        Blame::Inactive => SendOutcome::bounced(reason, BounceType::Permanent),
+        // How the address is written, which says nothing of the mailbox.
+        Blame::Recipient => SendOutcome::bounced(reason, BounceType::Undetermined),
+        Blame::Content => SendOutcome::rejected(reason),
     }
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Token,
+    Url,
+    Credits,
+    Pending,
+    Account,
+    Stream,
+    Sender,
+    Inactive,
+    Recipient,
+    Content,
+}
+
+/// Whose fault a refusal is: the code first, then Postmark's words, the status last. What says
+/// nothing of the recipient or the content is the account's.
+fn blame(status: u16, code: Option<u32>, words: &str) -> Blame {
+    match code {
+        Some(10) => return Blame::Token,
+        Some(400 | 401) => return Blame::Sender,
+        Some(405) => return Blame::Credits,
+        Some(406) => return Blame::Inactive,
+        Some(412) => return Blame::Pending,
+        Some(413) => return Blame::Account,
+        Some(1226 | 1235) => return Blame::Stream,
+        _ => {}
+    }
+    let words = words.to_ascii_lowercase();
+    let found = WORDS.iter().find(|(word, _)| words.contains(word));
+    if let Some((_, blame)) = found {
+        return *blame;
+    }
+    match (status, code) {
+        // Invalid mail, invalid JSON, JSON of another form, no JSON, too many mails, an attachment.
+        (_, Some(300 | 402 | 403 | 409 | 410 | 411)) | (413, _) => Blame::Content,
+        (401, _) => Blame::Token,
+        (404 | 405, None) => Blame::Url,
+        _ => Blame::Account,
+    }
+}
+
+/// Words and whom they blame, the first that occurs.
+const WORDS: &[(&str, Blame)] = &[
+    ("'from'", Blame::Sender),
+    ("sender signature", Blame::Sender),
+    ("server token", Blame::Token),
+    ("api token", Blame::Token),
+    ("out of credits", Blame::Credits),
+    ("pending approval", Blame::Pending),
+    ("message stream", Blame::Stream),
+    ("marked as inactive", Blame::Inactive),
+    ("inactive recipient", Blame::Inactive),
+    ("'to'", Blame::Recipient),
+    ("recipient", Blame::Recipient),
+];
 
 fn describe(status: u16, said: Option<&Said>, token: &str) -> String {
     let mut text = format!("Postmark answered {status}");

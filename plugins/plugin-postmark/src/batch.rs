@@ -2,7 +2,7 @@
 //! (<https://postmarkapp.com/developer/user-guide/send-email-with-api/batch-emails>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{BatchOutcome, BlockScope, HttpResponse, SendOutcome};
 
 use crate::answer::{self, Said};
 
@@ -34,8 +34,14 @@ pub fn outcome(
                 answer.status
             ),
         }),
-        // The request as such was too large or could not be read: none of it was taken.
-        SendOutcome::Rejected { reason, .. } => BatchOutcome::Apart { reason },
+        // The request as such was too large or could not be read, or one sender is refused: none of
+        // it was taken, and the mails of others are not held up.
+        SendOutcome::Rejected { reason, .. }
+        | SendOutcome::Blocked {
+            reason,
+            scope: BlockScope::Sender,
+            ..
+        } => BatchOutcome::Apart { reason },
         other => BatchOutcome::All(other),
     }
 }

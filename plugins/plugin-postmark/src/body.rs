@@ -1,6 +1,6 @@
 //! The body of `POST /email` (<https://postmarkapp.com/developer/api/email-api>).
 
-use hogsend_plugin_api::{Mail, Prepared};
+use hogsend_plugin_api::{Mail, Prepared, mime};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,13 +16,13 @@ pub struct Streams {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Email<'a> {
-    from: &'a str,
-    to: &'a str,
+    from: String,
+    to: String,
     subject: &'a str,
     html_body: &'a str,
     text_body: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to: Option<&'a str>,
+    reply_to: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     headers: Vec<Header<'a>>,
     message_stream: &'a str,
@@ -49,11 +49,7 @@ struct Metadata {
 
 /// Makes the bytes Postmark gets.
 pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
-    for (what, text) in [("sender", &mail.from), ("recipient", &mail.to)] {
-        if text.trim().is_empty() {
-            return Err(format!("the mail has no {what}"));
-        }
-    }
+    let mailbox = |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
     let tag = |name: &str| {
         let found = mail.tags.iter().find(|(key, _)| key == name);
         found
@@ -61,12 +57,16 @@ pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
             .filter(|value| !value.is_empty())
     };
     let email = Email {
-        from: &mail.from,
-        to: &mail.to,
+        from: mailbox("sender", &mail.from)?,
+        to: mailbox("recipient", &mail.to)?,
         subject: &mail.subject,
         html_body: &mail.html,
         text_body: &mail.text,
-        reply_to: mail.reply_to.as_deref(),
+        reply_to: mail
+            .reply_to
+            .as_deref()
+            .map(|text| mailbox("reply-to", text))
+            .transpose()?,
         headers: mail
             .headers
             .iter()
@@ -87,4 +87,44 @@ pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
         content_type: "application/json".into(),
         body: body.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::Mail;
+    use serde_json::{Value, json};
+
+    fn body(from: &str, reply_to: &str) -> Result<Value, String> {
+        let mail: Mail = serde_json::from_value(json!({
+            "id": uuid_of_nothing(), "from": from, "to": "ann@example.com", "reply_to": reply_to,
+            "subject": "s", "html": "h", "text": "t", "date": "2026-03-02T09:00:00Z",
+            "message_id": "1@acme.example",
+        }))
+        .unwrap();
+        let prepared = super::prepare(&super::Streams { lifecycle: "b".into(), transactional: "o".into() }, &mail)?;
+        Ok(serde_json::from_slice(prepared.body.as_slice()).unwrap())
+    }
+
+    fn uuid_of_nothing() -> &'static str {
+        "00000000-0000-0000-0000-000000000000"
+    }
+
+    #[test]
+    fn names_are_quoted_where_a_reader_would_split_them() {
+        let sent = body("Acme, Inc. <hello@acme.example>", "Help: Acme <h@acme.example>").unwrap();
+        assert_eq!(sent["From"], "\"Acme, Inc.\" <hello@acme.example>");
+        assert_eq!(sent["ReplyTo"], "\"Help: Acme\" <h@acme.example>");
+        let sent = body("Äcme <hello@bücher.example>", "h@acme.example").unwrap();
+        assert_eq!(sent["From"], "Äcme <hello@xn--bcher-kva.example>");
+    }
+
+    #[test]
+    fn what_is_no_mailbox_is_refused() {
+        for (from, reply_to, words) in [
+            ("foo", "h@acme.example", "the sender of the mail is no e-mail"),
+            ("a@acme.example", "x\r\nBcc: y <h@acme.example>", "the reply-to"),
+        ] {
+            assert!(body(from, reply_to).unwrap_err().starts_with(words));
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What an answer of Resend means for a mail (<https://resend.com/docs/api-reference/errors>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{HttpResponse, SendOutcome};
+use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
 use crate::rate::retry_after;
@@ -39,34 +39,130 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
     }
     let failure: Failure = answer.json().unwrap_or_default();
     let said = describe(answer.status, &failure, key);
-    let retry_after_ms = retry_after(answer, now);
-    let retry = |reason: String| SendOutcome::retry(reason).after(retry_after_ms);
-    let blocked = |reason: String| SendOutcome::blocked(reason).after(retry_after_ms);
+    let wait = retry_after(answer, now);
     match (answer.status, failure.name.as_str()) {
         (409, "invalid_idempotent_request") => SendOutcome::rejected(format!(
             "{said}. Another mail went out under this mail's key, so this one did not"
         )),
         // The first request with this key is still under way.
-        (409, _) => retry(said),
-        (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => SendOutcome::blocked(format!(
-            "{said}. Mails wait; more can be sent on a larger plan"
-        ))
-        .after(Some(QUOTA_WAIT_MS)),
-        (429, _) => SendOutcome::pause(said).after(retry_after_ms),
-        (401, _) | (403, "invalid_api_key") => {
-            blocked(format!("{said}. Set {API_KEY} to a key that may send"))
-        }
-        // Most often the sender's domain is not verified, which every mail of that sender shares.
-        (403, _) => blocked(format!(
-            "{said}. Check that {FROM} is at a domain verified at https://resend.com/domains"
-        )),
-        (503, _) => retry(said),
+        (409, _) => SendOutcome::retry(said).after(wait),
+        (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => quota(&said),
+        (429, _) => SendOutcome::pause(said).after(wait),
+        (503, _) => SendOutcome::retry(said).after(wait),
         // The fault may have come after acceptance. With the idempotency key a repeat is safe here,
         // but not at another provider.
         (408 | 500..=599, _) => SendOutcome::Unknown { reason: said },
-        (300..=399, _) => blocked(format!("{said}. Check {BASE_URL}: it redirects elsewhere")),
-        _ => SendOutcome::rejected(said),
+        (300..=399, _) => SendOutcome::blocked(format!(
+            "{said}. Check {BASE_URL}: it redirects elsewhere"
+        ))
+        .after(wait),
+        _ => refusal(answer.status, &failure.name, &failure.message, said, wait),
     }
+}
+
+/// Whose fault a refusal is. The name of the error first, then Resend's words, the status last:
+/// Resend answers a revoked key with 400, 401 or 403, and a sender's domain that is not verified
+/// with 403 or 422.
+pub fn refusal(
+    status: u16,
+    name: &str,
+    message: &str,
+    said: String,
+    wait: Option<u64>,
+) -> SendOutcome {
+    let blame = by_name(name)
+        .or_else(|| by_words(message))
+        .unwrap_or(match (status, name) {
+            (401, _) => Blame::Key,
+            // A page of a proxy, or an API that is not Resend's.
+            (404 | 405, _) => Blame::Url,
+            (413, _) | (400 | 422, "validation_error" | "invalid_parameter") => Blame::Content,
+            _ => Blame::Account,
+        });
+    if blame == Blame::Quota {
+        return quota(&said);
+    }
+    let outcome = match blame {
+        Blame::Key => SendOutcome::blocked(format!("{said}. Set {API_KEY} to a key that may send")),
+        Blame::Url => SendOutcome::blocked(format!("{said}. Check {BASE_URL}")),
+        Blame::Account | Blame::Quota => {
+            SendOutcome::blocked(format!("{said}. Look at https://resend.com/overview"))
+        }
+        Blame::Sender => SendOutcome::sender_blocked(format!(
+            "{said}. Check that the sender is at a domain verified at https://resend.com/domains ({FROM}, or EMAIL_FROM)"
+        )),
+        // What Resend finds wrong is how the address is written, which says nothing of the mailbox.
+        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
+        Blame::Content => SendOutcome::rejected(said),
+    };
+    outcome.after(wait)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Key,
+    Url,
+    Account,
+    Quota,
+    Sender,
+    Recipient,
+    Content,
+}
+
+/// Names that mean one thing whatever the words (<https://resend.com/docs/api-reference/errors>).
+fn by_name(name: &str) -> Option<Blame> {
+    Some(match name {
+        "missing_api_key" | "restricted_api_key" | "invalid_api_key" | "suspended_api_key" => {
+            Blame::Key
+        }
+        "invalid_from_address" => Blame::Sender,
+        "daily_quota_exceeded" | "monthly_quota_exceeded" => Blame::Quota,
+        "not_found" | "method_not_allowed" => Blame::Url,
+        "invalid_access" | "invalid_region" | "security_error" => Blame::Account,
+        "invalid_attachment" | "missing_required_field" | "invalid_idempotency_key"
+        | "invalid_idempotent_request" => Blame::Content,
+        // `validation_error` is what Resend says of a key, a sender, an address and a field alike.
+        _ => return None,
+    })
+}
+
+/// Words and whom they blame, the first that occurs.
+const WORDS: &[(&str, Blame)] = &[
+    ("api key", Blame::Key),
+    ("api_key", Blame::Key),
+    ("authorization header", Blame::Key),
+    ("not authorized to send", Blame::Sender),
+    ("is not verified", Blame::Sender),
+    ("not been verified", Blame::Sender),
+    ("verify a domain", Blame::Sender),
+    ("verify your domain", Blame::Sender),
+    ("own email address", Blame::Sender),
+    ("domain not found", Blame::Sender),
+    ("`from`", Blame::Sender),
+    ("\"from\"", Blame::Sender),
+    ("'from'", Blame::Sender),
+    ("from address", Blame::Sender),
+    ("quota", Blame::Quota),
+    ("sending limit", Blame::Quota),
+    ("suspended", Blame::Account),
+    ("your account", Blame::Account),
+    ("your team", Blame::Account),
+    ("`to`", Blame::Recipient),
+    ("\"to\"", Blame::Recipient),
+    ("'to'", Blame::Recipient),
+    ("recipient", Blame::Recipient),
+    ("`", Blame::Content),
+];
+
+fn by_words(message: &str) -> Option<Blame> {
+    let message = message.to_ascii_lowercase();
+    let found = WORDS.iter().find(|(words, _)| message.contains(words));
+    found.map(|(_, blame)| *blame)
+}
+
+fn quota(said: &str) -> SendOutcome {
+    SendOutcome::blocked(format!("{said}. Mails wait; more can be sent on a larger plan"))
+        .after(Some(QUOTA_WAIT_MS))
 }
 
 fn describe(status: u16, failure: &Failure, key: &str) -> String {
@@ -90,7 +186,7 @@ pub fn clean(text: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use hogsend_plugin_api::{HttpResponse, SendOutcome};
+    use hogsend_plugin_api::{BlockScope, HttpResponse, RejectFault, SendOutcome};
     use serde_json::json;
 
     use super::outcome;
@@ -117,61 +213,80 @@ mod tests {
             SendOutcome::Retry {
                 reason,
                 retry_after_ms,
-                pause: true,
+                pause,
                 ..
-            } => ("pause", reason, retry_after_ms),
-            SendOutcome::Retry {
-                reason,
-                retry_after_ms,
-                ..
-            } => ("retry", reason, retry_after_ms),
+            } => (if pause { "pause" } else { "retry" }, reason, retry_after_ms),
             SendOutcome::Blocked {
                 reason,
                 retry_after_ms,
-                ..
-            } => ("blocked", reason, retry_after_ms),
-            SendOutcome::Rejected { reason, .. } => ("rejected", reason, None),
+                scope,
+            } => match scope {
+                BlockScope::Sender => ("sender", reason, retry_after_ms),
+                BlockScope::Provider => ("blocked", reason, retry_after_ms),
+            },
+            SendOutcome::Rejected { reason, fault, .. } => match fault {
+                RejectFault::Recipient => ("recipient", reason, None),
+                RejectFault::Content => ("rejected", reason, None),
+            },
             SendOutcome::Unknown { reason } => ("unknown", reason, None),
         }
     }
 
     #[test]
     fn each_error_means_retry_pause_block_or_stop() {
-        for (status, name, word, wait) in [
-            (400, "validation_error", "rejected", None),
-            (400, "invalid_idempotency_key", "rejected", None),
-            (401, "missing_api_key", "blocked", Some(3_000)),
-            (401, "restricted_api_key", "blocked", Some(3_000)),
-            (403, "invalid_api_key", "blocked", Some(3_000)),
-            (403, "validation_error", "blocked", Some(3_000)),
-            (404, "not_found", "rejected", None),
-            (405, "method_not_allowed", "rejected", None),
-            (408, "", "unknown", None),
-            (409, "invalid_idempotent_request", "rejected", None),
-            (409, "concurrent_idempotent_requests", "retry", Some(3_000)),
-            (409, "resource_locked", "retry", Some(3_000)),
-            (409, "", "retry", Some(3_000)),
-            (413, "", "rejected", None),
-            (422, "invalid_from_address", "rejected", None),
-            (422, "missing_required_field", "rejected", None),
-            (429, "rate_limit_exceeded", "pause", Some(3_000)),
-            (429, "", "pause", Some(3_000)),
-            (429, "daily_quota_exceeded", "blocked", Some(3_600_000)),
-            (429, "monthly_quota_exceeded", "blocked", Some(3_600_000)),
-            (451, "security_error", "rejected", None),
-            (500, "application_error", "unknown", None),
-            (500, "internal_server_error", "unknown", None),
-            (502, "", "unknown", None),
-            (503, "", "retry", Some(3_000)),
-            (302, "", "blocked", Some(3_000)),
+        let wait = Some(3_000);
+        let day = Some(3_600_000);
+        for (status, name, words, word, waits) in [
+            (400, "validation_error", "the words", "rejected", None),
+            (400, "invalid_idempotency_key", "the words", "rejected", None),
+            (400, "validation_error", "API key is invalid", "blocked", wait),
+            (401, "validation_error", "API key is invalid", "blocked", wait),
+            (403, "validation_error", "API key is invalid", "blocked", wait),
+            (401, "missing_api_key", "the words", "blocked", wait),
+            (401, "restricted_api_key", "the words", "blocked", wait),
+            (403, "invalid_api_key", "the words", "blocked", wait),
+            (403, "suspended_api_key", "the words", "blocked", wait),
+            (403, "validation_error", "The acme.test domain is not verified. Please, add and verify your domain", "sender", wait),
+            (403, "validation_error", "You can only send testing emails to your own email address (a@b.co)", "sender", wait),
+            (403, "", "Not authorized to send emails from acme.test", "sender", wait),
+            (422, "validation_error", "The acme.test domain is not verified", "sender", wait),
+            (403, "validation_error", "the words", "blocked", wait),
+            (403, "", "Your account has been suspended", "blocked", wait),
+            (404, "not_found", "the words", "blocked", wait),
+            (405, "method_not_allowed", "the words", "blocked", wait),
+            (418, "", "the words", "blocked", wait),
+            (408, "", "the words", "unknown", None),
+            (409, "invalid_idempotent_request", "the words", "rejected", None),
+            (409, "concurrent_idempotent_requests", "the words", "retry", wait),
+            (409, "resource_locked", "the words", "retry", wait),
+            (409, "", "the words", "retry", wait),
+            (413, "", "the words", "rejected", None),
+            (422, "invalid_from_address", "the words", "sender", wait),
+            (422, "validation_error", "Invalid `from` field. The email address needs to follow the format", "sender", wait),
+            (422, "validation_error", "Invalid `to` field. The email address needs to follow the format", "recipient", None),
+            (422, "validation_error", "Invalid `reply_to` field", "rejected", None),
+            (422, "missing_required_field", "Missing `from` field", "rejected", None),
+            (422, "invalid_attachment", "the words", "rejected", None),
+            (422, "invalid_parameter", "the words", "rejected", None),
+            (429, "rate_limit_exceeded", "the words", "pause", wait),
+            (429, "", "the words", "pause", wait),
+            (429, "daily_quota_exceeded", "the words", "blocked", day),
+            (429, "monthly_quota_exceeded", "the words", "blocked", day),
+            (403, "", "You have reached your monthly quota", "blocked", day),
+            (451, "security_error", "the words", "blocked", wait),
+            (500, "application_error", "the words", "unknown", None),
+            (500, "internal_server_error", "the words", "unknown", None),
+            (502, "", "the words", "unknown", None),
+            (503, "", "the words", "retry", wait),
+            (302, "", "the words", "blocked", wait),
         ] {
-            let (found, reason, found_wait) = told(of(status, &error(status, name, "the words")));
-            assert_eq!((found, found_wait), (word, wait), "{status} {name}");
+            let (found, reason, found_wait) = told(of(status, &error(status, name, words)));
+            assert_eq!((found, found_wait), (word, waits), "{status} {name} {words}");
             assert!(
                 reason.contains(&status.to_string()) && reason.contains(name),
                 "{reason}"
             );
-            assert!(reason.contains("the words"), "{reason}");
+            assert!(reason.contains(words.trim_end_matches('.')), "{reason}");
         }
     }
 
@@ -180,8 +295,9 @@ mod tests {
         for (status, name, mend) in [
             (401, "missing_api_key", "RESEND_API_KEY"),
             (403, "invalid_api_key", "RESEND_API_KEY"),
-            (403, "validation_error", "RESEND_FROM_EMAIL"),
+            (422, "invalid_from_address", "RESEND_FROM_EMAIL"),
             (302, "", "RESEND_BASE_URL"),
+            (404, "", "RESEND_BASE_URL"),
             (429, "daily_quota_exceeded", "larger plan"),
             (409, "invalid_idempotent_request", "this one did not"),
         ] {
@@ -214,7 +330,9 @@ mod tests {
                 told(of(503, body)),
                 ("retry", "Resend answered 503".into(), Some(3_000))
             );
-            assert_eq!(told(of(403, body)).0, "blocked");
+            for status in [400, 401, 403, 404, 422, 451] {
+                assert_eq!(told(of(status, body)).0, "blocked", "{status} {body}");
+            }
         }
     }
 

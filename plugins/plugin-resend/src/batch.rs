@@ -1,7 +1,7 @@
 //! Several mails in one request (<https://resend.com/docs/api-reference/emails/send-batch-emails>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{BatchOutcome, BlockScope, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
 use crate::answer;
@@ -50,7 +50,13 @@ pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>
         SendOutcome::Rejected { reason, .. } if answer.status == 409 => {
             BatchOutcome::All(SendOutcome::Unknown { reason })
         }
-        SendOutcome::Rejected { reason, .. } => BatchOutcome::Apart { reason },
+        // It may be one mail's fault, or one sender's: the others are not held up.
+        SendOutcome::Rejected { reason, .. }
+        | SendOutcome::Blocked {
+            reason,
+            scope: BlockScope::Sender,
+            ..
+        } => BatchOutcome::Apart { reason },
         other => BatchOutcome::All(other),
     }
 }
@@ -62,10 +68,10 @@ fn places(said: Accepted, size: usize, key: &str) -> Option<Vec<SendOutcome>> {
     for place in 0..size {
         let refused = said.errors.iter().find(|error| error.index == place);
         each.push(match refused {
-            Some(error) => SendOutcome::rejected(format!(
-                "Resend refused it: {}",
-                answer::clean(&error.message, key)
-            )),
+            Some(error) => {
+                let said = format!("Resend refused it: {}", answer::clean(&error.message, key));
+                answer::refusal(422, "validation_error", &error.message, said, None)
+            }
             None => SendOutcome::Accepted {
                 message_id: ids.next().map(|id| id.id).filter(|id| !id.is_empty())?,
             },
@@ -77,7 +83,7 @@ fn places(said: Accepted, size: usize, key: &str) -> Option<Vec<SendOutcome>> {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
+    use hogsend_plugin_api::{BatchOutcome, BounceType, HttpResponse, SendOutcome};
     use serde_json::{Value, json};
 
     use super::outcome;
@@ -103,7 +109,10 @@ mod tests {
         let accepted = |id: &str| SendOutcome::Accepted {
             message_id: id.into(),
         };
-        let refused = SendOutcome::rejected("Resend refused it: `to` is no address [key]");
+        let refused = SendOutcome::bounced(
+            "Resend refused it: `to` is no address [key]",
+            BounceType::Undetermined,
+        );
         assert_eq!(each, [accepted("x"), refused, accepted("z")]);
     }
 
@@ -126,8 +135,10 @@ mod tests {
     #[test]
     fn a_batch_refused_as_such_goes_apart_and_one_under_its_own_key_is_in_doubt() {
         let error = |name| json!({ "name": name, "message": "the words" });
-        let apart = judge(422, &error("validation_error"));
-        assert!(matches!(apart, BatchOutcome::Apart { .. }), "{apart:?}");
+        for name in ["validation_error", "invalid_from_address"] {
+            let apart = judge(422, &error(name));
+            assert!(matches!(apart, BatchOutcome::Apart { .. }), "{apart:?}");
+        }
         let doubt = judge(409, &error("invalid_idempotent_request"));
         assert!(
             matches!(doubt, BatchOutcome::All(SendOutcome::Unknown { .. })),

@@ -71,6 +71,22 @@ impl Subject<'_> {
         );
     }
 
+    /// Providers read mailboxes from text, where a bare comma would begin another one.
+    pub(super) fn a_name_with_a_comma_stays_quoted(&self) {
+        let named = Mail {
+            from: r#""Acme, \"the\" Shop" <hello@acme.example>"#.into(),
+            reply_to: Some(r#""Help; Acme" <help@acme.example>"#.into()),
+            ..mail(1)
+        };
+        let seen = (self.provider.contents)(&self.prepare(&named).body);
+        let found = [Some(seen[0].from.as_str()), seen[0].reply_to.as_deref()];
+        assert_eq!(
+            found,
+            [Some(named.from.as_str()), named.reply_to.as_deref()],
+            "a display name with a comma, a semicolon or quotes stays quoted (RFC 5322 §3.2.4)"
+        );
+    }
+
     /// One mail is in the bytes, and it is this one.
     pub(super) fn matches(&self, mail: &Mail, seen: &[Seen]) {
         let [seen] = seen else {

@@ -3,6 +3,7 @@
 use mail_parser::{Addr, Address, MessageParser};
 
 use super::Seen;
+use crate::mime::NameAddr;
 
 /// Reads a message, for [`Provider::contents`](super::Provider::contents).
 ///
@@ -31,9 +32,9 @@ pub fn message(bytes: &[u8]) -> Seen {
 }
 
 fn whole(address: &Addr<'_>) -> String {
-    let bare = address.address().unwrap_or_default();
-    match address.name() {
-        Some(name) => format!("{name} <{bare}>"),
-        None => bare.to_owned(),
-    }
+    let mailbox = NameAddr {
+        name: address.name().map(str::to_owned),
+        address: address.address().unwrap_or_default().to_owned(),
+    };
+    mailbox.to_string()
 }

@@ -57,7 +57,8 @@ pub struct Provider {
 /// A mail as it stands in the bytes that go out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// With or without a name.
+    /// With or without a name, a name as a message has it: quoted where it holds a comma or another
+    /// special (RFC 5322 §3.2.4).
     pub from: String,
     pub to: String,
     pub reply_to: Option<String>,
@@ -133,6 +134,7 @@ pub fn conformance<P: Exported>(provider: &Provider) {
     subject.the_same_mail_gives_the_same_bytes(make().as_ref());
     subject.a_mail_from_or_to_nobody_is_refused_by_name();
     subject.everything_in_a_mail_is_in_what_is_sent();
+    subject.a_name_with_a_comma_stays_quoted();
     if let Some(http) = &provider.http {
         assert!(
             !manifest.http_hosts.is_empty(),

@@ -134,6 +134,9 @@ fn names_are_read_with_and_without_quotes() {
         ),
         ("Ann < Bea <a@b.co>", Some("Ann < Bea"), "a@b.co"),
         ("日本語 <a@b.co>", Some("日本語"), "a@b.co"),
+        ("Acme, Inc. <a@b.co>", Some("Acme, Inc."), "a@b.co"),
+        ("Größe (Süd), GmbH: <a@b.co>", Some("Größe (Süd), GmbH:"), "a@b.co"),
+        (r#""a \\ b" <a@b.co>"#, Some(r"a \ b"), "a@b.co"),
     ] {
         let mut one = mail();
         one["from"] = json!(from);
@@ -157,6 +160,16 @@ fn what_cannot_be_written_is_named() {
             "to",
             json!("nobody"),
             "the recipient of the mail is no e-mail address: 'nobody'",
+        ),
+        (
+            "from",
+            json!("x\r\nBcc: evil@example.com\r\n <a@b.co>"),
+            "the sender of the mail holds a line break",
+        ),
+        (
+            "reply_to",
+            json!("x\nBcc: evil@example.com <a@b.co>"),
+            "the reply-to of the mail holds a line break",
         ),
         ("to", json!("a@b.co, c@d.co"), "the recipient"),
         ("from", json!(""), "the sender"),
@@ -185,7 +198,6 @@ fn no_value_begins_another_header() {
     let evil = "x\r\nBcc: evil@example.com\r\n\r\n<script>";
     for (field, value) in [
         ("subject", json!(evil)),
-        ("from", json!(format!("{evil} <a@b.co>"))),
         (
             "headers",
             json!([["X-One", evil], ["X-Two", format!("ü{evil}")]]),

@@ -1,7 +1,7 @@
 //! What answers of Postmark mean (<https://postmarkapp.com/developer/api/overview#error-codes>).
 
 use chrono::DateTime;
-use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{BatchOutcome, BlockScope, BounceType, HttpResponse, SendOutcome};
 use serde_json::{Value, json};
 
 use crate::{answer, batch};
@@ -23,20 +23,24 @@ fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
         SendOutcome::Retry {
             reason,
             retry_after_ms,
-            pause: true,
+            pause,
             ..
-        } => ("pause", reason, retry_after_ms),
-        SendOutcome::Retry {
+        } => (if pause { "pause" } else { "retry" }, reason, retry_after_ms),
+        SendOutcome::Blocked {
             reason,
             retry_after_ms,
-            ..
-        } => ("retry", reason, retry_after_ms),
+            scope: BlockScope::Sender,
+        } => ("sender", reason, retry_after_ms),
         SendOutcome::Blocked {
             reason,
             retry_after_ms,
             ..
         } => ("blocked", reason, retry_after_ms),
-        SendOutcome::Rejected { reason, .. } => ("rejected", reason, None),
+        SendOutcome::Rejected { reason, bounce, .. } => match bounce {
+            Some(BounceType::Permanent) => ("suppress", reason, None),
+            Some(_) => ("recipient", reason, None),
+            None => ("rejected", reason, None),
+        },
         SendOutcome::Unknown { reason } => ("unknown", reason, None),
     }
 }
@@ -66,15 +70,15 @@ fn each_error_means_retry_pause_block_or_stop() {
         // Invalid email request.
         (422, 300, "rejected", None, ""),
         // Sender signature not found, not confirmed.
-        (422, 400, "blocked", wait, "POSTMARK_FROM"),
-        (422, 401, "blocked", wait, "POSTMARK_FROM"),
+        (422, 400, "sender", wait, "POSTMARK_FROM"),
+        (422, 401, "sender", wait, "POSTMARK_FROM"),
         // Invalid and incompatible JSON: this mail's, and no other's.
         (422, 402, "rejected", None, ""),
         (422, 403, "rejected", None, ""),
         // Not allowed to send: the credits are used up.
         (422, 405, "blocked", wait, "larger plan"),
         // Inactive recipient.
-        (422, 406, "rejected", None, ""),
+        (422, 406, "suppress", None, ""),
         (422, 409, "rejected", None, ""),
         (422, 410, "rejected", None, ""),
         (422, 411, "rejected", None, ""),
@@ -86,9 +90,10 @@ fn each_error_means_retry_pause_block_or_stop() {
         // No such message stream.
         (422, 1226, "blocked", wait, "POSTMARK_STREAM"),
         (422, 1235, "blocked", wait, "POSTMARK_TRANSACTIONAL_STREAM"),
-        (422, 9999, "rejected", None, ""),
+        // Nothing of this mail in it.
+        (422, 9999, "blocked", wait, "may not send"),
         (500, 500, "unknown", None, ""),
-        (200, 406, "rejected", None, ""),
+        (200, 406, "suppress", None, ""),
     ] {
         let body = error(code, "The words.").to_string();
         let (found, reason, found_wait) = of(status, &body);
@@ -102,18 +107,36 @@ fn each_error_means_retry_pause_block_or_stop() {
 }
 
 #[test]
+fn the_words_tell_whom_an_invalid_mail_blames() {
+    for (code, words, word) in [
+        (300, "Invalid 'From' address: 'acme'.", "sender"),
+        (300, "Error parsing 'From': Illegal email address 'acme'.", "sender"),
+        (300, "Error parsing 'To': Illegal email domain 'gmial' in address 'a@gmial'.", "recipient"),
+        (300, "Error parsing 'ReplyTo': Illegal email address.", "rejected"),
+        (300, "Message is too large.", "rejected"),
+        (701, "You tried to send to a recipient that has been marked as inactive.", "suppress"),
+        (702, "The server token is invalid.", "blocked"),
+        (703, "Your account has run out of credits.", "blocked"),
+    ] {
+        let (found, reason, _) = of(422, &error(code, words).to_string());
+        assert_eq!(found, word, "{words}");
+        assert!(reason.contains(words.trim_end_matches('.')), "{reason}");
+    }
+}
+
+#[test]
 fn answers_of_something_else_are_told_by_their_status() {
     for body in ["", "<html>", "[]", "{}", r#"{"ErrorCode":"x"}"#] {
         for (status, word) in [
             (200, "unknown"),
             (302, "blocked"),
-            (400, "rejected"),
+            (400, "blocked"),
             (401, "blocked"),
             (404, "blocked"),
             (405, "blocked"),
             (408, "unknown"),
             (413, "rejected"),
-            (422, "rejected"),
+            (422, "blocked"),
             (429, "pause"),
             (500, "unknown"),
             (502, "unknown"),
@@ -177,7 +200,7 @@ fn a_batch_is_answered_mail_by_mail() {
     };
     let told: Vec<_> = each.into_iter().map(told).collect();
     let words: Vec<_> = told.iter().map(|(word, ..)| *word).collect();
-    assert_eq!(words, ["accepted", "rejected", "accepted", "blocked"]);
+    assert_eq!(words, ["accepted", "suppress", "accepted", "sender"]);
     assert_eq!((told[0].1.as_str(), told[2].1.as_str()), ("x", "z"));
 }
 
@@ -205,7 +228,7 @@ fn an_answer_that_does_not_fit_leaves_the_batch_in_doubt() {
 
 #[test]
 fn a_batch_refused_as_such_goes_apart() {
-    for (status, code) in [(422, 410), (422, 402), (413, 0)] {
+    for (status, code) in [(422, 410), (422, 402), (413, 0), (422, 400)] {
         let judged = batch_of(2, status, &error(code, "The words."));
         assert!(matches!(judged, BatchOutcome::Apart { .. }), "{judged:?}");
     }
