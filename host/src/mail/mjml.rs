@@ -195,8 +195,15 @@ mod tests {
              </mj-column></mj-section></mj-body></mjml>"
         ));
         let all = |selector: &str, attribute: &str| found(&html, selector, attribute);
-        assert_eq!(all("a[title]", "title"), (text.to_owned(), text.to_owned()), "{html}");
-        assert_eq!(all("a[title]", "href").0, format!("https://acme.test/?q={text}"));
+        assert_eq!(
+            all("a[title]", "title"),
+            (text.to_owned(), text.to_owned()),
+            "{html}"
+        );
+        assert_eq!(
+            all("a[title]", "href").0,
+            format!("https://acme.test/?q={text}")
+        );
         assert_eq!(all("img", "alt").0, text, "{html}");
         assert_eq!(all(".pic a", "href").0, text, "{html}");
         assert_eq!(all(".go a", "href").0, text, "{html}");
@@ -248,7 +255,11 @@ mod tests {
              <mj-body><mj-section><mj-column><mj-text font-family=\"Kanit\">x</mj-text></mj-column></mj-section></mj-body></mjml>",
         )
         .unwrap();
-        assert!(html.contains("url(https://fonts.test/%E0%B8%84?a=1)") || html.contains("href=\"https://fonts.test/ค?a=1\""), "{html}");
+        assert!(
+            html.contains("url(https://fonts.test/%E0%B8%84?a=1)")
+                || html.contains("href=\"https://fonts.test/ค?a=1\""),
+            "{html}"
+        );
         assert!(!html.contains("\\u{"), "{html}");
     }
 

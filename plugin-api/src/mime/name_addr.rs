@@ -139,7 +139,10 @@ fn guess(text: &str, error: NameAddrError) -> NameAddrError {
 /// Whether there are addresses in what commas or semicolons part.
 fn is_list(text: &str) -> bool {
     let parts: Vec<&str> = text.split([',', ';']).collect();
-    parts.len() > 1 && parts.iter().any(|part| part.trim().parse::<NameAddr>().is_ok())
+    parts.len() > 1
+        && parts
+            .iter()
+            .any(|part| part.trim().parse::<NameAddr>().is_ok())
 }
 
 /// A display name: words, quoted or not (RFC 5322 §3.2.5).
@@ -198,16 +201,16 @@ mod tests {
                 "\"Acme, Inc.\" <hello@acme.example>",
                 "\"Acme, Inc.\" <hello@acme.example>",
             ),
-            (
-                "\"Acme\" <hello@acme.example>",
-                "Acme <hello@acme.example>",
-            ),
+            ("\"Acme\" <hello@acme.example>", "Acme <hello@acme.example>"),
             (
                 "Ann (Acme) <hello@acme.example>",
                 "\"Ann (Acme)\" <hello@acme.example>",
             ),
             ("J. Doe <j@acme.example>", "\"J. Doe\" <j@acme.example>"),
-            ("Ann @ Acme <a@acme.example>", "\"Ann @ Acme\" <a@acme.example>"),
+            (
+                "Ann @ Acme <a@acme.example>",
+                "\"Ann @ Acme\" <a@acme.example>",
+            ),
             (
                 "a@acme.example <a@acme.example>",
                 "\"a@acme.example\" <a@acme.example>",
@@ -217,17 +220,29 @@ mod tests {
                 r#""The \"Best\" \\ <Shop>" <a@acme.example>"#,
             ),
             ("a\\b <a@acme.example>", r#""a\\b" <a@acme.example>"#),
-            ("O'Neil & Söhne <a@acme.example>", "O'Neil & Söhne <a@acme.example>"),
-            ("株式会社、例 <a@acme.example>", "株式会社、例 <a@acme.example>"),
+            (
+                "O'Neil & Söhne <a@acme.example>",
+                "O'Neil & Söhne <a@acme.example>",
+            ),
+            (
+                "株式会社、例 <a@acme.example>",
+                "株式会社、例 <a@acme.example>",
+            ),
             (
                 "=?utf-8?Q?Ann?= <a@acme.example>",
                 "\"=?utf-8?Q?Ann?=\" <a@acme.example>",
             ),
             ("a@BÜCHER.example", "a@xn--bcher-kva.example"),
         ] {
-            let mailbox: NameAddr = given.parse().unwrap_or_else(|error| panic!("{given}: {error}"));
+            let mailbox: NameAddr = given
+                .parse()
+                .unwrap_or_else(|error| panic!("{given}: {error}"));
             assert_eq!(mailbox.to_string(), written);
-            assert_eq!(written.parse(), Ok(mailbox), "what is written is read again");
+            assert_eq!(
+                written.parse(),
+                Ok(mailbox),
+                "what is written is read again"
+            );
         }
     }
 
@@ -249,7 +264,10 @@ mod tests {
             ("'hello@acme.example'", E::QuotedWhole),
             ("a@acme.example, b@acme.example", E::SeveralAddresses),
             ("a@acme.example;b@acme.example", E::SeveralAddresses),
-            ("A <a@acme.example>, B <b@acme.example>", E::SeveralAddresses),
+            (
+                "A <a@acme.example>, B <b@acme.example>",
+                E::SeveralAddresses,
+            ),
             ("a@acme.example, B <b@acme.example>", E::SeveralAddresses),
             ("A <b> <a@acme.example>", E::Name),
             ("\"Acme <a@acme.example>", E::Name),

@@ -49,7 +49,8 @@ struct Metadata {
 
 /// Makes the bytes Postmark gets.
 pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
-    let mailbox = |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
+    let mailbox =
+        |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
     let tag = |name: &str| {
         let found = mail.tags.iter().find(|(key, _)| key == name);
         found
@@ -101,7 +102,13 @@ mod tests {
             "message_id": "1@acme.example",
         }))
         .unwrap();
-        let prepared = super::prepare(&super::Streams { lifecycle: "b".into(), transactional: "o".into() }, &mail)?;
+        let prepared = super::prepare(
+            &super::Streams {
+                lifecycle: "b".into(),
+                transactional: "o".into(),
+            },
+            &mail,
+        )?;
         Ok(serde_json::from_slice(prepared.body.as_slice()).unwrap())
     }
 
@@ -111,7 +118,11 @@ mod tests {
 
     #[test]
     fn names_are_quoted_where_a_reader_would_split_them() {
-        let sent = body("Acme, Inc. <hello@acme.example>", "Help: Acme <h@acme.example>").unwrap();
+        let sent = body(
+            "Acme, Inc. <hello@acme.example>",
+            "Help: Acme <h@acme.example>",
+        )
+        .unwrap();
         assert_eq!(sent["From"], "\"Acme, Inc.\" <hello@acme.example>");
         assert_eq!(sent["ReplyTo"], "\"Help: Acme\" <h@acme.example>");
         let sent = body("Äcme <hello@bücher.example>", "h@acme.example").unwrap();
@@ -121,8 +132,16 @@ mod tests {
     #[test]
     fn what_is_no_mailbox_is_refused() {
         for (from, reply_to, words) in [
-            ("foo", "h@acme.example", "the sender of the mail is no e-mail"),
-            ("a@acme.example", "x\r\nBcc: y <h@acme.example>", "the reply-to"),
+            (
+                "foo",
+                "h@acme.example",
+                "the sender of the mail is no e-mail",
+            ),
+            (
+                "a@acme.example",
+                "x\r\nBcc: y <h@acme.example>",
+                "the reply-to",
+            ),
         ] {
             assert!(body(from, reply_to).unwrap_err().starts_with(words));
         }

@@ -52,10 +52,10 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
         // The fault may have come after acceptance. With the idempotency key a repeat is safe here,
         // but not at another provider.
         (408 | 500..=599, _) => SendOutcome::Unknown { reason: said },
-        (300..=399, _) => SendOutcome::blocked(format!(
-            "{said}. Check {BASE_URL}: it redirects elsewhere"
-        ))
-        .after(wait),
+        (300..=399, _) => {
+            SendOutcome::blocked(format!("{said}. Check {BASE_URL}: it redirects elsewhere"))
+                .after(wait)
+        }
         _ => refusal(answer.status, &failure.name, &failure.message, said, wait),
     }
 }
@@ -119,7 +119,9 @@ fn by_name(name: &str) -> Option<Blame> {
         "daily_quota_exceeded" | "monthly_quota_exceeded" => Blame::Quota,
         "not_found" | "method_not_allowed" => Blame::Url,
         "invalid_access" | "invalid_region" | "security_error" => Blame::Account,
-        "invalid_attachment" | "missing_required_field" | "invalid_idempotency_key"
+        "invalid_attachment"
+        | "missing_required_field"
+        | "invalid_idempotency_key"
         | "invalid_idempotent_request" => Blame::Content,
         // `validation_error` is what Resend says of a key, a sender, an address and a field alike.
         _ => return None,
@@ -161,8 +163,10 @@ fn by_words(message: &str) -> Option<Blame> {
 }
 
 fn quota(said: &str) -> SendOutcome {
-    SendOutcome::blocked(format!("{said}. Mails wait; more can be sent on a larger plan"))
-        .after(Some(QUOTA_WAIT_MS))
+    SendOutcome::blocked(format!(
+        "{said}. Mails wait; more can be sent on a larger plan"
+    ))
+    .after(Some(QUOTA_WAIT_MS))
 }
 
 fn describe(status: u16, failure: &Failure, key: &str) -> String {
@@ -215,7 +219,11 @@ mod tests {
                 retry_after_ms,
                 pause,
                 ..
-            } => (if pause { "pause" } else { "retry" }, reason, retry_after_ms),
+            } => (
+                if pause { "pause" } else { "retry" },
+                reason,
+                retry_after_ms,
+            ),
             SendOutcome::Blocked {
                 reason,
                 retry_after_ms,
@@ -238,41 +246,131 @@ mod tests {
         let day = Some(3_600_000);
         for (status, name, words, word, waits) in [
             (400, "validation_error", "the words", "rejected", None),
-            (400, "invalid_idempotency_key", "the words", "rejected", None),
-            (400, "validation_error", "API key is invalid", "blocked", wait),
-            (401, "validation_error", "API key is invalid", "blocked", wait),
-            (403, "validation_error", "API key is invalid", "blocked", wait),
+            (
+                400,
+                "invalid_idempotency_key",
+                "the words",
+                "rejected",
+                None,
+            ),
+            (
+                400,
+                "validation_error",
+                "API key is invalid",
+                "blocked",
+                wait,
+            ),
+            (
+                401,
+                "validation_error",
+                "API key is invalid",
+                "blocked",
+                wait,
+            ),
+            (
+                403,
+                "validation_error",
+                "API key is invalid",
+                "blocked",
+                wait,
+            ),
             (401, "missing_api_key", "the words", "blocked", wait),
             (401, "restricted_api_key", "the words", "blocked", wait),
             (403, "invalid_api_key", "the words", "blocked", wait),
             (403, "suspended_api_key", "the words", "blocked", wait),
-            (403, "validation_error", "The acme.test domain is not verified. Please, add and verify your domain", "sender", wait),
-            (403, "validation_error", "You can only send testing emails to your own email address (a@b.co)", "sender", wait),
-            (403, "", "Not authorized to send emails from acme.test", "sender", wait),
-            (422, "validation_error", "The acme.test domain is not verified", "sender", wait),
+            (
+                403,
+                "validation_error",
+                "The acme.test domain is not verified. Please, add and verify your domain",
+                "sender",
+                wait,
+            ),
+            (
+                403,
+                "validation_error",
+                "You can only send testing emails to your own email address (a@b.co)",
+                "sender",
+                wait,
+            ),
+            (
+                403,
+                "",
+                "Not authorized to send emails from acme.test",
+                "sender",
+                wait,
+            ),
+            (
+                422,
+                "validation_error",
+                "The acme.test domain is not verified",
+                "sender",
+                wait,
+            ),
             (403, "validation_error", "the words", "blocked", wait),
             (403, "", "Your account has been suspended", "blocked", wait),
             (404, "not_found", "the words", "blocked", wait),
             (405, "method_not_allowed", "the words", "blocked", wait),
             (418, "", "the words", "blocked", wait),
             (408, "", "the words", "unknown", None),
-            (409, "invalid_idempotent_request", "the words", "rejected", None),
-            (409, "concurrent_idempotent_requests", "the words", "retry", wait),
+            (
+                409,
+                "invalid_idempotent_request",
+                "the words",
+                "rejected",
+                None,
+            ),
+            (
+                409,
+                "concurrent_idempotent_requests",
+                "the words",
+                "retry",
+                wait,
+            ),
             (409, "resource_locked", "the words", "retry", wait),
             (409, "", "the words", "retry", wait),
             (413, "", "the words", "rejected", None),
             (422, "invalid_from_address", "the words", "sender", wait),
-            (422, "validation_error", "Invalid `from` field. The email address needs to follow the format", "sender", wait),
-            (422, "validation_error", "Invalid `to` field. The email address needs to follow the format", "recipient", None),
-            (422, "validation_error", "Invalid `reply_to` field", "rejected", None),
-            (422, "missing_required_field", "Missing `from` field", "rejected", None),
+            (
+                422,
+                "validation_error",
+                "Invalid `from` field. The email address needs to follow the format",
+                "sender",
+                wait,
+            ),
+            (
+                422,
+                "validation_error",
+                "Invalid `to` field. The email address needs to follow the format",
+                "recipient",
+                None,
+            ),
+            (
+                422,
+                "validation_error",
+                "Invalid `reply_to` field",
+                "rejected",
+                None,
+            ),
+            (
+                422,
+                "missing_required_field",
+                "Missing `from` field",
+                "rejected",
+                None,
+            ),
             (422, "invalid_attachment", "the words", "rejected", None),
             (422, "invalid_parameter", "the words", "rejected", None),
             (429, "rate_limit_exceeded", "the words", "pause", wait),
             (429, "", "the words", "pause", wait),
             (429, "daily_quota_exceeded", "the words", "blocked", day),
             (429, "monthly_quota_exceeded", "the words", "blocked", day),
-            (403, "", "You have reached your monthly quota", "blocked", day),
+            (
+                403,
+                "",
+                "You have reached your monthly quota",
+                "blocked",
+                day,
+            ),
             (451, "security_error", "the words", "blocked", wait),
             (500, "application_error", "the words", "unknown", None),
             (500, "internal_server_error", "the words", "unknown", None),
@@ -281,7 +379,11 @@ mod tests {
             (302, "", "the words", "blocked", wait),
         ] {
             let (found, reason, found_wait) = told(of(status, &error(status, name, words)));
-            assert_eq!((found, found_wait), (word, waits), "{status} {name} {words}");
+            assert_eq!(
+                (found, found_wait),
+                (word, waits),
+                "{status} {name} {words}"
+            );
             assert!(
                 reason.contains(&status.to_string()) && reason.contains(name),
                 "{reason}"

@@ -36,7 +36,8 @@ struct Tag {
 /// Makes the bytes Resend gets. The same mail gives the same bytes, as Resend compares them where a
 /// key comes twice.
 pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
-    let mailbox = |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
+    let mailbox =
+        |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
     let tags = mail.tags.iter().map(|(name, value)| Tag {
         name: plain(name),
         value: plain(value),
@@ -100,7 +101,11 @@ mod tests {
 
     #[test]
     fn names_are_quoted_where_a_reader_would_split_them() {
-        let sent = body("Acme, Inc. <hello@acme.example>", "Help: Acme <h@acme.example>").unwrap();
+        let sent = body(
+            "Acme, Inc. <hello@acme.example>",
+            "Help: Acme <h@acme.example>",
+        )
+        .unwrap();
         assert_eq!(sent["from"], "\"Acme, Inc.\" <hello@acme.example>");
         assert_eq!(sent["reply_to"], "\"Help: Acme\" <h@acme.example>");
         let sent = body("Äcme <hello@bücher.example>", "h@acme.example").unwrap();
@@ -110,8 +115,16 @@ mod tests {
     #[test]
     fn what_is_no_mailbox_is_refused() {
         for (from, reply_to, words) in [
-            ("foo", "h@acme.example", "the sender of the mail is no e-mail"),
-            ("a@acme.example", "x\r\nBcc: y <h@acme.example>", "the reply-to"),
+            (
+                "foo",
+                "h@acme.example",
+                "the sender of the mail is no e-mail",
+            ),
+            (
+                "a@acme.example",
+                "x\r\nBcc: y <h@acme.example>",
+                "the reply-to",
+            ),
         ] {
             assert!(body(from, reply_to).unwrap_err().starts_with(words));
         }

@@ -135,7 +135,11 @@ fn names_are_read_with_and_without_quotes() {
         ("Ann < Bea <a@b.co>", Some("Ann < Bea"), "a@b.co"),
         ("日本語 <a@b.co>", Some("日本語"), "a@b.co"),
         ("Acme, Inc. <a@b.co>", Some("Acme, Inc."), "a@b.co"),
-        ("Größe (Süd), GmbH: <a@b.co>", Some("Größe (Süd), GmbH:"), "a@b.co"),
+        (
+            "Größe (Süd), GmbH: <a@b.co>",
+            Some("Größe (Süd), GmbH:"),
+            "a@b.co",
+        ),
         (r#""a \\ b" <a@b.co>"#, Some(r"a \ b"), "a@b.co"),
     ] {
         let mut one = mail();

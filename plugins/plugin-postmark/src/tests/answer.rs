@@ -25,7 +25,11 @@ fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
             retry_after_ms,
             pause,
             ..
-        } => (if pause { "pause" } else { "retry" }, reason, retry_after_ms),
+        } => (
+            if pause { "pause" } else { "retry" },
+            reason,
+            retry_after_ms,
+        ),
         SendOutcome::Blocked {
             reason,
             retry_after_ms,
@@ -110,11 +114,27 @@ fn each_error_means_retry_pause_block_or_stop() {
 fn the_words_tell_whom_an_invalid_mail_blames() {
     for (code, words, word) in [
         (300, "Invalid 'From' address: 'acme'.", "sender"),
-        (300, "Error parsing 'From': Illegal email address 'acme'.", "sender"),
-        (300, "Error parsing 'To': Illegal email domain 'gmial' in address 'a@gmial'.", "recipient"),
-        (300, "Error parsing 'ReplyTo': Illegal email address.", "rejected"),
+        (
+            300,
+            "Error parsing 'From': Illegal email address 'acme'.",
+            "sender",
+        ),
+        (
+            300,
+            "Error parsing 'To': Illegal email domain 'gmial' in address 'a@gmial'.",
+            "recipient",
+        ),
+        (
+            300,
+            "Error parsing 'ReplyTo': Illegal email address.",
+            "rejected",
+        ),
         (300, "Message is too large.", "rejected"),
-        (701, "You tried to send to a recipient that has been marked as inactive.", "suppress"),
+        (
+            701,
+            "You tried to send to a recipient that has been marked as inactive.",
+            "suppress",
+        ),
         (702, "The server token is invalid.", "blocked"),
         (703, "Your account has run out of credits.", "blocked"),
     ] {
