@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::foreign;
+
 /// One problem of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Issue {
@@ -11,11 +13,16 @@ pub struct Issue {
     pub message: String,
 }
 
+/// Characters of a path and of a message: both may repeat what somebody sent.
+const PATH_MAX: usize = 300;
+const MESSAGE_MAX: usize = 500;
+
 impl Issue {
+    /// Shortens what is long.
     pub fn new(path: &str, message: impl Into<String>) -> Self {
         Self {
-            path: path.to_owned(),
-            message: message.into(),
+            path: foreign::text(path, PATH_MAX),
+            message: foreign::text(&message.into(), MESSAGE_MAX),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod contacts;
 pub mod db;
+pub mod foreign;
 pub mod http;
 pub mod ids;
 pub mod ingest;

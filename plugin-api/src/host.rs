@@ -156,9 +156,9 @@ impl HttpResponse {
         sound.then(|| (seconds * 1_000.0).ceil() as u64)
     }
 
-    /// The body as JSON.
+    /// The body as JSON, without what cannot be stored ([`crate::json`]).
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(self.body.as_slice())
+        crate::json::from_slice(self.body.as_slice())
     }
 }
 

@@ -20,6 +20,7 @@ pub mod export;
 mod guard;
 mod host;
 pub mod journey;
+pub mod json;
 pub mod kit;
 mod manifest;
 #[cfg(feature = "mime")]

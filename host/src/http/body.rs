@@ -3,11 +3,15 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{Form, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use hogsend_plugin_api::json;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use crate::foreign;
 use crate::issue::Issue;
 
+/// Larger bodies are parsed on a thread of their own, in bytes.
+const READ_AT_ONCE: usize = 32 * 1024;
 /// The largest body, unless a route allows more.
 pub const BODY_MAX: usize = 1024 * 1024;
 
@@ -53,7 +57,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 /// A JSON body of a known shape. Unknown fields are ignored.
 pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -72,14 +76,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
         let Raw(bytes) = Raw::from_request(request, state).await?;
-        parse(&bytes)
-            .map(Self)
+        let read = if bytes.len() > READ_AT_ONCE {
+            let read = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+            read.map_err(|error| ApiError::internal(&error))?
+        } else {
+            parse(&bytes)
+        };
+        read.map(Self)
             .map_err(|issue| ApiError::validation(&[issue]))
     }
 }
 
-/// Reads a JSON object and names the field where it is not of the right shape.
+/// Reads a JSON object and names the field where it is not of the right shape. NUL and lone
+/// surrogates in it become U+FFFD.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
+    let bytes = &*json::repaired(bytes);
     // A struct would be read from an array as well, field by field.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(
@@ -144,7 +155,7 @@ impl Fields {
                 let name = field.name().unwrap_or_default().to_owned();
                 fields.push((name, field.text().await.map_err(|_| unreadable())?));
             }
-            return Ok(Self(fields));
+            return Ok(Self::clean(fields));
         }
         if kind
             .to_ascii_lowercase()
@@ -152,10 +163,18 @@ impl Fields {
         {
             let form = Form::<Vec<(String, String)>>::from_request(request, &()).await;
             return form
-                .map(|Form(fields)| Self(fields))
+                .map(|Form(fields)| Self::clean(fields))
                 .map_err(|_| unreadable());
         }
         Ok(Self(Vec::new()))
+    }
+
+    fn clean(mut fields: Vec<(String, String)>) -> Self {
+        for (name, value) in &mut fields {
+            foreign::cleaned(name);
+            foreign::cleaned(value);
+        }
+        Self(fields)
     }
 
     pub fn first(&self, name: &str) -> Option<&str> {
@@ -184,8 +203,8 @@ pub fn idempotency_key(
             None => return Ok(None),
         },
     };
-    if key.trim().is_empty() || key.chars().count() > 256 || key.contains('\0') {
-        let issue = Issue::new(path, "must have 1 to 256 characters and no NUL");
+    if key.trim().is_empty() || key.chars().count() > 256 {
+        let issue = Issue::new(path, "must have 1 to 256 characters");
         return Err(ApiError::validation(&[issue]));
     }
     Ok(Some(key.to_owned()))

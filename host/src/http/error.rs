@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::db::Failure;
+use crate::foreign::ISSUES_MAX;
 use crate::ingest::IngestError;
 use crate::issue::Issue;
 
@@ -46,8 +47,9 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, message)
     }
 
-    /// 400 with every problem named by its field. `issues` is not empty.
+    /// 400 with the problems named by their fields, the first 100. `issues` is not empty.
     pub fn validation(issues: &[Issue]) -> Self {
+        let issues = &issues[..issues.len().min(ISSUES_MAX)];
         let message = issues.first().map(ToString::to_string).unwrap_or_default();
         Self {
             status: StatusCode::BAD_REQUEST,

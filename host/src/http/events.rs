@@ -79,6 +79,7 @@ pub async fn ingest_event(
         lists: BTreeMap::new(),
         occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
         depth: 0,
+        unfit: Vec::new(),
     };
     let paths = Paths {
         name: "event",
@@ -177,6 +178,7 @@ impl EventIn {
             contact_properties: self.contact_properties.unwrap_or_default(),
             occurred_at: timestamp(self.timestamp.as_deref(), issues),
             depth: 0,
+            unfit: Vec::new(),
         }
     }
 }

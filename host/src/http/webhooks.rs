@@ -13,7 +13,11 @@ use super::openapi::ErrorOut;
 use super::params::{Name, Path};
 use super::{ApiError, feedback};
 use crate::app::App;
-use crate::ingest::{Exit, NewEvent, Paths, check_event};
+use crate::ingest::{Exit, NewEvent, admit};
+
+/// Events of one webhook that are stored together. A vendor that repeats a webhook of which only a
+/// part was stored is known by the events' own ids.
+const TOGETHER: usize = 250;
 
 /// What became of a webhook: the event it told, or why it told none.
 #[derive(Default, Serialize, ToSchema)]
@@ -81,7 +85,6 @@ pub async fn receive_webhook(
     if app.closed_sources.contains(&source) {
         return Err(invalid_secret());
     }
-    let now = app.clock.now();
     let webhook = webhook(&app, &headers, body);
     let events = match plugin
         .read(&webhook)
@@ -95,21 +98,25 @@ pub async fn receive_webhook(
         Err(Refusal::Unauthorized) => return Err(invalid_secret()),
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
     };
-    let events: Vec<NewEvent> = events
-        .into_iter()
-        .map(|event| NewEvent::from_source(&source, event))
-        .collect();
-    for event in &events {
-        let issues = check_event(event, now, &Paths::WEBHOOK);
-        if !issues.is_empty() {
-            let details: Vec<String> = issues.iter().map(ToString::to_string).collect();
-            return Err(invalid_payload(&details.join("; ")));
+    let mut sound = Vec::with_capacity(events.len());
+    let mut skipped = None;
+    for event in events {
+        let mut event = NewEvent::from_source(&source, event);
+        match admit(&mut event) {
+            Ok(()) => sound.push(event),
+            Err(reason) => skipped = skipped.or(Some(reason)),
         }
     }
-    let Some(first) = events.first().map(|event| event.name.clone()) else {
-        return Ok(Json(WebhookOut::skipped("no events".into())));
+    let Some(first) = sound.first().map(|event| event.name.clone()) else {
+        let reason = skipped.unwrap_or_else(|| "no events".into());
+        return Ok(Json(WebhookOut::skipped(reason)));
     };
-    let results = app.ingestor.ingest(events).await?;
+    let mut results = Vec::with_capacity(sound.len());
+    while !sound.is_empty() {
+        let rest = sound.split_off(sound.len().min(TOGETHER));
+        results.extend(app.ingestor.ingest(sound).await?);
+        sound = rest;
+    }
     let user = results
         .first()
         .and_then(|result| result.contact_key.clone());

@@ -7,6 +7,7 @@ use hogsend_plugin_api::{Properties, SourceEvent};
 use serde::Serialize;
 
 use crate::db::{EventRow, NewIdentity};
+use crate::foreign::Unfit;
 use crate::ids::{ContactId, EventId, StateId};
 
 /// Whom an event is about.
@@ -37,10 +38,12 @@ pub struct NewEvent {
     pub occurred_at: Option<DateTime<Utc>>,
     /// How many journeys stand between this event and one from outside.
     pub depth: i16,
+    /// What its source sent and could not be kept.
+    pub unfit: Vec<Unfit>,
 }
 
 impl NewEvent {
-    /// What an event-source plugin read.
+    /// What an event-source plugin read, before [`admit`](super::admit).
     pub fn from_source(source: &str, event: SourceEvent) -> Self {
         Self {
             source: source.to_owned(),
@@ -56,6 +59,7 @@ impl NewEvent {
             lists: BTreeMap::new(),
             occurred_at: event.occurred_at,
             depth: 0,
+            unfit: Vec::new(),
         }
     }
 
@@ -76,6 +80,7 @@ impl NewEvent {
             lists: BTreeMap::new(),
             occurred_at: None,
             depth,
+            unfit: Vec::new(),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Events in: one transaction stores an event, its contact, and all it sets going.
 
+mod admit;
 mod batch;
 mod event;
 mod known;
 mod validate;
 
+pub use admit::admit;
 pub use batch::{IngestError, Ingestor};
 pub use event::{Exit, Ingested, NewEvent, Person};
 pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_journey_event};

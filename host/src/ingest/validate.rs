@@ -2,17 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::address::Mailbox;
-use serde_json::Value;
 
 use super::{NewEvent, Person};
+use crate::foreign;
 use crate::issue::Issue;
 
 /// Characters in an event's name.
 pub const EVENT_NAME_MAX: usize = 200;
-const KEY_MAX: usize = 256;
-const PERSON_ID_MAX: usize = 256;
-/// Nesting levels of properties.
-const DEPTH_MAX: usize = 32;
+pub(super) const KEY_MAX: usize = 256;
+pub(super) const PERSON_ID_MAX: usize = 256;
 
 /// Everything wrong with an event, each with the path of the field in the caller's terms.
 pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<Issue> {
@@ -37,20 +35,9 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
             check_email(paths.email, email, &mut add);
         }
     }
-    for (path, properties) in [
-        (paths.properties, &event.properties),
-        (paths.contact_properties, &event.contact_properties),
-    ] {
-        for (name, value) in properties {
-            check_value(
-                &format!("{path}.{}", name.replace('\0', "\u{fffd}")),
-                name,
-                value,
-                1,
-                &mut add,
-            );
-        }
-    }
+    foreign::check(paths.properties, &event.properties, &mut issues);
+    foreign::check(paths.contact_properties, &event.contact_properties, &mut issues);
+    let mut add = |path: &str, message: String| issues.push(Issue::new(path, message));
     if let Some(at) = event.occurred_at {
         // Beyond these the database or a chart breaks; a clock that runs a little fast does not.
         let earliest = DateTime::UNIX_EPOCH;
@@ -91,18 +78,6 @@ impl Paths {
         timestamp: "timestamp",
         nobody: "email or userId is required",
     };
-
-    /// What a plugin read from a webhook.
-    pub const WEBHOOK: Self = Self {
-        name: "event name",
-        dedupe_key: "event id",
-        user_id: "user id",
-        email: "email",
-        properties: "event properties",
-        contact_properties: "person properties",
-        timestamp: "timestamp",
-        nobody: "the event names nobody: a user id or an e-mail address is required",
-    };
 }
 
 /// The first thing wrong with an event a journey caused.
@@ -121,59 +96,13 @@ pub fn check_journey_event(event: &NewEvent) -> Option<Issue> {
 fn check_text(path: &str, text: &str, max: usize, add: &mut impl FnMut(&str, String)) {
     if text.trim().is_empty() {
         add(path, "must not be empty".into());
-    } else if text.chars().count() > max {
+    } else if text.chars().nth(max).is_some() {
         add(path, format!("must be at most {max} characters"));
-    } else if text.contains('\0') {
-        add(path, "must not contain a NUL character (\\u0000)".into());
     }
 }
 
 fn check_email(path: &str, email: &str, add: &mut impl FnMut(&str, String)) {
     if let Err(why) = Mailbox::parse(email) {
         add(path, format!("must be an e-mail address: {why}"));
-    }
-}
-
-fn check_value(
-    path: &str,
-    name: &str,
-    value: &Value,
-    depth: usize,
-    add: &mut impl FnMut(&str, String),
-) {
-    if depth > DEPTH_MAX {
-        add(
-            path,
-            format!("must not be nested more than {DEPTH_MAX} levels deep"),
-        );
-        return;
-    }
-    if name.contains('\0') {
-        add(
-            path,
-            "a property name must not contain a NUL character (\\u0000)".into(),
-        );
-    }
-    match value {
-        Value::String(text) if text.contains('\0') => {
-            add(path, "must not contain a NUL character (\\u0000)".into());
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                check_value(&format!("{path}.{index}"), "", item, depth + 1, add);
-            }
-        }
-        Value::Object(fields) => {
-            for (name, item) in fields {
-                check_value(
-                    &format!("{path}.{}", name.replace('\0', "\u{fffd}")),
-                    name,
-                    item,
-                    depth + 1,
-                    add,
-                );
-            }
-        }
-        _ => {}
     }
 }

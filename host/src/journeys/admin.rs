@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::db::{self, Failure, Log, NewState, StateRow, Tx};
+use crate::foreign::{self, REASON_MAX};
 use crate::ids::StateId;
 use crate::ingest::{self, NewEvent};
 use crate::webhooks::{News, announce};
@@ -133,7 +134,7 @@ pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Resul
     let mut properties = Properties::new();
     properties.insert("journeyId".into(), json!(state.journey_id));
     properties.insert("stateId".into(), json!(state.id));
-    properties.insert("reason".into(), json!(reason.replace('\0', "\u{fffd}")));
+    properties.insert("reason".into(), json!(foreign::text(reason, REASON_MAX)));
     let news = News {
         event_type: "journey.exited",
         contact: state.contact_id,

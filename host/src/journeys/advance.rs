@@ -390,7 +390,7 @@ impl Ending {
         Self {
             status: name,
             action,
-            error: error.map(|text| text.replace('\0', "\u{fffd}")),
+            error,
         }
     }
 

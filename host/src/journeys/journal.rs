@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::db::StepRow;
+use crate::foreign::{self, REASON_MAX};
 
 /// The steps of one run, by number, and which of them changed.
 #[derive(Clone)]
@@ -41,10 +42,6 @@ impl Journal {
     /// Records a new step.
     pub fn issue(&mut self, command: Command, now: DateTime<Utc>) {
         let mut row = StepRow::issued(command, now);
-        clean(&mut row.args);
-        if let Some(label) = &mut row.step.label {
-            *label = label.replace('\0', "\u{fffd}");
-        }
         match row.step.kind.as_str() {
             step::CHECKPOINT | step::PATCHED => row.step.state = StepState::Noted,
             step::SLEEP_UNTIL => {
@@ -74,8 +71,11 @@ impl Journal {
     /// Records how a step ended.
     pub fn complete(&mut self, seq: u32, mut result: Result<Value, StepError>, at: DateTime<Utc>) {
         match &mut result {
-            Ok(value) => clean(value),
-            Err(error) => error.message = error.message.replace('\0', "\u{fffd}"),
+            Ok(value) => foreign::clean(value),
+            Err(error) => {
+                error.message = foreign::text(&error.message, REASON_MAX);
+                error.code = foreign::text(&error.code, REASON_MAX);
+            }
         }
         if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
             self.completions += 1;
@@ -147,24 +147,6 @@ impl Journal {
 /// The inputs of a step. One that cannot be read fails when it is performed.
 fn read<T: DeserializeOwned>(row: &StepRow) -> Option<T> {
     T::deserialize(&row.args).ok()
-}
-
-/// Postgres stores no NUL in text.
-fn clean(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-        Value::Array(items) => items.iter_mut().for_each(clean),
-        Value::Object(fields) => {
-            if fields.keys().any(|name| name.contains('\0')) {
-                let all = std::mem::take(fields).into_iter();
-                *fields = all
-                    .map(|(name, item)| (name.replace('\0', "\u{fffd}"), item))
-                    .collect();
-            }
-            fields.values_mut().for_each(clean);
-        }
-        _ => {}
-    }
 }
 
 /// `ms` after `now`; a wait beyond the calendar ends at its end.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::call::CallError;
@@ -10,6 +11,8 @@ use hogsend_plugin_api::export::Instance;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+
+use crate::foreign::{self, ANSWER_MAX, Foreign, REASON_MAX};
 
 /// Bound of a single call. A call computes; it never waits for anything.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -85,12 +88,25 @@ impl Caller {
         PluginError {
             plugin: self.manifest.id.clone(),
             kind,
-            message: message.into(),
+            // It may hold the plugin's own words, and is stored with mails and runs.
+            message: foreign::text(&message.into(), REASON_MAX),
         }
     }
 
-    /// Calls a method and reads its answer.
-    pub async fn call<T: DeserializeOwned>(
+    /// Calls a method and admits its answer, which came at `now`.
+    pub async fn call<T: DeserializeOwned + Foreign>(
+        &self,
+        method: u32,
+        input: &(impl Serialize + ?Sized),
+        now: DateTime<Utc>,
+    ) -> Result<T, PluginError> {
+        let mut answer: T = self.ask(method, input).await?;
+        answer.admit(now);
+        Ok(answer)
+    }
+
+    /// Calls a method and reads its answer as it is, which may ask for something first.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: u32,
         input: &(impl Serialize + ?Sized),
@@ -99,6 +115,13 @@ impl Caller {
             self.error(ErrorKind::Protocol, format!("cannot be asked: {error}"))
         })?;
         let output = self.call_bytes(method, input).await?;
+        if output.len() > ANSWER_MAX {
+            let message = format!(
+                "answered method {method} with {} bytes; at most {ANSWER_MAX} are taken",
+                output.len()
+            );
+            return Err(self.error(ErrorKind::Protocol, message));
+        }
         serde_json::from_slice(&output).map_err(|error| {
             self.error(
                 ErrorKind::Protocol,

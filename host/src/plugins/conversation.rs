@@ -12,14 +12,17 @@ use serde::de::DeserializeOwned;
 use super::caller::{Caller, ErrorKind, PluginError};
 use super::perform::{Performer, Scope};
 use crate::clock::Clock;
+use crate::foreign::Foreign;
 
 /// Rounds of questions and answers in one call.
 const ROUNDS: usize = 16;
+/// Things asked for at once. They are all done together.
+const COMMANDS_MAX: usize = 32;
 /// Bound of the whole call.
 const DEADLINE: Duration = Duration::from_secs(75);
 
 /// Calls a method, does what the plugin asks, and calls again with the answers, until it is done.
-pub(super) async fn converse<I: Serialize, T: DeserializeOwned>(
+pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     caller: &Caller,
     performer: &Performer,
     scope: &Scope,
@@ -34,10 +37,20 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned>(
             steps: Vec::new(),
         };
         for _ in 0..ROUNDS {
-            let commands = match caller.call(method, &ask).await? {
-                Reply::Done(value) => return Ok(value),
+            let commands: Vec<Command> = match caller.ask(method, &ask).await? {
+                Reply::Done(mut value) => {
+                    T::admit(&mut value, clock.now());
+                    return Ok(value);
+                }
                 Reply::Ask(commands) => commands,
             };
+            if commands.len() > COMMANDS_MAX {
+                let message = format!(
+                    "asked for {} things at once; at most {COMMANDS_MAX} are done",
+                    commands.len()
+                );
+                return Err(caller.error(ErrorKind::Protocol, message));
+            }
             let answers = join_all(
                 commands
                     .iter()

@@ -15,9 +15,10 @@ use serde::de::DeserializeOwned;
 use super::PluginError;
 use super::conversation::converse;
 use super::registry::Running;
+use crate::foreign::Foreign;
 
 impl Running {
-    async fn converse<I: Serialize, T: DeserializeOwned>(
+    async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
         &self,
         method: u32,
         input: I,
@@ -50,7 +51,9 @@ impl EventSourceRef {
     }
 
     pub async fn read(&self, webhook: &Webhook) -> Result<Result<Reading, Refusal>, PluginError> {
-        self.0.caller.call(method::EVENT_SOURCE_READ, webhook).await
+        let now = webhook.received_at;
+        let caller = &self.0.caller;
+        caller.call(method::EVENT_SOURCE_READ, webhook, now).await
     }
 }
 
@@ -71,10 +74,9 @@ impl DeliveryRef {
     }
 
     pub async fn prepare(&self, mail: &Mail) -> Result<Result<Prepared, String>, PluginError> {
-        self.plugin
-            .caller
-            .call(method::DELIVERY_PREPARE, mail)
-            .await
+        let now = self.plugin.clock.now();
+        let caller = &self.plugin.caller;
+        caller.call(method::DELIVERY_PREPARE, mail, now).await
     }
 
     pub async fn send(&self, attempt: Attempt) -> Result<Sent, PluginError> {
@@ -91,10 +93,9 @@ impl DeliveryRef {
         &self,
         webhook: &Webhook,
     ) -> Result<Result<DeliveryReading, Refusal>, PluginError> {
-        self.plugin
-            .caller
-            .call(method::DELIVERY_READ, webhook)
-            .await
+        let now = webhook.received_at;
+        let caller = &self.plugin.caller;
+        caller.call(method::DELIVERY_READ, webhook, now).await
     }
 }
 
@@ -153,6 +154,8 @@ impl JourneysRef {
     }
 
     pub async fn advance(&self, run: AdvanceIn) -> Result<AdvanceOut, PluginError> {
-        self.0.caller.call(method::JOURNEYS_ADVANCE, &run).await
+        let now = self.0.clock.now();
+        let caller = &self.0.caller;
+        caller.call(method::JOURNEYS_ADVANCE, &run, now).await
     }
 }

@@ -81,7 +81,7 @@ async fn contacts_are_made_searched_changed_and_erased_with_a_row_for_each_chang
         (json!({ "externalId": "ux1" }), 409),
         (json!({ "externalId": null, "email": null }), 400),
         (json!({ "email": "nonsense" }), 400),
-        (json!({ "properties": { "a\u{0}": 1 } }), 400),
+        (json!({ "properties": { "n".repeat(501): 1 } }), 400),
     ] {
         let answer = call(&server, Method::PATCH, path, body.clone()).await;
         assert_eq!(answer.status, status, "{body}: {}", answer.text());

@@ -27,10 +27,6 @@ on_each_store! {
             (json!({ "event": "a", "userId": "u", "properties": [1] }).to_string().into(), "properties", "expected a map"),
             (json!({ "event": long, "userId": "u" }).to_string().into(), "event", "at most 200"),
             (json!({ "event": " ", "userId": "u" }).to_string().into(), "event", "empty"),
-            (json!({ "event": "a\u{0}b", "userId": "u" }).to_string().into(), "event", "NUL"),
-            (json!({ "event": "a", "userId": "u\u{0}" }).to_string().into(), "userId", "NUL"),
-            (json!({ "event": "a", "userId": "u", "properties": { "x": { "y": ["\u{0}"] } } }).to_string().into(), "properties.x.y.0", "NUL"),
-            (json!({ "event": "a", "userId": "u", "properties": { "x\u{0}": 1 } }).to_string().into(), "properties.x\u{fffd}", "NUL"),
             (json!({ "event": "a", "userId": "u", "properties": { "x": deep } }).to_string().into(), "properties.x.d.d", "nested"),
             (json!({ "event": "a", "userId": "u", "userEmail": "not an address" }).to_string().into(), "userEmail", "e-mail address"),
             (json!({ "event": "a", "userId": "u", "timestamp": "yesterday" }).to_string().into(), "timestamp", "RFC 3339"),
@@ -78,8 +74,6 @@ on_each_store! {
             ("/event/event", json!(5), "event"),
             ("/event/distinct_id", Value::Null, "distinct_id"),
             ("/event/timestamp", json!("soon"), "timestamp"),
-            ("/event/event", json!("n".repeat(10_000)), "200"),
-            ("/event/event", json!("a\u{0}"), "NUL"),
         ] {
             let mut bad = good.clone();
             *bad.pointer_mut(pointer).unwrap() = value;

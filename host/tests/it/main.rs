@@ -18,6 +18,7 @@ mod delivery;
 mod erasure;
 mod failover;
 mod feedback;
+mod foreign;
 mod health;
 mod http_rules;
 mod import;

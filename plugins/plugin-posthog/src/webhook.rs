@@ -11,7 +11,7 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
     if !secret.is_none_or(|secret| knows(webhook, secret)) {
         return Err(Refusal::Unauthorized);
     }
-    let body: Value = serde_json::from_slice(webhook.body.as_slice())
+    let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
     let body = object("the body", Some(&body))?.unwrap_or_default();
     let event = object("event", body.get("event"))?.ok_or_else(|| {
@@ -67,7 +67,7 @@ fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, Refus
     let value = match value {
         Some(Value::String(text)) if text.trim().is_empty() => None,
         Some(Value::String(text)) => {
-            parsed = serde_json::from_str(text).map_err(|error| {
+            parsed = hogsend_plugin_api::json::lenient(text.as_bytes()).map_err(|error| {
                 invalid(format!("{path} is text that is not valid JSON: {error}"))
             })?;
             Some(&parsed)

@@ -17,7 +17,7 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
     if expected.is_some_and(|expected| !secret::knows(webhook, expected)) {
         return Err(Refusal::Unauthorized);
     }
-    let body: Value = serde_json::from_slice(webhook.body.as_slice())
+    let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
     let record = text(&body["RecordType"]).ok_or_else(|| {
         invalid("RecordType is required: only webhooks of a stream that sends belong here")

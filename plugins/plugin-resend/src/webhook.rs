@@ -19,7 +19,7 @@ pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<Delivery
             .or_else(|| webhook.header("webhook-id"))
             .unwrap_or_default(),
     };
-    let body: Value = serde_json::from_slice(webhook.body.as_slice())
+    let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
     let name = text(&body["type"]).ok_or_else(|| invalid("type is required: the event's name"))?;
     let Some(kind) = kind(name) else {

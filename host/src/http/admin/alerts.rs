@@ -263,7 +263,7 @@ impl AlertRuleChangeIn {
     fn apply(self, app: &App, rule: &mut AlertRule, issues: &mut Vec<Issue>) -> Option<String> {
         if let Some(name) = self.name {
             name.trim().clone_into(&mut rule.name);
-            if rule.name.is_empty() || rule.name.chars().count() > 100 || name.contains('\0') {
+            if rule.name.is_empty() || rule.name.chars().count() > 100 {
                 issues.push(Issue::new("name", "must have 1 to 100 characters"));
             }
         }

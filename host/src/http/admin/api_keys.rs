@@ -168,7 +168,7 @@ type Checked = (String, Vec<String>, Option<DateTime<Utc>>);
 fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
     let mut issues = Vec::new();
     let name = body.name.unwrap_or_default().trim().to_owned();
-    if name.is_empty() || name.chars().count() > 100 || name.contains('\0') {
+    if name.is_empty() || name.chars().count() > 100 {
         issues.push(Issue::new("name", "must have 1 to 100 characters"));
     }
     let scopes = body.scopes.unwrap_or_default();

@@ -201,9 +201,6 @@ pub async fn replay_events(
         (Some(ids), _) if ids.is_empty() || ids.len() > IDS_MAX => {
             Some(("eventIds", format!("must hold 1 to {IDS_MAX} ids")))
         }
-        (_, Some(name)) if name.contains('\0') => {
-            Some(("name", "must not contain a NUL character".to_owned()))
-        }
         _ => None,
     };
     if let Some((path, message)) = problem {

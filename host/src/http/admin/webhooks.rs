@@ -264,8 +264,8 @@ impl EndpointChangeIn {
             endpoint.event_types = wanted.filter(|name| types.contains(name)).collect();
         }
         if let Some(description) = self.description {
-            if description.chars().count() > DESCRIPTION_MAX || description.contains('\0') {
-                let message = format!("must have at most {DESCRIPTION_MAX} characters and no NUL");
+            if description.chars().count() > DESCRIPTION_MAX {
+                let message = format!("must have at most {DESCRIPTION_MAX} characters");
                 issues.push(Issue::new("description", message));
             }
             endpoint.description = description;

@@ -58,6 +58,8 @@ struct Inner {
     keys: HashMap<String, (Vec<u8>, Value)>,
     accepted: Vec<(String, Value)>,
     delay: Duration,
+    /// Comes after each id.
+    suffix: String,
     weather: Weather,
     /// When requests of the last second came.
     recent: VecDeque<Instant>,
@@ -102,6 +104,11 @@ impl Resend {
     /// Answers only after a while, having taken the mail at once.
     pub fn answer_after(&self, delay: Duration) {
         self.inner.lock().unwrap().delay = delay;
+    }
+
+    /// Ends the ids of mails with this text.
+    pub fn end_ids_with(&self, suffix: &str) {
+        suffix.clone_into(&mut self.inner.lock().unwrap().suffix);
     }
 
     /// From now on things go wrong by themselves.
@@ -258,7 +265,7 @@ async fn answer(server: &Resend, path: &str, headers: &HeaderMap, body: &Bytes) 
                         errors.push(json!({ "index": index, "message": message }));
                         continue;
                     }
-                    let id = uuid::Uuid::new_v4().to_string();
+                    let id = format!("{}{}", uuid::Uuid::new_v4(), inner.suffix);
                     data.push(json!({ "id": id }));
                     inner.accepted.push((id, mail));
                 }

@@ -1,0 +1,273 @@
+//! Plugins' answers, made storable before anything looks at them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::journey::{AdvanceOut, Catalogue};
+use hogsend_plugin_api::{
+    BatchSent, Capabilities, Captured, DeliveryEvent, DeliveryReading, Prepared, Properties,
+    Reading, Refusal, Sent,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::bounds::{
+    DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX,
+};
+use super::json::{clean, fit};
+use super::text::{cleaned, key, text};
+use super::time::arrived;
+
+/// Something a plugin gives. Every answer passes [`Foreign::admit`] where it is read, so nothing
+/// behind that has to doubt it.
+pub trait Foreign {
+    /// Cleans and bounds it. `now` is when it came.
+    fn admit(&mut self, now: DateTime<Utc>);
+}
+
+impl<T: Foreign, E: Foreign> Foreign for Result<T, E> {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        match self {
+            Ok(value) => value.admit(now),
+            Err(error) => error.admit(now),
+        }
+    }
+}
+
+impl<T: Foreign> Foreign for Option<T> {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        if let Some(value) = self {
+            value.admit(now);
+        }
+    }
+}
+
+/// A sentence: an error message.
+impl Foreign for String {
+    fn admit(&mut self, _: DateTime<Utc>) {
+        *self = text(self, REASON_MAX);
+    }
+}
+
+/// What analytics knows of a person. What does not fit is left out.
+impl Foreign for Properties {
+    fn admit(&mut self, _: DateTime<Utc>) {
+        fit(self);
+    }
+}
+
+impl Foreign for Refusal {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        match self {
+            Self::Invalid { details } => details.admit(now),
+            Self::Unauthorized => {}
+        }
+    }
+}
+
+/// The events' own contents pass [`crate::ingest`]'s gate, which names on the contact what it drops.
+impl Foreign for Reading {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        match self {
+            Self::Events(events) => {
+                for event in events {
+                    event.occurred_at = Some(arrived(event.occurred_at, now));
+                }
+            }
+            Self::Skipped { reason } => reason.admit(now),
+        }
+    }
+}
+
+impl Foreign for DeliveryReading {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        match self {
+            Self::Events(events) => {
+                for event in events {
+                    event.admit(now);
+                }
+            }
+            Self::Skipped { reason } => reason.admit(now),
+        }
+    }
+}
+
+impl Foreign for DeliveryEvent {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        let cut = |field: &mut Option<String>, max: usize| {
+            if let Some(value) = field {
+                *value = text(value, max);
+            }
+        };
+        if let Some(id) = &mut self.dedupe_key {
+            *id = key(id, DEDUPE_KEY_MAX);
+        }
+        if let Some(id) = &mut self.message_id {
+            *id = key(id, MESSAGE_ID_MAX);
+        }
+        cut(&mut self.email, 320);
+        cut(&mut self.reason, REASON_MAX);
+        cut(&mut self.link, LINK_MAX);
+        cut(&mut self.user_agent, HEADER_MAX);
+        // A provider's clock may run a little fast.
+        self.occurred_at = match self.occurred_at {
+            at if at < DateTime::UNIX_EPOCH || at > now + TimeDelta::hours(1) => now,
+            at => at,
+        };
+    }
+}
+
+/// The bytes are the plugin's own and stay as they are.
+impl Foreign for Prepared {
+    fn admit(&mut self, _: DateTime<Utc>) {
+        self.content_type = text(&self.content_type, HEADER_MAX);
+    }
+}
+
+/// Types of many variants and few texts, by the names of their fields.
+macro_rules! by_field {
+    ($($answer:ty),*) => {
+        $(impl Foreign for $answer {
+            fn admit(&mut self, _: DateTime<Utc>) {
+                by_field(self);
+            }
+        })*
+    };
+}
+
+by_field!(Sent, BatchSent, Captured, Capabilities);
+
+fn by_field<T: Serialize + DeserializeOwned>(answer: &mut T) {
+    let Ok(mut value) = serde_json::to_value(&*answer) else {
+        return;
+    };
+    bound(&mut value, "");
+    if let Ok(bounded) = serde_json::from_value(value) {
+        *answer = bounded;
+    }
+}
+
+/// Milliseconds of a day: no provider rests longer without somebody's doing.
+const DAY_MS: u64 = 86_400_000;
+
+fn bound(value: &mut Value, field: &str) {
+    match value {
+        Value::String(said) if field == "message_id" => *said = key(said, MESSAGE_ID_MAX),
+        Value::String(said) => *said = text(said, REASON_MAX),
+        Value::Number(number) if field.ends_with("_ms") => {
+            if number.as_u64().is_some_and(|ms| ms > DAY_MS) {
+                *value = DAY_MS.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| bound(item, field)),
+        Value::Object(fields) => {
+            for (name, item) in fields.iter_mut() {
+                bound(item, name);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Read once, at the start.
+impl Foreign for Catalogue {
+    fn admit(&mut self, _: DateTime<Utc>) {
+        if let Ok(mut value) = serde_json::to_value(&*self) {
+            clean(&mut value);
+            if let Ok(cleaned) = serde_json::from_value(value) {
+                *self = cleaned;
+            }
+        }
+    }
+}
+
+/// Its bounds are those of a run and end it by name; see `journeys/advance.rs`.
+impl Foreign for AdvanceOut {
+    fn admit(&mut self, _: DateTime<Utc>) {
+        for command in &mut self.commands {
+            clean(&mut command.args);
+            cleaned(&mut command.kind);
+            cleaned(&mut command.print);
+            if let Some(label) = &mut command.label {
+                cleaned(label);
+            }
+        }
+        if let Ok(mut status) = serde_json::to_value(&self.status) {
+            bound(&mut status, "");
+            if let Ok(status) = serde_json::from_value(status) {
+                self.status = status;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use hogsend_plugin_api::{
+        BatchOutcome, BatchSent, Body, DeliveryEvent, DeliveryEventKind, Prepared, Rate, Reading,
+        SendOutcome, Sent, SourceEvent,
+    };
+
+    use super::Foreign;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    fn admitted<T: Foreign>(mut answer: T) -> T {
+        answer.admit(now());
+        answer
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_stored_is_stored_in_another_form_and_found_by_it() {
+        for id in ["a\0b".to_owned(), "é".repeat(8_000)] {
+            let sent = admitted(Sent::from(SendOutcome::Accepted { message_id: id.clone() }));
+            let SendOutcome::Accepted { message_id } = sent.outcome else {
+                panic!("{sent:?}");
+            };
+            assert!(!message_id.contains('\0') && message_id.chars().count() <= 255);
+            let mut event = DeliveryEvent::new(DeliveryEventKind::Delivered, now());
+            event.message_id = Some(id);
+            assert_eq!(admitted(event).message_id.as_deref(), Some(message_id.as_str()));
+        }
+    }
+
+    #[test]
+    fn every_text_and_number_of_a_provider_is_bounded() {
+        let batch = BatchSent {
+            outcome: BatchOutcome::Each(vec![
+                SendOutcome::Rejected { reason: "\0".repeat(9_000) },
+                SendOutcome::Retry { reason: "x".into(), retry_after_ms: Some(u64::MAX), pause: true },
+            ]),
+            rate: Some(Rate { requests: 1, per_ms: u64::MAX, remaining: None, reset_ms: Some(u64::MAX) }),
+        };
+        let batch = admitted(batch);
+        let text = format!("{batch:?}");
+        assert!(!text.contains("\\0") && text.len() < 10_000, "{text}");
+        assert!(!text.contains(&u64::MAX.to_string()), "{text}");
+    }
+
+    #[test]
+    fn what_has_arrived_has_happened() {
+        let at = |occurred_at| {
+            let reading = Reading::Events(vec![SourceEvent { occurred_at, ..SourceEvent::default() }]);
+            match admitted(reading) {
+                Reading::Events(events) => events[0].occurred_at.unwrap(),
+                Reading::Skipped { .. } => panic!("skipped"),
+            }
+        };
+        let earlier = now() - TimeDelta::days(400);
+        assert_eq!(at(Some(earlier)), earlier);
+        for odd in [None, Some(now() + TimeDelta::seconds(1)), Some(DateTime::<Utc>::MAX_UTC), Some(DateTime::<Utc>::MIN_UTC)] {
+            assert_eq!(at(odd), now());
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_mail_stay_as_they_are() {
+        let body = Body(b"\0raw\xff".to_vec());
+        let prepared = admitted(Prepared { content_type: "a\0".into(), body: body.clone() });
+        assert_eq!((prepared.content_type.as_str(), prepared.body), ("a\u{fffd}", body));
+    }
+}
