@@ -151,9 +151,8 @@ fn kept(text: &str) -> String {
                 at += 1;
             }
             b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                let word = |byte: &u8| {
-                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
-                };
+                let word =
+                    |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
                 at += bytes[at..].iter().take_while(|byte| word(byte)).count();
                 if depth <= DEPTH_MAX {
                     out.push_str(scalar(&text[begun..at]));
@@ -204,13 +203,26 @@ mod tests {
         for (text, expected) in [
             (r#"{"a":"cut \ud83d"}"#, json!({ "a": "cut \u{fffd}" })),
             (r#"{"a":"\udc00x"}"#, json!({ "a": "\u{fffd}x" })),
-            (r#"{"a":"\ud83d\ud83d\ude00"}"#, json!({ "a": "\u{fffd}\u{1f600}" })),
+            (
+                r#"{"a":"\ud83d\ud83d\ude00"}"#,
+                json!({ "a": "\u{fffd}\u{1f600}" }),
+            ),
             (r#"{"a":"\ud83d\u0041"}"#, json!({ "a": "\u{fffd}A" })),
-            (r#"{"a\ud83d":[{"\u0000":"a\u0000b"}]}"#, json!({ "a\u{fffd}": [{ "\u{fffd}": "a\u{fffd}b" }] })),
-            (r#"{"a":"\\ud83d \\\ud83d \" \uD83D\uDE00"}"#, json!({ "a": "\\ud83d \\\u{fffd} \" \u{1f600}" })),
+            (
+                r#"{"a\ud83d":[{"\u0000":"a\u0000b"}]}"#,
+                json!({ "a\u{fffd}": [{ "\u{fffd}": "a\u{fffd}b" }] }),
+            ),
+            (
+                r#"{"a":"\\ud83d \\\ud83d \" \uD83D\uDE00"}"#,
+                json!({ "a": "\\ud83d \\\u{fffd} \" \u{1f600}" }),
+            ),
             ("{\"a\":\"x\0y\"}", json!({ "a": "x\u{fffd}y" })),
         ] {
-            assert_eq!(from_slice::<Value>(text.as_bytes()).unwrap(), expected, "{text}");
+            assert_eq!(
+                from_slice::<Value>(text.as_bytes()).unwrap(),
+                expected,
+                "{text}"
+            );
         }
         let raw = from_slice::<Value>(b"[\"\xed\xa0\xbd\"]").unwrap();
         assert_eq!(raw, json!(["\u{fffd}"]));
@@ -219,7 +231,14 @@ mod tests {
     #[test]
     fn everything_else_is_left_to_the_parser() {
         for text in [
-            r#"{"a":"\u00e9 \\u0000 \ud83d\ude00"}"#, "", "{", "\"\\", "\"\\u", "\"\\u00", "\"\\u12x4\"", "\0{}",
+            r#"{"a":"\u00e9 \\u0000 \ud83d\ude00"}"#,
+            "",
+            "{",
+            "\"\\",
+            "\"\\u",
+            "\"\\u00",
+            "\"\\u12x4\"",
+            "\0{}",
             "\"\u{d7ff}\u{e000}\"",
         ] {
             assert_eq!(repaired(text.as_bytes()), text.as_bytes(), "{text}");
@@ -230,7 +249,11 @@ mod tests {
 
     #[test]
     fn a_vendors_json_loses_only_what_no_parser_takes() {
-        let deep = format!("{{\"a\":{}1{},\"b\":[1e999,-1e999,NaN,Infinity,1e5,\"NaN\"]}}", "[".repeat(300), "]".repeat(300));
+        let deep = format!(
+            "{{\"a\":{}1{},\"b\":[1e999,-1e999,NaN,Infinity,1e5,\"NaN\"]}}",
+            "[".repeat(300),
+            "]".repeat(300)
+        );
         let read = lenient(deep.as_bytes()).unwrap();
         assert_eq!(read["b"], json!([null, null, null, null, 1e5, "NaN"]));
         let mut inner = &read["a"];
@@ -240,7 +263,10 @@ mod tests {
             levels += 1;
         }
         assert_eq!((inner, levels), (&Value::Null, 99));
-        assert_eq!(lenient(b"{\"a\":\"caf\xe9\"}").unwrap(), json!({ "a": "caf\u{fffd}" }));
+        assert_eq!(
+            lenient(b"{\"a\":\"caf\xe9\"}").unwrap(),
+            json!({ "a": "caf\u{fffd}" })
+        );
         for text in ["", "{", "{\"a\":}", "[1,]", "nonsense"] {
             assert!(lenient(text.as_bytes()).is_err(), "{text}");
         }

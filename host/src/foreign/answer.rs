@@ -10,9 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::bounds::{
-    DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX,
-};
+use super::bounds::{DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX};
 use super::json::{clean, fit};
 use super::text::{cleaned, key, text};
 use super::time::arrived;
@@ -204,9 +202,10 @@ impl Foreign for AdvanceOut {
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use hogsend_plugin_api::{
-        BatchOutcome, BatchSent, Body, DeliveryEvent, DeliveryEventKind, Prepared, Rate, Reading,
-        SendOutcome, Sent, SourceEvent,
+        BatchSent, Body, DeliveryEvent, DeliveryEventKind, Prepared, Reading, SendOutcome, Sent,
+        SourceEvent,
     };
+    use serde_json::json;
 
     use super::Foreign;
 
@@ -222,26 +221,32 @@ mod tests {
     #[test]
     fn an_id_that_cannot_be_stored_is_stored_in_another_form_and_found_by_it() {
         for id in ["a\0b".to_owned(), "é".repeat(8_000)] {
-            let sent = admitted(Sent::from(SendOutcome::Accepted { message_id: id.clone() }));
+            let sent = admitted(Sent::from(SendOutcome::Accepted {
+                message_id: id.clone(),
+            }));
             let SendOutcome::Accepted { message_id } = sent.outcome else {
                 panic!("{sent:?}");
             };
             assert!(!message_id.contains('\0') && message_id.chars().count() <= 255);
             let mut event = DeliveryEvent::new(DeliveryEventKind::Delivered, now());
             event.message_id = Some(id);
-            assert_eq!(admitted(event).message_id.as_deref(), Some(message_id.as_str()));
+            assert_eq!(
+                admitted(event).message_id.as_deref(),
+                Some(message_id.as_str())
+            );
         }
     }
 
     #[test]
     fn every_text_and_number_of_a_provider_is_bounded() {
-        let batch = BatchSent {
-            outcome: BatchOutcome::Each(vec![
-                SendOutcome::Rejected { reason: "\0".repeat(9_000) },
-                SendOutcome::Retry { reason: "x".into(), retry_after_ms: Some(u64::MAX), pause: true },
-            ]),
-            rate: Some(Rate { requests: 1, per_ms: u64::MAX, remaining: None, reset_ms: Some(u64::MAX) }),
-        };
+        let batch: BatchSent = serde_json::from_value(json!({
+            "outcome": { "each": [
+                { "rejected": { "reason": "\0".repeat(9_000) } },
+                { "retry": { "reason": "x", "retry_after_ms": u64::MAX, "pause": true } },
+            ] },
+            "rate": { "requests": 1, "per_ms": u64::MAX, "reset_ms": u64::MAX },
+        }))
+        .unwrap();
         let batch = admitted(batch);
         let text = format!("{batch:?}");
         assert!(!text.contains("\\0") && text.len() < 10_000, "{text}");
@@ -251,7 +256,10 @@ mod tests {
     #[test]
     fn what_has_arrived_has_happened() {
         let at = |occurred_at| {
-            let reading = Reading::Events(vec![SourceEvent { occurred_at, ..SourceEvent::default() }]);
+            let reading = Reading::Events(vec![SourceEvent {
+                occurred_at,
+                ..SourceEvent::default()
+            }]);
             match admitted(reading) {
                 Reading::Events(events) => events[0].occurred_at.unwrap(),
                 Reading::Skipped { .. } => panic!("skipped"),
@@ -259,7 +267,12 @@ mod tests {
         };
         let earlier = now() - TimeDelta::days(400);
         assert_eq!(at(Some(earlier)), earlier);
-        for odd in [None, Some(now() + TimeDelta::seconds(1)), Some(DateTime::<Utc>::MAX_UTC), Some(DateTime::<Utc>::MIN_UTC)] {
+        for odd in [
+            None,
+            Some(now() + TimeDelta::seconds(1)),
+            Some(DateTime::<Utc>::MAX_UTC),
+            Some(DateTime::<Utc>::MIN_UTC),
+        ] {
             assert_eq!(at(odd), now());
         }
     }
@@ -267,7 +280,13 @@ mod tests {
     #[test]
     fn the_bytes_of_a_mail_stay_as_they_are() {
         let body = Body(b"\0raw\xff".to_vec());
-        let prepared = admitted(Prepared { content_type: "a\0".into(), body: body.clone() });
-        assert_eq!((prepared.content_type.as_str(), prepared.body), ("a\u{fffd}", body));
+        let prepared = admitted(Prepared {
+            content_type: "a\0".into(),
+            body: body.clone(),
+        });
+        assert_eq!(
+            (prepared.content_type.as_str(), prepared.body),
+            ("a\u{fffd}", body)
+        );
     }
 }

@@ -288,11 +288,19 @@ mod tests {
         let found = problems(json!({ "a": [0, { long: 1 }] }));
         assert!(found[0].starts_with("p.a.1.nnn") && found[0].contains("500 characters"));
         let found = problems(json!({ "x": nested(20) }));
-        assert!(found[0].starts_with("p.x.0.d.0.d") && found[0].contains("32 levels"), "{found:?}");
-        let many: Properties = (0..=PROPERTIES_MAX).map(|n| (n.to_string(), json!(n))).collect();
+        assert!(
+            found[0].starts_with("p.x.0.d.0.d") && found[0].contains("32 levels"),
+            "{found:?}"
+        );
+        let many: Properties = (0..=PROPERTIES_MAX)
+            .map(|n| (n.to_string(), json!(n)))
+            .collect();
         assert!(problems(Value::Object(many))[0].contains("at most 1000 properties, not 1001"));
         let found = problems(json!({ "x": "y".repeat(300 * 1024) }));
-        assert!(found[0].contains("256 KiB") && found[0].contains("301 KiB"), "{found:?}");
+        assert!(
+            found[0].contains("256 KiB") && found[0].contains("301 KiB"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -323,22 +331,44 @@ mod tests {
 
     #[test]
     fn a_merge_keeps_what_is_there_and_names_what_does_not_fit() {
-        let mut all: Properties = (0..PROPERTIES_MAX - 1).map(|n| (n.to_string(), json!(n))).collect();
-        let unfit = merge(&mut all, properties(json!({ "x": 1, "y": 2, "0": "changed", "1": null })));
+        let mut all: Properties = (0..PROPERTIES_MAX - 1)
+            .map(|n| (n.to_string(), json!(n)))
+            .collect();
+        let unfit = merge(
+            &mut all,
+            properties(json!({ "x": 1, "y": 2, "0": "changed", "1": null })),
+        );
         // 1 went, so both new ones have room.
-        assert_eq!((unfit.len(), all.len(), &all["0"]), (0, PROPERTIES_MAX, &json!("changed")));
+        assert_eq!(
+            (unfit.len(), all.len(), &all["0"]),
+            (0, PROPERTIES_MAX, &json!("changed"))
+        );
         let unfit = merge(&mut all, properties(json!({ "z": 1, "x": 3 })));
-        assert_eq!((unfit.len(), unfit[0].name.as_str(), &all["x"]), (1, "z", &json!(3)));
+        assert_eq!(
+            (unfit.len(), unfit[0].name.as_str(), &all["x"]),
+            (1, "z", &json!(3))
+        );
 
         let mut all = properties(json!({ "big": "b".repeat(200 * 1024) }));
-        let unfit = merge(&mut all, properties(json!({ "more": "m".repeat(100 * 1024), "small": 1 })));
+        let unfit = merge(
+            &mut all,
+            properties(json!({ "more": "m".repeat(100 * 1024), "small": 1 })),
+        );
         assert_eq!((unfit[0].name.as_str(), all.len()), ("more", 2));
-        assert!(merge(&mut all, properties(json!({ "big": "less", "more": "m".repeat(100 * 1024) }))).is_empty());
+        assert!(
+            merge(
+                &mut all,
+                properties(json!({ "big": "less", "more": "m".repeat(100 * 1024) }))
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn a_contact_that_is_too_large_already_can_shrink() {
-        let mut all: Properties = (0..3 * PROPERTIES_MAX).map(|n| (n.to_string(), json!("x".repeat(200)))).collect();
+        let mut all: Properties = (0..3 * PROPERTIES_MAX)
+            .map(|n| (n.to_string(), json!("x".repeat(200))))
+            .collect();
         let patch = properties(json!({ "0": "y", "1": null, "2": "z".repeat(300), "new": 1 }));
         let unfit = merge(&mut all, patch);
         let names: Vec<_> = unfit.iter().map(|one| one.name.as_str()).collect();

@@ -15,7 +15,10 @@ pub fn cleaned(text: &mut String) {
 
 /// The text without NUL, cut to `max` characters.
 pub fn text(text: &str, max: usize) -> String {
-    let end = text.char_indices().nth(max).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .nth(max)
+        .map_or(text.len(), |(at, _)| at);
     text[..end].replace('\0', REPLACEMENT)
 }
 

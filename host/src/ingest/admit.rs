@@ -100,7 +100,10 @@ mod tests {
             event.properties = Map::from_iter([
                 ("a\0".to_owned(), json!("b\0")),
                 ("long".to_owned(), json!("x".repeat(300 * 1024))),
-                ("deep".to_owned(), (0..50).fold(json!(1), |inner, _| json!([inner]))),
+                (
+                    "deep".to_owned(),
+                    (0..50).fold(json!(1), |inner, _| json!([inner])),
+                ),
             ]);
         });
         admit(&mut event).unwrap();

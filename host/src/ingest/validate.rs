@@ -36,7 +36,11 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
         }
     }
     foreign::check(paths.properties, &event.properties, &mut issues);
-    foreign::check(paths.contact_properties, &event.contact_properties, &mut issues);
+    foreign::check(
+        paths.contact_properties,
+        &event.contact_properties,
+        &mut issues,
+    );
     let mut add = |path: &str, message: String| issues.push(Issue::new(path, message));
     if let Some(at) = event.occurred_at {
         // Beyond these the database or a chart breaks; a clock that runs a little fast does not.

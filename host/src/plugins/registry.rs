@@ -136,13 +136,17 @@ async fn start_one(
     let scope = Scope::new(&manifest, &settings);
     let caller = Caller::new(manifest, image);
     let capabilities = if delivers {
-        let asked = caller.call(method::DELIVERY_CAPABILITIES, &(), clock.now()).await;
+        let asked = caller
+            .call(method::DELIVERY_CAPABILITIES, &(), clock.now())
+            .await;
         Some(asked.map_err(|error| refused(error.to_string()))?)
     } else {
         None
     };
     let catalogue = if brings_journeys {
-        let asked = caller.call(method::JOURNEYS_CATALOGUE, &(), clock.now()).await;
+        let asked = caller
+            .call(method::JOURNEYS_CATALOGUE, &(), clock.now())
+            .await;
         asked.map_err(|error| refused(error.to_string()))?
     } else {
         Catalogue::default()

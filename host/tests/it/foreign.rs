@@ -106,28 +106,58 @@ async fn a_body_of_any_shape_costs_little_and_its_answer_is_short() {
     let server = Server::start(Store::native().await).await;
     let zeros = vec!["0"; 250_000].join(",");
     let shapes = [
-        format!("{{\"event\":\"a\",\"userId\":\"u\",\"properties\":{{\"{}\":[{zeros}]}}}}", "n".repeat(480 * 1024)),
-        format!("{{\"event\":\"a\",\"userId\":\"u\",\"properties\":{{\"x\":[{}]}}}}", vec!["\"\\u0000\""; 110_000].join(",")),
-        format!("{{\"event\":\"a\",\"userId\":\"u\",\"properties\":{{{}}}}}", (0..60_000).map(|n| format!("\"k{n}\":1")).collect::<Vec<_>>().join(",")),
+        format!(
+            "{{\"event\":\"a\",\"userId\":\"u\",\"properties\":{{\"{}\":[{zeros}]}}}}",
+            "n".repeat(480 * 1024)
+        ),
+        format!(
+            "{{\"event\":\"a\",\"userId\":\"u\",\"properties\":{{\"x\":[{}]}}}}",
+            vec!["\"\\u0000\""; 110_000].join(",")
+        ),
+        format!(
+            "{{\"event\":\"a\",\"userId\":\"u\",\"properties\":{{{}}}}}",
+            (0..60_000)
+                .map(|n| format!("\"k{n}\":1"))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
         format!("{{\"event\":\"{}\",\"userId\":5}}", "n".repeat(1_000_000)),
         format!("{{\"event\":[{zeros}],\"userId\":\"u\"}}"),
-        format!("{{\"event\":\"a\",\"userId\":\"u\",\"timestamp\":\"{}\"}}", "9".repeat(1_000_000)),
+        format!(
+            "{{\"event\":\"a\",\"userId\":\"u\",\"timestamp\":\"{}\"}}",
+            "9".repeat(1_000_000)
+        ),
     ];
     for body in shapes {
         let shown = body[..60].to_owned();
         let begun = std::time::Instant::now();
         let answer = server.post_raw("/v1/ingest", body.into_bytes()).await;
         assert_eq!(answer.status, 400, "{shown}: {}", answer.text());
-        assert!(answer.body.len() < 20_000, "{shown}: {} bytes", answer.body.len());
+        assert!(
+            answer.body.len() < 20_000,
+            "{shown}: {} bytes",
+            answer.body.len()
+        );
         // Linear work takes milliseconds; an unoptimised build on a busy machine still stays far
         // below what work in proportion to the square would take.
-        assert!(begun.elapsed() < Duration::from_secs(5), "{shown}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{shown}: {:?}",
+            begun.elapsed()
+        );
     }
     // Each of a batch's thousand events may be wrong.
-    let events: Vec<Value> = (0..1_000).map(|_| json!({ "name": "", "userId": "x".repeat(300) })).collect();
-    let answer = server.post("/v1/events/batch", &json!({ "events": events })).await;
+    let events: Vec<Value> = (0..1_000)
+        .map(|_| json!({ "name": "", "userId": "x".repeat(300) }))
+        .collect();
+    let answer = server
+        .post("/v1/events/batch", &json!({ "events": events }))
+        .await;
     assert_eq!(answer.status, 400);
-    assert_eq!(answer.json()["error"]["issues"].as_array().unwrap().len(), 100);
+    assert_eq!(
+        answer.json()["error"]["issues"].as_array().unwrap().len(),
+        100
+    );
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 0);
     server.stop().await;
 }
@@ -155,7 +185,10 @@ fn hostile() -> impl Strategy<Value = String> {
             prop::collection::vec(inner.clone(), 0..6)
                 .prop_map(|all| format!("[{}]", all.join(","))),
             prop::collection::vec((quoted.clone(), inner), 0..6).prop_map(|all| {
-                let all: Vec<_> = all.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                let all: Vec<_> = all
+                    .iter()
+                    .map(|(name, value)| format!("{name}:{value}"))
+                    .collect();
                 format!("{{{}}}", all.join(","))
             }),
         ]
@@ -170,14 +203,43 @@ async fn no_json_makes_a_fault_of_ours() {
         let mut part = || hostile().new_tree(&mut runner).unwrap().current();
         let (one, two, three) = (part(), part(), part());
         for (path, body) in [
-            ("/v1/webhooks/posthog", format!("{{\"event\":{{\"event\":\"t.x\",\"uuid\":{one},\"distinct_id\":\"u1\",\"timestamp\":{one},\"properties\":{two}}},\"person\":{{\"properties\":{{\"a\":{three},\"email\":{one}}}}}}}")),
-            ("/v1/webhooks/resend", format!("{{\"type\":\"email.bounced\",\"created_at\":\"2026-03-02T08:00:00Z\",\"data\":{{\"email_id\":{one},\"to\":[{two}],\"bounce\":{three}}}}}")),
-            ("/v1/webhooks/postmark", format!("{{\"RecordType\":\"Bounce\",\"MessageID\":{one},\"Email\":{two},\"Description\":{three}}}")),
-            ("/v1/events", format!("{{\"name\":{one},\"userId\":\"u1\",\"eventProperties\":{{\"a\":{two}}},\"contactProperties\":{{\"b\":{three}}}}}")),
-            ("/v1/events/batch", format!("{{\"events\":[{one},{{\"name\":\"t.x\",\"userId\":{two},\"timestamp\":{three}}}]}}")),
+            (
+                "/v1/webhooks/posthog",
+                format!(
+                    "{{\"event\":{{\"event\":\"t.x\",\"uuid\":{one},\"distinct_id\":\"u1\",\"timestamp\":{one},\"properties\":{two}}},\"person\":{{\"properties\":{{\"a\":{three},\"email\":{one}}}}}}}"
+                ),
+            ),
+            (
+                "/v1/webhooks/resend",
+                format!(
+                    "{{\"type\":\"email.bounced\",\"created_at\":\"2026-03-02T08:00:00Z\",\"data\":{{\"email_id\":{one},\"to\":[{two}],\"bounce\":{three}}}}}"
+                ),
+            ),
+            (
+                "/v1/webhooks/postmark",
+                format!(
+                    "{{\"RecordType\":\"Bounce\",\"MessageID\":{one},\"Email\":{two},\"Description\":{three}}}"
+                ),
+            ),
+            (
+                "/v1/events",
+                format!(
+                    "{{\"name\":{one},\"userId\":\"u1\",\"eventProperties\":{{\"a\":{two}}},\"contactProperties\":{{\"b\":{three}}}}}"
+                ),
+            ),
+            (
+                "/v1/events/batch",
+                format!(
+                    "{{\"events\":[{one},{{\"name\":\"t.x\",\"userId\":{two},\"timestamp\":{three}}}]}}"
+                ),
+            ),
         ] {
             let answer = server.post_raw(path, body.clone().into_bytes()).await;
-            assert!(!answer.status.is_server_error(), "{path} {body}: {}", answer.text());
+            assert!(
+                !answer.status.is_server_error(),
+                "{path} {body}: {}",
+                answer.text()
+            );
         }
     }
     let answer = server.call(Method::GET, "/v1/health", "", None).await;
