@@ -86,6 +86,7 @@ fn event(user: usize) -> NewEvent {
         lists: Default::default(),
         occurred_at: None,
         depth: 0,
+        unfit: Vec::new(),
     }
 }
 

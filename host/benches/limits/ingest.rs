@@ -182,6 +182,7 @@ async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
                     lists: Default::default(),
                     occurred_at: None,
                     depth: 0,
+                    unfit: Vec::new(),
                 };
                 ingestor.ingest(vec![event]).await.expect("stored");
             }

@@ -74,7 +74,6 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
     use hogsend_plugin_api::SourceEvent;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
@@ -150,7 +149,7 @@ mod tests {
                 event.contact_properties = event.properties.clone();
             });
             if admit(&mut event).is_ok() {
-                let issues = check_event(&event, Utc::now(), &Paths::API);
+                let issues = check_event(&event, chrono::DateTime::UNIX_EPOCH, &Paths::API);
                 prop_assert!(issues.is_empty(), "{issues:?} {event:?}");
                 let kept = event.properties.iter().chain(&event.contact_properties);
                 let mut texts = vec![event.name.as_str()];
