@@ -11,6 +11,7 @@ use crate::ingest::Ingestor;
 use crate::journeys::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
+use crate::loops::Loops;
 use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
 use crate::webhooks::Poster;
@@ -27,6 +28,8 @@ pub struct App {
     pub closed_sources: Arc<HashSet<String>>,
     pub catalog: Arc<Catalog>,
     pub ingestor: Ingestor,
+    /// How the background loops of this process are doing.
+    pub loops: Arc<Loops>,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<AddressHash>,
     pub(crate) keys: Arc<Keys>,
@@ -46,7 +49,8 @@ pub struct Parts {
 }
 
 impl App {
-    /// Puts a process together from parts that were opened before.
+    /// Puts a process together from parts that were opened before. Starts nothing: a process that takes
+    /// events starts the committers with [`Ingestor::start`].
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let Parts {
             config,
@@ -60,7 +64,8 @@ impl App {
         let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
         let addresses = AddressHash::new(&config.secret);
         Ok(Self {
-            ingestor: Ingestor::start(&db, &clock, &catalog),
+            ingestor: Ingestor::new(&db, &clock, &catalog),
+            loops: Arc::default(),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),

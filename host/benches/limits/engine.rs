@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hogsend::app::{App, Parts};
 use hogsend::clock::Clock;
 use hogsend::config::{Config, Mode};
+use hogsend::crew::Crew;
 use hogsend::db::{self, Db, NewIdentity};
 use hogsend::ingest::{NewEvent, Person};
 use hogsend::plugins::{self, Cache, Discovered, Performer};
@@ -68,7 +69,11 @@ async fn open(url: &str) -> App {
         cache,
         closed_sources: Default::default(),
     };
-    App::new(parts).expect("an app")
+    let app = App::new(parts).expect("an app");
+    let mut crew = Crew::new(CancellationToken::new());
+    app.ingestor.start(&mut crew);
+    tokio::spawn(crew.ended());
+    app
 }
 
 fn event(user: usize) -> NewEvent {
@@ -174,7 +179,7 @@ async fn crowd(app: &App) {
         }
     }
     stop.cancel();
-    working.await.expect("a worker");
+    working.await.expect("a worker").expect("an end by itself");
     let late = |share: f64| {
         let sql = format!(
             "SELECT extract(epoch FROM percentile_cont({share}) WITHIN GROUP (ORDER BY completed_at - '{began}'::timestamptz))::float8
@@ -231,7 +236,7 @@ async fn parked(app: &App) {
     let working = tokio::spawn(worker::run(app.clone(), stop.clone()));
     tokio::time::sleep(Duration::from_secs(20)).await;
     stop.cancel();
-    working.await.expect("a worker");
+    working.await.expect("a worker").expect("an end by itself");
     println!(
         "engine: {rows:.0} parked runs: {bytes:.0} bytes a run, 64 claimed in {:.1} ms, an idle worker takes {:.2} % of a core",
         times[10].as_secs_f64() * 1e3,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hogsend::clock::Clock;
+use hogsend::crew::Crew;
 use hogsend::db::{self, Db, NewIdentity};
 use hogsend::ingest::{Ingestor, NewEvent, Person};
 use hogsend::journeys::Catalog;
 use hogsend::plugins::{self, Cache, Discovered, Performer};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio_util::sync::CancellationToken;
 
 const CLIENTS: usize = 32;
 const EVENTS: usize = 20_000;
@@ -154,7 +156,11 @@ async fn ingestor(db: &Db) -> Ingestor {
         .await
         .expect("the plugins");
     let catalog = Arc::new(Catalog::new(&registry, None).expect("the journeys"));
-    Ingestor::start(db, &clock, &catalog)
+    let ingestor = Ingestor::new(db, &clock, &catalog);
+    let mut crew = Crew::new(CancellationToken::new());
+    ingestor.start(&mut crew);
+    tokio::spawn(crew.ended());
+    ingestor
 }
 
 /// Ingests `count` events numbered from `first`, each in a request of its own, and returns how many

@@ -13,13 +13,21 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     warn_of_keys(&app).await?;
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
-    let worker = tokio::spawn(worker::run(app.clone(), stop.clone()));
     welcome(&app, &delivery);
-    let served = http::serve(app.clone(), listener, stop.clone()).await;
-    stop.cancel();
-    worker.await?;
+    // Where one of the two ends, so does the other.
+    let worker = async {
+        let ended = tokio::spawn(worker::run(app.clone(), stop.clone())).await;
+        stop.cancel();
+        anyhow::Ok(ended??)
+    };
+    let api = async {
+        let served = super::serve(&app, listener, stop.clone()).await;
+        stop.cancel();
+        served
+    };
+    let (worked, served) = tokio::join!(worker, api);
     app.db.close().await;
-    served
+    worked.and(served)
 }
 
 /// Says where everything is and what to try.

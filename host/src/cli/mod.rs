@@ -14,12 +14,16 @@ mod stop;
 pub use environment::Environment;
 pub use start::{Started, start};
 
+use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::config::Mode;
+use crate::crew::Crew;
 use crate::db::{self, Db};
 use crate::{http, telemetry, worker};
 
@@ -184,9 +188,20 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
     tracing::info!(port = app.config.port, "the API listens");
-    http::serve(app.clone(), listener, stop).await?;
+    let served = serve(&app, listener, stop).await;
     app.db.close().await;
-    Ok(())
+    served
+}
+
+/// Serves the API, together with what stores its events. Ends where either ends.
+async fn serve(app: &App, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    // A token of their own: events are stored until the last request is answered.
+    let mut crew = Crew::new(CancellationToken::new());
+    app.ingestor.start(&mut crew);
+    tokio::select! {
+        served = http::serve(app.clone(), listener, stop) => served,
+        ended = crew.ended() => Ok(ended?),
+    }
 }
 
 async fn work(environment: &Environment) -> anyhow::Result<()> {
@@ -194,9 +209,9 @@ async fn work(environment: &Environment) -> anyhow::Result<()> {
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
     }
-    Box::pin(worker::run(app.clone(), stop::on_signal())).await;
+    let ended = Box::pin(worker::run(app.clone(), stop::on_signal())).await;
     app.db.close().await;
-    Ok(())
+    Ok(ended?)
 }
 
 async fn migrate(environment: &Environment) -> anyhow::Result<()> {

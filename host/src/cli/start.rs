@@ -16,9 +16,6 @@ use crate::journeys::Catalog;
 use crate::plugins::{self, Cache, Discovered, Performer, Registry};
 use crate::telemetry;
 
-/// Connections to a Postgres server, in each process.
-const CONNECTIONS: u32 = 16;
-
 /// A process put together, and what is worth telling about it.
 pub struct Started {
     pub app: App,
@@ -44,7 +41,7 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
         config.secret = secret::of_data_folder(&config.data_dir)?;
     }
     let db = match &config.database_url {
-        Some(url) => Db::connect(url, CONNECTIONS)
+        Some(url) => Db::connect(url, config.database_pool_size as u32)
             .await
             .context("cannot connect to the database of DATABASE_URL")?,
         None => Db::embedded(&config.data_dir.join("db")).await?,

@@ -126,6 +126,9 @@ pub struct Config {
     pub skip_schema_check: bool,
     /// How long a worker that fell silent keeps what it claimed.
     pub lease: Duration,
+    /// Connections to a Postgres server, in each process; how much is worked on side by side follows
+    /// from it.
+    pub database_pool_size: usize,
     /// What the operator should know, though nothing is wrong.
     pub warnings: Vec<String>,
 }
@@ -184,6 +187,8 @@ impl Config {
             data_dir: PathBuf::from(reader.text("HOGSEND_DATA_DIR")),
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),
             lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", 1, 3_600)),
+            database_pool_size: usize::try_from(reader.number("DATABASE_POOL_SIZE", 4, 500))
+                .unwrap_or(16),
             warnings: std::mem::take(&mut reader.warnings),
         };
         (config, std::mem::take(&mut reader.problems))

@@ -175,6 +175,11 @@ pub const TABLE: &[Variable] = &[
         "after how long the work of a worker that fell silent goes to another",
     ),
     variable(
+        "DATABASE_POOL_SIZE",
+        "16",
+        "connections of each process to Postgres, 4 to 500; a worker advances as many journeys side by side",
+    ),
+    variable(
         "SKIP_SCHEMA_CHECK",
         "false",
         "start although migrations are pending",

@@ -295,6 +295,28 @@ pub async fn alert_end(
     Ok(done.rows_affected() == 1)
 }
 
+/// Gives claims back that nobody passed on yet; they are due at once.
+pub async fn alerts_give_back(
+    conn: &mut Conn,
+    claims: &[(Uuid, Claim)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<Uuid> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE alert_history a SET claim = NULL, next_attempt_at = $3,
+             attempts = greatest(attempts - 1, 0)
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE a.id = h.id AND a.claim = h.claim",
+        &ids,
+        &claims as &[Claim],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// When there is next something to do: a rule to look at or an alert to pass on.
 pub async fn alert_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(

@@ -67,6 +67,24 @@ pub async fn batch_claim(
     .await
 }
 
+/// Gives a batch back unasked; it is due at once.
+pub async fn batch_give_back(
+    conn: &mut Conn,
+    id: BatchId,
+    claim: Claim,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE email_batches SET claim = NULL, next_attempt_at = $3 WHERE id = $1 AND claim = $2",
+        id as BatchId,
+        claim as Claim,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The mails of a batch in their order, those included whose fate is known by now.
 pub async fn batch_members(conn: &mut Conn, batch: BatchId) -> Result<Vec<ClaimedSend>> {
     sqlx::query_as!(

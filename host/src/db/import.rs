@@ -171,13 +171,13 @@ pub async fn import_progress(
 /// Leaves it to another worker at once.
 pub async fn import_release(
     conn: &mut Conn,
-    import: &ClaimedImport,
+    (id, claim): (ImportId, Claim),
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
         "UPDATE import_jobs SET next_attempt_at = $3, claim = NULL WHERE id = $1 AND claim = $2",
-        import.id as ImportId,
-        import.claim as Claim,
+        id as ImportId,
+        claim as Claim,
         now
     )
     .execute(conn)

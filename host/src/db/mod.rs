@@ -51,7 +51,8 @@ mod webhook_delivery;
 pub use alert::{
     AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, NewAlert, alert_claim, alert_end,
     alert_figure, alert_insert, alert_next_due, alert_rule_checked, alert_rule_delete,
-    alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list, alerts_list,
+    alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list, alerts_give_back,
+    alerts_list,
 };
 pub use api_key::{
     ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
@@ -59,7 +60,10 @@ pub use api_key::{
 };
 pub use attempt::{Beginning, SendEnd, attempts_begin, attempts_repeat, sends_end};
 pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
-pub use batch::{ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_insert, batch_members};
+pub use batch::{
+    ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
+    batch_members,
+};
 pub use capture::{
     ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete, capture_dismiss,
     capture_give_up, capture_insert, capture_next_due, capture_retry, captures_prune,
@@ -108,7 +112,9 @@ pub use provider::{
     provider_slot, provider_sound, provider_states,
 };
 pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_recent};
-pub use send_claim::{ClaimedSend, send_claim, send_next_due, sends_hold, sends_postpone};
+pub use send_claim::{
+    ClaimedSend, send_claim, send_next_due, sends_give_back, sends_hold, sends_postpone,
+};
 pub use send_status::{
     KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find, send_lock,
     send_progress,
@@ -120,7 +126,8 @@ pub use send_story::{
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
     log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert,
-    state_last_entries, state_next_due, state_person, state_progress, state_release, states_open,
+    state_last_entries, state_next_due, state_person, state_progress, state_release,
+    states_give_back, states_open, states_renew,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
@@ -149,8 +156,9 @@ pub use webhook::{
     webhook_update, webhooks_list,
 };
 pub use webhook_delivery::{
-    ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_insert, deliveries_list,
-    deliveries_prune, delivery_claim, delivery_end, delivery_next_due,
+    ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_give_back,
+    deliveries_insert, deliveries_list, deliveries_prune, delivery_claim, delivery_end,
+    delivery_next_due,
 };
 
 use std::path::Path;

@@ -161,6 +161,27 @@ pub async fn sends_postpone(
     Ok(())
 }
 
+/// Gives mails back untried; they are due at once.
+pub async fn sends_give_back(
+    conn: &mut Conn,
+    claims: &[(SendId, Claim)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<SendId> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE email_sends s SET claim = NULL, next_attempt_at = $3
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE s.id = h.id AND s.claim = h.claim",
+        &ids as &[SendId],
+        &claims as &[Claim],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// When the next mail or batch is due.
 pub async fn send_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(

@@ -280,6 +280,48 @@ pub async fn state_release(
     Ok(())
 }
 
+/// Moves the leases of claims that still hold.
+pub async fn states_renew(
+    conn: &mut Conn,
+    claims: &[(StateId, Claim)],
+    lease_until: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE journey_states s SET wake_at = $3
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE s.id = h.id AND s.claim = h.claim AND s.wake_at < $3",
+        &ids as &[StateId],
+        &claims as &[Claim],
+        lease_until
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives claims back that still hold; the runs are due at once.
+pub async fn states_give_back(
+    conn: &mut Conn,
+    claims: &[(StateId, Claim)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE journey_states s SET claim = NULL, wake_at = $3
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE s.id = h.id AND s.claim = h.claim",
+        &ids as &[StateId],
+        &claims as &[Claim],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Writes where a fenced run stands. False where the same transaction ended the run: one of its
 /// own events met an exit condition.
 pub async fn state_progress(

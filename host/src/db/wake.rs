@@ -128,7 +128,10 @@ impl Wake {
 
     /// Passes the server's notifications on to this process until `stop`; reconnects by itself.
     pub async fn listen(&self, stop: CancellationToken) {
-        let Some(pool) = &self.server else { return };
+        let Some(pool) = &self.server else {
+            // Nobody else calls.
+            return stop.cancelled().await;
+        };
         while !stop.is_cancelled() {
             let ended = tokio::select! {
                 () = stop.cancelled() => return,

@@ -139,6 +139,28 @@ pub async fn delivery_claim(
     .await
 }
 
+/// Gives claims back that nobody posted yet; they are due at once.
+pub async fn deliveries_give_back(
+    conn: &mut Conn,
+    claims: &[(Uuid, Claim)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<Uuid> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE webhook_deliveries d SET claim = NULL, next_attempt_at = $3,
+             attempts = greatest(attempts - 1, 0)
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE d.id = h.id AND d.claim = h.claim",
+        &ids,
+        &claims as &[Claim],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Records how an attempt ended, unless another worker took the delivery over.
 pub async fn delivery_end(
     conn: &mut Conn,

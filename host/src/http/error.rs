@@ -127,7 +127,7 @@ impl From<IngestError> for ApiError {
                 tracing::error!(error = %cause, "the database does not answer");
                 Self::unavailable("The database does not answer", 5)
             }
-            error @ IngestError::Failed(_) => Self::internal(&error),
+            error @ (IngestError::Broken | IngestError::Failed(_)) => Self::internal(&error),
         }
     }
 }

@@ -4,12 +4,15 @@
 //! in one transaction and answer each request after the commit. Nothing is delayed to fill a
 //! batch: under light load each request has a transaction of its own.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Ingested, NewEvent, known, store};
 use crate::clock::Clock;
+use crate::crew::Crew;
 use crate::db::{self, Db, PoolConn, Tx};
 use crate::journeys::Catalog;
 
@@ -22,6 +25,14 @@ const BATCH: usize = 256;
 #[derive(Clone)]
 pub struct Ingestor {
     queue: mpsc::Sender<Request>,
+    /// Until they are started.
+    committers: Arc<std::sync::Mutex<Vec<Hand>>>,
+}
+
+/// What stores events, before it is started.
+enum Hand {
+    Known(KnownCommitter),
+    Any(Committer),
 }
 
 /// Why events were not stored. None of the request's events is.
@@ -31,6 +42,8 @@ pub enum IngestError {
     Overloaded,
     #[error("the database does not answer")]
     Unavailable(#[source] Arc<sqlx::Error>),
+    #[error("storing the events broke off, see the log")]
+    Broken,
     #[error("the events could not be stored")]
     Failed(#[source] Arc<sqlx::Error>),
 }
@@ -41,34 +54,49 @@ struct Request {
 }
 
 impl Ingestor {
-    /// Starts the committers; they end when the last clone of the `Ingestor` is gone.
-    pub fn start(db: &Db, clock: &Clock, catalog: &Arc<Catalog>) -> Self {
+    /// A queue for events, which waits for [`start`](Self::start).
+    pub fn new(db: &Db, clock: &Clock, catalog: &Arc<Catalog>) -> Self {
         let (sender, first) = Queue::new();
         let (rest, second) = Queue::new();
         // While one waits for the disk another one computes. The embedded database has a single
         // connection.
-        let committers = if db.is_embedded() { 1 } else { 2 };
-        for _ in 0..committers {
-            let known = KnownCommitter {
+        let each = if db.is_embedded() { 1 } else { 2 };
+        let mut committers = Vec::new();
+        for _ in 0..each {
+            committers.push(Hand::Known(KnownCommitter {
                 db: db.clone(),
                 clock: clock.clone(),
                 catalog: catalog.clone(),
                 queue: first.clone(),
                 rest: rest.clone(),
                 held: None,
-            };
-            tokio::spawn(known.run());
-        }
-        for _ in 0..committers {
-            let committer = Committer {
+            }));
+            committers.push(Hand::Any(Committer {
                 db: db.clone(),
                 clock: clock.clone(),
                 catalog: catalog.clone(),
                 queue: second.clone(),
-            };
-            tokio::spawn(committer.run());
+            }));
         }
-        Self { queue: sender }
+        Self {
+            queue: sender,
+            committers: Arc::new(committers.into()),
+        }
+    }
+
+    /// Starts what stores the events. They work until the crew is dropped, so that requests that
+    /// are answered during a stop have their events stored. A second call does nothing.
+    pub fn start(&self, crew: &mut Crew) {
+        let mut committers = self
+            .committers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for hand in committers.drain(..) {
+            match hand {
+                Hand::Known(known) => crew.spawn("events of known people", known.run()),
+                Hand::Any(any) => crew.spawn("events", any.run()),
+            }
+        }
     }
 
     /// Stores all of a request's events or none, and returns after the commit.
@@ -77,7 +105,7 @@ impl Ingestor {
         self.queue
             .try_send(Request { events, answer })
             .map_err(|_| IngestError::Overloaded)?;
-        answered.await.map_err(|_| IngestError::Overloaded)?
+        answered.await.map_err(|_| IngestError::Broken)?
     }
 }
 
@@ -140,7 +168,7 @@ impl KnownCommitter {
             let Some(batch) = self.queue.next_batch(idle).await else {
                 return;
             };
-            for request in self.commit(batch).await {
+            for request in unbroken(self.commit(batch)).await.unwrap_or_default() {
                 if self.rest.send(request).await.is_err() {
                     return;
                 }
@@ -204,7 +232,7 @@ struct Committer {
 impl Committer {
     async fn run(self) {
         while let Some(batch) = self.queue.next_batch(|| ()).await {
-            self.commit(batch).await;
+            unbroken(self.commit(batch)).await;
         }
     }
 
@@ -247,6 +275,16 @@ impl Committer {
         };
         self.db.transact(work).await
     }
+}
+
+/// A panic costs the batch that caused it, whose callers are answered that it broke off, and nothing
+/// else.
+async fn unbroken<T>(work: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    if done.is_err() {
+        tracing::error!("storing a batch of events broke off: see the panic above");
+    }
+    done.ok()
 }
 
 fn failure(error: impl Into<Arc<sqlx::Error>>) -> IngestError {

@@ -1,48 +1,86 @@
 //! Looks at rules and passes alerts on.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::mailer::idle;
+use super::poll::{self, Work};
 use crate::alerts;
 use crate::app::App;
-use crate::db::{self, Topic};
+use crate::db::{self, ClaimedAlert, Topic};
+use crate::ids::Claim;
 use crate::webhooks;
 
 /// Alerts passed on at once.
-const BATCH: i64 = 8;
+const PLACES: usize = 8;
+/// Rules looked at before alerts are passed on.
+const RULES: usize = 100;
 
-pub(super) async fn run(app: &App, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let due = match alert_due(app).await {
-            Ok(0) => match app.db.conn().await {
-                Ok(mut conn) => db::alert_next_due(&mut conn).await.ok().flatten(),
-                Err(_) => None,
-            },
-            Ok(_) => continue,
-            Err(error) => {
-                tracing::error!(%error, "alerts could not be looked at, trying again");
-                Some(app.clock.now() + TimeDelta::seconds(1))
-            }
-        };
-        idle(app, Topic::Alerts, due, &stop).await;
+/// Looks at rules that are due and passes on alerts that are. Returns how many alerts there were.
+pub async fn alert_due(app: &App) -> db::Result<usize> {
+    poll::once(Alerts::new(app)).await
+}
+
+pub(super) struct Alerts {
+    app: App,
+}
+
+impl Alerts {
+    pub(super) fn new(app: &App) -> Self {
+        Self { app: app.clone() }
     }
 }
 
-/// Looks at one rule that is due and passes on alerts that are. Returns how many there were of
-/// both.
-pub async fn alert_due(app: &App) -> db::Result<usize> {
-    let checked = usize::from(alerts::check_next(app).await?);
-    let now = app.clock.now();
-    let claimed = {
-        let mut conn = app.db.conn().await?;
-        let until = now + webhooks::lease(app.config.lease);
-        db::alert_claim(&mut conn, now, until, BATCH).await?
-    };
-    let count = claimed.len();
-    let told = claimed.into_iter().map(|one| alerts::notify(app, one));
-    for done in futures_util::future::join_all(told).await {
-        done?;
+impl Work for Alerts {
+    type Item = ClaimedAlert;
+    type Ticket = (Uuid, Claim);
+
+    const NAME: &'static str = "alerts";
+    const TOPIC: Option<Topic> = Some(Topic::Alerts);
+    // A receiver may have what was broken off.
+    const REPEATABLE: bool = false;
+
+    fn app(&self) -> &App {
+        &self.app
     }
-    Ok(checked + count)
+
+    fn places(&self) -> usize {
+        PLACES
+    }
+
+    async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedAlert>> {
+        for _ in 0..RULES {
+            if !alerts::check_next(&self.app).await? {
+                break;
+            }
+        }
+        let now = self.app.clock.now();
+        let mut conn = self.app.db.conn().await?;
+        let until = now + webhooks::lease(self.app.config.lease);
+        db::alert_claim(&mut conn, now, until, room as i64).await
+    }
+
+    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+        let mut conn = self.app.db.conn().await?;
+        db::alert_next_due(&mut conn).await
+    }
+
+    async fn perform(&self, alert: ClaimedAlert, _: &CancellationToken) -> db::Result<()> {
+        let id = alert.id;
+        let done = alerts::notify(&self.app, alert).await;
+        if let Err(error) = &done {
+            tracing::error!(alert.id = %id, %error,
+                "what came of an alert was not kept, it is passed on once more");
+        }
+        done
+    }
+
+    fn ticket(alert: &ClaimedAlert) -> Self::Ticket {
+        (alert.id, alert.claim)
+    }
+
+    async fn give_back(&self, tickets: Vec<Self::Ticket>) -> db::Result<()> {
+        let mut conn = self.app.db.conn().await?;
+        db::alerts_give_back(&mut conn, &tickets, self.app.clock.now()).await
+    }
 }

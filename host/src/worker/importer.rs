@@ -1,38 +1,78 @@
 //! Brings contacts in.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::mailer::idle;
+use super::poll::{self, Work};
 use crate::app::App;
 use crate::contacts::import;
-use crate::db::{self, Topic};
+use crate::db::{self, ClaimedImport, Topic};
+use crate::ids::{Claim, ImportId};
 
-pub(super) async fn run(app: &App, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let due = match import_due(app, &stop).await {
-            Ok(0) => match app.db.conn().await {
-                Ok(mut conn) => db::import_next_due(&mut conn).await.ok().flatten(),
-                Err(_) => None,
-            },
-            Ok(_) => continue,
-            Err(error) => {
-                tracing::error!(%error, "an import broke off, it goes on when its lease is over");
-                Some(app.clock.now() + TimeDelta::seconds(1))
-            }
-        };
-        idle(app, Topic::Imports, due, &stop).await;
+/// Goes on with an import that is due, until its end or `stop`. Returns how many there were.
+pub async fn import_due(app: &App, stop: &CancellationToken) -> db::Result<usize> {
+    poll::once_until(Imports::new(app), stop).await
+}
+
+pub(super) struct Imports {
+    app: App,
+}
+
+impl Imports {
+    pub(super) fn new(app: &App) -> Self {
+        Self { app: app.clone() }
     }
 }
 
-/// Goes on with an import that is due. Returns how many there were.
-pub async fn import_due(app: &App, stop: &CancellationToken) -> db::Result<usize> {
-    let now = app.clock.now();
-    let claimed = {
-        let mut conn = app.db.conn().await?;
-        db::import_claim(&mut conn, now, now + app.config.lease).await?
-    };
-    let Some(claimed) = claimed else { return Ok(0) };
-    import::run(app, claimed, stop).await?;
-    Ok(1)
+impl Work for Imports {
+    type Item = ClaimedImport;
+    type Ticket = (ImportId, Claim);
+
+    const NAME: &'static str = "imports";
+    const TOPIC: Option<Topic> = Some(Topic::Imports);
+    // It goes on after the last chunk that was stored.
+    const REPEATABLE: bool = true;
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Imports lock many people, so they take turns.
+    fn places(&self) -> usize {
+        1
+    }
+
+    async fn claim(&self, _: usize) -> db::Result<Vec<ClaimedImport>> {
+        let now = self.app.clock.now();
+        let mut conn = self.app.db.conn().await?;
+        let claimed = db::import_claim(&mut conn, now, now + self.app.config.lease).await?;
+        Ok(claimed.into_iter().collect())
+    }
+
+    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+        let mut conn = self.app.db.conn().await?;
+        db::import_next_due(&mut conn).await
+    }
+
+    async fn perform(&self, import: ClaimedImport, stop: &CancellationToken) -> db::Result<()> {
+        let id = import.id;
+        let done = import::run(&self.app, import, stop).await;
+        if let Err(error) = &done {
+            tracing::error!(import.id = %id, %error,
+                "an import broke off, it goes on when its lease is over");
+        }
+        done
+    }
+
+    fn ticket(import: &ClaimedImport) -> Self::Ticket {
+        (import.id, import.claim)
+    }
+
+    async fn give_back(&self, tickets: Vec<Self::Ticket>) -> db::Result<()> {
+        let mut conn = self.app.db.conn().await?;
+        for ticket in tickets {
+            db::import_release(&mut conn, ticket, self.app.clock.now()).await?;
+        }
+        Ok(())
+    }
 }

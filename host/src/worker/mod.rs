@@ -4,6 +4,7 @@ mod alerts;
 pub mod engine;
 mod importer;
 mod mailer;
+mod poll;
 mod relay;
 mod tracker;
 mod webhooks;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::crew::{Crew, Died};
 use crate::db;
 use engine::{Embedded, Engine};
 
@@ -28,21 +30,31 @@ use engine::{Embedded, Engine};
 pub const BEAT: Duration = Duration::from_secs(10);
 
 /// Works until `stop`, then finishes what it began.
-pub async fn run(app: App, stop: CancellationToken) {
+///
+/// # Errors
+/// Where one of its tasks ended by itself: the process is to end, so that it is started anew.
+pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     let id = Uuid::now_v7();
     tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
-    let engine = Embedded::new(app.clone());
-    tokio::join!(
-        app.db.wake().listen(stop.clone()),
-        beat(&app, id, &stop),
-        engine.run(stop.clone()),
-        mailer::run(&app, stop.clone()),
-        relay::run(&app, stop.clone()),
-        tracker::run(&app, stop.clone()),
-        webhooks::run(&app, stop.clone()),
-        alerts::run(&app, stop.clone()),
-        importer::run(&app, stop.clone()),
-    );
+    let mut crew = Crew::new(stop);
+    let listening = (app.clone(), crew.stop().clone());
+    crew.spawn("wake-ups", async move {
+        listening.0.db.wake().listen(listening.1).await;
+    });
+    let beating = (app.clone(), crew.stop().clone());
+    crew.spawn(BEATS, async move { beat(&beating.0, id, &beating.1).await });
+    Embedded::start(&app, &mut crew);
+    poll::start(&mut crew, mailer::Mails::new(&app));
+    poll::start(&mut crew, relay::Captures::new(&app));
+    poll::start(&mut crew, tracker::Visits::new(&app));
+    poll::start(&mut crew, webhooks::Webhooks::new(&app));
+    poll::start(&mut crew, alerts::Alerts::new(&app));
+    poll::start(&mut crew, importer::Imports::new(&app));
+    let ended = crew.ended().await;
+    // What the last requests left behind, once: another worker takes what is left after that.
+    if let Err(error) = relay_due(&app).await {
+        tracing::warn!(%error, "captures are left for the next start");
+    }
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
         Err(error) => Err(error),
@@ -50,7 +62,11 @@ pub async fn run(app: App, stop: CancellationToken) {
     if let Err(error) = left {
         tracing::warn!(%error, "could not sign off in the database");
     }
+    ended
 }
+
+/// As the log and health call it.
+const BEATS: &str = "heartbeat";
 
 async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
     while !stop.is_cancelled() {
@@ -58,12 +74,16 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
             Ok(mut conn) => db::worker_beat(&mut conn, id, app.clock.now()).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = seen {
-            tracing::warn!(%error, "the database does not answer, the worker goes on trying");
-        }
+        let pause = match seen {
+            Ok(()) => {
+                app.loops.sound(BEATS);
+                BEAT
+            }
+            Err(error) => app.loops.failed(BEATS, &error),
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

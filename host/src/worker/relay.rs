@@ -5,7 +5,7 @@ use hogsend_plugin_api::{Capture, Captured};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::mailer::idle;
+use super::poll::{self, Work};
 use crate::app::App;
 use crate::backoff;
 use crate::db::{self, ClaimedCapture, Topic};
@@ -15,43 +15,77 @@ const BATCH: i64 = 500;
 /// Tries before a capture is given up: some three days.
 const TRIES: i32 = 80;
 
-pub(super) async fn run(app: &App, stop: CancellationToken) {
-    if app.plugins.analytics().is_empty() {
-        return;
-    }
-    while !stop.is_cancelled() {
-        let due = match relay_due(app).await {
-            Ok(0) => next_due(app).await,
-            Ok(_) => continue,
-            Err(error) => {
-                tracing::error!(%error, "captures could not be claimed, trying again");
-                Some(app.clock.now() + chrono::TimeDelta::seconds(1))
-            }
-        };
-        idle(app, Topic::Captures, due, &stop).await;
-    }
-    // What the last requests left behind, once: another worker takes what is left after that.
-    if let Err(error) = relay_due(app).await {
-        tracing::warn!(%error, "captures are left for the next start");
-    }
-}
-
-async fn next_due(app: &App) -> Option<DateTime<Utc>> {
-    let mut conn = app.db.conn().await.ok()?;
-    db::capture_next_due(&mut conn).await.ok()?
-}
-
-/// Tells every product one batch, and keeps what has to be told again. Returns how many there were.
+/// Tells what is due, one batch of it. Returns how many batches there were.
 pub async fn relay_due(app: &App) -> db::Result<usize> {
-    let products = app.plugins.analytics();
-    let now = app.clock.now();
-    let claimed = {
-        let mut conn = app.db.conn().await?;
-        db::capture_claim(&mut conn, now, now + app.config.lease, BATCH).await?
-    };
-    if claimed.is_empty() {
-        return Ok(0);
+    poll::once(Captures::new(app)).await
+}
+
+pub(super) struct Captures {
+    app: App,
+}
+
+impl Captures {
+    pub(super) fn new(app: &App) -> Self {
+        Self { app: app.clone() }
     }
+}
+
+impl Work for Captures {
+    type Item = Vec<ClaimedCapture>;
+    type Ticket = Vec<Uuid>;
+
+    const NAME: &'static str = "captures";
+    const TOPIC: Option<Topic> = Some(Topic::Captures);
+    // Products know a capture told twice by its id.
+    const REPEATABLE: bool = true;
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn places(&self) -> usize {
+        1
+    }
+
+    async fn claim(&self, _: usize) -> db::Result<Vec<Self::Item>> {
+        if self.app.plugins.analytics().is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.app.clock.now();
+        let mut conn = self.app.db.conn().await?;
+        let claimed = db::capture_claim(&mut conn, now, now + self.app.config.lease, BATCH).await?;
+        Ok(if claimed.is_empty() {
+            Vec::new()
+        } else {
+            vec![claimed]
+        })
+    }
+
+    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+        if self.app.plugins.analytics().is_empty() {
+            return Ok(None);
+        }
+        let mut conn = self.app.db.conn().await?;
+        db::capture_next_due(&mut conn).await
+    }
+
+    async fn perform(&self, batch: Self::Item, _: &CancellationToken) -> db::Result<()> {
+        relay(&self.app, batch).await
+    }
+
+    fn ticket(batch: &Self::Item) -> Self::Ticket {
+        batch.iter().map(|one| one.id).collect()
+    }
+
+    async fn give_back(&self, tickets: Vec<Self::Ticket>) -> db::Result<()> {
+        let mut conn = self.app.db.conn().await?;
+        db::capture_retry(&mut conn, &tickets.concat(), self.app.clock.now()).await
+    }
+}
+
+/// Tells every product one batch, and keeps what has to be told again.
+async fn relay(app: &App, claimed: Vec<ClaimedCapture>) -> db::Result<()> {
+    let products = app.plugins.analytics();
     let count = claimed.len();
     let tries = claimed.iter().map(|one| one.attempts).max().unwrap_or(1);
     let ids: Vec<Uuid> = claimed.iter().map(|one| one.id).collect();
@@ -109,7 +143,7 @@ pub async fn relay_due(app: &App) -> db::Result<usize> {
         }
         None => db::capture_delete(&mut conn, &ids).await?,
     }
-    Ok(count)
+    Ok(())
 }
 
 fn capture(claimed: ClaimedCapture) -> Capture {

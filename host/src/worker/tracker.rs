@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::mailer::rest;
+use super::poll::Work;
 use crate::app::App;
-use crate::db;
+use crate::db::{self, DueVisit, Topic};
 use crate::mail::judge;
 
 /// Looked up at once; each is judged in a transaction of its own.
@@ -13,45 +13,86 @@ const BATCH: i64 = 200;
 /// When one that could not be judged is tried again, so that it does not hold up the others.
 const AGAIN: TimeDelta = TimeDelta::seconds(30);
 
-pub(super) async fn run(app: &App, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let due = match track_due(app).await {
-            Ok(0) => next_due(app).await,
-            Ok(_) => continue,
-            Err(error) => {
-                tracing::error!(%error, "opens and clicks could not be judged, trying again");
-                Some(app.clock.now() + TimeDelta::seconds(1))
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = rest(app, due) => {}
-        }
-    }
-}
-
-async fn next_due(app: &App) -> Option<DateTime<Utc>> {
-    let mut conn = app.db.conn().await.ok()?;
-    db::visit_next_due(&mut conn).await.ok()?
-}
-
 /// Judges what is due. Returns how many there were that no other worker had.
 pub async fn track_due(app: &App) -> db::Result<usize> {
-    let due = {
-        let mut conn = app.db.conn().await?;
-        db::visits_due(&mut conn, app.clock.now(), BATCH).await?
-    };
-    let mut count = 0;
-    for visit in due {
-        match judge(app, visit).await {
-            Ok(ours) => count += usize::from(ours),
-            Err(error) if db::is_unavailable(&error) => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, event.id = %visit.id, "an open or a click is judged later");
-                let mut conn = app.db.conn().await?;
-                db::visit_postpone(&mut conn, visit.id, app.clock.now() + AGAIN).await?;
+    let visits = Visits::new(app);
+    let due = visits.due().await?;
+    visits.judge_all(due, &CancellationToken::new()).await
+}
+
+pub(super) struct Visits {
+    app: App,
+}
+
+impl Visits {
+    pub(super) fn new(app: &App) -> Self {
+        Self { app: app.clone() }
+    }
+
+    async fn due(&self) -> db::Result<Vec<DueVisit>> {
+        let mut conn = self.app.db.conn().await?;
+        db::visits_due(&mut conn, self.app.clock.now(), BATCH).await
+    }
+
+    async fn judge_all(&self, due: Vec<DueVisit>, stop: &CancellationToken) -> db::Result<usize> {
+        let mut count = 0;
+        for visit in due {
+            if stop.is_cancelled() {
+                break;
+            }
+            let id = visit.id;
+            match judge(&self.app, visit).await {
+                Ok(ours) => count += usize::from(ours),
+                Err(error) if db::is_unavailable(&error) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, event.id = %id, "an open or a click is judged later");
+                    let mut conn = self.app.db.conn().await?;
+                    db::visit_postpone(&mut conn, id, self.app.clock.now() + AGAIN).await?;
+                }
             }
         }
+        Ok(count)
     }
-    Ok(count)
+}
+
+impl Work for Visits {
+    /// Nothing is claimed: each is taken in the transaction that judges it.
+    type Item = Vec<DueVisit>;
+    type Ticket = ();
+
+    const NAME: &'static str = "visits";
+    const TOPIC: Option<Topic> = None;
+    const REPEATABLE: bool = true;
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn places(&self) -> usize {
+        1
+    }
+
+    async fn claim(&self, _: usize) -> db::Result<Vec<Self::Item>> {
+        let due = self.due().await?;
+        Ok(if due.is_empty() {
+            Vec::new()
+        } else {
+            vec![due]
+        })
+    }
+
+    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+        let mut conn = self.app.db.conn().await?;
+        db::visit_next_due(&mut conn).await
+    }
+
+    async fn perform(&self, due: Self::Item, stop: &CancellationToken) -> db::Result<()> {
+        self.judge_all(due, stop).await.map(|_| ())
+    }
+
+    fn ticket(_: &Self::Item) {}
+
+    async fn give_back(&self, _: Vec<()>) -> db::Result<()> {
+        Ok(())
+    }
 }

@@ -9,6 +9,7 @@ mod admin_story;
 mod alerts;
 mod analytics;
 mod any_body;
+mod background;
 mod bad_input;
 mod batches;
 mod data_plane;

@@ -68,7 +68,8 @@ pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken)
         }
         if stop.is_cancelled() {
             let mut conn = app.db.conn().await?;
-            return db::import_release(&mut conn, &import, app.clock.now()).await;
+            let held = (import.id, import.claim);
+            return db::import_release(&mut conn, held, app.clock.now()).await;
         }
     }
 }

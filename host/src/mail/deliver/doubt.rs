@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::conclude::{Settled, failed, give_up_doubt, settle};
@@ -55,23 +55,18 @@ fn covers(provider: &DeliveryRef, since: DateTime<Utc>, now: DateTime<Utc>) -> b
     provider.capabilities().idempotency.covers(elapsed)
 }
 
-/// Claims one batch in doubt and asks about it again. False where none is due.
-pub async fn repeat_batch(app: &App) -> db::Result<bool> {
+/// Asks again about a batch in doubt.
+pub async fn repeat_batch(app: &App, batch: ClaimedBatch) -> db::Result<()> {
     let now = app.clock.now();
-    let lease = TimeDelta::from_std(app.config.lease).unwrap_or(TimeDelta::MAX);
-    let (batch, members) = {
+    let members = {
         let mut conn = app.db.conn().await?;
-        let Some(batch) = db::batch_claim(&mut conn, now, now + lease).await? else {
-            return Ok(false);
-        };
-        let members = db::batch_members(&mut conn, batch.id).await?;
-        (batch, members)
+        db::batch_members(&mut conn, batch.id).await?
     };
     if members.iter().all(|send| !send.in_doubt) {
         // Webhooks told of every one of them.
         let mut conn = app.db.conn().await?;
         db::batch_end(&mut conn, &batch, Some("settled"), None, true, now).await?;
-        return Ok(true);
+        return Ok(());
     }
     let providers = Providers::look(app).await?;
     let Some(provider) = providers.find(&batch.provider) else {
@@ -80,23 +75,23 @@ pub async fn repeat_batch(app: &App) -> db::Result<bool> {
             batch.provider
         );
         break_up(app, &batch, &members, &reason).await?;
-        return Ok(true);
+        return Ok(());
     };
     // Without a mail that was erased since, it would be another request.
     let whole = members.len() as i32 == batch.size;
     if !whole || !covers(&provider, batch.first_attempt_at, now) {
         break_up(app, &batch, &members, TOO_LATE).await?;
-        return Ok(true);
+        return Ok(());
     }
     if let Some(pause) = providers.pause_of(&batch.provider) {
         let mut conn = app.db.conn().await?;
         db::batch_end(&mut conn, &batch, None, Some(pause.until), true, now).await?;
-        return Ok(true);
+        return Ok(());
     }
     if let Some(request) = begin_again(app, &provider, batch, members).await? {
         ask(app, &provider, request).await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Commits that another attempt at the batch begins.

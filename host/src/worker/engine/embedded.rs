@@ -1,73 +1,94 @@
-//! The engine inside the worker: due runs are claimed from Postgres in batches.
+//! The engine inside the worker: due runs are claimed from Postgres, as many as there are free places.
 
-use futures_util::stream::{self, StreamExt as _};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::app::App;
-use crate::db::{self, Topic};
+use crate::crew::Crew;
+use crate::db::{self, ClaimedState, Topic};
+use crate::ids::{Claim, StateId};
 use crate::journeys::{Advanced, advance};
-use crate::worker::mailer::idle;
+use crate::worker::poll::{self, Work};
 
-/// Runs claimed at once.
-const BATCH: i64 = 64;
-/// Runs advanced at once.
-const CONCURRENT: usize = 8;
+/// Runs advanced side by side at least: most of an advance is spent outside the database.
+const PLACES_MIN: usize = 8;
 
-pub struct Embedded {
-    app: App,
-}
-
-impl Embedded {
-    pub fn new(app: App) -> Self {
-        Self { app }
-    }
-}
+pub struct Embedded;
 
 impl Engine for Embedded {
     const KIND: &'static str = "embedded";
 
-    async fn run(&self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let due = match advance_due(&self.app).await {
-                Ok(0) => next_due(&self.app).await,
-                Ok(_) => continue,
-                Err(error) => {
-                    tracing::error!(%error, "runs could not be claimed, trying again");
-                    Some(self.app.clock.now() + chrono::TimeDelta::seconds(1))
-                }
-            };
-            idle(&self.app, Topic::Runs, due, &stop).await;
-        }
+    fn start(app: &App, crew: &mut Crew) {
+        poll::start(crew, Runs { app: app.clone() });
     }
 }
 
-async fn next_due(app: &App) -> Option<chrono::DateTime<chrono::Utc>> {
-    let mut conn = app.db.conn().await.ok()?;
-    db::state_next_due(&mut conn).await.ok()?
+/// Claims what there are places for and advances it. Returns how many runs there were.
+pub async fn advance_due(app: &App) -> db::Result<usize> {
+    poll::once(Runs { app: app.clone() }).await
 }
 
-/// Claims one batch of due runs and advances each. Returns how many there were.
-pub async fn advance_due(app: &App) -> db::Result<usize> {
-    let now = app.clock.now();
-    let claimed = {
-        let mut conn = app.db.conn().await?;
-        let lease_until = now + app.config.lease;
-        db::state_claim(&mut conn, now, lease_until, BATCH).await?
-    };
-    let count = claimed.len();
-    stream::iter(&claimed)
-        .for_each_concurrent(CONCURRENT, |state| async move {
-            match advance(app, state).await {
-                Ok(Advanced::Recorded | Advanced::Postponed) => {}
-                Ok(Advanced::Outdated) => {
-                    tracing::debug!(state.id = %state.id, "the run changed meanwhile, once more");
-                }
-                // Its lease brings it back.
-                Err(error) => tracing::error!(state.id = %state.id, journey.id = %state.journey_id,
-                    %error, "a run could not be advanced, it is tried again after its lease"),
+struct Runs {
+    app: App,
+}
+
+impl Work for Runs {
+    type Item = ClaimedState;
+    type Ticket = (StateId, Claim);
+
+    const NAME: &'static str = "runs";
+    const TOPIC: Option<Topic> = Some(Topic::Runs);
+    // Whoever lost the claim can record nothing.
+    const REPEATABLE: bool = true;
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn places(&self) -> usize {
+        self.app.config.database_pool_size.max(PLACES_MIN)
+    }
+
+    async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedState>> {
+        let now = self.app.clock.now();
+        let mut conn = self.app.db.conn().await?;
+        db::state_claim(&mut conn, now, now + self.app.config.lease, room as i64).await
+    }
+
+    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+        let mut conn = self.app.db.conn().await?;
+        db::state_next_due(&mut conn).await
+    }
+
+    async fn perform(&self, state: ClaimedState, _: &CancellationToken) -> db::Result<()> {
+        match advance(&self.app, &state).await {
+            Ok(Advanced::Recorded | Advanced::Postponed) => Ok(()),
+            Ok(Advanced::Outdated) => {
+                tracing::debug!(state.id = %state.id, "the run changed meanwhile, once more");
+                Ok(())
             }
-        })
-        .await;
-    Ok(count)
+            // Its lease brings it back.
+            Err(error) => {
+                tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
+                    "a run could not be advanced, it is tried again after its lease");
+                Err(error)
+            }
+        }
+    }
+
+    fn ticket(state: &ClaimedState) -> Self::Ticket {
+        (state.id, state.claim)
+    }
+
+    async fn renew(&self, tickets: Vec<Self::Ticket>) -> db::Result<()> {
+        let until = self.app.clock.now() + self.app.config.lease;
+        let mut conn = self.app.db.conn().await?;
+        db::states_renew(&mut conn, &tickets, until).await
+    }
+
+    async fn give_back(&self, tickets: Vec<Self::Ticket>) -> db::Result<()> {
+        let mut conn = self.app.db.conn().await?;
+        db::states_give_back(&mut conn, &tickets, self.app.clock.now()).await
+    }
 }

@@ -4,13 +4,14 @@ mod embedded;
 
 pub use embedded::{Embedded, advance_due};
 
-use tokio_util::sync::CancellationToken;
+use crate::app::App;
+use crate::crew::Crew;
 
 /// Finds runs that are due and has them advanced.
 pub trait Engine {
     /// As `/v1/health` calls it.
     const KIND: &'static str;
 
-    /// Works until `stop`, then finishes what it began.
-    fn run(&self, stop: CancellationToken) -> impl Future<Output = ()>;
+    /// Starts what finds them, until the crew is asked to stop.
+    fn start(app: &App, crew: &mut Crew);
 }

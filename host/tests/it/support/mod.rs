@@ -20,9 +20,11 @@ use chrono::{DateTime, Utc};
 use hogsend::app::{App, Parts};
 use hogsend::clock::Clock;
 use hogsend::config::{Config, Mode, plugin_settings};
+use hogsend::crew::Crew;
 use hogsend::plugins::{self, Cache, Discovered, Performer};
 use hogsend::{db, worker};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub use store::Store;
@@ -54,6 +56,8 @@ pub struct Server {
     pub app: App,
     pub clock: Clock,
     router: Router,
+    /// Stores the events of requests.
+    _crew: Crew,
     _data: tempfile::TempDir,
     store: Store,
 }
@@ -129,7 +133,10 @@ impl Server {
             closed_sources: read.closed_sources,
         };
         let app = App::new(parts).unwrap();
+        let mut crew = Crew::new(CancellationToken::new());
+        app.ingestor.start(&mut crew);
         Self {
+            _crew: crew,
             router: hogsend::http::router(app.clone()),
             app,
             clock,
