@@ -56,6 +56,8 @@ pub struct Visit {
     pub purpose: Option<String>,
     /// When the mail left; where an answer was lost, when it was first tried.
     pub sent_at: Option<DateTime<Utc>>,
+    /// When the recipient's server took it, where that was told and before this.
+    pub delivered_at: Option<DateTime<Utc>>,
     /// How many links the mail has.
     pub links: i64,
 }
@@ -73,6 +75,7 @@ pub async fn visit_claim(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Resul
                   v.detail->>'userAgent' AS user_agent, v.detail->>'purpose' AS purpose,
                   CASE WHEN s.sent_at <= v.occurred_at THEN s.sent_at
                        ELSE s.first_attempt_at END AS sent_at,
+                  CASE WHEN s.delivered_at <= v.occurred_at THEN s.delivered_at END AS delivered_at,
                   (SELECT count(*) FROM tracked_links t WHERE t.send_id = v.send_id) AS "links!"
            FROM email_events v JOIN email_sends s ON s.id = v.send_id
            LEFT JOIN tracked_links l ON l.id = v.link_id

@@ -76,6 +76,7 @@ async fn reason(app: &App, conn: &mut Conn, visit: &Visit) -> db::Result<Option<
         purpose: visit.purpose.as_deref(),
         click,
         sent_at: visit.sent_at,
+        delivered_at: visit.delivered_at,
         links: usize::try_from(visit.links).unwrap_or_default(),
         around: &around,
     }))

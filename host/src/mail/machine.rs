@@ -24,7 +24,13 @@ const BURST_LINKS: usize = 5;
 
 /// What Apple Mail's privacy protection calls itself: no program that people use stops there.
 const APPLE_MAIL: &str = "mozilla/5.0";
-const PROXIES: &[&str] = &["googleimageproxy", "yahoomailproxy", "slack-imgproxy"];
+/// Programs that show pictures to whoever looks at them, wherever the mail went.
+const PROXIES: &[&str] = &["slack-imgproxy"];
+/// Mail services that fetch a picture when somebody opens the mail, and hide who. Some look at a new
+/// mail once themselves.
+const OPENERS: &[&str] = &["googleimageproxy", "yahoomailproxy"];
+/// How soon after its delivery such a service looks at a mail itself.
+const SCAN: TimeDelta = TimeDelta::seconds(10);
 const SCANNERS: &[&str] = &[
     "barracuda",
     "mimecast",
@@ -102,6 +108,8 @@ pub struct Seen<'a> {
     /// Whether it was a click.
     pub click: bool,
     pub sent_at: Option<DateTime<Utc>>,
+    /// When the recipient's server took the mail, where that is known.
+    pub delivered_at: Option<DateTime<Utc>>,
     /// How many links the mail has.
     pub links: usize,
     /// Clicks on links of the mail around it, itself among them, in order.
@@ -125,12 +133,26 @@ pub fn reason(seen: Seen<'_>) -> Option<&'static str> {
             if let Some(reason) = by_name(agent) {
                 return Some(reason);
             }
+            if is_opener(agent) && (seen.click || is_scan(seen)) {
+                return Some("proxy");
+            }
         }
     }
     if seen.sent_at.is_some_and(|sent| seen.at - sent < EARLY) {
         return Some("early");
     }
     (seen.click && is_burst(seen)).then_some("burst")
+}
+
+fn is_opener(agent: &str) -> bool {
+    let agent = agent.to_ascii_lowercase();
+    OPENERS.iter().any(|name| agent.contains(name))
+}
+
+/// Whether the mail has only just come.
+fn is_scan(seen: Seen<'_>) -> bool {
+    let came = seen.delivered_at.or(seen.sent_at);
+    came.is_some_and(|came| seen.at - came < SCAN)
 }
 
 fn is_prefetch(purpose: &str) -> bool {
@@ -192,6 +214,7 @@ mod tests {
             purpose: None,
             click: true,
             sent_at: Some(at(0)),
+            delivered_at: None,
             links: 3,
             around,
         }
@@ -260,6 +283,43 @@ mod tests {
             ..seen(None, &[])
         };
         assert_eq!(reason(told), None, "a provider may not tell it");
+    }
+
+    #[test]
+    fn gmail_and_yahoo_open_for_people_once_the_mail_was_there_a_while() {
+        const GMAIL: &str = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)";
+        const YAHOO: &str = "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html";
+        for agent in [GMAIL, YAHOO] {
+            let open = Seen {
+                click: false,
+                ..seen(Some(agent), &[])
+            };
+            assert_eq!(reason(open), None, "a minute after it was sent");
+            for (delivered, ms, expected) in [
+                (Some(50_001), 60_000, Some("proxy")),
+                (Some(50_000), 60_000, None),
+                (None, 9_999, Some("proxy")),
+                (None, 10_000, None),
+            ] {
+                let open = Seen {
+                    at: at(ms),
+                    delivered_at: delivered.map(at),
+                    ..open
+                };
+                assert_eq!(reason(open), expected, "{delivered:?} {ms}");
+            }
+            let click = Seen {
+                click: true,
+                ..open
+            };
+            assert_eq!(reason(click), Some("proxy"), "it shows pictures, it follows no link");
+        }
+        let apple = Seen {
+            click: false,
+            at: at(3_600_000),
+            ..seen(Some("Mozilla/5.0"), &[])
+        };
+        assert_eq!(reason(apple), Some("proxy"), "Apple fetches whether one reads or not");
     }
 
     #[test]

@@ -1,137 +1,448 @@
-//! What a failure means for the mail, by the moment it came (RFC 5321 §4.2.1).
+//! What a failure means for the mail: whose fault it is.
+//!
+//! Servers refuse a sender, a relay or an account at any moment they like, often as late as the
+//! answer to RCPT or to the message. So the enhanced status code counts first (RFC 3463), then the
+//! server's words, and the moment last. What says nothing of this recipient or this message is the
+//! installation's fault, and no mail is lost to it.
 
-use hogsend_plugin_api::SendOutcome;
-use lettre::transport::smtp::Error;
+use std::io;
 
+use hogsend_plugin_api::{BounceType, SendOutcome};
+
+use crate::envelope::Envelope;
+use crate::reply::{Reply, Status};
 use crate::settings::Server;
+use crate::words::{self, Blame};
 use crate::{CA_FILE, FROM, HOST, PASSWORD, TLS, USERNAME};
 
-/// Characters of the server's words that are passed on.
-const WORDS_MAX: usize = 400;
+/// When a reply came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Greeting,
+    /// EHLO, STARTTLS.
+    Hello,
+    /// MAIL.
+    Sender,
+    /// RCPT.
+    Recipient,
+    /// DATA, before the message.
+    Data,
+    /// After the message.
+    Message,
+}
 
-/// No connection, or none that is safe.
-pub fn of_connection(error: &Error) -> SendOutcome {
-    let words = words(error);
-    if words.to_ascii_lowercase().contains("certificate") {
-        return blocked(format!(
-            "the server's certificate is not trusted: {words}. Check {HOST}, or give the authority in {CA_FILE}"
+/// No connection, or it ended before the message.
+pub fn no_connection(error: &io::Error) -> SendOutcome {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(error @ rustls::Error::InvalidCertificate(_)) = inner {
+        return SendOutcome::blocked(format!(
+            "the server's certificate is not trusted: {error}. Check {HOST}, or give the authority in {CA_FILE}"
         ));
     }
-    if error.is_permanent() {
-        return blocked(format!("the server turns us away: {words}"));
-    }
-    retry(format!("no connection to the server: {words}"))
+    SendOutcome::retry(format!("no connection to the server: {error}"))
 }
 
 /// The server offers no encryption where the settings ask for it.
 pub fn no_starttls() -> SendOutcome {
-    blocked(format!(
+    SendOutcome::blocked(format!(
         "the server offers no STARTTLS. Set {TLS}=implicit where its port speaks TLS from the start"
     ))
 }
 
-/// Nothing of the message was handed over.
-pub fn too_slow() -> SendOutcome {
-    retry("the server took too long to get ready".into())
-}
-
 /// The server's name leads nowhere.
-pub fn no_address(error: &std::io::Error) -> SendOutcome {
-    retry(format!(
+pub fn no_address(error: &io::Error) -> SendOutcome {
+    SendOutcome::retry(format!(
         "the server's name is not found: {error}. Check {HOST}"
     ))
 }
 
 /// The server agreed where it should have asked for the message.
 pub fn confused() -> SendOutcome {
-    retry("the server did not ask for the message".into())
+    SendOutcome::retry("the server did not ask for the message")
 }
 
-pub fn of_login(error: &Error, server: &Server) -> SendOutcome {
-    let mut words = words(error);
-    for hidden in &server.hidden {
-        words = words.replace(hidden, "[password]");
-    }
-    if error.is_permanent() || error.is_client() {
-        return blocked(format!(
-            "the server refuses the login: {words}. Check {USERNAME} and {PASSWORD}"
-        ));
-    }
-    retry(format!("the login did not finish: {words}"))
+/// The connection broke before the end of the message.
+pub fn not_there(error: &io::Error) -> SendOutcome {
+    SendOutcome::retry(format!("the message did not get there: {error}"))
 }
 
-pub fn of_sender(error: Error) -> SendOutcome {
-    let words = words(&error);
-    match code(&error) {
-        Some(530) => no_login(&words),
-        // Too large, or a parameter this one mail needs.
-        Some(552 | 555) => SendOutcome::rejected(format!("the server refuses the mail: {words}")),
-        Some(500..) => blocked(format!(
-            "the server refuses the sender: {words}. Check {FROM}, and whether the account may use it"
-        )),
-        _ => retry(format!("the server did not take the sender: {words}")),
-    }
+pub fn no_utf8() -> SendOutcome {
+    SendOutcome::bounced(
+        "the address has letters beyond ASCII before the @, which this server does not take (SMTPUTF8)",
+        BounceType::Undetermined,
+    )
 }
 
-pub fn of_recipient(error: Error) -> SendOutcome {
-    let words = words(&error);
-    match code(&error) {
-        Some(530) => no_login(&words),
-        Some(500..) => SendOutcome::rejected(format!("the server refuses the recipient: {words}")),
-        _ => retry(format!(
-            "the server does not take the mail for now: {words}"
-        )),
-    }
-}
-
-fn no_login(words: &str) -> SendOutcome {
-    blocked(format!(
-        "the server asks for a login: {words}. Set {USERNAME} and {PASSWORD}"
+/// The server offers no way to log in that is spoken here.
+pub fn no_mechanism() -> SendOutcome {
+    SendOutcome::blocked(format!(
+        "the server offers no login by PLAIN or LOGIN. Check {TLS}, or unset {USERNAME} and {PASSWORD}"
     ))
 }
 
-/// The message was on its way. Once it was `whole`, nobody knows without an answer whether it
-/// arrived; before that it cannot have.
-pub fn of_message(error: &Error, whole: bool) -> SendOutcome {
-    let words = words(error);
-    match code(error) {
-        Some(500..) => SendOutcome::rejected(format!("the server refuses the message: {words}")),
-        Some(400..) => retry(format!(
-            "the server does not take the message for now: {words}"
+pub fn of_login(answer: &Reply, server: &Server) -> SendOutcome {
+    let mut words = answer.to_string();
+    for hidden in &server.hidden {
+        words = words.replace(hidden, "[password]");
+    }
+    if answer.is_transient() {
+        return match words::blame(answer, None) {
+            Some(Blame::Quota | Blame::Account) => {
+                SendOutcome::blocked(format!("the server refuses the account: {words}"))
+            }
+            _ => SendOutcome::retry(format!("the login did not finish: {words}")),
+        };
+    }
+    SendOutcome::blocked(format!(
+        "the server refuses the login: {words}. Check {USERNAME} and {PASSWORD}"
+    ))
+}
+
+/// A refusal that names no mail's addresses.
+pub fn refused(moment: Moment, answer: &Reply) -> SendOutcome {
+    judge(moment, answer, None)
+}
+
+pub fn of(moment: Moment, answer: &Reply, envelope: &Envelope) -> SendOutcome {
+    judge(moment, answer, Some(envelope))
+}
+
+fn judge(moment: Moment, answer: &Reply, envelope: Option<&Envelope>) -> SendOutcome {
+    let said = format!("the server answered {answer} {}", at(moment));
+    let blame = answer
+        .status
+        .and_then(|status| by_status(status, moment))
+        .or_else(|| words::blame(answer, envelope))
+        .or_else(|| answer.status.and_then(by_subject))
+        .unwrap_or_else(|| by_moment(moment, answer.code));
+    let blame = match (moment, blame) {
+        // Nobody was named yet.
+        (
+            Moment::Greeting | Moment::Hello | Moment::Sender,
+            Blame::NoMailbox | Blame::MailboxBusy | Blame::Recipient,
+        ) => by_moment(moment, answer.code),
+        (_, blame) => blame,
+    };
+    if answer.is_transient() {
+        return put_off(blame, said);
+    }
+    match blame {
+        Blame::Login => SendOutcome::blocked(format!(
+            "{said}. Set {USERNAME} and {PASSWORD} to an account that may send"
         )),
-        _ if !whole => retry(format!("the message did not get there: {words}")),
-        _ => SendOutcome::Unknown {
-            reason: format!("the server's answer to the message was lost: {words}"),
-        },
+        Blame::Rate => SendOutcome::pause(said),
+        Blame::Quota => SendOutcome::blocked(format!("{said}. Mails wait until more may be sent")),
+        Blame::Account => SendOutcome::blocked(format!(
+            "{said}. It says so of any mail: look at the account with whoever runs the server"
+        )),
+        Blame::Sender => SendOutcome::sender_blocked(format!(
+            "{said}. Check the sender ({FROM}, or EMAIL_FROM), and whether the account may use it"
+        )),
+        Blame::NoMailbox => SendOutcome::bounced(said, BounceType::Permanent),
+        Blame::MailboxBusy => SendOutcome::bounced(said, BounceType::Transient),
+        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
+        Blame::Content => SendOutcome::rejected(said),
+        Blame::System => SendOutcome::blocked(said),
     }
 }
 
-/// The server's three digits, where it answered.
-fn code(error: &Error) -> Option<u16> {
-    error.status().map(u16::from)
-}
-
-fn blocked(reason: String) -> SendOutcome {
-    SendOutcome::blocked(reason)
-}
-
-fn retry(reason: String) -> SendOutcome {
-    SendOutcome::retry(reason)
-}
-
-/// The error with its causes, short and on one line.
-fn words(error: &Error) -> String {
-    let mut all = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !all.contains(&text) {
-            all.push_str(": ");
-            all.push_str(&text);
+/// A reply of the 400s: nothing is final.
+fn put_off(blame: Blame, said: String) -> SendOutcome {
+    match blame {
+        Blame::Quota => SendOutcome::blocked(format!("{said}. Mails wait until more may be sent")),
+        Blame::Rate => SendOutcome::pause(said),
+        Blame::NoMailbox | Blame::MailboxBusy | Blame::Recipient | Blame::Content => {
+            SendOutcome::recipient_busy(said)
         }
-        cause = inner.source();
+        Blame::Login | Blame::Account | Blame::Sender | Blame::System => SendOutcome::retry(said),
     }
-    let clean = all.chars().filter(|c| !c.is_control()).take(WORDS_MAX);
-    let clean: String = clean.collect();
-    clean.trim_end_matches(['.', ' ']).to_owned()
+}
+
+fn at(moment: Moment) -> &'static str {
+    match moment {
+        Moment::Greeting => "instead of a greeting",
+        Moment::Hello => "to the greeting",
+        Moment::Sender => "to the sender",
+        Moment::Recipient => "to the recipient",
+        Moment::Data => "to DATA",
+        Moment::Message => "to the message",
+    }
+}
+
+/// What an enhanced status code says by itself (RFC 3463, the IANA registry, and what large
+/// providers use beyond it). None where only the words or the moment can tell.
+fn by_status(status: Status, moment: Moment) -> Option<Blame> {
+    let Status(_, subject, detail) = status;
+    Some(match (subject, detail) {
+        (1, 1 | 2 | 3 | 6 | 10) => Blame::NoMailbox,
+        (1, 7 | 8) => Blame::Sender,
+        (2, 3) | (3, 4) | (6, 0..=6 | 8 | 9) => Blame::Content,
+        (2, 4) | (6, 7) | (7, 2) => Blame::Recipient,
+        (3, 1 | 2 | 3 | 5) => Blame::System,
+        // Gmail: the account's daily limit.
+        (4, 5) if status.0 == 5 => Blame::Quota,
+        // Exchange Online: the recipient's domain does not exist.
+        (4, 310) => Blame::NoMailbox,
+        // A mailbox that was closed; with 4 it is one that gets too much at once.
+        (2, 1) if status.0 == 5 => Blame::NoMailbox,
+        (5, 0 | 1) if moment != Moment::Recipient => Blame::System,
+        (7, 8 | 9 | 11 | 14 | 57) => Blame::Login,
+        (7, 13 | 25 | 28 | 29 | 64) => Blame::Account,
+        (7, 17 | 18) => Blame::NoMailbox,
+        // Authentication of the sender's domain, and Exchange's "send as".
+        (7, 20..=24 | 26 | 27 | 60) => Blame::Sender,
+        // Exchange Online: banned senders, banned addresses of this machine, quotas of the tenant.
+        (7, 509 | 511 | 512 | 515) => Blame::Sender,
+        (7, 501..=503 | 505..=508 | 606..=649 | 700..=750) => Blame::Account,
+        _ => return None,
+    })
+}
+
+/// What a status code is about, where neither its detail nor the words say more.
+fn by_subject(Status(_, subject, detail): Status) -> Option<Blame> {
+    Some(match (subject, detail) {
+        // Exchange Online: what the sender may not.
+        (2, 252) => Blame::Quota,
+        (2, 1 | 2) => Blame::MailboxBusy,
+        (1 | 2 | 4, _) => Blame::Recipient,
+        (3, _) => Blame::System,
+        (6, _) => Blame::Content,
+        _ => return None,
+    })
+}
+
+/// What a reply says that gives no reason, by when it came.
+fn by_moment(moment: Moment, code: u16) -> Blame {
+    match (moment, code) {
+        (_, 421) => Blame::System,
+        (_, 530 | 534 | 535 | 538) => Blame::Login,
+        (Moment::Greeting | Moment::Hello, _) => Blame::System,
+        // RFC 7504: the domain takes no mail.
+        (Moment::Recipient, 556) => Blame::NoMailbox,
+        // Too large, or a parameter this one mail needs.
+        (Moment::Sender | Moment::Message, 552) | (Moment::Sender, 555) => Blame::Content,
+        (Moment::Sender, 500..) => Blame::Sender,
+        (Moment::Sender, _) => Blame::System,
+        (Moment::Recipient, 452 | 552) => Blame::MailboxBusy,
+        // The codes RFC 5321 §4.2.3 has for a mailbox; what else comes is of the server or its rules.
+        (Moment::Recipient, 400..500 | 550 | 551 | 553) => Blame::Recipient,
+        // Greylisting after the message looks like this.
+        (Moment::Data | Moment::Message, 400..500) => Blame::Recipient,
+        _ => Blame::Account,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::{BlockScope, BounceType, RejectFault, RetryFault, SendOutcome};
+
+    use super::Moment::{self, Data, Greeting, Message, Recipient, Sender};
+    use super::of;
+    use crate::envelope::Envelope;
+    use crate::reply::{Line, Reply};
+
+    fn told(moment: Moment, reply: &str) -> &'static str {
+        let envelope = Envelope {
+            from: "hello@acme.example".into(),
+            to: "bob@example.com".into(),
+            message_id: "1@acme.example".into(),
+        };
+        let lines = reply
+            .split('\n')
+            .map(|line| Line::read(line.as_bytes()).unwrap());
+        match of(moment, &Reply::of(lines.collect()), &envelope) {
+            SendOutcome::Retry { pause: true, .. } => "pause",
+            SendOutcome::Retry {
+                fault: RetryFault::Recipient,
+                ..
+            } => "later",
+            SendOutcome::Retry { .. } => "retry",
+            SendOutcome::Blocked {
+                scope: BlockScope::Sender,
+                ..
+            } => "sender",
+            SendOutcome::Blocked { .. } => "blocked",
+            SendOutcome::Rejected {
+                bounce: Some(BounceType::Permanent),
+                ..
+            } => "suppress",
+            SendOutcome::Rejected {
+                fault: RejectFault::Recipient,
+                ..
+            } => "recipient",
+            SendOutcome::Rejected { .. } => "content",
+            SendOutcome::Accepted { .. } | SendOutcome::Unknown { .. } => "?",
+        }
+    }
+
+    #[test]
+    fn the_installations_faults_keep_the_mail_whenever_they_are_told() {
+        for moment in [Sender, Recipient, Data, Message] {
+            for (reply, word) in [
+                (
+                    "553 5.7.1 <hello@acme.example>: Sender address rejected: not owned by user ann",
+                    "sender",
+                ),
+                (
+                    "550 5.1.8 <hello@acme.example>: Sender address rejected: Domain not found",
+                    "sender",
+                ),
+                ("550 Sender verify failed", "sender"),
+                (
+                    "554 5.2.252 SendAsDenied; ann@acme.example not allowed to send as hello@acme.example",
+                    "sender",
+                ),
+                (
+                    "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied",
+                    "sender",
+                ),
+                (
+                    "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+                    "sender",
+                ),
+                (
+                    "550 The from address does not match a verified Sender Identity",
+                    "sender",
+                ),
+                ("553 Sender is not allowed to relay emails", "sender"),
+                (
+                    "550-5.7.26 Unauthenticated email from acme.example is not accepted\n550 5.7.26 due to domain's DMARC policy",
+                    "sender",
+                ),
+                (
+                    "554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: hello@acme.example",
+                    "sender",
+                ),
+                (
+                    "554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: bob@example.com",
+                    "blocked",
+                ),
+                (
+                    "554 5.7.1 <bob@example.com>: Relay access denied",
+                    "blocked",
+                ),
+                (
+                    "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain",
+                    "blocked",
+                ),
+                ("550 relay not permitted", "blocked"),
+                (
+                    "550 5.7.64 TenantAttribution; Relay Access Denied",
+                    "blocked",
+                ),
+                ("550 5.4.5 Daily user sending limit exceeded", "blocked"),
+                ("554 5.2.252 ", "blocked"),
+                (
+                    "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException",
+                    "blocked",
+                ),
+                (
+                    "454 Throttling failure: Daily message quota exceeded.",
+                    "blocked",
+                ),
+                (
+                    "530 5.7.57 Client not authenticated to send mail",
+                    "blocked",
+                ),
+                ("530 Authentication required", "blocked"),
+                (
+                    "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+                    "blocked",
+                ),
+                (
+                    "550 5.7.606 Access denied, banned sending IP [192.0.2.1]",
+                    "blocked",
+                ),
+                ("550 5.4.6 Unusual sending activity detected", "blocked"),
+                ("525 5.7.1 Unauthorized IP address", "blocked"),
+                ("554 Sending paused for this account", "blocked"),
+                (
+                    "454 Throttling failure: Maximum sending rate exceeded.",
+                    "pause",
+                ),
+                ("421 4.3.2 Service not available", "retry"),
+                ("421 closing", "retry"),
+                ("452 4.3.1 Insufficient system storage", "retry"),
+            ] {
+                assert_eq!(told(moment, reply), word, "{moment:?} {reply}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_the_recipient_ends_or_puts_off_this_mail_alone() {
+        for moment in [Recipient, Message] {
+            for (reply, word) in [
+                (
+                    "550 5.1.1 <bob@example.com>: Recipient address rejected: User unknown",
+                    "suppress",
+                ),
+                (
+                    "550 5.1.1 User unknown in relay recipient table",
+                    "suppress",
+                ),
+                ("550 User unknown in relay recipient table", "suppress"),
+                (
+                    "550-5.1.1 The email account that you tried to reach does not exist\n550 5.1.1 gsmtp",
+                    "suppress",
+                ),
+                (
+                    "550-5.2.1 The email account that you tried to reach is inactive\n550 5.2.1 x",
+                    "suppress",
+                ),
+                ("550 5.1.10 RESOLVER.ADR.RecipientNotFound", "suppress"),
+                ("550 No such user here", "suppress"),
+                ("552 5.2.2 Mailbox full", "recipient"),
+                ("552 5.2.2 ", "recipient"),
+                (
+                    "550 5.4.1 Recipient address rejected: Access denied",
+                    "recipient",
+                ),
+                (
+                    "550 5.7.1 <bob@example.com>: rejected by policy",
+                    "recipient",
+                ),
+                ("452 4.2.2 Mailbox full", "later"),
+                (
+                    "450 4.2.1 The user you are trying to contact is receiving mail too quickly",
+                    "later",
+                ),
+                (
+                    "451 4.7.1 Greylisting in action, please come back later",
+                    "later",
+                ),
+                ("450 4.7.1 try again later", "later"),
+                ("451 temporary failure", "later"),
+                ("454 wait", "later"),
+                ("450 4.1.1 unverified address", "later"),
+            ] {
+                assert_eq!(told(moment, reply), word, "{moment:?} {reply}");
+            }
+        }
+        assert_eq!(told(Recipient, "550"), "recipient");
+        assert_eq!(told(Recipient, "550 gone"), "recipient");
+        // Before anybody was named, it cannot be about them.
+        assert_eq!(told(Sender, "550 5.1.1 unknown user"), "sender");
+        assert_eq!(told(Greeting, "554 no mailbox here"), "blocked");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_message_ends_it_and_what_says_nothing_does_not() {
+        for (reply, word) in [
+            ("554 5.7.1 Message contains spam", "content"),
+            ("550-5.7.1 likely unsolicited mail\n550 5.7.1 x", "content"),
+            ("552 5.3.4 Message size exceeds fixed limit", "content"),
+            ("552", "content"),
+            ("554 5.6.0 Lone CR or LF in headers", "content"),
+            ("554 virus found", "content"),
+            ("554", "blocked"),
+            ("554 Transaction failed", "blocked"),
+            ("550 5.7.1 ", "blocked"),
+            ("550 r\u{e9}fus", "blocked"),
+        ] {
+            assert_eq!(told(Message, reply), word, "{reply}");
+        }
+    }
 }

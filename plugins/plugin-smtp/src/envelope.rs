@@ -1,7 +1,6 @@
 //! Who sends and who receives, frozen with the message.
 
 use hogsend_plugin_api::{Mail, Prepared, mime};
-use lettre::Address;
 use serde::{Deserialize, Serialize};
 
 /// Marks what [`Envelope::freeze`] makes: a line of JSON, then the message.
@@ -10,8 +9,8 @@ const KIND: &str = "application/x-hogsend-smtp; version=1";
 /// An envelope (RFC 5321 §2.3.1), which the headers of the message do not decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    pub from: Address,
-    pub to: Address,
+    pub from: String,
+    pub to: String,
     pub message_id: String,
 }
 
@@ -31,22 +30,19 @@ impl Envelope {
         })
     }
 
+    /// Addresses frozen by another version are looked at again: they become lines of the protocol.
     fn read(line: Line) -> Result<Self, String> {
-        let address = |what: &str, text: &str| {
-            text.parse::<Address>()
-                .map_err(|error| format!("the {what} '{text}' is no e-mail address: {error}"))
-        };
         Ok(Self {
-            from: address("sender", &line.from)?,
-            to: address("recipient", &line.to)?,
+            from: mime::bare_address("sender", &line.from)?,
+            to: mime::bare_address("recipient", &line.to)?,
             message_id: line.message_id,
         })
     }
 
     pub fn freeze(&self, message: &[u8]) -> Prepared {
         let line = Line {
-            from: self.from.to_string(),
-            to: self.to.to_string(),
+            from: self.from.clone(),
+            to: self.to.clone(),
             message_id: self.message_id.clone(),
         };
         let mut body = serde_json::to_vec(&line).unwrap_or_default();
@@ -80,6 +76,14 @@ impl Envelope {
 
     /// Whether an address has letters beyond ASCII: domains are in their ASCII form already.
     pub fn needs_utf8(&self) -> bool {
-        !self.from.to_string().is_ascii() || !self.to.to_string().is_ascii()
+        !self.from.is_ascii() || !self.to.is_ascii()
+    }
+
+    /// What we call ourselves to the server: the sender's domain.
+    pub fn hello(&self) -> String {
+        self.from
+            .rsplit_once('@')
+            .map_or("localhost", |(_, domain)| domain)
+            .to_owned()
     }
 }

@@ -2,20 +2,20 @@
 
 #![forbid(unsafe_code)]
 
-mod connect;
 mod ends;
 mod envelope;
+mod greylist;
+mod reply;
+mod session;
 mod settings;
+mod wire;
+mod words;
 
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, Host, Idempotency, Mail, Manifest, Plugin, Prepared,
     SendOutcome, Sent, Setting, Settings, export_plugin, mime,
 };
-use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
-use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
-
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use envelope::Envelope;
 use settings::Server;
@@ -27,15 +27,6 @@ const USERNAME: &str = "SMTP_USERNAME";
 const PASSWORD: &str = "SMTP_PASSWORD";
 const CA_FILE: &str = "SMTP_CA_FILE";
 const FROM: &str = "SMTP_FROM";
-
-/// A server that took longer than this to get ready is given up while the mail is still ours: the
-/// host waits half a minute for an answer.
-const READY: Duration = Duration::from_secs(12);
-/// How long the server may take to accept the message.
-const ACCEPT: Duration = Duration::from_secs(15);
-
-/// Octets of a message handed over at once.
-const PIECE: usize = 16 * 1024;
 
 pub struct Smtp(Server);
 
@@ -76,7 +67,7 @@ impl Plugin for Smtp {
 impl Delivery for Smtp {
     fn capabilities(&self) -> Capabilities {
         // SMTP knows no repeats: a message that arrives twice is two messages.
-        Capabilities::new(Idempotency::None)
+        Capabilities::new(Idempotency::None).attempt(session::ATTEMPT)
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
@@ -85,83 +76,15 @@ impl Delivery for Smtp {
     }
 
     async fn send(&self, _: Host, attempt: Attempt) -> Sent {
-        deliver(&self.0, &attempt).into()
-    }
-}
-
-/// One mail over one connection. Whatever goes wrong before the message is handed over leaves it
-/// with us; once it is on its way, only the server's answer tells.
-fn deliver(server: &Server, attempt: &Attempt) -> SendOutcome {
-    let (envelope, message) = match Envelope::thaw(&attempt.prepared) {
-        Ok(frozen) => frozen,
-        Err(reason) => return SendOutcome::rejected(reason),
-    };
-    let began = Instant::now();
-    let mut connection = match connect::connect(server, &envelope) {
-        Ok(connection) => connection,
-        Err(outcome) => return outcome,
-    };
-    let mut parameters = Vec::new();
-    if envelope.needs_utf8() {
-        // RFC 6531 §3.4: a server that does not offer it must not be given such an address.
-        if !connection
-            .server_info()
-            .supports_feature(Extension::SmtpUtfEight)
-        {
-            connection.abort();
-            return SendOutcome::rejected(
-                "the address has letters beyond ASCII before the @, which this server does not take (SMTPUTF8)",
-            );
-        }
-        parameters.push(MailParameter::SmtpUtfEight);
-        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
-    }
-    let begun = connection
-        .command(MailFrom::new(Some(envelope.from.clone()), parameters))
-        .map_err(ends::of_sender)
-        .and_then(|_| {
-            let recipient = Rcpt::new(envelope.to.clone(), Vec::new());
-            connection.command(recipient).map_err(ends::of_recipient)
-        });
-    if let Err(outcome) = begun {
-        connection.abort();
-        return outcome;
-    }
-    if began.elapsed() > READY || connection.set_timeout(Some(ACCEPT)).is_err() {
-        connection.abort();
-        return ends::too_slow();
-    }
-    // The answer to DATA asks for the message, or there is none to give.
-    match connection.command(Data) {
-        Ok(answer) if answer.has_code(354) => {}
-        Ok(_) => {
-            connection.abort();
-            return ends::confused();
-        }
-        Err(error) => {
-            connection.abort();
-            return ends::of_recipient(error);
-        }
-    }
-    // Until the last piece is on its way the server cannot have the message.
-    let whole = Cell::new(false);
-    let pieces = message.chunks(PIECE);
-    let last = pieces.len();
-    let pieces = pieces.enumerate().map(|(place, piece)| {
-        whole.set(place + 1 == last);
-        piece
-    });
-    match connection.message_iter(pieces) {
-        Ok(_) => {
-            let _ = connection.quit();
-            SendOutcome::Accepted {
-                message_id: envelope.message_id,
-            }
-        }
-        Err(error) => {
-            connection.abort();
-            ends::of_message(&error, whole.get())
-        }
+        let (envelope, message) = match Envelope::thaw(&attempt.prepared) {
+            Ok(frozen) => frozen,
+            Err(reason) => return SendOutcome::rejected(reason).into(),
+        };
+        let within = attempt
+            .deadline_ms
+            .map_or(session::UNSAID, Duration::from_millis);
+        let outcome = session::deliver(&self.0, &envelope, message, within.mul_f32(0.95));
+        greylist::paced(outcome, attempt.number).into()
     }
 }
 

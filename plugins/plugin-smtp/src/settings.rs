@@ -1,10 +1,13 @@
 //! The server, from the settings.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hogsend_plugin_api::Settings;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, TlsParameters};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::{CA_FILE, HOST, PASSWORD, PORT, TLS, USERNAME};
 
@@ -22,8 +25,9 @@ pub struct Server {
     pub host: String,
     pub port: u16,
     pub mode: Mode,
-    pub tls: Option<TlsParameters>,
-    pub credentials: Option<Credentials>,
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Account and password.
+    pub credentials: Option<(String, String)>,
     /// What must not be seen, should the server repeat it: the password, and as it is sent.
     pub hidden: Vec<String>,
 }
@@ -53,9 +57,7 @@ impl Server {
             (None, Mode::None) => 25,
         };
         let credentials = match (settings.get(USERNAME), settings.get(PASSWORD)) {
-            (Some(user), Some(password)) => {
-                Some(Credentials::new(user.to_owned(), password.to_owned()))
-            }
+            (Some(user), Some(password)) => Some((user.to_owned(), password.to_owned())),
             (None, None) => None,
             _ => {
                 return Err(format!(
@@ -90,21 +92,33 @@ impl Server {
     }
 }
 
-fn tls(host: &str, ca_file: Option<&str>) -> Result<TlsParameters, String> {
-    let mut builder = TlsParameters::builder(host.to_owned());
+fn tls(host: &str, ca_file: Option<&str>) -> Result<Arc<ClientConfig>, String> {
+    let unspeakable = |error: &dyn std::fmt::Display| {
+        format!("{HOST} '{host}' cannot be spoken to with TLS: {error}")
+    };
+    ServerName::try_from(host.to_owned()).map_err(|error| unspeakable(&error))?;
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(file) = ca_file {
         let pem = std::fs::read(file)
             .map_err(|error| format!("{CA_FILE} '{file}' cannot be read: {error}"))?;
-        if !pem.starts_with(b"-----BEGIN") {
-            return Err(format!("{CA_FILE} '{file}' holds no certificate in PEM"));
+        let none = || format!("{CA_FILE} '{file}' holds no certificate in PEM");
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let found = found.map_err(|_| none())?;
+        if found.is_empty() {
+            return Err(none());
         }
-        let certificate = Certificate::from_pem(&pem)
-            .map_err(|error| format!("{CA_FILE} '{file}' holds no certificate in PEM: {error}"))?;
-        builder = builder.add_root_certificate(certificate);
+        for certificate in found {
+            roots.add(certificate).map_err(|_| none())?;
+        }
     }
-    builder
-        .build_rustls()
-        .map_err(|error| format!("{HOST} '{host}' cannot be spoken to with TLS: {error}"))
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unspeakable(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use hogsend_plugin_api::call::{Ask, Reply, method};
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::kit::{self, beginning};
-use hogsend_plugin_api::{Attempt, Prepared, SendOutcome, Sent, Settings};
+use hogsend_plugin_api::{Attempt, BounceType, Prepared, SendOutcome, Sent, Settings};
 use hogsend_plugin_smtp::Smtp;
 use mail_parser::{MessageParser, MimeHeaders as _};
 use scripted::Scripted;
@@ -70,6 +70,10 @@ fn mail(to: &str, subject: &str) -> Value {
 
 /// Sends once: the kit's own calls repeat each, which would be two mails here.
 fn send(plugin: &dyn Instance, mail: &Value) -> SendOutcome {
+    send_within(plugin, mail, None)
+}
+
+fn send_within(plugin: &dyn Instance, mail: &Value, deadline_ms: Option<u64>) -> SendOutcome {
     let prepared: Result<Prepared, String> =
         kit::ask(plugin, method::DELIVERY_PREPARE, mail).unwrap();
     let ask = Ask {
@@ -78,7 +82,7 @@ fn send(plugin: &dyn Instance, mail: &Value) -> SendOutcome {
             prepared: prepared.unwrap(),
             created_at: beginning(),
             number: 1,
-            deadline_ms: None,
+            deadline_ms,
         },
         now: beginning(),
         steps: Vec::new(),
@@ -211,10 +215,15 @@ fn a_refused_recipient_is_told_in_the_servers_words() {
     let server = server();
     let plugin = account(&server, &server.starttls, "starttls", "hush");
     let outcome = send(plugin.as_ref(), &mail("refused@acme.test", "refused"));
-    let SendOutcome::Rejected { reason, .. } = outcome else {
+    let SendOutcome::Rejected { reason, bounce, .. } = outcome else {
         panic!("{outcome:?}");
     };
     assert!(reason.contains("no such person here"), "{reason}");
+    assert_eq!(
+        bounce,
+        Some(BounceType::Permanent),
+        "the only bounce there is"
+    );
     let outcome = send(plugin.as_ref(), &mail("later@acme.test", "later"));
     assert!(
         matches!(outcome, SendOutcome::Retry { pause: false, .. }),
@@ -373,6 +382,122 @@ fn a_server_without_starttls_or_smtputf8_is_not_given_what_needs_them() {
     let outcome = send(plugin(&none).as_ref(), &mail("дарья@acme.test", "x"));
     assert!(
         matches!(outcome, SendOutcome::Rejected { .. }),
+        "{outcome:?}"
+    );
+}
+
+/// A server may take its time, say nothing, or say it in an old encoding: its digits count.
+#[test]
+fn only_the_digits_of_a_reply_count() {
+    const LONG: &str = concat!(
+        "250 0123456789012345678901234567890123456789012345678901234567890123456789",
+        "0123456789012345678901234567890123456789012345678901234567890123456789"
+    );
+    for (script, expected) in [
+        (
+            [Some("250"), Some("250"), Some("354"), Some("250")],
+            "accepted",
+        ),
+        (
+            [
+                Some("250 "),
+                Some("250-a\r\n250"),
+                Some("354-\r\n354 "),
+                Some(LONG),
+            ],
+            "accepted",
+        ),
+        (
+            [
+                Some("250"),
+                Some("250"),
+                Some("354"),
+                Some("550 no such user"),
+            ],
+            "rejected",
+        ),
+        (
+            [Some("250"), Some("451"), Some("354"), Some("250")],
+            "later",
+        ),
+        (
+            [Some("250"), Some("250"), Some("354"), Some("454")],
+            "later",
+        ),
+    ] {
+        let server = Scripted::start("", script);
+        let port = server.port.to_string();
+        let plugin = plugin(&[
+            ("SMTP_HOST", "127.0.0.1"),
+            ("SMTP_PORT", &port),
+            ("SMTP_TLS", "none"),
+        ]);
+        let told = match send(plugin.as_ref(), &mail("bob@acme.test", "x")) {
+            SendOutcome::Accepted { .. } => "accepted",
+            SendOutcome::Rejected { .. } => "rejected",
+            SendOutcome::Retry {
+                retry_after_ms: Some(300_000),
+                ..
+            } => "later",
+            other => panic!("{script:?}: {other:?}"),
+        };
+        assert_eq!(told, expected, "{script:?}");
+    }
+}
+
+#[test]
+fn latin_1_and_endless_words_are_words() {
+    for (answer, word) in [
+        (
+            b"550 bo\xeete inconnue, no such user\r\n".to_vec(),
+            "rejected",
+        ),
+        (
+            [b"250 ".as_slice(), &[b'x'; 200_000], b"\r\n"].concat(),
+            "accepted",
+        ),
+        (b"250 taken".to_vec(), "accepted"),
+    ] {
+        let server = Scripted::raw(answer);
+        let port = server.port.to_string();
+        let plugin = plugin(&[
+            ("SMTP_HOST", "127.0.0.1"),
+            ("SMTP_PORT", &port),
+            ("SMTP_TLS", "none"),
+        ]);
+        let told = match send(plugin.as_ref(), &mail("bob@acme.test", "x")) {
+            SendOutcome::Accepted { .. } => "accepted",
+            SendOutcome::Rejected { .. } => "rejected",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told, word);
+    }
+}
+
+/// The host's deadline bounds everything, and what was handed over by then is in doubt.
+#[test]
+fn an_attempt_ends_before_the_hosts_deadline() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let plugin = plugin(&[
+        ("SMTP_HOST", "127.0.0.1"),
+        ("SMTP_PORT", &port),
+        ("SMTP_TLS", "none"),
+    ]);
+    // Nobody greets: nothing was handed over.
+    let outcome = send_within(plugin.as_ref(), &mail("bob@acme.test", "x"), Some(400));
+    assert!(matches!(outcome, SendOutcome::Retry { .. }), "{outcome:?}");
+
+    let silent = Scripted::silent_at_the_end();
+    let port = silent.port.to_string();
+    let plugin = self::plugin(&[
+        ("SMTP_HOST", "127.0.0.1"),
+        ("SMTP_PORT", &port),
+        ("SMTP_TLS", "none"),
+    ]);
+    let outcome = send_within(plugin.as_ref(), &mail("bob@acme.test", "x"), Some(2_000));
+    assert!(
+        matches!(outcome, SendOutcome::Unknown { .. }),
         "{outcome:?}"
     );
 }

@@ -25,6 +25,52 @@ impl Scripted {
     }
 }
 
+impl Scripted {
+    /// Answers the message with these bytes and hangs up.
+    pub fn raw(answer: Vec<u8>) -> Self {
+        Self::ending(move |mut connection| {
+            let _ = connection.write_all(&answer);
+        })
+    }
+
+    /// Takes the message and says nothing until the other side hangs up.
+    pub fn silent_at_the_end() -> Self {
+        Self::ending(|connection| {
+            let mut rest = BufReader::new(connection).lines();
+            while rest.next().is_some_and(|line| line.is_ok()) {}
+        })
+    }
+
+    fn ending(end: impl Fn(&TcpStream) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let connection = connection.unwrap();
+                let mut out = &connection;
+                let _ = out.write_all(b"220\r\n");
+                for line in BufReader::new(&connection).lines().map_while(Result::ok) {
+                    let answer = match line.as_str() {
+                        "DATA" => "354\r\n",
+                        "." => break,
+                        line if is_command(line) => "250\r\n",
+                        _ => continue,
+                    };
+                    let _ = out.write_all(answer.as_bytes());
+                }
+                end(&connection);
+            }
+        });
+        Self { port }
+    }
+}
+
+fn is_command(line: &str) -> bool {
+    ["EHLO ", "MAIL FROM:", "RCPT TO:"]
+        .iter()
+        .any(|word| line.starts_with(word))
+}
+
 fn serve(connection: &TcpStream, hello: &str, script: Script) -> std::io::Result<()> {
     let mut out = connection;
     let mut say = |line: &str| out.write_all(format!("{line}\r\n").as_bytes());
