@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn gmail_and_yahoo_open_for_people_once_the_mail_was_there_a_while() {
         const GMAIL: &str = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)";
-        const YAHOO: &str = "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html";
+        const YAHOO: &str =
+            "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html";
         for agent in [GMAIL, YAHOO] {
             let open = Seen {
                 click: false,
@@ -312,14 +313,22 @@ mod tests {
                 click: true,
                 ..open
             };
-            assert_eq!(reason(click), Some("proxy"), "it shows pictures, it follows no link");
+            assert_eq!(
+                reason(click),
+                Some("proxy"),
+                "it shows pictures, it follows no link"
+            );
         }
         let apple = Seen {
             click: false,
             at: at(3_600_000),
             ..seen(Some("Mozilla/5.0"), &[])
         };
-        assert_eq!(reason(apple), Some("proxy"), "Apple fetches whether one reads or not");
+        assert_eq!(
+            reason(apple),
+            Some("proxy"),
+            "Apple fetches whether one reads or not"
+        );
     }
 
     #[test]
