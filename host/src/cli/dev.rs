@@ -1,5 +1,7 @@
 //! `hogsend dev`: everything in one process.
 
+use std::time::Duration;
+
 use super::start::warn_of_keys;
 use super::{Environment, Started, start, stop};
 use crate::app::App;
@@ -20,8 +22,9 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
         stop.cancel();
         anyhow::Ok(ended??)
     };
+    // Nobody routes requests here: a developer waits for the end.
     let api = async {
-        let served = super::serve(&app, listener, stop.clone()).await;
+        let served = super::serve(&app, listener, stop.clone(), Duration::ZERO).await;
         stop.cancel();
         served
     };

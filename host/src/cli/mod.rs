@@ -16,6 +16,7 @@ pub use start::{Started, start};
 
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -188,18 +189,23 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
     tracing::info!(port = app.config.port, "the API listens");
-    let served = serve(&app, listener, stop).await;
+    let served = serve(&app, listener, stop, http::DRAIN).await;
     app.db.close().await;
     served
 }
 
 /// Serves the API, together with what stores its events. Ends where either ends.
-async fn serve(app: &App, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve(
+    app: &App,
+    listener: TcpListener,
+    stop: CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
     // A token of their own: events are stored until the last request is answered.
     let mut crew = Crew::new(CancellationToken::new());
     app.ingestor.start(&mut crew);
     tokio::select! {
-        served = http::serve(app.clone(), listener, stop) => served,
+        served = http::serve(app.clone(), listener, stop, drain) => served,
         ended = crew.ended() => Ok(ended?),
     }
 }

@@ -20,6 +20,10 @@ pub struct Access {
     pub admin_limit: Option<u32>,
     pub emails_limit: Option<u32>,
     pub events_limit: Option<u32>,
+    /// Connections at once.
+    pub connections: usize,
+    /// What the bodies of all requests together may take, in bytes.
+    pub request_memory: usize,
 }
 
 impl Access {
@@ -52,6 +56,8 @@ impl Access {
             admin_limit: limit(reader, "RATE_LIMIT_ADMIN"),
             emails_limit: limit(reader, "RATE_LIMIT_EMAILS"),
             events_limit: limit(reader, "RATE_LIMIT_EVENTS"),
+            connections: size(reader, "HTTP_CONNECTIONS", 16, 1_000_000),
+            request_memory: size(reader, "REQUEST_MEMORY_MB", 16, 16_384) * 1024 * 1024,
         }
     }
 
@@ -64,6 +70,10 @@ impl Access {
 fn limit(reader: &mut Reader<'_>, name: &str) -> Option<u32> {
     let number = reader.number(name, 0, u64::from(u32::MAX));
     u32::try_from(number).ok().filter(|number| *number > 0)
+}
+
+fn size(reader: &mut Reader<'_>, name: &str, least: u64, most: u64) -> usize {
+    usize::try_from(reader.number(name, least, most)).unwrap_or(usize::MAX)
 }
 
 /// Scheme, host and port of a URL, as browsers write them in `Origin`.

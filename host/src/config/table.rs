@@ -108,6 +108,16 @@ pub const TABLE: &[Variable] = &[
         "requests with events or contacts each key may make within 60 s; 0 for any number",
     ),
     variable(
+        "HTTP_CONNECTIONS",
+        "4096",
+        "most connections to the API at once; beyond them only /v1/health is answered",
+    ),
+    variable(
+        "REQUEST_MEMORY_MB",
+        "64",
+        "most memory, in MiB, for the bodies of all requests together; beyond it requests are answered 503",
+    ),
+    variable(
         "EMAIL_PROVIDER",
         "",
         "ids of the delivery plugins that take mail, with commas between, asked in this order where one is down; by default the one whose settings are there, in development without any the outbox",

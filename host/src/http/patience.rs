@@ -1,105 +1,232 @@
-//! How long a connection may take to tell what it wants.
+//! How long a connection may keep the server waiting.
 //!
-//! Two silences are bounded apart: hyper's `header_read_timeout` begins when the server waits for a
-//! further request, so it bounds how long a connection may lie idle; this one begins with a request's
-//! first byte, so a client that trickles is not waited for as one that is idle. It holds for a new
-//! connection as well, which hyper waits for without end.
+//! A client that is to say what it wants, one that is to say more, and one that is to take its answer
+//! each have their time; on HTTP/2 as well, where answering pings is no reason to stay. Requests under
+//! way are bounded elsewhere, by how long any request may take.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum_server::accept::Accept;
+use axum::body::{Body, Bytes};
+use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
-/// From a connection's beginning, and from each further request's first byte, until the server begins
-/// to answer; longer than any request may take.
-pub const HEAD_READ: Duration = Duration::from_secs(60);
+/// From a connection's beginning, and on HTTP/1 from each further request's first byte, until the
+/// request's head is there; longer than any request may take.
+pub const HEAD: Duration = Duration::from_secs(60);
+/// How long a connection may lie idle between requests. Longer than the minute after which proxies
+/// give up, so that they close first.
+pub const IDLE: Duration = Duration::from_secs(72);
+/// How long a client may take none of an answer that is ready for it.
+pub const TAKING: Duration = Duration::from_secs(30);
 
-/// Makes connections impatient, and sends small answers at once.
-#[derive(Clone, Copy)]
-pub struct Impatient;
+/// What a connection does, and since when. Clones are of the same connection.
+#[derive(Clone)]
+pub struct Life(Arc<Mutex<Doing>>);
 
-impl<S: Send + 'static> Accept<TcpStream, S> for Impatient {
-    type Stream = Bounded<TcpStream>;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(Self::Stream, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let stream = stream.set_nodelay(true).map(|()| Bounded::new(stream));
-        std::future::ready(stream.map(|stream| (stream, service)))
-    }
+struct Doing {
+    exchanges: Vec<Exchange>,
+    next: u64,
+    asked: bool,
+    http2: bool,
+    /// Since when there is no request under way.
+    quiet_since: Instant,
+    /// Since when a head is incomplete.
+    head_since: Option<Instant>,
+    /// Since when the client's side takes no more bytes.
+    blocked_since: Option<Instant>,
 }
 
-enum Phase {
-    /// The last that happened was that the server wrote.
+struct Exchange {
+    id: u64,
+    /// Since when a part of the answer waits for the client to ask for the next.
+    offered: Option<Instant>,
+}
+
+/// What is to be done about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Fine,
+    /// Nothing is under way: it may be ended as HTTP ends connections.
     Idle,
-    /// A request is to come, or came in part, and was not answered yet.
-    Head(Pin<Box<Sleep>>),
+    /// It keeps us waiting: it is cut off.
+    Late,
 }
 
-/// A connection that fails when a request takes too long to come.
-pub struct Bounded<T> {
-    inner: T,
-    phase: Phase,
-}
+impl Life {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Doing {
+            exchanges: Vec::new(),
+            next: 0,
+            asked: false,
+            http2: false,
+            quiet_since: Instant::now(),
+            head_since: None,
+            blocked_since: None,
+        })))
+    }
 
-impl<T> Bounded<T> {
-    pub fn new(inner: T) -> Self {
-        Self {
-            inner,
-            phase: Phase::Head(Box::pin(sleep(HEAD_READ))),
+    pub fn judge(&self) -> Verdict {
+        let doing = self.lock();
+        let now = Instant::now();
+        let over = |since: Option<Instant>, max| since.is_some_and(|since| now - since >= max);
+        if over(doing.blocked_since, TAKING) {
+            return Verdict::Late;
+        }
+        if doing.exchanges.iter().any(|one| over(one.offered, TAKING)) {
+            return Verdict::Late;
+        }
+        if !doing.exchanges.is_empty() {
+            return Verdict::Fine;
+        }
+        if !doing.http2 && over(doing.head_since, HEAD) {
+            return Verdict::Late;
+        }
+        let patience = if doing.asked { IDLE } else { HEAD };
+        if over(Some(doing.quiet_since), patience) {
+            return Verdict::Idle;
+        }
+        Verdict::Fine
+    }
+
+    /// A request arrived; the guard goes with it until its answer is taken.
+    pub fn exchange(&self, http2: bool) -> UnderWay {
+        let mut doing = self.lock();
+        let id = doing.next;
+        doing.next += 1;
+        doing.asked = true;
+        doing.http2 |= http2;
+        doing.head_since = None;
+        doing.exchanges.push(Exchange { id, offered: None });
+        UnderWay {
+            life: self.clone(),
+            id,
         }
     }
 
-    fn wrote(&mut self) {
-        self.phase = Phase::Idle;
+    fn lock(&self) -> MutexGuard<'_, Doing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Bounded<T> {
+/// A request that is under way on a connection.
+pub struct UnderWay {
+    life: Life,
+    id: u64,
+}
+
+impl UnderWay {
+    fn offer(&self, at: Option<Instant>) {
+        let mut doing = self.life.lock();
+        if let Some(one) = doing.exchanges.iter_mut().find(|one| one.id == self.id) {
+            one.offered = at;
+        }
+    }
+
+    /// An answer's body that notes how it is taken.
+    pub fn answer(self, body: Body) -> Taken {
+        self.offer(Some(Instant::now()));
+        Taken {
+            body,
+            under_way: self,
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut doing = self.life.lock();
+        doing.exchanges.retain(|one| one.id != self.id);
+        if doing.exchanges.is_empty() {
+            doing.quiet_since = Instant::now();
+            doing.head_since = None;
+        }
+    }
+}
+
+/// The body of an answer, as far as the client takes it.
+pub struct Taken {
+    body: Body,
+    under_way: UnderWay,
+}
+
+impl http_body::Body for Taken {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // Asked for: from here on it is not the client that takes its time.
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.under_way
+            .offer(polled.is_ready().then(Instant::now));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream that notes what its connection does.
+pub struct Noted<T> {
+    inner: T,
+    life: Life,
+}
+
+impl<T> Noted<T> {
+    pub fn new(inner: T, life: Life) -> Self {
+        Self { inner, life }
+    }
+
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        let mut doing = self.life.lock();
+        match polled {
+            Poll::Pending => {
+                doing.blocked_since.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(_) => doing.blocked_since = None,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Noted<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let this = &mut *self;
-        if Pin::new(&mut this.inner)
-            .poll_read(cx, buffer)?
-            .is_pending()
-        {
-            if let Phase::Head(deadline) = &mut this.phase {
-                ready!(deadline.as_mut().poll(cx));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            let mut doing = self.life.lock();
+            if doing.exchanges.is_empty() {
+                doing.head_since.get_or_insert_with(Instant::now);
             }
-            return Poll::Pending;
-        }
-        match &this.phase {
-            Phase::Idle if buffer.filled().len() > before => {
-                this.phase = Phase::Head(Box::pin(sleep(HEAD_READ)));
-            }
-            // A trickle that never pauses is late all the same.
-            Phase::Head(deadline) if deadline.deadline() <= Instant::now() => {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            _ => {}
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Bounded<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.wrote();
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.wrote(&polled);
+        polled
     }
 
     fn poll_write_vectored(
@@ -107,8 +234,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Bounded<T> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.wrote();
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.wrote(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -126,38 +254,78 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Bounded<T> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::advance;
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_waited_for_and_a_trickling_one_is_not() {
+    async fn an_idle_connection_is_waited_for_longer_than_a_trickling_head() {
         let (mut client, server) = duplex(1024);
-        let mut server = Bounded::new(server);
+        let life = Life::new();
+        let mut server = Noted::new(server, life.clone());
         let mut buffer = [0; 64];
-        client.write_all(b"GET / ").await.unwrap();
-        assert_eq!(server.read(&mut buffer).await.unwrap(), 6);
-        tokio::time::advance(HEAD_READ - Duration::from_secs(1)).await;
-        client.write_all(b"HTTP/1.1\r\n\r\n").await.unwrap();
-        assert_eq!(server.read(&mut buffer).await.unwrap(), 12);
-        server.write_all(b"HTTP/1.1 204\r\n\r\n").await.unwrap();
-        // Idle for long; then a byte every now and then.
-        tokio::time::advance(HEAD_READ * 10).await;
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        server.read_exact(&mut buffer[..18]).await.unwrap();
+        drop(life.exchange(false));
+        advance(IDLE - SECOND).await;
+        assert_eq!(life.judge(), Verdict::Fine);
+        advance(SECOND).await;
+        assert_eq!(life.judge(), Verdict::Idle);
+
+        drop(life.exchange(false));
         for _ in 0..6 {
+            assert_eq!(life.judge(), Verdict::Fine);
             client.write_all(b"G").await.unwrap();
             server.read_exact(&mut buffer[..1]).await.unwrap();
-            tokio::time::advance(HEAD_READ / 6).await;
+            advance(HEAD / 6).await;
         }
-        let late = server.read(&mut buffer).await.unwrap_err();
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(life.judge(), Verdict::Late);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_never_asks_is_given_up() {
-        let (_client, server) = duplex(1024);
-        let began = Instant::now();
-        let late = Bounded::new(server).read(&mut [0; 64]).await.unwrap_err();
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed().as_secs(), HEAD_READ.as_secs());
+    async fn a_connection_that_never_asks_or_only_answers_pings_is_given_up() {
+        let (mut client, server) = duplex(1024);
+        let life = Life::new();
+        let mut server = Noted::new(server, life.clone());
+        advance(HEAD).await;
+        assert_eq!(life.judge(), Verdict::Idle);
+        drop(life.exchange(true));
+        for _ in 0..8 {
+            assert_eq!(life.judge(), Verdict::Fine);
+            client.write_all(b"ping").await.unwrap();
+            server.read_exact(&mut [0; 4]).await.unwrap();
+            advance(IDLE / 8).await;
+        }
+        assert_eq!(life.judge(), Verdict::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_cut_off_and_a_slow_handler_is_not() {
+        let (mut client, server) = duplex(4);
+        let life = Life::new();
+        let mut server = Noted::new(server, life.clone());
+        let under_way = life.exchange(false);
+        advance(TAKING * 2).await;
+        assert_eq!(life.judge(), Verdict::Fine, "our own work is no idling");
+        let wrote = tokio::time::timeout(SECOND, server.write_all(b"too much")).await;
+        assert!(wrote.is_err());
+        advance(TAKING).await;
+        assert_eq!(life.judge(), Verdict::Late);
+        client.read_exact(&mut [0; 4]).await.unwrap();
+        server.write_all(b"more").await.unwrap();
+        assert_eq!(life.judge(), Verdict::Fine);
+
+        // On HTTP/2 an answer may wait although bytes flow.
+        let mut body = under_way.answer(Body::from("answer"));
+        advance(TAKING - SECOND).await;
+        assert_eq!(life.judge(), Verdict::Fine);
+        advance(SECOND).await;
+        assert_eq!(life.judge(), Verdict::Late);
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(life.judge(), Verdict::Fine);
     }
 }

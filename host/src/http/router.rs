@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
@@ -23,7 +24,8 @@ use super::admin::{
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::openapi::{self, Routes};
-use super::shed::{Lane, shed};
+use super::memory::Memory;
+use super::shed::{Crowd, Lane, crowd, shed};
 use super::{
     ApiError, contacts, docs, emails, events, feedback, health, lists, outbox, preferences,
     sessions, tracking, unsubscribe, webhooks,
@@ -39,6 +41,13 @@ const INGEST_WAITING: usize = 2_048;
 /// The same of all others, which take a connection each.
 const OTHERS_AT_ONCE: usize = 64;
 const OTHERS_WAITING: usize = 512;
+/// The same of browsers that sign in, who share nothing with the product's own calls.
+const SESSIONS_AT_ONCE: usize = 16;
+const SESSIONS_WAITING: usize = 64;
+/// Requests at once over all connections, however little each takes.
+const REQUESTS_MAX: usize = 4_096;
+/// Answers shorter than this, in bytes, are not worth the memory of compressing them.
+const COMPRESSED_MIN: u64 = 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every route of the contract, each with its entry in the OpenAPI document.
@@ -135,13 +144,16 @@ fn routes(app: &App) -> Routes {
     openapi::add_refusals(&mut files);
     openapi::add_limits(&mut files, true);
 
-    let ingest = Lane::new(INGEST_AT_ONCE, INGEST_WAITING, BODY_MAX);
-    let other = Lane::new(OTHERS_AT_ONCE, OTHERS_WAITING, BODY_MAX);
+    let anyone = Lane::open(Memory::new(app.config.access.request_memory));
+    let ingest = anyone.narrow(INGEST_AT_ONCE, INGEST_WAITING);
+    let other = anyone.narrow(OTHERS_AT_ONCE, OTHERS_WAITING);
+    let sign_in = anyone.narrow(SESSIONS_AT_ONCE, SESSIONS_WAITING);
     let in_turn = |lane: &Lane| middleware::from_fn_with_state(lane.clone(), shed);
     // The gate is outside: whoever may not come in has no body read.
     let turn_then_gate = |routes: Routes, lane: &Lane, gate| {
         let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
-        routes.route_layer(in_turn(lane)).route_layer(gate)
+        let turn = in_turn(&lane.gated());
+        routes.route_layer(turn).route_layer(gate)
     };
     let mut browsers = Routes::new()
         .routes(routes!(sessions::sign_up))
@@ -153,10 +165,7 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(webhooks::receive_webhook))
         .routes(routes!(feedback::receive_feedback));
     openapi::add_limits(&mut hooks, false);
-    Routes::with_openapi(openapi::base())
-        // Anyone
-        .routes(routes!(health::show_health))
-        // Recipients, with a signed link
+    let recipients = Routes::new()
         .routes(routes!(
             unsubscribe::show_unsubscribe,
             unsubscribe::unsubscribe
@@ -164,12 +173,17 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(
             preferences::show_preferences,
             preferences::save_preferences
-        ))
+        ));
+    Routes::with_openapi(openapi::base())
+        // Anyone
+        .routes(routes!(health::show_health))
+        // Recipients, with a signed link
+        .merge(recipients.route_layer(in_turn(&anyone)))
         // Recipients, who read a mail
         .routes(routes!(tracking::follow_link))
         .routes(routes!(tracking::show_pixel))
         // People's browsers, on Better Auth's wire
-        .merge(browsers.route_layer(in_turn(&other)))
+        .merge(browsers.route_layer(in_turn(&sign_in)))
         // Event sources, with the secret of their plugin, and providers of mail
         .merge(hooks.route_layer(in_turn(&ingest)))
         // The product, with a key
@@ -209,6 +223,7 @@ pub fn router(app: App) -> Router {
     if !app.config.production {
         routes = routes.merge(development(&document));
     }
+    let compressed = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
         .allow_methods(AllowMethods::mirror_request())
@@ -230,7 +245,11 @@ pub fn router(app: App) -> Router {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
                 .into_response()
         }))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressed))
+        .layer(middleware::from_fn_with_state(
+            Crowd::new(REQUESTS_MAX),
+            crowd,
+        ))
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), every_answer))
         .with_state(app)

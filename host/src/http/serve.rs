@@ -1,24 +1,34 @@
 //! Listening, and stopping without cutting anyone off.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
+use axum::{Extension, Router};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::patience::Impatient;
+use super::connection::{self, Place, Server};
 use super::router;
 use crate::app::App;
 
-/// How long a connection may lie idle between requests. Longer than the minute after which proxies
-/// give up, so that they close first.
-const KEEP_ALIVE: Duration = Duration::from_secs(72);
-/// How often an HTTP/2 connection is asked whether it is still there.
-const PING: Duration = Duration::from_secs(30);
-/// How long requests under way may take once the server stops.
-const GRACE: Duration = Duration::from_secs(8);
+/// How long the server still takes connections after it was asked to stop, so that whoever routes
+/// requests to it sees that it is not ready and turns elsewhere.
+pub const DRAIN: Duration = Duration::from_secs(3);
+/// How long requests under way may take once no more connections are taken.
+const GRACE: Duration = Duration::from_secs(6);
+/// Connections beyond the places, for those that ask how the server is.
+const RESERVE: usize = 64;
+/// Open files left to the database, Redis and requests to others.
+const OTHER_FILES: u64 = 256;
+/// How long nothing is accepted after the machine refused to.
+const REFUSED: Duration = Duration::from_millis(100);
+
+/// Whether the server was asked to stop, for handlers.
+#[derive(Clone)]
+pub struct Draining(pub CancellationToken);
 
 /// Takes the port at one address, or at every one of the machine, so that a port in use is reported
 /// before anything starts.
@@ -56,30 +66,96 @@ pub fn open_file_limit() -> Option<u64> {
     None
 }
 
-/// Serves until `stop`, then lets requests under way finish.
-pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+/// Serves the API until `stop`, goes on for `drain`, then lets requests under way finish.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    stop: CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
     let files = open_file_limit();
     tracing::debug!(files, "open files this process may have");
-    let handle = Handle::new();
-    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-    let mut server = server.acceptor(Impatient);
-    server
-        .http_builder()
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(KEEP_ALIVE);
-    // Pings keep an HTTP/2 connection from seeming to trickle, and end it where nobody answers.
-    server
-        .http_builder()
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(PING));
-    let stopping = tokio::spawn(async move {
-        stop.cancelled().await;
-        handle.graceful_shutdown(Some(GRACE));
+    let wanted = app.config.access.connections;
+    let possible = files.map_or(wanted, |files| {
+        let possible = files.saturating_sub(OTHER_FILES + RESERVE as u64).max(64);
+        usize::try_from(possible).unwrap_or(usize::MAX)
     });
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let served = server.serve(service).await;
-    stopping.abort();
-    served.context("the API stopped")
+    serve_router(router(app), listener, wanted.min(possible), stop, drain).await
+}
+
+/// Serves any routes so, on at most `places` connections and a few more that only ask how it is.
+pub async fn serve_router(
+    router: Router,
+    listener: TcpListener,
+    places: usize,
+    stop: CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener).context("the API cannot listen")?;
+    let closing = CancellationToken::new();
+    let server = Server {
+        router: router.layer(Extension(Draining(stop.clone()))),
+        draining: stop.clone(),
+        closing: closing.clone(),
+    };
+    let connections = TaskTracker::new();
+    let regular = Arc::new(Semaphore::new(places));
+    let reserve = Arc::new(Semaphore::new(RESERVE));
+    let mut full = false;
+    let closes = async {
+        stop.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    let mut closes = std::pin::pin!(closes);
+    loop {
+        let accepted = tokio::select! {
+            () = closes.as_mut() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            // Of one connection, which is over already.
+            Err(error) if of_one(&error) => continue,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(REFUSED).await;
+                continue;
+            }
+        };
+        let (permit, place) = match regular.clone().try_acquire_owned() {
+            Ok(permit) => (permit, Place::Regular),
+            Err(_) => match reserve.clone().try_acquire_owned() {
+                Ok(permit) => (permit, Place::Reserved),
+                Err(_) => continue,
+            },
+        };
+        if full != (place == Place::Reserved) {
+            full = !full;
+            if full {
+                tracing::warn!(
+                    connections = places,
+                    "all connections are in use: further ones are turned away. HTTP_CONNECTIONS sets how many there may be"
+                );
+            } else {
+                tracing::info!("there are connections free again");
+            }
+        }
+        let server = server.clone();
+        connections.spawn(async move {
+            connection::serve(server, stream, peer, place).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    closing.cancel();
+    connections.close();
+    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+        tracing::warn!("requests under way were cut off");
+    }
+    Ok(())
+}
+
+fn of_one(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
 }

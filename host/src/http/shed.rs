@@ -12,35 +12,73 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ApiError;
-use super::body::Raw;
+use super::body::BODY_MAX;
+use super::connection::is_health;
+use super::memory::{Memory, Sender};
 
 /// How long a request waits for its turn.
 pub const WAIT: Duration = Duration::from_secs(1);
+/// How long one with a large body waits for its turn: its memory is counted already.
+const LARGE_WAIT: Duration = Duration::from_secs(10);
+/// From how many bytes on a body is large: read as JSON it takes many times as much.
+const LARGE: usize = 64 * 1024;
+/// Large bodies worked on at once.
+const LARGE_AT_ONCE: usize = 8;
 /// When to come back, in seconds.
 const RETRY_AFTER: u32 = 2;
 
 /// Requests that share what they need.
 #[derive(Clone)]
 pub struct Lane {
-    working: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    /// `None` where there are as many places as requests.
+    places: Option<Places>,
+    memory: Memory,
+    large: Arc<Semaphore>,
+    sender: Sender,
     body_max: usize,
 }
 
+#[derive(Clone)]
+struct Places {
+    working: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
 impl Lane {
-    /// `working` requests at once and `waiting` more, with bodies of at most `body_max` bytes.
-    pub fn new(working: usize, waiting: usize, body_max: usize) -> Self {
+    /// Any number of requests at once, of anyone, as far as there is memory for their bodies.
+    pub fn open(memory: Memory) -> Self {
         Self {
-            working: Arc::new(Semaphore::new(working)),
-            waiting: Arc::new(Semaphore::new(waiting)),
-            body_max,
+            places: None,
+            memory,
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            sender: Sender::Anyone,
+            body_max: BODY_MAX,
         }
     }
 
-    /// The same places for larger bodies.
+    /// `working` requests at once and `waiting` more, with the same memory.
+    pub fn narrow(&self, working: usize, waiting: usize) -> Self {
+        Self {
+            places: Some(Places {
+                working: Arc::new(Semaphore::new(working)),
+                waiting: Arc::new(Semaphore::new(waiting)),
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// The same places for callers a gate lets in.
+    pub fn gated(&self) -> Self {
+        Self {
+            sender: Sender::Known,
+            ..self.clone()
+        }
+    }
+
+    /// The same places for bodies of at most so many bytes.
     pub fn with_body(&self, body_max: usize) -> Self {
         Self {
             body_max,
@@ -56,20 +94,55 @@ pub async fn shed(
     next: Next,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let Raw(bytes) = Raw::read(body, lane.body_max).await?;
-    let place = match lane.working.clone().try_acquire_owned() {
-        Ok(place) => place,
-        Err(_) => {
-            let _waits = lane.waiting.try_acquire().map_err(|_| busy())?;
-            let place = tokio::time::timeout(WAIT, lane.working.clone().acquire_owned()).await;
-            place.map_err(|_| busy())?.map_err(|_| busy())?
-        }
+    // Held until the answer is there.
+    let (bytes, _held) = lane.memory.read(body, lane.body_max, lane.sender).await?;
+    let _place = match &lane.places {
+        Some(places) => Some(turn(&places.working, &places.waiting).await?),
+        None => None,
     };
-    let response = next
-        .run(Request::from_parts(parts, Body::from(bytes)))
-        .await;
-    drop(place);
-    Ok(response)
+    let _large = if bytes.len() > LARGE {
+        let turn = tokio::time::timeout(LARGE_WAIT, lane.large.acquire()).await;
+        Some(turn.map_err(|_| busy())?.map_err(|_| busy())?)
+    } else {
+        None
+    };
+    let request = Request::from_parts(parts, Body::from(bytes));
+    Ok(next.run(request).await)
+}
+
+async fn turn(
+    working: &Arc<Semaphore>,
+    waiting: &Semaphore,
+) -> Result<OwnedSemaphorePermit, ApiError> {
+    if let Ok(place) = working.clone().try_acquire_owned() {
+        return Ok(place);
+    }
+    let _waits = waiting.try_acquire().map_err(|_| busy())?;
+    let place = tokio::time::timeout(WAIT, working.clone().acquire_owned()).await;
+    place.map_err(|_| busy())?.map_err(|_| busy())
+}
+
+/// Requests at once, over all connections.
+#[derive(Clone)]
+pub struct Crowd(Arc<Semaphore>);
+
+impl Crowd {
+    pub fn new(requests: usize) -> Self {
+        Self(Arc::new(Semaphore::new(requests)))
+    }
+}
+
+/// Turns requests away where there are too many even to look at; those about health pass.
+pub async fn crowd(
+    State(crowd): State<Crowd>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if is_health(request.uri().path()) {
+        return Ok(next.run(request).await);
+    }
+    let _place = crowd.0.try_acquire().map_err(|_| busy())?;
+    Ok(next.run(request).await)
 }
 
 fn busy() -> ApiError {

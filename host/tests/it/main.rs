@@ -32,6 +32,7 @@ mod limits;
 mod lists;
 mod locks;
 mod main_job;
+mod memory;
 mod openapi;
 mod outbound;
 mod overload;
