@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use redis::aio::ConnectionManager;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::plugins::{Cache, PATIENCE};
+use crate::plugins::Cache;
 
 /// The window, in microseconds.
 const WINDOW: i64 = 60_000_000;
@@ -100,8 +101,7 @@ impl Limits {
         if running() < self.rest_until.load(Ordering::Relaxed) {
             return None;
         }
-        let ask = async {
-            let mut redis = self.cache.redis().await?;
+        let eval = async |mut redis: ConnectionManager| {
             let mut eval = redis::cmd("EVAL");
             eval.arg(TAKE)
                 .arg(1)
@@ -110,9 +110,9 @@ impl Limits {
                 .arg(WINDOW)
                 .arg(limit);
             eval.arg(Uuid::new_v4().to_string());
-            eval.query_async::<(i64, f64)>(&mut redis).await.ok()
+            eval.query_async::<(i64, f64)>(&mut redis).await
         };
-        let Ok(Some((taken, number))) = tokio::time::timeout(PATIENCE, ask).await else {
+        let Some((taken, number)) = self.cache.ask(eval).await else {
             self.rest_until.store(running() + REST, Ordering::Relaxed);
             return None;
         };

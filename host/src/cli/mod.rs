@@ -188,6 +188,7 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     }
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
+    http::serve_health(&app, &stop)?;
     tracing::info!(port = app.config.port, "the API listens");
     let served = serve(&app, listener, stop, http::DRAIN).await;
     app.db.close().await;
@@ -215,7 +216,9 @@ async fn work(environment: &Environment) -> anyhow::Result<()> {
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
     }
-    let ended = Box::pin(worker::run(app.clone(), stop::on_signal())).await;
+    let stop = stop::on_signal();
+    http::serve_health(&app, &stop)?;
+    let ended = Box::pin(worker::run(app.clone(), stop)).await;
     app.db.close().await;
     Ok(ended?)
 }

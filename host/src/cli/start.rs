@@ -82,7 +82,7 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     // Where something is wrong already, plugins are started to hear what they have to say, and
     // nothing else is opened.
     let sound = problems.is_empty();
-    let redis = sound.then_some(config.redis_url.as_str());
+    let redis = config.redis_url.as_deref().filter(|_| sound);
     let cache = Arc::new(Cache::connect(redis, clock.clone()));
     let performer = Performer::new(
         plugins::http_client(),

@@ -76,6 +76,26 @@ fn size(reader: &mut Reader<'_>, name: &str, least: u64, most: u64) -> usize {
     usize::try_from(reader.number(name, least, most)).unwrap_or(usize::MAX)
 }
 
+/// Redis, unless it is switched off: by `off`, and in development where nothing is set.
+pub(super) fn redis_url(reader: &mut Reader<'_>, production: bool) -> Option<String> {
+    match reader.optional("REDIS_URL").as_deref() {
+        None if production => Some("redis://localhost:6379".into()),
+        None | Some("off") => None,
+        Some(_) => Some(reader.url("REDIS_URL", &["redis", "rediss", "unix"])),
+    }
+}
+
+/// A port for questions about health alone, beside that of the API.
+pub(super) fn health_port(reader: &mut Reader<'_>, port: u16) -> Option<u16> {
+    let form = "a port from 1 to 65535";
+    let parse = |text: &str| text.parse().ok().filter(|port| *port > 0);
+    let own = reader.parsed("HEALTH_PORT", parse, form)?;
+    if own == port {
+        reader.problem("HEALTH_PORT", "is the same as PORT: use another");
+    }
+    Some(own)
+}
+
 /// Scheme, host and port of a URL, as browsers write them in `Origin`.
 fn origin(text: &str) -> Option<String> {
     let url = reqwest::Url::parse(text).ok()?;
@@ -127,6 +147,19 @@ mod tests {
                 "https://x.example.com",
             ]
         );
+    }
+
+    #[test]
+    fn redis_is_off_where_nothing_is_set_in_development_or_somebody_says_so() {
+        let redis = |pairs: &[(&str, &str)]| load(pairs).unwrap().redis_url;
+        assert_eq!(redis(&[]), None);
+        assert_eq!(redis(&[("REDIS_URL", "off")]), None);
+        let url = "rediss://user:secret@cache.example.com:6380";
+        assert_eq!(redis(&[("REDIS_URL", url)]).as_deref(), Some(url));
+        let problems = load(&[("REDIS_URL", "http://x:secret@y")]).unwrap_err();
+        assert!(!problems[0].contains("secret"), "{problems:?}");
+        let problems = load(&[("HEALTH_PORT", "3002")]).unwrap_err();
+        assert!(problems[0].contains("same as PORT"), "{problems:?}");
     }
 
     #[test]

@@ -97,9 +97,12 @@ pub struct Config {
     /// `None` stands for every address of the machine.
     pub host: Option<IpAddr>,
     pub port: u16,
+    /// Where health is told on a port of its own.
+    pub health_port: Option<u16>,
     pub log_level: LogLevel,
     pub database_url: Option<SecretString>,
-    pub redis_url: String,
+    /// `None` where it is switched off.
+    pub redis_url: Option<String>,
     /// Without a slash at its end.
     pub api_public_url: String,
     /// Signs links and sessions.
@@ -167,7 +170,8 @@ impl Config {
             port,
             log_level: LogLevel::read(reader),
             database_url: database_url(reader, mode),
-            redis_url: reader.url("REDIS_URL", &["redis", "rediss", "unix"]),
+            health_port: access::health_port(reader, port),
+            redis_url: access::redis_url(reader, production),
             access: Access::read(reader, &api_public_url),
             api_public_url,
             secret: secret::read(reader, &secret::SIGNING)

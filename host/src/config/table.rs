@@ -53,9 +53,14 @@ pub const TABLE: &[Variable] = &[
     )
     .in_production("required"),
     variable(
+        "HEALTH_PORT",
+        "",
+        "port where /v1/health, /v1/health/live and /v1/health/ready answer in full without a key, for the API and the worker",
+    ),
+    variable(
         "REDIS_URL",
-        "redis://localhost:6379",
-        "cache; without it the host works on and says so in /v1/health",
+        "",
+        "cache, redis:// or rediss://; in production redis://localhost:6379 where it is not set; `off` does without",
     ),
     variable(
         "BETTER_AUTH_SECRET",

@@ -30,9 +30,24 @@ pub async fn worker_remove(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Res
     Ok(())
 }
 
-/// When any worker was last seen.
-pub async fn worker_last_seen(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar!("SELECT max(last_seen_at) FROM workers")
-        .fetch_one(conn)
-        .await
+/// The workers of this database.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkersSeen {
+    /// When any of them was last seen.
+    pub last: Option<DateTime<Utc>>,
+    /// How many were seen since the time asked about.
+    pub count: i64,
+}
+
+/// When workers were last seen, and how many of them since `since`.
+pub async fn workers_seen(conn: &mut Conn, since: DateTime<Utc>) -> Result<WorkersSeen> {
+    sqlx::query_as!(
+        WorkersSeen,
+        r#"SELECT max(last_seen_at) AS last,
+                  count(*) FILTER (WHERE last_seen_at >= $1) AS "count!"
+           FROM workers"#,
+        since
+    )
+    .fetch_one(conn)
+    .await
 }

@@ -81,7 +81,7 @@ pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_ke
 pub use event_admin::{
     EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
 };
-pub use health::{worker_beat, worker_last_seen, worker_remove};
+pub use health::{WorkersSeen, worker_beat, worker_remove, workers_seen};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,

@@ -108,12 +108,11 @@ impl Memory {
             };
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|_| {
-                ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    "The body did not arrive whole",
-                )
+                ApiError::new(StatusCode::BAD_REQUEST, "The body did not arrive whole")
             })?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             if buffer.len() + data.len() > max {
                 return Err(too_large());
             }

@@ -33,4 +33,4 @@ mod words;
 
 pub use error::ApiError;
 pub use router::{document, router};
-pub use serve::{DRAIN, bind, open_file_limit, serve};
+pub use serve::{DRAIN, bind, open_file_limit, serve, serve_health};

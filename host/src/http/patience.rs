@@ -164,8 +164,7 @@ impl http_body::Body for Taken {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // Asked for: from here on it is not the client that takes its time.
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.under_way
-            .offer(polled.is_ready().then(Instant::now));
+        self.under_way.offer(polled.is_ready().then(Instant::now));
         polled
     }
 

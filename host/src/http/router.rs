@@ -23,8 +23,8 @@ use super::admin::{
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
-use super::openapi::{self, Routes};
 use super::memory::Memory;
+use super::openapi::{self, Routes};
 use super::shed::{Crowd, Lane, crowd, shed};
 use super::{
     ApiError, contacts, docs, emails, events, feedback, health, lists, outbox, preferences,
@@ -177,6 +177,8 @@ fn routes(app: &App) -> Routes {
     Routes::with_openapi(openapi::base())
         // Anyone
         .routes(routes!(health::show_health))
+        .routes(routes!(health::show_live))
+        .routes(routes!(health::show_ready))
         // Recipients, with a signed link
         .merge(recipients.route_layer(in_turn(&anyone)))
         // Recipients, who read a mail

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Place, Server};
-use super::router;
+use super::{health, router};
 use crate::app::App;
 
 /// How long the server still takes connections after it was asked to stop, so that whoever routes
@@ -83,8 +83,25 @@ pub async fn serve(
     serve_router(router(app), listener, wanted.min(possible), stop, drain).await
 }
 
+/// Answers questions about health on a port of its own, where one is set, until the process ends.
+pub fn serve_health(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(port) = app.config.health_port else {
+        return Ok(());
+    };
+    let listener = bind(app.config.host, port)?;
+    let router = health::router(app.clone());
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        // Told last: whoever asks shall hear that the process stops.
+        if let Err(error) = serve_router(router, listener, RESERVE, stop, DRAIN).await {
+            tracing::error!(error = format!("{error:#}"), "HEALTH_PORT is not served");
+        }
+    });
+    Ok(())
+}
+
 /// Serves any routes so, on at most `places` connections and a few more that only ask how it is.
-pub async fn serve_router(
+async fn serve_router(
     router: Router,
     listener: TcpListener,
     places: usize,
@@ -149,7 +166,10 @@ pub async fn serve_router(
     drop(listener);
     closing.cancel();
     connections.close();
-    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+    if tokio::time::timeout(GRACE, connections.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests under way were cut off");
     }
     Ok(())

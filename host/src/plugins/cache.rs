@@ -1,70 +1,123 @@
 //! A cache in Redis, and in this process while Redis is away.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use redis::RedisError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 
+use super::http::install_tls;
 use crate::clock::Clock;
 
 /// Bound of one operation: a cache that is slower than this is no use.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a connection may take to be made, TLS included. Nobody waits for it longer than
+/// [`PATIENCE`].
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long after a failed attempt the next one begins.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Operations in a row that have to come too late before Redis counts as away.
+const LATE: u32 = 3;
 /// Entries kept in the process.
 const LOCAL_MAX: usize = 10_000;
 
 /// A cache whose loss costs only time.
 pub struct Cache {
-    client: Option<redis::Client>,
-    manager: OnceCell<ConnectionManager>,
+    remote: Option<Arc<Remote>>,
     local: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
     clock: Clock,
 }
 
+/// A Redis that is set.
+struct Remote {
+    manager: watch::Sender<Option<ConnectionManager>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` before the first attempt ended.
+    up: Option<bool>,
+    cause: String,
+    late: u32,
+}
+
 impl Cache {
-    /// Prepares the cache; connects at first use, and again whenever the connection broke.
+    /// Prepares the cache and begins to connect, inside a runtime; an operation never waits long for
+    /// that. Whether Redis is there is logged whenever it changes.
     pub fn connect(redis_url: Option<&str>, clock: Clock) -> Self {
-        let client = redis_url.and_then(|url| match redis::Client::open(url) {
-            Ok(client) => Some(client),
-            Err(_) => {
-                tracing::warn!("REDIS_URL cannot be used, caching in this process only");
+        let remote = redis_url.and_then(|url| match redis::Client::open(url) {
+            Ok(client) => {
+                let remote = Arc::new(Remote {
+                    manager: watch::Sender::new(None),
+                    state: Mutex::default(),
+                });
+                install_tls();
+                tokio::spawn(connect(client, Arc::downgrade(&remote)));
+                Some(remote)
+            }
+            Err(error) => {
+                let cause = error.category();
+                tracing::warn!(
+                    cause,
+                    "REDIS_URL cannot be used, caching in this process only"
+                );
                 None
             }
         });
         Self {
-            client,
-            manager: OnceCell::new(),
+            remote,
             local: Mutex::default(),
             clock,
         }
     }
 
-    /// The connection, while Redis can be reached.
-    pub(crate) async fn redis(&self) -> Option<ConnectionManager> {
-        let client = self.client.as_ref()?;
-        let connect = self.manager.get_or_try_init(|| {
-            let config = ConnectionManagerConfig::new()
-                .set_number_of_retries(1)
-                .set_connection_timeout(Some(PATIENCE))
-                .set_response_timeout(Some(PATIENCE));
-            ConnectionManager::new_with_config(client.clone(), config)
+    /// Whether there is no Redis by choice.
+    pub fn is_off(&self) -> bool {
+        self.remote.is_none()
+    }
+
+    /// Runs one operation within [`PATIENCE`]; `None` where Redis is off or away.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        operation: impl FnOnce(ConnectionManager) -> F,
+    ) -> Option<T>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        let remote = self.remote.as_ref()?;
+        let asked = tokio::time::timeout(PATIENCE, async {
+            let redis = remote.manager().await?;
+            Some(operation(redis).await)
         });
-        connect.await.ok().cloned()
+        match asked.await {
+            Ok(None) => None,
+            Ok(Some(Ok(value))) => {
+                remote.is_up();
+                Some(value)
+            }
+            Ok(Some(Err(error))) => {
+                remote.is_away(&error);
+                None
+            }
+            Err(_) => {
+                remote.is_late();
+                None
+            }
+        }
     }
 
     /// The value under a key, unless it expired.
     pub async fn get(&self, key: &str) -> Option<String> {
-        let shared = async {
-            let mut redis = self.redis().await?;
-            redis::cmd("GET")
-                .arg(key)
-                .query_async::<Option<String>>(&mut redis)
-                .await
-                .ok()
+        let get = async |mut redis: ConnectionManager| {
+            let mut get = redis::cmd("GET");
+            get.arg(key);
+            get.query_async::<Option<String>>(&mut redis).await
         };
-        if let Ok(Some(found)) = tokio::time::timeout(PATIENCE, shared).await {
+        if let Some(found) = self.ask(get).await {
             return found;
         }
         let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,13 +128,12 @@ impl Cache {
     /// Keeps a value for `ttl`.
     pub async fn put(&self, key: &str, value: &str, ttl: Duration) {
         let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        let shared = async {
-            let mut redis = self.redis().await?;
+        let set = async |mut redis: ConnectionManager| {
             let mut set = redis::cmd("SET");
             set.arg(key).arg(value).arg("PX").arg(ms);
-            set.query_async::<()>(&mut redis).await.ok()
+            set.query_async::<()>(&mut redis).await
         };
-        if let Ok(Some(())) = tokio::time::timeout(PATIENCE, shared).await {
+        if let Some(()) = self.ask(set).await {
             return;
         }
         let now = self.clock.now();
@@ -96,15 +148,106 @@ impl Cache {
         local.insert(key.to_owned(), (value.to_owned(), until));
     }
 
-    /// How long Redis takes to answer.
+    /// How long Redis takes to answer, or why it does not.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for an operator; never the address, which may hold a password.
     pub async fn ping(&self) -> Result<Duration, String> {
         let started = Instant::now();
-        let mut redis = self.redis().await.ok_or("no connection")?;
-        redis::cmd("PING")
-            .query_async::<()>(&mut redis)
-            .await
-            .map(|()| started.elapsed())
-            .map_err(|error| format!("{:?}", error.kind()))
+        let ping = async |mut redis: ConnectionManager| {
+            redis::cmd("PING").query_async::<()>(&mut redis).await
+        };
+        match (self.ask(ping).await, &self.remote) {
+            (Some(()), _) => Ok(started.elapsed()),
+            (None, None) => Err("it is switched off".into()),
+            (None, Some(remote)) => Err(remote.cause()),
+        }
+    }
+}
+
+/// Connects, as often as it takes. From then on the connection mends itself.
+async fn connect(client: redis::Client, remote: Weak<Remote>) {
+    loop {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(PATIENCE));
+        let connected = ConnectionManager::new_with_config(client.clone(), config).await;
+        let Some(remote) = remote.upgrade() else {
+            return;
+        };
+        match connected {
+            Ok(manager) => {
+                remote.manager.send_replace(Some(manager));
+                remote.is_up();
+                return;
+            }
+            Err(error) => remote.is_away(&error),
+        }
+        drop(remote);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+impl Remote {
+    /// The connection. While the first one is made it is waited for a moment.
+    async fn manager(&self) -> Option<ConnectionManager> {
+        let mut made = self.manager.subscribe();
+        if let Some(manager) = made.borrow().clone() {
+            return Some(manager);
+        }
+        if self.lock().up.is_some() {
+            return None;
+        }
+        let made = tokio::time::timeout(PATIENCE, made.wait_for(Option::is_some)).await;
+        made.ok()?.ok()?.clone()
+    }
+
+    fn is_up(&self) {
+        let mut state = self.lock();
+        state.late = 0;
+        if state.up.replace(true) == Some(false) {
+            tracing::info!("Redis is back: it counts and caches for all replicas again");
+        }
+    }
+
+    fn is_away(&self, error: &RedisError) {
+        self.is_down(error.to_string());
+    }
+
+    fn is_late(&self) {
+        let late = {
+            let mut state = self.lock();
+            state.late += 1;
+            state.late
+        };
+        if late >= LATE {
+            self.is_down(format!("it does not answer within {PATIENCE:?}"));
+        }
+    }
+
+    fn is_down(&self, cause: String) {
+        let mut state = self.lock();
+        if state.up.replace(false) != Some(false) {
+            tracing::warn!(
+                cause,
+                "Redis is away: this process counts and caches for itself until it is back"
+            );
+        }
+        state.cause = cause;
+    }
+
+    fn cause(&self) -> String {
+        let state = self.lock();
+        if state.cause.is_empty() {
+            return "it does not answer".into();
+        }
+        state.cause.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +267,33 @@ mod tests {
         assert_eq!(cache.get("k").await.as_deref(), Some("v"));
         clock.advance(Duration::from_secs(301));
         assert_eq!(cache.get("k").await, None);
-        assert!(cache.ping().await.is_err());
+        let cause = cache.ping().await.unwrap_err();
+        assert!(cause.contains("refused"), "{cause}");
+        let off = Cache::connect(None, clock);
+        assert!(off.is_off() && off.ping().await.is_err());
+    }
+
+    /// A TLS server of nobody's: what matters is that the connection is made with TLS at all.
+    #[tokio::test]
+    async fn rediss_begins_with_a_tls_handshake() {
+        use tokio::io::AsyncReadExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rediss://:secret@{}", listener.local_addr().unwrap());
+        let cache = Cache::connect(Some(&url), Clock::manual(chrono::DateTime::UNIX_EPOCH));
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut first = [0; 6];
+        stream.read_exact(&mut first).await.unwrap();
+        // A handshake record with a ClientHello (RFC 8446 §5.1, §4).
+        assert_eq!((first[0], first[1], first[5]), (22, 3, 1));
+        drop(stream);
+        let cause = loop {
+            if let Err(cause) = cache.ping().await
+                && !cause.contains("does not answer")
+            {
+                break cause;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(!cause.contains("secret"), "{cause}");
     }
 }

@@ -13,10 +13,15 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer.
 const BODY_MAX: usize = 8 * 1024 * 1024;
 
-/// What every client of the process has in common: TLS by rustls, a name, short waits.
-pub fn http_client_builder() -> ClientBuilder {
+/// Makes rustls with ring the TLS of the process.
+pub(super) fn install_tls() {
     // Already installed when a second client is made.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What every client of the process has in common: TLS by rustls, a name, short waits.
+pub fn http_client_builder() -> ClientBuilder {
+    install_tls();
     Client::builder()
         .user_agent(concat!("Hogsend/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(5))

@@ -19,7 +19,7 @@ mod refs;
 mod registry;
 
 pub use cache::Cache;
-pub(crate) use cache::PATIENCE;
+
 pub use caller::{ErrorKind, PluginError};
 pub use discover::{Discovered, Origin, PluginInfo};
 pub use http::{http_client, http_client_builder};

@@ -138,7 +138,10 @@ fn http2_streams(port: u16, clients: &mut JoinSet<()>) {
             for _ in 0..200 {
                 streams.spawn(stalled_stream(sender.clone()));
             }
-            let _ = timeout(EACH * 2, async { while streams.join_next().await.is_some() {} }).await;
+            let _ = timeout(EACH * 2, async {
+                while streams.join_next().await.is_some() {}
+            })
+            .await;
         });
     }
 }
@@ -161,7 +164,10 @@ async fn stalled_stream(sender: h2::client::SendRequest<Bytes>) {
                 return;
             };
             let room = room.min(left);
-            if body.send_data(Bytes::from(vec![b' '; room]), false).is_err() {
+            if body
+                .send_data(Bytes::from(vec![b' '; room]), false)
+                .is_err()
+            {
                 return;
             }
             left -= room;

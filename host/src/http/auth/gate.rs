@@ -109,6 +109,21 @@ async fn identify(
     Err(ApiError::unauthorized())
 }
 
+/// Whether the caller brings a key or a session, for pages that are open to all and tell those more.
+pub async fn is_known(app: &App, parts: &Parts) -> bool {
+    if matches!(by_key(app, &parts.headers).await, Ok(Some(_))) {
+        return true;
+    }
+    let Some(token) = session_token(app, &parts.headers) else {
+        return false;
+    };
+    let found = async {
+        let mut conn = app.db.conn().await?;
+        accounts::find_session(&mut conn, &token, app.clock.now()).await
+    };
+    matches!(found.await, Ok(Some(_)))
+}
+
 /// In development, while no key is configured at all, everybody may bring events in.
 async fn open_ingest(app: &App, gate: Gate) -> Result<Option<Known>, ApiError> {
     let closed = app.config.production || app.config.admin_api_key.is_some();

@@ -16,6 +16,6 @@ pub use actor::Actor;
 pub use address::{client_address, counted};
 pub use caller::{Caller, FullAdmin, Ingest, JourneyAdmin, Read};
 pub use cookie::{no_cookie, session_cookie, session_token};
-pub use gate::{Gate, gate, with_quota};
+pub use gate::{Gate, gate, is_known, with_quota};
 pub use origin::{is_trusted, origin_is_trusted};
 pub use scope::Scope;

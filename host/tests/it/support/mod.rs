@@ -106,7 +106,7 @@ impl Server {
             Some(text) => Clock::parse(text).unwrap(),
             None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),
         };
-        let cache = Arc::new(Cache::connect(Some(&config.redis_url), clock.clone()));
+        let cache = Arc::new(Cache::connect(config.redis_url.as_deref(), clock.clone()));
         let performer = Performer::new(
             plugins::http_client(),
             cache.clone(),

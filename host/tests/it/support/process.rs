@@ -85,6 +85,12 @@ impl Process {
 
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
+        self.ask_to_end();
+        self.wait()
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -93,7 +99,6 @@ impl Process {
                 .unwrap()
                 .success()
         );
-        self.wait()
     }
 
     /// The exit code, once the process ends by itself.

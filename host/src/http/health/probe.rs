@@ -1,0 +1,208 @@
+//! Looking at what the process leans on, each part within a bound.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+
+use super::out::{
+    Component, Components, Details, EngineComponent, Health, HealthOut, PluginOut, Schema,
+    SchemaNames, SchemaOut, Status, WorkerComponent,
+};
+use crate::app::App;
+use crate::clock::since_start;
+use crate::db::{self, SchemaState, WorkersSeen};
+use crate::worker::BEAT;
+use crate::worker::engine::{Embedded, Engine};
+
+/// Bound of each probe.
+pub(super) const PROBE: Duration = Duration::from_millis(1_500);
+
+/// Everything there is to tell.
+pub async fn look(app: &App) -> HealthOut {
+    let (database, redis) = tokio::join!(
+        tokio::time::timeout(PROBE, probe_database(app)),
+        probe_redis(app)
+    );
+    let mut findings = Vec::new();
+    let probe = match database {
+        Ok(Ok(probe)) => Some(probe),
+        Ok(Err(error)) => {
+            findings.push(format!(
+                "The database does not answer ({error}): nothing is stored or sent until it does."
+            ));
+            None
+        }
+        Err(_) => {
+            findings.push(format!(
+                "The database did not answer within {} ms: look at its load and its connections.",
+                PROBE.as_millis()
+            ));
+            None
+        }
+    };
+    let (redis, cause) = redis;
+    if let Some(cause) = cause {
+        findings.push(format!(
+            "Redis is away ({cause}): this process counts and caches for itself. Set REDIS_URL=off to do without."
+        ));
+    }
+    let now = app.clock.now();
+    let in_sync = probe.as_ref().is_some_and(|probe| probe.schema.in_sync());
+    let seen = probe.as_ref().and_then(|probe| probe.workers.as_ref());
+    let workers = seen.map(|seen| seen.count);
+    let worker = match workers {
+        Some(count) if count > 0 => Status::Up,
+        _ => Status::Down,
+    };
+    if in_sync && worker == Status::Down {
+        findings.push(
+            "No worker is running: runs and mails wait. Start one with `hogsend worker`.".into(),
+        );
+    }
+    if let Some(probe) = probe.as_ref().filter(|_| !in_sync) {
+        findings.push(format!(
+            "The database lacks migrations ({}): run `hogsend migrate`.",
+            probe.schema.pending.join(", ")
+        ));
+    }
+    let status = match &probe {
+        Some(_) if !in_sync => Health::MigrationPending,
+        Some(_) if worker == Status::Up && redis.status != Status::Down => Health::Healthy,
+        _ => Health::Degraded,
+    };
+    let plugins = app.plugins.info().iter().map(|plugin| PluginOut {
+        id: plugin.id.clone(),
+        version: plugin.version.clone(),
+        kinds: plugin.kinds.clone(),
+        origin: plugin.origin,
+    });
+    HealthOut {
+        status,
+        uptime: since_start().as_secs_f64(),
+        timestamp: now,
+        details: Details {
+            version: Some(env!("CARGO_PKG_VERSION")),
+            plugins: Some(plugins.collect()),
+            paused: probe.as_ref().map(|probe| probe.paused.clone()),
+            findings: Some(findings),
+        },
+        components: Components {
+            database: match &probe {
+                Some(probe) => Component::up(probe.latency),
+                None => Component::DOWN,
+            },
+            redis,
+            worker: WorkerComponent {
+                status: worker,
+                last_seen_at: seen.and_then(|seen| seen.last),
+                count: workers,
+            },
+            engine: EngineComponent {
+                kind: Some(Embedded::KIND),
+                status: worker,
+                version: Some(env!("CARGO_PKG_VERSION")),
+                lag_seconds: probe.as_ref().and_then(|probe| probe.lag_seconds),
+            },
+        },
+        schema: schema(probe.map(|probe| probe.schema)),
+    }
+}
+
+impl Component {
+    fn up(latency: Duration) -> Self {
+        Self {
+            status: Status::Up,
+            latency_ms: Some(latency.as_millis() as u64),
+        }
+    }
+
+    const DOWN: Self = Self {
+        status: Status::Down,
+        latency_ms: None,
+    };
+}
+
+fn schema(state: Option<SchemaState>) -> Schema {
+    let in_sync = state.as_ref().is_some_and(SchemaState::in_sync);
+    let (applied, required, pending) = match state {
+        Some(state) => (state.applied, state.required, state.pending),
+        None => (None, None, Vec::new()),
+    };
+    let names = SchemaNames {
+        applied: Some(applied),
+        required: Some(required),
+        pending: Some(pending),
+    };
+    Schema {
+        client: SchemaOut {
+            in_sync: true,
+            names: SchemaNames {
+                pending: Some(Vec::new()),
+                ..names.clone()
+            },
+        },
+        engine: SchemaOut { in_sync, names },
+    }
+}
+
+struct Probe {
+    latency: Duration,
+    schema: SchemaState,
+    workers: Option<WorkersSeen>,
+    lag_seconds: Option<i64>,
+    paused: Vec<String>,
+}
+
+async fn probe_database(app: &App) -> db::Result<Probe> {
+    let mut conn = app.db.conn().await?;
+    let started = Instant::now();
+    let schema = db::schema_state(&mut conn).await?;
+    let latency = started.elapsed();
+    let mut probe = Probe {
+        latency,
+        schema,
+        workers: None,
+        lag_seconds: None,
+        paused: Vec::new(),
+    };
+    // Before the first migration there is no table to ask.
+    if probe.schema.in_sync() {
+        let now = app.clock.now();
+        let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
+        probe.workers = Some(db::workers_seen(&mut conn, now - missed).await?);
+        let due = db::state_next_due(&mut conn).await?;
+        probe.lag_seconds = Some(due.map_or(0, |due| (now - due).num_seconds().max(0)));
+        probe.paused = db::journeys_disabled(&mut conn)
+            .await?
+            .into_iter()
+            .collect();
+        probe.paused.sort_unstable();
+    }
+    Ok(probe)
+}
+
+/// How Redis is, and where it is away why.
+async fn probe_redis(app: &App) -> (Component, Option<String>) {
+    if app.cache.is_off() {
+        let off = Component {
+            status: Status::Off,
+            latency_ms: None,
+        };
+        return (off, None);
+    }
+    match tokio::time::timeout(PROBE, app.cache.ping()).await {
+        Ok(Ok(latency)) => (Component::up(latency), None),
+        Ok(Err(cause)) => (Component::DOWN, Some(cause)),
+        Err(_) => (Component::DOWN, Some("it does not answer".into())),
+    }
+}
+
+/// Whether this process can serve: it is not about to stop, and the database answers and is in sync.
+pub async fn is_ready(app: &App) -> bool {
+    let state = async {
+        let mut conn = app.db.conn().await?;
+        db::schema_state(&mut conn).await
+    };
+    let state = tokio::time::timeout(PROBE, state).await;
+    state.is_ok_and(|state| state.is_ok_and(|state| state.in_sync()))
+}
