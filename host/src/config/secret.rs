@@ -56,7 +56,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
 fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
     // A header value is read as ASCII (RFC 9110 §5.5); elsewhere two programs may encode other
     // characters in two ways.
-    let plain = |byte: u8| byte.is_ascii_graphic() || (byte == b' ' && !kind.header);
+    let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     if (strict || kind.header) && !secret.bytes().all(plain) {
         return Some(format!(
             "has characters that do not travel safely, such as letters beyond ASCII: {MAKE}"
@@ -65,7 +65,52 @@ fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
     if strict && secret.len() < kind.least {
         return Some(format!("is shorter than {} characters: {MAKE}", kind.least));
     }
+    if strict && is_guessable(secret) {
+        return Some(format!("is easy to guess: {MAKE}"));
+    }
     None
+}
+
+/// The least that the characters of a secret tell, in bits; 16 random bytes in hexadecimal have far
+/// more.
+const BITS: f64 = 64.0;
+/// Words of examples.
+const PLACEHOLDERS: [&str; 6] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "password",
+    "placeholder",
+    "your-secret",
+];
+
+/// Whether a secret repeats itself, says little for its length, or is somebody's example.
+fn is_guessable(secret: &str) -> bool {
+    let bytes = secret.as_bytes();
+    let repeats = |period: usize| {
+        bytes
+            .iter()
+            .zip(&bytes[period..])
+            .all(|(earlier, later)| earlier == later)
+    };
+    if (1..=bytes.len() / 2).any(repeats) {
+        return true;
+    }
+    let lower = secret.to_ascii_lowercase();
+    if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
+        return true;
+    }
+    // Shannon's entropy of the characters, over all of them.
+    let mut counts = [0_u32; 256];
+    for byte in bytes {
+        counts[usize::from(*byte)] += 1;
+    }
+    let length = bytes.len() as f64;
+    let told = counts.iter().filter(|count| **count > 0).map(|count| {
+        let count = f64::from(*count);
+        count * (length / count).log2()
+    });
+    told.sum::<f64>() < BITS
 }
 
 #[cfg(test)]
@@ -93,12 +138,27 @@ mod tests {
                 &format!("\"{long}\""),
                 &format!("{long}\u{a0}x"),
                 &format!("{long}\ttab"),
+                &"a".repeat(32),
+                &"ab".repeat(20),
+                &"0123456789abcdef".repeat(3),
+                &"12345678".repeat(5)[..39],
+                &format!("{}b", "a".repeat(40)),
+                "aaaaaaaabbbbbbbbccccccccdddddddd!",
+                "changeme-changeme-and-changeme-too",
+                "Password-of-our-company-since-2019",
             ] {
                 let problems = problems("production", name, wrong);
                 assert_eq!(problems.len(), 1, "{name}={wrong}: {problems:?}");
                 assert!(!problems[0].contains(wrong) || wrong == "a", "{problems:?}");
             }
-            assert!(problems("production", name, long).is_empty());
+            for good in [
+                long,
+                "5f3a9c1b7e2d4086af19c3e58b7d60f2",
+                "kQ0v1mR9xW2yT7bN4cZ8hJ5gF3dS6aLpOeIuYtRwQxE=",
+                "correct horse battery staple and more",
+            ] {
+                assert!(problems("production", name, good).is_empty(), "{good}");
+            }
             assert!(problems("development", name, "a").is_empty());
         }
     }
