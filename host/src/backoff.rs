@@ -3,33 +3,52 @@
 use chrono::TimeDelta;
 use rand::Rng;
 
-/// Attempts before a mail is given up.
-pub const ATTEMPTS_MAX: i32 = 12;
 const FIRST: i64 = 2_000;
 const LONGEST: i64 = 3_600_000;
 
-/// Full jitter: anywhere between now and twice the wait before, up to an hour. The provider's own
-/// wish is the least.
-pub fn wait(attempts: i32, wish_ms: Option<u64>) -> TimeDelta {
+/// Exponential backoff from 2 s to an hour, with jitter: between a quarter of the ceiling and the
+/// ceiling. Never sooner than was asked for.
+pub fn wait(attempts: i32, asked_ms: Option<u64>) -> TimeDelta {
     let doublings = u32::try_from(attempts.max(1) - 1).unwrap_or(0).min(20);
     let ceiling = (FIRST << doublings).min(LONGEST);
     let jitter = rand::rng().random_range(ceiling / 4..=ceiling);
-    let wish = wish_ms
+    let asked = asked_ms
         .and_then(|ms| i64::try_from(ms).ok())
         .unwrap_or(0)
         .min(24 * LONGEST);
-    // A little after the wished-for moment, so that waiting mails do not all come at once.
-    let wait = if wish > 0 {
-        wish.max(jitter.min(wish + 1_000))
+    // A little after the moment asked for, so that waiting mails do not all come at once.
+    let wait = if asked > 0 {
+        asked.max(jitter.min(asked + 1_000))
     } else {
         jitter
     };
     TimeDelta::milliseconds(wait)
 }
 
+/// When a recipient's server that put a mail off is asked again. Greylisting lets a mail pass after
+/// some minutes, so the first tries come sooner than the half hour between later ones
+/// (RFC 5321 §4.5.4.1); mail that is useful for an hour is tried more often.
+pub fn greylisted(attempts: i32, asked_ms: Option<u64>, urgent: bool) -> TimeDelta {
+    let minutes = match (urgent, attempts) {
+        (true, ..=1) => 1,
+        (true, 2) => 4,
+        (true, 3) => 8,
+        (true, _) => 15,
+        (false, ..=1) => 5,
+        (false, 2) => 10,
+        (false, 3) => 20,
+        (false, 4..=8) => 30,
+        (false, _) => 60,
+    };
+    let seconds = minutes * 60 + rand::rng().random_range(0..=minutes * 6);
+    TimeDelta::seconds(seconds).max(wait(1, asked_ms).min(TimeDelta::hours(24)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::wait;
+    use chrono::TimeDelta;
+
+    use super::{greylisted, wait};
 
     #[test]
     fn waits_grow_stay_bounded_and_obey_the_provider() {
@@ -38,5 +57,19 @@ mod tests {
             assert!((500..=3_600_000).contains(&wait(30, None).num_milliseconds()));
             assert!((5_000..=6_000).contains(&wait(3, Some(5_000)).num_milliseconds()));
         }
+    }
+
+    #[test]
+    fn a_recipient_is_asked_some_minutes_later_and_often_enough_while_the_mail_is_useful() {
+        for (urgent, useful) in [(true, 60), (false, 48 * 60)] {
+            let mut at = TimeDelta::zero();
+            let mut tries = 0;
+            while at < TimeDelta::minutes(useful) {
+                tries += 1;
+                at += greylisted(tries, None, urgent);
+            }
+            assert!((5..=70).contains(&tries), "{tries}");
+        }
+        assert!(greylisted(1, Some(3_600_000), true) >= TimeDelta::hours(1));
     }
 }

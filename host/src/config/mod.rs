@@ -134,6 +134,8 @@ pub struct Config {
     pub database_pool_size: usize,
     /// What the operator should know, though nothing is wrong.
     pub warnings: Vec<String>,
+    /// How long an attempt at a mail may take, unless its provider needs longer.
+    pub attempt: Duration,
 }
 
 impl Config {
@@ -194,6 +196,7 @@ impl Config {
             database_pool_size: usize::try_from(reader.number("DATABASE_POOL_SIZE", 4, 500))
                 .unwrap_or(16),
             warnings: std::mem::take(&mut reader.warnings),
+            attempt: Duration::from_secs(reader.number("EMAIL_ATTEMPT_SECONDS", 1, 1_800)),
         };
         (config, std::mem::take(&mut reader.problems))
     }

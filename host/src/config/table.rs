@@ -185,6 +185,11 @@ pub const TABLE: &[Variable] = &[
         "the embedded database, the outbox, the plugin cache",
     ),
     variable(
+        "EMAIL_ATTEMPT_SECONDS",
+        "60",
+        "how long an attempt at a mail may take; a delivery plugin may ask for longer",
+    ),
+    variable(
         "WORKER_LEASE_SECONDS",
         "60",
         "after how long the work of a worker that fell silent goes to another",

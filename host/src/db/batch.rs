@@ -91,7 +91,8 @@ pub async fn batch_members(conn: &mut Conn, batch: BatchId) -> Result<Vec<Claime
         StoredSend,
         r#"SELECT id, contact_id, journey_state_id, step_seq, template_key, category, transactional,
                mail AS "mail!: Json<Mail>", provider, prepared_type, prepared, idempotency_key,
-               attempts, first_attempt_at, in_doubt, alone, created_at, NULL::uuid AS claim
+               attempts, first_attempt_at, in_doubt, alone, created_at, NULL::uuid AS claim,
+               not_after, sender_given
            FROM email_sends WHERE batch_id = $1 ORDER BY batch_pos"#,
         batch as BatchId
     )
@@ -100,18 +101,37 @@ pub async fn batch_members(conn: &mut Conn, batch: BatchId) -> Result<Vec<Claime
     .await
 }
 
+/// Prolongs the lease of a batch whose request is under way, where the caller still holds it.
+pub async fn batch_renew(
+    conn: &mut Conn,
+    batch: &ClaimedBatch,
+    lease_until: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE email_batches SET next_attempt_at = $3 WHERE id = $1 AND claim = $2",
+        batch.id as BatchId,
+        batch.claim as Claim,
+        lease_until
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Locks a batch and counts another attempt at it. False where the claim was lost.
 pub async fn batch_attempt(
     conn: &mut Conn,
     batch: &ClaimedBatch,
+    lease_until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let held = sqlx::query!(
-        "UPDATE email_batches SET attempts = attempts + 1, updated_at = $3
+        "UPDATE email_batches SET attempts = attempts + 1, updated_at = $3, next_attempt_at = $4
          WHERE id = $1 AND claim = $2",
         batch.id as BatchId,
         batch.claim as Claim,
-        now
+        now,
+        lease_until
     )
     .execute(conn)
     .await?;

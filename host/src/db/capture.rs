@@ -44,8 +44,10 @@ pub async fn capture_insert(
     sqlx::query!(
         "INSERT INTO analytics_outbox (id, contact_id, event, properties, occurred_at,
                                        next_attempt_at)
-         SELECT *, $6 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[],
-                                  $5::timestamptz[])",
+         SELECT c.*, $6 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[],
+                                    $5::timestamptz[]) AS c (id, contact_id, event, properties, at)
+         -- Whoever is gone is told nothing of.
+         JOIN contacts p ON p.id = c.contact_id",
         &ids,
         &contacts as &[ContactId],
         &events as &[Option<String>],

@@ -33,6 +33,7 @@ mod preference;
 mod provider;
 mod send;
 mod send_claim;
+mod send_state;
 mod send_status;
 mod send_story;
 mod state;
@@ -58,11 +59,14 @@ pub use api_key::{
     ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
     api_keys_list,
 };
-pub use attempt::{Beginning, SendEnd, attempts_begin, attempts_repeat, sends_end};
+pub use attempt::{
+    Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners,
+    sends_renew,
+};
 pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
 pub use batch::{
     ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
-    batch_members,
+    batch_members, batch_renew,
 };
 pub use capture::{
     ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete, capture_dismiss,
@@ -108,16 +112,18 @@ pub use preference::{
     preferences_keep, preferences_set_all, preferences_set_category,
 };
 pub use provider::{
-    Pause, ProviderState, provider_fault, provider_pause, provider_probe, provider_rate,
-    provider_slot, provider_sound, provider_states,
+    Hold, HoldKind, PROBE_EVERY, provider_cured, provider_fault, provider_hold, provider_holds,
+    provider_probe, provider_rate, provider_release, provider_slot, provider_sound, provider_untry,
 };
 pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_recent};
 pub use send_claim::{
-    ClaimedSend, send_claim, send_next_due, sends_give_back, sends_hold, sends_postpone,
+    ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_give_back, sends_hold,
+    sends_keep, sends_postpone, sends_release, sends_summon,
 };
+pub use send_state::SendStatus;
 pub use send_status::{
-    KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find, send_lock,
-    send_progress,
+    KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find_locked,
+    send_lock, send_progress,
 };
 pub use send_story::{
     ClickStory, LinkStory, SendFilter, SendHappening, SendStory, send_clicks, send_count,
@@ -288,7 +294,7 @@ impl Db {
 /// Whether running the same transaction again may succeed (SQLSTATE class 40).
 pub fn is_transient(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("40001" | "40P01"))
+    matches!(code.as_deref(), Some("40001" | "40P01")) || transact::is_moved(error)
 }
 
 /// Whether the server ended a statement that took longer than it may (SQLSTATE 57014).

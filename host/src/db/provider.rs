@@ -1,97 +1,126 @@
-//! What every worker knows of a delivery provider: pauses, faults, and when the next request may
-//! leave.
+//! What every worker knows of a delivery provider: what it takes no mail of, faults, and when the
+//! next request may leave.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::transact::takes;
 use super::{Conn, Level, Result};
 
-/// A provider that takes no mail for now.
+/// How long a hold that nobody ends by itself lasts until one mail tries again.
+pub const PROBE_EVERY: TimeDelta = TimeDelta::seconds(30);
+
+/// Why a provider takes no mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HoldKind {
+    /// It ends by itself.
+    Limit,
+    /// Several failures in a row. One mail in a while tries whether it works again.
+    Rest,
+    /// Someone has to act. One mail in a while tries whether they did.
+    Block,
+}
+
+impl HoldKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Rest => "rest",
+            Self::Block => "block",
+        }
+    }
+
+    fn parse(name: &str) -> Self {
+        match name {
+            "limit" => Self::Limit,
+            "rest" => Self::Rest,
+            _ => Self::Block,
+        }
+    }
+}
+
+/// What a provider takes no mail of for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pause {
-    pub until: DateTime<Utc>,
+pub struct Hold {
+    pub provider: String,
+    /// A bare address; empty where it is all mail.
+    pub sender: String,
+    pub kind: HoldKind,
     pub reason: String,
+    pub since: DateTime<Utc>,
+    /// The end of a limit, or when the next mail tries.
+    pub until: DateTime<Utc>,
+    /// Of the settings the provider had.
+    pub print: String,
 }
 
-/// How a provider stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProviderState {
-    pub pause: Option<Pause>,
-    /// Attempts that failed in a row for the provider's own sake.
-    pub faults: i32,
-}
-
-/// How these providers stand at `now`.
-pub async fn provider_states(
-    conn: &mut Conn,
-    providers: &[String],
-    now: DateTime<Utc>,
-) -> Result<HashMap<String, ProviderState>> {
+/// Every hold, the one that began first before the others.
+///
+/// A moment further ahead than this host would have set it comes from a clock that was put back
+/// since, and is over.
+pub async fn provider_holds(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<Hold>> {
     let rows = sqlx::query!(
-        r#"SELECT n.provider AS "provider!", p.until AS "until?", p.reason AS "reason?",
-                  coalesce(s.faults, 0) AS "faults!"
-           FROM unnest($1::text[]) AS n (provider)
-           LEFT JOIN provider_pauses p ON p.provider = n.provider AND p.until > $2
-           LEFT JOIN provider_states s ON s.provider = n.provider"#,
-        providers,
-        now
+        "SELECT provider, sender, kind, reason, since, until, print, updated_at
+         FROM provider_holds ORDER BY since, provider, sender"
     )
     .fetch_all(conn)
     .await?;
-    let states = rows.into_iter().map(|row| {
-        let pause = row
-            .until
-            .zip(row.reason)
-            .map(|(until, reason)| Pause { until, reason });
-        let faults = row.faults;
-        (row.provider, ProviderState { pause, faults })
+    let holds = rows.into_iter().map(|row| {
+        let kind = HoldKind::parse(&row.kind);
+        let ahead = match kind {
+            HoldKind::Limit => row.updated_at > now + TimeDelta::seconds(5),
+            HoldKind::Rest | HoldKind::Block => row.until > now + PROBE_EVERY,
+        };
+        Hold {
+            provider: row.provider,
+            sender: row.sender,
+            kind,
+            reason: row.reason,
+            since: row.since,
+            until: if ahead { now } else { row.until },
+            print: row.print,
+        }
     });
-    Ok(states.collect())
+    Ok(holds.collect())
 }
 
-/// Pauses a provider; a longer pause already in force stays.
-pub async fn provider_pause(
-    conn: &mut Conn,
-    provider: &str,
-    until: DateTime<Utc>,
-    reason: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        "INSERT INTO provider_pauses (provider, until, reason, updated_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (provider) DO UPDATE SET
-             reason = CASE WHEN excluded.until > provider_pauses.until THEN excluded.reason
-                           ELSE provider_pauses.reason END,
-             until = greatest(excluded.until, provider_pauses.until),
-             updated_at = excluded.updated_at",
-        provider,
-        until,
-        reason,
-        now
+/// Begins a hold, or tells the newest reason of one in force: a limit lasts as long as the longest
+/// that was told, the moment of the next try stays. True where it began.
+pub async fn provider_hold(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> Result<bool> {
+    let began = sqlx::query_scalar!(
+        r#"INSERT INTO provider_holds AS h
+               (provider, sender, kind, reason, since, until, print, updated_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $5)
+           ON CONFLICT (provider, sender, kind) DO UPDATE SET reason = excluded.reason,
+               print = excluded.print, updated_at = excluded.updated_at,
+               until = CASE
+                   WHEN h.updated_at > excluded.updated_at THEN excluded.until
+                   WHEN h.kind = 'limit' THEN greatest(h.until, excluded.until)
+                   WHEN h.until > excluded.updated_at THEN least(h.until, excluded.until)
+                   ELSE excluded.until END
+           RETURNING since = $5 AS "began!""#,
+        hold.provider,
+        hold.sender,
+        hold.kind.name(),
+        hold.reason,
+        now,
+        hold.until,
+        hold.print
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(began)
 }
 
-/// Lets one caller try a provider that failed, and keeps the others away until `until`. False
-/// where another got in first: of two racing updates the second sees the first one's pause.
-pub async fn provider_probe(
-    conn: &mut Conn,
-    provider: &str,
-    until: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<bool> {
+/// Lets one caller try, and keeps the others away for a while. False where another got in first:
+/// of two racing updates the second sees what the first one wrote.
+pub async fn provider_probe(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> Result<bool> {
     let won = sqlx::query!(
-        "INSERT INTO provider_pauses (provider, until, reason, updated_at)
-         VALUES ($1, $2, 'it failed, and one mail tries whether it works again', $3)
-         ON CONFLICT (provider) DO UPDATE SET until = excluded.until, reason = excluded.reason,
-             updated_at = excluded.updated_at
-         WHERE provider_pauses.until <= $3",
-        provider,
-        until,
+        "UPDATE provider_holds SET until = $4, updated_at = $5
+         WHERE provider = $1 AND sender = $2 AND kind = $3 AND (until <= $5 OR until > $4)",
+        hold.provider,
+        hold.sender,
+        hold.kind.name(),
+        now + PROBE_EVERY,
         now
     )
     .execute(conn)
@@ -99,26 +128,82 @@ pub async fn provider_probe(
     Ok(won.rows_affected() == 1)
 }
 
-/// Counts a failure for the provider's own sake and returns how many there were in a row.
-pub async fn provider_fault(conn: &mut Conn, provider: &str, now: DateTime<Utc>) -> Result<i32> {
+/// The one that was to try did not: the next one may.
+pub async fn provider_untry(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "UPDATE provider_holds SET until = $4
+         WHERE provider = $1 AND sender = $2 AND kind = $3 AND until > $4",
+        hold.provider,
+        hold.sender,
+        hold.kind.name(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends holds of a provider of one of these kinds: on all its mail, and where `sender` is one, on
+/// that sender's too. Returns how many there were.
+pub async fn provider_release(
+    conn: &mut Conn,
+    provider: &str,
+    sender: Option<&str>,
+    kinds: &[HoldKind],
+) -> Result<u64> {
+    let kinds: Vec<String> = kinds.iter().map(|kind| kind.name().to_owned()).collect();
+    let done = sqlx::query!(
+        "DELETE FROM provider_holds
+         WHERE provider = $1 AND (sender = '' OR sender = $2) AND kind = ANY($3)",
+        provider,
+        sender,
+        &kinds
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Ends every hold of a provider that began with other settings. Returns how many there were.
+pub async fn provider_cured(conn: &mut Conn, provider: &str, print: &str) -> Result<u64> {
+    let done = sqlx::query!(
+        "WITH known AS (UPDATE provider_states SET faults = 0 WHERE provider = $1)
+         DELETE FROM provider_holds WHERE provider = $1 AND print <> $2",
+        provider,
+        print
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Counts a failure for the provider's own sake and returns how many there were in a row. None for
+/// an attempt that began before the provider was last known to be sound, which says nothing new.
+pub async fn provider_fault(
+    conn: &mut Conn,
+    provider: &str,
+    began: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<i32>> {
     sqlx::query_scalar!(
         "INSERT INTO provider_states (provider, faults, updated_at) VALUES ($1, 1, $2)
          ON CONFLICT (provider) DO UPDATE SET faults = provider_states.faults + 1, updated_at = $2
+         WHERE provider_states.sound_at IS NULL OR provider_states.sound_at <= $3
+            OR provider_states.sound_at > $2
          RETURNING faults",
         provider,
-        now
+        now,
+        began
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await
 }
 
-/// The provider answered as it should: ends the pause its failures led to.
+/// The provider answered as it should.
 pub async fn provider_sound(conn: &mut Conn, provider: &str, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
-        "WITH sound AS (
-             UPDATE provider_states SET faults = 0, updated_at = $2
-             WHERE provider = $1 AND faults > 0 RETURNING provider)
-         DELETE FROM provider_pauses p USING sound WHERE p.provider = sound.provider",
+        "UPDATE provider_states SET faults = 0, sound_at = $2, updated_at = $2
+         WHERE provider = $1 AND faults > 0",
         provider,
         now
     )
@@ -128,13 +213,16 @@ pub async fn provider_sound(conn: &mut Conn, provider: &str, now: DateTime<Utc>)
 }
 
 /// Reserves the moment at which a request may leave, so that all workers together keep the
-/// provider's rate. `slot_us` is the distance of two requests in microseconds to begin with.
+/// provider's rate. `slot_us` is the distance of two requests in microseconds to begin with, `reach`
+/// how far ahead anybody reserves: a moment beyond that was reserved by a clock that was put back
+/// since, and is dropped.
 ///
 /// Two workers racing take turns on the provider's row, and get one moment each.
 pub async fn provider_slot(
     conn: &mut Conn,
     provider: &str,
     slot_us: Option<i64>,
+    reach: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>> {
     takes(Level::Provider);
@@ -142,12 +230,17 @@ pub async fn provider_slot(
         "INSERT INTO provider_states AS s (provider, next_slot_at, slot_us, updated_at)
          VALUES ($1, $3::timestamptz + coalesce($2::bigint, 0) * interval '1 microsecond', $2, $3)
          ON CONFLICT (provider) DO UPDATE SET slot_us = coalesce(s.slot_us, excluded.slot_us),
-             next_slot_at = greatest(s.next_slot_at, $3)
+             next_slot_at = CASE
+                     WHEN s.next_slot_at > $3::timestamptz + ($4::bigint
+                          + 2 * coalesce(s.slot_us, excluded.slot_us, 0)) * interval '1 microsecond'
+                     THEN $3
+                     ELSE greatest(s.next_slot_at, $3) END
                  + coalesce(s.slot_us, excluded.slot_us, 0) * interval '1 microsecond'
          RETURNING next_slot_at, slot_us",
         provider,
         slot_us,
-        now
+        now,
+        reach.num_microseconds().unwrap_or(i64::MAX / 4)
     )
     .fetch_one(conn)
     .await?;

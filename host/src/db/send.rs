@@ -28,6 +28,10 @@ pub struct NewSend {
     pub mail: std::result::Result<Mail, &'static str>,
     /// Where the links in its HTML lead.
     pub links: Vec<TrackedLink>,
+    /// Past this moment it does not go out.
+    pub not_after: DateTime<Utc>,
+    /// The sender came with this one mail.
+    pub sender_given: bool,
 }
 
 /// A row of the outbox page.
@@ -54,8 +58,8 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
     sqlx::query!(
         "INSERT INTO email_sends (id, contact_id, journey_state_id, step_seq, template_key, category,
              transactional, from_email, to_email, subject, mail, idempotency_key, status, reason,
-             next_attempt_at, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)",
+             next_attempt_at, created_at, updated_at, not_after, sender_given)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18)",
         send.id as SendId,
         send.contact_id as ContactId,
         send.origin.map(|origin| origin.0) as Option<StateId>,
@@ -71,7 +75,9 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
         status,
         reason,
         due,
-        now
+        now,
+        send.not_after,
+        send.sender_given
     )
     .execute(&mut *conn)
     .await?;

@@ -32,6 +32,10 @@ pub struct ClaimedSend {
     pub created_at: DateTime<Utc>,
     /// None for a member of a batch, which the batch's own claim holds.
     pub claim: Option<Claim>,
+    /// Past this moment it does not go out; None in rows of older versions.
+    pub not_after: Option<DateTime<Utc>>,
+    /// Whether the sender came with this one mail; None in rows of older versions.
+    pub sender_given: Option<bool>,
 }
 
 /// As it is stored.
@@ -54,6 +58,8 @@ pub(super) struct StoredSend {
     pub alone: bool,
     pub created_at: DateTime<Utc>,
     pub claim: Option<uuid::Uuid>,
+    pub not_after: Option<DateTime<Utc>>,
+    pub sender_given: Option<bool>,
 }
 
 impl From<StoredSend> for ClaimedSend {
@@ -76,6 +82,8 @@ impl From<StoredSend> for ClaimedSend {
             alone: row.alone,
             created_at: row.created_at,
             claim: row.claim.map(Claim),
+            not_after: row.not_after,
+            sender_given: row.sender_given,
         }
     }
 }
@@ -88,7 +96,8 @@ pub(super) fn prepared(content_type: Option<String>, body: Option<Vec<u8>>) -> O
     })
 }
 
-/// Claims due mails until `lease_until`, at most `limit`, the longest due first.
+/// Claims due mails until `lease_until`, at most `limit`: transactional ones first, then, unless
+/// only `urgent` mail is wanted, the others; the longest due first.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
 /// no longer due. A worker that dies leaves its mails due again at the end of the lease.
@@ -97,26 +106,36 @@ pub async fn send_claim(
     now: DateTime<Utc>,
     lease_until: DateTime<Utc>,
     limit: i64,
+    urgent: bool,
 ) -> Result<Vec<ClaimedSend>> {
     let mut sends: Vec<ClaimedSend> = sqlx::query_as!(
         StoredSend,
-        r#"WITH due AS (
-               SELECT id FROM email_sends WHERE next_attempt_at <= $1
-               ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-           UPDATE email_sends s SET claim = $2, next_attempt_at = $3 FROM due WHERE s.id = due.id
+        r#"WITH urgent AS MATERIALIZED (
+               SELECT id FROM email_sends
+               WHERE transactional AND next_attempt_at IS NOT NULL AND next_attempt_at <= $1
+               ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED),
+           others AS MATERIALIZED (
+               SELECT id FROM email_sends
+               WHERE NOT $5 AND NOT transactional AND next_attempt_at <= $1
+               ORDER BY next_attempt_at LIMIT greatest($4 - (SELECT count(*) FROM urgent), 0)
+               FOR UPDATE SKIP LOCKED),
+           due AS (SELECT id FROM urgent UNION ALL SELECT id FROM others)
+           UPDATE email_sends s SET claim = $2, next_attempt_at = $3, held = NULL
+           FROM due WHERE s.id = due.id
            RETURNING s.id, s.contact_id, s.journey_state_id, s.step_seq, s.template_key, s.category,
                s.transactional, s.mail AS "mail!: Json<Mail>", s.provider, s.prepared_type,
                s.prepared, s.idempotency_key, s.attempts, s.first_attempt_at, s.in_doubt, s.alone,
-               s.created_at, s.claim"#,
+               s.created_at, s.claim, s.not_after, s.sender_given"#,
         now,
         Claim::new(now) as Claim,
         lease_until,
-        limit
+        limit,
+        urgent
     )
     .map(ClaimedSend::from)
     .fetch_all(conn)
     .await?;
-    sends.sort_unstable_by_key(|send| send.id);
+    sends.sort_unstable_by_key(|send| (!send.transactional, send.id));
     Ok(sends)
 }
 
@@ -138,7 +157,7 @@ pub async fn sends_hold(conn: &mut Conn, sends: &[&ClaimedSend]) -> Result<HashS
     Ok(held.into_iter().collect())
 }
 
-/// Gives mails back untried: they are due again at `until`.
+/// Gives mails back untried: they are due again at `until`, or when they are useful no more.
 pub async fn sends_postpone(
     conn: &mut Conn,
     sends: &[&ClaimedSend],
@@ -148,7 +167,7 @@ pub async fn sends_postpone(
     let ids: Vec<SendId> = sends.iter().map(|send| send.id).collect();
     let claims: Vec<Option<Claim>> = sends.iter().map(|send| send.claim).collect();
     sqlx::query!(
-        "UPDATE email_sends s SET claim = NULL, next_attempt_at = $3, reason = $4
+        "UPDATE email_sends s SET claim = NULL, next_attempt_at = least($3, s.not_after), reason = $4
          FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
          WHERE s.id = h.id AND s.claim = h.claim",
         &ids as &[SendId],
@@ -182,12 +201,105 @@ pub async fn sends_give_back(
     Ok(())
 }
 
-/// When the next mail or batch is due.
-pub async fn send_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
+/// Keeps mails of a sender no provider takes: they are due again when one is called to try
+/// ([`sends_summon`]), when a provider takes mail again ([`sends_release`]), or when they are useful
+/// no more. So a provider that is away for a day costs one change a mail.
+pub async fn sends_keep(
+    conn: &mut Conn,
+    sends: &[&ClaimedSend],
+    sender: &str,
+    until: DateTime<Utc>,
+    reason: &str,
+) -> Result<()> {
+    let ids: Vec<SendId> = sends.iter().map(|send| send.id).collect();
+    let claims: Vec<Option<Claim>> = sends.iter().map(|send| send.claim).collect();
+    sqlx::query!(
+        "UPDATE email_sends s SET claim = NULL, next_attempt_at = least($3, s.not_after),
+             reason = $4, held = $5
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE s.id = h.id AND s.claim = h.claim",
+        &ids as &[SendId],
+        &claims as &[Option<Claim>],
+        until,
+        reason,
+        sender
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes one kept mail due: of this sender, or of any. False where none is kept.
+pub async fn sends_summon(
+    conn: &mut Conn,
+    sender: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let found = sqlx::query!(
+        "UPDATE email_sends SET next_attempt_at = $2, held = NULL WHERE id = (
+             SELECT id FROM email_sends
+             WHERE next_attempt_at > $2 AND held IS NOT NULL AND ($1::text IS NULL OR held = $1)
+             ORDER BY transactional DESC, next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)",
+        sender,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(found.rows_affected() == 1)
+}
+
+/// Makes every kept mail due. Returns how many there were.
+pub async fn sends_release(conn: &mut Conn, now: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE email_sends SET next_attempt_at = $1, held = NULL
+         WHERE next_attempt_at > $1 AND held IS NOT NULL",
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes due what a clock ahead of this one put off: leases longer than anybody takes, and mails
+/// kept in what is the future now. Returns how many there were.
+pub async fn sends_after_clock_change(
+    conn: &mut Conn,
+    longest_lease: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "WITH batches AS (
+             UPDATE email_batches SET next_attempt_at = $2
+             WHERE claim IS NOT NULL AND next_attempt_at > $1)
+         UPDATE email_sends SET next_attempt_at = $2
+         WHERE next_attempt_at > $2 AND (claim IS NOT NULL AND next_attempt_at > $1
+                                         OR created_at > $2 AND attempts = 0 AND claim IS NULL
+                                            AND held IS NULL)",
+        longest_lease,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// When the next mail or batch is due, or a provider is to be tried again that mails wait for; or
+/// only when the next `urgent` mail is.
+pub async fn send_next_due(conn: &mut Conn, urgent: bool) -> Result<Option<DateTime<Utc>>> {
+    if urgent {
+        return sqlx::query_scalar!(
+            "SELECT min(next_attempt_at) FROM email_sends
+             WHERE transactional AND next_attempt_at IS NOT NULL"
+        )
+        .fetch_one(conn)
+        .await;
+    }
     sqlx::query_scalar!(
         "SELECT least(
              (SELECT min(next_attempt_at) FROM email_sends WHERE next_attempt_at IS NOT NULL),
-             (SELECT min(next_attempt_at) FROM email_batches WHERE next_attempt_at IS NOT NULL))"
+             (SELECT min(next_attempt_at) FROM email_batches WHERE next_attempt_at IS NOT NULL),
+             (SELECT min(until) FROM provider_holds WHERE kind <> 'limit' AND EXISTS (
+                  SELECT FROM email_sends WHERE next_attempt_at IS NOT NULL AND held IS NOT NULL)))"
     )
     .fetch_one(conn)
     .await

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::transact::takes;
-use super::{Conn, Level, Result};
+use super::contact::contact_lock;
+use super::transact::{moved, takes};
+use super::{Conn, Level, Result, SendStatus};
 use crate::ids::{ContactId, SendId, StateId};
 
 /// A mail that something was told of.
@@ -17,7 +18,9 @@ pub struct KnownSend {
     pub step_seq: Option<i32>,
     pub template_key: String,
     pub category: String,
-    pub status: String,
+    pub status: SendStatus,
+    /// Of the bounce that set the status; None in rows of older versions.
+    pub bounce_type: Option<String>,
     /// Nobody knows yet whether the provider took it.
     pub in_doubt: bool,
     pub delivered_at: Option<DateTime<Utc>>,
@@ -43,14 +46,36 @@ pub async fn send_find(
     Ok(row.map(|row| (row.id, row.contact)))
 }
 
+/// As [`send_find`], with the contact locked until the transaction ends.
+///
+/// # Errors
+/// A transient one where the contact was merged into another while this waited for its lock: locked
+/// now, the other one would be out of order.
+pub async fn send_find_locked(
+    conn: &mut Conn,
+    id: Option<SendId>,
+    provider: &str,
+    message_id: Option<&str>,
+) -> Result<Option<(SendId, ContactId)>> {
+    let Some(found) = send_find(conn, id, provider, message_id).await? else {
+        return Ok(None);
+    };
+    contact_lock(conn, &[found.1]).await?;
+    let now = send_find(conn, id, provider, message_id).await?;
+    match now {
+        Some(now) if now != found => Err(moved()),
+        now => Ok(now),
+    }
+}
+
 /// The mail as it stands, locked until the transaction ends. The caller holds the contact's lock.
 pub async fn send_lock(conn: &mut Conn, id: SendId) -> Result<Option<KnownSend>> {
     takes(Level::Runs);
     sqlx::query_as!(
         KnownSend,
         r#"SELECT id AS "id: SendId", contact_id AS "contact_id: ContactId",
-                  journey_state_id AS "state_id: StateId", step_seq, template_key, category, status,
-                  in_doubt, delivered_at
+                  journey_state_id AS "state_id: StateId", step_seq, template_key, category,
+                  status AS "status: SendStatus", bounce_type, in_doubt, delivered_at
            FROM email_sends WHERE id = $1 FOR UPDATE"#,
         id as SendId
     )
@@ -59,10 +84,14 @@ pub async fn send_lock(conn: &mut Conn, id: SendId) -> Result<Option<KnownSend>>
 }
 
 /// What is new about a mail.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     /// The status after it.
-    pub status: &'a str,
+    pub status: SendStatus,
+    /// What kind of bounce it is.
+    pub bounce_type: Option<&'static str>,
+    /// The bounce before was a passing one: the mail arrived after all.
+    pub forgets_bounce: bool,
     pub reason: Option<&'a str>,
     pub message_id: Option<&'a str>,
     /// The provider has the mail: no attempt follows.
@@ -90,11 +119,13 @@ pub async fn send_progress(
              claim = CASE WHEN $5 THEN NULL ELSE claim END,
              sent_at = coalesce(sent_at, $6),
              delivered_at = least(delivered_at, $7), opened_at = least(opened_at, $8),
-             clicked_at = least(clicked_at, $9), bounced_at = least(bounced_at, $10),
+             clicked_at = least(clicked_at, $9),
+             bounced_at = CASE WHEN $14 THEN NULL ELSE least(bounced_at, $10) END,
+             bounce_type = CASE WHEN $14 THEN NULL ELSE coalesce($13, bounce_type) END,
              complained_at = least(complained_at, $11), updated_at = $12
          WHERE id = $1",
         id as SendId,
-        new.status,
+        new.status.name(),
         new.reason,
         new.message_id,
         new.settled,
@@ -104,7 +135,9 @@ pub async fn send_progress(
         new.clicked_at,
         new.bounced_at,
         new.complained_at,
-        now
+        now,
+        new.bounce_type,
+        new.forgets_bounce
     )
     .execute(conn)
     .await?;

@@ -31,6 +31,10 @@ pub struct SendStory {
     pub clicked_at: Option<DateTime<Utc>>,
     pub bounced_at: Option<DateTime<Utc>>,
     pub complained_at: Option<DateTime<Utc>>,
+    /// Past this moment it does not go out; None in rows of older versions.
+    pub not_after: Option<DateTime<Utc>>,
+    /// Whether the sender came with this one mail; None in rows of older versions.
+    pub sender_given: Option<bool>,
 }
 
 /// What a list of mails is narrowed to; an absent part lets all pass.
@@ -63,7 +67,8 @@ pub async fn send_stories(
                e.journey_state_id AS "journey_state_id: StateId", s.journey_id AS "journey_id?",
                e.template_key, e.category, e.from_email, e.to_email, e.subject, e.status, e.reason,
                e.provider, e.message_id, e.attempts, e.created_at, e.sent_at, e.delivered_at,
-               e.opened_at, e.clicked_at, e.bounced_at, e.complained_at
+               e.opened_at, e.clicked_at, e.bounced_at, e.complained_at,
+               e.not_after, e.sender_given
            FROM email_sends e LEFT JOIN journey_states s ON s.id = e.journey_state_id
            WHERE ($1::text IS NULL OR e.status = $1)
              AND ($2::text IS NULL OR e.template_key = $2)
@@ -126,7 +131,8 @@ pub async fn send_story(conn: &mut Conn, id: SendId) -> Result<Option<SendStory>
                e.journey_state_id AS "journey_state_id: StateId", s.journey_id AS "journey_id?",
                e.template_key, e.category, e.from_email, e.to_email, e.subject, e.status, e.reason,
                e.provider, e.message_id, e.attempts, e.created_at, e.sent_at, e.delivered_at,
-               e.opened_at, e.clicked_at, e.bounced_at, e.complained_at
+               e.opened_at, e.clicked_at, e.bounced_at, e.complained_at,
+               e.not_after, e.sender_given
            FROM email_sends e LEFT JOIN journey_states s ON s.id = e.journey_state_id
            WHERE e.id = $1"#,
         id as SendId

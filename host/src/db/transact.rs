@@ -80,6 +80,21 @@ pub fn may_be_committed(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::AnyDriverError(inner) if inner.is::<CommitLost>())
 }
 
+/// What the transaction looked at moved while it waited for a lock.
+#[derive(Debug, thiserror::Error)]
+#[error("a contact was merged into another while its lock was awaited")]
+struct Moved;
+
+/// Has the transaction under way run again.
+pub(super) fn moved() -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(Moved))
+}
+
+/// Whether [`moved`] made the error.
+pub(super) fn is_moved(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::AnyDriverError(inner) if inner.is::<Moved>())
+}
+
 /// An error that may come of meeting another transaction.
 pub trait Failure: From<sqlx::Error> {
     /// Whether running the same transaction again may succeed.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Properties, mime::NameAddr};
@@ -47,6 +48,9 @@ pub struct EmailIn {
     reply_to: Option<String>,
     /// The template's where it is absent, else `transactional`.
     category: Option<String>,
+    /// Past this moment the mail is not sent; by default an hour from now for transactional mail,
+    /// two days for other.
+    not_after: Option<DateTime<Utc>>,
     /// A repeated key sends nothing.
     idempotency_key: Option<String>,
 }
@@ -101,6 +105,7 @@ pub(crate) async fn queue_test(
         subject: None,
         reply_to: None,
         category: Some(TRANSACTIONAL.into()),
+        not_after: None,
         idempotency_key: None,
     };
     queue(app, Asked::check(app, body)?, None, Some(actor)).await
@@ -179,6 +184,7 @@ async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, A
 struct Asked {
     names: NewIdentity,
     args: SendArgs,
+    not_after: Option<DateTime<Utc>>,
     from: Option<String>,
     reply_to: Option<String>,
 }
@@ -222,6 +228,9 @@ impl Asked {
         {
             issues.push(Issue::new("category", message));
         }
+        if body.not_after.is_some_and(|at| at <= app.clock.now()) {
+            issues.push(Issue::new("notAfter", "must lie ahead"));
+        }
         if body.to.is_none() && body.user_id.is_none() {
             issues.push(Issue::new("", "to or userId is required"));
         }
@@ -243,7 +252,9 @@ impl Asked {
                 subject: body.subject,
                 category: body.category,
                 props,
+                not_after_ms: None,
             },
+            not_after: body.not_after,
             from,
             reply_to,
         })
@@ -271,6 +282,10 @@ impl Asked {
         }
         if let Some(from) = &self.from {
             send.from.clone_from(from);
+            send.sender_given = true;
+        }
+        if let Some(not_after) = self.not_after {
+            send.not_after = not_after;
         }
         if let Ok(mail) = &mut send.mail {
             mail.from.clone_from(&send.from);

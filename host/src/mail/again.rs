@@ -52,6 +52,8 @@ pub async fn send_again(
         idempotency_key: id.to_string(),
         links,
         mail: Ok(mail),
+        not_after: now + super::fate::useful(story.category == TRANSACTIONAL),
+        sender_given: story.sender_given.unwrap_or(false),
     };
     db::send_insert(conn, &send, now).await?;
     Ok(Some(id))

@@ -1,16 +1,20 @@
 //! The decision to send: a template becomes a frozen mail, or a reason not to send one.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Mail, Properties, StepError, mime};
 use serde_json::json;
 
+use super::fate;
 use super::render::{Values, render};
 use super::track::{Tracked, track};
 use crate::app::App;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
+
+/// The longest a mail may be useful.
+const USEFUL_MAX: TimeDelta = TimeDelta::days(366);
 
 /// What to send to whom.
 pub struct Composing<'a> {
@@ -73,6 +77,8 @@ pub async fn compose(
         idempotency_key: key,
         mail: Err("no_address"),
         links: Vec::new(),
+        not_after: now + useful(args.not_after_ms.or(template.not_after_ms), transactional),
+        sender_given: false,
     };
     if send.to.is_empty() {
         return Ok(send);
@@ -173,6 +179,13 @@ pub async fn compose(
         message_id: format!("{id}@{domain}"),
     });
     Ok(send)
+}
+
+/// How long the mail is useful: as its send says, its template, or the kind of mail it is.
+fn useful(asked_ms: Option<u64>, transactional: bool) -> TimeDelta {
+    let asked = asked_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+    let asked = asked.map(|ms| TimeDelta::milliseconds(ms.min(USEFUL_MAX.num_milliseconds())));
+    asked.unwrap_or_else(|| fate::useful(transactional))
 }
 
 /// The installation's sender of such mail. Its form was checked at start.

@@ -43,9 +43,9 @@ async fn take_in(
         }
     }
     let ours = event.send_id.map(SendId);
-    let found = db::send_find(&mut tx, ours, provider, event.message_id.as_deref()).await?;
+    let message = event.message_id.as_deref();
+    let found = db::send_find_locked(&mut tx, ours, provider, message).await?;
     if let Some((send, contact)) = found {
-        db::contact_lock(&mut tx, &[contact]).await?;
         note(app, &mut tx, provider, event, send, occurred_at, now).await?;
         if event.kind == Kind::Bounced && event.bounce != Some(BounceType::Permanent) {
             db::preferences_count_bounce(&mut tx, contact, now).await?;
@@ -107,6 +107,7 @@ async fn note(
     told.provider = Some(provider);
     told.message_id = event.message_id.as_deref();
     told.reason = event.reason.as_deref();
+    told.bounce = event.bounce;
     told.properties = properties(event);
     status::record(app, conn, told, now).await?;
     Ok(())

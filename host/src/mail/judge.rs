@@ -8,7 +8,7 @@ use super::machine::{self, REPEAT, Seen, UNSENT};
 use super::status::{self, MailEvent};
 use super::track::is_tracked;
 use crate::app::App;
-use crate::db::{self, Conn, DueVisit, Tx, Visit};
+use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};
 
 /// How long one waits for its mail to be recorded as sent before it is looked at again.
 const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);
@@ -25,14 +25,14 @@ async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool
     let id = due.id;
     let now = app.clock.now();
     // In the order in which erasing takes them: the contact, the mail, what happened to it.
-    db::contact_lock(&mut tx, &[due.contact_id]).await?;
+    db::send_find_locked(&mut tx, Some(due.send_id), "", None).await?;
     let Some(mail) = db::send_lock(&mut tx, due.send_id).await? else {
         return Ok((tx, false));
     };
     let Some(visit) = db::visit_claim(&mut tx, id, now).await? else {
         return Ok((tx, false));
     };
-    let unsent = matches!(mail.status.as_str(), "queued" | "sending");
+    let unsent = matches!(mail.status, SendStatus::Queued | SendStatus::Sending);
     if unsent && now - visit.recorded_at < UNSENT_MAX {
         db::visit_postpone(&mut tx, id, now + UNSENT_WAIT).await?;
         return Ok((tx, true));

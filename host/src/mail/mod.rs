@@ -3,6 +3,7 @@
 mod again;
 mod compose;
 mod deliver;
+mod fate;
 mod feedback;
 mod judge;
 mod machine;
@@ -17,7 +18,8 @@ mod unsubscribe;
 
 pub use again::send_again;
 pub use compose::{Composing, compose};
-pub use deliver::{deliver, repeat_batch};
+pub use deliver::{Claims, Delivery, Lane, claim, give_back, next_due, perform};
+pub use fate::useful;
 pub use feedback::{SETTLE, take as take_feedback};
 pub use judge::judge;
 pub use machine::HEAD;

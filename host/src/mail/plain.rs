@@ -31,6 +31,8 @@ pub fn plain(
         idempotency_key: key,
         mail: Err("no_address"),
         links: Vec::new(),
+        not_after: now + super::fate::useful(true),
+        sender_given: false,
     };
     if send.to.is_empty() {
         return send;

@@ -1,11 +1,13 @@
 //! What happens to a mail after it was handed over, told to everyone it concerns.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{DeliveryEventKind, Properties};
+use hogsend_plugin_api::journey::Sent;
+use hogsend_plugin_api::{BounceType, DeliveryEventKind, Properties};
 use serde_json::{Value, json};
 
+use super::fate::{Stage, bounce_name, is_handed_over};
 use crate::app::App;
-use crate::db::{self, Conn, KnownSend, NewCapture, SendOrigin, SendProgress, StepEnd};
+use crate::db::{self, Conn, KnownSend, NewCapture, SendOrigin, SendProgress, SendStatus, StepEnd};
 use crate::ids::{self, ContactId, SendId};
 use crate::ingest::{self, MAX_DEPTH, NewEvent};
 use crate::webhooks::{News, announce};
@@ -23,6 +25,8 @@ pub struct MailEvent<'a> {
     /// The id the provider knows the mail by.
     pub message_id: Option<&'a str>,
     pub reason: Option<&'a str>,
+    /// For a bounce: whether a later mail may arrive.
+    pub bounce: Option<BounceType>,
 }
 
 impl MailEvent<'_> {
@@ -35,6 +39,7 @@ impl MailEvent<'_> {
             provider: None,
             message_id: None,
             reason: None,
+            bounce: None,
         }
     }
 }
@@ -48,24 +53,33 @@ pub async fn record(
     event: MailEvent<'_>,
     now: DateTime<Utc>,
 ) -> db::Result<bool> {
-    let Some((id, contact)) = db::send_find(conn, Some(event.send_id), "", None).await? else {
+    let ours = Some(event.send_id);
+    let Some((id, _)) = db::send_find_locked(conn, ours, "", None).await? else {
         return Ok(false);
     };
-    db::contact_lock(conn, &[contact]).await?;
     let Some(send) = db::send_lock(conn, id).await? else {
         return Ok(false);
     };
-    let known = send.in_doubt || after(&send.status, DeliveryEventKind::Sent) != send.status;
+    let before = Stage::new(send.status, send.bounce_type.as_deref());
+    let after = before.after(event.kind, event.bounce);
+    let known = send.in_doubt || !is_handed_over(before);
     let news = match event.kind {
         // Our own attempt told of it, unless its answer was lost.
         DeliveryEventKind::Sent => known,
         DeliveryEventKind::Delivered => send.delivered_at.is_none(),
         _ => true,
     };
-    let status = after(&send.status, event.kind);
     let at = |kind| (event.kind == kind).then_some(event.occurred_at);
+    // A passing bounce of a mail that arrived, as an absence note, says nothing of the mail.
+    let bounced = event.bounce == Some(BounceType::Permanent)
+        || after.status == SendStatus::Bounced && before != after;
     let progress = SendProgress {
-        status,
+        status: after.status,
+        bounce_type: (after != before)
+            .then_some(event.bounce.filter(|_| after.status == SendStatus::Bounced))
+            .flatten()
+            .map(bounce_name),
+        forgets_bounce: before.soft && !after.soft && after.status != SendStatus::Bounced,
         reason: event.reason,
         message_id: event.message_id,
         settled: known,
@@ -73,9 +87,10 @@ pub async fn record(
         delivered_at: at(DeliveryEventKind::Delivered),
         opened_at: at(DeliveryEventKind::Opened),
         clicked_at: at(DeliveryEventKind::Clicked),
-        bounced_at: at(DeliveryEventKind::Bounced),
+        bounced_at: at(DeliveryEventKind::Bounced).filter(|_| bounced),
         complained_at: at(DeliveryEventKind::Complained),
     };
+    let status = after.status;
     db::send_progress(conn, id, progress, now).await?;
     if let (true, Some(state), Some(seq)) = (send.in_doubt, send.state_id, send.step_seq) {
         let end = StepEnd {
@@ -91,7 +106,10 @@ pub async fn record(
         let origin = send.state_id.and_then(|state| origins.get(&state));
         let told = Told {
             contact: send.contact_id,
-            name: name(event.kind),
+            name: match event.kind {
+                DeliveryEventKind::Bounced => bounce_event(event.bounce),
+                kind => name(kind),
+            },
             properties: about.properties(origin, event.properties),
             occurred_at: event.occurred_at,
             depth: origin.map_or(0, |run| run.depth),
@@ -102,11 +120,15 @@ pub async fn record(
 }
 
 /// The end of the step that waits for a mail in doubt.
-fn step_result(send: &KnownSend, status: &str, reason: Option<&str>) -> Value {
-    match status {
-        "failed" => json!({ "failed": { "id": send.id, "reason": reason.unwrap_or("failed") } }),
-        _ => json!({ "sent": { "id": send.id } }),
-    }
+fn step_result(send: &KnownSend, status: SendStatus, reason: Option<&str>) -> Value {
+    let id = send.id.into();
+    json!(match status {
+        SendStatus::Failed => Sent::Failed {
+            id,
+            reason: reason.unwrap_or("failed").to_owned(),
+        },
+        _ => Sent::Sent { id },
+    })
 }
 
 /// What an event says of the mail it is about.
@@ -162,31 +184,6 @@ impl Told {
             data: self.properties.clone(),
         }
     }
-}
-
-/// Tells endpoints of mails that failed before a provider took them; their journeys learn it from
-/// the step that waits.
-pub async fn announce_failed(
-    conn: &mut Conn,
-    failed: &[(SendId, Option<&str>)],
-    now: DateTime<Utc>,
-) -> db::Result<()> {
-    let mut news = Vec::new();
-    for (id, reason) in failed {
-        let Some(send) = db::send_lock(conn, *id).await? else {
-            continue;
-        };
-        let origins = db::send_origins(conn, send.state_id.as_slice()).await?;
-        let origin = send.state_id.and_then(|state| origins.get(&state));
-        let more = Properties::from_iter(reason.map(|text| ("reason".to_owned(), json!(text))));
-        news.push(News {
-            event_type: "email.failed",
-            contact: send.contact_id,
-            occurred_at: now,
-            data: About::of(&send).properties(origin, more),
-        });
-    }
-    announce(conn, &news, now).await
 }
 
 /// Lets journeys react to events of the host's own making, and queues them for analytics and for
@@ -245,59 +242,10 @@ pub fn name(kind: DeliveryEventKind) -> &'static str {
     }
 }
 
-/// The status after an event. It only moves forward, and what is final stays.
-fn after(status: &str, kind: DeliveryEventKind) -> &'static str {
-    const ORDER: [&str; 7] = [
-        "queued",
-        "sending",
-        "ambiguous",
-        "sent",
-        "delivered",
-        "opened",
-        "clicked",
-    ];
-    const FINAL: [&str; 4] = ["bounced", "complained", "failed", "skipped"];
-    if let Some(last) = FINAL.iter().find(|last| **last == status) {
-        return last;
-    }
-    let new = match kind {
-        DeliveryEventKind::Bounced => return "bounced",
-        DeliveryEventKind::Complained => return "complained",
-        DeliveryEventKind::Failed | DeliveryEventKind::Suppressed => return "failed",
-        DeliveryEventKind::Sent | DeliveryEventKind::Delayed | DeliveryEventKind::Unsubscribed => {
-            "sent"
-        }
-        DeliveryEventKind::Delivered => "delivered",
-        DeliveryEventKind::Opened => "opened",
-        DeliveryEventKind::Clicked => "clicked",
-    };
-    let rank = |name: &str| ORDER.iter().position(|one| *one == name).unwrap_or(0);
-    ORDER[rank(status).max(rank(new))]
-}
-
-#[cfg(test)]
-mod tests {
-    use hogsend_plugin_api::DeliveryEventKind as Kind;
-
-    use super::after;
-
-    #[test]
-    fn a_status_only_moves_forward_and_the_final_ones_win() {
-        for (before, kind, expected) in [
-            ("sending", Kind::Sent, "sent"),
-            ("ambiguous", Kind::Sent, "sent"),
-            ("ambiguous", Kind::Delayed, "sent"),
-            ("sent", Kind::Opened, "opened"),
-            ("opened", Kind::Delivered, "opened"),
-            ("clicked", Kind::Opened, "clicked"),
-            ("clicked", Kind::Complained, "complained"),
-            ("delivered", Kind::Bounced, "bounced"),
-            ("bounced", Kind::Delivered, "bounced"),
-            ("bounced", Kind::Complained, "bounced"),
-            ("failed", Kind::Clicked, "failed"),
-            ("ambiguous", Kind::Failed, "failed"),
-        ] {
-            assert_eq!(after(before, kind), expected, "{before} {kind:?}");
-        }
+/// What the event of a bounce is called: only a permanent one says that the address is dead.
+pub fn bounce_event(bounce: Option<BounceType>) -> &'static str {
+    match bounce {
+        Some(BounceType::Permanent) => "email.bounced",
+        _ => "email.soft_bounced",
     }
 }

@@ -29,6 +29,8 @@ pub struct PluginError {
     pub plugin: String,
     pub kind: ErrorKind,
     pub message: String,
+    /// Something it asked for was begun, or may have been: the call may have had an effect.
+    pub begun: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ pub(super) struct Caller {
     pub manifest: Manifest,
     image: Arc<Image>,
     places: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl Caller {
@@ -81,7 +84,18 @@ impl Caller {
             manifest,
             image: Arc::new(image),
             places: Arc::new(Semaphore::new(PLACES)),
+            patience: Duration::ZERO,
         }
+    }
+
+    /// A call of a plugin that waits for a connection of its own, and a conversation with any, may
+    /// take this long where that is more than usual.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> PluginError {
@@ -90,6 +104,7 @@ impl Caller {
             kind,
             // It may hold the plugin's own words, and is stored with mails and runs.
             message: foreign::text(&message.into(), REASON_MAX),
+            begun: false,
         }
     }
 
@@ -132,7 +147,7 @@ impl Caller {
 
     fn deadline(&self) -> Duration {
         if self.manifest.blocking {
-            BLOCKING_DEADLINE
+            BLOCKING_DEADLINE.max(self.patience)
         } else {
             DEADLINE
         }

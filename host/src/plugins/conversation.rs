@@ -1,5 +1,6 @@
 //! A call in which the plugin asks the host for things.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -30,6 +31,8 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     method: u32,
     input: I,
 ) -> Result<T, PluginError> {
+    // A plugin with connections of its own may have begun something in any call that it got.
+    let begun = AtomicBool::new(false);
     let talk = async {
         let mut ask = Ask {
             input,
@@ -51,6 +54,8 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
                 );
                 return Err(caller.error(ErrorKind::Protocol, message));
             }
+            let effect = |command: &Command| !command.kind.starts_with("cache_");
+            begun.fetch_or(commands.iter().any(effect), Ordering::Relaxed);
             let answers = join_all(
                 commands
                     .iter()
@@ -66,14 +71,19 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
             format!("still asks after {ROUNDS} rounds"),
         ))
     };
-    tokio::time::timeout(DEADLINE, talk)
-        .await
-        .unwrap_or_else(|_| {
-            Err(caller.error(
-                ErrorKind::Deadline,
-                format!("did not finish method {method} within {DEADLINE:?}"),
-            ))
-        })
+    let deadline = DEADLINE.max(caller.patience());
+    let done = tokio::time::timeout(deadline, talk).await;
+    let done = done.unwrap_or_else(|_| {
+        Err(caller.error(
+            ErrorKind::Deadline,
+            format!("did not finish method {method} within {deadline:?}"),
+        ))
+    });
+    done.map_err(|mut error| {
+        let alone = caller.manifest.blocking && error.kind != ErrorKind::Busy;
+        error.begun = alone || begun.load(Ordering::Relaxed);
+        error
+    })
 }
 
 fn record(

@@ -7,7 +7,7 @@ use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
     Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, DeliveryReading, HttpError,
     HttpRequest, HttpResponse, Mail, Manifest, Prepared, Properties, Reading, Refusal, Sent,
-    Webhook,
+    Settings, Webhook,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,6 +67,15 @@ pub struct DeliveryRef {
 impl DeliveryRef {
     pub fn id(&self) -> &str {
         &self.plugin.caller.manifest.id
+    }
+
+    pub fn version(&self) -> &str {
+        &self.plugin.caller.manifest.version
+    }
+
+    /// May hold secrets.
+    pub fn settings(&self) -> &Settings {
+        &self.plugin.settings
     }
 
     pub fn capabilities(&self) -> Capabilities {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::Catalogue;
@@ -134,7 +135,7 @@ async fn start_one(
     let has = |kind| manifest.kinds.contains(&kind);
     let (delivers, brings_journeys) = (has(Kind::Delivery), has(Kind::Journeys));
     let scope = Scope::new(&manifest, &settings);
-    let caller = Caller::new(manifest, image);
+    let mut caller = Caller::new(manifest, image);
     let capabilities = if delivers {
         let asked = caller
             .call(method::DELIVERY_CAPABILITIES, &(), clock.now())
@@ -143,6 +144,11 @@ async fn start_one(
     } else {
         None
     };
+    let asked_for = capabilities.and_then(|all: Capabilities| all.attempt_ms);
+    // A little more than the plugin is told, so that its own answer comes first.
+    caller.set_patience(Duration::from_millis(
+        asked_for.map_or(0, |ms| ms.saturating_add(1_000)),
+    ));
     let catalogue = if brings_journeys {
         let asked = caller
             .call(method::JOURNEYS_CATALOGUE, &(), clock.now())

@@ -9,12 +9,13 @@ use crate::db::{self, Conn, NewDelivery};
 use crate::ids::{self, ContactId};
 
 /// Everything an endpoint may ask for.
-pub const EVENT_TYPES: [&str; 13] = [
+pub const EVENT_TYPES: [&str; 14] = [
     "email.sent",
     "email.delivered",
     "email.opened",
     "email.clicked",
     "email.bounced",
+    "email.soft_bounced",
     "email.complained",
     "email.failed",
     "contact.unsubscribed",

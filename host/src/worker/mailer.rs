@@ -3,136 +3,116 @@
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::poll::{self, Work};
+use super::poll::Work;
 use crate::app::App;
-use crate::db::{self, ClaimedBatch, ClaimedSend, Topic};
-use crate::ids::{BatchId, Claim, SendId};
-use crate::mail::{deliver, repeat_batch};
+use crate::db::{self, Topic};
+use crate::mail::{self, Claims, Delivery, Lane};
 
-/// Mails claimed at once where the provider takes no larger batches: what can be attempted well
-/// within a lease.
-const BATCH: u32 = 16;
-/// How many requests are prepared and sent side by side: one to a provider takes longer than its
-/// rate allows between two.
-const PLACES: usize = 4;
+/// Requests side by side where each carries one mail: one to a provider takes longer than its rate
+/// allows between two.
+const PLACES: usize = 16;
+/// Where each carries many.
+const BATCHES: usize = 4;
+/// Further ones for transactional mail alone.
+const URGENT: usize = 4;
 
-/// Asks again about batches in doubt, and attempts due mails. Returns how many of both there were.
+/// Claims mails and batches that are due and makes the requests. Returns how many there were. For
+/// tests and tools that move the clock themselves.
 pub async fn deliver_due(app: &App) -> db::Result<usize> {
-    poll::once(Mails::new(app)).await
+    let places = places(app, Lane::All);
+    let (deliveries, looked_at) = mail::claim(app, places, Lane::All).await?;
+    let all = deliveries.into_iter().map(|one| mail::perform(app, one));
+    for done in futures_util::future::join_all(all).await {
+        done?;
+    }
+    Ok(looked_at)
 }
 
-pub(super) struct Mails {
-    app: App,
+fn places(app: &App, lane: Lane) -> usize {
+    let first = app.plugins.deliveries().into_iter().next();
+    let batches = first.is_some_and(|one| one.capabilities().batch_max > 1);
+    match (lane, batches) {
+        (Lane::Urgent, _) => URGENT,
+        (Lane::All, true) => BATCHES,
+        (Lane::All, false) => PLACES.min(app.config.database_pool_size),
+    }
 }
+
+/// All mail, transactional first.
+pub(super) struct Mails(App);
+
+/// Transactional mail alone, so that a slow answer to other mail never holds it up.
+pub(super) struct UrgentMails(App);
 
 impl Mails {
     pub(super) fn new(app: &App) -> Self {
-        Self { app: app.clone() }
-    }
-
-    /// How many mails one place takes.
-    fn most(&self) -> u32 {
-        let batches = self.app.plugins.deliveries();
-        batches
-            .first()
-            .map_or(BATCH, |one| one.capabilities().batch_max.max(BATCH))
+        Self(app.clone())
     }
 }
 
-/// What one place works on.
-pub(super) enum Turn {
-    /// A request whose answer was lost.
-    Again(ClaimedBatch),
-    Mails(Vec<ClaimedSend>),
+impl UrgentMails {
+    pub(super) fn new(app: &App) -> Self {
+        Self(app.clone())
+    }
 }
 
-/// What it takes to give a turn back.
-#[derive(Clone)]
-pub(super) enum Ticket {
-    Batch(BatchId, Claim),
-    Mails(Vec<(SendId, Claim)>),
-}
+macro_rules! delivers {
+    ($work:ident, $name:literal, $topic:expr, $lane:expr) => {
+        impl Work for $work {
+            type Item = Delivery;
+            type Ticket = Claims;
 
-impl Work for Mails {
-    type Item = Turn;
-    type Ticket = Ticket;
+            const NAME: &'static str = $name;
+            const TOPIC: Option<Topic> = $topic;
+            // A provider may have what was broken off.
+            const REPEATABLE: bool = false;
 
-    const NAME: &'static str = "mails";
-    const TOPIC: Option<Topic> = Some(Topic::Mails);
-    // A provider may have what was broken off.
-    const REPEATABLE: bool = false;
-
-    fn app(&self) -> &App {
-        &self.app
-    }
-
-    fn places(&self) -> usize {
-        PLACES
-    }
-
-    async fn claim(&self, room: usize) -> db::Result<Vec<Turn>> {
-        let now = self.app.clock.now();
-        let lease_until = now + self.app.config.lease;
-        let mut conn = self.app.db.conn().await?;
-        let mut turns = Vec::new();
-        while turns.len() < room
-            && let Some(batch) = db::batch_claim(&mut conn, now, lease_until).await?
-        {
-            turns.push(Turn::Again(batch));
-        }
-        let most = self.most();
-        while turns.len() < room {
-            let sends = db::send_claim(&mut conn, now, lease_until, most.into()).await?;
-            let last = sends.len() < most as usize;
-            if !sends.is_empty() {
-                turns.push(Turn::Mails(sends));
+            fn app(&self) -> &App {
+                &self.0
             }
-            if last {
-                break;
+
+            fn places(&self) -> usize {
+                places(&self.0, $lane)
             }
-        }
-        Ok(turns)
-    }
 
-    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
-        let mut conn = self.app.db.conn().await?;
-        db::send_next_due(&mut conn).await
-    }
-
-    async fn perform(&self, turn: Turn, _: &CancellationToken) -> db::Result<()> {
-        let done = match turn {
-            Turn::Again(batch) => repeat_batch(&self.app, batch).await,
-            Turn::Mails(sends) => deliver(&self.app, sends).await,
-        };
-        if let Err(error) = &done {
-            tracing::error!(%error, "mails could not be attempted, they are due again after their lease");
-        }
-        done
-    }
-
-    fn ticket(turn: &Turn) -> Ticket {
-        match turn {
-            Turn::Again(batch) => Ticket::Batch(batch.id, batch.claim),
-            Turn::Mails(sends) => Ticket::Mails(
-                sends
-                    .iter()
-                    .filter_map(|send| Some((send.id, send.claim?)))
-                    .collect(),
-            ),
-        }
-    }
-
-    async fn give_back(&self, tickets: Vec<Ticket>) -> db::Result<()> {
-        let now = self.app.clock.now();
-        let mut conn = self.app.db.conn().await?;
-        for ticket in tickets {
-            match ticket {
-                Ticket::Batch(id, claim) => {
-                    db::batch_give_back(&mut conn, id, claim, now).await?;
+            async fn claim(&self, room: usize) -> db::Result<Vec<Delivery>> {
+                loop {
+                    let (deliveries, looked_at) = mail::claim(&self.0, room, $lane).await?;
+                    // What nobody takes was kept, what came too late has ended: there may be more.
+                    if !deliveries.is_empty() || looked_at == 0 {
+                        return Ok(deliveries);
+                    }
                 }
-                Ticket::Mails(sends) => db::sends_give_back(&mut conn, &sends, now).await?,
+            }
+
+            async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+                mail::next_due(&self.0, $lane).await
+            }
+
+            async fn perform(&self, item: Delivery, stop: &CancellationToken) -> db::Result<()> {
+                if stop.is_cancelled() {
+                    return self.give_back(vec![item.claims()]).await;
+                }
+                let done = mail::perform(&self.0, item).await;
+                if let Err(error) = &done {
+                    tracing::error!(%error,
+                        "mails could not be recorded, they are due again after their lease");
+                }
+                done
+            }
+
+            fn ticket(item: &Delivery) -> Claims {
+                item.claims()
+            }
+
+            async fn give_back(&self, claims: Vec<Claims>) -> db::Result<()> {
+                mail::give_back(&self.0, claims).await
             }
         }
-        Ok(())
-    }
+    };
 }
+
+delivers!(Mails, "mails", Some(Topic::Mails), Lane::All);
+// A call reaches one loop only. The other one takes transactional mail first as well; this one looks
+// every few seconds whether any is left over.
+delivers!(UrgentMails, "urgent-mails", None, Lane::Urgent);

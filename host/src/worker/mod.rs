@@ -45,6 +45,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     crew.spawn(BEATS, async move { beat(&beating.0, id, &beating.1).await });
     Embedded::start(&app, &mut crew);
     poll::start(&mut crew, mailer::Mails::new(&app));
+    poll::start(&mut crew, mailer::UrgentMails::new(&app));
     poll::start(&mut crew, relay::Captures::new(&app));
     poll::start(&mut crew, tracker::Visits::new(&app));
     poll::start(&mut crew, webhooks::Webhooks::new(&app));

@@ -98,4 +98,8 @@ pub struct Template {
     /// carry no unsubscribe header and are sent to people who unsubscribed.
     #[serde(default)]
     pub category: Option<String>,
+    /// How long a mail of it is useful, in milliseconds from the decision to send; an hour for
+    /// transactional ones and two days for others where it is left out.
+    #[serde(default)]
+    pub not_after_ms: Option<u64>,
 }

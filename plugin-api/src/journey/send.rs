@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ pub struct SendArgs {
     pub category: Option<String>,
     #[serde(default)]
     pub props: Properties,
+    /// How long the mail is useful, in milliseconds from the decision to send.
+    #[serde(default)]
+    pub not_after_ms: Option<u64>,
 }
 
 /// How a send ended.
@@ -69,6 +73,14 @@ impl Send {
     #[track_caller]
     pub fn category(self, category: &str) -> Self {
         Self(self.0.set("category", category))
+    }
+
+    /// How long the mail is useful: past that it is skipped as `expired`, never sent late. Counts
+    /// from the decision to send. By default an hour for transactional mail, two days for other.
+    #[track_caller]
+    pub fn not_after(self, useful: Duration) -> Self {
+        let ms = u64::try_from(useful.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.set("not_after_ms", ms))
     }
 
     /// A value the template sees as `props.<name>`.

@@ -1,13 +1,10 @@
 //! The beginning of an attempt: the last questions, the frozen bytes, the moment to leave.
 
-use chrono::TimeDelta;
-use serde_json::json;
-
-use super::conclude::{Settled, settle};
-use super::{Ready, Request, providers};
+use super::{Ready, Request, lease, people, postpone, providers, reach};
 use crate::app::App;
-use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, SendEnd, Topic};
-use crate::ids::{BatchId, Claim};
+use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend};
+use crate::ids::{BatchId, Claim, SendId};
+use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};
 use crate::mail::pace::{Pace, pace_all};
 use crate::plugins::DeliveryRef;
 
@@ -19,12 +16,11 @@ pub(super) async fn begin(
     group: Vec<Ready>,
 ) -> db::Result<Option<Request>> {
     let now = app.clock.now();
-    let people: Vec<_> = group.iter().map(|ready| ready.send.contact_id).collect();
-    let mut tx = app.db.begin().await?;
-    let contacts = db::contact_lock(&mut tx, &people).await?;
+    let ids: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
+    let (mut tx, contacts) = people(app, &ids).await?;
     let sends: Vec<&ClaimedSend> = group.iter().map(|ready| &ready.send).collect();
     let held = db::sends_hold(&mut tx, &sends).await?;
-    let mut group: Vec<Ready> = group
+    let group: Vec<Ready> = group
         .into_iter()
         .filter(|ready| held.contains(&ready.send.id))
         .collect();
@@ -41,25 +37,25 @@ pub(super) async fn begin(
     for (send, pace) in asked.iter().zip(answers) {
         match pace {
             Pace::Go => going.push(send.id),
-            Pace::Skip(reason) => skipped.push(Settled {
-                end: skip(send, reason),
-                result: Ok(json!({ "skipped": { "reason": reason } })),
-                step: send.state_id.zip(send.step_seq),
-            }),
+            Pace::Skip(reason) => {
+                skipped.push(Settled::decided(send, Standing::skipped(reason)));
+            }
             Pace::Later(until) => {
                 db::sends_postpone(&mut tx, &[send], until, "outside_send_window").await?;
             }
         }
     }
-    let skips = skipped.len();
-    settle(&mut tx, None, skipped, now).await?;
-    group.retain(|ready| ready.send.in_doubt || going.contains(&ready.send.id));
+    let topics = settle(app, &mut tx, None, None, &skipped, now).await?;
+    let group: Vec<Ready> = group
+        .into_iter()
+        .filter(|ready| ready.send.in_doubt || going.contains(&ready.send.id))
+        .collect();
     if group.is_empty() {
-        app.db.commit_and_wake(tx, topics(skips)).await?;
+        app.db.commit_and_wake(tx, &topics).await?;
         return Ok(None);
     }
 
-    let lease = TimeDelta::from_std(app.config.lease).unwrap_or(TimeDelta::MAX);
+    let lease = lease(app);
     let doubted = group.iter().any(|ready| ready.send.in_doubt);
     let batch = (group.len() > 1).then(|| ClaimedBatch {
         id: BatchId::new(now),
@@ -69,8 +65,10 @@ pub(super) async fn begin(
         first_attempt_at: now,
         claim: Claim::new(now),
     });
+    // Wherever the moment to leave lies, the lease begins there at the earliest.
+    let lease_until = now + reach(app) + lease;
     if let Some(batch) = &batch {
-        db::batch_insert(&mut tx, batch, now + lease).await?;
+        db::batch_insert(&mut tx, batch, lease_until).await?;
     }
     let mails: Vec<Beginning<'_>> = group
         .iter()
@@ -78,46 +76,53 @@ pub(super) async fn begin(
             send: &ready.send,
             prepared: &ready.prepared,
             number: ready.number(),
+            from: ready.restamped.then_some(ready.send.mail.from.as_str()),
         })
         .collect();
     let id = batch.as_ref().map(|batch| batch.id);
-    db::attempts_begin(&mut tx, provider.id(), id, &mails, now).await?;
+    db::attempts_begin(&mut tx, provider.id(), id, &mails, lease_until, now).await?;
     // The provider's row comes last: other workers wait for it as shortly as can be.
     let first = provider.capabilities().rate.map(providers::slot_us);
-    let slot = db::provider_slot(&mut tx, provider.id(), first, now).await?;
-    if slot - now > lease / 4 {
+    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
+    let late = |ready: &&Ready| slot >= last_moment(&ready.send);
+    if slot - now > reach(app) || group.iter().any(|ready| late(&ready)) {
         tx.rollback().await?;
-        let sends: Vec<ClaimedSend> = group.into_iter().map(|ready| ready.send).collect();
-        super::postpone(app, &sends, slot, "the provider's rate is used up").await?;
+        let (late, others): (Vec<Ready>, Vec<Ready>) =
+            group.into_iter().partition(|ready| late(&ready));
+        let late: Vec<ClaimedSend> = late.into_iter().map(|ready| ready.send).collect();
+        expire(app, &late).await?;
+        let others: Vec<ClaimedSend> = others.into_iter().map(|ready| ready.send).collect();
+        postpone(app, &others, slot, "the provider's rate is used up").await?;
         return Ok(None);
     }
-    app.db.commit_and_wake(tx, topics(skips)).await?;
+    app.db.commit_and_wake(tx, &topics).await?;
     let number = batch.as_ref().map_or(group[0].number(), |_| 1);
     Ok(Some(Request {
         mails: group,
         batch,
         number,
         doubted,
+        began: now,
         slot,
     }))
 }
 
-fn topics(skips: usize) -> &'static [Topic] {
-    if skips > 0 { &[Topic::Runs] } else { &[] }
+/// Ends mails whose last useful moment passed.
+pub(super) async fn expire(app: &App, sends: &[ClaimedSend]) -> db::Result<()> {
+    let settled: Vec<Settled<'_>> = sends
+        .iter()
+        .map(|send| Settled::decided(send, expired(send)))
+        .collect();
+    super::conclude::decide(app, &settled).await
 }
 
-fn skip(send: &ClaimedSend, reason: &str) -> SendEnd {
-    SendEnd {
-        id: send.id,
-        claim: send.claim,
-        attempt: None,
-        status: "skipped",
-        reason: Some(reason.to_owned()),
-        message_id: None,
-        retry_at: None,
-        in_doubt: false,
-        counted: true,
-        leaves_batch: false,
-        alone: false,
+/// A mail in doubt may have arrived; no other one goes out.
+pub(super) fn expired(send: &ClaimedSend) -> Standing {
+    if send.in_doubt {
+        Standing::ambiguous(
+            "its last useful moment passed before the provider said whether it has it",
+        )
+    } else {
+        Standing::skipped(EXPIRED)
     }
 }

@@ -1,15 +1,13 @@
 //! Mails whose last attempt was cut off or got no clear answer.
 
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
-use serde_json::Value;
-
-use super::conclude::{Settled, failed, give_up_doubt, settle};
-use super::providers::Providers;
-use super::{Ready, Request, ask, postpone, prepare, providers};
+use super::begin::expired;
+use super::conclude::decide as settle_decided;
+use super::providers::{Providers, Way, sender_of};
+use super::{Ready, Request, Work, covers, lease, people, postpone, prepare, providers, reach};
 use crate::app::App;
-use crate::db::{self, ClaimedBatch, ClaimedSend, SendEnd, Topic};
+use crate::db::{self, ClaimedBatch, ClaimedSend};
+use crate::ids::SendId;
+use crate::mail::fate::{Settled, Standing, last_moment, settle};
 use crate::plugins::DeliveryRef;
 
 const TOO_LATE: &str =
@@ -20,82 +18,98 @@ const TOO_LATE: &str =
 /// repeated, a transactional one is, at another provider too if the first is down.
 pub(super) async fn decide(
     app: &App,
-    providers: &Providers,
+    providers: &mut Providers,
     send: ClaimedSend,
-) -> db::Result<Option<(DeliveryRef, Ready)>> {
+) -> db::Result<Option<Work>> {
     let before = send.provider.clone().unwrap_or_default();
+    let sender = sender_of(&send.mail.from);
     let provider = providers.find(&before);
     if send.transactional
-        && (provider.is_none() || providers.is_down(&before))
-        && let Ok(other) = providers.first()
+        && (provider.is_none() || providers.is_down(&before, &sender))
+        && let Way::Open(other, tried) = providers.choose(app, &sender).await?
     {
-        let mut ready = prepare(app, &other, vec![send]).await?;
-        return Ok(ready.pop().map(|ready| (other, ready)));
+        let group = prepare(app, &other, vec![(send, false)]).await?;
+        return Ok(Work::of(other, group, tried));
     }
     let Some(provider) = provider else {
         let reason = format!("its attempt at '{before}' was cut off, which is no longer in use");
-        give_up_doubt(app, &send, &reason).await?;
+        give_up(app, &send, &reason).await?;
         return Ok(None);
     };
     let since = send.first_attempt_at.unwrap_or(send.created_at);
     if !send.transactional && !covers(&provider, since, app.clock.now()) {
-        give_up_doubt(app, &send, TOO_LATE).await?;
+        give_up(app, &send, TOO_LATE).await?;
         return Ok(None);
     }
-    if let Some(pause) = providers.pause_of(&before) {
-        postpone(app, &[send], pause.until, &pause.reason).await?;
-        return Ok(None);
+    match providers.admit(app, &provider, &sender).await? {
+        Err(shut) => {
+            postpone(app, &[send], shut.until, &shut.reason).await?;
+            Ok(None)
+        }
+        Ok(tried) => {
+            let group = prepare(app, &provider, vec![(send, false)]).await?;
+            Ok(Work::of(provider, group, tried))
+        }
     }
-    let mut ready = prepare(app, &provider, vec![send]).await?;
-    Ok(ready.pop().map(|ready| (provider, ready)))
 }
 
-fn covers(provider: &DeliveryRef, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    let elapsed: Duration = (now - since).to_std().unwrap_or_default();
-    provider.capabilities().idempotency.covers(elapsed)
+async fn give_up(app: &App, send: &ClaimedSend, reason: &str) -> db::Result<()> {
+    let settled = [Settled::decided(send, Standing::ambiguous(reason))];
+    settle_decided(app, &settled).await
 }
 
-/// Asks again about a batch in doubt.
-pub async fn repeat_batch(app: &App, batch: ClaimedBatch) -> db::Result<()> {
+/// Decides on a batch in doubt that the caller holds: whole, and still known to its provider, it is
+/// asked about again.
+pub(super) async fn decide_batch(
+    app: &App,
+    providers: &mut Providers,
+    batch: ClaimedBatch,
+) -> db::Result<Option<Work>> {
     let now = app.clock.now();
     let members = {
         let mut conn = app.db.conn().await?;
-        db::batch_members(&mut conn, batch.id).await?
+        let members = db::batch_members(&mut conn, batch.id).await?;
+        if members.iter().all(|send| !send.in_doubt) {
+            // Webhooks told of every one of them.
+            db::batch_end(&mut conn, &batch, Some("settled"), None, true, now).await?;
+            return Ok(None);
+        }
+        members
     };
-    if members.iter().all(|send| !send.in_doubt) {
-        // Webhooks told of every one of them.
-        let mut conn = app.db.conn().await?;
-        db::batch_end(&mut conn, &batch, Some("settled"), None, true, now).await?;
-        return Ok(());
-    }
-    let providers = Providers::look(app).await?;
     let Some(provider) = providers.find(&batch.provider) else {
         let reason = format!(
             "its attempt at '{}' was cut off, which is no longer in use",
             batch.provider
         );
         break_up(app, &batch, &members, &reason).await?;
-        return Ok(());
+        return Ok(None);
     };
-    // Without a mail that was erased since, it would be another request.
+    // If a member was erased since, the request would no longer be the same, byte for byte.
     let whole = members.len() as i32 == batch.size;
-    if !whole || !covers(&provider, batch.first_attempt_at, now) {
+    let late = members
+        .iter()
+        .any(|send| send.in_doubt && last_moment(send) <= now + reach(app));
+    if !whole || late || !covers(&provider, batch.first_attempt_at, now) {
         break_up(app, &batch, &members, TOO_LATE).await?;
-        return Ok(());
+        return Ok(None);
     }
-    if let Some(pause) = providers.pause_of(&batch.provider) {
-        let mut conn = app.db.conn().await?;
-        db::batch_end(&mut conn, &batch, None, Some(pause.until), true, now).await?;
-        return Ok(());
+    let sender = sender_of(&members[0].mail.from);
+    match providers.admit(app, &provider, &sender).await? {
+        Err(shut) => {
+            let mut conn = app.db.conn().await?;
+            db::batch_end(&mut conn, &batch, None, Some(shut.until), true, now).await?;
+            Ok(None)
+        }
+        Ok(_) => Ok(Some(Work::Repeat {
+            provider,
+            batch,
+            members,
+        })),
     }
-    if let Some(request) = begin_again(app, &provider, batch, members).await? {
-        ask(app, &provider, request).await?;
-    }
-    Ok(())
 }
 
 /// Commits that another attempt at the batch begins.
-async fn begin_again(
+pub(super) async fn begin_again(
     app: &App,
     provider: &DeliveryRef,
     batch: ClaimedBatch,
@@ -106,7 +120,11 @@ async fn begin_again(
         .into_iter()
         .filter_map(|send| {
             let prepared = send.prepared.clone()?;
-            Some(Ready { send, prepared })
+            Some(Ready {
+                send,
+                prepared,
+                restamped: false,
+            })
         })
         .collect();
     let open: Vec<&ClaimedSend> = mails
@@ -114,27 +132,27 @@ async fn begin_again(
         .map(|ready| &ready.send)
         .filter(|send| send.in_doubt)
         .collect();
-    let people: Vec<_> = open.iter().map(|send| send.contact_id).collect();
-    let mut tx = app.db.begin().await?;
-    db::contact_lock(&mut tx, &people).await?;
-    if !db::batch_attempt(&mut tx, &batch, now).await? {
+    let ids: Vec<SendId> = open.iter().map(|send| send.id).collect();
+    let (mut tx, _) = people(app, &ids).await?;
+    if !db::batch_attempt(&mut tx, &batch, now + reach(app) + lease(app), now).await? {
         return Ok(None);
     }
     db::attempts_repeat(&mut tx, provider.id(), batch.id, &open, now).await?;
     let first = provider.capabilities().rate.map(providers::slot_us);
-    let slot = db::provider_slot(&mut tx, provider.id(), first, now).await?;
+    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
     tx.commit().await?;
     Ok(Some(Request {
         mails,
         number: batch.attempts + 1,
         batch: Some(batch),
         doubted: true,
+        began: now,
         slot,
     }))
 }
 
 /// Ends a batch that can no longer be repeated. Each lifecycle mail in doubt stays so for good; a
-/// transactional one is tried again by itself.
+/// transactional one is tried again by itself while it is useful.
 async fn break_up(
     app: &App,
     batch: &ClaimedBatch,
@@ -142,46 +160,30 @@ async fn break_up(
     reason: &str,
 ) -> db::Result<()> {
     let now = app.clock.now();
-    let people: Vec<_> = members.iter().map(|send| send.contact_id).collect();
-    let mut tx = app.db.begin().await?;
-    db::contact_lock(&mut tx, &people).await?;
+    let ids: Vec<SendId> = members.iter().map(|send| send.id).collect();
+    let (mut tx, _) = people(app, &ids).await?;
     if !db::batch_end(&mut tx, batch, Some("unknown"), None, true, now).await? {
         return Ok(());
     }
-    let settled = members.iter().map(|send| {
-        let end = SendEnd {
-            id: send.id,
+    let standing = |send: &ClaimedSend| match send {
+        late if last_moment(late) <= now => expired(late),
+        send if send.transactional => Standing::Alone {
+            until: now,
+            reason: reason.to_owned(),
+            doubtful: true,
+        },
+        _ => Standing::ambiguous(reason),
+    };
+    let settled: Vec<Settled<'_>> = members
+        .iter()
+        .filter(|send| send.in_doubt)
+        .map(|send| Settled {
+            send,
             claim: None,
             attempt: None,
-            status: "ambiguous",
-            reason: Some(reason.to_owned()),
-            message_id: None,
-            retry_at: None,
-            in_doubt: true,
-            counted: true,
-            leaves_batch: false,
-            alone: true,
-        };
-        if send.transactional {
-            return Settled {
-                end: SendEnd {
-                    status: "queued",
-                    retry_at: Some(now),
-                    leaves_batch: true,
-                    ..end
-                },
-                result: Ok(Value::Null),
-                step: None,
-            };
-        }
-        Settled {
-            end,
-            result: failed(send.id, reason),
-            step: send.state_id.zip(send.step_seq),
-        }
-    });
-    settle(&mut tx, Some(batch.id), settled.collect(), now).await?;
-    app.db
-        .commit_and_wake(tx, &[Topic::Runs, Topic::Mails])
-        .await
+            standing: standing(send),
+        })
+        .collect();
+    let topics = settle(app, &mut tx, None, Some(batch.id), &settled, now).await?;
+    app.db.commit_and_wake(tx, &topics).await
 }

@@ -5,36 +5,55 @@
 //! same bytes and key where the provider makes that harmless; where it does not, the mail's
 //! category decides. Mails that travel together share a key of their own, and are repeated
 //! together, in the same order.
+//!
+//! ```text
+//!                 claim                begin                   answer (fate/standing.rs)
+//!   queued ──────────────► claimed ──────────────► sending ─┬──────────► sent ─► delivered …
+//!     ▲ ▲                     │                    in doubt ├──────────► bounced
+//!     │ │ postponed, kept     │                       │ ▲   ├──────────► failed
+//!     │ └─────────────────────┤                       │ │   └──────────► ambiguous
+//!     │                       │ skipped,              │ └── asked again, same bytes and key
+//!     │                       └──► expired            │
+//!     └────────────────────────────────────────────────┘ surely not taken
+//! ```
+//!
+//! A claim is a lease: a mail whose worker died is due again when it ends. The lease is prolonged
+//! while the provider is asked, so an attempt may take longer than a lease.
 
 mod begin;
 mod conclude;
 mod doubt;
 mod providers;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::stream::{self, StreamExt as _};
-use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, Prepared, Rate, SendOutcome, Sent,
-};
+use std::time::Duration;
 
-use self::providers::Providers;
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::{Attempt, BatchAttempt, BatchOutcome, Prepared, Rate};
+
+use self::providers::{Asked, Providers, Shut, Way, sender_of};
+use super::compose::sender;
+use super::fate::{Answer, Fate, Settled, Standing, last_moment};
 use crate::app::App;
-use crate::db::{self, ClaimedBatch, ClaimedSend};
-use crate::ids::SendId;
+use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, Tx};
+use crate::ids::{BatchId, Claim, SendId};
 use crate::plugins::DeliveryRef;
 
-pub use doubt::repeat_batch;
-
-/// How long a mail waits where no provider can take it.
-const BLOCKED: TimeDelta = TimeDelta::minutes(5);
-/// Requests under way at once, of one call.
-const CONCURRENT: usize = 8;
+/// How long mails nobody takes are kept before they are looked at though nobody called them.
+const KEPT: TimeDelta = TimeDelta::hours(1);
+/// How long a mail waits whose provider's plugin does not work.
+const PLUGIN: TimeDelta = TimeDelta::seconds(30);
+/// How much longer than it was told a plugin is waited for.
+const GRACE: Duration = Duration::from_secs(2);
+/// The longest an attempt may take, whatever a plugin asks for.
+const PATIENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A mail and the bytes a provider gets.
 #[derive(Clone, Debug)]
 struct Ready {
     send: ClaimedSend,
     prepared: Prepared,
+    /// It has another sender than when it was kept.
+    restamped: bool,
 }
 
 impl Ready {
@@ -44,7 +63,7 @@ impl Ready {
     }
 }
 
-/// Mails that travel in one request, and the request's place in the ledger.
+/// Mails that travel in one request, and the request's place in the ledger. All have one sender.
 struct Request {
     mails: Vec<Ready>,
     /// None for a single mail.
@@ -53,107 +72,351 @@ struct Request {
     number: i32,
     /// An attempt before this one was cut off.
     doubted: bool,
+    began: DateTime<Utc>,
     /// When the provider's rate allows it to leave.
     slot: DateTime<Utc>,
 }
 
-/// Makes one attempt at each claimed mail. What cannot be attempted now is given back.
-pub async fn deliver(app: &App, claimed: Vec<ClaimedSend>) -> db::Result<()> {
-    if claimed.is_empty() {
-        return Ok(());
-    }
-    let providers = Providers::look(app).await?;
-    let (doubtful, fresh): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|send| send.in_doubt);
-    let mut requests = Vec::new();
-    for send in doubtful {
-        if let Some((provider, ready)) = doubt::decide(app, &providers, send).await? {
-            requests.push((provider, vec![ready]));
-        }
-    }
-    match providers.first() {
-        Ok(provider) => {
-            let ready = prepare(app, &provider, fresh).await?;
-            let most = provider.capabilities().batch_max as usize;
-            let groups = together(ready, most);
-            requests.extend(groups.into_iter().map(|group| (provider.clone(), group)));
-        }
-        Err((until, reason)) => postpone(app, &fresh, until, &reason).await?,
-    }
-    stream::iter(requests)
-        .for_each_concurrent(CONCURRENT, |(provider, group)| async move {
-            let ids: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
-            if let Err(error) = attempt(app, &provider, group).await {
-                // Their lease brings them back; what the provider has is known by the frozen key.
-                tracing::error!(sends = ids.len(), first.id = %ids[0], %error,
-                    "mails could not be recorded, they are tried again after their lease");
-            }
+/// One request to a provider that is about to be made.
+pub struct Delivery(Work);
+
+enum Work {
+    Attempt {
+        provider: DeliveryRef,
+        group: Vec<Ready>,
+        /// What it tries: all other mails wait for how it ends.
+        tried: Vec<Hold>,
+    },
+    Repeat {
+        provider: DeliveryRef,
+        batch: ClaimedBatch,
+        members: Vec<ClaimedSend>,
+    },
+}
+
+impl Work {
+    fn of(provider: DeliveryRef, group: Vec<Ready>, tried: Vec<Hold>) -> Option<Self> {
+        (!group.is_empty()).then_some(Self::Attempt {
+            provider,
+            group,
+            tried,
         })
-        .await;
+    }
+}
+
+/// Which mails are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// All, transactional ones first.
+    All,
+    /// Transactional ones only, so that a slow provider of others never holds them up.
+    Urgent,
+}
+
+/// Claims what is due for about so many requests, and decides where each mail goes. What nobody
+/// takes now is kept, what is useful no more ends. Returns the requests and how many mails and
+/// batches were looked at.
+pub async fn claim(app: &App, places: usize, lane: Lane) -> db::Result<(Vec<Delivery>, usize)> {
+    let now = app.clock.now();
+    let mut providers = Providers::look(app).await?;
+    let most = app
+        .plugins
+        .deliveries()
+        .first()
+        .map_or(1, |one| one.capabilities().batch_max as usize);
+    let limit = places.max(if most > 1 { most } else { 1 });
+    let (batch, sends) = {
+        let mut conn = app.db.conn().await?;
+        for sender in providers.awaited() {
+            db::sends_summon(&mut conn, sender.as_deref(), now).await?;
+        }
+        let until = now + lease(app);
+        let batch = match lane {
+            Lane::All => db::batch_claim(&mut conn, now, until).await?,
+            Lane::Urgent => None,
+        };
+        let urgent = lane == Lane::Urgent;
+        let mut sends = db::send_claim(&mut conn, now, until, limit as i64, urgent).await?;
+        if sends.len() < limit
+            && db::sends_after_clock_change(&mut conn, now + lease(app) * 2, now).await? > 0
+        {
+            let rest = (limit - sends.len()) as i64;
+            sends.extend(db::send_claim(&mut conn, now, until, rest, urgent).await?);
+        }
+        (batch, sends)
+    };
+    let looked_at = sends.len() + usize::from(batch.is_some());
+    let mut works = Vec::new();
+    if let Some(batch) = batch {
+        works.extend(doubt::decide_batch(app, &mut providers, batch).await?);
+    }
+    let (late, sends): (Vec<_>, Vec<_>) =
+        sends.into_iter().partition(|send| last_moment(send) <= now);
+    begin::expire(app, &late).await?;
+    let (doubtful, fresh): (Vec<_>, Vec<_>) = sends.into_iter().partition(|send| send.in_doubt);
+    for send in doubtful {
+        works.extend(doubt::decide(app, &mut providers, send).await?);
+    }
+    route(app, &mut providers, fresh, &mut works).await?;
+    Ok((works.into_iter().map(Delivery).collect(), looked_at))
+}
+
+/// When there is something to claim again.
+pub async fn next_due(app: &App, lane: Lane) -> db::Result<Option<DateTime<Utc>>> {
+    let mut conn = app.db.conn().await?;
+    db::send_next_due(&mut conn, lane == Lane::Urgent).await
+}
+
+/// What a request that was not begun holds.
+#[derive(Clone)]
+pub struct Claims {
+    sends: Vec<(SendId, Claim)>,
+    batch: Option<(BatchId, Claim)>,
+}
+
+impl Delivery {
+    /// What has to be given back where the request is not made.
+    pub fn claims(&self) -> Claims {
+        match &self.0 {
+            Work::Attempt { group, .. } => Claims {
+                sends: group
+                    .iter()
+                    .filter_map(|ready| Some((ready.send.id, ready.send.claim?)))
+                    .collect(),
+                batch: None,
+            },
+            Work::Repeat { batch, .. } => Claims {
+                sends: Vec::new(),
+                batch: Some((batch.id, batch.claim)),
+            },
+        }
+    }
+}
+
+/// Makes due again what requests hold that were never begun.
+pub async fn give_back(app: &App, claims: Vec<Claims>) -> db::Result<()> {
+    let now = app.clock.now();
+    let mut conn = app.db.conn().await?;
+    for one in claims {
+        if let Some((id, claim)) = one.batch {
+            db::batch_give_back(&mut conn, id, claim, now).await?;
+        }
+        db::sends_give_back(&mut conn, &one.sends, now).await?;
+    }
     Ok(())
 }
 
-async fn attempt(app: &App, provider: &DeliveryRef, group: Vec<Ready>) -> db::Result<()> {
+/// Makes one request and records its answer.
+///
+/// # Errors
+/// The database's, where an answer could not be recorded for as long as the lease lasts. The lease
+/// brings the mails back; what the provider has is known by the frozen key.
+pub async fn perform(app: &App, delivery: Delivery) -> db::Result<()> {
+    match delivery.0 {
+        Work::Attempt {
+            provider,
+            group,
+            tried,
+        } => attempt(app, &provider, group, &tried).await,
+        Work::Repeat {
+            provider,
+            batch,
+            members,
+        } => repeat(app, &provider, batch, members).await,
+    }
+}
+
+/// Puts mails nobody has tried into requests.
+async fn route(
+    app: &App,
+    providers: &mut Providers,
+    sends: Vec<ClaimedSend>,
+    works: &mut Vec<Work>,
+) -> db::Result<()> {
+    let mut going: Vec<(DeliveryRef, Vec<(ClaimedSend, bool)>)> = Vec::new();
+    let mut kept: Vec<(String, Shut, Vec<ClaimedSend>)> = Vec::new();
+    for mut send in sends {
+        let mut address = sender_of(&send.mail.from);
+        let mut restamped = false;
+        let own = sender(app, send.transactional);
+        // The installation's sender was refused, and it has another one since.
+        if send.sender_given == Some(false)
+            && address != sender_of(&own)
+            && providers.refuses(&address)
+        {
+            send.mail.from.clone_from(&own);
+            send.prepared = None;
+            address = sender_of(&own);
+            restamped = true;
+        }
+        match providers.choose(app, &address).await? {
+            Way::Open(provider, tried) if tried.is_empty() => {
+                let id = provider.id().to_owned();
+                match going.iter_mut().find(|(one, _)| one.id() == id) {
+                    Some((_, mails)) => mails.push((send, restamped)),
+                    None => going.push((provider, vec![(send, restamped)])),
+                }
+            }
+            Way::Open(provider, tried) => {
+                let group = prepare(app, &provider, vec![(send, restamped)]).await?;
+                if group.is_empty() {
+                    untry(app, &tried).await?;
+                }
+                works.extend(Work::of(provider, group, tried));
+            }
+            Way::Shut(shut) => match kept.iter_mut().find(|(one, ..)| *one == address) {
+                Some((_, _, mails)) => mails.push(send),
+                None => kept.push((address, shut, vec![send])),
+            },
+        }
+    }
+    for (provider, mails) in going {
+        let ready = prepare(app, &provider, mails).await?;
+        let most = provider.capabilities().batch_max as usize;
+        for group in together(ready, most) {
+            works.extend(Work::of(provider.clone(), group, Vec::new()));
+        }
+    }
+    for (address, shut, mails) in kept {
+        if shut.limit {
+            postpone(app, &mails, shut.until, &shut.reason).await?;
+        } else {
+            let mut conn = app.db.conn().await?;
+            let sends: Vec<&ClaimedSend> = mails.iter().collect();
+            let until = app.clock.now() + KEPT;
+            db::sends_keep(&mut conn, &sends, &address, until, &shut.reason).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn attempt(
+    app: &App,
+    provider: &DeliveryRef,
+    group: Vec<Ready>,
+    tried: &[Hold],
+) -> db::Result<()> {
     match begin::begin(app, provider, group).await? {
+        Some(request) => ask(app, provider, request).await,
+        None => untry(app, tried).await,
+    }
+}
+
+async fn repeat(
+    app: &App,
+    provider: &DeliveryRef,
+    batch: ClaimedBatch,
+    members: Vec<ClaimedSend>,
+) -> db::Result<()> {
+    match doubt::begin_again(app, provider, batch, members).await? {
         Some(request) => ask(app, provider, request).await,
         None => Ok(()),
     }
 }
 
-/// Asks the provider and records its answer.
+/// The mail that was to try a provider did not go out after all: another one may.
+async fn untry(app: &App, tried: &[Hold]) -> db::Result<()> {
+    if tried.is_empty() {
+        return Ok(());
+    }
+    let mut conn = app.db.conn().await?;
+    for hold in tried {
+        db::provider_untry(&mut conn, hold, app.clock.now()).await?;
+    }
+    Ok(())
+}
+
+/// Asks the provider and records its answer, and holds on to the mails meanwhile.
 async fn ask(app: &App, provider: &DeliveryRef, request: Request) -> db::Result<()> {
-    app.clock.sleep_until(request.slot).await;
-    // Past the lease another worker may take over; half of it leaves time to record the answer.
-    let bound = app.config.lease / 2;
-    let answer = tokio::time::timeout(bound, send(provider, &request)).await;
-    let (outcome, rate) = answer.unwrap_or_else(|_| {
-        let reason = format!("no answer within {bound:?}");
-        (BatchOutcome::All(SendOutcome::Unknown { reason }), None)
-    });
-    if let Some(rate) = rate {
-        providers::note_rate(app, provider.id(), rate).await;
-    }
-    providers::note_health(app, provider.id(), &outcome).await;
-    conclude::conclude(app, provider, request, outcome).await
-}
-
-async fn send(provider: &DeliveryRef, request: &Request) -> (BatchOutcome, Option<Rate>) {
-    let unknown = |reason| BatchOutcome::All(SendOutcome::Unknown { reason });
-    if let Some(batch) = &request.batch {
-        let mails = request.mails.iter().map(|ready| ready.prepared.clone());
-        let attempt = BatchAttempt {
-            idempotency_key: batch.id.to_string(),
-            mails: mails.collect(),
-            number: request.number as u32,
-            deadline_ms: None,
-        };
-        return match provider.send_batch(attempt).await {
-            Ok(BatchSent { outcome, rate }) => (checked(outcome, request.mails.len()), rate),
-            Err(error) => (unknown(error.to_string()), None),
-        };
-    }
-    let Ready { send, prepared } = &request.mails[0];
-    let attempt = Attempt {
-        idempotency_key: send.idempotency_key.clone(),
-        prepared: prepared.clone(),
-        created_at: send.created_at,
-        number: request.number as u32,
-        deadline_ms: None,
-    };
-    match provider.send(attempt).await {
-        Ok(Sent { outcome, rate }) => (BatchOutcome::All(outcome), rate),
-        Err(error) => (unknown(error.to_string()), None),
-    }
-}
-
-/// An answer for another number of mails says nothing about any of them.
-fn checked(outcome: BatchOutcome, size: usize) -> BatchOutcome {
-    match outcome {
-        BatchOutcome::Each(each) if each.len() != size => {
-            let reason = format!("the answer speaks of {} mails, not of {size}", each.len());
-            BatchOutcome::All(SendOutcome::Unknown { reason })
+    let done = async {
+        app.clock.sleep_until(request.slot).await;
+        let (answer, rate) = send(app, provider, &request).await;
+        if let Some(rate) = rate {
+            providers::note_rate(app, provider.id(), rate).await;
         }
-        outcome => outcome,
+        let first = &request.mails[0].send;
+        let asked = Asked {
+            provider,
+            sender: &sender_of(&first.mail.from),
+            given: first.sender_given == Some(true),
+            began: request.began,
+        };
+        providers::note(app, asked, &answer).await;
+        conclude::conclude(app, provider, &request, &answer).await
+    };
+    tokio::select! {
+        done = done => done,
+        () = renew(app, &request) => Ok(()),
     }
+}
+
+/// Prolongs the lease for as long as it is awaited.
+async fn renew(app: &App, request: &Request) {
+    let every = (app.config.lease / 3).max(Duration::from_millis(100));
+    let sends: Vec<_> = request
+        .mails
+        .iter()
+        .map(|ready| (ready.send.id, ready.send.claim))
+        .collect();
+    loop {
+        tokio::time::sleep(every).await;
+        let until = app.clock.now() + lease(app);
+        let renewed = async {
+            let mut conn = app.db.conn().await?;
+            match &request.batch {
+                Some(batch) => db::batch_renew(&mut conn, batch, until).await,
+                None => db::sends_renew(&mut conn, &sends, until).await,
+            }
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(sends = sends.len(), %error, "a lease of mails could not be prolonged");
+        }
+    }
+}
+
+async fn send(app: &App, provider: &DeliveryRef, request: &Request) -> (Answer, Option<Rate>) {
+    let patience = patience(app, provider);
+    let deadline_ms = u64::try_from(patience.as_millis()).ok();
+    let asked = async {
+        if let Some(batch) = &request.batch {
+            let mails = request.mails.iter().map(|ready| ready.prepared.clone());
+            let attempt = BatchAttempt {
+                idempotency_key: batch.id.to_string(),
+                mails: mails.collect(),
+                number: request.number as u32,
+                deadline_ms,
+            };
+            let sent = provider.send_batch(attempt).await?;
+            return Ok((sent.outcome, sent.rate));
+        }
+        let Ready { send, prepared, .. } = &request.mails[0];
+        let attempt = Attempt {
+            idempotency_key: send.idempotency_key.clone(),
+            prepared: prepared.clone(),
+            created_at: send.created_at,
+            number: request.number as u32,
+            deadline_ms,
+        };
+        let sent = provider.send(attempt).await?;
+        Ok((BatchOutcome::All(sent.outcome), sent.rate))
+    };
+    match tokio::time::timeout(patience + GRACE.min(patience), asked).await {
+        Ok(Ok((outcome, rate))) => (Answer::of(outcome, request.mails.len()), rate),
+        Ok(Err(error)) => (Answer::of_error(&error), None),
+        Err(_) => {
+            let reason = format!("no answer within {patience:?}");
+            (Answer::All(Fate::Doubtful { reason }), None)
+        }
+    }
+}
+
+/// How long an attempt may take. A lease says nothing about it, for it is prolonged.
+fn patience(app: &App, provider: &DeliveryRef) -> Duration {
+    let asked = provider.capabilities().attempt_ms.unwrap_or(0);
+    app.config
+        .attempt
+        .max(Duration::from_millis(asked))
+        .min(PATIENCE_MAX)
 }
 
 /// Makes the provider's bytes, or takes those frozen before. Mails the provider can never take end
@@ -161,21 +424,28 @@ fn checked(outcome: BatchOutcome, size: usize) -> BatchOutcome {
 async fn prepare(
     app: &App,
     provider: &DeliveryRef,
-    sends: Vec<ClaimedSend>,
+    sends: Vec<(ClaimedSend, bool)>,
 ) -> db::Result<Vec<Ready>> {
     let mut ready = Vec::with_capacity(sends.len());
-    for send in sends {
+    for (send, restamped) in sends {
         let frozen = send.provider.as_deref() == Some(provider.id());
         let prepared = match send.prepared.clone().filter(|_| frozen) {
             Some(prepared) => Ok(Ok(prepared)),
             None => provider.prepare(&send.mail).await,
         };
         match prepared {
-            Ok(Ok(prepared)) => ready.push(Ready { send, prepared }),
-            Ok(Err(reason)) => conclude::fail(app, &send, &reason).await?,
+            Ok(Ok(prepared)) => ready.push(Ready {
+                send,
+                prepared,
+                restamped,
+            }),
+            Ok(Err(reason)) => {
+                let failed = [Settled::decided(&send, Standing::failed(reason))];
+                conclude::decide(app, &failed).await?;
+            }
             Err(error) => {
                 tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
-                let until = app.clock.now() + BLOCKED;
+                let until = app.clock.now() + PLUGIN;
                 let reason = "the provider's plugin gave no answer";
                 postpone(app, &[send], until, reason).await?;
             }
@@ -184,17 +454,20 @@ async fn prepare(
     Ok(ready)
 }
 
-/// Puts mails into requests of at most `most`, never two to one person into the same, so that what
-/// one decides about a person is known when the other is decided.
+/// Puts mails of one sender into requests of at most `most`, never two to one person into the same,
+/// so that what one decides about a person is known when the other is decided.
 fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
     let (alone, social): (Vec<_>, Vec<_>) = ready
         .into_iter()
-        .partition(|mail| mail.send.alone || most < 2);
+        .partition(|mail| mail.send.alone || most < 2 || mail.send.sender_given == Some(true));
     let mut groups: Vec<Vec<Ready>> = Vec::new();
     for mail in social {
         let person = mail.send.contact_id;
+        let from = sender_of(&mail.send.mail.from);
         let fits = |group: &&mut Vec<Ready>| {
-            group.len() < most && group.iter().all(|one| one.send.contact_id != person)
+            group.len() < most
+                && sender_of(&group[0].send.mail.from) == from
+                && group.iter().all(|one| one.send.contact_id != person)
         };
         match groups.iter_mut().find(fits) {
             Some(group) => group.push(mail),
@@ -203,6 +476,35 @@ fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
     }
     groups.extend(alone.into_iter().map(|mail| vec![mail]));
     groups
+}
+
+/// A transaction in which the contacts these mails belong to now are locked. They may have been
+/// merged into others since the mails were claimed.
+async fn people(app: &App, sends: &[SendId]) -> db::Result<(Tx, Vec<Contact>)> {
+    loop {
+        let mut tx = app.db.begin().await?;
+        let owners = db::sends_owners(&mut tx, sends).await?;
+        let contacts = db::contact_lock(&mut tx, &owners).await?;
+        if db::sends_owners(&mut tx, sends).await? == owners {
+            return Ok((tx, contacts));
+        }
+        tx.rollback().await?;
+    }
+}
+
+/// Whether a repeat at `at` of an attempt begun at `since` is the same mail.
+fn covers(provider: &DeliveryRef, since: DateTime<Utc>, at: DateTime<Utc>) -> bool {
+    let elapsed: Duration = (at - since).to_std().unwrap_or_default();
+    provider.capabilities().idempotency.covers(elapsed)
+}
+
+fn lease(app: &App) -> TimeDelta {
+    TimeDelta::from_std(app.config.lease).unwrap_or(TimeDelta::hours(1))
+}
+
+/// How far ahead a request reserves its moment to leave.
+fn reach(app: &App) -> TimeDelta {
+    lease(app) / 4
 }
 
 async fn postpone(

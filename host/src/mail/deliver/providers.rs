@@ -3,96 +3,216 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::{BatchOutcome, Rate, SendOutcome};
+use hmac::{Hmac, Mac};
+use hogsend_plugin_api::{BlockScope, Rate};
+use secrecy::ExposeSecret;
+use sha2::Sha256;
 
-use super::BLOCKED;
 use crate::app::App;
-use crate::db::{self, ProviderState};
+use crate::backoff;
+use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic};
+use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;
 
 /// Failures in a row after which a provider is left alone.
 const FAULTS_MAX: i32 = 5;
-/// How long it is left alone the first time; each further failure doubles that.
-const REST: TimeDelta = TimeDelta::seconds(30);
-const REST_MAX: TimeDelta = TimeDelta::minutes(10);
-/// A pause up to this long is a rate limit, and no reason to go elsewhere.
+/// A limit up to this long is waited for, and no reason to go elsewhere.
 const BUSY_MAX: TimeDelta = TimeDelta::minutes(1);
 /// A provider's rate is kept to with this much to spare: requests do not leave at the very moment
 /// they should.
 const SPARE: i64 = 16;
+/// How long a mail waits where no provider is active.
+const NOBODY: TimeDelta = TimeDelta::minutes(5);
 
-/// The active providers in the operator's order, and how each stands.
+/// The active providers in the operator's order, and what they take no mail of.
 pub(super) struct Providers {
     all: Vec<DeliveryRef>,
-    states: HashMap<String, ProviderState>,
+    holds: HashMap<String, Vec<Hold>>,
     now: DateTime<Utc>,
 }
 
+/// Where a mail goes.
+pub(super) enum Way {
+    /// There. The holds are those it tries: it goes alone, and all others wait for how it ends.
+    Open(DeliveryRef, Vec<Hold>),
+    Shut(Shut),
+}
+
+/// No provider takes it.
+#[derive(Clone, Debug)]
+pub(super) struct Shut {
+    pub until: DateTime<Utc>,
+    pub reason: String,
+    /// It ends by itself at `until`; else at `until` one mail tries.
+    pub limit: bool,
+}
+
+impl Shut {
+    /// Waited for, and no reason to go elsewhere.
+    fn is_short(&self, now: DateTime<Utc>) -> bool {
+        self.limit && self.until - now <= BUSY_MAX
+    }
+}
+
 impl Providers {
-    /// Looks how they stand. A provider that was left alone long enough is open to one caller.
+    /// Looks what they take. Holds that began with other settings are over.
     pub async fn look(app: &App) -> db::Result<Self> {
         let now = app.clock.now();
         let all = app.plugins.deliveries();
-        let ids: Vec<String> = all.iter().map(|one| one.id().to_owned()).collect();
-        let mut conn = app.db.conn().await?;
-        let mut states = db::provider_states(&mut conn, &ids, now).await?;
-        for (id, state) in &mut states {
-            if state.faults >= FAULTS_MAX && state.pause.is_none() {
-                let until = now + TimeDelta::from_std(app.config.lease).unwrap_or(BLOCKED);
-                if !db::provider_probe(&mut conn, id, until, now).await? {
-                    state.pause = Some(db::Pause {
-                        until,
-                        reason: "it failed, and another mail tries whether it works again".into(),
-                    });
+        let mut tx = app.db.begin().await?;
+        let mut holds: HashMap<String, Vec<Hold>> = HashMap::new();
+        for hold in db::provider_holds(&mut tx, now).await? {
+            holds.entry(hold.provider.clone()).or_default().push(hold);
+        }
+        let mut cured = 0;
+        for provider in &all {
+            let Some(own) = holds.get_mut(provider.id()) else {
+                continue;
+            };
+            let print = print(app, provider);
+            if own.iter().any(|hold| hold.print != print) {
+                own.retain(|hold| hold.print == print);
+                cured += db::provider_cured(&mut tx, provider.id(), &print).await?;
+                tracing::info!(
+                    provider = provider.id(),
+                    "the provider's settings changed: mails are handed to it again"
+                );
+            }
+        }
+        if cured > 0 {
+            db::sends_release(&mut tx, now).await?;
+            app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
+        } else {
+            tx.commit().await?;
+        }
+        Ok(Self { all, holds, now })
+    }
+
+    /// Senders, or None for anybody, whose mail may try a provider now.
+    pub fn awaited(&self) -> Vec<Option<String>> {
+        let due = |hold: &&Hold| hold.kind != HoldKind::Limit && hold.until <= self.now;
+        let active = self.all.iter().filter_map(|one| self.holds.get(one.id()));
+        active
+            .flatten()
+            .filter(due)
+            .map(|hold| (!hold.sender.is_empty()).then(|| hold.sender.clone()))
+            .collect()
+    }
+
+    /// Whether a provider takes no mail of this sender although it takes others'.
+    pub fn refuses(&self, sender: &str) -> bool {
+        let mut all = self.holds.values().flatten();
+        all.any(|hold| hold.kind == HoldKind::Block && hold.sender == sender)
+    }
+
+    /// The first provider that takes mail of this sender. One that is merely busy is waited for; one
+    /// that is down is passed over.
+    pub async fn choose(&mut self, app: &App, sender: &str) -> db::Result<Way> {
+        let mut shut: Vec<Shut> = Vec::new();
+        for provider in self.all.clone() {
+            match self.admit(app, &provider, sender).await? {
+                Ok(tried) => return Ok(Way::Open(provider, tried)),
+                Err(one) => {
+                    let short = one.is_short(self.now);
+                    shut.push(one);
+                    if short {
+                        break;
+                    }
                 }
             }
         }
-        Ok(Self { all, states, now })
+        // A limit tells when it ends; what is down is tried by others meanwhile.
+        let soonest = shut
+            .into_iter()
+            .min_by_key(|one| (!one.limit, one.until))
+            .unwrap_or_else(|| Shut {
+                until: self.now + NOBODY,
+                reason: "no delivery plugin is active".into(),
+                limit: true,
+            });
+        Ok(Way::Shut(soonest))
     }
 
-    /// The first that takes mail, or when to ask again and why. A provider that is merely busy is
-    /// waited for; one that is down is passed over.
-    pub fn first(&self) -> Result<DeliveryRef, (DateTime<Utc>, String)> {
-        let mut soonest: Option<&db::Pause> = None;
-        for provider in &self.all {
-            let Some(pause) = self.pause_of(provider.id()) else {
-                return Ok(provider.clone());
-            };
-            if soonest.is_none_or(|known| pause.until < known.until) {
-                soonest = Some(pause);
-            }
-            if !self.is_down(provider.id()) {
-                break;
-            }
+    /// Whether this provider takes mail of this sender: with the holds it tries, or until when not.
+    pub async fn admit(
+        &mut self,
+        app: &App,
+        provider: &DeliveryRef,
+        sender: &str,
+    ) -> db::Result<Result<Vec<Hold>, Shut>> {
+        if let Some(shut) = self.shut(provider.id(), sender) {
+            return Ok(Err(shut));
         }
-        Err(match soonest {
-            Some(pause) => {
-                let reason = format!("the provider takes no mail for now: {}", pause.reason);
-                (pause.until, reason)
+        let now = self.now;
+        let Some(holds) = self.holds.get_mut(provider.id()) else {
+            return Ok(Ok(Vec::new()));
+        };
+        let mut tried = Vec::new();
+        let mut lost = false;
+        for hold in holds.iter_mut().filter(|hold| concerns(hold, sender)) {
+            if hold.kind == HoldKind::Limit {
+                continue;
             }
-            None => (self.now + BLOCKED, "no delivery plugin is active".into()),
+            let mut conn = app.db.conn().await?;
+            lost |= !db::provider_probe(&mut conn, hold, now).await?;
+            hold.until = now + PROBE_EVERY;
+            tried.push(hold.clone());
+        }
+        if lost {
+            let shut = self.shut(provider.id(), sender);
+            return Ok(shut.map_or_else(|| Ok(tried), Err));
+        }
+        Ok(Ok(tried))
+    }
+
+    /// Until when the provider takes no mail of this sender.
+    fn shut(&self, id: &str, sender: &str) -> Option<Shut> {
+        let holds = self.holds.get(id)?;
+        let last = holds
+            .iter()
+            .filter(|hold| concerns(hold, sender) && hold.until > self.now)
+            .max_by_key(|hold| hold.until)?;
+        Some(Shut {
+            until: last.until,
+            reason: format!("the provider takes no mail for now: {}", last.reason),
+            limit: last.kind == HoldKind::Limit,
         })
     }
 
     /// Whether it failed several times in a row, or waits for someone to act.
-    pub fn is_down(&self, id: &str) -> bool {
-        self.states.get(id).is_some_and(|state| {
-            let long = |pause: &db::Pause| pause.until - self.now > BUSY_MAX;
-            state
-                .pause
-                .as_ref()
-                .is_some_and(|pause| state.faults >= FAULTS_MAX || long(pause))
-        })
+    pub fn is_down(&self, id: &str, sender: &str) -> bool {
+        self.shut(id, sender)
+            .is_some_and(|shut| !shut.is_short(self.now))
     }
 
     pub fn find(&self, id: &str) -> Option<DeliveryRef> {
         self.all.iter().find(|one| one.id() == id).cloned()
     }
+}
 
-    /// When a paused provider may be asked again.
-    pub fn pause_of(&self, id: &str) -> Option<&db::Pause> {
-        self.states.get(id)?.pause.as_ref()
+fn concerns(hold: &Hold, sender: &str) -> bool {
+    hold.sender.is_empty() || hold.sender == sender
+}
+
+/// The bare address of `Name <address>` in small letters: what a hold on a sender is known by.
+pub(super) fn sender_of(from: &str) -> String {
+    let bare = match from.rsplit_once('<') {
+        Some((_, rest)) => rest.trim_end_matches('>'),
+        None => from,
+    };
+    bare.trim().to_lowercase()
+}
+
+/// Of the provider's version and settings, keyed: it shows that they changed and nothing else.
+fn print(app: &App, provider: &DeliveryRef) -> String {
+    let key = app.config.secret.expose_secret().as_bytes();
+    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    hash.update(b"provider settings\0");
+    hash.update(provider.version().as_bytes());
+    for (name, value) in &provider.settings().0 {
+        hash.update(format!("\0{name}={value}").as_bytes());
     }
+    hex::encode(&hash.finalize().into_bytes()[..16])
 }
 
 /// The distance of two requests in microseconds that keeps this rate.
@@ -115,56 +235,115 @@ pub(super) async fn note_rate(app: &App, provider: &str, rate: Rate) {
     }
 }
 
-/// Counts failures in a row and leaves a provider alone that has too many: a circuit breaker, which
-/// all workers share.
-pub(super) async fn note_health(app: &App, provider: &str, outcome: &BatchOutcome) {
-    let now = app.clock.now();
-    let noted = async {
-        let mut conn = app.db.conn().await?;
-        let Some(reason) = fault(outcome) else {
-            return db::provider_sound(&mut conn, provider, now).await;
-        };
-        let faults = db::provider_fault(&mut conn, provider, now).await?;
-        if faults >= FAULTS_MAX {
-            let doublings = u32::try_from(faults - FAULTS_MAX).unwrap_or(0).min(10);
-            let rest = (REST * 2_i32.pow(doublings)).min(REST_MAX);
-            tracing::error!(
-                provider,
-                faults,
-                reason,
-                rest_seconds = rest.num_seconds(),
-                "the provider failed several times in a row and is left alone; mails are kept"
-            );
-            let why = format!("{faults} failures in a row, the last one: {reason}");
-            db::provider_pause(&mut conn, provider, now + rest, &why, now).await?;
-        }
-        Ok::<(), sqlx::Error>(())
-    };
-    if let Err(error) = noted.await {
-        tracing::warn!(provider, %error, "the provider's health could not be noted");
+/// A request that ended: to whom it went, whose mail it carried, when it began.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub provider: &'a DeliveryRef,
+    pub sender: &'a str,
+    /// The sender came with this one mail.
+    pub given: bool,
+    pub began: DateTime<Utc>,
+}
+
+/// Notes what an answer says about the provider: the circuit breaker, limits and blocks, which all
+/// workers share.
+pub(super) async fn note(app: &App, asked: Asked<'_>, answer: &Answer) {
+    if let Err(error) = note_verdict(app, asked, &Verdict::of(answer)).await {
+        let provider = asked.provider.id();
+        tracing::warn!(provider, %error, "what the answer says of the provider could not be noted");
     }
 }
 
-/// Why an answer speaks against the provider itself. A limit or a refusal shows that it works.
-fn fault(outcome: &BatchOutcome) -> Option<&str> {
-    match outcome {
-        BatchOutcome::All(
-            SendOutcome::Unknown { reason }
-            | SendOutcome::Retry {
-                reason,
-                pause: false,
-                ..
-            },
-        ) => Some(reason),
-        _ => None,
+async fn note_verdict(app: &App, asked: Asked<'_>, verdict: &Verdict<'_>) -> db::Result<()> {
+    let now = app.clock.now();
+    let id = asked.provider.id();
+    let hold = |kind, sender: &str, until, reason: String| Hold {
+        provider: id.to_owned(),
+        sender: sender.to_owned(),
+        kind,
+        reason,
+        since: now,
+        until,
+        print: print(app, asked.provider),
+    };
+    let soon = now + PROBE_EVERY;
+    let mut tx = app.db.begin().await?;
+    let mut freed = 0;
+    match verdict {
+        Verdict::Faulty(reason) => {
+            let faults = db::provider_fault(&mut tx, id, asked.began, now).await?;
+            if let Some(faults) = faults.filter(|faults| *faults >= FAULTS_MAX) {
+                let why = format!("{faults} failures in a row, the last one: {reason}");
+                let rest = hold(HoldKind::Rest, "", soon, why);
+                if db::provider_hold(&mut tx, &rest, now).await? {
+                    tracing::error!(
+                        provider = id,
+                        reason,
+                        "the provider failed several times in a row and is left alone; mails are kept, and one tries every 30 seconds"
+                    );
+                }
+            }
+        }
+        Verdict::Sound { sender } => {
+            let sender = sender.then_some(asked.sender);
+            freed = sound(&mut tx, id, sender, &[HoldKind::Rest, HoldKind::Block], now).await?;
+        }
+        Verdict::Limited(reason, after_ms) => {
+            freed = sound(&mut tx, id, None, &[HoldKind::Rest], now).await?;
+            let until = now + backoff::wait(1, *after_ms);
+            let limit = hold(HoldKind::Limit, "", until, (*reason).to_owned());
+            db::provider_hold(&mut tx, &limit, now).await?;
+        }
+        Verdict::Blocked(BlockScope::Provider, reason) => {
+            freed = sound(&mut tx, id, None, &[HoldKind::Rest], now).await?;
+            let block = hold(HoldKind::Block, "", soon, (*reason).to_owned());
+            if db::provider_hold(&mut tx, &block, now).await? {
+                tracing::error!(
+                    provider = id,
+                    reason,
+                    "the provider refuses all mail until someone acts; mails are kept, and one tries every 30 seconds"
+                );
+            }
+        }
+        Verdict::Blocked(BlockScope::Sender, reason) => {
+            let works = [HoldKind::Rest, HoldKind::Block];
+            freed = sound(&mut tx, id, None, &works, now).await?;
+            if !asked.given {
+                let block = hold(HoldKind::Block, asked.sender, soon, (*reason).to_owned());
+                if db::provider_hold(&mut tx, &block, now).await? {
+                    tracing::error!(
+                        provider = id,
+                        reason,
+                        "the provider refuses a sender until someone acts; its mails are kept, and one tries every 30 seconds"
+                    );
+                }
+            }
+        }
     }
+    if freed > 0 {
+        let kept = db::sends_release(&mut tx, now).await?;
+        tracing::info!(provider = id, mails = kept, "the provider takes mail again");
+        return app.db.commit_and_wake(tx, &[Topic::Mails]).await;
+    }
+    tx.commit().await
+}
+
+async fn sound(
+    conn: &mut db::Conn,
+    provider: &str,
+    sender: Option<&str>,
+    kinds: &[HoldKind],
+    now: DateTime<Utc>,
+) -> db::Result<u64> {
+    db::provider_sound(conn, provider, now).await?;
+    db::provider_release(conn, provider, sender, kinds).await
 }
 
 #[cfg(test)]
 mod tests {
     use hogsend_plugin_api::Rate;
 
-    use super::slot_us;
+    use super::{sender_of, slot_us};
 
     #[test]
     fn requests_are_spread_over_the_window_with_some_to_spare() {
@@ -177,5 +356,16 @@ mod tests {
         // 4.7 requests a second of 5: with a hundred mails each, 470 mails a second.
         assert_eq!(slot_us(rate(5, 1_000)), 212_500);
         assert_eq!(slot_us(rate(0, 1_000)), 1_062_500);
+    }
+
+    #[test]
+    fn a_sender_is_known_by_its_address() {
+        for from in [
+            "hello@acme.test",
+            "Acme <Hello@acme.test>",
+            "\"A <b>\" <hello@ACME.test>",
+        ] {
+            assert_eq!(sender_of(from), "hello@acme.test");
+        }
     }
 }

@@ -1,0 +1,286 @@
+//! What an answer means.
+
+use hogsend_plugin_api::{
+    BatchOutcome, BlockScope, BounceType, RejectFault, RetryFault, SendOutcome,
+};
+
+use crate::plugins::PluginError;
+
+/// What an answer means for one mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The provider has it.
+    Accepted { message_id: String },
+    /// The provider's own fault, and it surely did not take the mail.
+    Faulty {
+        reason: String,
+        after_ms: Option<u64>,
+    },
+    /// The provider takes no mail for now; that ends by itself.
+    Limited {
+        reason: String,
+        after_ms: Option<u64>,
+    },
+    /// The recipient's server does not take it for now.
+    Unreached {
+        reason: String,
+        after_ms: Option<u64>,
+    },
+    /// The recipient's server does not take it at all.
+    Bounced { reason: String, bounce: BounceType },
+    /// Nobody takes what is in it.
+    Refused { reason: String },
+    /// The installation's fault: someone has to act before anything of this scope goes out.
+    Blocked { scope: BlockScope, reason: String },
+    /// The provider may or may not have it.
+    Doubtful { reason: String },
+}
+
+impl From<SendOutcome> for Fate {
+    fn from(outcome: SendOutcome) -> Self {
+        match outcome {
+            SendOutcome::Accepted { message_id } => Self::Accepted { message_id },
+            SendOutcome::Retry {
+                reason,
+                retry_after_ms,
+                pause: true,
+                ..
+            } => Self::Limited {
+                reason,
+                after_ms: retry_after_ms,
+            },
+            SendOutcome::Retry {
+                reason,
+                retry_after_ms,
+                fault: RetryFault::Recipient,
+                ..
+            } => Self::Unreached {
+                reason,
+                after_ms: retry_after_ms,
+            },
+            SendOutcome::Retry {
+                reason,
+                retry_after_ms,
+                ..
+            } => Self::Faulty {
+                reason,
+                after_ms: retry_after_ms,
+            },
+            SendOutcome::Blocked { reason, scope, .. } => Self::Blocked { scope, reason },
+            SendOutcome::Rejected {
+                reason,
+                fault: RejectFault::Recipient,
+                bounce,
+            } => Self::Bounced {
+                reason,
+                bounce: bounce.unwrap_or(BounceType::Undetermined),
+            },
+            SendOutcome::Rejected { reason, .. } => Self::Refused { reason },
+            SendOutcome::Unknown { reason } => Self::Doubtful { reason },
+        }
+    }
+}
+
+impl Fate {
+    /// The word for it in the history of a mail, and the provider's words.
+    pub fn describe(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Accepted { .. } => ("accepted", None),
+            Self::Faulty { reason, .. } | Self::Unreached { reason, .. } => ("retry", Some(reason)),
+            Self::Limited { reason, .. } => ("paused", Some(reason)),
+            Self::Blocked { reason, .. } => ("blocked", Some(reason)),
+            Self::Bounced { reason, .. } | Self::Refused { reason } => ("rejected", Some(reason)),
+            Self::Doubtful { reason } => ("unknown", Some(reason)),
+        }
+    }
+}
+
+/// What an answer says of every mail in the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Each mail its own, in order.
+    Each(Vec<Fate>),
+    /// The same for all.
+    All(Fate),
+    /// The request as such was refused, and nothing of it taken: each mail is tried alone.
+    Apart(String),
+}
+
+impl Answer {
+    /// The answer to a batch of `size`. One that speaks of another number of mails, or leaves one
+    /// in doubt, says nothing of any.
+    pub fn of(outcome: BatchOutcome, size: usize) -> Self {
+        match outcome {
+            BatchOutcome::All(one) => Self::All(one.into()),
+            BatchOutcome::Apart { reason } => Self::Apart(reason),
+            BatchOutcome::Each(each) if each.len() != size => Self::All(Fate::Doubtful {
+                reason: format!("the answer speaks of {} mails, not of {size}", each.len()),
+            }),
+            BatchOutcome::Each(each) => {
+                let fates: Vec<Fate> = each.into_iter().map(Fate::from).collect();
+                let doubtful = |fate: &&Fate| matches!(fate, Fate::Doubtful { .. });
+                match fates.iter().find(doubtful) {
+                    Some(doubt) => Self::All(doubt.clone()),
+                    None => Self::Each(fates),
+                }
+            }
+        }
+    }
+
+    /// A plugin that failed before it asked the host for anything sent nothing.
+    pub fn of_error(error: &PluginError) -> Self {
+        let reason = error.to_string();
+        Self::All(if error.begun {
+            Fate::Doubtful { reason }
+        } else {
+            Fate::Faulty {
+                reason,
+                after_ms: None,
+            }
+        })
+    }
+
+    /// What it says of the mail at this place.
+    pub fn one(&self, place: usize) -> Fate {
+        match self {
+            Self::Each(each) => each[place].clone(),
+            Self::All(one) => one.clone(),
+            Self::Apart(reason) => Fate::Faulty {
+                reason: reason.clone(),
+                after_ms: Some(0),
+            },
+        }
+    }
+
+    /// The word for it in the history of a batch.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Each(_) => "accepted",
+            Self::Apart(_) => "apart",
+            Self::All(one) => one.describe().0,
+        }
+    }
+
+    fn fates(&self) -> &[Fate] {
+        match self {
+            Self::Each(each) => each,
+            Self::All(one) => std::slice::from_ref(one),
+            Self::Apart(_) => &[],
+        }
+    }
+}
+
+/// What an answer says of the provider itself, beside what it says of the mails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It works. `sender` where it took mail of the request's sender.
+    Sound { sender: bool },
+    /// It failed for its own sake.
+    Faulty(&'a str),
+    /// It takes no mail for so long, or for as long as the host thinks fit. It works otherwise.
+    Limited(&'a str, Option<u64>),
+    /// It takes no mail of this scope until someone acts.
+    Blocked(BlockScope, &'a str),
+}
+
+impl Verdict<'_> {
+    /// Whose mails were in the request does not matter here: all had one sender.
+    pub fn of(answer: &Answer) -> Verdict<'_> {
+        let fates = answer.fates();
+        let rank = |verdict: &Verdict<'_>| match verdict {
+            Verdict::Blocked(..) => 4,
+            Verdict::Limited(..) => 3,
+            Verdict::Sound { sender: true } => 2,
+            Verdict::Sound { .. } => 1,
+            Verdict::Faulty(_) => 0,
+        };
+        let each = fates.iter().map(|fate| match fate {
+            Fate::Accepted { .. } => Verdict::Sound { sender: true },
+            Fate::Unreached { .. } | Fate::Bounced { .. } | Fate::Refused { .. } => {
+                Verdict::Sound { sender: false }
+            }
+            Fate::Limited { reason, after_ms } => Verdict::Limited(reason, *after_ms),
+            Fate::Blocked { scope, reason } => Verdict::Blocked(*scope, reason),
+            Fate::Faulty { reason, .. } | Fate::Doubtful { reason } => Verdict::Faulty(reason),
+        });
+        each.max_by_key(rank)
+            .unwrap_or(Verdict::Sound { sender: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(outcomes: &[SendOutcome]) -> Answer {
+        Answer::of(BatchOutcome::Each(outcomes.to_vec()), outcomes.len())
+    }
+
+    #[test]
+    fn a_recipients_fault_never_speaks_against_the_provider() {
+        for outcome in [
+            SendOutcome::recipient_busy("452 4.2.2 mailbox full"),
+            SendOutcome::bounced("550 5.1.1 no such user", BounceType::Permanent),
+            SendOutcome::rejected("too large"),
+        ] {
+            let answer = Answer::All(outcome.clone().into());
+            assert_eq!(
+                Verdict::of(&answer),
+                Verdict::Sound { sender: false },
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_blocks_is_seen_beside_what_was_taken() {
+        let taken = SendOutcome::Accepted {
+            message_id: "1".into(),
+        };
+        let answer = each(&[taken.clone(), SendOutcome::sender_blocked("not verified")]);
+        assert_eq!(
+            Verdict::of(&answer),
+            Verdict::Blocked(BlockScope::Sender, "not verified")
+        );
+        let answer = each(&[SendOutcome::retry("busy"), taken]);
+        assert_eq!(Verdict::of(&answer), Verdict::Sound { sender: true });
+        let answer = each(&[SendOutcome::retry("busy"), SendOutcome::retry("busy")]);
+        assert_eq!(Verdict::of(&answer), Verdict::Faulty("busy"));
+        assert_eq!(
+            Verdict::of(&Answer::Apart("one is bad".into())),
+            Verdict::Sound { sender: false }
+        );
+    }
+
+    #[test]
+    fn an_answer_that_leaves_one_in_doubt_says_nothing_of_any() {
+        let taken = SendOutcome::Accepted {
+            message_id: "1".into(),
+        };
+        let doubt = Answer::All(Fate::Doubtful { reason: "?".into() });
+        assert_eq!(each(&[taken.clone(), SendOutcome::unknown("?")]), doubt);
+        let two = BatchOutcome::Each(vec![taken.clone(), taken]);
+        assert!(matches!(
+            Answer::of(two, 3),
+            Answer::All(Fate::Doubtful { .. })
+        ));
+    }
+
+    #[test]
+    fn a_plugin_that_fails_before_it_asks_for_anything_sent_nothing() {
+        let error = |begun| PluginError {
+            plugin: "courier".into(),
+            kind: crate::plugins::ErrorKind::Panicked,
+            message: "panicked".into(),
+            begun,
+        };
+        assert!(matches!(
+            Answer::of_error(&error(false)),
+            Answer::All(Fate::Faulty { .. })
+        ));
+        assert!(matches!(
+            Answer::of_error(&error(true)),
+            Answer::All(Fate::Doubtful { .. })
+        ));
+    }
+}

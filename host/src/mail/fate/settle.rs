@@ -1,0 +1,182 @@
+//! Writing how mails are, and letting everyone know whom it concerns, in the caller's transaction.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::Sent;
+use hogsend_plugin_api::{BounceType, Properties};
+use serde_json::json;
+
+use super::Standing;
+use crate::app::App;
+use crate::db::{
+    self, ClaimedSend, Conn, EndedSend, SendEnd, SendStatus, StepEnd, Suppression, Topic,
+};
+use crate::ids::{BatchId, Claim, SendId, StateId};
+use crate::mail::status::{About, Told, bounce_event, tell};
+use crate::webhooks::{News, announce};
+
+/// How a mail is from now on.
+#[derive(Clone, Debug)]
+pub struct Settled<'a> {
+    pub send: &'a ClaimedSend,
+    /// What the caller holds the mail by; None for a member of a batch it holds.
+    pub claim: Option<Claim>,
+    /// The attempt and the word for its end; None where there was no attempt.
+    pub attempt: Option<(i32, &'static str)>,
+    pub standing: Standing,
+}
+
+impl<'a> Settled<'a> {
+    /// A decision without an attempt.
+    pub fn decided(send: &'a ClaimedSend, standing: Standing) -> Self {
+        Self {
+            send,
+            claim: send.claim,
+            attempt: None,
+            standing,
+        }
+    }
+}
+
+/// Writes how mails are and does what follows from it: completes the steps that wait for them,
+/// stores events, announces news, suppresses addresses that do not exist. A mail that the caller
+/// lost is left as it is. The contacts the mails belong to now are locked by the caller. Returns
+/// whom the commit has to wake.
+pub async fn settle(
+    app: &App,
+    conn: &mut Conn,
+    provider: Option<&str>,
+    batch: Option<BatchId>,
+    settled: &[Settled<'_>],
+    now: DateTime<Utc>,
+) -> db::Result<Vec<Topic>> {
+    if settled.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<SendEnd> = settled
+        .iter()
+        .map(|one| one.standing.row(one.send, one.claim, one.attempt))
+        .collect();
+    let held: HashMap<SendId, EndedSend> = db::sends_end(conn, batch, &rows, now)
+        .await?
+        .into_iter()
+        .map(|one| (one.id, one))
+        .collect();
+    let ours: Vec<(&Settled<'_>, EndedSend)> = settled
+        .iter()
+        .filter_map(|one| Some((one, *held.get(&one.send.id)?)))
+        .collect();
+    let mut topics = Vec::new();
+
+    let steps: Vec<StepEnd> = ours
+        .iter()
+        .filter_map(|(one, row)| step(one, row))
+        .collect();
+    if !steps.is_empty() {
+        db::steps_complete(conn, &steps, now).await?;
+        topics.push(Topic::Runs);
+    }
+
+    for (one, row) in &ours {
+        let Standing::Bounced { reason, bounce } = &one.standing else {
+            continue;
+        };
+        if *bounce == BounceType::Permanent {
+            let address = &one.send.mail.to;
+            let suppression = Suppression {
+                hash: app.addresses.of(address),
+                email: Some(address.clone()),
+                reason: "bounced".into(),
+                provider: provider.map(str::to_owned),
+                detail: Some(reason.clone()),
+                created_at: now,
+            };
+            db::suppression_insert(conn, &suppression).await?;
+            tracing::info!(send.id = %row.id, "an address gets no more mail: it does not exist");
+        } else {
+            db::preferences_count_bounce(conn, row.contact_id, now).await?;
+        }
+    }
+
+    let runs: Vec<StateId> = ours.iter().filter_map(|(_, row)| row.state_id).collect();
+    let origins = db::send_origins(conn, &runs).await?;
+    let mut told = Vec::new();
+    let mut news = Vec::new();
+    for (one, row) in &ours {
+        let origin = row.state_id.and_then(|state| origins.get(&state));
+        let about = About {
+            id: row.id,
+            template_key: &one.send.template_key,
+            category: &one.send.category,
+        };
+        let mut more = Properties::new();
+        if let Some(reason) = one.standing.reason() {
+            more.insert("reason".into(), json!(reason));
+        }
+        let name = match &one.standing {
+            Standing::Sent { .. } => "email.sent",
+            Standing::Bounced { bounce, .. } => {
+                more.insert("bounceType".into(), json!(bounce));
+                bounce_event(Some(*bounce))
+            }
+            Standing::Over {
+                status: SendStatus::Failed,
+                ..
+            } => {
+                // Its journey learns it from the step that waits.
+                news.push(News {
+                    event_type: "email.failed",
+                    contact: row.contact_id,
+                    occurred_at: now,
+                    data: about.properties(origin, more),
+                });
+                continue;
+            }
+            _ => continue,
+        };
+        told.push(Told {
+            contact: row.contact_id,
+            name,
+            properties: about.properties(origin, more),
+            occurred_at: now,
+            depth: origin.map_or(0, |run| run.depth),
+        });
+    }
+    announce(conn, &news, now).await?;
+    if !told.is_empty() {
+        topics.extend([Topic::Runs, Topic::Captures]);
+        tell(app, conn, told, now).await?;
+    }
+    let due = |row: &SendEnd| row.retry_at.is_some_and(|at| at <= now);
+    if rows.iter().any(due) {
+        topics.push(Topic::Mails);
+    }
+    topics.dedup();
+    Ok(topics)
+}
+
+/// What the step that waits for the mail learns; None while another attempt follows.
+fn step(settled: &Settled<'_>, row: &EndedSend) -> Option<StepEnd> {
+    let id = row.id.into();
+    let result = match &settled.standing {
+        Standing::Waits { .. } | Standing::Doubtful { .. } | Standing::Alone { .. } => return None,
+        Standing::Sent { .. } => Sent::Sent { id },
+        Standing::Over {
+            status: SendStatus::Skipped,
+            reason,
+        } => Sent::Skipped {
+            reason: reason.clone(),
+        },
+        Standing::Over { reason, .. } | Standing::Bounced { reason, .. } => Sent::Failed {
+            id,
+            reason: reason.clone(),
+        },
+    };
+    let (state, seq) = row.state_id.zip(row.step_seq)?;
+    Some(StepEnd {
+        state,
+        seq,
+        result: Ok(json!(result)),
+    })
+}
