@@ -74,11 +74,11 @@ async fn a_bad_mail_among_good_ones_fails_by_itself() {
     server.drain().await;
     assert_eq!(
         statuses(&server).await,
-        "ann sent 1, bad failed 1, cy sent 1"
+        "ann sent 1, bad bounced 1, cy sent 1"
     );
     assert_eq!(resend.seen().len(), 1);
     let reason = server
-        .text("SELECT reason FROM email_sends WHERE status = 'failed'")
+        .text("SELECT reason FROM email_sends WHERE status = 'bounced'")
         .await;
     assert!(reason.contains("Invalid `to` field"), "{reason}");
     server.stop().await;
