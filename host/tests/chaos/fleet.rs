@@ -158,11 +158,7 @@ impl Drop for Fleet {
 fn command(name: &str, variables: &[(&'static str, String)]) -> Command {
     let log = std::env::var_os("HOGSEND_TEST_LOG").is_some();
     let output = || {
-        if log {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
-        }
+        if log { Stdio::inherit() } else { Stdio::null() }
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_hogsend"));
     command

@@ -123,29 +123,41 @@ impl Api {
         let pause = Duration::from_millis(pause);
         let mut stored = 0;
         match story {
-            Story::Plain => stored += self.sign_up(n, &json!({ "userId": user, "email": email })).await,
+            Story::Plain => {
+                stored += self
+                    .sign_up(n, &json!({ "userId": user, "email": email }))
+                    .await
+            }
             Story::Repeated => {
                 let names = json!({ "userId": user, "email": email });
-                let answers = futures_util::future::join_all((0..3).map(|_| self.sign_up(n, &names)));
+                let answers =
+                    futures_util::future::join_all((0..3).map(|_| self.sign_up(n, &names)));
                 stored += answers.await.into_iter().sum::<usize>();
             }
             Story::Merged => {
-                self.answer(Method::PUT, "/v1/contacts", &json!({ "userId": user })).await;
+                self.answer(Method::PUT, "/v1/contacts", &json!({ "userId": user }))
+                    .await;
                 stored += self.sign_up(n, &json!({ "email": email })).await;
                 tokio::time::sleep(pause).await;
                 let both = json!({ "userId": user, "email": email });
                 self.answer(Method::PUT, "/v1/contacts", &both).await;
             }
             Story::Left => {
-                stored += self.sign_up(n, &json!({ "userId": user, "email": email })).await;
+                stored += self
+                    .sign_up(n, &json!({ "userId": user, "email": email }))
+                    .await;
                 tokio::time::sleep(pause).await;
                 let path = format!("/v1/admin/contacts/{user}/preferences");
-                self.answer(Method::PUT, &path, &json!({ "unsubscribedAll": true })).await;
+                self.answer(Method::PUT, &path, &json!({ "unsubscribedAll": true }))
+                    .await;
             }
             Story::Erased => {
-                stored += self.sign_up(n, &json!({ "userId": user, "email": email })).await;
+                stored += self
+                    .sign_up(n, &json!({ "userId": user, "email": email }))
+                    .await;
                 tokio::time::sleep(pause).await;
-                self.answer(Method::DELETE, "/v1/contacts", &json!({ "userId": user })).await;
+                self.answer(Method::DELETE, "/v1/contacts", &json!({ "userId": user }))
+                    .await;
             }
         }
         Person {
