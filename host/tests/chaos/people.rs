@@ -124,9 +124,8 @@ impl Api {
         let mut stored = 0;
         match story {
             Story::Plain => {
-                stored += self
-                    .sign_up(n, &json!({ "userId": user, "email": email }))
-                    .await
+                let names = json!({ "userId": user, "email": email });
+                stored += self.sign_up(n, &names).await;
             }
             Story::Repeated => {
                 let names = json!({ "userId": user, "email": email });
