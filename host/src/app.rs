@@ -7,7 +7,7 @@ use crate::accounts::Passwords;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::ingest::Ingestor;
+use crate::ingest::{Ingestor, Naming};
 use crate::journeys::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
@@ -30,6 +30,8 @@ pub struct App {
     pub ingestor: Ingestor,
     /// How the background loops of this process are doing.
     pub loops: Arc<Loops>,
+    /// What events are called.
+    pub naming: Arc<Naming>,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<AddressHash>,
     pub(crate) keys: Arc<Keys>,
@@ -61,10 +63,12 @@ impl App {
             closed_sources,
         } = parts;
         let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
+        let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
         let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
         let addresses = AddressHash::new(&config.secret);
         Ok(Self {
-            ingestor: Ingestor::new(&db, &clock, &catalog),
+            ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
+            naming,
             loops: Arc::default(),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),

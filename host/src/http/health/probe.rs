@@ -65,6 +65,7 @@ pub async fn look(app: &App) -> HealthOut {
             probe.schema.pending.join(", ")
         ));
     }
+    findings.extend(app.naming.findings());
     let status = match &probe {
         Some(_) if !in_sync => Health::MigrationPending,
         Some(_) if worker == Status::Up && redis.status != Status::Down => Health::Healthy,
@@ -83,6 +84,7 @@ pub async fn look(app: &App) -> HealthOut {
         details: Details {
             version: Some(env!("CARGO_PKG_VERSION")),
             plugins: Some(plugins.collect()),
+            event_aliases: Some(app.config.aliases.to_map()),
             paused: probe.as_ref().map(|probe| probe.paused.clone()),
             findings: Some(findings),
         },
