@@ -1,13 +1,11 @@
 //! One chore per file.
 
 mod bench;
-mod chaos;
 mod prepare;
 mod services;
 mod test;
 
 pub use bench::bench;
-pub use chaos::{chaos, long};
 pub use prepare::prepare;
 pub use services::services;
 pub use test::test;

@@ -39,10 +39,12 @@ mod send_story;
 mod state;
 mod state_admin;
 mod state_step;
+mod story;
 mod suppression;
 mod track;
 mod transact;
 mod user;
+mod user_admin;
 mod visit;
 mod wait;
 mod wake;
@@ -63,7 +65,7 @@ pub use attempt::{
     Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners,
     sends_renew,
 };
-pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
+pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_forget, audits_list};
 pub use batch::{
     ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
     batch_members, batch_renew,
@@ -139,6 +141,7 @@ pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
+pub use story::{Happening, StoryCounts, story_counts, story_since};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_list,
     suppressions_of,
@@ -150,6 +153,7 @@ pub use user::{
     sessions_delete_expired, sessions_delete_of, user_any, user_by_email, user_insert,
     user_set_password, users_lock,
 };
+pub use user_admin::{user_delete, users_list};
 pub use visit::{
     Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
     visit_settle, visits_due,

@@ -404,13 +404,11 @@ async fn in_production_nobody_signs_up_and_the_command_makes_administrators() {
     let variables = [
         ("NODE_ENV", "production"),
         ("DATABASE_URL", url.as_str()),
-        ("BETTER_AUTH_URL", "https://app.example.com"),
         ("RESEND_API_KEY", "re_test"),
         ("RESEND_FROM_EMAIL", "Acme <hello@acme.test>"),
     ];
     let server = Server::with(store, &variables).await;
     let mut ann = Browser::at(&server);
-    ann.origin = Some("https://app.example.com");
     let closed = ann.post(SIGN_UP, account("correct horse")).await;
     assert_eq!(closed.json()["code"], "EMAIL_PASSWORD_SIGN_UP_DISABLED");
 

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::journeys::unknown;
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{CursorParam, Page, PartParams};
