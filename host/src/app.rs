@@ -15,6 +15,7 @@ use crate::loops::Loops;
 use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
 use crate::webhooks::Poster;
+use crate::worker::Alone;
 
 /// The parts of a running process. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct App {
     pub loops: Arc<Loops>,
     /// What events are called.
     pub naming: Arc<Naming>,
+    /// Lets work that workers ended in be done alone.
+    pub(crate) alone: Arc<Alone>,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<AddressHash>,
     pub(crate) keys: Arc<Keys>,
@@ -70,6 +73,7 @@ impl App {
             ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
             naming,
             loops: Arc::default(),
+            alone: Arc::default(),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),

@@ -87,7 +87,7 @@ pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_ke
 pub use event_admin::{
     EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
 };
-pub use health::{WorkersSeen, worker_beat, worker_remove, workers_seen};
+pub use health::{WorkersSeen, worker_beat, worker_findings, worker_remove, workers_seen};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
@@ -133,9 +133,9 @@ pub use send_story::{
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
-    log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert,
-    state_last_entries, state_next_due, state_person, state_progress, state_release,
-    states_give_back, states_open, states_renew,
+    log_insert, skip_insert, state_calling, state_claim, state_exit, state_failed, state_failures,
+    state_fence, state_insert, state_last_entries, state_next_due, state_person, state_progress,
+    state_release, states_give_back, states_open, states_renew, states_waiting,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,

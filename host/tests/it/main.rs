@@ -13,6 +13,7 @@ mod background;
 mod bad_input;
 mod batches;
 mod command_line;
+mod crash;
 mod data_plane;
 mod day;
 mod dead_letters;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, Store};
 
-const ADMIN: (&str, &str) = ("ADMIN_API_KEY", "the key of the environment");
+const ADMIN: (&str, &str) = ("ADMIN_API_KEY", "the-key-of-the-environment");
 
 async fn start() -> Server {
     Server::with(Store::native().await, &[ADMIN]).await

@@ -150,6 +150,11 @@ impl Server {
         Self::with(self.store.share(), variables).await
     }
 
+    /// For a process of its own to connect to.
+    pub fn database_url(&self) -> &str {
+        self.store.url()
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
