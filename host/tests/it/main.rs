@@ -21,6 +21,7 @@ mod delivery;
 mod development;
 mod erasure;
 mod failover;
+mod fate;
 mod feedback;
 mod foreign;
 mod health;

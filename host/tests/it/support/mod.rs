@@ -6,6 +6,7 @@ pub mod journeys_plugin;
 pub mod process;
 pub mod receiver;
 pub mod resend;
+pub mod smtp;
 pub mod steps_plugin;
 pub mod store;
 
