@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::accounts::Passwords;
+use crate::accounts::{Passwords, Tries};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::ingest::{Ingestor, Naming};
+use crate::ingest::Ingestor;
 use crate::journeys::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
@@ -15,7 +15,6 @@ use crate::loops::Loops;
 use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
 use crate::webhooks::Poster;
-use crate::worker::Alone;
 
 /// The parts of a running process. Cheap to clone.
 #[derive(Clone)]
@@ -31,16 +30,13 @@ pub struct App {
     pub ingestor: Ingestor,
     /// How the background loops of this process are doing.
     pub loops: Arc<Loops>,
-    /// What events are called.
-    pub naming: Arc<Naming>,
-    /// Lets work that workers ended in be done alone.
-    pub(crate) alone: Arc<Alone>,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<AddressHash>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) poster: Arc<Poster>,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) tries: Arc<Tries>,
 }
 
 /// What a process is put together from.
@@ -66,20 +62,18 @@ impl App {
             closed_sources,
         } = parts;
         let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
-        let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
         let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
         let addresses = AddressHash::new(&config.secret);
         Ok(Self {
-            ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
-            naming,
+            ingestor: Ingestor::new(&db, &clock, &catalog),
             loops: Arc::default(),
-            alone: Arc::default(),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),
             addresses: Arc::new(addresses),
             keys: Arc::default(),
             passwords: Arc::default(),
+            tries: Arc::default(),
             limits: Arc::new(Limits::new(cache.clone(), clock.clone())),
             closed_sources: Arc::new(closed_sources),
             cache,

@@ -6,7 +6,6 @@
 mod accounts;
 mod alerts;
 pub mod app;
-pub mod audit;
 mod backoff;
 pub mod cli;
 pub mod clock;

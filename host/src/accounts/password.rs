@@ -1,16 +1,31 @@
 //! Passwords: argon2id, off the threads that serve requests.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use anyhow::Context;
 use argon2::{Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Hashes under way at once: each takes 19 MiB and a core.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
+/// How long a hash waits for its turn.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Why a password was neither hashed nor checked.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    #[error("too many passwords are being checked")]
+    Busy,
+    #[error("a password could not be hashed: {0}")]
+    Failed(String),
+}
 
 /// Hashes and checks passwords. Cheap parameters make an installation weak, so they are argon2's
 /// own defaults, which follow OWASP: 19 MiB, two passes, one lane.
+///
+/// The same letters may come in several forms: one keyboard sends é as one character, another as two.
+/// Passwords are hashed in the form NFKC (RFC 8265 §4.2), so that both open the door.
 pub struct Passwords {
     permits: Semaphore,
     /// A hash of nothing anybody knows, for checks against nobody.
@@ -26,30 +41,48 @@ impl Default for Passwords {
     }
 }
 
+/// A password in the one form it is hashed in.
+pub fn normalised(password: &str) -> String {
+    password.nfkc().collect()
+}
+
 impl Passwords {
     /// A PHC string.
-    pub async fn hash(&self, password: String) -> anyhow::Result<String> {
-        let _permit = self.permits.acquire().await?;
-        tokio::task::spawn_blocking(move || hash(&password)).await?
+    pub async fn hash(&self, password: String) -> Result<String, HashError> {
+        let _permit = self.turn().await?;
+        off_thread(move || hash(&normalised(&password))).await
     }
 
     /// Whether it is the password of `known`. Takes as long where nobody is known.
-    pub async fn check(&self, password: String, known: Option<String>) -> anyhow::Result<bool> {
+    pub async fn check(&self, password: &str, known: Option<String>) -> Result<bool, HashError> {
         let somebody = known.is_some();
         let known = match known {
             Some(known) => known,
             None => self.nobody().await?,
         };
-        let _permit = self.permits.acquire().await?;
-        let right = tokio::task::spawn_blocking(move || {
-            let known = PasswordHash::new(&known).context("a stored password hash is damaged")?;
-            let argon2 = Argon2::default();
-            anyhow::Ok(argon2.verify_password(password.as_bytes(), &known).is_ok())
+        let usual = normalised(password);
+        // Hashes of older versions are of the password as it came.
+        let as_given = (usual != password).then(|| password.to_owned());
+        let _permit = self.turn().await?;
+        let right = off_thread(move || {
+            let known = PasswordHash::new(&known)
+                .map_err(|_| HashError::Failed("a stored password hash is damaged".into()))?;
+            let fits = |given: &str| {
+                let checked = Argon2::default().verify_password(given.as_bytes(), &known);
+                checked.is_ok()
+            };
+            Ok(fits(&usual) || as_given.is_some_and(|given| fits(&given)))
         });
-        Ok(right.await?? && somebody)
+        Ok(right.await? && somebody)
     }
 
-    async fn nobody(&self) -> anyhow::Result<String> {
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, HashError> {
+        let turn = tokio::time::timeout(WAIT, self.permits.acquire()).await;
+        turn.map_err(|_| HashError::Busy)?
+            .map_err(|_| HashError::Busy)
+    }
+
+    async fn nobody(&self) -> Result<String, HashError> {
         if let Some(hash) = self.nobody.get() {
             return Ok(hash.clone());
         }
@@ -58,17 +91,24 @@ impl Passwords {
     }
 }
 
-fn hash(password: &str) -> anyhow::Result<String> {
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
+) -> Result<T, HashError> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.map_err(|error| HashError::Failed(error.to_string()))?
+}
+
+fn hash(password: &str) -> Result<String, HashError> {
     let salt: [u8; 16] = rand::random();
     let hash = Argon2::default()
         .hash_password_with_salt(password.as_bytes(), &salt)
-        .map_err(|error| anyhow::anyhow!("cannot hash a password: {error}"))?;
+        .map_err(|error| HashError::Failed(error.to_string()))?;
     Ok(hash.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Passwords;
+    use super::{Passwords, hash};
 
     #[tokio::test]
     async fn a_password_fits_its_own_salted_hash_and_nobody_has_one() {
@@ -77,18 +117,29 @@ mod tests {
         let other = passwords.hash("correct horse".into()).await.unwrap();
         assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
         assert_ne!(one, other);
-        assert!(
-            passwords
-                .check("correct horse".into(), Some(one.clone()))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !passwords
-                .check("wrong horse".into(), Some(one))
-                .await
-                .unwrap()
-        );
-        assert!(!passwords.check("correct horse".into(), None).await.unwrap());
+        let check = async |given: &str, known: &String| {
+            passwords.check(given, Some(known.clone())).await.unwrap()
+        };
+        assert!(check("correct horse", &one).await);
+        assert!(!check("wrong horse", &one).await);
+        assert!(!passwords.check("correct horse", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_word_in_two_forms_is_one_password() {
+        let passwords = Passwords::default();
+        let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301} au lait");
+        let one = passwords.hash(composed.into()).await.unwrap();
+        let other = passwords.hash(decomposed.into()).await.unwrap();
+        // As a version stored it that took passwords as they came.
+        let old = hash(decomposed).unwrap();
+        for (given, known) in [
+            (decomposed, &one),
+            (composed, &other),
+            (decomposed, &old),
+        ] {
+            let checked = passwords.check(given, Some(known.clone())).await;
+            assert!(checked.unwrap(), "{given}");
+        }
     }
 }

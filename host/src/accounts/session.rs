@@ -9,6 +9,8 @@ use crate::ids::SessionId;
 
 /// How long a session lasts.
 const LIFE: TimeDelta = TimeDelta::days(7);
+/// How long after signing in a session ends, however much it is used.
+pub(super) const MAX_LIFE: TimeDelta = TimeDelta::days(30);
 /// How long one lasts that ends with the browser; it is not extended.
 const SHORT_LIFE: TimeDelta = TimeDelta::days(1);
 /// After which part of its life a session in use gets a new one.
@@ -42,7 +44,8 @@ impl Session {
 
     /// Whether it is time for [`extend`].
     pub fn ages(&self, now: DateTime<Utc>) -> bool {
-        self.remembered() && now - self.updated_at >= REFRESH
+        let more = self.expires_at < self.created_at + MAX_LIFE;
+        more && self.remembered() && now - self.updated_at >= REFRESH
     }
 }
 
@@ -88,6 +91,7 @@ pub async fn find_session(
     now: DateTime<Utc>,
 ) -> db::Result<Option<Session>> {
     let found = db::session_by_token(conn, &hash(token), now).await?;
+    let found = found.filter(|(row, _)| row.created_at + MAX_LIFE > now);
     Ok(found.map(|(row, user)| Session {
         id: row.id,
         token: token.to_owned(),
@@ -102,13 +106,13 @@ pub async fn find_session(
     }))
 }
 
-/// Gives a session its whole life again. False where somebody ended it meanwhile.
+/// Gives a session its whole life again, as far as its end allows. False where somebody ended it meanwhile.
 pub async fn extend(
     conn: &mut Conn,
     session: &mut Session,
     now: DateTime<Utc>,
 ) -> db::Result<bool> {
-    session.expires_at = now + LIFE;
+    session.expires_at = (now + LIFE).min(session.created_at + MAX_LIFE);
     session.updated_at = now;
     db::session_extend(conn, session.id, session.expires_at, now).await
 }

@@ -4,15 +4,17 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::address;
 use serde_json::json;
 
-use super::Passwords;
+use super::password::normalised;
+use super::{HashError, Passwords};
 use super::session::{Client, Session, begin};
-use crate::audit::{Actor, Change, audit};
-use crate::db::{self, Db, Tx, User};
+use crate::db::{self, Db, NewAudit, Tx, User};
 use crate::ids::UserId;
 
 /// Characters of a password.
 const PASSWORD_MIN: usize = 8;
 const PASSWORD_MAX: usize = 128;
+/// No password is longer in bytes, in whatever form it comes.
+const PASSWORD_BYTES: usize = PASSWORD_MAX * 16;
 
 /// What somebody has to tell to become an administrator.
 pub struct NewAccount {
@@ -28,16 +30,41 @@ pub enum SignUpError {
     Closed,
     #[error("Invalid email")]
     Email,
-    #[error("Password too short")]
-    Short,
-    #[error("Password too long")]
-    Long,
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     #[error("User already exists. Use another email.")]
     Taken,
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    #[error("the password could not be hashed")]
-    Hash(#[source] anyhow::Error),
+}
+
+/// Why a password is none, or what became of hashing it.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    #[error("Password too short")]
+    Short,
+    #[error("Password too long")]
+    Long,
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl From<HashError> for SignUpError {
+    fn from(error: HashError) -> Self {
+        Self::Password(error.into())
+    }
+}
+
+impl From<HashError> for super::ChangeError {
+    fn from(error: HashError) -> Self {
+        Self::Password(error.into())
+    }
+}
+
+impl From<HashError> for super::ResetError {
+    fn from(error: HashError) -> Self {
+        Self::Password(error.into())
+    }
 }
 
 /// Why nobody signed in. Both a wrong address and a wrong password are `Wrong`.
@@ -47,28 +74,34 @@ pub enum SignInError {
     Wrong,
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    #[error("the password could not be checked")]
-    Hash(#[source] anyhow::Error),
+    #[error(transparent)]
+    Hash(#[from] HashError),
 }
 
 impl NewAccount {
     fn check(&mut self) -> Result<(), SignUpError> {
         self.email = address::normalise(&self.email).ok_or(SignUpError::Email)?;
         self.name.retain(|c| c != '\0');
-        check_password(&self.password)
+        self.password = checked_password(&self.password)?;
+        Ok(())
     }
 }
 
 /// How an administrator's address may be stored: as it is now, and as older versions did.
-fn forms(email: &str) -> [String; 2] {
+pub(super) fn forms(email: &str) -> [String; 2] {
     [address::comparable(email), email.trim().to_lowercase()]
 }
 
-fn check_password(password: &str) -> Result<(), SignUpError> {
+/// A new password in the form it is hashed in. Its characters are counted in that form.
+pub(super) fn checked_password(password: &str) -> Result<String, PasswordError> {
+    if password.len() > PASSWORD_BYTES {
+        return Err(PasswordError::Long);
+    }
+    let password = normalised(password);
     match password.chars().count() {
-        ..PASSWORD_MIN => Err(SignUpError::Short),
-        PASSWORD_MIN..=PASSWORD_MAX => Ok(()),
-        _ => Err(SignUpError::Long),
+        ..PASSWORD_MIN => Err(PasswordError::Short),
+        PASSWORD_MIN..=PASSWORD_MAX => Ok(password),
+        _ => Err(PasswordError::Long),
     }
 }
 
@@ -86,8 +119,7 @@ pub async fn first_sign_up(
         return Err(SignUpError::Closed);
     }
     account.check()?;
-    let hash = passwords.hash(account.password.clone()).await;
-    let hash = hash.map_err(SignUpError::Hash)?;
+    let hash = passwords.hash(account.password.clone()).await?;
     let mut tx = db.begin().await?;
     // Two first sign-ups racing: one of them waits here and then sees the other.
     db::users_lock(&mut tx).await?;
@@ -108,8 +140,7 @@ pub async fn create(
     now: DateTime<Utc>,
 ) -> Result<User, SignUpError> {
     account.check()?;
-    let hash = passwords.hash(account.password.clone()).await;
-    let hash = hash.map_err(SignUpError::Hash)?;
+    let hash = passwords.hash(account.password.clone()).await?;
     let mut tx = db.begin().await?;
     db::users_lock(&mut tx).await?;
     if db::user_by_email(&mut tx, &forms(&account.email))
@@ -132,8 +163,8 @@ pub async fn set_password(
     password: String,
     now: DateTime<Utc>,
 ) -> Result<bool, SignUpError> {
-    check_password(&password)?;
-    let hash = passwords.hash(password).await.map_err(SignUpError::Hash)?;
+    let password = checked_password(&password)?;
+    let hash = passwords.hash(password).await?;
     let mut tx = db.begin().await?;
     let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
         return Ok(false);
@@ -143,22 +174,6 @@ pub async fn set_password(
     keep(&mut tx, &user, "user.set_password", Some("hogsend"), now).await?;
     tx.commit().await?;
     Ok(true)
-}
-
-/// Removes an administrator, whose sessions end at once. Returns how many are left, and `None` where
-/// there was none of this address.
-pub async fn remove(db: &Db, email: &str, now: DateTime<Utc>) -> db::Result<Option<usize>> {
-    let work = |mut tx: Tx| async move {
-        db::users_lock(&mut tx).await?;
-        let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
-            return Ok((tx, None));
-        };
-        db::user_delete(&mut tx, user.id).await?;
-        keep(&mut tx, &user, "user.delete", Some("hogsend"), now).await?;
-        let left = db::users_list(&mut tx).await?.len();
-        Ok((tx, Some(left)))
-    };
-    db.transact(work).await
 }
 
 async fn insert(
@@ -181,7 +196,7 @@ async fn insert(
 }
 
 /// Keeps in the audit log what was done to a user, by a command or by themselves.
-async fn keep(
+pub(super) async fn keep(
     tx: &mut Tx,
     user: &User,
     action: &str,
@@ -189,19 +204,17 @@ async fn keep(
     now: DateTime<Utc>,
 ) -> db::Result<()> {
     let id = user.id.to_string();
-    let actor = match command {
-        Some(_) => Actor::Command,
-        None => Actor::User {
-            id: user.id,
-            email: user.email.clone(),
-        },
+    let row = NewAudit {
+        actor_type: if command.is_some() { "command" } else { "user" },
+        actor_id: command.is_none().then(|| id.clone()),
+        actor_name: command.unwrap_or(&user.email),
+        action,
+        resource_type: "user",
+        resource_id: &id,
+        before: None,
+        after: Some(json!({ "name": user.name, "email": user.email })),
     };
-    let told = json!({ "name": user.name, "email": user.email });
-    let change = match action {
-        "user.delete" => Change::deleted(told),
-        _ => Change::created(told),
-    };
-    audit(tx, &actor, action, ("user", &id), change, now).await
+    db::audit_insert(tx, &row, now).await
 }
 
 /// Begins a session for who knows the password. Takes the same time whether or not there is such a
@@ -214,18 +227,17 @@ pub async fn sign_in(
     now: DateTime<Utc>,
 ) -> Result<Session, SignInError> {
     let email = forms(email);
-    let possible =
-        !email.iter().any(|form| form.contains('\0')) && password.chars().count() <= PASSWORD_MAX;
+    // No longer than a password can be, so that nobody buys work with a long one.
+    let short = password.len() <= PASSWORD_BYTES;
+    let password = if short { password } else { String::new() };
+    let possible = short && !email.iter().any(|form| form.contains('\0'));
     let found = if possible {
         db::user_by_email(&mut *db.conn().await?, &email).await?
     } else {
         None
     };
     let (user, hash) = found.unzip();
-    // No longer than a password can be, so that nobody buys work with a long one.
-    let password = password.chars().take(PASSWORD_MAX).collect();
-    let right = passwords.check(password, hash).await;
-    let right = right.map_err(SignInError::Hash)?;
+    let right = passwords.check(&password, hash).await?;
     let user = user.filter(|_| right).ok_or(SignInError::Wrong)?;
     let mut tx = db.begin().await?;
     let session = begin(&mut tx, user, client, remember, now).await?;

@@ -28,6 +28,7 @@ mod merge;
 mod metric;
 mod migrate;
 mod once;
+mod password_reset;
 mod pace;
 mod preference;
 mod provider;
@@ -39,12 +40,10 @@ mod send_story;
 mod state;
 mod state_admin;
 mod state_step;
-mod story;
 mod suppression;
 mod track;
 mod transact;
 mod user;
-mod user_admin;
 mod visit;
 mod wait;
 mod wake;
@@ -65,7 +64,7 @@ pub use attempt::{
     Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners,
     sends_renew,
 };
-pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_forget, audits_list};
+pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
 pub use batch::{
     ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
     batch_members, batch_renew,
@@ -87,7 +86,7 @@ pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_ke
 pub use event_admin::{
     EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
 };
-pub use health::{WorkersSeen, worker_beat, worker_findings, worker_remove, workers_seen};
+pub use health::{WorkersSeen, worker_beat, worker_remove, workers_seen};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
@@ -109,6 +108,7 @@ pub use metric::{
 pub use migrate::{SchemaState, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
+pub use password_reset::{reset_find, reset_insert, reset_take};
 pub use preference::{
     Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
     preferences_keep, preferences_set_all, preferences_set_category,
@@ -133,15 +133,14 @@ pub use send_story::{
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
-    log_insert, skip_insert, state_calling, state_claim, state_exit, state_failed, state_failures,
-    state_fence, state_insert, state_last_entries, state_next_due, state_person, state_progress,
-    state_release, states_give_back, states_open, states_renew, states_waiting,
+    log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert,
+    state_last_entries, state_next_due, state_person, state_progress, state_release,
+    states_give_back, states_open, states_renew,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
-pub use story::{Happening, StoryCounts, story_counts, story_since};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_list,
     suppressions_of,
@@ -149,11 +148,11 @@ pub use suppression::{
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use transact::{Failure, Tx, may_be_committed};
 pub use user::{
-    SessionRow, User, session_by_token, session_delete, session_extend, session_insert,
-    sessions_delete_expired, sessions_delete_of, user_any, user_by_email, user_insert,
-    user_set_password, users_lock,
+    SessionRow, User, session_by_token, session_delete, session_delete_one, session_extend,
+    session_insert, sessions_delete_expired, sessions_delete_of, sessions_delete_others,
+    sessions_of, user_any, user_by_email, user_by_id, user_insert, user_rename, user_set_password,
+    users_lock,
 };
-pub use user_admin::{user_delete, users_list};
 pub use visit::{
     Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
     visit_settle, visits_due,

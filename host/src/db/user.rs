@@ -78,6 +78,43 @@ pub async fn user_by_email(conn: &mut Conn, forms: &[String]) -> Result<Option<(
     }))
 }
 
+/// A person, and the hash of their password.
+pub async fn user_by_id(conn: &mut Conn, id: UserId) -> Result<Option<(User, String)>> {
+    let row = sqlx::query!(
+        "SELECT name, email, password_hash, created_at, updated_at FROM users WHERE id = $1",
+        id as UserId
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        let user = User {
+            id,
+            name: row.name,
+            email: row.email,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        (user, row.password_hash)
+    }))
+}
+
+pub async fn user_rename(
+    conn: &mut Conn,
+    id: UserId,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE users SET name = $2, updated_at = $3 WHERE id = $1",
+        id as UserId,
+        name,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub async fn user_set_password(
     conn: &mut Conn,
     id: UserId,
@@ -188,6 +225,52 @@ pub async fn sessions_delete_of(conn: &mut Conn, user: UserId) -> Result<()> {
     sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user as UserId)
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// The sessions of a person that have not ended and began after `since`, the newest first.
+pub async fn sessions_of(
+    conn: &mut Conn,
+    user: UserId,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionRow>> {
+    sqlx::query_as!(
+        SessionRow,
+        r#"SELECT id AS "id: SessionId", ip_address, user_agent, expires_at, created_at, updated_at
+           FROM sessions WHERE user_id = $1 AND created_at > $2 AND expires_at > $3
+           ORDER BY created_at DESC, id DESC LIMIT 1000"#,
+        user as UserId,
+        since,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn session_delete_one(conn: &mut Conn, user: UserId, id: SessionId) -> Result<()> {
+    sqlx::query!(
+        "DELETE FROM sessions WHERE user_id = $1 AND id = $2",
+        user as UserId,
+        id as SessionId
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn sessions_delete_others(
+    conn: &mut Conn,
+    user: UserId,
+    keep: SessionId,
+) -> Result<()> {
+    sqlx::query!(
+        "DELETE FROM sessions WHERE user_id = $1 AND id <> $2",
+        user as UserId,
+        keep as SessionId
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

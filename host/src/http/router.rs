@@ -27,8 +27,8 @@ use super::memory::Memory;
 use super::openapi::{self, Routes};
 use super::shed::{Crowd, Lane, crowd, shed};
 use super::{
-    ApiError, contacts, development, docs, emails, events, feedback, health, lists, outbox,
-    preferences, sessions, tracking, unsubscribe, webhooks,
+    ApiError, contacts, docs, emails, events, feedback, health, lists, outbox, preferences,
+    sessions, tracking, unsubscribe, webhooks,
 };
 use crate::app::App;
 
@@ -42,8 +42,8 @@ const INGEST_WAITING: usize = 2_048;
 const OTHERS_AT_ONCE: usize = 64;
 const OTHERS_WAITING: usize = 512;
 /// The same of browsers that sign in, who share nothing with the product's own calls.
-const SESSIONS_AT_ONCE: usize = 16;
-const SESSIONS_WAITING: usize = 64;
+const SESSIONS_AT_ONCE: usize = 128;
+const SESSIONS_WAITING: usize = 128;
 /// Requests at once over all connections, however little each takes.
 const REQUESTS_MAX: usize = 4_096;
 /// Answers shorter than this, in bytes, are not worth the memory of compressing them.
@@ -159,7 +159,19 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(sessions::sign_up))
         .routes(routes!(sessions::sign_in))
         .routes(routes!(sessions::sign_out))
-        .routes(routes!(sessions::get_session));
+        .routes(routes!(sessions::get_session))
+        .routes(routes!(sessions::account::change_password))
+        .routes(routes!(sessions::account::update_user))
+        .routes(routes!(sessions::account::list_sessions))
+        .routes(routes!(sessions::account::revoke_session))
+        .routes(routes!(sessions::account::revoke_other_sessions))
+        .routes(routes!(sessions::account::revoke_sessions))
+        .routes(routes!(sessions::reset::request_password_reset))
+        .routes(routes!(sessions::reset::reset_password))
+        .routes(routes!(
+            sessions::reset::follow_reset_link,
+            sessions::reset::submit_reset_form
+        ));
     openapi::add_limits(&mut browsers, true);
     let mut hooks = Routes::new()
         .routes(routes!(webhooks::receive_webhook))
@@ -202,10 +214,9 @@ fn routes(app: &App) -> Routes {
 }
 
 /// Pages for the developer at this machine, which are no part of the contract.
-fn development(document: &OpenApi, app: &App) -> Router<App> {
+fn development(document: &OpenApi) -> Router<App> {
     let document = openapi::document(document);
     Router::new()
-        .route("/", get(development::show_start))
         .route("/openapi.json", get(|| async { document }))
         .route("/docs", get(docs::show_docs))
         .route("/docs/{file}", get(docs::show_docs_file))
@@ -213,11 +224,6 @@ fn development(document: &OpenApi, app: &App) -> Router<App> {
         .route("/outbox/{id}", get(outbox::show_mail))
         .route("/outbox/{id}/html", get(outbox::show_mail_html))
         .route("/outbox/{id}/raw", get(outbox::show_mail_raw))
-        .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            development::here_only,
-        ))
 }
 
 /// The OpenAPI document of the whole API.
@@ -227,7 +233,10 @@ pub fn document(app: &App) -> OpenApi {
 
 /// The whole API.
 pub fn router(app: App) -> Router {
-    let (routes, document) = routes(&app).split_for_parts();
+    let (mut routes, document) = routes(&app).split_for_parts();
+    if !app.config.production {
+        routes = routes.merge(development(&document));
+    }
     let compressed = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
@@ -239,22 +248,11 @@ pub fn router(app: App) -> Router {
             HeaderName::from_static("x-ratelimit-limit"),
             HeaderName::from_static("x-ratelimit-remaining"),
         ]);
-    let mut routes = routes
-        .method_not_allowed_fallback(not_allowed)
-        .fallback(|| async { ApiError::not_found("Not found") });
-    if app.config.production {
-        routes = routes.layer(cors);
-    } else {
-        routes = routes
-            .layer(middleware::from_fn_with_state(
-                app.clone(),
-                development::no_foreign_pages,
-            ))
-            .layer(cors)
-            // Beside the layer: no page elsewhere may read them.
-            .merge(development(&document, &app));
-    }
     routes
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
+        })
+        .fallback(|| async { ApiError::not_found("Not found") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
@@ -266,12 +264,9 @@ pub fn router(app: App) -> Router {
             Crowd::new(REQUESTS_MAX),
             crowd,
         ))
+        .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), every_answer))
         .with_state(app)
-}
-
-async fn not_allowed() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
 }
 
 /// Answers in time, whatever becomes of the request.

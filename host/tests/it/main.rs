@@ -2,6 +2,7 @@
 
 mod support;
 
+mod accounts;
 mod admin_emails;
 mod admin_journeys;
 mod admin_people;
@@ -12,16 +13,12 @@ mod any_body;
 mod background;
 mod bad_input;
 mod batches;
-mod command_line;
-mod crash;
 mod data_plane;
 mod day;
 mod dead_letters;
 mod delivery;
-mod development;
 mod erasure;
 mod failover;
-mod fate;
 mod feedback;
 mod foreign;
 mod health;

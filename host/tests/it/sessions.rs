@@ -11,22 +11,22 @@ use serde_json::{Value, json};
 use crate::on_each_store;
 use crate::support::{Answer, Server, Store};
 
-const SIGN_UP: &str = "/api/auth/sign-up/email";
-const SIGN_IN: &str = "/api/auth/sign-in/email";
+pub const SIGN_UP: &str = "/api/auth/sign-up/email";
+pub const SIGN_IN: &str = "/api/auth/sign-in/email";
 const SIGN_OUT: &str = "/api/auth/sign-out";
-const SESSION: &str = "/api/auth/get-session";
-const KEYS: &str = "/v1/admin/api-keys";
+pub const SESSION: &str = "/api/auth/get-session";
+pub const KEYS: &str = "/v1/admin/api-keys";
 
 /// A browser at one address, on pages of one origin.
-struct Browser<'a> {
+pub struct Browser<'a> {
     server: &'a Server,
-    address: &'a str,
+    pub address: &'a str,
     origin: Option<&'a str>,
-    cookie: Option<String>,
+    pub cookie: Option<String>,
 }
 
 impl<'a> Browser<'a> {
-    fn at(server: &'a Server) -> Self {
+    pub fn at(server: &'a Server) -> Self {
         Self {
             server,
             address: "192.0.2.7:5000",
@@ -35,7 +35,7 @@ impl<'a> Browser<'a> {
         }
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub async fn send(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let address: SocketAddr = self.address.parse().unwrap();
         let mut request = Request::builder()
             .method(method)
@@ -63,16 +63,16 @@ impl<'a> Browser<'a> {
         answer
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }
 
-    async fn post(&mut self, path: &str, body: Value) -> Answer {
+    pub async fn post(&mut self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, Some(body)).await
     }
 }
 
-fn account(password: &str) -> Value {
+pub fn account(password: &str) -> Value {
     json!({ "name": "Ann", "email": "Ann@Example.com", "password": password })
 }
 
@@ -264,6 +264,20 @@ async fn a_session_lasts_seven_days_and_one_in_use_for_a_day_gets_seven_more() {
     assert_eq!(ann.get(SESSION).await.json(), Value::Null);
     assert!(ann.cookie.is_none());
 
+    // However much it is used, it ends 30 days after signing in.
+    let body = json!({ "email": "ann@example.com", "password": "correct horse" });
+    ann.post(SIGN_IN, body).await;
+    let began = server.now();
+    for _ in 0..5 {
+        server.clock.advance(6 * day - Duration::from_secs(3_600));
+        ann.get(SESSION).await;
+    }
+    let last = end(&ann.get(SESSION).await).unwrap();
+    let last = chrono::DateTime::parse_from_rfc3339(&last).unwrap();
+    assert_eq!(last.to_utc(), began + chrono::TimeDelta::days(30));
+    server.clock.advance(Duration::from_secs(5 * 3_600));
+    assert_eq!(ann.get(KEYS).await.status, StatusCode::UNAUTHORIZED);
+
     // One that is not to be remembered ends with the browser, or after a day.
     let body =
         json!({ "email": "ann@example.com", "password": "correct horse", "rememberMe": false });
@@ -409,6 +423,7 @@ async fn in_production_nobody_signs_up_and_the_command_makes_administrators() {
     ];
     let server = Server::with(store, &variables).await;
     let mut ann = Browser::at(&server);
+    ann.origin = Some("https://api.acme.test");
     let closed = ann.post(SIGN_UP, account("correct horse")).await;
     assert_eq!(closed.json()["code"], "EMAIL_PASSWORD_SIGN_UP_DISABLED");
 

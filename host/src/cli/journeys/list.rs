@@ -31,9 +31,6 @@ pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()
         ["ID", "TRIGGER", "ENTRY", "ENABLED", "PLUGIN", "EXITS"].map(str::to_owned),
     );
     print!("{}", table(&rows));
-    for (alias, event) in config.aliases.iter() {
-        println!("\nEVENT_ALIASES: {alias} is stored as {event}");
-    }
     Ok(())
 }
 
@@ -85,7 +82,7 @@ fn entry(entry: Entry) -> String {
 }
 
 /// In the largest unit that divides it.
-pub fn length(duration: Duration) -> String {
+fn length(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
     let unit = units

@@ -1,5 +1,7 @@
 //! Signing in by e-mail address and password, on the wire of Better Auth, so that its client works.
 
+pub mod account;
+pub mod reset;
 mod wire;
 
 use axum::Json;
@@ -21,7 +23,9 @@ use super::auth::{
 use super::body::JsonBody;
 use super::openapi::{BadRequest, ValidationErrorOut};
 use super::params::Query;
-use crate::accounts::{self, Client, NewAccount, Session, SignInError, SignUpError};
+use crate::accounts::{
+    self, Client, HashError, NewAccount, PasswordError, Session, SignInError, SignUpError,
+};
 use crate::app::App;
 
 /// In Better Auth's shape, or in ours where the body cannot be read.
@@ -103,16 +107,31 @@ fn refuse_sign_up(error: SignUpError) -> Result<Response, ApiError> {
     let (status, code) = match error {
         SignUpError::Closed => (bad, "EMAIL_PASSWORD_SIGN_UP_DISABLED"),
         SignUpError::Email => (bad, "INVALID_EMAIL"),
-        SignUpError::Short => (bad, "PASSWORD_TOO_SHORT"),
-        SignUpError::Long => (bad, "PASSWORD_TOO_LONG"),
+        SignUpError::Password(error) => return password_refusal(error),
         SignUpError::Taken => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",
         ),
         SignUpError::Database(error) => return Err(error.into()),
-        SignUpError::Hash(_) => return Err(ApiError::internal(&error)),
     };
     Ok(refuse(status, code, &error.to_string()))
+}
+
+/// Why a password was not taken.
+fn password_refusal(error: PasswordError) -> Result<Response, ApiError> {
+    let code = match &error {
+        PasswordError::Short => "PASSWORD_TOO_SHORT",
+        PasswordError::Long => "PASSWORD_TOO_LONG",
+        PasswordError::Hash(error) => return Err(hash_error(error)),
+    };
+    Ok(refuse(StatusCode::BAD_REQUEST, code, &error.to_string()))
+}
+
+fn hash_error(error: &HashError) -> ApiError {
+    match error {
+        HashError::Busy => ApiError::unavailable("Too many sign in at once", accounts::COME_BACK),
+        HashError::Failed(_) => ApiError::internal(error),
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -149,13 +168,12 @@ pub async fn sign_in(
     if let Some(url) = &body.callback_url
         && !leads_home(&app, url)
     {
-        let message = "Invalid callbackURL";
-        return Ok(refuse(
-            StatusCode::FORBIDDEN,
-            "INVALID_CALLBACK_URL",
-            message,
-        ));
+        return Ok(invalid_callback("INVALID_CALLBACK_URL", "Invalid callbackURL"));
     }
+    // Held until the password is checked.
+    let Some(_turn) = app.tries.turn(&app.limits, &body.email).await else {
+        return Ok(too_many(accounts::COME_BACK));
+    };
     let now = app.clock.now();
     let known = (body.email.as_str(), body.password);
     let client = (client(&app, &parts), body.remember_me != Some(false));
@@ -170,7 +188,7 @@ pub async fn sign_in(
             &error.to_string(),
         )),
         Err(SignInError::Database(error)) => Err(error.into()),
-        Err(error @ SignInError::Hash(_)) => Err(ApiError::internal(&error)),
+        Err(SignInError::Hash(error)) => Err(hash_error(&error)),
     }
 }
 
@@ -270,15 +288,23 @@ async fn guard(app: &App, parts: &Parts) -> Option<Response> {
     }
     let who = counted(client_address(app, parts));
     let quota = app.limits.take("sign-in", &who, TRIES).await;
-    let seconds = quota.refused?;
+    let mut refusal = too_many(quota.refused?);
+    with_quota(&mut refusal, quota);
+    Some(refusal)
+}
+
+fn too_many(seconds: u32) -> Response {
     let message = "Too many requests. Please try again later.";
     let mut refusal = refuse(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", message);
-    with_quota(&mut refusal, quota);
     let headers = refusal.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     // The name Better Auth's client looks for.
     headers.insert("x-retry-after", HeaderValue::from(seconds));
-    Some(refusal)
+    refusal
+}
+
+fn invalid_callback(code: &'static str, message: &str) -> Response {
+    refuse(StatusCode::FORBIDDEN, code, message)
 }
 
 fn untrusted() -> Response {

@@ -58,6 +58,27 @@ pub struct SessionOut {
     pub user_agent: Option<String>,
 }
 
+#[derive(Serialize, ToSchema)]
+pub struct StatusOut {
+    #[schema(example = true)]
+    pub status: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct SentOut {
+    #[schema(example = true)]
+    pub status: bool,
+    pub message: &'static str,
+}
+
+/// Somebody who changed their password.
+#[derive(Serialize, ToSchema)]
+pub struct ChangedPasswordOut {
+    /// Of the new session, where the others ended.
+    pub token: Option<String>,
+    pub user: UserOut,
+}
+
 /// Somebody who just signed up or in.
 #[derive(Serialize, ToSchema)]
 pub struct SignedInOut {
@@ -86,20 +107,27 @@ pub struct AuthErrorOut {
     pub error: String,
 }
 
-impl From<Session> for CurrentOut {
+impl From<Session> for SessionOut {
     fn from(session: Session) -> Self {
         Self {
-            session: SessionOut {
-                id: session.id,
-                token: session.token,
-                user_id: session.user.id,
-                expires_at: session.expires_at,
-                created_at: session.created_at,
-                updated_at: session.updated_at,
-                ip_address: session.client.address,
-                user_agent: session.client.agent,
-            },
-            user: session.user.into(),
+            id: session.id,
+            token: session.token,
+            user_id: session.user.id,
+            expires_at: session.expires_at,
+            created_at: session.created_at,
+            updated_at: session.updated_at,
+            ip_address: session.client.address,
+            user_agent: session.client.agent,
+        }
+    }
+}
+
+impl From<Session> for CurrentOut {
+    fn from(session: Session) -> Self {
+        let user = session.user.clone().into();
+        Self {
+            session: session.into(),
+            user,
         }
     }
 }

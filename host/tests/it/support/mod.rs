@@ -6,7 +6,6 @@ pub mod journeys_plugin;
 pub mod process;
 pub mod receiver;
 pub mod resend;
-pub mod smtp;
 pub mod steps_plugin;
 pub mod store;
 
@@ -149,11 +148,6 @@ impl Server {
     /// Another replica: a server of its own on the same database.
     pub async fn replica(&self, variables: &[(&str, &str)]) -> Self {
         Self::with(self.store.share(), variables).await
-    }
-
-    /// For a process of its own to connect to.
-    pub fn database_url(&self) -> &str {
-        self.store.url()
     }
 
     pub fn now(&self) -> DateTime<Utc> {

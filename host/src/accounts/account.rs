@@ -1,0 +1,121 @@
+//! What administrators change about themselves: name, password, sessions.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Passwords;
+use super::session::{Client, MAX_LIFE, Session, begin};
+use super::user::{PasswordError, checked_password, keep};
+use crate::db::{self, Db, SessionRow};
+use crate::ids::SessionId;
+
+/// What the session of another browser is called in place of its token, which is kept nowhere.
+const REFERENCE: &str = "session_";
+
+/// Why the password stayed as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("Invalid password")]
+    Wrong,
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Gives the person of a session another password. With `alone`, all their sessions end and a new one
+/// begins in place of this.
+pub async fn change_password(
+    db: &Db,
+    passwords: &Passwords,
+    session: &Session,
+    (current, new): (&str, &str),
+    alone: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<Session>, ChangeError> {
+    let new = checked_password(new)?;
+    let found = db::user_by_id(&mut *db.conn().await?, session.user.id).await?;
+    let hash = found.map(|(_, hash)| hash);
+    if !passwords.check(current, hash).await? {
+        return Err(ChangeError::Wrong);
+    }
+    let hashed = passwords.hash(new).await?;
+    let mut tx = db.begin().await?;
+    db::user_set_password(&mut tx, session.user.id, &hashed, now).await?;
+    keep(&mut tx, &session.user, "user.change_password", None, now).await?;
+    let mut fresh = None;
+    if alone {
+        db::sessions_delete_of(&mut tx, session.user.id).await?;
+        let client = session.client.clone();
+        let begun = begin(&mut tx, session.user.clone(), client, session.remembered(), now);
+        fresh = Some(begun.await?);
+    }
+    tx.commit().await?;
+    Ok(fresh)
+}
+
+/// Gives the person of a session another name.
+pub async fn rename(
+    db: &Db,
+    session: &Session,
+    name: &str,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let mut tx = db.begin().await?;
+    let mut user = session.user.clone();
+    user.name = name.replace('\0', "");
+    db::user_rename(&mut tx, user.id, &user.name, now).await?;
+    keep(&mut tx, &user, "user.update", None, now).await?;
+    tx.commit().await
+}
+
+/// The sessions of the person of this one, the newest first. The token of this session is its own;
+/// those of others are references that open nothing.
+pub async fn sessions(
+    db: &Db,
+    session: &Session,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<Session>> {
+    let mut conn = db.conn().await?;
+    let rows = db::sessions_of(&mut conn, session.user.id, now - MAX_LIFE, now).await?;
+    let listed = |row: SessionRow| Session {
+        token: if row.id == session.id {
+            session.token.clone()
+        } else {
+            format!("{REFERENCE}{}", row.id)
+        },
+        id: row.id,
+        user: session.user.clone(),
+        client: Client {
+            address: row.ip_address,
+            agent: row.user_agent,
+        },
+        expires_at: row.expires_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    };
+    Ok(rows.into_iter().map(listed).collect())
+}
+
+/// Ends one session of the person of this one, by its token or its reference. True where it is this
+/// one.
+pub async fn revoke(db: &Db, session: &Session, named: &str) -> db::Result<bool> {
+    let reference = named.strip_prefix(REFERENCE);
+    let id = match reference.and_then(|id| Uuid::parse_str(id).ok()) {
+        Some(id) => SessionId(id),
+        None if named == session.token => session.id,
+        None => return Ok(false),
+    };
+    let mut conn = db.conn().await?;
+    db::session_delete_one(&mut conn, session.user.id, id).await?;
+    Ok(id == session.id)
+}
+
+/// Ends all sessions of the person of this one, or all but this.
+pub async fn revoke_all(db: &Db, session: &Session, this_too: bool) -> db::Result<()> {
+    let mut conn = db.conn().await?;
+    if this_too {
+        return db::sessions_delete_of(&mut conn, session.user.id).await;
+    }
+    db::sessions_delete_others(&mut conn, session.user.id, session.id).await
+}
