@@ -47,7 +47,13 @@ pub async fn change_password(
     if alone {
         db::sessions_delete_of(&mut tx, session.user.id).await?;
         let client = session.client.clone();
-        let begun = begin(&mut tx, session.user.clone(), client, session.remembered(), now);
+        let begun = begin(
+            &mut tx,
+            session.user.clone(),
+            client,
+            session.remembered(),
+            now,
+        );
         fresh = Some(begun.await?);
     }
     tx.commit().await?;
@@ -55,12 +61,7 @@ pub async fn change_password(
 }
 
 /// Gives the person of a session another name.
-pub async fn rename(
-    db: &Db,
-    session: &Session,
-    name: &str,
-    now: DateTime<Utc>,
-) -> db::Result<()> {
+pub async fn rename(db: &Db, session: &Session, name: &str, now: DateTime<Utc>) -> db::Result<()> {
     let mut tx = db.begin().await?;
     let mut user = session.user.clone();
     user.name = name.replace('\0', "");
@@ -71,11 +72,7 @@ pub async fn rename(
 
 /// The sessions of the person of this one, the newest first. The token of this session is its own;
 /// those of others are references that open nothing.
-pub async fn sessions(
-    db: &Db,
-    session: &Session,
-    now: DateTime<Utc>,
-) -> db::Result<Vec<Session>> {
+pub async fn sessions(db: &Db, session: &Session, now: DateTime<Utc>) -> db::Result<Vec<Session>> {
     let mut conn = db.conn().await?;
     let rows = db::sessions_of(&mut conn, session.user.id, now - MAX_LIFE, now).await?;
     let listed = |row: SessionRow| Session {

@@ -133,11 +133,7 @@ mod tests {
         let other = passwords.hash(decomposed.into()).await.unwrap();
         // As a version stored it that took passwords as they came.
         let old = hash(decomposed).unwrap();
-        for (given, known) in [
-            (decomposed, &one),
-            (composed, &other),
-            (decomposed, &old),
-        ] {
+        for (given, known) in [(decomposed, &one), (composed, &other), (decomposed, &old)] {
             let checked = passwords.check(given, Some(known.clone())).await;
             assert!(checked.unwrap(), "{given}");
         }

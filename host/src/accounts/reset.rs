@@ -4,8 +4,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use super::user::{PasswordError, checked_password, forms, keep};
 use super::Passwords;
+use super::user::{PasswordError, checked_password, forms, keep};
 use crate::app::App;
 use crate::contacts;
 use crate::db::{self, Conn, Db, NewIdentity, Topic};

@@ -64,7 +64,9 @@ impl Tries {
         if tries > FREE {
             let account = {
                 let mut slowed = self.slowed.lock().unwrap_or_else(PoisonError::into_inner);
-                let account = slowed.entry(key).or_insert_with(|| Arc::new(Semaphore::new(1)));
+                let account = slowed
+                    .entry(key)
+                    .or_insert_with(|| Arc::new(Semaphore::new(1)));
                 // The map holds one, and so does each that waits or has its turn.
                 if Arc::strong_count(account) > WAITING {
                     return None;
@@ -127,7 +129,8 @@ mod tests {
         }
         // At once they take as long as one after the other.
         let began = Instant::now();
-        let all = (0..6).map(|_| async { drop(tries.turn(&limits, "ann@example.com").await.unwrap()) });
+        let all =
+            (0..6).map(|_| async { drop(tries.turn(&limits, "ann@example.com").await.unwrap()) });
         futures_util::future::join_all(all).await;
         assert_eq!(began.elapsed().as_secs(), 12);
         assert!(tries.slowed.lock().unwrap().is_empty());

@@ -5,8 +5,8 @@ use hogsend_plugin_api::address;
 use serde_json::json;
 
 use super::password::normalised;
-use super::{HashError, Passwords};
 use super::session::{Client, Session, begin};
+use super::{HashError, Passwords};
 use crate::db::{self, Db, NewAudit, Tx, User};
 use crate::ids::UserId;
 

@@ -15,9 +15,12 @@ pub async fn reset_insert(
     user: UserId,
     (since, now, expires_at): (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>),
 ) -> Result<bool> {
-    sqlx::query!("SELECT id FROM users WHERE id = $1 FOR UPDATE", user as UserId)
-        .fetch_optional(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "SELECT id FROM users WHERE id = $1 FOR UPDATE",
+        user as UserId
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
     let done = sqlx::query!(
         "INSERT INTO password_resets (token_hash, user_id, expires_at, created_at)
          SELECT $1, $2, $3, $4

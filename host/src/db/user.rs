@@ -259,11 +259,7 @@ pub async fn session_delete_one(conn: &mut Conn, user: UserId, id: SessionId) ->
     Ok(())
 }
 
-pub async fn sessions_delete_others(
-    conn: &mut Conn,
-    user: UserId,
-    keep: SessionId,
-) -> Result<()> {
+pub async fn sessions_delete_others(conn: &mut Conn, user: UserId, keep: SessionId) -> Result<()> {
     sqlx::query!(
         "DELETE FROM sessions WHERE user_id = $1 AND id <> $2",
         user as UserId,

@@ -25,7 +25,9 @@ fn with_password(password: &str) -> Value {
 async fn signs_in(server: &Server, password: &str) -> bool {
     // Tries are counted by the minute.
     server.clock.advance(Duration::from_secs(60));
-    let answer = Browser::at(server).post(SIGN_IN, with_password(password)).await;
+    let answer = Browser::at(server)
+        .post(SIGN_IN, with_password(password))
+        .await;
     answer.status == StatusCode::OK
 }
 
@@ -127,7 +129,9 @@ on_each_store! {
 #[tokio::test]
 async fn a_password_is_the_same_however_a_keyboard_sends_it() {
     let server = Server::start(Store::native().await).await;
-    Browser::at(&server).post(SIGN_UP, account("caf\u{e9} au lait")).await;
+    Browser::at(&server)
+        .post(SIGN_UP, account("caf\u{e9} au lait"))
+        .await;
     assert!(signs_in(&server, "cafe\u{301} au lait").await);
     assert!(signs_in(&server, "caf\u{e9} au lait").await);
     assert!(!signs_in(&server, "cafe au lait").await);
@@ -138,7 +142,12 @@ async fn a_password_is_the_same_however_a_keyboard_sends_it() {
 async fn mailed(server: &Server) -> Vec<String> {
     let all = "SELECT string_agg(mail->>'text', '|' ORDER BY id) FROM email_sends
                WHERE template_key = 'account.password-reset'";
-    server.text(all).await.split('|').map(str::to_owned).collect()
+    server
+        .text(all)
+        .await
+        .split('|')
+        .map(str::to_owned)
+        .collect()
 }
 
 fn token_of(link: &str) -> String {
@@ -153,7 +162,10 @@ async fn a_link_by_mail_chooses_another_password_once() {
     ann.post(SIGN_UP, account("correct horse")).await;
     let asked = json!({ "email": "Ann@example.com", "redirectTo": "/new-password" });
     let away = json!({ "email": "ann@example.com", "redirectTo": "https://evil.example.com/" });
-    assert_eq!(ann.post(ASK, away).await.json()["code"], "INVALID_REDIRECT_URL");
+    assert_eq!(
+        ann.post(ASK, away).await.json()["code"],
+        "INVALID_REDIRECT_URL"
+    );
     let answer = ann.post(ASK, asked.clone()).await;
     // Nobody learns who is an administrator.
     let nobody = ann.post(ASK, json!({ "email": "bob@example.com" })).await;
@@ -166,17 +178,28 @@ async fn a_link_by_mail_chooses_another_password_once() {
     let mails = mailed(&server).await;
     assert_eq!(mails.len(), 1, "{mails:?}");
     let link = "http://localhost:3002/api/auth/reset-password/";
-    let (_, rest) = mails[0].split_once(link).unwrap_or_else(|| panic!("{}", mails[0]));
+    let (_, rest) = mails[0]
+        .split_once(link)
+        .unwrap_or_else(|| panic!("{}", mails[0]));
     let token = token_of(rest);
     assert!(token.len() >= 43, "{token}");
-    let kept = server.text("SELECT string_agg(r::text, '') FROM password_resets r").await;
+    let kept = server
+        .text("SELECT string_agg(r::text, '') FROM password_resets r")
+        .await;
     assert!(!kept.contains(&token));
 
-    let followed = ann.get(&format!("{RESET}/{token}?callbackURL=%2Fnew-password")).await;
+    let followed = ann
+        .get(&format!("{RESET}/{token}?callbackURL=%2Fnew-password"))
+        .await;
     assert_eq!(followed.status, StatusCode::FOUND);
     let to = followed.headers[header::LOCATION].to_str().unwrap();
-    assert_eq!(to, format!("http://localhost:3002/new-password?token={token}"));
-    let over = ann.get(&format!("{RESET}/nothing?callbackURL=%2Fnew-password")).await;
+    assert_eq!(
+        to,
+        format!("http://localhost:3002/new-password?token={token}")
+    );
+    let over = ann
+        .get(&format!("{RESET}/nothing?callbackURL=%2Fnew-password"))
+        .await;
     let to = over.headers[header::LOCATION].to_str().unwrap();
     assert_eq!(to, "http://localhost:3002/new-password?error=INVALID_TOKEN");
     let form = ann.get(&format!("{RESET}/{token}")).await;

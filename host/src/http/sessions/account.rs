@@ -128,13 +128,21 @@ pub async fn update_user(
     let session = signed_in!(&app, &parts);
     let bad = StatusCode::BAD_REQUEST;
     if body.email.is_some_and(|email| !email.is_null()) {
-        return Ok(refuse(bad, "EMAIL_CAN_NOT_BE_UPDATED", "Email can not be updated"));
+        return Ok(refuse(
+            bad,
+            "EMAIL_CAN_NOT_BE_UPDATED",
+            "Email can not be updated",
+        ));
     }
     let Some(name) = body.name else {
         return Ok(refuse(bad, "BAD_REQUEST", "No fields to update"));
     };
     if name.chars().count() > 200 {
-        return Ok(refuse(bad, "BAD_REQUEST", "The name is longer than 200 characters"));
+        return Ok(refuse(
+            bad,
+            "BAD_REQUEST",
+            "The name is longer than 200 characters",
+        ));
     }
     accounts::rename(&app.db, &session, &name, app.clock.now()).await?;
     Ok(done())
@@ -149,10 +157,7 @@ pub async fn update_user(
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
     ),
 )]
-pub async fn list_sessions(
-    State(app): State<App>,
-    parts: Parts,
-) -> Result<Response, ApiError> {
+pub async fn list_sessions(State(app): State<App>, parts: Parts) -> Result<Response, ApiError> {
     let session = signed_in!(&app, &parts);
     let all = accounts::sessions(&app.db, &session, app.clock.now()).await?;
     let all: Vec<SessionOut> = all.into_iter().map(SessionOut::from).collect();
@@ -217,10 +222,7 @@ pub async fn revoke_other_sessions(
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
     ),
 )]
-pub async fn revoke_sessions(
-    State(app): State<App>,
-    parts: Parts,
-) -> Result<Response, ApiError> {
+pub async fn revoke_sessions(State(app): State<App>, parts: Parts) -> Result<Response, ApiError> {
     let session = signed_in!(&app, &parts);
     accounts::revoke_all(&app.db, &session, true).await?;
     let mut response = done();

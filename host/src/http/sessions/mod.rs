@@ -168,7 +168,10 @@ pub async fn sign_in(
     if let Some(url) = &body.callback_url
         && !leads_home(&app, url)
     {
-        return Ok(invalid_callback("INVALID_CALLBACK_URL", "Invalid callbackURL"));
+        return Ok(invalid_callback(
+            "INVALID_CALLBACK_URL",
+            "Invalid callbackURL",
+        ));
     }
     // Held until the password is checked.
     let Some(_turn) = app.tries.turn(&app.limits, &body.email).await else {

@@ -8,8 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::wire::{AuthErrorOut, StatusOut, SentOut};
-use super::{SignUpRefusal, guard, invalid_callback, leads_home, password_refusal, private, refuse};
+use super::wire::{AuthErrorOut, SentOut, StatusOut};
+use super::{
+    SignUpRefusal, guard, invalid_callback, leads_home, password_refusal, private, refuse,
+};
 use crate::accounts::{self, PasswordError, ResetError};
 use crate::app::App;
 use crate::http::ApiError;
@@ -18,8 +20,7 @@ use crate::http::page::{escape, page};
 use crate::http::params::{Name, Path, Query};
 
 /// Said whether or not there is such a person.
-const SENT: &str =
-    "If this email exists in our system, check your email for the reset link";
+const SENT: &str = "If this email exists in our system, check your email for the reset link";
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +52,10 @@ pub async fn request_password_reset(
     }
     let redirect = body.redirect_to.unwrap_or_default();
     if !redirect.is_empty() && !leads_home(&app, &redirect) {
-        return Ok(invalid_callback("INVALID_REDIRECT_URL", "Invalid redirectURL"));
+        return Ok(invalid_callback(
+            "INVALID_REDIRECT_URL",
+            "Invalid redirectURL",
+        ));
     }
     let now = app.clock.now();
     // Nobody learns from the time it takes whether there is such a person.
@@ -59,7 +63,11 @@ pub async fn request_password_reset(
         let base = app.config.access.auth_url.trim_end_matches('/').to_owned();
         let callback: String = form_urlencoded::byte_serialize(redirect.as_bytes()).collect();
         let link = |token: &str| {
-            let query = if callback.is_empty() { "" } else { "?callbackURL=" };
+            let query = if callback.is_empty() {
+                ""
+            } else {
+                "?callbackURL="
+            };
             format!("{base}/api/auth/reset-password/{token}{query}{callback}")
         };
         if let Err(error) = accounts::send_reset(&app, &body.email, link, now).await {
@@ -102,7 +110,10 @@ pub async fn follow_reset_link(
 ) -> Result<Response, ApiError> {
     let callback = query.callback_url.unwrap_or_default();
     if !callback.is_empty() && !leads_home(&app, &callback) {
-        return Ok(invalid_callback("INVALID_CALLBACK_URL", "Invalid callbackURL"));
+        return Ok(invalid_callback(
+            "INVALID_CALLBACK_URL",
+            "Invalid callbackURL",
+        ));
     }
     let now = app.clock.now();
     let works = {
@@ -114,7 +125,10 @@ pub async fn follow_reset_link(
     }
     let base = reqwest::Url::parse(&app.config.access.auth_url);
     let Ok(mut url) = base.and_then(|base| base.join(&callback)) else {
-        return Ok(invalid_callback("INVALID_CALLBACK_URL", "Invalid callbackURL"));
+        return Ok(invalid_callback(
+            "INVALID_CALLBACK_URL",
+            "Invalid callbackURL",
+        ));
     };
     let (name, value) = if works {
         ("token", token.as_str())
@@ -122,8 +136,8 @@ pub async fn follow_reset_link(
         ("error", "INVALID_TOKEN")
     };
     url.query_pairs_mut().append_pair(name, value);
-    let location = HeaderValue::from_str(url.as_str())
-        .map_err(|_| ApiError::not_found("Not found"))?;
+    let location =
+        HeaderValue::from_str(url.as_str()).map_err(|_| ApiError::not_found("Not found"))?;
     let mut response = (StatusCode::FOUND, [(header::LOCATION, location)]).into_response();
     private(&mut response, None);
     Ok(response)
