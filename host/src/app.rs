@@ -7,7 +7,7 @@ use crate::accounts::{Passwords, Tries};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::ingest::Ingestor;
+use crate::ingest::{Ingestor, Naming};
 use crate::journeys::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
@@ -15,6 +15,7 @@ use crate::loops::Loops;
 use crate::mail::{AddressHash, Unsubscribe};
 use crate::plugins::{Cache, Registry};
 use crate::webhooks::Poster;
+use crate::worker::Alone;
 
 /// The parts of a running process. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +31,10 @@ pub struct App {
     pub ingestor: Ingestor,
     /// How the background loops of this process are doing.
     pub loops: Arc<Loops>,
+    /// What events are called.
+    pub naming: Arc<Naming>,
+    /// Lets work that workers ended in be done alone.
+    pub(crate) alone: Arc<Alone>,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<AddressHash>,
     pub(crate) keys: Arc<Keys>,
@@ -62,11 +67,14 @@ impl App {
             closed_sources,
         } = parts;
         let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
+        let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
         let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
         let addresses = AddressHash::new(&config.secret);
         Ok(Self {
-            ingestor: Ingestor::new(&db, &clock, &catalog),
+            ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
+            naming,
             loops: Arc::default(),
+            alone: Arc::default(),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),

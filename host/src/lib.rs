@@ -6,6 +6,7 @@
 mod accounts;
 mod alerts;
 pub mod app;
+pub mod audit;
 mod backoff;
 pub mod cli;
 pub mod clock;

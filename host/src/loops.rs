@@ -3,7 +3,7 @@
 //! A loop that cannot work says so once and once more when it can again. That the database does not
 //! answer concerns all of them and is said once for the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ struct State {
     loops: BTreeMap<&'static str, Loop>,
     /// Since when the database does not answer.
     outage: Option<Instant>,
+    /// Journeys with runs that no plugin brings any more.
+    without_plugin: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,22 @@ impl Loops {
         }
         // A little apart, so that loops do not come back all at once.
         pause.mul_f64(rand::random_range(0.75..=1.0))
+    }
+
+    /// A run was met whose journey no plugin brings. Said once for each journey.
+    pub fn without_plugin(&self, journey: &str) {
+        let mut state = self.lock();
+        if state.without_plugin.insert(journey.to_owned()) {
+            tracing::warn!(
+                journey.id = journey,
+                "no plugin brings this journey any more, so its runs wait: load its plugin, or end them"
+            );
+        }
+    }
+
+    /// The journeys with runs that no plugin brings any more.
+    pub fn journeys_without_plugin(&self) -> Vec<String> {
+        self.lock().without_plugin.iter().cloned().collect()
     }
 
     /// What an operator is to know, one sentence each.

@@ -4,7 +4,8 @@
 //! ([`EventSource`], [`Delivery`], [`Analytics`], [`Journeys`]), plus one [`export_plugin!`]
 //! line. The same source links into the host or loads from a shared library.
 //!
-//! A plugin does no I/O. Where it needs the outside world it asks the [`Host`] and awaits the
+//! A plugin leaves I/O to the host, unless the host does not speak its protocol
+//! ([`Manifest::blocking()`]). Where it needs the outside world it asks the [`Host`] and awaits the
 //! answer; the host performs the request and calls the plugin again with the answer recorded.
 //! Code between two `.await`s may therefore run more than once and has to be deterministic.
 

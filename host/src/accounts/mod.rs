@@ -13,6 +13,6 @@ pub use reset::{ResetError, reset_password, reset_works, send_reset};
 pub use session::{Client, Session, extend, find_session, sign_out};
 pub use tries::{COME_BACK, Tries};
 pub use user::{
-    NewAccount, PasswordError, SignInError, SignUpError, create, first_sign_up, set_password,
-    sign_in,
+    NewAccount, PasswordError, SignInError, SignUpError, create, first_sign_up, remove,
+    set_password, sign_in,
 };

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::password::normalised;
 use super::session::{Client, Session, begin};
 use super::{HashError, Passwords};
-use crate::db::{self, Db, NewAudit, Tx, User};
+use crate::audit::{Actor, Change, audit};
+use crate::db::{self, Db, Tx, User};
 use crate::ids::UserId;
 
 /// Characters of a password.
@@ -176,6 +177,22 @@ pub async fn set_password(
     Ok(true)
 }
 
+/// Removes an administrator, whose sessions end at once. Returns how many are left, and `None` where
+/// there was none of this address.
+pub async fn remove(db: &Db, email: &str, now: DateTime<Utc>) -> db::Result<Option<usize>> {
+    let work = |mut tx: Tx| async move {
+        db::users_lock(&mut tx).await?;
+        let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
+            return Ok((tx, None));
+        };
+        db::user_delete(&mut tx, user.id).await?;
+        keep(&mut tx, &user, "user.delete", Some("hogsend"), now).await?;
+        let left = db::users_list(&mut tx).await?.len();
+        Ok((tx, Some(left)))
+    };
+    db.transact(work).await
+}
+
 async fn insert(
     tx: &mut Tx,
     account: NewAccount,
@@ -204,17 +221,19 @@ pub(super) async fn keep(
     now: DateTime<Utc>,
 ) -> db::Result<()> {
     let id = user.id.to_string();
-    let row = NewAudit {
-        actor_type: if command.is_some() { "command" } else { "user" },
-        actor_id: command.is_none().then(|| id.clone()),
-        actor_name: command.unwrap_or(&user.email),
-        action,
-        resource_type: "user",
-        resource_id: &id,
-        before: None,
-        after: Some(json!({ "name": user.name, "email": user.email })),
+    let actor = match command {
+        Some(_) => Actor::Command,
+        None => Actor::User {
+            id: user.id,
+            email: user.email.clone(),
+        },
     };
-    db::audit_insert(tx, &row, now).await
+    let told = json!({ "name": user.name, "email": user.email });
+    let change = match action {
+        "user.delete" => Change::deleted(told),
+        _ => Change::created(told),
+    };
+    audit(tx, &actor, action, ("user", &id), change, now).await
 }
 
 /// Begins a session for who knows the password. Takes the same time whether or not there is such a

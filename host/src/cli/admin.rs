@@ -5,12 +5,10 @@ use std::io::{IsTerminal as _, Write as _};
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::{Environment, require_schema};
+use super::{Environment, start};
 use crate::accounts::{self, NewAccount, Passwords};
 use crate::clock::Clock;
-use crate::config::Mode;
-use crate::db::Db;
-use crate::telemetry;
+use crate::db::{self, Db};
 
 #[derive(Subcommand)]
 pub enum AdminCommand {
@@ -23,6 +21,14 @@ pub enum AdminCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// List the administrators
+    List,
+    /// Remove an administrator, and end all their sessions
+    Remove {
+        /// The address they sign in with
+        #[arg(long)]
+        email: String,
+    },
     /// Give an administrator another password, and end all their sessions
     SetPassword {
         /// The address they sign in with
@@ -32,19 +38,13 @@ pub enum AdminCommand {
 }
 
 pub async fn run(environment: &Environment, command: AdminCommand) -> anyhow::Result<()> {
-    let config = environment.config(Mode::Migrate)?;
-    telemetry::init(config.log_level, config.production);
-    let url = config.database_url.context("DATABASE_URL is required")?;
-    let db = Db::connect(&url, 1)
-        .await
-        .context("cannot connect to the database of DATABASE_URL")?;
-    require_schema(&db).await?;
-    let password = read_password()?;
-    let characters = password.chars().count();
-    anyhow::ensure!(
-        (8..=128).contains(&characters),
-        "the password has {characters} characters: use 8 to 128 characters"
-    );
+    let (db, _) = start::open(environment).await?;
+    let done = perform(&db, command).await;
+    db.close().await;
+    done
+}
+
+async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
     let passwords = Passwords::default();
     let now = Clock::system().now();
     match command {
@@ -53,26 +53,69 @@ pub async fn run(environment: &Environment, command: AdminCommand) -> anyhow::Re
             let account = NewAccount {
                 name: name.clone().unwrap_or_else(usual),
                 email: email.clone(),
-                password,
+                password: new_password()?,
             };
-            let user = accounts::create(&db, &passwords, account, now)
+            let user = accounts::create(db, &passwords, account, now)
                 .await
                 .with_context(|| format!("cannot make '{email}' an administrator"))?;
             println!("{} is an administrator now", user.email);
         }
+        AdminCommand::List => {
+            let users = db::users_list(&mut *db.conn().await?).await?;
+            if users.is_empty() {
+                println!("there is no administrator: `hogsend admin create --email …` makes one");
+            }
+            let width = users.iter().map(|user| user.email.chars().count()).max();
+            let width = width.unwrap_or_default();
+            for user in &users {
+                println!(
+                    "{:<width$}  {}, since {}",
+                    user.email,
+                    user.name,
+                    user.created_at.format("%F")
+                );
+            }
+        }
+        AdminCommand::Remove { email } => {
+            let left = accounts::remove(db, &email, now)
+                .await
+                .with_context(|| format!("cannot remove '{email}'"))?;
+            let left = left.with_context(|| unknown(&email))?;
+            println!("{email} is no administrator any more, and has no session");
+            if left == 0 {
+                println!(
+                    "there is no other: in development the next to sign up becomes one, in \
+                     production `hogsend admin create` makes one"
+                );
+            }
+        }
         AdminCommand::SetPassword { email } => {
-            let known = accounts::set_password(&db, &passwords, &email, password, now)
+            let known = accounts::set_password(db, &passwords, &email, new_password()?, now)
                 .await
                 .with_context(|| format!("cannot change the password of '{email}'"))?;
             anyhow::ensure!(
                 known,
-                "there is no administrator '{email}': `hogsend admin create --email {email}` makes one"
+                "{}; `hogsend admin create --email {email}` makes one",
+                unknown(&email)
             );
             println!("{email} has another password now, and no session");
         }
     }
-    db.close().await;
     Ok(())
+}
+
+fn unknown(email: &str) -> String {
+    format!("there is no administrator '{email}': `hogsend admin list` lists them")
+}
+
+fn new_password() -> anyhow::Result<String> {
+    let password = read_password()?;
+    let characters = password.chars().count();
+    anyhow::ensure!(
+        (8..=128).contains(&characters),
+        "the password has {characters} characters: use 8 to 128 characters"
+    );
+    Ok(password)
 }
 
 /// Asks at a terminal, without showing what is typed, and else reads the first line of standard

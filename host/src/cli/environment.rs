@@ -1,6 +1,7 @@
 //! The variables a command is run with: those of the process, and in development those of `.env`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::Misconfigured;
 use crate::config::{Config, Mode, Problem};
@@ -77,6 +78,14 @@ impl Environment {
     /// What is wrong with `.env`.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// The data folder, where `hogsend dev` keeps its database there. `None` where it uses another one
+    /// or does not start.
+    pub fn own_database(&self) -> Option<PathBuf> {
+        let (config, problems) = Config::read(&|name| self.get(name), Mode::Dev);
+        let own = config.database_url.is_none() && problems.is_empty() && self.problems.is_empty();
+        own.then_some(config.data_dir)
     }
 
     /// The host's settings for one command. The error is every problem with them.

@@ -4,7 +4,7 @@ mod list;
 mod script;
 mod simulate;
 
-pub use list::list;
+pub use list::{length, list};
 pub use simulate::{Simulate, simulate};
 
 use std::collections::HashSet;

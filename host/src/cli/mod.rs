@@ -4,6 +4,7 @@ mod admin;
 mod dev;
 mod environment;
 mod journeys;
+mod key;
 mod plugins;
 mod runs;
 mod secret;
@@ -12,6 +13,7 @@ mod start;
 mod stop;
 
 pub use environment::Environment;
+pub use key::KEY_FILE;
 pub use start::{Started, start};
 
 use std::net::TcpListener;
@@ -46,7 +48,7 @@ enum Command {
     Worker,
     /// Bring the database schema up to date
     Migrate,
-    /// Make administrators
+    /// Make, list and remove administrators
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// List every setting of the host, with what it is for
@@ -90,6 +92,12 @@ const BAD_CONFIG: u8 = 78;
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     crate::clock::since_start();
+    let environment = Environment::of_process();
+    if matches!(command, Command::Dev)
+        && let Some(data_dir) = environment.own_database()
+    {
+        dev::in_data_folder(&environment, &data_dir);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -100,7 +108,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(command));
+    let ended = runtime.block_on(run(command, &environment));
     // A plugin call that hangs must not hold up the end of the process.
     runtime.shutdown_background();
     match ended {
@@ -154,9 +162,7 @@ impl Misconfigured {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
-    let environment = Environment::of_process();
-    let environment = &environment;
+async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
     match command {
         Command::Dev => dev::dev(environment).await,
         Command::Api => api(environment).await,

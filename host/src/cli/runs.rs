@@ -2,22 +2,32 @@
 //! somebody.
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Environment, start};
+use super::{Environment, require_schema, start};
 use crate::app::App;
+use crate::audit::{Actor, Change, audit};
 use crate::config::Mode;
-use crate::db::{self, StateRow};
+use crate::db::{self, Db, StateRow, StepRow, Tx};
 use crate::ids::StateId;
-use crate::journeys::admin;
+use crate::journeys::admin::{self, AdminError};
 
 #[derive(Subcommand)]
 pub enum RunCommand {
     /// List the runs that failed or are stuck, newest first
-    Broken,
+    Broken {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a run with its steps
-    Show { run: Uuid },
+    Show {
+        run: Uuid,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Let a failed run go on from the step that failed
     Retry { run: Uuid },
     /// Let a stuck run go on, with the plugin version it began with where that is loaded
@@ -35,56 +45,132 @@ pub enum RunCommand {
     Dismiss { run: Uuid },
 }
 
-/// Does what was asked with the database and the plugins of a worker's settings.
+/// Looks with nothing but a database; acts with the journeys of its plugins too. Neither needs a
+/// provider, or the settings of a process that runs.
 pub async fn run(environment: &Environment, command: RunCommand) -> anyhow::Result<()> {
-    let app = start(environment, Mode::Worker).await?.app;
-    let done = perform(&app, command).await;
-    app.db.close().await;
-    done
+    match command {
+        RunCommand::Broken { json } => {
+            let (db, _) = start::open(environment).await?;
+            let done = broken(&db, json).await;
+            db.close().await;
+            done
+        }
+        RunCommand::Show { run, json } => {
+            let (db, _) = start::open(environment).await?;
+            let done = show(&db, StateId(run), json).await;
+            db.close().await;
+            done
+        }
+        command => {
+            let app = start(environment, Mode::Command).await?.app;
+            let done = act(&app, &command).await;
+            app.db.close().await;
+            done
+        }
+    }
 }
 
-async fn perform(app: &App, command: RunCommand) -> anyhow::Result<()> {
-    match command {
-        RunCommand::Broken => {
-            let runs = db::states_broken(&mut *app.db.conn().await?, 100).await?;
-            if runs.is_empty() {
-                println!("no run failed or is stuck");
-            }
-            runs.iter().for_each(print);
-        }
-        RunCommand::Show { run } => show(app, StateId(run)).await?,
+/// Does one thing and keeps in the audit log, in the same transaction, that this command did it.
+async fn act(app: &App, command: &RunCommand) -> anyhow::Result<()> {
+    require_schema(&app.db).await?;
+    let work = |mut tx: Tx| async move {
+        let (run, action, after, said) = change(app, &mut tx, command).await?;
+        let about = ("journey_state", &*run.to_string());
+        let now = app.clock.now();
+        audit(
+            &mut tx,
+            &Actor::Command,
+            action,
+            about,
+            Change::created(after),
+            now,
+        )
+        .await?;
+        Ok::<_, AdminError>((tx, said))
+    };
+    println!("{}", app.db.transact(work).await?);
+    Ok(())
+}
+
+type Changed = (Uuid, &'static str, Value, String);
+
+async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed, AdminError> {
+    Ok(match *command {
         RunCommand::Retry { run } => {
-            admin::retry(app, StateId(run)).await?;
-            println!("{run} goes on from the step that failed");
+            admin::retry_in(app, tx, StateId(run)).await?;
+            let said = format!("{run} goes on from the step that failed");
+            (run, "journey_state.retry", json!({}), said)
         }
         RunCommand::Resume { run } => {
-            admin::resume(app, StateId(run)).await?;
-            println!("{run} goes on");
+            admin::resume_in(app, tx, StateId(run)).await?;
+            (
+                run,
+                "journey_state.resume",
+                json!({}),
+                format!("{run} goes on"),
+            )
         }
         RunCommand::Restart { run } => {
-            let new = admin::restart(app, StateId(run)).await?;
-            println!("{run} is ended, {new} begins");
+            let new = admin::restart_in(app, tx, StateId(run)).await?;
+            let said = format!("{run} is ended, {new} begins");
+            (
+                run,
+                "journey_state.restart",
+                json!({ "stateId": new }),
+                said,
+            )
         }
-        RunCommand::Exit { run, reason } => {
-            admin::exit(app, StateId(run), &reason).await?;
-            println!("{run} is ended");
+        RunCommand::Exit { run, ref reason } => {
+            admin::exit_in(app, tx, StateId(run), reason).await?;
+            let after = json!({ "reason": reason });
+            (run, "journey_state.exit", after, format!("{run} is ended"))
         }
         RunCommand::Dismiss { run } => {
-            admin::dismiss(app, StateId(run)).await?;
-            println!("{run} is off the list");
+            admin::dismiss_in(app, tx, StateId(run)).await?;
+            let said = format!("{run} is off the list");
+            (run, "journey_state.dismiss", json!({}), said)
         }
+        // Looking changes nothing, and is done elsewhere.
+        RunCommand::Broken { .. } | RunCommand::Show { .. } => {
+            return Err(AdminError::Conflict("nothing is to be changed".into()));
+        }
+    })
+}
+
+async fn broken(db: &Db, as_json: bool) -> anyhow::Result<()> {
+    let runs = db::states_broken(&mut *db.conn().await?, 100).await?;
+    if as_json {
+        let all: Vec<Value> = runs.iter().map(machine).collect();
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    if runs.is_empty() {
+        println!("no run failed or is stuck");
+        return Ok(());
+    }
+    for run in &runs {
+        print(run);
+        let verb = if run.status == "stuck" {
+            "resume"
+        } else {
+            "retry"
+        };
+        println!("    hogsend journeys {verb} {}", run.id);
     }
     Ok(())
 }
 
 fn print(run: &StateRow) {
+    let person = &run.person;
+    let who = person.external_id.as_ref().or(person.email.as_ref());
+    let who = who.cloned().unwrap_or_else(|| run.contact_id.to_string());
     println!(
-        "{} {} {} at '{}' since {} (plugin {} {})",
+        "{}  {} at '{}' since {}\n    journey {} for {who}, plugin {} {}",
         run.id,
-        run.journey_id,
         run.status,
         run.current_node_id,
-        run.updated_at.format("%F %TZ"),
+        run.updated_at.format("%F %T UTC"),
+        run.journey_id,
         run.plugin_id,
         run.plugin_version
     );
@@ -93,35 +179,150 @@ fn print(run: &StateRow) {
     }
 }
 
-async fn show(app: &App, id: StateId) -> anyhow::Result<()> {
-    let mut conn = app.db.conn().await?;
+fn machine(run: &StateRow) -> Value {
+    json!({
+        "id": run.id,
+        "journeyId": run.journey_id,
+        "status": run.status,
+        "currentNodeId": run.current_node_id,
+        "triggerEvent": run.trigger_event,
+        "plugin": { "id": run.plugin_id, "version": run.plugin_version },
+        "errorMessage": run.error_message,
+        "wakeAt": run.wake_at,
+        "createdAt": run.created_at,
+        "updatedAt": run.updated_at,
+    })
+}
+
+async fn show(db: &Db, id: StateId, as_json: bool) -> anyhow::Result<()> {
+    let mut conn = db.conn().await?;
     let run = db::state_get(&mut conn, id)
         .await?
-        .ok_or(admin::AdminError::NotFound(id))?;
+        .ok_or(AdminError::NotFound(id))?;
+    let steps = db::steps_of(&mut conn, id).await?;
+    drop(conn);
+    if as_json {
+        let mut whole = machine(&run);
+        whole["context"] = Value::Object(run.context.clone());
+        let steps: Vec<Value> = steps
+            .iter()
+            .map(|row| {
+                json!({
+                    "seq": row.step.seq,
+                    "kind": row.step.kind,
+                    "label": row.step.label,
+                    "args": row.args,
+                    "state": row.step.state,
+                    "issuedAt": row.issued_at,
+                    "dueAt": row.due_at,
+                    "attempts": row.attempts,
+                })
+            })
+            .collect();
+        whole["steps"] = Value::Array(steps);
+        println!("{}", serde_json::to_string_pretty(&whole)?);
+        return Ok(());
+    }
     print(&run);
-    for row in db::steps_of(&mut conn, id).await? {
-        let label = row.step.label.map(|label| format!(" '{label}'"));
-        let state = serde_json::to_value(&row.step.state)?;
-        let (name, detail) = match &state {
-            Value::Object(fields) => {
-                let (name, detail) = fields.iter().next().unzip();
-                (
-                    name.cloned().unwrap_or_default(),
-                    detail.map(|d| d["result"].clone()),
-                )
-            }
-            other => (other.as_str().unwrap_or_default().to_owned(), None),
-        };
+    println!(
+        "    began {} with {}",
+        run.created_at.format("%F %T UTC"),
+        run.trigger_event
+    );
+    let rows: Vec<[String; 4]> = steps.iter().map(cells).collect();
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let widths = [width(0), width(1), width(2)];
+    for [seq, time, what, end] in &rows {
         println!(
-            "  {:>3} {}{} {} {name}{}",
-            row.step.seq,
-            row.step.kind,
-            label.unwrap_or_default(),
-            row.args,
-            detail
-                .map(|detail| format!(" {detail}"))
-                .unwrap_or_default()
+            "  {seq:>0$}  {time:<1$}  {what:<2$}  {end}",
+            widths[0], widths[1], widths[2]
         );
     }
     Ok(())
+}
+
+/// A step: its number, when it was asked for, what it is, and how it ended.
+fn cells(row: &StepRow) -> [String; 4] {
+    use hogsend_plugin_api::StepState;
+
+    let step = &row.step;
+    let label = step.label.as_ref().map(|label| format!(" '{label}'"));
+    let what = format!(
+        "{}{}{}",
+        step.kind,
+        label.unwrap_or_default(),
+        argument(&row.args)
+    );
+    let end = match &step.state {
+        StepState::Open => match row.due_at {
+            Some(due) => format!("open, until {}", due.format("%F %T UTC")),
+            None => "open".to_owned(),
+        },
+        StepState::Noted => "noted".to_owned(),
+        StepState::Cancelled => "cancelled".to_owned(),
+        StepState::Done { result, .. } => match result {
+            Ok(Value::Null) => "done".to_owned(),
+            Ok(value) => format!("done: {}", plain(value)),
+            Err(error) => format!("failed: {error}"),
+        },
+    };
+    [
+        step.seq.to_string(),
+        row.issued_at.format("%F %T").to_string(),
+        what,
+        end,
+    ]
+}
+
+/// What a step is about, in a few words.
+fn argument(args: &Value) -> String {
+    let named = [
+        "template", "event", "name", "url", "key", "until", "for_ms", "ms",
+    ];
+    let found = named
+        .iter()
+        .find_map(|name| Some((name, args.get(name).filter(|value| !value.is_null())?)));
+    match found {
+        Some((name, value)) if name.ends_with("ms") => value
+            .as_u64()
+            .map(|ms| {
+                format!(
+                    " {}",
+                    super::journeys::length(std::time::Duration::from_millis(ms))
+                )
+            })
+            .unwrap_or_default(),
+        Some((_, value)) => format!(" {}", plain(value)),
+        None => String::new(),
+    }
+}
+
+/// A value on one line, cut where it is long; `--json` has all of it.
+fn plain(value: &Value) -> String {
+    const MOST: usize = 80;
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| format!("{name} {}", plain(value)))
+                .collect();
+            fields.join(", ")
+        }
+        other => other.to_string(),
+    };
+    let shown: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MOST)
+        .collect();
+    if shown.len() < text.len() {
+        format!("{shown}…")
+    } else {
+        shown
+    }
 }

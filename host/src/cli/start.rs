@@ -7,7 +7,7 @@ use anyhow::Context;
 use hogsend_plugin_api::{Kind, Manifest};
 use secrecy::ExposeSecret;
 
-use super::{Environment, Misconfigured, secret};
+use super::{Environment, Misconfigured, key, require_schema, secret};
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
@@ -38,13 +38,25 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
     let ready = read(environment, mode).await?;
     let mut config = ready.config;
     if config.secret.expose_secret().is_empty() {
-        config.secret = secret::of_data_folder(&config.data_dir)?;
+        config.secret = match mode {
+            // Signs nothing: it only changes rows.
+            Mode::Command => uuid::Uuid::new_v4().to_string().into(),
+            _ => secret::of_data_folder(&config.data_dir)?,
+        };
+    }
+    if mode == Mode::Dev && !config.production && config.admin_api_key.is_none() {
+        config.admin_api_key = Some(key::of_data_folder(&config.data_dir)?);
+        config.development_key = true;
     }
     let db = match &config.database_url {
         Some(url) => Db::connect(url, config.database_pool_size as u32)
             .await
             .context("cannot connect to the database of DATABASE_URL")?,
-        None => Db::embedded(&config.data_dir.join("db")).await?,
+        None if mode == Mode::Command => open_own(&config).await?,
+        None => {
+            secret::make_folder(&config.data_dir)?;
+            Db::embedded(&config.data_dir.join("db")).await?
+        }
     };
     let parts = Parts {
         config,
@@ -139,11 +151,53 @@ fn texts<T: std::fmt::Display>(problems: &[T]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
+/// A database to look at, without anything else of the settings: that of `DATABASE_URL`, or the one
+/// `hogsend dev` keeps in the data folder.
+pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Config)> {
+    let config = environment.config(Mode::Command)?;
+    telemetry::init(config.log_level, config.production);
+    let db = match &config.database_url {
+        Some(url) => Db::connect(url, 2)
+            .await
+            .context("cannot connect to the database of DATABASE_URL")?,
+        None => open_own(&config).await?,
+    };
+    require_schema(&db).await?;
+    Ok((db, config))
+}
+
+/// The database in the data folder, where there is one and nobody has it open.
+async fn open_own(config: &Config) -> anyhow::Result<Db> {
+    let folder = config.data_dir.join("db");
+    if config.production || !folder.is_dir() {
+        let missing = if config.production {
+            String::new()
+        } else {
+            format!(
+                ", and {} holds no database of `hogsend dev`",
+                config.data_dir.display()
+            )
+        };
+        let problem = format!("DATABASE_URL is required: the URL of a Postgres{missing}");
+        return Err(Misconfigured::of(&[problem]).into());
+    }
+    Db::embedded(&folder).await.with_context(|| {
+        let key = config.data_dir.join(key::KEY_FILE);
+        format!(
+            "the database in {} cannot be opened. While `hogsend dev` runs, ask it instead: \
+             curl http://localhost:{}/v1/admin/dlq -H \"authorization: Bearer $(cat {})\"",
+            config.data_dir.display(),
+            config.port,
+            key.display()
+        )
+    })
+}
+
 /// Says which doors are open or closed for want of a key.
 pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
     let config = &app.config;
-    let keys =
-        config.admin_api_key.is_some() || db::api_key_any(&mut *app.db.conn().await?).await?;
+    let chosen = config.admin_api_key.is_some() && !config.development_key;
+    let keys = chosen || db::api_key_any(&mut *app.db.conn().await?).await?;
     if keys {
         return Ok(());
     }
@@ -154,7 +208,7 @@ pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
         );
     } else {
         tracing::warn!(
-            "there is no key: anyone who reaches this port can send events, as this is development. \
+            "no key was made: anyone who reaches this port can send events, as this is development. \
              Set ADMIN_API_KEY to close it"
         );
     }

@@ -59,6 +59,11 @@ impl Aliases {
         self.0.iter().map(|(alias, event)| (&**alias, &**event))
     }
 
+    /// Every event by its alias.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        self.0.clone()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -46,6 +46,8 @@ pub enum Mode {
     Migrate,
     /// Only looks at the plugins.
     Plugins,
+    /// Looks at the runs of a database and changes them.
+    Command,
 }
 
 impl Mode {

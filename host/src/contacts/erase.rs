@@ -70,6 +70,9 @@ async fn erase_all(
         db::suppression_insert(conn, &erased).await?;
     }
     db::contacts_erase(conn, ids, &addresses, &external).await?;
+    let names = addresses.iter().chain(&external);
+    let names: Vec<String> = names.map(|name| name.to_lowercase()).collect();
+    db::audits_forget(conn, ids, &names).await?;
     tracing::info!(people = locked.len(), "erased people who asked for it");
     Ok(locked.len())
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Conn, Result};
-use crate::ids;
+use crate::ids::{self, ContactId};
 
 pub struct NewAudit<'a> {
     pub actor_type: &'a str,
@@ -102,4 +102,38 @@ pub async fn audits_list(
     .fetch_one(conn)
     .await?;
     Ok((rows, total))
+}
+
+/// Takes what names erased people out of the rows: of rows about the contacts the product's id, of
+/// others that hold one of `names` everything. The caller gives names in lower case.
+pub async fn audits_forget(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+    names: &[String],
+) -> Result<()> {
+    let ids: Vec<String> = contacts.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "UPDATE audit_logs SET before = before - 'externalId' - 'email',
+                               after = after - 'externalId' - 'email'
+         WHERE resource_type = 'contact' AND resource_id = ANY($1)",
+        &ids
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"UPDATE audit_logs a
+           SET before = CASE WHEN a.before IS NOT NULL THEN '{"erased": true}'::jsonb END,
+               after = CASE WHEN a.after IS NOT NULL THEN '{"erased": true}'::jsonb END,
+               resource_id = CASE WHEN lower(a.resource_id) = ANY($1) THEN 'erased'
+                                  ELSE a.resource_id END
+           WHERE lower(a.resource_id) = ANY($1)
+              OR EXISTS (
+                  SELECT FROM unnest($1::text[]) AS n (name)
+                  WHERE position(to_jsonb(n.name)::text IN
+                                 lower(concat(a.before::text, a.after::text))) > 0)"#,
+        names
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -6,12 +6,19 @@ use uuid::Uuid;
 use super::{Conn, Result};
 
 /// A worker says it is alive.
-pub async fn worker_beat(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<()> {
+pub async fn worker_beat(
+    conn: &mut Conn,
+    id: Uuid,
+    findings: &[String],
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
-        "INSERT INTO workers (id, started_at, last_seen_at) VALUES ($1, $2, $2)
-         ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at",
+        "INSERT INTO workers (id, started_at, last_seen_at, findings) VALUES ($1, $2, $2, $3)
+         ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at,
+             findings = excluded.findings",
         id,
-        now
+        now,
+        findings
     )
     .execute(conn)
     .await?;
@@ -49,5 +56,16 @@ pub async fn workers_seen(conn: &mut Conn, since: DateTime<Utc>) -> Result<Worke
         since
     )
     .fetch_one(conn)
+    .await
+}
+
+/// What is wrong with the workers seen since then, each sentence once.
+pub async fn worker_findings(conn: &mut Conn, since: DateTime<Utc>) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT finding AS "finding!" FROM workers CROSS JOIN unnest(findings) AS finding
+           WHERE last_seen_at >= $1 ORDER BY 1"#,
+        since
+    )
+    .fetch_all(conn)
     .await
 }

@@ -73,6 +73,7 @@ pub struct StateStory {
     pub context: Value,
     pub wake_at: Option<DateTime<Utc>>,
     pub error_message: Option<String>,
+    pub stuck_reason: Option<String>,
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
     pub exited_at: Option<DateTime<Utc>>,
@@ -100,7 +101,7 @@ pub async fn state_stories(
         StateStory,
         r#"SELECT s.id AS "id: StateId", s.journey_id, s.contact_id AS "contact_id: ContactId",
                   c.external_id AS user_id, c.email AS user_email, s.status, s.current_node_id,
-                  s.context, s.wake_at, s.error_message, s.created_at, s.completed_at, s.exited_at
+                  s.context, s.wake_at, s.error_message, s.stuck_reason, s.created_at, s.completed_at, s.exited_at
            FROM journey_states s JOIN contacts c ON c.id = s.contact_id
            WHERE ($1::text IS NULL OR s.journey_id = $1)
              AND ($2::text IS NULL OR s.status = $2)
@@ -129,7 +130,7 @@ pub async fn state_story(
         StateStory,
         r#"SELECT s.id AS "id: StateId", s.journey_id, s.contact_id AS "contact_id: ContactId",
                   c.external_id AS user_id, c.email AS user_email, s.status, s.current_node_id,
-                  s.context, s.wake_at, s.error_message, s.created_at, s.completed_at, s.exited_at
+                  s.context, s.wake_at, s.error_message, s.stuck_reason, s.created_at, s.completed_at, s.exited_at
            FROM journey_states s JOIN contacts c ON c.id = s.contact_id
            WHERE s.id = $1 AND s.journey_id = $2"#,
         id as StateId,

@@ -40,10 +40,12 @@ mod send_story;
 mod state;
 mod state_admin;
 mod state_step;
+mod story;
 mod suppression;
 mod track;
 mod transact;
 mod user;
+mod user_admin;
 mod visit;
 mod wait;
 mod wake;
@@ -64,7 +66,7 @@ pub use attempt::{
     Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners,
     sends_renew,
 };
-pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_list};
+pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_forget, audits_list};
 pub use batch::{
     ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
     batch_members, batch_renew,
@@ -86,7 +88,7 @@ pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_ke
 pub use event_admin::{
     EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
 };
-pub use health::{WorkersSeen, worker_beat, worker_remove, workers_seen};
+pub use health::{WorkersSeen, worker_beat, worker_findings, worker_remove, workers_seen};
 pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
@@ -133,14 +135,15 @@ pub use send_story::{
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
-    log_insert, skip_insert, state_claim, state_exit, state_fence, state_insert,
-    state_last_entries, state_next_due, state_person, state_progress, state_release,
-    states_give_back, states_open, states_renew,
+    log_insert, skip_insert, state_calling, state_claim, state_exit, state_failed, state_failures,
+    state_fence, state_insert, state_last_entries, state_next_due, state_person, state_progress,
+    state_release, states_give_back, states_open, states_renew, states_waiting,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
+pub use story::{Happening, StoryCounts, story_counts, story_since};
 pub use suppression::{
     Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_list,
     suppressions_of,
@@ -153,6 +156,7 @@ pub use user::{
     sessions_of, user_any, user_by_email, user_by_id, user_insert, user_rename, user_set_password,
     users_lock,
 };
+pub use user_admin::{user_delete, users_list};
 pub use visit::{
     Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
     visit_settle, visits_due,

@@ -57,6 +57,12 @@ pub struct ClaimedState {
     pub revision: i64,
     pub completions: i32,
     pub created_at: DateTime<Utc>,
+    /// When it last came further.
+    pub updated_at: DateTime<Utc>,
+    /// How often a worker ended while a call for this run was under way.
+    pub deaths: i16,
+    /// The call a worker ended in.
+    pub died_in: Option<String>,
 }
 
 /// When someone last entered a journey.
@@ -75,6 +81,8 @@ pub struct Progress<'a> {
     pub wake_at: Option<DateTime<Utc>>,
     pub completions: i32,
     pub error: Option<&'a str>,
+    /// Why the run is stuck.
+    pub stuck_reason: Option<&'a str>,
 }
 
 /// A transition of a run.
@@ -201,7 +209,8 @@ pub async fn state_exit(conn: &mut Conn, states: &[StateId], now: DateTime<Utc>)
 /// Claims due runs until `lease_until`, at most `limit`.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
-/// no longer due. A worker that dies leaves its rows due again at the end of the lease.
+/// no longer due. A worker that dies leaves its rows due again at the end of the lease; those among
+/// them that it was calling a plugin for are counted.
 pub async fn state_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -210,14 +219,16 @@ pub async fn state_claim(
 ) -> Result<Vec<ClaimedState>> {
     let rows = sqlx::query!(
         r#"WITH due AS (
-               SELECT id FROM journey_states WHERE wake_at <= $1
+               SELECT id, calling FROM journey_states WHERE wake_at <= $1
                ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-           UPDATE journey_states s SET claim = $2, wake_at = $3 FROM due WHERE s.id = due.id
+           UPDATE journey_states s SET claim = $2, wake_at = $3, calling = NULL,
+               deaths = s.deaths + (s.calling IS NOT NULL)::int
+           FROM due WHERE s.id = due.id
            RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
                s.status, s.current_node_id,
                s.trigger_event, s.context AS "context: Json<Properties>",
                s.person AS "person: Json<User>", s.depth, s.claim AS "claim!", s.revision,
-               s.completions, s.created_at"#,
+               s.completions, s.created_at, s.updated_at, s.deaths, due.calling AS died_in"#,
         now,
         Claim::new(now) as Claim,
         lease_until,
@@ -242,8 +253,78 @@ pub async fn state_claim(
         revision: row.revision,
         completions: row.completions,
         created_at: row.created_at,
+        updated_at: row.updated_at,
+        deaths: row.deaths,
+        died_in: row.died_in,
     });
     Ok(states.collect())
+}
+
+/// Keeps which call of a plugin is under way for a run, or that none is any more, so that it is known
+/// if the process ends in the call. False where the claim is lost. The note need not survive an end
+/// of the database, so nobody waits for its disk.
+pub async fn state_calling(
+    conn: &mut Conn,
+    state: &ClaimedState,
+    call: Option<&str>,
+) -> Result<bool> {
+    let noted = sqlx::query!(
+        "UPDATE journey_states SET calling = $3
+         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quick
+         WHERE id = $1 AND claim = $2",
+        state.id as StateId,
+        state.claim as Claim,
+        call
+    )
+    .execute(conn)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// How often in a row what came of an advance could not be recorded, with the run locked; none where
+/// the claim is lost.
+pub async fn state_failures(conn: &mut Conn, state: &ClaimedState) -> Result<Option<i16>> {
+    takes(Level::Runs);
+    sqlx::query_scalar!(
+        "SELECT failures FROM journey_states
+         WHERE id = $1 AND claim = $2 AND status IN ('active', 'waiting') FOR UPDATE",
+        state.id as StateId,
+        state.claim as Claim
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Keeps how often that was, and gives a locked run's claim back so that it is due at `wake_at`.
+pub async fn state_failed(
+    conn: &mut Conn,
+    id: StateId,
+    failures: i16,
+    wake_at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE journey_states SET claim = NULL, calling = NULL, failures = $2, wake_at = $3
+         WHERE id = $1",
+        id as StateId,
+        failures,
+        wake_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many open runs these journeys have, of those that have any.
+pub async fn states_waiting(conn: &mut Conn, journeys: &[String]) -> Result<Vec<(String, i64)>> {
+    sqlx::query!(
+        r#"SELECT journey_id, count(*) AS "count!" FROM journey_states
+           WHERE journey_id = ANY($1) AND status IN ('active', 'waiting')
+           GROUP BY journey_id ORDER BY journey_id"#,
+        journeys
+    )
+    .map(|row| (row.journey_id, row.count))
+    .fetch_all(conn)
+    .await
 }
 
 /// Whether the claim still holds and nothing changed the run meanwhile; locks the row.
@@ -269,7 +350,8 @@ pub async fn state_release(
     wake_at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "UPDATE journey_states SET claim = NULL, wake_at = $3 WHERE id = $1 AND claim = $2",
+        "UPDATE journey_states SET claim = NULL, calling = NULL, deaths = 0, wake_at = $3
+         WHERE id = $1 AND claim = $2",
         state.id as StateId,
         state.claim as Claim,
         wake_at
@@ -310,7 +392,7 @@ pub async fn states_give_back(
     let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
     let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
     sqlx::query!(
-        "UPDATE journey_states s SET claim = NULL, wake_at = $3
+        "UPDATE journey_states s SET claim = NULL, calling = NULL, wake_at = $3
          FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
          WHERE s.id = h.id AND s.claim = h.claim",
         &ids as &[StateId],
@@ -332,7 +414,8 @@ pub async fn state_progress(
 ) -> Result<bool> {
     let done = sqlx::query!(
         "UPDATE journey_states SET status = $2, current_node_id = $3, wake_at = $4, claim = NULL,
-             completions = $5, error_message = $6, updated_at = $7,
+             completions = $5, error_message = $6, updated_at = $7, stuck_reason = $8,
+             calling = NULL, deaths = 0, failures = 0,
              completed_at = CASE WHEN $2 = 'completed' THEN $7 ELSE completed_at END,
              exited_at = CASE WHEN $2 = 'exited' THEN $7 ELSE exited_at END
          WHERE id = $1 AND status IN ('active', 'waiting')",
@@ -342,7 +425,8 @@ pub async fn state_progress(
         progress.wake_at,
         progress.completions,
         progress.error,
-        now
+        now,
+        progress.stuck_reason
     )
     .execute(conn)
     .await?;

@@ -29,8 +29,50 @@ pub struct StateRow {
     pub updated_at: DateTime<Utc>,
 }
 
+/// As it is stored.
+struct StoredState {
+    id: uuid::Uuid,
+    journey_id: String,
+    contact_id: uuid::Uuid,
+    plugin_id: String,
+    plugin_version: String,
+    status: String,
+    current_node_id: String,
+    trigger_event: String,
+    context: Json<Properties>,
+    person: Json<User>,
+    depth: i16,
+    wake_at: Option<DateTime<Utc>>,
+    error_message: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<StoredState> for StateRow {
+    fn from(row: StoredState) -> Self {
+        Self {
+            id: row.id.into(),
+            journey_id: row.journey_id,
+            contact_id: row.contact_id.into(),
+            plugin_id: row.plugin_id,
+            plugin_version: row.plugin_version,
+            status: row.status,
+            current_node_id: row.current_node_id,
+            trigger_event: row.trigger_event,
+            context: row.context.0,
+            person: row.person.0,
+            depth: row.depth,
+            wake_at: row.wake_at,
+            error_message: row.error_message,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
 pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>> {
-    sqlx::query!(
+    sqlx::query_as!(
+        StoredState,
         r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version, status, current_node_id,
                   trigger_event, context AS "context: Json<Properties>",
                   person AS "person: Json<User>", depth, wake_at, error_message, created_at,
@@ -38,42 +80,27 @@ pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>>
            FROM journey_states WHERE id = $1"#,
         id as StateId
     )
-    .map(|row| StateRow {
-        id: row.id.into(),
-        journey_id: row.journey_id,
-        contact_id: row.contact_id.into(),
-        plugin_id: row.plugin_id,
-        plugin_version: row.plugin_version,
-        status: row.status,
-        current_node_id: row.current_node_id,
-        trigger_event: row.trigger_event,
-        context: row.context.0,
-        person: row.person.0,
-        depth: row.depth,
-        wake_at: row.wake_at,
-        error_message: row.error_message,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    })
+    .map(StateRow::from)
     .fetch_optional(conn)
     .await
 }
 
 /// Runs that failed or are stuck and that nobody put aside, newest first.
 pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>> {
-    let ids = sqlx::query_scalar!(
-        "SELECT id FROM journey_states
-         WHERE status IN ('failed', 'stuck') AND dismissed_at IS NULL
-         ORDER BY updated_at DESC, id DESC LIMIT $1",
+    let rows = sqlx::query_as!(
+        StoredState,
+        r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version, status, current_node_id,
+                  trigger_event, context AS "context: Json<Properties>",
+                  person AS "person: Json<User>", depth, wake_at, error_message, created_at,
+                  updated_at
+           FROM journey_states
+           WHERE status IN ('failed', 'stuck') AND dismissed_at IS NULL
+           ORDER BY updated_at DESC, id DESC LIMIT $1"#,
         limit
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
-        rows.extend(state_get(conn, id.into()).await?);
-    }
-    Ok(rows)
+    Ok(rows.into_iter().map(StateRow::from).collect())
 }
 
 /// Whether another run of the same journey and person is under way. The caller holds the
@@ -130,6 +157,7 @@ pub async fn state_reopen(
     sqlx::query!(
         "UPDATE journey_states SET status = 'active', wake_at = $2, claim = NULL, pinned = $3,
              revision = revision + 1, error_message = NULL, dismissed_at = NULL, updated_at = $2,
+             stuck_reason = NULL, calling = NULL, deaths = 0, failures = 0,
              completions = (SELECT coalesce(max(done_pos), 0) FROM journey_steps
                             WHERE state_id = $1)
          WHERE id = $1",

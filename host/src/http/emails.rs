@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::ApiError;
-use super::audit::{Change, audit};
 use super::auth::{Actor, Caller, FullAdmin};
 use super::body::{JsonBody, idempotency_key};
 use super::openapi::{BadRequest, NotFound};
 use super::people::names;
 use super::words::EmailStatus;
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
 use crate::ids::SendId;

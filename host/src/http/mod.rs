@@ -1,11 +1,11 @@
 //! The API's door: requests become calls to the rooms, and their answers responses.
 
 mod admin;
-pub mod audit;
 pub mod auth;
 mod body;
 mod connection;
 mod contacts;
+mod development;
 mod docs;
 mod emails;
 mod error;
@@ -31,6 +31,7 @@ mod unsubscribe;
 mod webhooks;
 mod words;
 
+pub use development::sample;
 pub use error::ApiError;
 pub use router::{document, router};
 pub use serve::{DRAIN, bind, open_file_limit, serve, serve_health};

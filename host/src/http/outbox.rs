@@ -3,10 +3,11 @@
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use uuid::Uuid;
+use hogsend_plugin_api::Prepared;
 
 use super::ApiError;
-use super::page::{escape, page};
+use super::development::{Here, page};
+use super::page::escape;
 use crate::app::App;
 use crate::db::{self, SendRow};
 use crate::ids::SendId;
@@ -22,29 +23,33 @@ pub async fn list_outbox(State(app): State<App>) -> Result<Response, ApiError> {
     };
     let rows: String = sends.iter().map(row).collect();
     let body = if sends.is_empty() {
-        "<h1>Outbox</h1><p class=\"muted\">No mail yet. Send an event that starts a journey.</p>"
+        "<h1>Outbox</h1><p>No mail yet. Send an event that starts a journey: <a href=\"/\">the start \
+         page</a> has one to try.</p>"
             .into()
     } else {
         format!(
-            "<h1>Outbox</h1><div class=\"table\"><table><tr><th>Time (UTC)</th><th>To</th>\
-             <th>Subject</th><th>Template</th><th>Status</th></tr>{rows}</table></div>"
+            "<h1>Outbox</h1><p class=\"soft\">The newest {SHOWN} mails. Times are UTC.</p>\
+             <table class=\"rows\"><thead><tr><th scope=\"col\">Time</th><th scope=\"col\">To</th>\
+             <th scope=\"col\">Subject</th><th scope=\"col\">Template</th><th scope=\"col\">Status</th>\
+             </tr></thead><tbody>{rows}</tbody></table>"
         )
     };
-    Ok(page(StatusCode::OK, "Outbox", "", &body))
+    Ok(page(StatusCode::OK, Here::Outbox, "Outbox", &body))
 }
 
 fn row(send: &SendRow) -> String {
     let reason = send
         .reason
         .as_deref()
-        .map(|reason| format!(" <span class=\"muted\">{}</span>", escape(reason)));
+        .map(|reason| format!(" <span class=\"soft\">{}</span>", escape(reason)));
     let subject = if send.subject.is_empty() {
         "(none)"
     } else {
         &send.subject
     };
     format!(
-        "<tr><td class=\"time\">{}</td><td>{}</td><td><a href=\"/outbox/{}\">{}</a></td><td>{}</td>\
+        "<tr><td class=\"time\">{}</td><td data-name=\"To\">{}</td>\
+         <td class=\"main\"><a href=\"/outbox/{}\">{}</a></td><td data-name=\"Template\">{}</td>\
          <td><span class=\"tag\">{}</span>{}</td></tr>",
         send.created_at.format("%Y-%m-%d %H:%M:%S"),
         escape(&send.to_email),
@@ -57,68 +62,101 @@ fn row(send: &SendRow) -> String {
 }
 
 /// Shows one mail.
-pub async fn show_mail(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Response, ApiError> {
-    let (send, prepared) = find(&app, id).await?;
+pub async fn show_mail(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let Some((send, prepared)) = find(&app, &id).await? else {
+        return Ok(no_such_mail());
+    };
+    let id = send.id;
     let Some(mail) = &send.mail else {
         let reason = send.reason.as_deref().unwrap_or("unknown");
         let body = format!(
-            "<p><a href=\"/outbox\">Outbox</a></p><h1>Not sent</h1><p>{}</p>",
+            "<h1>Not sent</h1><p>This mail was not rendered: <code>{}</code>. docs/mail.md tells what \
+             each reason means.</p><p><a href=\"/outbox\">All mails</a></p>",
             escape(reason)
         );
-        return Ok(page(StatusCode::OK, "Not sent", "", &body));
+        return Ok(page(StatusCode::OK, Here::Outbox, "Not sent", &body));
     };
     let raw = prepared.filter(|prepared| prepared.content_type == "message/rfc822");
-    let raw = raw.map(|_| format!(" · <a href=\"/outbox/{id}/raw\">raw message</a>"));
+    let raw = raw.map(|_| format!(" · <a href=\"/outbox/{id}/raw\">Raw message</a>"));
     let headers: String = mail
         .headers
         .iter()
         .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>", escape(name), escape(value)))
         .collect();
     let body = format!(
-        "<p><a href=\"/outbox\">Outbox</a>{}</p><h1>{}</h1>\
+        "<h1>{}</h1><p><a href=\"/outbox\">All mails</a> · <a href=\"/outbox/{id}/html\">The mail \
+         alone</a>{}</p>\
          <dl><dt>From</dt><dd>{}</dd><dt>To</dt><dd>{}</dd><dt>Status</dt><dd>{}</dd>{headers}</dl>\
-         <iframe src=\"/outbox/{id}/html\" title=\"The mail\" sandbox></iframe>\
-         <h1>Text part</h1><pre>{}</pre>",
-        raw.unwrap_or_default(),
+         <p class=\"soft\">Links open in a new tab, and work.</p>\
+         <iframe src=\"/outbox/{id}/html\" title=\"The mail\" \
+         sandbox=\"allow-popups allow-popups-to-escape-sandbox\"></iframe>\
+         <h2>Text part</h2><pre tabindex=\"0\">{}</pre>",
         escape(&mail.subject),
+        raw.unwrap_or_default(),
         escape(&mail.from),
         escape(&mail.to),
         send.status,
         escape(&mail.text),
     );
-    Ok(page(StatusCode::OK, &escape(&mail.subject), "", &body))
+    Ok(page(
+        StatusCode::OK,
+        Here::Outbox,
+        &escape(&mail.subject),
+        &body,
+    ))
 }
 
 /// The mail's own HTML, without scripts and without a way to reach this site.
 pub async fn show_mail_html(
     State(app): State<App>,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (send, _) = find(&app, id).await?;
-    let mail = send
-        .mail
-        .ok_or_else(|| ApiError::not_found("This mail was not rendered"))?;
+    let found = find(&app, &id).await?;
+    let Some(mail) = found.and_then(|(send, _)| send.mail) else {
+        return Ok(no_such_mail());
+    };
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "sandbox; default-src 'none'; img-src https: data:; style-src 'unsafe-inline'; font-src https:; frame-ancestors 'self'",
+            "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src https: data:; style-src 'unsafe-inline'; font-src https:; frame-ancestors 'self'",
         ),
         (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, mail.html).into_response())
+    Ok((headers, in_new_tabs(&mail.html)).into_response())
+}
+
+/// Lets the links of a mail open in a tab of their own: in the frame they would lead nowhere.
+fn in_new_tabs(html: &str) -> String {
+    const BASE: &str = "<base target=\"_blank\">";
+    let lower = html.to_ascii_lowercase();
+    let head = lower.find("<head").and_then(|head| {
+        let rest = lower.get(head..)?;
+        Some(head + rest.find('>')? + 1)
+    });
+    match head.and_then(|at| html.split_at_checked(at)) {
+        Some((before, after)) => format!("{before}{BASE}{after}"),
+        None => format!("{BASE}{html}"),
+    }
 }
 
 /// The bytes handed to a provider that takes whole messages.
 pub async fn show_mail_raw(
     State(app): State<App>,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (_, prepared) = find(&app, id).await?;
-    let prepared = prepared
-        .filter(|prepared| prepared.content_type == "message/rfc822")
-        .ok_or_else(|| ApiError::not_found("This mail's provider does not take raw messages"))?;
+    let found = find(&app, &id).await?;
+    let raw = found.and_then(|(send, prepared)| {
+        let raw = prepared.filter(|prepared| prepared.content_type == "message/rfc822")?;
+        Some((send.id, raw))
+    });
+    let Some((id, prepared)) = raw else {
+        return Ok(no_such_mail());
+    };
     let disposition = format!("attachment; filename=\"{id}.eml\"");
     let headers = [
         (header::CONTENT_TYPE, "message/rfc822".to_owned()),
@@ -127,12 +165,17 @@ pub async fn show_mail_raw(
     Ok((headers, prepared.body.0).into_response())
 }
 
-async fn find(
-    app: &App,
-    id: Uuid,
-) -> Result<(SendRow, Option<hogsend_plugin_api::Prepared>), ApiError> {
+/// The mail, where there is one of this id.
+async fn find(app: &App, id: &str) -> Result<Option<(SendRow, Option<Prepared>)>, ApiError> {
+    let Ok(id) = id.parse() else {
+        return Ok(None);
+    };
     let mut conn = app.db.conn().await?;
-    db::send_raw(&mut conn, SendId(id))
-        .await?
-        .ok_or_else(|| ApiError::not_found("No such mail"))
+    Ok(db::send_raw(&mut conn, SendId(id)).await?)
+}
+
+fn no_such_mail() -> Response {
+    let body = "<h1>No such mail</h1><p>The mail was erased with its person or was never rendered, its \
+                content was deleted by age, or the link is wrong. <a href=\"/outbox\">All mails</a></p>";
+    page(StatusCode::NOT_FOUND, Here::Outbox, "No such mail", body)
 }

@@ -27,8 +27,8 @@ use super::memory::Memory;
 use super::openapi::{self, Routes};
 use super::shed::{Crowd, Lane, crowd, shed};
 use super::{
-    ApiError, contacts, docs, emails, events, feedback, health, lists, outbox, preferences,
-    sessions, tracking, unsubscribe, webhooks,
+    ApiError, contacts, development, docs, emails, events, feedback, health, lists, outbox,
+    preferences, sessions, tracking, unsubscribe, webhooks,
 };
 use crate::app::App;
 
@@ -214,9 +214,10 @@ fn routes(app: &App) -> Routes {
 }
 
 /// Pages for the developer at this machine, which are no part of the contract.
-fn development(document: &OpenApi) -> Router<App> {
+fn development(document: &OpenApi, app: &App) -> Router<App> {
     let document = openapi::document(document);
     Router::new()
+        .route("/", get(development::show_start))
         .route("/openapi.json", get(|| async { document }))
         .route("/docs", get(docs::show_docs))
         .route("/docs/{file}", get(docs::show_docs_file))
@@ -224,6 +225,11 @@ fn development(document: &OpenApi) -> Router<App> {
         .route("/outbox/{id}", get(outbox::show_mail))
         .route("/outbox/{id}/html", get(outbox::show_mail_html))
         .route("/outbox/{id}/raw", get(outbox::show_mail_raw))
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            development::here_only,
+        ))
 }
 
 /// The OpenAPI document of the whole API.
@@ -233,10 +239,7 @@ pub fn document(app: &App) -> OpenApi {
 
 /// The whole API.
 pub fn router(app: App) -> Router {
-    let (mut routes, document) = routes(&app).split_for_parts();
-    if !app.config.production {
-        routes = routes.merge(development(&document));
-    }
+    let (routes, document) = routes(&app).split_for_parts();
     let compressed = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_MIN));
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
@@ -248,11 +251,22 @@ pub fn router(app: App) -> Router {
             HeaderName::from_static("x-ratelimit-limit"),
             HeaderName::from_static("x-ratelimit-remaining"),
         ]);
+    let mut routes = routes
+        .method_not_allowed_fallback(not_allowed)
+        .fallback(|| async { ApiError::not_found("Not found") });
+    if app.config.production {
+        routes = routes.layer(cors);
+    } else {
+        routes = routes
+            .layer(middleware::from_fn_with_state(
+                app.clone(),
+                development::no_foreign_pages,
+            ))
+            .layer(cors)
+            // Beside the layer: no page elsewhere may read them.
+            .merge(development(&document, &app));
+    }
     routes
-        .method_not_allowed_fallback(|| async {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
-        })
-        .fallback(|| async { ApiError::not_found("Not found") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(in_time))
         .layer(CatchPanicLayer::custom(|_| {
@@ -264,9 +278,12 @@ pub fn router(app: App) -> Router {
             Crowd::new(REQUESTS_MAX),
             crowd,
         ))
-        .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), every_answer))
         .with_state(app)
+}
+
+async fn not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
 }
 
 /// Answers in time, whatever becomes of the request.

@@ -66,6 +66,7 @@ impl WebhookOut {
         (status = 200, description = "Taken in, or skipped", body = WebhookOut),
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
+        (status = 403, description = "In development: a page of another website called", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
     ),
 )]

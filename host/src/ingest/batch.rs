@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{Ingested, NewEvent, known, store};
+use super::{Ingested, Naming, NewEvent, known, store};
 use crate::clock::Clock;
 use crate::crew::Crew;
 use crate::db::{self, Db, PoolConn, Tx};
@@ -27,6 +27,7 @@ pub struct Ingestor {
     queue: mpsc::Sender<Request>,
     /// Until they are started.
     committers: Arc<std::sync::Mutex<Vec<Hand>>>,
+    naming: Arc<Naming>,
 }
 
 /// What stores events, before it is started.
@@ -81,6 +82,7 @@ impl Ingestor {
         Self {
             queue: sender,
             committers: Arc::new(committers.into()),
+            naming: Arc::default(),
         }
     }
 
@@ -99,8 +101,15 @@ impl Ingestor {
         }
     }
 
+    /// The same, with names given to events as they come in.
+    pub fn naming(mut self, naming: &Arc<Naming>) -> Self {
+        self.naming = naming.clone();
+        self
+    }
+
     /// Stores all of a request's events or none, and returns after the commit.
-    pub async fn ingest(&self, events: Vec<NewEvent>) -> Result<Vec<Ingested>, IngestError> {
+    pub async fn ingest(&self, mut events: Vec<NewEvent>) -> Result<Vec<Ingested>, IngestError> {
+        self.naming.take(&mut events);
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send(Request { events, answer })

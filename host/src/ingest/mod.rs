@@ -4,11 +4,13 @@ mod admit;
 mod batch;
 mod event;
 mod known;
+mod naming;
 mod validate;
 
 pub use admit::admit;
 pub use batch::{IngestError, Ingestor};
 pub use event::{Exit, Ingested, NewEvent, Person};
+pub use naming::{Naming, Unheard};
 pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_journey_event};
 
 use std::collections::{HashMap, HashSet};

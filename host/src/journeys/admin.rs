@@ -1,4 +1,4 @@
-//! What administrators do to runs: retry, resume, restart, exit, put aside.
+//! What administrators do to runs: retry, resume, restart, exit, dismiss.
 
 use hogsend_plugin_api::Properties;
 use serde_json::json;
@@ -160,7 +160,7 @@ pub async fn dismiss(app: &App, id: StateId) -> Result {
 /// As [`dismiss`], in the caller's transaction.
 pub async fn dismiss_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
-    expect(&state, &["failed", "stuck"], "put aside")?;
+    expect(&state, &["failed", "stuck"], "dismissed")?;
     db::state_dismiss(tx, id, app.clock.now()).await?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::journal::Journal;
 use super::step::{Effects, Performed, Performing, perform};
 use super::{JourneyEntry, person, wait};
 use crate::app::App;
+use crate::backoff;
 use crate::contacts;
 use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Tx};
 use crate::ingest::{self, NewEvent};
@@ -17,8 +18,14 @@ use crate::webhooks::{News, announce};
 
 /// Steps a single run may take: a journey that goes round in circles ends here.
 const MAX_STEPS: usize = 2_000;
-/// How long a run waits whose plugin is missing or gave no answer.
+/// How long a run waits whose plugin gave no answer.
 const PLUGIN_RETRY: TimeDelta = TimeDelta::minutes(1);
+/// The longest time between two looks at a run whose journey no plugin brings any more.
+const PLUGIN_GONE_RETRY: TimeDelta = TimeDelta::hours(1);
+/// Workers that may end in a call for one run before it is left alone.
+const DEATHS_MAX: i16 = 3;
+/// Advances in a row that may fail to be recorded before the run is left alone.
+const FAILURES_MAX: i16 = 5;
 
 /// What an advance came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +44,30 @@ pub enum Advanced {
 /// if and only if the step is recorded, whichever worker dies when.
 pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
     let Some(entry) = app.catalog.journey(&state.journey_id).cloned() else {
-        tracing::warn!(journey.id = %state.journey_id, state.id = %state.id,
-            "no plugin brings this journey any more, its run waits");
-        return postpone(app, state).await;
+        app.loops.without_plugin(&state.journey_id);
+        // The longer it has waited, the more seldom it is looked at.
+        let waited = app.clock.now() - state.updated_at;
+        let wait = waited.clamp(PLUGIN_RETRY, PLUGIN_GONE_RETRY);
+        return postpone(app, state, wait).await;
     };
     let rows = {
         let mut conn = app.db.conn().await?;
         db::steps_of(&mut conn, state.id).await?
     };
     let mut journal = Journal::new(rows, state.completions);
+    if state.deaths >= DEATHS_MAX {
+        let ending = Ending::died(state);
+        return record_stuck(app, state, journal, ending).await;
+    }
     let known_now;
     // Before the first step only: a replay has to see the person it saw then.
     let state = if journal.len() == 0 {
-        known_now = person::complete(app, state).await;
-        &known_now
+        let call = person::complete(app, state);
+        known_now = noted(app, state, "analytics, person".into(), call).await?;
+        let Some(known_now) = &known_now else {
+            return Ok(Advanced::Outdated);
+        };
+        known_now
     } else {
         state
     };
@@ -74,13 +91,17 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
 
     let status = loop {
         let asked = journal.len();
-        let advanced = plugin.advance(input(state, &journal)).await;
+        let call = format!("{}, advance", entry.plugin.id());
+        let answer = plugin.advance(input(state, &journal));
+        let Some(advanced) = noted(app, state, call, answer).await? else {
+            return Ok(Advanced::Outdated);
+        };
         let out = match advanced {
             Ok(out) => out,
             Err(error) => {
                 tracing::error!(journey.id = %state.journey_id, state.id = %state.id, %error,
                     "the journey's plugin gave no answer, its run waits");
-                return postpone(app, state).await;
+                return postpone(app, state, PLUGIN_RETRY).await;
             }
         };
         if matches!(out.status, RunStatus::Diverged(_)) {
@@ -118,6 +139,28 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         now,
     };
     app.db.transact(|tx| record(tx, &outcome)).await
+}
+
+/// Keeps for a run that a plugin is being called, for as long as it is: should the process end in
+/// the call, the next worker knows whose it was. None where the claim is lost.
+async fn noted<T>(
+    app: &App,
+    state: &ClaimedState,
+    call: String,
+    answer: impl Future<Output = T>,
+) -> db::Result<Option<T>> {
+    tracing::debug!(state.id = %state.id, journey.id = %state.journey_id, call, "calling a plugin");
+    let held = {
+        let mut conn = app.db.conn().await?;
+        db::state_calling(&mut conn, state, Some(&call)).await?
+    };
+    if !held {
+        return Ok(None);
+    }
+    let answer = answer.await;
+    let mut conn = app.db.conn().await?;
+    db::state_calling(&mut conn, state, None).await?;
+    Ok(Some(answer))
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
@@ -184,6 +227,60 @@ async fn perform_one(
         Performed::Open | Performed::AfterCommit => {}
     }
     Ok(false)
+}
+
+/// Decides on a run whose advance could not be recorded: it is due again at a growing distance, and
+/// after the fifth time in a row it is stuck. Does nothing where the claim is lost.
+pub async fn unrecorded(app: &App, state: &ClaimedState, error: &sqlx::Error) -> db::Result<()> {
+    tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
+        "an advance could not be recorded");
+    let (now, ending) = (app.clock.now(), Ending::unrecordable(error));
+    let ending = &ending;
+    let decide = |mut tx: Tx| async move {
+        db::contact_lock(&mut tx, &[state.contact_id]).await?;
+        let Some(before) = db::state_failures(&mut tx, state).await? else {
+            return Ok((tx, ()));
+        };
+        let failures = before.saturating_add(1);
+        if failures < FAILURES_MAX {
+            let wake_at = now + backoff::wait(failures.into(), None);
+            db::state_failed(&mut tx, state.id, failures, wake_at).await?;
+            return Ok((tx, ()));
+        }
+        let progress = Progress {
+            status: ending.status,
+            node: &state.current_node_id,
+            wake_at: None,
+            completions: state.completions,
+            error: ending.error.as_deref(),
+            stuck_reason: ending.stuck_reason,
+        };
+        if db::state_progress(&mut tx, state.id, &progress, now).await? {
+            db::log_insert(&mut tx, &[ending.log(state)], now).await?;
+        }
+        Ok((tx, ()))
+    };
+    app.db.transact(decide).await
+}
+
+/// Leaves a run alone that no code was asked for.
+async fn record_stuck(
+    app: &App,
+    state: &ClaimedState,
+    journal: Journal,
+    ending: Ending,
+) -> db::Result<Advanced> {
+    tracing::error!(state.id = %state.id, journey.id = %state.journey_id,
+        reason = ending.error.as_deref(), "a run is stuck");
+    let outcome = Outcome {
+        app,
+        state,
+        journal,
+        effects: Effects::default(),
+        ending,
+        now: app.clock.now(),
+    };
+    app.db.transact(|tx| record(tx, &outcome)).await
 }
 
 /// What an advance came to, before it is written.
@@ -331,6 +428,7 @@ async fn progress(
         wake_at: wake_at.filter(|_| ending.waits()),
         completions: journal.completions(),
         error: ending.error.as_deref().filter(|_| ending.is_broken()),
+        stuck_reason: ending.stuck_reason,
     };
     let stands = db::state_progress(tx, state.id, &progress, now).await?;
     let changed = journal.changed();
@@ -351,9 +449,9 @@ async fn progress(
     Ok(stands)
 }
 
-async fn postpone(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
+async fn postpone(app: &App, state: &ClaimedState, wait: TimeDelta) -> db::Result<Advanced> {
     let mut conn = app.db.conn().await?;
-    db::state_release(&mut conn, state, app.clock.now() + PLUGIN_RETRY).await?;
+    db::state_release(&mut conn, state, app.clock.now() + wait).await?;
     Ok(Advanced::Postponed)
 }
 
@@ -362,6 +460,8 @@ struct Ending {
     status: &'static str,
     action: &'static str,
     error: Option<String>,
+    /// Why it is stuck, in a word.
+    stuck_reason: Option<&'static str>,
 }
 
 impl Ending {
@@ -383,14 +483,51 @@ impl Ending {
                     "the journey's code changed under this run: step {} was {}, the code now asks for {}",
                     differs.seq, differs.recorded, differs.code
                 );
-                ("stuck", "diverged", Some(message))
+                return Self::stuck("diverged", message);
             }
-            RunStatus::Stuck { message } => ("stuck", "stuck", Some(message.clone())),
+            RunStatus::Stuck { message } => return Self::stuck("unreadable", message.clone()),
         };
         Self {
             status: name,
             action,
             error,
+            stuck_reason: None,
+        }
+    }
+
+    /// An administrator has to decide.
+    fn stuck(reason: &'static str, message: String) -> Self {
+        Self {
+            status: "stuck",
+            action: reason,
+            error: Some(message),
+            stuck_reason: Some(reason),
+        }
+    }
+
+    fn died(state: &ClaimedState) -> Self {
+        let call = state.died_in.as_deref().unwrap_or("a plugin");
+        let message = format!(
+            "{} workers ended while they were calling {call} for this run, the last time for this \
+             run alone: look at the journey's code and at the log of the worker, then resume it",
+            state.deaths
+        );
+        Self::stuck("worker_died", message)
+    }
+
+    fn unrecordable(error: &sqlx::Error) -> Self {
+        let message =
+            format!("what came of its advance could not be recorded {FAILURES_MAX} times: {error}");
+        Self::stuck("unrecordable", message)
+    }
+
+    fn log(&self, state: &ClaimedState) -> Log {
+        Log {
+            state_id: state.id,
+            from: Some(state.status.clone()),
+            to: self.status.into(),
+            action: self.action,
+            detail: json!({ "node": state.current_node_id, "reason": self.error }),
         }
     }
 

@@ -123,6 +123,12 @@ impl Catalog {
         self.by_trigger.contains_key(event) || self.exit_events.contains(event)
     }
 
+    /// The events that begin or end a journey.
+    pub fn listened_for(&self) -> impl Iterator<Item = &str> {
+        let begins = self.by_trigger.keys().chain(&self.exit_events);
+        begins.map(String::as_str)
+    }
+
     /// Whether any journey can end early.
     pub fn has_exits(&self) -> bool {
         self.has_exits

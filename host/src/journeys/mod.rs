@@ -9,6 +9,6 @@ mod person;
 mod step;
 mod wait;
 
-pub use advance::{Advanced, advance};
+pub use advance::{Advanced, advance, unrecorded};
 pub use catalog::{Catalog, CatalogError, JourneyEntry};
 pub use enrol::{Happened, Reactions, enrol_one, react};

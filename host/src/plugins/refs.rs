@@ -82,6 +82,11 @@ impl DeliveryRef {
         self.capabilities
     }
 
+    /// Whether its mails stay on this machine.
+    pub fn is_local(&self) -> bool {
+        self.plugin.caller.manifest.local_only
+    }
+
     pub async fn prepare(&self, mail: &Mail) -> Result<Result<Prepared, String>, PluginError> {
         let now = self.plugin.clock.now();
         let caller = &self.plugin.caller;

@@ -1,6 +1,7 @@
 //! The worker: advances journeys, delivers mail, tells analytics, judges opens and clicks.
 
 mod alerts;
+mod alone;
 pub mod engine;
 mod importer;
 mod mailer;
@@ -10,6 +11,7 @@ mod tracker;
 mod webhooks;
 
 pub use alerts::alert_due;
+pub use alone::Alone;
 pub use importer::import_due;
 pub use mailer::deliver_due;
 pub use relay::relay_due;
@@ -23,7 +25,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::crew::{Crew, Died};
-use crate::db;
+use crate::db::{self, Conn};
 use engine::{Embedded, Engine};
 
 /// How often a worker says that it is alive.
@@ -72,7 +74,7 @@ const BEATS: &str = "heartbeat";
 async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let seen = match app.db.conn().await {
-            Ok(mut conn) => db::worker_beat(&mut conn, id, app.clock.now()).await,
+            Ok(mut conn) => report(app, id, &mut conn).await,
             Err(error) => Err(error),
         };
         let pause = match seen {
@@ -87,6 +89,19 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Says that this worker lives, and what is wrong with it.
+async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
+    let mut findings = app.loops.findings();
+    let journeys = app.loops.journeys_without_plugin();
+    if !journeys.is_empty() {
+        let waiting = db::states_waiting(conn, &journeys).await?;
+        findings.extend(waiting.into_iter().map(|(journey, runs)| {
+            format!("{runs} runs of the journey '{journey}' wait for a plugin that is not loaded: load it, or end them.")
+        }));
+    }
+    db::worker_beat(conn, id, &findings, app.clock.now()).await
 }
 
 /// Works until nothing is due, and says how many runs and mails it took. For tests and tools that

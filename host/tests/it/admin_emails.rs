@@ -7,7 +7,7 @@ use crate::delivery::server;
 use crate::support::resend::{Mood, Resend};
 use crate::support::{Answer, Server};
 
-const KEY: &str = "an admin key of tests";
+const KEY: &str = "an-admin-key-of-tests";
 
 async fn get(server: &Server, path: &str) -> Answer {
     server.call(Method::GET, path, KEY, None).await

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::on_each_store;
 use crate::support::{Answer, Server, Store};
 
-const KEY: &str = "an admin key of tests";
+const KEY: &str = "an-admin-key-of-tests";
 
 async fn server() -> Server {
     Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await

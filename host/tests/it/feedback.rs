@@ -259,3 +259,47 @@ async fn a_journey_waits_for_what_becomes_of_its_mail() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absence_note_takes_no_delivery_back_in_either_order() {
+    let soft = json!({ "bounce": { "type": "Transient", "subType": "General", "message": "I am on holiday" } });
+    for kinds in [
+        ["email.delivered", "email.bounced"],
+        ["email.bounced", "email.delivered"],
+    ] {
+        let resend = Resend::start().await;
+        let server = server(&resend, &[]).await;
+        mail(&server, "ann", "journey").await;
+        let id = ann(&server).await;
+        for (n, kind) in kinds.into_iter().enumerate() {
+            let more = if kind == "email.bounced" {
+                soft.clone()
+            } else {
+                json!({})
+            };
+            let body = event(kind, &id, "2026-03-02T09:00:03Z", more);
+            let answer = tell(&server, "/v1/webhooks/resend", &format!("m{n}"), &body).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        }
+        assert_eq!(
+            server
+                .text("SELECT status || coalesce(' ' || bounced_at::text, '') FROM email_sends")
+                .await,
+            "delivered",
+            "{kinds:?}"
+        );
+        assert_eq!(
+            server
+                .text("SELECT string_agg(name, ' ' ORDER BY name) FROM user_events WHERE name LIKE 'email.%bounced'")
+                .await,
+            "email.soft_bounced"
+        );
+        assert_eq!(
+            server
+                .count("SELECT bounce_count::bigint FROM email_preferences")
+                .await,
+            1
+        );
+        server.stop().await;
+    }
+}

@@ -43,7 +43,6 @@ async fn a_wrong_method_is_answered_with_the_right_ones() {
 async fn an_unknown_route_is_told_in_json() {
     let server = start().await;
     for path in [
-        "/",
         "/v1",
         "/v1/nothing",
         "/v1/health/",
@@ -202,9 +201,12 @@ async fn every_answer_carries_its_headers() {
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
         assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY", "{path}");
         assert_eq!(headers[header::REFERRER_POLICY], "no-referrer", "{path}");
+        // Pages of other websites read the API, and no page of this machine's.
+        let read = headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        let expected = (path != "/docs").then_some("https://app.example.com");
         assert_eq!(
-            headers[header::ACCESS_CONTROL_ALLOW_ORIGIN],
-            "https://app.example.com",
+            read.map(|origin| origin.to_str().unwrap()),
+            expected,
             "{path}"
         );
         assert!(

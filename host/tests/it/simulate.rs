@@ -286,3 +286,69 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
 }
+
+#[test]
+fn a_simulation_reads_standard_input_counts_one_as_one_and_says_when_nothing_begins() {
+    use std::io::Write as _;
+    use std::process::Stdio;
+
+    let folder = folder("");
+    let play = |lines: &str| {
+        let mut child = Command::new(binary())
+            .args([
+                "journeys",
+                "simulate",
+                "activation-welcome",
+                "--events",
+                "-",
+            ])
+            .env_clear()
+            .env("LOG_LEVEL", "warn")
+            .env("EVENT_ALIASES", "signed_up=user.created")
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(lines.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let long = "a-very-long-id-of-a-person-0123456789";
+    let told = text(&play(&format!(
+        "{{\"event\":\"signed_up\",\"userId\":\"{long}\",\"email\":\"a@example.com\"}}\n"
+    )));
+    assert!(told.contains("\n1 run: 1 completed\n"), "{told}");
+    let columns: Vec<_> = told
+        .lines()
+        .filter(|line| line.contains(long))
+        .filter_map(|line| line.find("activation-welcome"))
+        .collect();
+    assert!(
+        columns.len() > 2 && columns.iter().all(|at| *at == columns[0]),
+        "{told}"
+    );
+    assert!(!told.contains("no event of the file"), "{told}");
+
+    let told = text(&play("{\"event\":\"user.craeted\",\"userId\":\"a\"}\n"));
+    assert!(told.contains("\n0 runs\n0 mails\n"), "{told}");
+    assert!(
+        told.contains("'user.craeted': did you mean 'user.created'?"),
+        "{told}"
+    );
+    assert!(
+        told.contains(
+            "no event of the file begins activation-welcome, which begins with 'user.created'"
+        ),
+        "{told}"
+    );
+    let refused = play("nonsense\n");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("standard input:1: is no JSON object")
+    );
+}

@@ -31,6 +31,9 @@ pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()
         ["ID", "TRIGGER", "ENTRY", "ENABLED", "PLUGIN", "EXITS"].map(str::to_owned),
     );
     print!("{}", table(&rows));
+    for (alias, event) in config.aliases.iter() {
+        println!("\nEVENT_ALIASES: {alias} is stored as {event}");
+    }
     Ok(())
 }
 
@@ -82,7 +85,7 @@ fn entry(entry: Entry) -> String {
 }
 
 /// In the largest unit that divides it.
-fn length(duration: Duration) -> String {
+pub fn length(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
     let unit = units

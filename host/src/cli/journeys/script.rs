@@ -57,15 +57,31 @@ pub struct Answer {
 /// there is none, at the beginning of 2026. `after` counts from there; a line with neither happens
 /// together with the one before.
 pub fn read(path: &Path) -> anyhow::Result<(DateTime<Utc>, Vec<Scene>)> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = if is_stdin(path) {
+        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+    };
     parse(&text).map_err(|problems| {
         let lines: Vec<String> = problems
             .iter()
-            .map(|(line, problem)| format!("\n  {}:{line}: {problem}", path.display()))
+            .map(|(line, problem)| format!("\n  {}:{line}: {problem}", name(path)))
             .collect();
         anyhow::anyhow!("the events cannot be played:{}", lines.concat())
     })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// What the file is called in messages.
+pub fn name(path: &Path) -> String {
+    if is_stdin(path) {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
 }
 
 type Problems = Vec<(usize, String)>;

@@ -1,6 +1,6 @@
 //! `hogsend journeys simulate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_api::kit;
-use hogsend_plugin_api::kit::sim::{Advance, Outcome, Policy, Sim};
+use hogsend_plugin_api::kit::sim::{Advance, Entry, Outcome, Policy, Sim};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -17,6 +17,7 @@ use super::load;
 use super::script::{self, Line, Scene};
 use crate::cli::Environment;
 use crate::config::Config;
+use crate::nearest::nearest;
 use crate::plugins::JourneysRef;
 
 /// How long after the last line a simulation goes on, where something still waits.
@@ -27,7 +28,8 @@ const LONGEST: TimeDelta = TimeDelta::days(2 * 365);
 pub struct Simulate {
     /// The journey's id
     id: String,
-    /// A file with a JSON object on each line, such as {"after":"2d","userId":"ada","event":"x"}
+    /// A file with a JSON object on each line, such as {"after":"2d","userId":"ada","event":"x"}; - for
+    /// standard input
     #[arg(long)]
     events: PathBuf,
     /// How long to go on, from the beginning, such as 90d [default: until nobody waits any more]
@@ -78,14 +80,19 @@ pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Re
             known.join(", ")
         );
     }
-    let (begins, scenes) = script::read(&wanted.events)?;
+    let (begins, mut scenes) = script::read(&wanted.events)?;
+    for scene in &mut scenes {
+        if let Some(event) = &mut scene.what.event {
+            *event = config.aliases.name(event).to_owned();
+        }
+    }
     let ends = wanted.until.map(|length| later(begins, length));
     if let Some(ends) = ends
         && let Some(late) = scenes.iter().find(|scene| scene.at > ends)
     {
         anyhow::bail!(
             "{}:{}: is at {}, after the end of the simulation at {ends}: leave it out or raise --until",
-            wanted.events.display(),
+            script::name(&wanted.events),
             late.line,
             late.at
         );
@@ -100,12 +107,15 @@ pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Re
             .seed(wanted.seed)
             .starting(begins);
         play(&mut sim, &scenes, ends).map_err(|(line, problem)| {
-            anyhow::anyhow!("{}:{line}: {problem}", wanted.events.display())
+            anyhow::anyhow!("{}:{line}: {problem}", script::name(&wanted.events))
         })?;
         if wanted.json {
             println!("{}", serde_json::to_string_pretty(&report(&sim, &wanted))?);
         } else {
             print!("{}", told(&sim));
+            for note in unheard(&wanted, &plugins, &scenes) {
+                println!("{note}");
+            }
         }
         Ok(())
     })
@@ -201,8 +211,33 @@ fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
 /// For people: the timeline and what it came to.
 fn told(sim: &Sim<'_>) -> String {
     let mut text = String::new();
+    let width = |least: usize, name: fn(&Entry) -> &str| {
+        let widths = sim
+            .timeline()
+            .iter()
+            .map(|entry| name(entry).chars().count());
+        widths.max().unwrap_or_default().max(least)
+    };
+    let journey = |entry: &Entry| entry.journey.as_deref().unwrap_or_default().len();
+    let journeys = sim.timeline().iter().map(journey).max();
+    let (people, journeys) = (
+        width(12, |entry| &entry.person),
+        journeys.unwrap_or_default().max(20),
+    );
+    // Seconds where there are any.
+    let round = sim
+        .timeline()
+        .iter()
+        .all(|entry| entry.at.timestamp() % 60 == 0);
+    let format = if round { "%F %R" } else { "%F %T" };
     for entry in sim.timeline() {
-        text += &format!("{entry}\n");
+        text += &format!(
+            "{}  {:<people$}  {:<journeys$}  {}\n",
+            entry.at.format(format),
+            entry.person,
+            entry.journey.as_deref().unwrap_or_default(),
+            entry.what
+        );
     }
     let mut runs: BTreeMap<String, u64> = BTreeMap::new();
     for run in sim.runs() {
@@ -213,16 +248,65 @@ fn told(sim: &Sim<'_>) -> String {
         *mails.entry(end_of(&mail.outcome)).or_default() += 1;
     }
     text += &format!(
-        "\n{} runs{}\n{} mails{}\n",
-        sim.runs().len(),
+        "\n{}{}\n{}{}\n",
+        number(sim.runs().len(), "run"),
         counts(&runs),
-        sim.mails().len(),
+        number(sim.mails().len(), "mail"),
         counts(&mails)
     );
     for (journey, reason, count) in sim.refusals() {
         text += &format!("{count} × not entered: {journey}, {reason}\n");
     }
     text
+}
+
+/// `1 run`, `2 runs`.
+fn number(count: usize, of: &str) -> String {
+    match count {
+        1 => format!("1 {of}"),
+        _ => format!("{count} {of}s"),
+    }
+}
+
+/// What events did that nobody may have meant them to do: nothing.
+fn unheard(wanted: &Simulate, plugins: &[JourneysRef], scenes: &[Scene]) -> Vec<String> {
+    let journeys = plugins
+        .iter()
+        .flat_map(|plugin| &plugin.catalogue().journeys);
+    let played: Vec<_> = journeys
+        .filter(|journey| wanted.all || journey.id == wanted.id)
+        .collect();
+    let begins: BTreeSet<&str> = played
+        .iter()
+        .map(|journey| journey.trigger.event.as_str())
+        .collect();
+    let ends = played.iter().flat_map(|journey| &journey.exit_on);
+    let known: BTreeSet<&str> = ends
+        .map(|exit| exit.event.as_str())
+        .chain(begins.iter().copied())
+        .collect();
+    let events: BTreeSet<&str> = scenes
+        .iter()
+        .filter_map(|scene| scene.what.event.as_deref())
+        .collect();
+    let mut notes = Vec::new();
+    for event in &events {
+        if let Some(near) = nearest(event, known.iter().copied()).filter(|_| !known.contains(event))
+        {
+            notes.push(format!(
+                "nothing begins or ends with '{event}': did you mean '{near}'?"
+            ));
+        }
+    }
+    if !events.iter().any(|event| begins.contains(event)) {
+        let names: Vec<String> = begins.iter().map(|name| format!("'{name}'")).collect();
+        let what = if wanted.all { "a journey" } else { &wanted.id };
+        notes.push(format!(
+            "no event of the file begins {what}, which begins with {}",
+            names.join(" or ")
+        ));
+    }
+    notes
 }
 
 fn end_of(outcome: &Outcome) -> String {

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::alerts::Kind;
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, AlertRow, AlertRule, Conn, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::contacts::ErasedOut;

@@ -9,9 +9,9 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, ApiKey};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, NotFound};

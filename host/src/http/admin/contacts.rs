@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, Conn, ContactRow, NewIdentity, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::contacts::{ContactOut, ErasedOut};

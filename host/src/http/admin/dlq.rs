@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::states::refused;
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, Conn, DeadLetter, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};

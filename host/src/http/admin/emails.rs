@@ -10,9 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{CursorParam, Page, PartParams};

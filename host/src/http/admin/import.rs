@@ -9,10 +9,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::contacts::import::{self, Format};
 use crate::db::{self, ImportRow, RowError, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::Raw;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};

@@ -13,10 +13,10 @@ use utoipa::ToSchema;
 
 use super::states::{self, StateOut};
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, JourneyCount, NewIdentity, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};

@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use super::contacts::{TOLD, found};
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::contacts::{self, Decision};
 use crate::db::{self, Conn, ContactRow, Suppression};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::contacts::list_issues;

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::journeys::unknown;
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{CursorParam, Page, PartParams};
@@ -42,6 +42,12 @@ pub struct StateOut {
     wake_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
+    /// Why a run is stuck: its code `diverged` from what it did, what came of it could not be
+    /// recorded (`unrecordable`), a worker ended in it (`worker_died`), or its journal is
+    /// `unreadable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "diverged")]
+    stuck_reason: Option<String>,
     created_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<DateTime<Utc>>,
@@ -62,6 +68,7 @@ impl From<StateStory> for StateOut {
             context: story.context,
             wake_at: story.wake_at,
             error_message: story.error_message,
+            stuck_reason: story.stuck_reason,
             created_at: story.created_at,
             completed_at: story.completed_at,
             exited_at: story.exited_at,

@@ -8,9 +8,9 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db;
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};

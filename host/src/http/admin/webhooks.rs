@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::audit::{Change, audit};
 use crate::db::{self, Conn, Endpoint, NewDelivery, Topic};
 use crate::http::ApiError;
-use crate::http::audit::{Change, audit};
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::{self, JsonBody, Raw};
 use crate::http::contacts::ErasedOut;

@@ -15,13 +15,8 @@ pub async fn by_key(app: &App, headers: &HeaderMap) -> Result<Option<Known>, Api
     let Some(given) = token(headers) else {
         return Ok(None);
     };
-    if let Some(expected) = &app.config.admin_api_key
-        && same(given, expected)
-    {
-        return Ok(Some(Known {
-            actor: Actor::Environment,
-            scopes: vec![Scope::FullAdmin],
-        }));
+    if let Some(known) = by_environment(app, headers) {
+        return Ok(Some(known));
     }
     let key = app
         .keys
@@ -44,6 +39,15 @@ pub async fn by_key(app: &App, headers: &HeaderMap) -> Result<Option<Known>, Api
             name: key.name.clone(),
         },
     }))
+}
+
+/// Who brings the key of the settings.
+pub fn by_environment(app: &App, headers: &HeaderMap) -> Option<Known> {
+    let expected = app.config.admin_api_key.as_ref()?;
+    same(token(headers)?, expected).then(|| Known {
+        actor: Actor::Environment,
+        scopes: vec![Scope::FullAdmin],
+    })
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750 §2.1; the scheme is case-insensitive).

@@ -3,7 +3,6 @@
 //! A gate around a group of routes finds out who calls ([`Gate`]); the handler's [`Caller`] says
 //! which scope it takes.
 
-mod actor;
 mod address;
 mod bearer;
 mod caller;
@@ -12,10 +11,10 @@ mod gate;
 mod origin;
 mod scope;
 
-pub use actor::Actor;
+pub use crate::audit::Actor;
 pub use address::{client_address, counted};
 pub use caller::{Caller, FullAdmin, Ingest, JourneyAdmin, Read};
 pub use cookie::{no_cookie, session_cookie, session_token};
 pub use gate::{Gate, gate, is_known, with_quota};
-pub use origin::{is_trusted, origin_is_trusted};
+pub use origin::{is_trusted, origin_is_known, origin_is_trusted};
 pub use scope::Scope;

@@ -27,6 +27,11 @@ pub fn origin_is_trusted(app: &App, parts: &Parts) -> bool {
     is_trusted(app, &origin) || (!app.config.production && is_own(headers, &origin))
 }
 
+/// Whether pages of this origin are trusted, or are those of the address the request went to.
+pub fn origin_is_known(app: &App, headers: &HeaderMap, origin: &str) -> bool {
+    is_trusted(app, origin) || is_own(headers, origin)
+}
+
 /// Whether pages of this origin are trusted.
 pub fn is_trusted(app: &App, origin: &str) -> bool {
     let trusted = &app.config.access.trusted_origins;

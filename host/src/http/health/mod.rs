@@ -153,6 +153,7 @@ mod tests {
             details: Details {
                 version: Some("1"),
                 plugins: Some(Vec::new()),
+                event_aliases: Some([("signed_up".into(), "user.created".into())].into()),
                 paused: Some(Vec::new()),
                 findings: Some(vec!["No worker is running.".into()]),
             },

@@ -1,5 +1,7 @@
 //! What is told of the process's health: little to strangers, all to those who run it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Kind;
 use serde::Serialize;
@@ -30,6 +32,9 @@ pub struct Details {
     pub(super) version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) plugins: Option<Vec<PluginOut>>,
+    /// The names events are stored under, by the other names they arrive with (`EVENT_ALIASES`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event_aliases: Option<BTreeMap<String, String>>,
     /// Journeys that are switched off: nobody is enrolled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) paused: Option<Vec<String>>,

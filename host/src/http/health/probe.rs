@@ -65,6 +65,10 @@ pub async fn look(app: &App) -> HealthOut {
             probe.schema.pending.join(", ")
         ));
     }
+    findings.extend(app.naming.findings());
+    if let Some(probe) = &probe {
+        findings.extend(probe.findings.iter().cloned());
+    }
     let status = match &probe {
         Some(_) if !in_sync => Health::MigrationPending,
         Some(_) if worker == Status::Up && redis.status != Status::Down => Health::Healthy,
@@ -83,6 +87,7 @@ pub async fn look(app: &App) -> HealthOut {
         details: Details {
             version: Some(env!("CARGO_PKG_VERSION")),
             plugins: Some(plugins.collect()),
+            event_aliases: Some(app.config.aliases.to_map()),
             paused: probe.as_ref().map(|probe| probe.paused.clone()),
             findings: Some(findings),
         },
@@ -151,6 +156,8 @@ struct Probe {
     workers: Option<WorkersSeen>,
     lag_seconds: Option<i64>,
     paused: Vec<String>,
+    /// What the workers themselves report.
+    findings: Vec<String>,
 }
 
 async fn probe_database(app: &App) -> db::Result<Probe> {
@@ -164,12 +171,14 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         workers: None,
         lag_seconds: None,
         paused: Vec::new(),
+        findings: Vec::new(),
     };
     // Before the first migration there is no table to ask.
     if probe.schema.in_sync() {
         let now = app.clock.now();
         let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
         probe.workers = Some(db::workers_seen(&mut conn, now - missed).await?);
+        probe.findings = db::worker_findings(&mut conn, now - missed).await?;
         let due = db::state_next_due(&mut conn).await?;
         probe.lag_seconds = Some(due.map_or(0, |due| (now - due).num_seconds().max(0)));
         probe.paused = db::journeys_disabled(&mut conn)

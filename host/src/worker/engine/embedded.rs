@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::crew::Crew;
 use crate::db::{self, ClaimedState, Topic};
 use crate::ids::{Claim, StateId};
-use crate::journeys::{Advanced, advance};
+use crate::journeys::{Advanced, advance, unrecorded};
 use crate::worker::poll::{self, Work};
 
 /// Runs advanced side by side at least: most of an advance is spent outside the database.
@@ -62,6 +62,11 @@ impl Work for Runs {
     }
 
     async fn perform(&self, state: ClaimedState, _: &CancellationToken) -> db::Result<()> {
+        if let Some(call) = &state.died_in {
+            tracing::warn!(state.id = %state.id, journey.id = %state.journey_id, call,
+                deaths = state.deaths, "a worker ended while this call for this run was under way");
+        }
+        let _turn = self.app.alone.turn(state.deaths).await;
         match advance(&self.app, &state).await {
             Ok(Advanced::Recorded | Advanced::Postponed) => Ok(()),
             Ok(Advanced::Outdated) => {
@@ -69,11 +74,8 @@ impl Work for Runs {
                 Ok(())
             }
             // Its lease brings it back.
-            Err(error) => {
-                tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
-                    "a run could not be advanced, it is tried again after its lease");
-                Err(error)
-            }
+            Err(error) if db::is_unavailable(&error) || db::is_transient(&error) => Err(error),
+            Err(error) => unrecorded(&self.app, &state, &error).await,
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Answer, Server, Store};
 
-pub const KEY: &str = "an admin key of tests";
+pub const KEY: &str = "an-admin-key-of-tests";
 
 pub async fn server() -> Server {
     Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await

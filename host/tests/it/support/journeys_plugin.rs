@@ -44,6 +44,7 @@ impl Journeys for TestJourneys {
                 .enabled(false),
             Journey::new("t-loop", looping).trigger("t.loop"),
             Journey::new("t-echo", nothing).trigger("t.echo"),
+            Journey::new("t-abort", aborting).trigger("t.abort"),
             Journey::new("t-panic", panicking).trigger("t.panic"),
             Journey::new("t-error", erring).trigger("t.error"),
             Journey::new("t-race", racing).trigger("t.race"),
@@ -97,6 +98,15 @@ async fn exit(_: User, ctx: Ctx) -> journey::Result {
 /// Triggers itself for ever; the host puts an end to it.
 async fn looping(_: User, ctx: Ctx) -> journey::Result {
     ctx.trigger("t.loop").await?;
+    Ok(())
+}
+
+/// Ends the whole process, where that is one of its own.
+async fn aborting(_: User, ctx: Ctx) -> journey::Result {
+    if ctx.event().text("fatal").is_some() && std::env::var_os("HOGSEND_CRASH_DATABASE").is_some() {
+        std::process::abort();
+    }
+    ctx.sleep(days(2)).await;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub mod journeys_plugin;
 pub mod process;
 pub mod receiver;
 pub mod resend;
+pub mod smtp;
 pub mod steps_plugin;
 pub mod store;
 
@@ -148,6 +149,11 @@ impl Server {
     /// Another replica: a server of its own on the same database.
     pub async fn replica(&self, variables: &[(&str, &str)]) -> Self {
         Self::with(self.store.share(), variables).await
+    }
+
+    /// For a process of its own to connect to.
+    pub fn database_url(&self) -> &str {
+        self.store.url()
     }
 
     pub fn now(&self) -> DateTime<Utc> {

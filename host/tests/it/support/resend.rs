@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use rand::Rng as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// How the next request is answered, in place of the usual way.
 #[derive(Clone, Debug)]
@@ -25,6 +26,37 @@ pub enum Mood {
     AcceptAndHang,
     /// Accepted, and the answer is no JSON.
     AcceptAndGarble,
+    /// Accepted; the answer comes once the test has done something meanwhile.
+    AcceptAndHold(Arc<Hold>),
+}
+
+/// Where a request and the test that watches it wait for each other.
+#[derive(Debug, Default)]
+pub struct Hold {
+    taken: Notify,
+    go_on: Notify,
+}
+
+impl Hold {
+    /// Waits until the provider has the mail.
+    pub async fn taken(&self) {
+        self.taken.notified().await;
+    }
+
+    /// Lets the answer come.
+    pub fn go_on(&self) {
+        self.go_on.notify_one();
+    }
+}
+
+/// Mail that is turned away until the operator acted.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub name: &'static str,
+    pub message: &'static str,
+    /// Only mail of this sender; empty for all.
+    pub from: &'static str,
 }
 
 /// What goes wrong by itself, of a hundred requests each.
@@ -54,6 +86,7 @@ pub struct Seen {
 struct Inner {
     seen: Vec<Seen>,
     moods: VecDeque<Mood>,
+    refusal: Option<Refusal>,
     /// Idempotency key to the body it came with and its answer.
     keys: HashMap<String, (Vec<u8>, Value)>,
     accepted: Vec<(String, Value)>,
@@ -99,6 +132,11 @@ impl Resend {
 
     pub fn next(&self, mood: Mood) {
         self.inner.lock().unwrap().moods.push_back(mood);
+    }
+
+    /// Turns mail away until it is told otherwise.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.inner.lock().unwrap().refusal = refusal;
     }
 
     /// Answers only after a while, having taken the mail at once.
@@ -185,6 +223,12 @@ async fn answer(server: &Resend, path: &str, headers: &HeaderMap, body: &Bytes) 
             return error(401, "restricted_api_key", "API key is invalid");
         }
         Some(_) => {}
+    }
+    let refusal = server.inner.lock().unwrap().refusal;
+    if let Some(refusal) = refusal
+        && String::from_utf8_lossy(body).contains(refusal.from)
+    {
+        return error(refusal.status, refusal.name, refusal.message);
     }
     let (mood, luck) = {
         let mut inner = server.inner.lock().unwrap();
@@ -298,6 +342,11 @@ async fn answer(server: &Resend, path: &str, headers: &HeaderMap, body: &Bytes) 
         Some(Mood::AcceptAndHang) => {
             tokio::time::sleep(Duration::from_secs(3_600)).await;
             error(500, "internal_server_error", "unreachable")
+        }
+        Some(Mood::AcceptAndHold(hold)) => {
+            hold.taken.notify_one();
+            hold.go_on.notified().await;
+            axum::Json(reply).into_response()
         }
         Some(Mood::AcceptAndGarble) => (StatusCode::OK, "<html>proxy</html>").into_response(),
         _ => axum::Json(reply).into_response(),

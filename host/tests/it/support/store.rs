@@ -41,6 +41,15 @@ impl Store {
         }
     }
 
+    /// A database that another process made and removes.
+    pub async fn at(url: &str) -> Self {
+        Self {
+            db: Db::connect(&url.to_owned().into(), 8).await.unwrap(),
+            native: None,
+            folder: None,
+        }
+    }
+
     /// A new embedded database in a folder of its own.
     pub async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,19 @@
 //! `hogsend dev`: everything in one process.
 
+mod cache;
+mod console;
+
+pub use cache::in_data_folder;
+
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use super::start::warn_of_keys;
-use super::{Environment, Started, start, stop};
+use super::{Environment, Started, key, start, stop};
 use crate::app::App;
 use crate::config::Mode;
+use crate::http::sample;
 use crate::{db, http, worker};
 
 /// Runs API and worker together, with the schema brought up to date first.
@@ -16,6 +24,7 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
     welcome(&app, &delivery);
+    let console = tokio::spawn(console::run(app.clone(), stop.clone()));
     // Where one of the two ends, so does the other.
     let worker = async {
         let ended = tokio::spawn(worker::run(app.clone(), stop.clone())).await;
@@ -29,15 +38,17 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
         served
     };
     let (worked, served) = tokio::join!(worker, api);
+    console.await?;
     app.db.close().await;
     worked.and(served)
 }
 
 /// Says where everything is and what to try.
 fn welcome(app: &App, delivery: &str) {
-    let url = format!("http://localhost:{}", app.config.port);
+    let config = &app.config;
+    let url = format!("http://localhost:{}", config.port);
     let database = if app.db.is_embedded() {
-        format!("embedded, in {}", app.config.data_dir.display())
+        format!("embedded, in {}", config.data_dir.display())
     } else {
         "DATABASE_URL".to_owned()
     };
@@ -47,49 +58,36 @@ fn welcome(app: &App, delivery: &str) {
         .iter()
         .map(|plugin| plugin.id.as_str())
         .collect();
-    println!("Hogsend {} listens on {url}", env!("CARGO_PKG_VERSION"));
+    let reach = match config.host {
+        Some(host) if host.is_loopback() => "this machine alone".to_owned(),
+        Some(host) => format!("whoever reaches {host}"),
+        None => "whoever reaches this machine".to_owned(),
+    };
+    println!(
+        "Hogsend {} listens on {url}, to {reach}",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!("  start     {url}/  says what to do next");
     println!("  database  {database}");
     println!("  plugins   {}", plugins.join(", "));
     println!("  mail      goes through '{delivery}'; see {url}/outbox");
-    println!("  health    {url}/v1/health");
-    if !app.config.production {
+    if !config.production {
         println!("  API       {url}/docs");
     }
-    if let Some(line) = sample(&url, app) {
+    if config.development_key
+        && let Some(key) = &config.admin_api_key
+    {
+        let file = config.data_dir.join(key::KEY_FILE);
+        println!(
+            "  key       {}  for /v1/admin on this machine, kept in {}",
+            key.expose_secret(),
+            file.display()
+        );
+    }
+    for (alias, event) in config.aliases.iter() {
+        println!("  alias     {alias} is stored as {event}");
+    }
+    if let Some(line) = sample::webhook(&url, app) {
         println!("\nTry it:\n{line}\n");
     }
-}
-
-/// A command that posts a webhook as its vendor would.
-fn sample(url: &str, app: &App) -> Option<String> {
-    let ids: Vec<String> = app
-        .plugins
-        .info()
-        .iter()
-        .map(|plugin| plugin.id.clone())
-        .collect();
-    ids.iter().find_map(|id| {
-        let source = app.plugins.event_source(id)?;
-        let manifest = source.manifest();
-        let body = manifest
-            .sample_webhook
-            .as_deref()?
-            .replace("{uuid}", &uuid::Uuid::new_v4().to_string())
-            .replace(
-                "{now}",
-                &app.clock
-                    .now()
-                    .to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-            );
-        // Never the value itself: a terminal keeps what it showed.
-        let secret = manifest
-            .webhook_secret
-            .as_ref()
-            .filter(|_| source.has_webhook_secret());
-        let secret = secret.map(|name| format!(" -H \"authorization: Bearer ${name}\""));
-        Some(format!(
-            "curl -X POST {url}/v1/webhooks/{id} -H 'content-type: application/json'{} -d '{body}'",
-            secret.unwrap_or_default()
-        ))
-    })
 }

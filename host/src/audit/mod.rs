@@ -1,9 +1,12 @@
-//! Keeping what administrators change.
+//! Keeping what administrators change, over HTTP and at the command line.
+
+mod actor;
+
+pub use actor::Actor;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::auth::Actor;
 use crate::db::{self, Conn, NewAudit};
 
 /// What a thing was before and after. Never holds a secret.

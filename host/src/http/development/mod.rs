@@ -1,0 +1,11 @@
+//! Pages for whoever develops with Hogsend. A production installation has none of them.
+
+mod guard;
+mod layout;
+mod start;
+
+pub mod sample;
+
+pub use guard::{here_only, no_foreign_pages};
+pub use layout::{Here, page};
+pub use start::show_start;

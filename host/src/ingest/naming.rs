@@ -1,0 +1,111 @@
+//! What events are called: other names they arrive with, and names nobody listens for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::NewEvent;
+use crate::config::Aliases;
+use crate::journeys::Catalog;
+use crate::nearest::nearest;
+
+/// Names kept; strangers can make up any number.
+const NAMES: usize = 200;
+/// Of those, what health tells.
+const FINDINGS: usize = 10;
+
+/// Gives events the names they are stored under, and notices those that start nothing.
+#[derive(Default)]
+pub struct Naming {
+    aliases: Aliases,
+    catalog: Arc<Catalog>,
+    unheard: Mutex<BTreeMap<String, Unheard>>,
+}
+
+/// Events that begin no journey and end none, since this process started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Unheard {
+    #[schema(example = "signed_up")]
+    pub name: String,
+    pub count: u64,
+    /// A name that begins or ends a journey and is spelt alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
+}
+
+impl Naming {
+    pub fn new(aliases: Aliases, catalog: Arc<Catalog>) -> Self {
+        Self {
+            aliases,
+            catalog,
+            unheard: Mutex::default(),
+        }
+    }
+
+    /// Names events from outside.
+    pub(super) fn take(&self, events: &mut [NewEvent]) {
+        for event in events {
+            let name = self.aliases.name(&event.name);
+            if name != event.name {
+                event.name = name.to_owned();
+            }
+            if !self.catalog.concerns(&event.name) {
+                self.note(&event.name);
+            }
+        }
+    }
+
+    fn note(&self, name: &str) {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = unheard.get_mut(name) {
+            known.count += 1;
+            return;
+        }
+        if unheard.len() >= NAMES {
+            return;
+        }
+        let nearest = nearest(name, self.catalog.listened_for()).map(str::to_owned);
+        match &nearest {
+            Some(nearest) => tracing::warn!(
+                event = name,
+                "no journey begins or ends with this event; did you mean '{nearest}'? \
+                 EVENT_ALIASES={name}={nearest} makes them one"
+            ),
+            None => tracing::info!(event = name, "no journey begins or ends with this event"),
+        }
+        let first = Unheard {
+            name: name.to_owned(),
+            count: 1,
+            nearest,
+        };
+        unheard.insert(name.to_owned(), first);
+    }
+
+    /// A sentence for each name that is probably meant to be another one.
+    pub fn findings(&self) -> Vec<String> {
+        let meant = self.unheard().into_iter().filter_map(|one| {
+            let Unheard { name, count, .. } = &one;
+            let nearest = one.nearest.as_ref()?;
+            let events = if *count == 1 {
+                "1 event"
+            } else {
+                &format!("{count} events")
+            };
+            Some(format!(
+                "{events} '{name}' began and ended no journey since this process started: did you \
+                 mean '{nearest}'? EVENT_ALIASES={name}={nearest} makes them one."
+            ))
+        });
+        meant.take(FINDINGS).collect()
+    }
+
+    /// The names that begin and end nothing, the most frequent first.
+    pub fn unheard(&self) -> Vec<Unheard> {
+        let unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Unheard> = unheard.values().cloned().collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.count));
+        all
+    }
+}

@@ -1,0 +1,224 @@
+//! What `hogsend dev` shows to whoever sits at its machine, and to nobody else.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Server, Store, posthog};
+
+const PAGES: [&str; 5] = ["/", "/outbox", "/docs", "/docs/start.js", "/openapi.json"];
+
+async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Value,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    request = request.header(header::CONTENT_TYPE, "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::from(body.to_string())).unwrap();
+    server.request(request).await
+}
+
+#[tokio::test]
+async fn the_first_page_says_what_to_do_next_and_what_happened() {
+    let server = Server::with(
+        Store::native().await,
+        &[("EVENT_ALIASES", "signed_up=user.created")],
+    )
+    .await;
+    let page = server.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    for told in [
+        "0 events",
+        "curl -X POST http://localhost:3002/v1/webhooks/posthog",
+        "href=\"/docs\"",
+        "href=\"/outbox\"",
+        "<code>signed_up</code> is stored as <code>user.created</code>",
+    ] {
+        assert!(
+            page.text().contains(told),
+            "{told} is not in {}",
+            page.text()
+        );
+    }
+    server
+        .post(
+            "/v1/ingest",
+            &json!({ "event": "usr.created", "userId": "u" }),
+        )
+        .await;
+    let page = server.get("/").await.text();
+    assert!(
+        page.contains("1 event,") && page.contains("did you mean <code>user.created</code>"),
+        "{page}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn foreign_names_and_relays_see_no_page_and_no_page_elsewhere_reads_one() {
+    let server = Server::start(Store::native().await).await;
+    for path in PAGES {
+        for refused in [
+            &[("host", "evil.test")][..],
+            &[("host", "localhost.evil.test:3002")],
+            &[
+                ("host", "localhost:3002"),
+                ("x-forwarded-for", "203.0.113.9"),
+            ],
+        ] {
+            let answer = ask(&server, Method::GET, path, refused, Value::Null).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {refused:?}");
+        }
+        let own = [("host", "localhost:3002"), ("origin", "https://evil.test")];
+        let answer = ask(&server, Method::GET, path, &own, Value::Null).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(
+            !answer.headers.contains_key("access-control-allow-origin"),
+            "{path}"
+        );
+    }
+    // The API is for everybody, under every name.
+    let foreign = [("host", "evil.test"), ("origin", "https://app.example.com")];
+    let answer = ask(&server, Method::GET, "/v1/health", &foreign, Value::Null).await;
+    assert_ne!(answer.status, StatusCode::FORBIDDEN);
+    assert!(answer.headers.contains_key("access-control-allow-origin"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_websites_do_not_use_the_doors_development_leaves_open() {
+    let server = Server::start(Store::native().await).await;
+    let event = json!({ "event": "a.b", "userId": "u" });
+    let hook = posthog("1", "a.b", "u", "u@example.com", "U");
+    for (path, body) in [("/v1/ingest", &event), ("/v1/webhooks/posthog", &hook)] {
+        for origin in ["https://evil.test", "null", "http://localhost.evil.test"] {
+            let answer = ask(
+                &server,
+                Method::POST,
+                path,
+                &[("origin", origin)],
+                body.clone(),
+            )
+            .await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {origin}");
+        }
+    }
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 0);
+    for origin in ["http://localhost:5173", "http://127.0.0.1:8080"] {
+        let answer = ask(
+            &server,
+            Method::POST,
+            "/v1/ingest",
+            &[("origin", origin)],
+            event.clone(),
+        )
+        .await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_is_shown_with_links_that_open_and_a_lost_one_with_a_way_back() {
+    let server = Server::start(Store::native().await).await;
+    server
+        .post(
+            "/v1/webhooks/posthog",
+            &posthog("1", "user.created", "u", "u@example.com", "U"),
+        )
+        .await;
+    server.drain().await;
+    let id = server.text("SELECT id::text FROM email_sends").await;
+    let page = server.get(&format!("/outbox/{id}")).await.text();
+    assert!(
+        page.contains("sandbox=\"allow-popups allow-popups-to-escape-sandbox\""),
+        "{page}"
+    );
+    let mail = server.get(&format!("/outbox/{id}/html")).await;
+    assert!(mail.text().contains("<base target=\"_blank\">"));
+    let policy = mail.headers["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.starts_with("sandbox allow-popups allow-popups-to-escape-sandbox;"),
+        "{policy}"
+    );
+    for lost in [
+        "/outbox/nonsense",
+        "/outbox/00000000-0000-0000-0000-000000000000",
+    ] {
+        let answer = server.get(lost).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(
+            answer.text().contains("<a href=\"/outbox\">"),
+            "{}",
+            answer.text()
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn other_names_of_events_are_stored_as_the_events_they_are() {
+    let server = Server::with(
+        Store::native().await,
+        &[("EVENT_ALIASES", "signed_up=user.created")],
+    )
+    .await;
+    server
+        .post(
+            "/v1/webhooks/posthog",
+            &posthog("1", "signed_up", "u1", "u1@example.com", "U"),
+        )
+        .await;
+    let event = json!({ "name": "signed_up", "userId": "u2", "email": "u2@example.com" });
+    server.post("/v1/events", &event).await;
+    server.post("/v1/events/batch", &json!({ "events": [{ "name": "signed_up", "userId": "u3", "email": "u3@example.com" }] })).await;
+    server.drain().await;
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM user_events WHERE name = 'user.created'")
+            .await,
+        3
+    );
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM user_events WHERE name = 'signed_up'")
+            .await,
+        0
+    );
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM journey_states WHERE journey_id = 'activation-welcome'")
+            .await,
+        3
+    );
+    // Nobody listens for these, and it is known.
+    for _ in 0..2 {
+        server
+            .post(
+                "/v1/ingest",
+                &json!({ "event": "user_created", "userId": "u4" }),
+            )
+            .await;
+    }
+    server
+        .post(
+            "/v1/ingest",
+            &json!({ "event": "something.else", "userId": "u4" }),
+        )
+        .await;
+    let unheard = server.app.naming.unheard();
+    assert_eq!(unheard.len(), 2);
+    assert_eq!(
+        (unheard[0].name.as_str(), unheard[0].count),
+        ("user_created", 2)
+    );
+    assert_eq!(unheard[0].nearest.as_deref(), Some("user.created"));
+    assert_eq!(unheard[1].nearest, None);
+    server.stop().await;
+}
