@@ -6,13 +6,14 @@ use std::sync::Arc;
 use crate::accounts::{Passwords, Tries};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::contacts::Addresses;
 use crate::db::Db;
 use crate::ingest::{Ingestor, Naming};
 use crate::journeys::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::loops::Loops;
-use crate::mail::{AddressHash, Unsubscribe};
+use crate::mail::Unsubscribe;
 use crate::plugins::{Cache, Registry};
 use crate::webhooks::Poster;
 use crate::worker::Alone;
@@ -36,7 +37,7 @@ pub struct App {
     /// Lets work that workers ended in be done alone.
     pub(crate) alone: Arc<Alone>,
     pub unsubscribe: Arc<Unsubscribe>,
-    pub addresses: Arc<AddressHash>,
+    pub addresses: Arc<Addresses>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) poster: Arc<Poster>,
@@ -68,8 +69,12 @@ impl App {
         } = parts;
         let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
         let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
-        let unsubscribe = Unsubscribe::new(&config.secret, &config.api_public_url);
-        let addresses = AddressHash::new(&config.secret);
+        let unsubscribe = Unsubscribe::new(
+            &config.secret,
+            &config.previous_secrets,
+            &config.api_public_url,
+        );
+        let addresses = Addresses::new(&config.secret, &config.previous_secrets);
         Ok(Self {
             ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
             naming,

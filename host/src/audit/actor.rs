@@ -1,5 +1,6 @@
 //! Who did it.
 
+use crate::contacts::consent::By;
 use crate::ids::{ApiKeyId, UserId};
 
 /// Who calls, for the audit log and for limits.
@@ -40,6 +41,15 @@ impl Actor {
             Self::User { id, .. } => Some(id.to_string()),
             Self::Environment | Self::Command | Self::Anyone => None,
         }
+    }
+
+    /// The caller as one who answers for a consent. None for nobody in particular.
+    pub fn by(&self) -> Option<By> {
+        (*self != Self::Anyone).then(|| By {
+            kind: self.kind(),
+            id: self.id(),
+            name: self.name().to_owned(),
+        })
     }
 
     /// What people know the caller by.

@@ -109,6 +109,8 @@ pub struct Config {
     pub api_public_url: String,
     /// Signs links and sessions.
     pub secret: SecretString,
+    /// Secrets of the past. They sign nothing; what they signed or hashed is still recognised.
+    pub previous_secrets: Vec<SecretString>,
     pub admin_api_key: Option<SecretString>,
     /// Whether `admin_api_key` is the one `hogsend dev` made for itself.
     pub development_key: bool,
@@ -181,6 +183,7 @@ impl Config {
             secret: secret::read(reader, &secret::SIGNING)
                 .unwrap_or_default()
                 .into(),
+            previous_secrets: secret::read_previous(reader),
             admin_api_key: secret::read(reader, &secret::ADMIN_KEY).map(SecretString::from),
             development_key: false,
             from_email: sender::read(reader, "EMAIL_FROM").unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Secrets somebody chose: too weak for production, or of characters that cannot be sent.
 
+use secrecy::SecretString;
+
 use super::reader::{QUOTED, Reader, is_quoted};
 
 /// How to make a secret.
@@ -51,6 +53,16 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
         reader.problem(name, wrong);
     }
     Some(secret)
+}
+
+/// Secrets that signed links and hashed addresses before `BETTER_AUTH_SECRET` was changed.
+pub(super) fn read_previous(reader: &mut Reader<'_>) -> Vec<SecretString> {
+    const NAME: &str = "BETTER_AUTH_SECRET_PREVIOUS";
+    let all = reader.words(NAME);
+    if all.iter().any(|secret| is_quoted(secret)) {
+        reader.problem(NAME, QUOTED);
+    }
+    all.into_iter().map(SecretString::from).collect()
 }
 
 fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {

@@ -69,6 +69,11 @@ pub const TABLE: &[Variable] = &[
     )
     .in_production("required, 32 characters or more"),
     variable(
+        "BETTER_AUTH_SECRET_PREVIOUS",
+        "",
+        "comma-separated secrets of the past: links they signed and addresses of erased people they hashed are still recognised",
+    ),
+    variable(
         "API_PUBLIC_URL",
         "http://localhost:3002",
         "base of the links in mails",

@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::mime;
 
+use super::mailbox::Mailbox;
 use super::named;
+use super::suppress::forget;
 use crate::app::App;
-use crate::db::{self, Conn, Suppression};
+use crate::db::{self, Conn};
 use crate::ids::ContactId;
 
 /// Erases the people known by this id of the product, else those with this address, in the caller's
@@ -45,6 +47,13 @@ async fn erase_all(
     if locked.is_empty() {
         return Ok(0);
     }
+    let mut mailboxes: Vec<Mailbox> = Vec::new();
+    for email in locked.iter().filter_map(|person| person.email.as_deref()) {
+        let mailbox = app.addresses.mailbox(email);
+        if !mailboxes.contains(&mailbox) {
+            mailboxes.push(mailbox);
+        }
+    }
     let lower = |person: &db::Contact| person.email.as_deref().map(str::to_lowercase);
     let mut addresses: Vec<String> = locked.iter().filter_map(lower).collect();
     // Mails have the ASCII form of a domain.
@@ -56,19 +65,10 @@ async fn erase_all(
         .iter()
         .filter_map(|person| person.external_id.clone())
         .collect();
-    for address in &addresses {
-        let hash = app.addresses.of(address);
-        db::suppression_forget(conn, &hash).await?;
-        let erased = Suppression {
-            hash,
-            email: None,
-            reason: "erased".into(),
-            provider: None,
-            detail: None,
-            created_at: now,
-        };
-        db::suppression_insert(conn, &erased).await?;
+    for mailbox in &mailboxes {
+        forget(conn, mailbox, now).await?;
     }
+    db::consent_changes_forget(conn, ids).await?;
     db::contacts_erase(conn, ids, &addresses, &external).await?;
     let names = addresses.iter().chain(&external);
     let names: Vec<String> = names.map(|name| name.to_lowercase()).collect();

@@ -1,12 +1,15 @@
 //! Who an event is about.
 
+pub mod consent;
 mod erase;
 pub mod import;
-mod preferences;
+mod mailbox;
 pub mod sheet;
+mod suppress;
 
 pub use erase::{erase, erase_one};
-pub use preferences::{Choice, Decision, choices, choose, decide, preferences, title};
+pub use mailbox::{Addresses, Mailbox, SHORT};
+pub use suppress::{Suppressions, lift, suppress, suppression_of, suppressions};
 
 use std::collections::HashMap;
 

@@ -101,6 +101,53 @@ pub async fn contacts_by_identity(
     Ok(found)
 }
 
+/// A contact and its address.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    pub id: ContactId,
+    pub email: Option<String>,
+}
+
+/// These contacts, and all who hold one of these normalised addresses.
+pub async fn contacts_holding(
+    conn: &mut Conn,
+    ids: &[ContactId],
+    addresses: &[String],
+) -> Result<Vec<Holder>> {
+    sqlx::query_as!(
+        Holder,
+        r#"SELECT id AS "id: ContactId", email FROM contacts
+           WHERE id IN (SELECT unnest($1::uuid[])
+                        UNION SELECT id FROM contacts WHERE lower(email) = ANY($2))
+           ORDER BY id"#,
+        ids as &[ContactId],
+        addresses
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// As [`contacts_holding`]; they are locked until the transaction ends.
+pub async fn contacts_holding_lock(
+    conn: &mut Conn,
+    ids: &[ContactId],
+    addresses: &[String],
+) -> Result<Vec<Holder>> {
+    let found = sqlx::query_as!(
+        Holder,
+        r#"SELECT id AS "id: ContactId", email FROM contacts
+           WHERE id IN (SELECT unnest($1::uuid[])
+                        UNION SELECT id FROM contacts WHERE lower(email) = ANY($2))
+           ORDER BY id FOR NO KEY UPDATE"#,
+        ids as &[ContactId],
+        addresses
+    )
+    .fetch_all(conn)
+    .await?;
+    takes_contacts(found.iter().map(|holder| holder.id));
+    Ok(found)
+}
+
 /// These contacts, locked until the transaction ends.
 pub async fn contact_lock(conn: &mut Conn, ids: &[ContactId]) -> Result<Vec<Contact>> {
     takes_contacts(ids.iter().copied());

@@ -11,6 +11,7 @@ mod attempt;
 mod audit;
 mod batch;
 mod capture;
+mod consent;
 mod contact;
 mod contact_admin;
 mod dead_letter;
@@ -75,9 +76,15 @@ pub use capture::{
     ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete, capture_dismiss,
     capture_give_up, capture_insert, capture_next_due, capture_retry, captures_prune,
 };
+pub use consent::{
+    ConsentChange, ConsentDelta, Consents, consent_changes_forget, consent_changes_insert,
+    consent_rows, consents, mailbox_forget, mailboxes_change, preferences_change,
+    preferences_not_copied,
+};
 pub use contact::{
-    Contact, ContactRow, NewIdentity, contact_get, contact_lock, contact_set_properties,
-    contact_upsert, contacts_by_identity, contacts_find, identity_lock,
+    Contact, ContactRow, Holder, NewIdentity, contact_get, contact_lock, contact_set_properties,
+    contact_upsert, contacts_by_identity, contacts_find, contacts_holding, contacts_holding_lock,
+    identity_lock,
 };
 pub use contact_admin::{
     TimelineItem, contact_change, contact_count, contact_row, contact_timeline, contacts_list,
@@ -113,7 +120,6 @@ pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
 pub use password_reset::{reset_find, reset_insert, reset_take};
 pub use preference::{
     Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
-    preferences_keep, preferences_set_all, preferences_set_category,
 };
 pub use provider::{
     Hold, HoldKind, PROBE_EVERY, provider_cured, provider_fault, provider_hold, provider_holds,
@@ -126,8 +132,8 @@ pub use send_claim::{
 };
 pub use send_state::SendStatus;
 pub use send_status::{
-    KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_find_locked,
-    send_lock, send_progress,
+    KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_addresses,
+    send_categories, send_find, send_find_locked, send_lock, send_progress, send_target,
 };
 pub use send_story::{
     ClickStory, LinkStory, SendFilter, SendHappening, SendStory, send_clicks, send_count,
@@ -145,8 +151,9 @@ pub use state_admin::{
 pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use story::{Happening, StoryCounts, story_counts, story_since};
 pub use suppression::{
-    Suppression, suppression_delete, suppression_forget, suppression_insert, suppressions_list,
-    suppressions_of,
+    NewSuppression, Suppression, suppression_delete, suppression_forget, suppression_insert,
+    suppression_rekey, suppressions_address, suppressions_list, suppressions_of,
+    suppressions_unaddressed,
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use transact::{Failure, Tx, may_be_committed};

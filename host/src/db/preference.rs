@@ -24,7 +24,30 @@ impl Preferences {
     }
 }
 
-/// The preferences of these contacts; a contact without any is left out.
+impl Preferences {
+    /// What both allow.
+    pub fn stricter(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        all.unsubscribed_all |= other.unsubscribed_all;
+        for (id, wanted) in &other.categories {
+            let known = all.categories.entry(id.clone()).or_insert(*wanted);
+            *known &= *wanted;
+        }
+        all
+    }
+
+    /// Only what is not wanted.
+    pub fn refusals(&self) -> Self {
+        let left = self.categories.iter().filter(|(_, wanted)| !**wanted);
+        Self {
+            unsubscribed_all: self.unsubscribed_all,
+            categories: left.map(|(id, _)| (id.clone(), false)).collect(),
+        }
+    }
+}
+
+/// The preferences of these contacts alone, whatever their mailboxes want; a contact without any is
+/// left out.
 pub async fn preferences_by_contact(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -47,51 +70,6 @@ pub async fn preferences_by_contact(
     Ok(preferences.collect())
 }
 
-/// Subscribes to or unsubscribes from one category, leaving the others alone.
-pub async fn preferences_set_category(
-    conn: &mut Conn,
-    contact: ContactId,
-    category: &str,
-    subscribed: bool,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        "INSERT INTO email_preferences (contact_id, categories, updated_at)
-         VALUES ($1, jsonb_build_object($2::text, $3::boolean), $4)
-         ON CONFLICT (contact_id) DO UPDATE SET
-             categories = email_preferences.categories || excluded.categories,
-             updated_at = excluded.updated_at",
-        contact as ContactId,
-        category,
-        subscribed,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Unsubscribes from everything, or takes that back.
-pub async fn preferences_set_all(
-    conn: &mut Conn,
-    contact: ContactId,
-    unsubscribed: bool,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        "INSERT INTO email_preferences (contact_id, unsubscribed_all, updated_at)
-         VALUES ($1, $2, $3)
-         ON CONFLICT (contact_id) DO UPDATE SET
-             unsubscribed_all = excluded.unsubscribed_all, updated_at = excluded.updated_at",
-        contact as ContactId,
-        unsubscribed,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Counts a bounce that may not be the last word about the address.
 pub async fn preferences_count_bounce(
     conn: &mut Conn,
@@ -99,31 +77,13 @@ pub async fn preferences_count_bounce(
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "INSERT INTO email_preferences (contact_id, bounce_count, updated_at) VALUES ($1, 1, $2)
-         ON CONFLICT (contact_id) DO UPDATE SET
-             bounce_count = email_preferences.bounce_count + 1, updated_at = excluded.updated_at",
+        "INSERT INTO email_preferences AS p (contact_id, bounce_count, updated_at, mailbox_at)
+         VALUES ($1, 1, $2, $2)
+         ON CONFLICT (contact_id) DO UPDATE SET bounce_count = p.bounce_count + 1,
+             updated_at = excluded.updated_at,
+             mailbox_at = CASE WHEN p.mailbox_at = p.updated_at THEN excluded.updated_at
+                               ELSE p.mailbox_at END",
         contact as ContactId,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Forgets what a person said of every category but these.
-pub async fn preferences_keep(
-    conn: &mut Conn,
-    contact: ContactId,
-    categories: &[String],
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        r#"UPDATE email_preferences SET updated_at = $3, categories = (
-               SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(categories)
-               WHERE key = ANY($2))
-           WHERE contact_id = $1"#,
-        contact as ContactId,
-        categories,
         now
     )
     .execute(conn)

@@ -68,6 +68,41 @@ pub async fn send_find_locked(
     }
 }
 
+/// The category of a mail, and the address it goes to.
+pub async fn send_target(conn: &mut Conn, id: SendId) -> Result<Option<(String, String)>> {
+    let row = sqlx::query!(
+        "SELECT category, to_email FROM email_sends WHERE id = $1",
+        id as SendId
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.category, row.to_email)))
+}
+
+/// The addresses the latest mails of a contact went to.
+pub async fn send_addresses(conn: &mut Conn, contact: ContactId) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT to_email FROM (
+               SELECT to_email FROM email_sends WHERE contact_id = $1
+               ORDER BY created_at DESC LIMIT 1000) latest"#,
+        contact as ContactId
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The categories of the latest mails of a contact.
+pub async fn send_categories(conn: &mut Conn, contact: ContactId) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT category FROM (
+               SELECT category FROM email_sends WHERE contact_id = $1
+               ORDER BY created_at DESC LIMIT 1000) latest"#,
+        contact as ContactId
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The mail as it stands, locked until the transaction ends. The caller holds the contact's lock.
 pub async fn send_lock(conn: &mut Conn, id: SendId) -> Result<Option<KnownSend>> {
     takes(Level::Runs);

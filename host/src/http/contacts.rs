@@ -16,7 +16,8 @@ use super::openapi::BadRequest;
 use super::params::Query;
 use super::people::names;
 use crate::app::App;
-use crate::contacts::{self, Decision};
+use crate::contacts;
+use crate::contacts::consent::{self, Asked, Grounds, Source, Subject};
 use crate::db::{self, ContactRow, NewIdentity, Topic};
 use crate::ids::ContactId;
 use crate::issue::Issue;
@@ -63,16 +64,23 @@ pub struct ContactIn {
     /// Kept beside those there are; null removes one.
     #[schema(value_type = Option<Object>)]
     properties: Option<Properties>,
-    /// Id of a list to whether the person is on it.
+    /// Id of a list to whether the person is on it. An unknown one is left out and named in
+    /// `listsError`, as is one the person left, unless they consent.
     lists: Option<BTreeMap<String, bool>>,
+    /// True says that the person consents to joining lists they left; it is audited.
+    consent: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ContactPutOut {
     id: ContactId,
     created: bool,
     /// A name was new to a person who was known, or two contacts turned out to be one person.
     linked: bool,
+    /// What was not done of `lists`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lists_error: Option<String>,
 }
 
 /// Makes or changes a person. Names that belonged to two contacts make them one: their events, runs
@@ -85,7 +93,7 @@ pub struct ContactPutOut {
 )]
 pub async fn put_contact(
     State(app): State<App>,
-    _: Caller<FullAdmin>,
+    caller: Caller<FullAdmin>,
     JsonBody(body): JsonBody<ContactIn>,
 ) -> Result<Json<ContactPutOut>, ApiError> {
     let properties = body.properties.unwrap_or_default();
@@ -100,22 +108,29 @@ pub async fn put_contact(
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    let decisions: Vec<Decision> = lists
-        .into_iter()
-        .map(|(id, subscribed)| Decision::Category { id, subscribed })
-        .collect();
+    let mut asked = Asked::read(app.catalog.lists(), &lists, body.consent == Some(true));
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let put = contacts::put(&mut tx, &identity, properties, now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    contacts::decide(&app, &mut tx, put.contact.id, &decisions, now).await?;
     app.db
         .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
         .await?;
+    if !asked.decisions.is_empty() {
+        let subject = Subject::contact(put.contact.id);
+        let grounds = Grounds {
+            by: caller.actor.by(),
+            ..Grounds::new(Source::Api, "lists of PUT /v1/contacts")
+        };
+        // Apart from the contact, since it locks everybody who holds the mailbox.
+        let outcomes = consent::change(&app, &subject, &asked.decisions, &grounds).await?;
+        asked.note(&outcomes);
+    }
     Ok(Json(ContactPutOut {
         id: put.contact.id,
         created: put.created,
         linked: put.linked,
+        lists_error: asked.error(),
     }))
 }
 

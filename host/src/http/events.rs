@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiError;
-use super::auth::{Caller, Ingest};
+use super::auth::{Actor, Caller, Ingest};
 use super::body::{JsonBody, idempotency_key};
 use super::contacts::list_issues;
 use super::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
-use crate::ingest::{Exit, Ingested, NewEvent, Paths, Person, check_event};
+use crate::ingest::{Exit, Ingested, Lists, NewEvent, Paths, Person, check_event};
 use crate::issue::Issue;
 
 /// The source of events that come through the HTTP API; `/v1/ingest` and `/v1/events` share its
@@ -76,7 +76,7 @@ pub async fn ingest_event(
         }),
         properties: body.properties.unwrap_or_default(),
         contact_properties: Properties::new(),
-        lists: BTreeMap::new(),
+        lists: Lists::default(),
         occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
         depth: 0,
         unfit: Vec::new(),
@@ -112,8 +112,11 @@ pub struct EventIn {
     /// Kept with the person; null removes a property.
     #[schema(value_type = Option<Object>)]
     contact_properties: Option<Properties>,
-    /// Id of a list to whether the person is on it.
+    /// Id of a list to whether the person is on it. An unknown one is left out and named in
+    /// `listsError`, as is one the person left, unless they consent.
     lists: Option<BTreeMap<String, bool>>,
+    /// True says that the person consents to joining lists they left; it is audited.
+    consent: Option<bool>,
     /// A repeated key stores nothing.
     idempotency_key: Option<String>,
     /// When it happened; now, where this is absent.
@@ -130,6 +133,9 @@ pub struct EventOut {
     exits: Vec<Exit>,
     /// What the person is known by.
     contact_key: Option<String>,
+    /// What was not done of `lists`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lists_error: Option<String>,
 }
 
 /// Takes one event in, with properties of the event and of the contact apart. The header
@@ -143,29 +149,34 @@ pub struct EventOut {
 )]
 pub async fn create_event(
     State(app): State<App>,
-    _: Caller<Ingest>,
+    caller: Caller<Ingest>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<EventIn>,
 ) -> Result<(StatusCode, Json<EventOut>), ApiError> {
     let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let mut issues = Vec::new();
-    let mut event = body.into_event(&mut issues);
+    let mut event = body.into_event(&caller.actor, &mut issues);
     event.dedupe_key = key;
     let stored = store(&app, event, &Paths::API, issues).await?;
     let out = EventOut {
         stored: stored.stored,
         exits: stored.exits,
         contact_key: stored.contact_key,
+        lists_error: stored.lists_error,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
 impl EventIn {
-    fn into_event(self, issues: &mut Vec<Issue>) -> NewEvent {
-        let lists = self.lists.unwrap_or_default();
-        issues.extend(list_issues(&lists));
+    fn into_event(self, actor: &Actor, issues: &mut Vec<Issue>) -> NewEvent {
+        let changes = self.lists.unwrap_or_default();
+        issues.extend(list_issues(&changes));
         NewEvent {
-            lists,
+            lists: Lists {
+                changes,
+                consent: self.consent == Some(true),
+                by: actor.by(),
+            },
             source: SOURCE.into(),
             dedupe_key: self.idempotency_key,
             name: required("name", self.name, issues),
@@ -205,7 +216,7 @@ pub struct EventsOut {
 )]
 pub async fn create_events(
     State(app): State<App>,
-    _: Caller<Ingest>,
+    caller: Caller<Ingest>,
     JsonBody(body): JsonBody<EventsIn>,
 ) -> Result<(StatusCode, Json<EventsOut>), ApiError> {
     if body.events.is_empty() || body.events.len() > EVENTS_MAX {
@@ -217,7 +228,7 @@ pub async fn create_events(
     let mut events = Vec::with_capacity(body.events.len());
     for (at, one) in body.events.into_iter().enumerate() {
         let mut own = Vec::new();
-        let event = one.into_event(&mut own);
+        let event = one.into_event(&caller.actor, &mut own);
         for issue in check_event(&event, now, &Paths::API) {
             if !own.iter().any(|known| known.path == issue.path) {
                 own.push(issue);
@@ -237,6 +248,7 @@ pub async fn create_events(
         stored: one.stored,
         exits: one.exits,
         contact_key: one.contact_key,
+        lists_error: one.lists_error,
     });
     let out = EventsOut {
         results: results.collect(),

@@ -1,28 +1,42 @@
 //! Lists: the categories of mail people are on or not.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use hogsend_plugin_api::Properties;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
-use super::auth::{Caller, FullAdmin, Read};
+use super::auth::{Actor, Caller, FullAdmin, Read};
 use super::body::JsonBody;
 use super::openapi::{BadRequest, NotFound};
-use super::params::Path;
+use super::params::{Path, Query};
 use super::people::names;
-use super::unsubscribe::TOLD;
 use crate::app::App;
-use crate::contacts::{self, Decision};
-use crate::db::{NewIdentity, Preferences};
+use crate::contacts;
+use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
+use crate::db::{self, NewIdentity, Preferences};
+use crate::ids::ContactId;
 
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ListOut {
     #[schema(example = "journey")]
     id: String,
     /// As recipients read it.
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// What brings mails of the list: `journey` or `template`.
+    #[schema(example = "journey")]
+    kind: &'static str,
+    /// Whether people of whom nothing is known get its mails.
+    default_opt_in: bool,
+    /// Whether the person of the query gets them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscribed: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -30,24 +44,61 @@ pub struct ListsOut {
     lists: Vec<ListOut>,
 }
 
-/// Lists the categories of this installation's journeys and templates that people may leave.
+/// A person, for whom to say whether they are subscribed.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct ListsQuery {
+    email: Option<String>,
+    user_id: Option<String>,
+}
+
+/// Lists the categories of this installation's journeys and templates that people may leave, in the
+/// plugins' order. With `email` or `userId` each says whether that person gets its mails.
 #[utoipa::path(
     get, path = "/v1/lists", tag = "contacts",
     security(("key" = ["read"])),
-    responses((status = 200, description = "Every list", body = ListsOut)),
+    params(ListsQuery),
+    responses((status = 200, description = "Every list", body = ListsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_lists(
     State(app): State<App>,
     _: Caller<Read>,
+    Query(query): Query<ListsQuery>,
 ) -> Result<Json<ListsOut>, ApiError> {
-    let lists = contacts::choices(&app, &Preferences::default());
-    let lists = lists.into_iter().map(|choice| ListOut {
-        id: choice.id,
-        name: choice.title,
+    let wants = match (&query.email, &query.user_id) {
+        (None, None) => None,
+        _ => Some(wants(&app, &query).await?),
+    };
+    let lists = app.catalog.lists().iter().map(|list| ListOut {
+        id: list.id.clone(),
+        name: list.name.clone(),
+        description: (!list.description.is_empty()).then(|| list.description.clone()),
+        kind: list.kind,
+        default_opt_in: true,
+        subscribed: wants.as_ref().map(|wants| wants.allow(&list.id)),
     });
     Ok(Json(ListsOut {
         lists: lists.collect(),
     }))
+}
+
+/// What somebody gets who may be unknown.
+async fn wants(app: &App, query: &ListsQuery) -> Result<Preferences, ApiError> {
+    let mut conn = app.db.conn().await?;
+    let mut found = None;
+    if let Some(id) = &query.user_id {
+        let all = db::contacts_find(&mut conn, Some(id), None).await?;
+        found = all.into_iter().next();
+    }
+    let email = query.email.clone();
+    let email = email.or_else(|| found.as_ref().and_then(|one| one.email.clone()));
+    if let (None, Some(email)) = (&found, &email) {
+        let all = db::contacts_find(&mut conn, None, Some(email)).await?;
+        found = all.into_iter().next();
+    }
+    let contact = found.map_or(ContactId(uuid::Uuid::nil()), |one| one.id);
+    Ok(consent::preferences_at(app, &mut conn, contact, email.as_deref()).await?)
 }
 
 /// A person, named by `email` or `userId`.
@@ -56,32 +107,39 @@ pub async fn list_lists(
 pub struct MemberIn {
     email: Option<String>,
     user_id: Option<String>,
+    /// True says that the person consents to joining a list they left; it is audited.
+    consent: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct MemberOut {
     list: String,
     subscribed: bool,
+    /// `left`: the person left this list, and joins again only with `consent: true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
-/// Puts a person on a list; someone new becomes a contact.
+/// Puts a person on a list; someone new becomes a contact. Whoever left it, by contact or by
+/// mailbox, joins again only with `consent: true`.
 #[utoipa::path(
     post, path = "/v1/lists/{id}/subscribe", tag = "contacts",
     security(("key" = ["full-admin"])),
     params(("id" = String, Path)),
     request_body = MemberIn,
-    responses((status = 200, description = "The person is on it", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 200, description = "Whether the person is on it", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn join_list(
     State(app): State<App>,
-    _: Caller<FullAdmin>,
+    caller: Caller<FullAdmin>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<MemberIn>,
 ) -> Result<Json<MemberOut>, ApiError> {
-    set(&app, id, body, true).await
+    set(&app, &caller.actor, id, body, true).await
 }
 
-/// Takes a person off a list. Mails of its category no longer go to them.
+/// Takes a person off a list. Mails of its category no longer go to their mailbox, whoever else has
+/// the address.
 #[utoipa::path(
     post, path = "/v1/lists/{id}/unsubscribe", tag = "contacts",
     security(("key" = ["full-admin"])),
@@ -91,21 +149,23 @@ pub async fn join_list(
 )]
 pub async fn leave_list(
     State(app): State<App>,
-    _: Caller<FullAdmin>,
+    caller: Caller<FullAdmin>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<MemberIn>,
 ) -> Result<Json<MemberOut>, ApiError> {
-    set(&app, id, body, false).await
+    set(&app, &caller.actor, id, body, false).await
 }
 
 async fn set(
     app: &App,
+    actor: &Actor,
     id: String,
     body: MemberIn,
     subscribed: bool,
 ) -> Result<Json<MemberOut>, ApiError> {
-    let known = contacts::choices(app, &Preferences::default());
-    if !known.iter().any(|choice| choice.id == id) {
+    let changes = BTreeMap::from([(id.clone(), subscribed)]);
+    let asked = Asked::read(app.catalog.lists(), &changes, body.consent == Some(true));
+    if asked.decisions.is_empty() {
         return Err(ApiError::not_found("List not found"));
     }
     let identity = NewIdentity {
@@ -118,14 +178,23 @@ async fn set(
     let mut tx = app.db.begin().await?;
     let put = contacts::put(&mut tx, &identity, Properties::new(), now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    let decision = Decision::Category {
-        id: id.clone(),
-        subscribed,
+    tx.commit().await?;
+    let subject = Subject::contact(put.contact.id);
+    let route = if subscribed {
+        "subscribe"
+    } else {
+        "unsubscribe"
     };
-    contacts::decide(app, &mut tx, put.contact.id, &[decision], now).await?;
-    app.db.commit_and_wake(tx, &TOLD).await?;
+    let grounds = Grounds {
+        by: actor.by(),
+        ..Grounds::new(Source::Api, format!("POST /v1/lists/{id}/{route}"))
+    };
+    // Apart from the contact, since it locks everybody who holds the mailbox.
+    let outcomes = consent::change(app, &subject, &asked.decisions, &grounds).await?;
+    let left = outcomes.contains(&Outcome::Left);
     Ok(Json(MemberOut {
         list: id,
-        subscribed,
+        subscribed: subscribed && !left,
+        reason: left.then_some("left"),
     }))
 }

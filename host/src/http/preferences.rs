@@ -12,9 +12,9 @@ use super::body::{Fields, Raw};
 use super::page::{escape, page};
 use super::unsubscribe::{Link, refused};
 use crate::app::App;
-use crate::contacts::{self, Decision};
-use crate::db::{Contact, Preferences};
-use crate::mail::{Action, Token};
+use crate::contacts::consent::{self, Decision, Grounds, Source};
+use crate::db::Preferences;
+use crate::mail::{Action, Recipient, Token, recipient};
 
 /// Shows the choices and changes nothing.
 #[utoipa::path(
@@ -29,8 +29,8 @@ pub async fn show_preferences(
         Ok(token) => token,
         Err(error) => return Ok(refused(error)),
     };
-    let (people, preferences) = look(&app, &token).await?;
-    Ok(show(&app, &link, &token, &people, &preferences, ""))
+    let (reader, preferences) = look(&app, &token).await?;
+    Ok(show(&app, &link, &reader, &preferences, ""))
 }
 
 /// Saves the choices: a ticked `category` is wanted, one that is not is left; `all=unsubscribe`
@@ -51,73 +51,60 @@ pub async fn save_preferences(
         Err(error) => return Ok(refused(error)),
     };
     let fields = Fields::read(&headers, body).await?;
-    let (people, before) = look(&app, &token).await?;
+    let (reader, before) = look(&app, &token).await?;
     let decisions = match fields.first("all") {
         Some("unsubscribe") => vec![Decision::All { subscribed: false }],
         Some("resubscribe") => vec![Decision::All { subscribed: true }],
         _ => chosen(&app, &before, &fields),
     };
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    for person in &people {
-        contacts::decide(&app, &mut tx, person.id, &decisions, now).await?;
-    }
-    app.db
-        .commit_and_wake(tx, &super::unsubscribe::TOLD)
-        .await?;
-    let (people, preferences) = look(&app, &token).await?;
+    let grounds = Grounds::new(Source::Page, "the page of preferences");
+    consent::change(&app, &reader.subject, &decisions, &grounds).await?;
+    let (reader, preferences) = look(&app, &token).await?;
     let note = "<p class=\"note\" role=\"status\">Saved.</p>";
-    Ok(show(&app, &link, &token, &people, &preferences, note))
+    Ok(show(&app, &link, &reader, &preferences, note))
 }
 
-/// Every box there was, ticked or not. Whoever ticks one wants mail again.
+/// Every box whose tick is new. Whoever ticks one wants mail again, and of the others nothing.
 fn chosen(app: &App, before: &Preferences, fields: &Fields) -> Vec<Decision> {
-    let choices = contacts::choices(app, before);
     let ticked = fields.all("category");
-    let mut decisions: Vec<Decision> = choices
+    let again = before.unsubscribed_all && !ticked.is_empty();
+    let mut decisions: Vec<Decision> = consent::choices(app.catalog.lists(), before)
         .into_iter()
-        .map(|choice| Decision::Category {
-            subscribed: ticked.contains(&choice.id.as_str()),
+        .map(|choice| (ticked.contains(&choice.id.as_str()), choice))
+        .filter(|(wanted, choice)| again || *wanted != choice.subscribed)
+        .map(|(subscribed, choice)| Decision::Category {
+            subscribed,
             id: choice.id,
         })
         .collect();
-    if !ticked.is_empty() {
+    if again {
         decisions.push(Decision::All { subscribed: true });
     }
     decisions
 }
 
-async fn look(app: &App, token: &Token) -> Result<(Vec<Contact>, Preferences), ApiError> {
+async fn look(app: &App, token: &Token) -> Result<(Recipient, Preferences), ApiError> {
     let mut conn = app.db.conn().await?;
-    let people = contacts::named(
-        &mut conn,
-        token.external_id.as_deref(),
-        token.email.as_deref(),
-    )
-    .await?;
-    let preferences = match people.first() {
-        Some(person) => contacts::preferences(&mut conn, person.id).await?,
-        None => Preferences::default(),
-    };
-    Ok((people, preferences))
+    let reader = recipient(app, &mut conn, token).await?;
+    let preferences = reader.preferences(&mut conn).await?;
+    Ok((reader, preferences))
 }
 
 fn show(
     app: &App,
     link: &Link,
-    token: &Token,
-    people: &[Contact],
+    reader: &Recipient,
     preferences: &Preferences,
     note: &str,
 ) -> Response {
-    if people.is_empty() {
+    if !reader.is_known() {
         let body = "<h1>Nothing to choose</h1><p>We know nothing about you any more.</p>";
         return page(StatusCode::OK, "E-mail preferences", "card", body);
     }
     let action = format!("?token={}", escape(&link.token));
-    let whom = escape(token.email.as_deref().unwrap_or("you"));
+    let whom = escape(reader.email.as_deref().unwrap_or("you"));
     let mut boxes = String::new();
-    for choice in contacts::choices(app, preferences) {
+    for choice in consent::choices(app.catalog.lists(), preferences) {
         let ticked = if choice.subscribed { " checked" } else { "" };
         let _ = write!(
             boxes,

@@ -9,12 +9,9 @@ use utoipa::IntoParams;
 use super::ApiError;
 use super::page::{escape, page};
 use crate::app::App;
-use crate::contacts::{self, Decision};
-use crate::db::Topic;
-use crate::mail::{Action, Token, TokenError};
-
-/// Whom a change of preferences concerns: journeys react to it, analytics is told.
-pub(super) const TOLD: [Topic; 2] = [Topic::Runs, Topic::Captures];
+use crate::contacts::consent::{self, Decision, Grounds, Source};
+use crate::db::Conn;
+use crate::mail::{Action, Recipient, Token, TokenError, Whom, recipient};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -45,11 +42,18 @@ const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
     get, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
     responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
 )]
-pub async fn show_unsubscribe(State(app): State<App>, Query(link): Query<Link>) -> Response {
+pub async fn show_unsubscribe(
+    State(app): State<App>,
+    Query(link): Query<Link>,
+) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
-        Err(error) => return refused(error),
+        Err(error) => return Ok(refused(error)),
     };
+    let mut conn = app.db.conn().await?;
+    let reader = recipient(&app, &mut conn, &token).await?;
+    let category = category(&app, &mut conn, &reader, &token).await?;
+    drop(conn);
     let (title, button, change) = match token.action {
         Action::Resubscribe => ("Subscribe again?", "Subscribe", "receive"),
         _ => ("Unsubscribe?", "Unsubscribe", "no longer receive"),
@@ -57,12 +61,12 @@ pub async fn show_unsubscribe(State(app): State<App>, Query(link): Query<Link>) 
     let body = format!(
         "<h1>{title}</h1><p>{} will {change} {}.</p>\
          <form method=\"post\" action=\"?token={}\"><button>{button}</button></form>{}",
-        whom(&token),
-        what(&token),
+        whom(&reader),
+        what(category.as_deref()),
         escape(&link.token),
-        choose(&app, &token),
+        choose(&app, &reader),
     );
-    page(StatusCode::OK, button, "card", &body)
+    Ok(page(StatusCode::OK, button, "card", &body))
 }
 
 /// Unsubscribes, or with a link made for that subscribes again. The body does not matter: mail
@@ -81,79 +85,88 @@ pub async fn unsubscribe(
         Err(error) => return Ok(refused(error)),
     };
     let subscribed = token.action == Action::Resubscribe;
-    let decision = match &token.category {
-        Some(category) => Decision::Category {
-            id: category.clone(),
-            subscribed,
-        },
+    let now = app.clock.now();
+    let mut conn = app.db.conn().await?;
+    let reader = recipient(&app, &mut conn, &token).await?;
+    let category = category(&app, &mut conn, &reader, &token).await?;
+    drop(conn);
+    let decision = match category.clone() {
+        Some(id) => Decision::Category { id, subscribed },
         None => Decision::All { subscribed },
     };
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let people = contacts::named(
-        &mut tx,
-        token.external_id.as_deref(),
-        token.email.as_deref(),
-    )
-    .await?;
-    for person in &people {
-        contacts::decide(
-            &app,
-            &mut tx,
-            person.id,
-            std::slice::from_ref(&decision),
-            now,
-        )
-        .await?;
-    }
-    app.db.commit_and_wake(tx, &TOLD).await?;
-    tracing::info!(
-        contacts = people.len(),
-        category = token.category,
-        subscribed,
-        "changed a subscription by link"
-    );
-    let (title, change, back) = if subscribed {
-        ("You are subscribed", "receives", Action::Unsubscribe)
-    } else {
-        (
+    let grounds = Grounds::new(Source::Page, "the button of the page");
+    consent::change(&app, &reader.subject, &[decision], &grounds).await?;
+    let wants = reader.preferences(&mut *app.db.conn().await?).await?;
+    tracing::info!(category, subscribed, "changed a subscription by link");
+    let gets = match &category {
+        Some(category) => wants.allow(category),
+        None => !wants.unsubscribed_all,
+    };
+    let (title, change, back) = match (gets, wants.unsubscribed_all) {
+        (true, _) => ("You are subscribed", "receives", Action::Unsubscribe),
+        (false, true) if subscribed => (
+            "You are still unsubscribed from everything",
+            "does not receive",
+            Action::Unsubscribe,
+        ),
+        (false, _) => (
             "You are unsubscribed",
             "no longer receives",
             Action::Resubscribe,
-        )
+        ),
     };
-    let undo = app.unsubscribe.sign(&Token {
-        action: back,
-        ..token.clone()
-    });
+    let undo = app.unsubscribe.sign(
+        &Token {
+            whom: Whom::Ids(reader.ids()),
+            action: back,
+            category: token.category.clone(),
+        },
+        now,
+    );
     let body = format!(
         "<h1>{title}</h1><p>{} {change} {}.</p>\
          <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">Undo</button></form>{}",
-        whom(&token),
-        what(&token),
-        choose(&app, &token),
+        whom(&reader),
+        what(category.as_deref()),
+        choose(&app, &reader),
     );
     Ok(page(StatusCode::OK, title, "card", &body))
 }
 
-fn whom(token: &Token) -> String {
-    escape(token.email.as_deref().unwrap_or("This address"))
+/// The category a link is about; one that nothing here has any more stands for everything.
+async fn category(
+    app: &App,
+    conn: &mut Conn,
+    reader: &Recipient,
+    token: &Token,
+) -> Result<Option<String>, ApiError> {
+    match &token.category {
+        Some(category) => Ok(reader.category(app, conn, category).await?),
+        None => Ok(None),
+    }
 }
 
-fn what(token: &Token) -> String {
-    match &token.category {
-        Some(category) => format!("e-mails of “<b>{}</b>”", escape(&contacts::title(category))),
+fn whom(reader: &Recipient) -> String {
+    escape(reader.email.as_deref().unwrap_or("This address"))
+}
+
+fn what(category: Option<&str>) -> String {
+    match category {
+        Some(category) => format!("e-mails of “<b>{}</b>”", escape(&consent::title(category))),
         None => "our e-mails".into(),
     }
 }
 
 /// The way to all the choices.
-fn choose(app: &App, token: &Token) -> String {
-    let manage = app.unsubscribe.sign(&Token {
-        action: Action::Manage,
-        category: None,
-        ..token.clone()
-    });
+fn choose(app: &App, reader: &Recipient) -> String {
+    let manage = app.unsubscribe.sign(
+        &Token {
+            whom: Whom::Ids(reader.ids()),
+            action: Action::Manage,
+            category: None,
+        },
+        app.clock.now(),
+    );
     format!("<p><a href=\"preferences?token={manage}\">Choose what you get</a></p>")
 }
 

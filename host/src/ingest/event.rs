@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, SourceEvent};
 use serde::Serialize;
 
+use crate::contacts::consent::By;
 use crate::db::{EventRow, NewIdentity};
 use crate::foreign::Unfit;
 use crate::ids::{ContactId, EventId, StateId};
@@ -17,6 +18,23 @@ pub enum Person {
     Contact(ContactId),
     /// Names from outside; the contact is found or made.
     Names(NewIdentity),
+}
+
+/// Lists a call puts a person on, or takes them off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// Id of a list to whether the person is to be on it.
+    pub changes: BTreeMap<String, bool>,
+    /// The caller says that the person consents to lists they left.
+    pub consent: bool,
+    /// Who calls, where the audit log knows such callers.
+    pub by: Option<By>,
+}
+
+impl Lists {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
 }
 
 /// An event to store.
@@ -32,8 +50,7 @@ pub struct NewEvent {
     pub properties: Properties,
     /// Go to the contact.
     pub contact_properties: Properties,
-    /// Categories of mail the person is put in or taken out of with it.
-    pub lists: BTreeMap<String, bool>,
+    pub lists: Lists,
     /// The time of receipt where the source does not say.
     pub occurred_at: Option<DateTime<Utc>>,
     /// How many journeys stand between this event and one from outside.
@@ -56,7 +73,7 @@ impl NewEvent {
             }),
             properties: event.properties,
             contact_properties: event.contact_properties,
-            lists: BTreeMap::new(),
+            lists: Lists::default(),
             occurred_at: event.occurred_at,
             depth: 0,
             unfit: Vec::new(),
@@ -77,7 +94,7 @@ impl NewEvent {
             person: Person::Contact(contact),
             properties,
             contact_properties: Properties::new(),
-            lists: BTreeMap::new(),
+            lists: Lists::default(),
             occurred_at: None,
             depth,
             unfit: Vec::new(),
@@ -107,6 +124,8 @@ pub struct Ingested {
     /// What callers know the person by.
     pub contact_key: Option<String>,
     pub exits: Vec<Exit>,
+    /// What was not done of the event's lists.
+    pub lists_error: Option<String>,
 }
 
 impl Ingested {
@@ -120,6 +139,7 @@ impl Ingested {
             stored: false,
             contact_key,
             exits: Vec::new(),
+            lists_error: None,
         }
     }
 }

@@ -76,6 +76,7 @@ pub async fn store(
             stored,
             contact_key: Some(event.external_id.to_owned()),
             exits: Vec::new(),
+            lists_error: None,
         });
     }
     Ok(results)

@@ -9,7 +9,7 @@ mod validate;
 
 pub use admit::admit;
 pub use batch::{IngestError, Ingestor};
-pub use event::{Exit, Ingested, NewEvent, Person};
+pub use event::{Exit, Ingested, Lists, NewEvent, Person};
 pub use naming::{Naming, Unheard};
 pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_journey_event};
 
@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::contacts;
+use crate::contacts::{self, consent};
 use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
 use crate::journeys::{self, Catalog, Happened};
@@ -103,10 +103,17 @@ async fn store_round(
         .filter_map(|((id, event), contact)| Some(event.row(*id, contact.as_ref()?.id, now)))
         .collect();
     db::event_insert(conn, &rows).await?;
-    for ((_, event), contact) in new.iter().zip(&people) {
-        if let Some(contact) = contact {
-            contacts::choose(conn, contact.id, &event.lists, now).await?;
-        }
+    let listed = new
+        .iter()
+        .zip(&people)
+        .filter_map(|((id, event), contact)| {
+            let about = (!event.lists.is_empty()).then_some(contact.as_ref()?)?;
+            Some((*id, event, about.id))
+        });
+    let (refused, mut derived) =
+        consent::choose(conn, catalog.lists(), &listed.collect::<Vec<_>>(), now).await?;
+    for (id, error) in refused {
+        results[places[&id]].lists_error = error;
     }
 
     let happened: Vec<Happened<'_>> = new
@@ -130,5 +137,6 @@ async fn store_round(
         result.contact_key = Some(event.contact.key());
         result.exits = exits;
     }
-    Ok((results, reactions.events, reactions.enrolled))
+    derived.extend(reactions.events);
+    Ok((results, derived, reactions.enrolled))
 }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use hogsend_plugin_api::Template;
-use hogsend_plugin_api::journey::Definition;
+use hogsend_plugin_api::journey::{Catalogue, Definition};
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
+use crate::contacts::consent::{self, List};
 use crate::nearest::nearest;
 use crate::plugins::{JourneysRef, Registry};
 
@@ -25,6 +27,7 @@ pub struct Catalog {
     has_exits: bool,
     exit_events: HashSet<String>,
     templates: BTreeMap<String, Template>,
+    lists: Vec<List>,
 }
 
 /// `ENABLED_JOURNEYS` names journeys that no plugin brings.
@@ -62,6 +65,7 @@ impl Catalog {
                     selected: selected.is_none_or(|ids| ids.contains(&definition.id)),
                 });
             }
+            catalog.add_lists(plugin.catalogue());
             for template in &plugin.catalogue().templates {
                 catalog
                     .templates
@@ -95,6 +99,45 @@ impl Catalog {
         self.exit_events
             .extend(definition.exit_on.iter().map(|exit| exit.event.clone()));
         self.journeys.insert(definition.id.clone(), entry);
+    }
+
+    /// Categories a plugin tells of come first, then those of its journeys, then of its templates,
+    /// each in the plugin's order.
+    fn add_lists(&mut self, catalogue: &Catalogue) {
+        for own in &catalogue.categories {
+            self.add_list("journey", &own.id, &own.name, &own.description);
+        }
+        for journey in &catalogue.journeys {
+            self.add_list("journey", &journey.category, "", "");
+        }
+        for category in catalogue
+            .templates
+            .iter()
+            .filter_map(|it| it.category.as_ref())
+        {
+            self.add_list("template", category, "", "");
+        }
+    }
+
+    fn add_list(&mut self, kind: &'static str, id: &str, name: &str, description: &str) {
+        if id == TRANSACTIONAL || self.lists.iter().any(|list| list.id == id) {
+            return;
+        }
+        let name = match name {
+            "" => consent::title(id),
+            name => name.to_owned(),
+        };
+        self.lists.push(List {
+            id: id.to_owned(),
+            name,
+            description: description.to_owned(),
+            kind,
+        });
+    }
+
+    /// The kinds of mail people may leave, in the plugins' order.
+    pub fn lists(&self) -> &[List] {
+        &self.lists
     }
 
     pub fn journey(&self, id: &str) -> Option<&Arc<JourneyEntry>> {

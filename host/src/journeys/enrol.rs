@@ -9,7 +9,8 @@ use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
 use super::{Catalog, JourneyEntry, wait};
-use crate::db::{self, Conn, Contact, Log, NewSkip, NewState, OpenState, Preferences};
+use crate::contacts::Mailbox;
+use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::ingest::{Exit, NewEvent};
 use crate::webhooks::{News, announce};
@@ -118,11 +119,17 @@ pub async fn enrol_one(
     Ok(state.ok_or(refused.unwrap_or("already_active")))
 }
 
+/// The key of a contact's mailbox. What is known under a hash alone is seen when a mail is to go out.
+fn mailbox(contact: &Contact) -> Option<String> {
+    let email = contact.email.as_deref()?;
+    Some(Mailbox::plain(email).key())
+}
+
 /// What the guards look at, read once for all events.
 struct People {
     open: Vec<OpenState>,
     last_entries: HashMap<(String, ContactId), DateTime<Utc>>,
-    preferences: HashMap<ContactId, Preferences>,
+    consents: Consents,
     disabled: HashSet<String>,
 }
 
@@ -131,7 +138,7 @@ impl People {
         let mut people = Self {
             open: Vec::new(),
             last_entries: HashMap::new(),
-            preferences: HashMap::new(),
+            consents: Consents::default(),
             disabled: HashSet::new(),
         };
         let mut contacts: Vec<ContactId> = events.iter().map(|event| event.contact.id).collect();
@@ -139,10 +146,12 @@ impl People {
         contacts.dedup();
         let mut entering: Vec<ContactId> = Vec::new();
         let mut journeys: Vec<String> = Vec::new();
+        let mut mailboxes: Vec<String> = Vec::new();
         for event in events {
             let triggered = catalog.triggered_by(event.name);
             if !triggered.is_empty() {
                 entering.push(event.contact.id);
+                mailboxes.extend(mailbox(event.contact));
                 journeys.extend(triggered.iter().map(|entry| entry.definition.id.clone()));
             }
         }
@@ -155,7 +164,7 @@ impl People {
                 .into_iter()
                 .map(|e| ((e.journey_id, e.contact_id), e.at));
             people.last_entries = entries.collect();
-            people.preferences = db::preferences_by_contact(conn, &entering).await?;
+            people.consents = db::consents(conn, &entering, &mailboxes).await?;
             people.disabled = db::journeys_disabled(conn).await?;
         }
         Ok(people)
@@ -208,7 +217,6 @@ impl People {
         let definition = &entry.definition;
         let contact = event.contact;
         let entered = (definition.id.clone(), contact.id);
-        let preferences = self.preferences.get(&contact.id);
         let is_open =
             |state: &OpenState| state.contact_id == contact.id && state.journey_id == definition.id;
         let facts = Facts {
@@ -217,7 +225,11 @@ impl People {
             now,
             admitted: entry.selected && !self.disabled.contains(&definition.id),
             last_entry: self.last_entries.get(&entered).copied(),
-            subscribed: preferences.is_none_or(|wants| wants.allow(&definition.category)),
+            subscribed: self.consents.allow(
+                contact.id,
+                mailbox(contact).as_slice(),
+                &definition.category,
+            ),
             open: self.open.iter().any(is_open),
             depth: event.depth,
         };

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::fate;
 use super::render::{Values, render};
 use super::track::{Tracked, track};
+use super::unsubscribe::Ids;
 use crate::app::App;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
@@ -91,7 +92,8 @@ pub async fn compose(
         }
     }
 
-    let unsubscribe_url = app.unsubscribe.url(contact, category, now);
+    let reader = Ids::of(&app.addresses, contact, &send.to);
+    let unsubscribe_url = app.unsubscribe.url(reader, category);
     let postal_address = app.config.postal_address.clone();
     let (template, subject) = (template.clone(), args.subject.clone());
     let (props, event) = (args.props.clone(), composing.event.clone());
@@ -102,7 +104,7 @@ pub async fn compose(
         "properties": contact.properties,
     });
     let link = unsubscribe_url.clone();
-    let preferences_url = app.unsubscribe.preferences_url(contact, now);
+    let preferences_url = app.unsubscribe.preferences_url(reader, now);
     let config = app.config.clone();
     let (rendered, links) = tokio::task::spawn_blocking(move || {
         let values = Values {

@@ -4,10 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::{BounceType, DeliveryEvent, DeliveryEventKind as Kind, Properties};
 use serde_json::{Value, json};
 
+use super::recipient::addressee;
 use super::status::{self, MailEvent};
 use crate::app::App;
-use crate::db::{self, Conn, NewMailEvent, Suppression, Tx};
+use crate::contacts;
+use crate::contacts::consent::{Book, Decision, Grounds, Reach, Source, Subject};
+use crate::db::{self, Conn, NewMailEvent, Tx};
 use crate::ids::{self, ContactId, EventId, SendId};
+use crate::ingest;
 
 /// How long an open or a click waits for what comes after it, which may show that a machine did it.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(5);
@@ -44,27 +48,24 @@ async fn take_in(
     }
     let ours = event.send_id.map(SendId);
     let message = event.message_id.as_deref();
+    if event.kind == Kind::Unsubscribed
+        && let Some((send, contact)) = db::send_find(&mut tx, ours, provider, message).await?
+    {
+        // Locks everybody who holds the mailbox, so it comes before the lock of one contact.
+        unsubscribe(app, &mut tx, provider, send, contact, now).await?;
+    }
     let found = db::send_find_locked(&mut tx, ours, provider, message).await?;
     if let Some((send, contact)) = found {
         note(app, &mut tx, provider, event, send, occurred_at, now).await?;
         if event.kind == Kind::Bounced && event.bounce != Some(BounceType::Permanent) {
             db::preferences_count_bounce(&mut tx, contact, now).await?;
         }
-        if event.kind == Kind::Unsubscribed {
-            unsubscribe(&mut tx, send, contact, now).await?;
-        }
     }
     // An address that is dead or complains is so whoever wrote to it.
     if let (Some(reason), Some(email)) = (suppresses(event), &event.email) {
-        let suppression = Suppression {
-            hash: app.addresses.of(email),
-            email: Some(email.clone()),
-            reason: reason.to_owned(),
-            provider: Some(provider.to_owned()),
-            detail: event.reason.clone(),
-            created_at: now,
-        };
-        db::suppression_insert(&mut tx, &suppression).await?;
+        let mailbox = app.addresses.mailbox(email);
+        let words = (Some(provider), event.reason.as_deref());
+        contacts::suppress(&mut tx, &mailbox, reason, words, now).await?;
         tracing::info!(provider, reason, "an address gets no more mail");
     }
     Ok((tx, true))
@@ -113,17 +114,34 @@ async fn note(
     Ok(())
 }
 
-/// The person used the provider's own link: they leave the category of that mail.
+/// The person used the provider's own link: their mailbox leaves the category of that mail.
 async fn unsubscribe(
+    app: &App,
     conn: &mut Conn,
+    provider: &str,
     send: SendId,
     contact: ContactId,
     now: DateTime<Utc>,
 ) -> db::Result<()> {
-    match db::send_lock(conn, send).await? {
-        Some(mail) => db::preferences_set_category(conn, contact, &mail.category, false, now).await,
-        None => Ok(()),
+    let Some((category, to)) = db::send_target(conn, send).await? else {
+        return Ok(());
+    };
+    let subject = addressee(app, conn, contact, &to).await?;
+    let decision = Decision::Category {
+        id: category,
+        subscribed: false,
+    };
+    let wording = format!("unsubscribe reported by {provider}");
+    let grounds = Grounds::new(Source::Provider, wording);
+    // The mail's contact is locked with the others, though the mail may have gone to somebody else.
+    let subjects = [subject, Subject::contact(contact)];
+    let mut book = Book::open(conn, Some(&app.addresses), &subjects, Reach::Everybody).await?;
+    book.decide(app.catalog.lists(), &subjects[0], &[decision], &grounds);
+    let events = book.write(conn, now).await?;
+    if !events.is_empty() {
+        ingest::store(conn, &app.catalog, now, events).await?;
     }
+    Ok(())
 }
 
 /// The word for it in the mail's history.

@@ -7,7 +7,9 @@ use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
 
 use crate::app::App;
-use crate::db::{self, ClaimedSend, Conn, Contact, Preferences, SendOrigin};
+use crate::contacts::Mailbox;
+use crate::contacts::{Suppressions, suppressions};
+use crate::db::{self, ClaimedSend, Conn, Consents, Contact, SendOrigin};
 use crate::ids::{ContactId, StateId};
 
 /// What is to be done with a mail no attempt has been made at.
@@ -40,9 +42,11 @@ pub async fn pace_all(
 struct Facts<'a> {
     contacts: HashMap<ContactId, &'a Contact>,
     origins: HashMap<StateId, SendOrigin>,
-    preferences: HashMap<ContactId, Preferences>,
-    /// Hash of an address to the reason of its suppression.
-    suppressed: HashMap<Vec<u8>, String>,
+    /// What the contacts want, and the mailboxes the mails go to.
+    consents: Consents,
+    /// By the address as the mail has it.
+    mailboxes: HashMap<String, Mailbox>,
+    suppressions: Suppressions,
     last: HashMap<(ContactId, String), DateTime<Utc>>,
     begun: HashMap<ContactId, i64>,
 }
@@ -57,11 +61,14 @@ impl<'a> Facts<'a> {
     ) -> db::Result<Self> {
         let people: Vec<ContactId> = sends.iter().map(|send| send.contact_id).collect();
         let runs: Vec<StateId> = sends.iter().filter_map(|send| send.state_id).collect();
-        let hashes: Vec<Vec<u8>> = sends
+        let mailboxes: HashMap<String, Mailbox> = sends
             .iter()
-            .map(|send| app.addresses.of(&send.mail.to))
+            .map(|send| (send.mail.to.clone(), app.addresses.mailbox(&send.mail.to)))
             .collect();
-        let suppressed = db::suppressions_of(conn, &hashes).await?;
+        let all: Vec<&Mailbox> = mailboxes.values().collect();
+        let suppressions = suppressions(conn, &all).await?;
+        let keys: Vec<String> = all.iter().flat_map(|one| one.keys()).collect();
+        let consents = db::consents(conn, &people, &keys).await?;
         let begun = match app.config.policy.cap {
             Some(cap) => db::sends_begun_since(conn, &people, cap.since(now)).await?,
             None => HashMap::new(),
@@ -69,11 +76,9 @@ impl<'a> Facts<'a> {
         Ok(Self {
             contacts: contacts.iter().map(|one| (one.id, one)).collect(),
             origins: db::send_origins(conn, &runs).await?,
-            preferences: db::preferences_by_contact(conn, &people).await?,
-            suppressed: suppressed
-                .into_iter()
-                .map(|one| (one.hash, one.reason))
-                .collect(),
+            consents,
+            mailboxes,
+            suppressions,
             last: db::journey_last_sends(conn, &people).await?,
             begun,
         })
@@ -85,19 +90,17 @@ impl<'a> Facts<'a> {
             return Pace::Skip("journey_exited");
         }
         let transactional = send.category == TRANSACTIONAL;
-        let suppressed = self.suppressed.get(&app.addresses.of(&send.mail.to));
+        let mailbox = self.mailboxes.get(&send.mail.to);
+        let suppressed = mailbox.and_then(|mailbox| self.suppressions.of(mailbox));
         // An erased person who came back gets what they asked for, and nothing else.
-        if suppressed.is_some_and(|reason| !transactional || reason != "erased") {
+        if suppressed.is_some_and(|one| !transactional || one.reason != "erased") {
             return Pace::Skip("suppressed");
         }
         if transactional {
             return Pace::Go;
         }
-        let wanted = self
-            .preferences
-            .get(&send.contact_id)
-            .is_none_or(|wants| wants.allow(&send.category));
-        if !wanted {
+        let keys = mailbox.map(Mailbox::keys).unwrap_or_default();
+        if !self.consents.allow(send.contact_id, &keys, &send.category) {
             return Pace::Skip("user_unsubscribed");
         }
         let policy = &app.config.policy;

@@ -67,6 +67,8 @@ pub async fn record(
         // Our own attempt told of it, unless its answer was lost.
         DeliveryEventKind::Sent => known,
         DeliveryEventKind::Delivered => send.delivered_at.is_none(),
+        // The change of consent makes the event, where there is a change.
+        DeliveryEventKind::Unsubscribed => false,
         _ => true,
     };
     let at = |kind| (event.kind == kind).then_some(event.occurred_at);

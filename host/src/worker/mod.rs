@@ -2,6 +2,7 @@
 
 mod alerts;
 mod alone;
+mod catch_up;
 pub mod engine;
 mod importer;
 mod mailer;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::contacts::consent;
 use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};
 use engine::{Embedded, Engine};
@@ -53,6 +55,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, webhooks::Webhooks::new(&app));
     poll::start(&mut crew, alerts::Alerts::new(&app));
     poll::start(&mut crew, importer::Imports::new(&app));
+    catch_up::start(&app, &mut crew);
     let ended = crew.ended().await;
     // What the last requests left behind, once: another worker takes what is left after that.
     if let Err(error) = relay_due(&app).await {
@@ -115,7 +118,8 @@ pub async fn drain(app: &App) -> db::Result<usize> {
             + track_due(app).await?
             + post_due(app).await?
             + alert_due(app).await?
-            + import_due(app, &CancellationToken::new()).await?;
+            + import_due(app, &CancellationToken::new()).await?
+            + consent::catch_up(app).await?;
         if round == 0 {
             return Ok(taken);
         }

@@ -94,15 +94,9 @@ on_each_store! {
 /// The person's address bounced before.
 async fn db_suppression(server: &Server) -> i64 {
     let mut conn = server.app.db.conn().await.unwrap();
-    let suppression = hogsend::db::Suppression {
-        hash: server.app.addresses.of("canary@example.com"),
-        email: Some("canary@example.com".into()),
-        reason: "bounced".into(),
-        provider: Some("resend".into()),
-        detail: Some("canary@example.com is unknown here".into()),
-        created_at: server.now(),
-    };
-    hogsend::db::suppression_insert(&mut conn, &suppression)
+    let mailbox = server.app.addresses.mailbox("canary@example.com");
+    let words = (Some("resend"), Some("canary@example.com is unknown here"));
+    hogsend::contacts::suppress(&mut conn, &mailbox, "bounced", words, server.now())
         .await
         .unwrap();
     drop(conn);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Ctx, Definition, Journey, Journeys, Template, TriggerEvent, User};
+use super::{Category, Ctx, Definition, Journey, Journeys, Template, TriggerEvent, User};
 use crate::call::{CallError, decode, encode, method};
 use crate::replay::{self, Divergence, End};
 use crate::step::{Command, Step, StepError};
@@ -20,6 +20,8 @@ pub struct Catalogue {
     pub journeys: Vec<Definition>,
     #[serde(default)]
     pub templates: Vec<Template>,
+    #[serde(default)]
+    pub categories: Vec<Category>,
 }
 
 /// A run and its journal.
@@ -96,6 +98,7 @@ pub fn dispatch<P: Journeys>(
                 .map(|j| j.definition)
                 .collect(),
             templates: plugin.templates(),
+            categories: plugin.categories(),
         })),
         method::JOURNEYS_ADVANCE => Some(decode(input).and_then(|run: AdvanceIn| {
             let journeys = cache.get_or_init(|| {

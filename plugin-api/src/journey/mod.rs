@@ -74,6 +74,34 @@ pub trait Journeys {
     fn journeys(&self) -> Vec<Journey>;
 
     fn templates(&self) -> Vec<Template>;
+
+    /// The kinds of mail these journeys and templates send, in the order people choose from. One
+    /// that is not named here is shown by its id, after these.
+    fn categories(&self) -> Vec<Category> {
+        Vec::new()
+    }
+}
+
+/// A kind of mail people may leave, as the page shows it on which they choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Category {
+    /// What journeys and templates call it: `product-news`.
+    pub id: String,
+    /// For people: `Product news`.
+    pub name: String,
+    /// What comes with it, in a sentence.
+    #[serde(default)]
+    pub description: String,
+}
+
+impl Category {
+    pub fn new(id: &str, name: &str, description: &str) -> Self {
+        Self {
+            id: id.into(),
+            name: name.into(),
+            description: description.into(),
+        }
+    }
 }
 
 /// A mail template: MJML with MiniJinja expressions.

@@ -11,11 +11,12 @@ use hogsend_plugin_api::Properties;
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
+use super::consent::{Book, Decision, Grounds, Reach, Source, Subject};
 use super::{lock_people, resolve};
 use crate::app::App;
 use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
 use crate::ids::ContactId;
-use crate::ingest::{NewEvent, Paths, Person, check_event};
+use crate::ingest::{self, NewEvent, Paths, Person, check_event};
 
 /// Rows of a transaction: each is known by up to two names, and a transaction locks few.
 const CHUNK: usize = 50;
@@ -141,13 +142,13 @@ async fn store(
     let mut errors = chunk.errors.clone();
     let people = chunk.sound.iter().map(|(_, event, _)| &event.person);
     lock_people(&mut tx, &[], people).await?;
-    if let Err(error) = apart(&mut tx, &chunk.sound, now).await {
+    if let Err(error) = apart(app, &mut tx, &chunk.sound, now).await {
         if db::is_transient(&error) || db::is_unavailable(&error) {
             return Err(error);
         }
         // One row spoils the others: each for itself.
         for row in &chunk.sound {
-            match apart(&mut tx, std::slice::from_ref(row), now).await {
+            match apart(app, &mut tx, std::slice::from_ref(row), now).await {
                 Err(error) if db::is_transient(&error) || db::is_unavailable(&error) => {
                     return Err(error);
                 }
@@ -181,17 +182,29 @@ type Sound = (i32, NewEvent, bool);
 
 /// Stores rows, all of them or none. The caller holds the locks of everybody they may be.
 async fn apart(
+    app: &App,
     conn: &mut Conn,
     rows: &[Sound],
     now: chrono::DateTime<chrono::Utc>,
 ) -> db::Result<()> {
     let mut inner = conn.begin().await?;
     let people = resolve(&mut inner, rows.iter().map(|(_, event, _)| event), now).await?;
+    let mut left = Vec::new();
     for ((_, _, unsubscribed), contact) in rows.iter().zip(people) {
         // A file takes nobody back onto a list they left.
         if let (true, Some(contact)) = (unsubscribed, contact) {
-            db::preferences_set_all(&mut inner, contact.id, true, now).await?;
+            left.push(Subject::contact(contact.id));
         }
+    }
+    if !left.is_empty() {
+        let mut book = Book::open(&mut inner, Some(&app.addresses), &left, Reach::Named).await?;
+        let grounds = Grounds::new(Source::Import, "unsubscribed in an imported file");
+        for subject in &left {
+            let all = [Decision::All { subscribed: false }];
+            book.decide(app.catalog.lists(), subject, &all, &grounds);
+        }
+        let events = book.write(&mut inner, now).await?;
+        ingest::store(&mut inner, &app.catalog, now, events).await?;
     }
     inner.commit().await
 }

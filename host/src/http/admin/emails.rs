@@ -321,7 +321,7 @@ pub async fn resend_email(
     if ["queued", "sending"].contains(&story.status.as_str()) {
         return Err(ApiError::conflict("This mail is still on its way"));
     }
-    let again = mail::send_again(&mut tx, &app.unsubscribe, &story, now).await?;
+    let again = mail::send_again(&mut tx, (&app.unsubscribe, &app.addresses), &story, now).await?;
     let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
     audit(
         &mut tx,

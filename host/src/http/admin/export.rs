@@ -1,5 +1,7 @@
 //! Contacts, all of them, as they are read.
 
+use std::collections::HashMap;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
@@ -117,7 +119,20 @@ impl Reading {
         let search = self.search.as_deref();
         let rows = db::contacts_list(&mut conn, search, self.after, CHUNK, 0).await?;
         let ids: Vec<ContactId> = rows.iter().map(|row| row.id).collect();
-        let wants = db::preferences_by_contact(&mut conn, &ids).await?;
+        // What they get: the stricter of what they and their mailboxes want.
+        let keys = |row: &ContactRow| {
+            let email = row.email.as_deref();
+            email.map(|email| self.app.addresses.mailbox(email).keys())
+        };
+        let keys: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| keys(row).unwrap_or_default())
+            .collect();
+        let found = db::consents(&mut conn, &ids, &keys.concat()).await?;
+        let both = rows.iter().zip(&keys);
+        let wants: HashMap<ContactId, db::Preferences> = both
+            .map(|(row, keys)| (row.id, found.of(row.id, keys)))
+            .collect();
         drop(conn);
         self.after = rows.last().map(|row| row.id.0);
         self.over = i64::try_from(rows.len()).is_ok_and(|rows| rows < CHUNK);

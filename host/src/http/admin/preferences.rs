@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::contacts::{TOLD, found};
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::contacts::{self, Decision};
-use crate::db::{self, Conn, ContactRow, Suppression};
+use crate::contacts;
+use crate::contacts::consent::{self, Decision, Grounds, Source, Subject};
+use crate::db::{self, Conn, ContactRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
@@ -45,7 +46,7 @@ pub struct OnePreferencesOut {
     preferences: PreferencesOut,
 }
 
-/// Shows what a person wants to receive.
+/// Shows what a person gets: the stricter of what they and their mailbox want.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
@@ -74,7 +75,7 @@ pub struct PreferencesIn {
     categories: Option<BTreeMap<String, bool>>,
 }
 
-/// Changes what a person receives. Journeys and analytics are told of what they leave, as if they
+/// Changes what a person, and everybody else with their mailbox, receives. Journeys and analytics are told of what they leave, as if they
 /// had done it themselves.
 #[utoipa::path(
     put, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
@@ -97,42 +98,26 @@ pub async fn put_preferences(
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let contact = found(&mut tx, &name).await?;
-    db::contact_lock(&mut tx, &[contact.id]).await?;
+    consent::lock(&app, &mut tx, contact.id, contact.email.as_deref()).await?;
     let before = read(&app, &mut tx, &contact).await?;
-    let mut decisions = Vec::new();
-    for (id, subscribed) in body.categories.clone().unwrap_or_default() {
-        decisions.push(Decision::Category { id, subscribed });
-    }
-    decisions.extend(
-        body.unsubscribed_all
-            .map(|all| Decision::All { subscribed: !all }),
-    );
-    contacts::decide(&app, &mut tx, contact.id, &decisions, now).await?;
-    if let Some(categories) = &body.categories {
-        let kept: Vec<String> = categories.keys().cloned().collect();
-        for (id, subscribed) in categories {
-            db::preferences_set_category(&mut tx, contact.id, id, *subscribed, now).await?;
-        }
-        db::preferences_keep(&mut tx, contact.id, &kept, now).await?;
-    }
+    let replace = body.categories.clone();
+    let replace = replace.map(|categories| Decision::Replace { categories });
+    let all = body.unsubscribed_all;
+    let all = all.map(|all| Decision::All { subscribed: !all });
+    let decisions: Vec<Decision> = replace.into_iter().chain(all).collect();
+    let grounds = Grounds::new(Source::Admin, "changed by an administrator");
+    let subject = Subject::contact(contact.id);
+    consent::decide(&app, &mut tx, &subject, &decisions, &grounds, now).await?;
     if let Some(suppressed) = body.suppressed {
         let Some(email) = &contact.email else {
             let issue = Issue::new("suppressed", "the contact has no address");
             return Err(ApiError::validation(&[issue]));
         };
-        let hash = app.addresses.of(email);
+        let mailbox = app.addresses.mailbox(email);
         if suppressed {
-            let new = Suppression {
-                hash,
-                email: Some(email.to_lowercase()),
-                reason: "manual".into(),
-                provider: None,
-                detail: None,
-                created_at: now,
-            };
-            db::suppression_insert(&mut tx, &new).await?;
+            contacts::suppress(&mut tx, &mailbox, "manual", (None, None), now).await?;
         } else {
-            db::suppression_delete(&mut tx, &hash).await?;
+            contacts::lift(&mut tx, &mailbox).await?;
         }
     }
     let after = read(&app, &mut tx, &contact).await?;
@@ -152,13 +137,12 @@ pub async fn put_preferences(
 }
 
 async fn read(app: &App, conn: &mut Conn, contact: &ContactRow) -> db::Result<PreferencesOut> {
-    let wants = contacts::preferences(conn, contact.id).await?;
-    let hashes: Vec<_> = contact
-        .email
-        .iter()
-        .map(|it| app.addresses.of(it))
-        .collect();
-    let suppression = db::suppressions_of(conn, &hashes).await?.into_iter().next();
+    let email = contact.email.as_deref();
+    let wants = consent::preferences_at(app, conn, contact.id, email).await?;
+    let suppression = match email {
+        Some(email) => contacts::suppression_of(conn, &app.addresses.mailbox(email)).await?,
+        None => None,
+    };
     Ok(PreferencesOut {
         user_id: contact.external_id.clone(),
         email: contact.email.clone(),

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::audit::{Change, audit};
+use crate::contacts;
 use crate::db;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -90,16 +91,14 @@ pub async fn lift_suppression(
     caller: Caller<FullAdmin>,
     Path(Name(email)): Path<Name>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let hash = app.addresses.of(&email);
+    let mailbox = app.addresses.mailbox(&email);
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let was = db::suppressions_of(&mut tx, std::slice::from_ref(&hash)).await?;
-    let Some(was) = was.into_iter().next() else {
+    let Some(was) = contacts::lift(&mut tx, &mailbox).await? else {
         return Err(ApiError::not_found("This address is not suppressed"));
     };
-    db::suppression_delete(&mut tx, &hash).await?;
     let change = Change::deleted(json!({ "reason": was.reason, "createdAt": was.created_at }));
-    let id = hex::encode(&hash);
+    let id = hex::encode(&was.hash);
     audit(
         &mut tx,
         &caller.actor,

@@ -7,6 +7,7 @@ use hogsend_plugin_api::{Properties, StepError};
 use serde_json::json;
 
 use super::{Outcome, Performing};
+use crate::contacts::consent;
 use crate::db;
 use crate::journeys::person::known_to_analytics;
 
@@ -37,11 +38,11 @@ pub(super) async fn is_subscribed(
         .unwrap_or(&run.entry.definition.category);
     let contact = run.state.contact_id;
     let mut conn = run.app.db.conn().await?;
-    let preferences = db::preferences_by_contact(&mut conn, &[contact]).await?;
-    let wanted = preferences
-        .get(&contact)
-        .is_none_or(|preferences| preferences.allow(category));
-    Ok(Ok(json!(wanted)))
+    let wants = match db::contact_get(&mut conn, contact).await? {
+        Some(contact) => consent::preferences(run.app, &mut conn, &contact).await?,
+        None => Default::default(),
+    };
+    Ok(Ok(json!(wants.allow(category))))
 }
 
 pub(super) async fn person(run: Performing<'_>) -> db::Result<Outcome> {

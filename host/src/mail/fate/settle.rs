@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::Standing;
 use crate::app::App;
-use crate::db::{
-    self, ClaimedSend, Conn, EndedSend, SendEnd, SendStatus, StepEnd, Suppression, Topic,
-};
+use crate::contacts;
+use crate::db::{self, ClaimedSend, Conn, EndedSend, SendEnd, SendStatus, StepEnd, Topic};
 use crate::ids::{BatchId, Claim, SendId, StateId};
 use crate::mail::status::{About, Told, bounce_event, tell};
 use crate::webhooks::{News, announce};
@@ -83,16 +82,9 @@ pub async fn settle(
             continue;
         };
         if *bounce == BounceType::Permanent {
-            let address = &one.send.mail.to;
-            let suppression = Suppression {
-                hash: app.addresses.of(address),
-                email: Some(address.clone()),
-                reason: "bounced".into(),
-                provider: provider.map(str::to_owned),
-                detail: Some(reason.clone()),
-                created_at: now,
-            };
-            db::suppression_insert(conn, &suppression).await?;
+            let mailbox = app.addresses.mailbox(&one.send.mail.to);
+            let words = (provider, Some(reason.as_str()));
+            contacts::suppress(conn, &mailbox, "bounced", words, now).await?;
             tracing::info!(send.id = %row.id, "an address gets no more mail: it does not exist");
         } else {
             db::preferences_count_bounce(conn, row.contact_id, now).await?;

@@ -1,0 +1,136 @@
+//! The lists a call of the product names: one rule, whichever route it comes by.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{Book, Decision, Grounds, List, Outcome, Reach, Source, Subject};
+use crate::db::{self, Conn};
+use crate::ids::{ContactId, EventId};
+use crate::ingest::{Lists, NewEvent};
+
+/// What a call asks for that can be asked for, and what of it cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub decisions: Vec<Decision>,
+    unknown: Vec<String>,
+    left: Vec<String>,
+}
+
+impl Asked {
+    /// Reads the lists of a call. Only those this installation has are considered, so their number
+    /// is bounded whatever the call brings.
+    pub fn read(known: &[List], changes: &BTreeMap<String, bool>, consent: bool) -> Self {
+        let mut asked = Self::default();
+        for (id, subscribed) in changes {
+            let id = id.clone();
+            if !known.iter().any(|list| list.id == id) {
+                asked.unknown.push(id);
+            } else if *subscribed {
+                asked.decisions.push(Decision::Join { id, consent });
+            } else {
+                let subscribed = false;
+                asked.decisions.push(Decision::Category { id, subscribed });
+            }
+        }
+        asked
+    }
+
+    /// Notes what became of the decisions.
+    pub fn note(&mut self, outcomes: &[Outcome]) {
+        for (decision, outcome) in self.decisions.iter().zip(outcomes) {
+            if let (Decision::Join { id, .. }, Outcome::Left) = (decision, outcome) {
+                self.left.push(id.clone());
+            }
+        }
+    }
+
+    /// What was not done, for the caller: `unknown: x; left: y (…)`.
+    pub fn error(&self) -> Option<String> {
+        /// Names told of; a call may bring any number.
+        const TOLD: usize = 20;
+        let name = |what: &str, all: &[String]| {
+            let told: Vec<String> = all
+                .iter()
+                .take(TOLD)
+                .map(|id| id.chars().take(100).collect())
+                .collect();
+            let more = all.len().saturating_sub(TOLD);
+            let more = (more > 0).then(|| format!(" and {more} more"));
+            (!all.is_empty())
+                .then(|| format!("{what}: {}{}", told.join(", "), more.unwrap_or_default()))
+        };
+        let left = name("left", &self.left);
+        let left = left.map(|text| {
+            format!(
+                "{text} (the person left; joining again takes their consent: send consent: true)"
+            )
+        });
+        let all: Vec<String> = name("unknown", &self.unknown)
+            .into_iter()
+            .chain(left)
+            .collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+/// Carries out the lists of events, whose contacts are locked. Returns what was not done for each,
+/// and the events that follow.
+pub async fn choose(
+    conn: &mut Conn,
+    known: &[List],
+    events: &[(EventId, &NewEvent, ContactId)],
+    now: DateTime<Utc>,
+) -> db::Result<(Vec<(EventId, Option<String>)>, Vec<NewEvent>)> {
+    if events.is_empty() {
+        return Ok(Default::default());
+    }
+    let subjects: Vec<Subject> = events
+        .iter()
+        .map(|(_, _, contact)| Subject::contact(*contact))
+        .collect();
+    let mut book = Book::open(conn, None, &subjects, Reach::Named).await?;
+    let mut refused = Vec::with_capacity(events.len());
+    for ((id, event, _), subject) in events.iter().zip(&subjects) {
+        let Lists {
+            changes,
+            consent,
+            by,
+        } = &event.lists;
+        let mut asked = Asked::read(known, changes, *consent);
+        let grounds = Grounds {
+            by: by.clone(),
+            ..Grounds::new(Source::Event, format!("lists of the event {}", event.name))
+        };
+        let outcomes = book.decide_at(known, subject, &asked.decisions, &grounds, event.depth);
+        asked.note(&outcomes);
+        refused.push((*id, asked.error()));
+    }
+    Ok((refused, book.write(conn, now).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_done_is_named_within_bounds() {
+        let mut asked = Asked {
+            decisions: vec![Decision::Join {
+                id: "news".into(),
+                consent: false,
+            }],
+            unknown: Vec::new(),
+            left: Vec::new(),
+        };
+        asked.note(&[Outcome::Done]);
+        assert_eq!(asked.error(), None);
+        asked.note(&[Outcome::Left]);
+        assert!(asked.error().unwrap().starts_with("left: news ("));
+        asked.unknown = (0..20_000)
+            .map(|n| format!("{n}{}", "x".repeat(1_000)))
+            .collect();
+        let error = asked.error().unwrap();
+        assert!(error.contains("and 19980 more; left: news") && error.len() < 4_000);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a version that knew no mailboxes stored: opt-outs of contacts alone, suppressions without the
+//! normalised address.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::semantics::address::comparable;
+
+use crate::app::App;
+use crate::db::{self, ConsentDelta, Tx};
+
+/// Rows of one transaction.
+const BATCH: i64 = 500;
+
+/// Brings a batch of what was stored before up to date. Returns how many rows there were.
+pub async fn catch_up(app: &App) -> db::Result<usize> {
+    Ok(opt_outs(app).await? + suppressions(app).await?)
+}
+
+/// Copies a batch of opt-outs of contacts to their mailboxes. Until a row is copied it binds its
+/// mailbox all the same, for whoever asks looks at both.
+async fn opt_outs(app: &App) -> db::Result<usize> {
+    let now = app.clock.now();
+    app.db.transact(|tx| copy_opt_outs(app, tx, now)).await
+}
+
+async fn copy_opt_outs(app: &App, mut tx: Tx, now: DateTime<Utc>) -> db::Result<(Tx, usize)> {
+    let due = db::preferences_not_copied(&mut tx, BATCH).await?;
+    if due.is_empty() {
+        return Ok((tx, 0));
+    }
+    let mut mailboxes: BTreeMap<String, db::Preferences> = BTreeMap::new();
+    for row in &due {
+        let refused = row.wants.refusals();
+        let Some(email) = &row.email else { continue };
+        if refused == db::Preferences::default() {
+            continue;
+        }
+        let known = mailboxes.entry(app.addresses.mailbox(email).key());
+        let known = known.or_default();
+        *known = known.stricter(&refused);
+    }
+    let changes: Vec<(String, ConsentDelta)> = mailboxes
+        .into_iter()
+        .map(|(mailbox, wants)| {
+            let delta = ConsentDelta {
+                unsubscribed_all: wants.unsubscribed_all.then_some(true),
+                set: wants.categories,
+                unset: Vec::new(),
+            };
+            (mailbox, delta)
+        })
+        .collect();
+    db::mailboxes_change(&mut tx, &changes, now).await?;
+    tracing::debug!(
+        rows = due.len(),
+        "opt-outs of contacts bind their mailboxes"
+    );
+    Ok((tx, due.len()))
+}
+
+/// Gives a batch of suppressions their normalised address. By their hashes they hold meanwhile.
+async fn suppressions(app: &App) -> db::Result<usize> {
+    app.db.transact(address_suppressions).await
+}
+
+async fn address_suppressions(mut tx: Tx) -> db::Result<(Tx, usize)> {
+    let due = db::suppressions_unaddressed(&mut tx, BATCH).await?;
+    if due.is_empty() {
+        return Ok((tx, 0));
+    }
+    let rows: Vec<_> = due
+        .into_iter()
+        .map(|(hash, email)| (hash, comparable(&email)))
+        .collect();
+    db::suppressions_address(&mut tx, &rows).await?;
+    Ok((tx, rows.len()))
+}

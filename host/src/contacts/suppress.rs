@@ -1,0 +1,89 @@
+//! Mailboxes that get no mail, whoever wants it: they bounced, their readers complained, an
+//! administrator blocked them, or their people were erased.
+
+use chrono::{DateTime, Utc};
+
+use super::mailbox::Mailbox;
+use crate::db::{self, Conn, NewSuppression, Suppression};
+
+/// The suppressions of some mailboxes.
+pub struct Suppressions(Vec<Suppression>);
+
+impl Suppressions {
+    /// The one that holds for this mailbox. Where there are several, as after a change of the
+    /// installation's secret, an erasure is the weakest.
+    pub fn of(&self, mailbox: &Mailbox) -> Option<&Suppression> {
+        let mine = self.0.iter().filter(|one| {
+            mailbox.suppressed_as().contains(&one.hash)
+                || one.address.is_some() && one.address.as_deref() == mailbox.address()
+        });
+        mine.min_by_key(|one| one.reason == "erased")
+    }
+}
+
+/// Which of these mailboxes are suppressed: one look-up by hash and by address.
+pub async fn suppressions(conn: &mut Conn, mailboxes: &[&Mailbox]) -> db::Result<Suppressions> {
+    let hashes: Vec<Vec<u8>> = mailboxes
+        .iter()
+        .flat_map(|one| one.suppressed_as().to_vec())
+        .collect();
+    let addresses: Vec<String> = mailboxes
+        .iter()
+        .filter_map(|one| one.address().map(str::to_owned))
+        .collect();
+    db::suppressions_of(conn, &hashes, &addresses)
+        .await
+        .map(Suppressions)
+}
+
+/// Why this mailbox gets no mail, where it gets none.
+pub async fn suppression_of(conn: &mut Conn, mailbox: &Mailbox) -> db::Result<Option<Suppression>> {
+    let found = suppressions(conn, &[mailbox]).await?;
+    Ok(found.of(mailbox).cloned())
+}
+
+/// Suppresses a mailbox. What a provider said outweighs an erasure and an administrator's word; else
+/// the first reason stays.
+pub async fn suppress(
+    conn: &mut Conn,
+    mailbox: &Mailbox,
+    reason: &str,
+    (provider, detail): (Option<&str>, Option<&str>),
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let Some(hash) = mailbox.suppressed_as().first() else {
+        return Ok(());
+    };
+    // One row a mailbox, under today's secret.
+    db::suppression_rekey(conn, mailbox.suppressed_as(), mailbox.address(), hash).await?;
+    let new = NewSuppression {
+        hash,
+        address: mailbox.address(),
+        reason,
+        provider,
+        detail,
+    };
+    db::suppression_insert(conn, &new, now).await
+}
+
+/// Lifts whatever suppresses a mailbox, and returns what did.
+pub async fn lift(conn: &mut Conn, mailbox: &Mailbox) -> db::Result<Option<Suppression>> {
+    let was = suppression_of(conn, mailbox).await?;
+    db::suppression_delete(conn, mailbox.suppressed_as(), mailbox.address()).await?;
+    Ok(was)
+}
+
+/// Suppresses the mailbox of an erased person and forgets its address everywhere: what it wants and
+/// why it gets no mail are known by a keyed hash from then on.
+pub(super) async fn forget(
+    conn: &mut Conn,
+    mailbox: &Mailbox,
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    suppress(conn, mailbox, "erased", (None, None), now).await?;
+    db::suppression_forget(conn, mailbox.suppressed_as()).await?;
+    if let Some(key) = mailbox.address() {
+        db::mailbox_forget(conn, key, &mailbox.forgotten_key(), now).await?;
+    }
+    Ok(())
+}

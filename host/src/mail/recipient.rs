@@ -1,0 +1,172 @@
+//! Whom a signed link is for.
+
+use crate::app::App;
+use crate::contacts::consent::Subject;
+use crate::contacts::{Mailbox, SHORT};
+use crate::db::{self, Conn, Contact, Preferences};
+use crate::ids::ContactId;
+use crate::mail::{Category, Ids, Token, Whom};
+
+/// The reader of a mail, as far as the store knows them.
+#[derive(Debug)]
+pub struct Recipient {
+    /// Whose consent the link changes.
+    pub subject: Subject,
+    /// The contact the mail belongs to, where there still is one.
+    pub contact: Option<Contact>,
+    /// The address the mail went to, where it is known.
+    pub email: Option<String>,
+}
+
+impl Recipient {
+    /// What may be sent to this mailbox now.
+    pub async fn preferences(&self, conn: &mut Conn) -> db::Result<Preferences> {
+        let contact = self.subject.contact.unwrap_or(ContactId(uuid::Uuid::nil()));
+        let keys = self.subject.mailbox.as_ref().map(Mailbox::keys);
+        let keys = keys.unwrap_or_default();
+        Ok(db::consents(conn, &[contact], &keys)
+            .await?
+            .of(contact, &keys))
+    }
+
+    /// Whether anything is known of them that they could choose about.
+    pub fn is_known(&self) -> bool {
+        self.contact.is_some() || self.email.is_some()
+    }
+
+    /// The ids of further links to the same person.
+    pub fn ids(&self) -> Ids {
+        Ids {
+            contact: self.contact.as_ref().map(|contact| contact.id),
+            mailbox: self.subject.mailbox.as_ref().map(Mailbox::short),
+            own: self.subject.contact.is_some(),
+        }
+    }
+
+    /// The name of the category a link is about. None where nothing here has ever had it.
+    pub async fn category(
+        &self,
+        app: &App,
+        conn: &mut Conn,
+        category: &Category,
+    ) -> db::Result<Option<String>> {
+        if let Category::Named(name) = category {
+            return Ok(Some(name.clone()));
+        }
+        let known = app.catalog.lists().iter().map(|list| list.id.clone());
+        let mut names: Vec<String> = known.collect();
+        if let Some(contact) = &self.contact {
+            names.extend(db::send_categories(conn, contact.id).await?);
+        }
+        Ok(names.into_iter().find(|name| category.is(name)))
+    }
+}
+
+/// Finds whom a link is for. Locks nothing.
+pub async fn recipient(app: &App, conn: &mut Conn, token: &Token) -> db::Result<Recipient> {
+    match &token.whom {
+        Whom::Ids(ids) => by_ids(app, conn, *ids).await,
+        Whom::Names { external_id, email } => {
+            by_names(app, conn, external_id.as_deref(), email.as_deref()).await
+        }
+    }
+}
+
+async fn by_ids(app: &App, conn: &mut Conn, ids: Ids) -> db::Result<Recipient> {
+    let contact = match ids.contact {
+        Some(id) => db::contact_get(conn, id).await?,
+        None => None,
+    };
+    let email = match (&contact, ids.mailbox) {
+        (Some(contact), Some(hash)) => address_of(app, conn, contact, &hash).await?,
+        _ => None,
+    };
+    let mailbox = match (&email, ids.mailbox) {
+        (Some(email), _) => Some(app.addresses.mailbox(email)),
+        (None, hash) => hash.map(Mailbox::hashed),
+    };
+    Ok(Recipient {
+        subject: Subject {
+            contact: contact.as_ref().map(|one| one.id).filter(|_| ids.own),
+            mailbox,
+        },
+        contact,
+        email,
+    })
+}
+
+/// The address with this hash, among the contact's own and those that mails of theirs went to.
+async fn address_of(
+    app: &App,
+    conn: &mut Conn,
+    contact: &Contact,
+    hash: &[u8; SHORT],
+) -> db::Result<Option<String>> {
+    let is = |email: &String| app.addresses.mailbox(email).has_hash(hash);
+    if let Some(own) = contact.email.clone().filter(is) {
+        return Ok(Some(own));
+    }
+    let written = db::send_addresses(conn, contact.id).await?;
+    Ok(written.into_iter().find(is))
+}
+
+async fn by_names(
+    app: &App,
+    conn: &mut Conn,
+    external_id: Option<&str>,
+    email: Option<&str>,
+) -> db::Result<Recipient> {
+    let id = match external_id {
+        Some(id) => db::contacts_find(conn, Some(id), None)
+            .await?
+            .into_iter()
+            .next(),
+        None => None,
+    };
+    let id = match (id, email) {
+        (None, Some(email)) => db::contacts_find(conn, None, Some(email))
+            .await?
+            .into_iter()
+            .next(),
+        (id, _) => id,
+    };
+    let contact = match id {
+        Some(row) => db::contact_get(conn, row.id).await?,
+        None => None,
+    };
+    let email = email.map(str::to_owned);
+    let email = email.or_else(|| contact.as_ref().and_then(|contact| contact.email.clone()));
+    let mailbox = email
+        .as_deref()
+        .map(|email| app.addresses.mailbox(email))
+        .map(|mailbox| match &contact {
+            Some(_) => mailbox,
+            // An erased person's link still holds for the mailbox; its address is not learnt again.
+            None => Mailbox::hashed(mailbox.short()),
+        });
+    Ok(Recipient {
+        subject: Subject {
+            contact: contact.as_ref().map(|one| one.id),
+            mailbox,
+        },
+        email: email.filter(|_| contact.is_some()),
+        contact,
+    })
+}
+
+/// The subject of a report about a mail that went to `to` and belongs to `contact`.
+pub(super) async fn addressee(
+    app: &App,
+    conn: &mut Conn,
+    contact: ContactId,
+    to: &str,
+) -> db::Result<Subject> {
+    let mailbox = app.addresses.mailbox(to);
+    let found = db::contact_get(conn, contact).await?;
+    let own = found.and_then(|contact| contact.email);
+    let own = own.is_some_and(|email| app.addresses.mailbox(&email) == mailbox);
+    Ok(Subject {
+        contact: own.then_some(contact),
+        mailbox: Some(mailbox),
+    })
+}
