@@ -37,7 +37,7 @@ impl Addresses {
             suppressed.extend(self.0.iter().map(|key| hash(key, &earlier)));
         }
         Mailbox {
-            hashes: hashes.iter().map(|hash| short(hash)).collect(),
+            hashes: hashes.iter().map(short).collect(),
             suppressed: suppressed.iter().map(|hash| hash.to_vec()).collect(),
             address: Some(address),
         }

@@ -11,7 +11,7 @@ use super::{Conn, ContactRow, Result};
 use crate::ids::ContactId;
 
 /// The characters that mean something to LIKE mean themselves.
-fn pattern(search: &str) -> String {
+pub(super) fn pattern(search: &str) -> String {
     let text = search
         .replace('\\', "\\\\")
         .replace('%', "\\%")

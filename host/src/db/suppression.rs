@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::contact_admin::pattern;
 use super::{Conn, Result};
 
 /// Why an address gets no mail.
@@ -162,28 +163,35 @@ pub async fn suppressions_address(conn: &mut Conn, rows: &[(Vec<u8>, String)]) -
     Ok(())
 }
 
-/// Suppressed addresses, the latest first, and how many there are on all pages. Those of erased
+/// Suppressed addresses that hold `search`, the latest first, and how many there are on all pages. Those of erased
 /// people have no address.
 pub async fn suppressions_list(
     conn: &mut Conn,
     reason: Option<&str>,
+    search: Option<&str>,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Suppression>, i64)> {
+    let search = search.map(pattern);
+    let search = search.as_deref();
     let rows = sqlx::query_as!(
         Suppression,
         "SELECT address_hash AS hash, email, address, reason, provider, detail, created_at
-         FROM suppressions WHERE $1::text IS NULL OR reason = $1
+         FROM suppressions
+         WHERE ($1::text IS NULL OR reason = $1) AND ($4::text IS NULL OR email ILIKE $4)
          ORDER BY created_at DESC, address_hash LIMIT $2 OFFSET $3",
         reason,
         limit,
-        offset
+        offset,
+        search
     )
     .fetch_all(&mut *conn)
     .await?;
     let total = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "total!" FROM suppressions WHERE $1::text IS NULL OR reason = $1"#,
-        reason
+        r#"SELECT count(*) AS "total!" FROM suppressions
+           WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR email ILIKE $2)"#,
+        reason,
+        search
     )
     .fetch_one(conn)
     .await?;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::ApiError;
 use super::body::{Fields, Raw};
 use super::page::{escape, page};
-use super::unsubscribe::{Link, refused};
+use super::unsubscribe::{Link, refused, sender};
 use crate::app::App;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Preferences;
@@ -27,7 +27,7 @@ pub async fn show_preferences(
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &[Action::Manage]) {
         Ok(token) => token,
-        Err(error) => return Ok(refused(error)),
+        Err(error) => return Ok(refused(&app, error)),
     };
     let (reader, preferences) = look(&app, &token).await?;
     Ok(show(&app, &link, &reader, &preferences, ""))
@@ -48,7 +48,7 @@ pub async fn save_preferences(
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &[Action::Manage]) {
         Ok(token) => token,
-        Err(error) => return Ok(refused(error)),
+        Err(error) => return Ok(refused(&app, error)),
     };
     let fields = Fields::read(&headers, body).await?;
     let (reader, before) = look(&app, &token).await?;
@@ -106,9 +106,14 @@ fn show(
     let mut boxes = String::new();
     for choice in consent::choices(app.catalog.lists(), preferences) {
         let ticked = if choice.subscribed { " checked" } else { "" };
+        let more = match choice.description.as_str() {
+            "" => String::new(),
+            text => format!("<br><small>{}</small>", escape(text)),
+        };
         let _ = write!(
             boxes,
-            "<label class=\"choice\"><input type=\"checkbox\" name=\"category\" value=\"{}\"{ticked}> {}</label>",
+            "<label class=\"choice\"><input type=\"checkbox\" name=\"category\" value=\"{}\"{ticked}> \
+             <span>{}{more}</span></label>",
             escape(&choice.id),
             escape(&choice.title)
         );
@@ -129,7 +134,8 @@ fn show(
          <button>Save</button></form>\
          <form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"all\" value=\"{value}\">\
          <button class=\"quiet\">{button}</button></form>\
-         <p class=\"muted\">E-mails about your own account, such as a new password, come in any case.</p>"
+         <p class=\"muted\">E-mails about your own account, such as a new password, come in any case.</p>{}",
+        sender(app)
     );
     page(StatusCode::OK, "E-mail preferences", "card", &body)
 }

@@ -95,7 +95,10 @@ fn routes(app: &App) -> Routes {
             admin_preferences::show_admin_preferences,
             admin_preferences::put_preferences
         ))
-        .routes(routes!(suppressions::list_suppressions))
+        .routes(routes!(
+            suppressions::list_suppressions,
+            suppressions::add_suppression
+        ))
         .routes(routes!(suppressions::lift_suppression))
         .routes(routes!(journeys::list_journeys))
         .routes(routes!(journeys::show_journey, journeys::change_journey))

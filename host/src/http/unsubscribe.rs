@@ -3,6 +3,7 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use hogsend_plugin_api::mime;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -48,23 +49,40 @@ pub async fn show_unsubscribe(
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
-        Err(error) => return Ok(refused(error)),
+        Err(error) => return Ok(refused(&app, error)),
     };
     let mut conn = app.db.conn().await?;
     let reader = recipient(&app, &mut conn, &token).await?;
     let category = category(&app, &mut conn, &reader, &token).await?;
+    let wants = reader.preferences(&mut conn).await?;
     drop(conn);
+    let gets = match &category {
+        Some(category) => wants.allow(category),
+        None => !wants.unsubscribed_all,
+    };
+    if token.action == Action::Unsubscribe && !gets {
+        // Nobody is asked what they have answered.
+        let body = format!(
+            "<h1>You are unsubscribed</h1><p>{} does not receive {}.</p>{}{}",
+            whom(&reader),
+            what(category.as_deref()),
+            choose(&app, &reader),
+            sender(&app),
+        );
+        return Ok(page(StatusCode::OK, "You are unsubscribed", "card", &body));
+    }
     let (title, button, change) = match token.action {
         Action::Resubscribe => ("Subscribe again?", "Subscribe", "receive"),
         _ => ("Unsubscribe?", "Unsubscribe", "no longer receive"),
     };
     let body = format!(
         "<h1>{title}</h1><p>{} will {change} {}.</p>\
-         <form method=\"post\" action=\"?token={}\"><button>{button}</button></form>{}",
+         <form method=\"post\" action=\"?token={}\"><button>{button}</button></form>{}{}",
         whom(&reader),
         what(category.as_deref()),
         escape(&link.token),
         choose(&app, &reader),
+        sender(&app),
     );
     Ok(page(StatusCode::OK, button, "card", &body))
 }
@@ -82,7 +100,7 @@ pub async fn unsubscribe(
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
-        Err(error) => return Ok(refused(error)),
+        Err(error) => return Ok(refused(&app, error)),
     };
     let subscribed = token.action == Action::Resubscribe;
     let now = app.clock.now();
@@ -125,10 +143,11 @@ pub async fn unsubscribe(
     );
     let body = format!(
         "<h1>{title}</h1><p>{} {change} {}.</p>\
-         <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">Undo</button></form>{}",
+         <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">Undo</button></form>{}{}",
         whom(&reader),
         what(category.as_deref()),
         choose(&app, &reader),
+        sender(&app),
     );
     Ok(page(StatusCode::OK, title, "card", &body))
 }
@@ -157,6 +176,22 @@ fn what(category: Option<&str>) -> String {
     }
 }
 
+/// Who sends the mails, and how to write to them.
+pub(super) fn sender(app: &App) -> String {
+    let Ok(from) = mime::name_addr("sender", &app.config.from_email) else {
+        return String::new();
+    };
+    // What has a meaning of its own in such a link (RFC 6068 §2).
+    let to = from.address.replace('%', "%25").replace('?', "%3F");
+    let to = to.replace('&', "%26").replace('#', "%23");
+    let name = from.name.as_ref().unwrap_or(&from.address);
+    format!(
+        "<p class=\"muted\">E-mails from <b>{}</b>. <a href=\"mailto:{}\">Write to us</a></p>",
+        escape(name),
+        escape(&to)
+    )
+}
+
 /// The way to all the choices.
 fn choose(app: &App, reader: &Recipient) -> String {
     let manage = app.unsubscribe.sign(
@@ -170,7 +205,12 @@ fn choose(app: &App, reader: &Recipient) -> String {
     format!("<p><a href=\"preferences?token={manage}\">Choose what you get</a></p>")
 }
 
-pub(super) fn refused(error: TokenError) -> Response {
-    let body = format!("<h1>This link does not work</h1><p>{error}</p>");
+pub(super) fn refused(app: &App, error: TokenError) -> Response {
+    let body = format!(
+        "<h1>This link does not work</h1><p>{error}</p>\
+         <p>Nothing was changed. Each of our e-mails ends with a link of its own: use the one of \
+         the latest, or write to us.</p>{}",
+        sender(app)
+    );
     page(StatusCode::BAD_REQUEST, "Link does not work", "card", &body)
 }

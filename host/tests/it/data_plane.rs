@@ -301,7 +301,7 @@ async fn lists_are_joined_and_left() {
         &server,
         Method::POST,
         "/v1/lists/journey/subscribe",
-        ann.clone(),
+        json!({ "email": "ann@example.com", "consent": true }),
     )
     .await;
     assert_eq!(

@@ -14,6 +14,7 @@ mod background;
 mod bad_input;
 mod batches;
 mod command_line;
+mod consent;
 mod crash;
 mod data_plane;
 mod day;

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::semantics::address::normalise;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -10,14 +12,16 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
-use crate::db;
+use crate::db::{self, Suppression, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::body::JsonBody;
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::http::words::{SuppressionReason, checked};
+use crate::issue::Issue;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -27,9 +31,21 @@ pub struct SuppressionOut {
     #[schema(value_type = SuppressionReason)]
     reason: String,
     provider: Option<String>,
-    /// The provider's words.
+    /// The provider's words, or an administrator's.
     detail: Option<String>,
     created_at: DateTime<Utc>,
+}
+
+impl From<Suppression> for SuppressionOut {
+    fn from(row: Suppression) -> Self {
+        Self {
+            email: row.email,
+            reason: row.reason,
+            provider: row.provider,
+            detail: row.detail,
+            created_at: row.created_at,
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -45,6 +61,76 @@ pub struct SuppressionsOut {
 pub struct SuppressionsQuery {
     #[param(inline, value_type = Option<SuppressionReason>)]
     reason: Option<String>,
+    /// Another name of `reason`.
+    #[serde(rename = "type")]
+    #[param(inline, value_type = Option<SuppressionReason>)]
+    kind: Option<String>,
+    /// Part of the address.
+    search: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct SuppressionIn {
+    email: String,
+    /// Why, in words.
+    reason: Option<String>,
+}
+
+/// Characters of the words why an address gets no mail.
+const WORDS_MAX: usize = 1_000;
+
+/// Has an address get no mail. Where it is suppressed already, the first reason stays.
+#[utoipa::path(
+    post, path = "/v1/admin/suppressions", tag = "emails",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = SuppressionIn,
+    responses((status = 201, description = "The address gets no mail", body = SuppressionOut), (status = 400, response = BadRequest)),
+)]
+pub async fn add_suppression(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<SuppressionIn>,
+) -> Result<(StatusCode, Json<SuppressionOut>), ApiError> {
+    if normalise(&body.email).is_none() {
+        return Err(ApiError::validation(&[Issue::new(
+            "email",
+            "must be an e-mail address",
+        )]));
+    }
+    if body
+        .reason
+        .as_ref()
+        .is_some_and(|why| why.chars().count() > WORDS_MAX)
+    {
+        let message = format!("must have at most {WORDS_MAX} characters");
+        return Err(ApiError::validation(&[Issue::new("reason", message)]));
+    }
+    let mailbox = app.addresses.mailbox(&body.email);
+    let now = app.clock.now();
+    let work = async |mut tx: Tx| {
+        let words = (None, body.reason.as_deref());
+        contacts::suppress(&mut tx, &mailbox, "manual", words, now).await?;
+        let stored = contacts::suppression_of(&mut tx, &mailbox).await?;
+        if let Some(stored) = &stored {
+            let id = hex::encode(&stored.hash);
+            let about = ("suppression", &*id);
+            let change = Change::created(json!({ "reason": stored.reason }));
+            audit(
+                &mut tx,
+                &caller.actor,
+                "suppression.create",
+                about,
+                change,
+                now,
+            )
+            .await?;
+        }
+        db::Result::Ok((tx, stored))
+    };
+    let stored = app.db.transact(work).await?;
+    let stored =
+        stored.ok_or_else(|| ApiError::unavailable("The suppression was not stored", 1))?;
+    Ok((StatusCode::CREATED, Json(stored.into())))
 }
 
 /// Lists addresses that get no mail, the latest first.
@@ -60,17 +146,18 @@ pub async fn list_suppressions(
     Query(query): Query<SuppressionsQuery>,
     page: Part,
 ) -> Result<Json<SuppressionsOut>, ApiError> {
-    let reason = query.reason.as_deref();
-    checked::<SuppressionReason>("reason", reason)?;
+    let reason = query.reason.as_deref().or(query.kind.as_deref());
+    let name = if query.reason.is_some() {
+        "reason"
+    } else {
+        "type"
+    };
+    checked::<SuppressionReason>(name, reason)?;
+    let search = query.search.as_deref().filter(|text| !text.is_empty());
     let mut conn = app.db.report().await?;
-    let (rows, total) = db::suppressions_list(&mut conn, reason, page.limit, page.offset).await?;
-    let suppressions = rows.into_iter().map(|row| SuppressionOut {
-        email: row.email,
-        reason: row.reason,
-        provider: row.provider,
-        detail: row.detail,
-        created_at: row.created_at,
-    });
+    let (rows, total) =
+        db::suppressions_list(&mut conn, reason, search, page.limit, page.offset).await?;
+    let suppressions = rows.into_iter().map(SuppressionOut::from);
     Ok(Json(SuppressionsOut {
         suppressions: suppressions.collect(),
         total,

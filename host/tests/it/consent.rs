@@ -1,0 +1,201 @@
+//! Consent holds for the mailbox as well as for the contact.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::on_each_store;
+use crate::support::{Server, Store};
+
+const KEY: &str = "an admin key of tests";
+const MAILS: &str = "SELECT count(*) FROM email_sends WHERE template_key = 't-plain' AND status = 'sent' AND category = 'journey'";
+
+async fn mail(server: &Server, user: &str, email: &str) {
+    let body = json!({ "event": "t.mail", "userId": user, "userEmail": email });
+    assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+    server.drain().await;
+}
+
+async fn press(server: &Server, path: &str) -> String {
+    let request = Request::post(path).body(Body::empty()).unwrap();
+    let answer = server.request(request).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    answer.text()
+}
+
+/// The path of the one-click link of the first mail.
+async fn one_click(server: &Server) -> String {
+    let header = "SELECT h->>1 FROM email_sends, jsonb_array_elements(mail->'headers') h WHERE h->>0 = 'List-Unsubscribe' ORDER BY email_sends.id LIMIT 1";
+    let url = server.text(header).await;
+    let url = url.trim_matches(['<', '>']);
+    let (_, token) = url.split_once("token=").unwrap();
+    assert!(token.len() <= 200, "{token}");
+    url.strip_prefix("http://localhost:3002")
+        .unwrap()
+        .to_owned()
+}
+
+fn undo(page: &str) -> String {
+    let action = page.split("action=\"").nth(1).unwrap();
+    format!("/v1/email/unsubscribe{}", action.split('"').next().unwrap())
+}
+
+on_each_store! {
+    async fn one_click_stops_every_id_of_the_mailbox_those_to_come_too_and_undo_lifts_it(server: Server) {
+        mail(&server, "id-1", "ann@example.com").await;
+        assert_eq!(server.count(MAILS).await, 1);
+        mail(&server, "id-2", "Ann@Example.com").await;
+        assert_eq!(server.count(MAILS).await, 2);
+        let page = press(&server, &one_click(&server).await).await;
+        assert!(page.contains("You are unsubscribed"), "{page}");
+        mail(&server, "id-2", "ann@example.com").await;
+        // An account made later, whose address is spelt otherwise.
+        mail(&server, "id-3", "ANN@EXAMPLE.COM").await;
+        assert_eq!(server.count(MAILS).await, 2);
+        let proof = "SELECT count(*) FROM consent_changes WHERE category = 'journey' AND NOT subscribed AND source <> '' AND wording <> ''";
+        assert!(server.count(proof).await > 0);
+
+        let page = press(&server, &undo(&page)).await;
+        assert!(page.contains("You are subscribed"), "{page}");
+        mail(&server, "id-3", "ann@example.com").await;
+        assert_eq!(server.count(MAILS).await, 3);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn undoing_one_category_while_everything_is_left_says_what_is_stored(server: Server) {
+        mail(&server, "ann", "ann@example.com").await;
+        let page = press(&server, &one_click(&server).await).await;
+        let back = undo(&page);
+        let manage = page.split("href=\"preferences?token=").nth(1).unwrap();
+        let manage = format!("/v1/email/preferences?token={}", manage.split('"').next().unwrap());
+        let form = Request::post(&manage).header("content-type", "application/x-www-form-urlencoded");
+        let saved = server.request(form.body(Body::from("all=unsubscribe")).unwrap()).await;
+        assert_eq!(saved.status, 200);
+        let page = press(&server, &back).await;
+        assert!(!page.contains("You are subscribed") && page.contains("still unsubscribed"), "{page}");
+        let form = Request::post(&manage).header("content-type", "application/x-www-form-urlencoded");
+        let saved = server.request(form.body(Body::from("all=resubscribe")).unwrap()).await;
+        assert_eq!(saved.status, 200);
+        let events = "SELECT count(*) FROM user_events WHERE name = 'email.subscribed'";
+        assert!(server.count(events).await > 0);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn what_a_version_before_stored_for_a_contact_binds_its_mailbox(server: Server) {
+        mail(&server, "id-1", "ann@example.com").await;
+        server.run_sql("INSERT INTO email_preferences (contact_id, unsubscribed_all, categories, updated_at) SELECT id, true, '{}', now() FROM contacts").await;
+        // Before the worker copied anything, and after.
+        mail(&server, "id-2", "ann@example.com").await;
+        assert_eq!(server.count(MAILS).await, 1);
+        server.drain().await;
+        assert_eq!(server.text("SELECT mailbox FROM mailbox_consents WHERE unsubscribed_all").await, "ann@example.com");
+        mail(&server, "id-3", "ann@example.com").await;
+        assert_eq!(server.count(MAILS).await, 1);
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_left_a_list_joins_again_with_consent_only_whichever_way_the_call_comes() {
+    let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
+    let call = async |method: Method, path: &str, body: Value| {
+        let answer = server.call(method, path, KEY, Some(&body)).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text());
+        answer.json()
+    };
+    let ann = |more: Value| {
+        let mut body = json!({ "email": "ann@example.com" });
+        body.as_object_mut()
+            .unwrap()
+            .append(&mut more.as_object().unwrap().clone());
+        body
+    };
+    let join = "/v1/lists/journey/subscribe";
+    let leave = "/v1/lists/journey/unsubscribe";
+    let lists = json!({ "lists": { "journey": true } });
+    let wants = "SELECT categories->>'journey' FROM email_preferences";
+    call(Method::POST, leave, ann(json!({}))).await;
+    let answer = call(Method::POST, join, ann(json!({}))).await;
+    assert_eq!(
+        answer,
+        json!({ "list": "journey", "subscribed": false, "reason": "left" })
+    );
+    let mut named = ann(lists.clone());
+    named["name"] = json!("x");
+    for (method, path, body) in [
+        (Method::PUT, "/v1/contacts", ann(lists)),
+        (Method::POST, "/v1/events", named),
+    ] {
+        let answer = call(method.clone(), path, body.clone()).await;
+        assert!(
+            answer["listsError"]
+                .as_str()
+                .unwrap()
+                .contains("left: journey"),
+            "{answer}"
+        );
+        assert_eq!(server.text(wants).await, "false", "{path}");
+        let mut agreed = body;
+        agreed["consent"] = json!(true);
+        let answer = call(method, path, agreed).await;
+        assert!(answer["listsError"].is_null(), "{answer}");
+        assert_eq!(server.text(wants).await, "true", "{path}");
+        call(Method::POST, leave, ann(json!({}))).await;
+    }
+    let answer = call(Method::POST, join, ann(json!({ "consent": true }))).await;
+    assert_eq!(answer, json!({ "list": "journey", "subscribed": true }));
+    let audited = "SELECT count(*) FROM audit_logs WHERE action LIKE '%consent%'";
+    assert_eq!(server.count(audited).await, 3);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_suppresses_a_mailbox_finds_it_and_lifts_it_in_any_spelling() {
+    let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
+    let path = "/v1/admin/suppressions";
+    for bad in [
+        json!({}),
+        json!({ "email": "nobody" }),
+        json!({ "email": 1 }),
+    ] {
+        let answer = server.call(Method::POST, path, KEY, Some(&bad)).await;
+        assert_eq!(answer.status, 400, "{bad}");
+    }
+    let body = json!({ "email": "Ann@Bücher.example", "reason": "asked by telephone" });
+    let answer = server.call(Method::POST, path, KEY, Some(&body)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(answer.json()["reason"], "manual");
+    assert_eq!(answer.json()["detail"], "asked by telephone");
+    let event =
+        json!({ "event": "t.mail", "userId": "ann", "userEmail": "ann@xn--bcher-kva.example" });
+    let answer = server
+        .call(Method::POST, "/v1/ingest", KEY, Some(&event))
+        .await;
+    assert_eq!(answer.status, 202);
+    server.drain().await;
+    assert_eq!(server.count(MAILS).await, 0);
+    let find = async |query: &str| {
+        let path = format!("{path}?{query}");
+        let answer = server.call(Method::GET, &path, KEY, None).await;
+        answer.json()["total"].as_i64().unwrap()
+    };
+    for (query, total) in [
+        ("search=ann@", 1),
+        ("search=ANN&type=manual", 1),
+        ("search=bob", 0),
+        ("search=%25", 0),
+        ("type=bounced", 0),
+        ("reason=manual", 1),
+    ] {
+        assert_eq!(find(query).await, total, "{query}");
+    }
+    let path = format!("{path}/ANN@xn--bcher-kva.example");
+    let answer = server.call(Method::DELETE, &path, KEY, None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(find("").await, 0);
+    server.stop().await;
+}
