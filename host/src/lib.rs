@@ -14,6 +14,7 @@ pub mod config;
 pub mod contacts;
 pub mod crew;
 pub mod db;
+mod event_names;
 pub mod foreign;
 pub mod http;
 pub mod ids;

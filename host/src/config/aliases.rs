@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::reader::Reader;
+use crate::event_names::{is_own, taken};
 
 const NAME: &str = "EVENT_ALIASES";
 
@@ -26,6 +27,10 @@ impl Aliases {
             if alias == event {
                 let message = format!("gives '{alias}' as another name of itself: leave it out");
                 reader.problem(NAME, message);
+                continue;
+            }
+            if let Some(own) = [&alias, &event].into_iter().find(|name| is_own(name)) {
+                reader.problem(NAME, format!("has '{own}', and {}", taken(own)));
                 continue;
             }
             match aliases.insert(alias.clone(), event.clone()) {
@@ -100,6 +105,8 @@ mod tests {
             ("a=a", "of itself"),
             ("a=b,a=c", "both 'b' and 'c'"),
             ("a=b,b=c", "itself another name"),
+            ("a=email.clicked", "begin with email."),
+            ("journey.completed=a", "begin with journey."),
             ("a=b,b=a", "itself another name"),
         ] {
             let problems = read(text).unwrap_err();

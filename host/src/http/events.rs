@@ -17,7 +17,7 @@ use super::contacts::list_issues;
 use super::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
-use crate::ingest::{Exit, Ingested, Lists, NewEvent, Paths, Person, check_event};
+use crate::ingest::{Exit, Ingested, Lists, NewEvent, Paths, Person, check_from_outside};
 use crate::issue::Issue;
 
 /// The source of events that come through the HTTP API; `/v1/ingest` and `/v1/events` share its
@@ -229,7 +229,7 @@ pub async fn create_events(
     for (at, one) in body.events.into_iter().enumerate() {
         let mut own = Vec::new();
         let event = one.into_event(&caller.actor, &mut own);
-        for issue in check_event(&event, now, &Paths::API) {
+        for issue in check_from_outside(&event, now, &Paths::API) {
             if !own.iter().any(|known| known.path == issue.path) {
                 own.push(issue);
             }
@@ -262,7 +262,7 @@ async fn store(
     paths: &Paths,
     mut issues: Vec<Issue>,
 ) -> Result<Ingested, ApiError> {
-    for issue in check_event(&event, app.clock.now(), paths) {
+    for issue in check_from_outside(&event, app.clock.now(), paths) {
         // A missing field is reported once.
         if !issues.iter().any(|known| known.path == issue.path) {
             issues.push(issue);

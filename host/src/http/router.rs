@@ -254,13 +254,14 @@ pub fn router(app: App) -> Router {
             HeaderName::from_static("x-ratelimit-limit"),
             HeaderName::from_static("x-ratelimit-remaining"),
         ]);
-    let mut routes = routes
-        .method_not_allowed_fallback(not_allowed)
-        .fallback(|| async { ApiError::not_found("Not found") });
+    let mut routes = routes.method_not_allowed_fallback(not_allowed);
     if app.config.production {
-        routes = routes.layer(cors);
+        routes = routes
+            .fallback(|| async { ApiError::not_found("Not found") })
+            .layer(cors);
     } else {
         routes = routes
+            .fallback(development::show_lost)
             .layer(middleware::from_fn_with_state(
                 app.clone(),
                 development::no_foreign_pages,

@@ -5,6 +5,7 @@ use hogsend_plugin_api::address::Mailbox;
 
 use super::validate::{EVENT_NAME_MAX, KEY_MAX, PERSON_ID_MAX};
 use super::{NewEvent, Person};
+use crate::event_names::{is_own, taken};
 use crate::foreign::{self, Unfit};
 
 /// Cleans an event and drops what does not fit, named in [`NewEvent::unfit`].
@@ -16,6 +17,9 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
     let mut unfit = Vec::new();
     if event.name.trim().is_empty() {
         return Err("the event has no name".into());
+    }
+    if is_own(&event.name) {
+        return Err(taken(&event.name));
     }
     let name = foreign::text(&event.name, EVENT_NAME_MAX);
     if event.name.chars().nth(EVENT_NAME_MAX).is_some() {

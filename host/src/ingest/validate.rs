@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::address::Mailbox;
 
 use super::{NewEvent, Person};
+use crate::event_names::{is_own, taken};
 use crate::foreign;
 use crate::issue::Issue;
 
@@ -53,6 +54,15 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
                 "must not be more than a day in the future".into(),
             );
         }
+    }
+    issues
+}
+
+/// As [`check_event`], of an event somebody outside tells us of.
+pub fn check_from_outside(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<Issue> {
+    let mut issues = check_event(event, now, paths);
+    if is_own(&event.name) {
+        issues.push(Issue::new(paths.name, taken(&event.name)));
     }
     issues
 }

@@ -6,7 +6,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Server, Store, posthog};
 
-const PAGES: [&str; 5] = ["/", "/outbox", "/docs", "/docs/start.js", "/openapi.json"];
+const PAGES: [&str; 6] = [
+    "/",
+    "/outbox",
+    "/docs",
+    "/docs/start.js",
+    "/docs/theme.css",
+    "/openapi.json",
+];
 
 async fn ask(
     server: &Server,
@@ -147,6 +154,16 @@ async fn a_mail_is_shown_with_links_that_open_and_a_lost_one_with_a_way_back() {
         policy.starts_with("sandbox allow-popups allow-popups-to-escape-sandbox;"),
         "{policy}"
     );
+    let browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+    let answer = ask(&server, Method::GET, "/outboxes", &browser, Value::Null).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(
+        answer.text().contains("<a href=\"/outbox\">"),
+        "{}",
+        answer.text()
+    );
+    let answer = server.get("/v1/nothing").await;
+    assert_eq!(answer.json(), json!({ "error": "Not found" }));
     for lost in [
         "/outbox/nonsense",
         "/outbox/00000000-0000-0000-0000-000000000000",
@@ -220,5 +237,63 @@ async fn other_names_of_events_are_stored_as_the_events_they_are() {
     );
     assert_eq!(unheard[0].nearest.as_deref(), Some("user.created"));
     assert_eq!(unheard[1].nearest, None);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn names_of_our_own_events_are_refused_from_outside() {
+    let server = Server::start(Store::native().await).await;
+    for name in [
+        "email.clicked",
+        "journey.completed",
+        "segment.entered",
+        "contact.created",
+        "campaign.sent",
+    ] {
+        let event = json!({ "event": name, "userId": "u" });
+        let answer = server.post("/v1/ingest", &event).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+        assert_eq!(answer.json()["error"]["issues"][0]["path"], "event");
+        let event = json!({ "name": name, "userId": "u" });
+        let answer = server.post("/v1/events", &event).await;
+        assert_eq!(
+            answer.json()["error"]["issues"][0]["path"],
+            "name",
+            "{}",
+            answer.text()
+        );
+        let answer = server
+            .post("/v1/events/batch", &json!({ "events": [event] }))
+            .await;
+        assert_eq!(
+            answer.json()["error"]["issues"][0]["path"],
+            "events.0.name",
+            "{}",
+            answer.text()
+        );
+        let answer = server
+            .post(
+                "/v1/webhooks/posthog",
+                &posthog(name, name, "u", "u@example.com", "U"),
+            )
+            .await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(
+            answer.json()["reason"]
+                .as_str()
+                .unwrap()
+                .contains("Hogsend's own events"),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 0);
+    server
+        .post(
+            "/v1/ingest",
+            &json!({ "event": "emails.read", "userId": "u" }),
+        )
+        .await;
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 1);
     server.stop().await;
 }

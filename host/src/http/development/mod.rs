@@ -2,10 +2,12 @@
 
 mod guard;
 mod layout;
+mod lost;
 mod start;
 
 pub mod sample;
 
 pub use guard::{here_only, no_foreign_pages};
 pub use layout::{Here, page};
+pub use lost::show_lost;
 pub use start::show_start;

@@ -34,7 +34,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
         Some(line) if so_far.events == 0 => {
             body += &format!(
                 "<p>This is what PostHog would post for a new user. Run it in a terminal; the \
-                 console of <code>hogsend dev</code> tells what follows from it.</p><pre>{}</pre>",
+                 console of <code>hogsend dev</code> shows what follows.</p><pre>{}</pre>",
                 escape(&line)
             );
         }
@@ -50,7 +50,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
     let deliveries = app.plugins.deliveries();
     let local = deliveries.iter().all(DeliveryRef::is_local);
     body += if local {
-        "<p>No mail leaves this machine: each stands in the <a href=\"/outbox\">outbox</a>, where its \
+        "<p>No mail leaves this machine: each is shown in the <a href=\"/outbox\">outbox</a>, where its \
          links work.</p>"
     } else {
         "<p><b>Mail goes out through a real provider.</b> The <a href=\"/outbox\">outbox</a> shows what \
@@ -72,9 +72,9 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
         the names journeys listen for.</li>\
         <li><code>hogsend journeys list</code> shows what starts each journey, and \
         <code>hogsend journeys simulate</code> plays weeks in milliseconds.</li>\
-        <li>The documentation beside the program tells how to <code>docs/connect-posthog.md</code>, \
-        <code>docs/connect-resend.md</code> and write journeys of your own \
-        (<code>docs/plugins.md</code>).</li></ul>";
+        <li>The folder <code>docs</code> of the source has a page for each next step: \
+        <code>connect-posthog.md</code>, <code>connect-resend.md</code>, and <code>plugins.md</code> for \
+        journeys of your own.</li></ul>";
     if !app.config.aliases.is_empty() {
         let names = app.config.aliases.iter().map(|(alias, event)| {
             format!(
