@@ -6,10 +6,11 @@ pub mod import;
 mod mailbox;
 pub mod sheet;
 mod suppress;
+pub mod suppression_file;
 
 pub use erase::{erase, erase_one};
 pub use mailbox::{Addresses, Mailbox, SHORT};
-pub use suppress::{Suppressions, lift, suppress, suppression_of, suppressions};
+pub use suppress::{Suppressions, lift, suppress, suppress_all, suppression_of, suppressions};
 
 use std::collections::HashMap;
 

@@ -1,6 +1,8 @@
 //! Mailboxes that get no mail, whoever wants it: they bounced, their readers complained, an
 //! administrator blocked them, or their people were erased.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::mailbox::Mailbox;
@@ -64,6 +66,40 @@ pub async fn suppress(
         detail,
     };
     db::suppression_insert(conn, &new, now).await
+}
+
+/// Suppresses mailboxes by an administrator's word, each with the words why. Returns how many were
+/// not suppressed before; an erased person's counts as one of them.
+pub async fn suppress_all(
+    conn: &mut Conn,
+    wanted: &[(Mailbox, Option<String>)],
+    now: DateTime<Utc>,
+) -> db::Result<usize> {
+    let mailboxes: Vec<&Mailbox> = wanted.iter().map(|(mailbox, _)| mailbox).collect();
+    let known = suppressions(conn, &mailboxes).await?;
+    let mut new = BTreeMap::new();
+    let mut erased = Vec::new();
+    for (mailbox, why) in wanted {
+        match (known.of(mailbox), mailbox.suppressed_as().first()) {
+            (None, Some(hash)) => {
+                new.entry(hash.as_slice()).or_insert(NewSuppression {
+                    hash,
+                    address: mailbox.address(),
+                    reason: "manual",
+                    provider: None,
+                    detail: why.as_deref(),
+                });
+            }
+            (Some(one), _) if one.reason == "erased" => erased.push((mailbox, why)),
+            _ => {}
+        }
+    }
+    for (mailbox, why) in &erased {
+        suppress(conn, mailbox, "manual", (None, why.as_deref()), now).await?;
+    }
+    let new: Vec<NewSuppression<'_>> = new.into_values().collect();
+    db::suppressions_insert(conn, &new, now).await?;
+    Ok(new.len() + erased.len())
 }
 
 /// Lifts whatever suppresses a mailbox, and returns what did.

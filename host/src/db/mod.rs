@@ -152,8 +152,8 @@ pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use story::{Happening, StoryCounts, story_counts, story_since};
 pub use suppression::{
     NewSuppression, Suppression, suppression_delete, suppression_forget, suppression_insert,
-    suppression_rekey, suppressions_address, suppressions_list, suppressions_of,
-    suppressions_unaddressed,
+    suppression_rekey, suppressions_address, suppressions_insert, suppressions_list,
+    suppressions_of, suppressions_unaddressed,
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use transact::{Failure, Tx, may_be_committed};

@@ -64,6 +64,37 @@ pub async fn suppression_insert(
     Ok(())
 }
 
+/// Stores suppressions; of an address that has one already the one that is there stays. Two
+/// transactions that race insert in the order of the hashes, so neither waits for the other in a
+/// circle.
+pub async fn suppressions_insert(
+    conn: &mut Conn,
+    new: &[NewSuppression<'_>],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut new: Vec<_> = new.iter().collect();
+    new.sort_by_key(|one| one.hash);
+    let hashes: Vec<Vec<u8>> = new.iter().map(|one| one.hash.to_vec()).collect();
+    let addresses: Vec<Option<&str>> = new.iter().map(|one| one.address).collect();
+    let reasons: Vec<&str> = new.iter().map(|one| one.reason).collect();
+    let details: Vec<Option<&str>> = new.iter().map(|one| one.detail).collect();
+    sqlx::query!(
+        "INSERT INTO suppressions (address_hash, email, address, reason, detail, created_at)
+         SELECT hash, address, address, reason, detail, $5
+         FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[])
+             AS n (hash, address, reason, detail)
+         ON CONFLICT DO NOTHING",
+        &hashes,
+        &addresses as &[Option<&str>],
+        &reasons as &[&str],
+        &details as &[Option<&str>],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Gives a suppression that stands under another hash of the same address the hash of today. Where
 /// there already is one under that, nothing changes.
 pub async fn suppression_rekey(

@@ -4,7 +4,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; }
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; --link: #c2410c; }
+@media (prefers-color-scheme: dark) { :root { --link: #fdba74; } }
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
@@ -17,10 +18,11 @@ button.quiet { background: none; color: inherit; border: 1px solid var(--line); 
 form + form { margin-top: 1rem; }
 fieldset { border: 0; padding: 0; margin: 0 0 1.25rem; text-align: left; }
 .choice { display: flex; gap: .75rem; align-items: center; padding: .8rem .25rem; border-bottom: 1px solid var(--line); cursor: pointer; }
+.choice small { opacity: .75; }
 .choice input { width: 1.25rem; height: 1.25rem; accent-color: var(--accent); flex: none; }
 .note { padding: .5rem; border-radius: .5rem; background: var(--soft); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-a { color: var(--accent); }
+a { color: var(--link); }
 .table { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; }
 th, td { text-align: left; padding: .5rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }

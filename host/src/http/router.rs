@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::admin::{
     alerts, api_keys, audit_logs, contacts as admin_contacts, deliveries, dlq,
     emails as admin_emails, events as admin_events, export, import, journeys, metrics, plugins,
-    preferences as admin_preferences, states, suppressions, templates, webhooks as admin_webhooks,
+    preferences as admin_preferences, states, suppression_import, suppressions, templates,
+    webhooks as admin_webhooks,
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
@@ -143,7 +144,9 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(metrics::show_event_metrics));
     openapi::add_refusals(&mut admin);
     openapi::add_limits(&mut admin, true);
-    let mut files = Routes::new().routes(routes!(import::import_contacts));
+    let mut files = Routes::new()
+        .routes(routes!(import::import_contacts))
+        .routes(routes!(suppression_import::import_suppressions));
     openapi::add_refusals(&mut files);
     openapi::add_limits(&mut files, true);
 

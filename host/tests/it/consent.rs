@@ -199,3 +199,45 @@ async fn an_administrator_suppresses_a_mailbox_finds_it_and_lifts_it_in_any_spel
     assert_eq!(find("").await, 0);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_addresses_is_suppressed_row_by_row_and_may_come_twice() {
+    let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
+    let import = async |kind: &str, body: &str| {
+        let request = Request::post("/v1/admin/suppressions/import")
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", kind);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        server.request(request).await
+    };
+    let file = "email,reason\nann@example.com,left us\nnobody,\n\nANN@example.com,again\nbob@example.com,\n";
+    for added in [2, 0] {
+        let answer = import("text/csv", file).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let body = answer.json();
+        assert_eq!(
+            (&body["addedRows"], &body["failedRows"]),
+            (&json!(added), &json!(1))
+        );
+        assert_eq!(body["errors"][0]["row"], 2);
+    }
+    let list = r#"["cy@example.com",{"email":"Ann@example.com","reason":"x"}]"#;
+    assert_eq!(
+        import("application/json", list).await.json()["addedRows"],
+        1
+    );
+    let kept = "SELECT string_agg(email || ' ' || reason || ' ' || coalesce(detail, '-'), ', ' ORDER BY email) FROM suppressions";
+    assert_eq!(
+        server.text(kept).await,
+        "ann@example.com manual left us, bob@example.com manual -, cy@example.com manual -"
+    );
+    for (kind, body, status) in [
+        ("text/csv", "name\nann\n", 400),
+        ("text/csv", "email\n\"x", 400),
+        ("application/json", "{}", 400),
+        ("text/plain", "email\nx@y.zz\n", 415),
+    ] {
+        assert_eq!(import(kind, body).await.status, status, "{body}");
+    }
+    server.stop().await;
+}

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod plugins;
 pub mod preferences;
 pub mod states;
+pub mod suppression_import;
 pub mod suppressions;
 pub mod templates;
 pub mod webhooks;

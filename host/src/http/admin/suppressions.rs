@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
+use crate::contacts::suppression_file::WORDS_MAX;
 use crate::db::{self, Suppression, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -75,9 +76,6 @@ pub struct SuppressionIn {
     /// Why, in words.
     reason: Option<String>,
 }
-
-/// Characters of the words why an address gets no mail.
-const WORDS_MAX: usize = 1_000;
 
 /// Has an address get no mail. Where it is suppressed already, the first reason stays.
 #[utoipa::path(

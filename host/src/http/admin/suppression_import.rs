@@ -1,0 +1,134 @@
+//! Addresses that get no mail, from a file.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::import::FILE_MAX;
+use crate::app::App;
+use crate::audit::{Change, audit};
+use crate::contacts::{self, Mailbox, suppression_file};
+use crate::db::{self, RowError, Tx};
+use crate::http::ApiError;
+use crate::http::auth::{Caller, FullAdmin};
+use crate::http::body::Raw;
+use crate::http::openapi::{BadRequest, ErrorOut};
+use crate::ids;
+use crate::issue::Issue;
+
+/// Addresses of one transaction.
+const BATCH: usize = 1_000;
+/// Rows whose faults are told.
+const ERRORS_MAX: usize = 100;
+
+/// What became of a file.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SuppressionsImportOut {
+    total_rows: usize,
+    /// Addresses that were not suppressed before.
+    added_rows: usize,
+    failed_rows: usize,
+    /// The first 100.
+    errors: Vec<RowError>,
+}
+
+/// Has the addresses of a file get no mail: CSV with the columns `email` and `reason`, or a JSON
+/// array of addresses or of objects with these fields, or `{"format","data"}` with either. Rows that
+/// hold no address are named in the answer and the others taken; an address that is suppressed
+/// already stays as it is, so the same file may come twice.
+#[utoipa::path(
+    post, path = "/v1/admin/suppressions/import", tag = "emails",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body(content((String = "text/csv"), (Vec<super::suppressions::SuppressionIn> = "application/json"))),
+    responses(
+        (status = 200, description = "The addresses get no mail", body = SuppressionsImportOut),
+        (status = 400, response = BadRequest),
+        (status = 413, description = "The file is too large", body = ErrorOut),
+        (status = 415, description = "The file is neither CSV nor JSON", body = ErrorOut),
+    ),
+)]
+pub async fn import_suppressions(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    request: Request,
+) -> Result<Json<SuppressionsImportOut>, ApiError> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let read = match kind.to_ascii_lowercase().as_str() {
+        "text/csv" => suppression_file::csv,
+        "application/json" => suppression_file::json,
+        _ => {
+            let message = "Send the file with 'Content-Type: text/csv' or 'application/json'";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
+    };
+    let Raw(body) = Raw::read(request.into_body(), FILE_MAX).await?;
+    let addresses = app.addresses.clone();
+    let read = move || {
+        let entries = read(&body)?;
+        let total = entries.len();
+        let mut wanted = Vec::with_capacity(total);
+        let mut failed = 0;
+        let mut errors = Vec::new();
+        for (row, entry) in entries {
+            match entry {
+                Ok(entry) => wanted.push((addresses.mailbox(&entry.email), entry.reason)),
+                Err(why) => {
+                    failed += 1;
+                    if errors.len() < ERRORS_MAX {
+                        errors.push(RowError {
+                            row: i32::try_from(row).unwrap_or(i32::MAX),
+                            message: why.to_owned(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok((total, wanted, failed, errors))
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    let (total_rows, wanted, failed_rows, errors) = read
+        .unwrap_or_else(|_| Err("The file cannot be read".to_owned()))
+        .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
+    let mut added_rows = 0;
+    for batch in wanted.chunks(BATCH) {
+        added_rows += add(&app, batch).await?;
+    }
+    let now = app.clock.now();
+    let id = ids::at(now).to_string();
+    let work = async |mut tx: Tx| {
+        let change = Change::created(json!({ "rows": total_rows, "added": added_rows }));
+        let about = ("import", &*id);
+        audit(
+            &mut tx,
+            &caller.actor,
+            "suppression.import",
+            about,
+            change,
+            now,
+        )
+        .await?;
+        db::Result::Ok((tx, ()))
+    };
+    app.db.transact(work).await?;
+    Ok(Json(SuppressionsImportOut {
+        total_rows,
+        added_rows,
+        failed_rows,
+        errors,
+    }))
+}
+
+async fn add(app: &App, batch: &[(Mailbox, Option<String>)]) -> db::Result<usize> {
+    let now = app.clock.now();
+    let work = async |mut tx: Tx| {
+        let added = contacts::suppress_all(&mut tx, batch, now).await?;
+        Ok((tx, added))
+    };
+    app.db.transact(work).await
+}
