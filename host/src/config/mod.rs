@@ -12,6 +12,7 @@ mod reader;
 mod secret;
 mod sender;
 mod table;
+mod texts;
 mod tracking;
 mod unknown;
 
@@ -21,6 +22,7 @@ pub use plugins::{PluginSettings, plugin_settings, read_plugins};
 pub use policy::Policy;
 pub use problem::Problem;
 pub use table::{TABLE, Variable, markdown};
+pub use texts::{ListTexts, Texts};
 pub use tracking::Tracking;
 pub use unknown::unknown;
 
@@ -119,6 +121,8 @@ pub struct Config {
     /// The sender of transactional mails, where it is another.
     pub from_transactional: Option<String>,
     pub postal_address: String,
+    /// What the pages for recipients say.
+    pub texts: Texts,
     pub policy: Policy,
     pub access: Access,
     pub tracking: Tracking,
@@ -189,6 +193,7 @@ impl Config {
             from_email: sender::read(reader, "EMAIL_FROM").unwrap_or_default(),
             from_transactional: sender::read(reader, "EMAIL_FROM_TRANSACTIONAL"),
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
+            texts: Texts::read(reader),
             policy: Policy::read(reader),
             tracking: Tracking::read(reader),
             aliases: Aliases::read(reader),

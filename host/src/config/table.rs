@@ -149,6 +149,11 @@ pub const TABLE: &[Variable] = &[
         "postal address in the footer of mails; the law asks for one",
     ),
     variable(
+        "PAGE_TEXTS",
+        "",
+        "JSON file with the texts of the pages for recipients, for another language than English",
+    ),
+    variable(
         "EMAIL_FREQUENCY_CAP",
         "",
         "most mails one person gets over all journeys, as `3/24h` or `10/7d`; further ones are skipped",

@@ -38,8 +38,13 @@ pre { overflow-x: auto; padding: 1rem; background: var(--soft); border-radius: .
 
 /// A page. `title` and `body` are HTML: whatever came from outside is escaped before.
 pub fn page(status: StatusCode, title: &str, class: &str, body: &str) -> Response {
+    page_in("en", status, title, class, body)
+}
+
+/// A page in the language of this tag (RFC 5646), which is HTML as the others are.
+pub fn page_in(lang: &str, status: StatusCode, title: &str, class: &str, body: &str) -> Response {
     let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+        "<!doctype html><html lang=\"{lang}\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"robots\" content=\"noindex\">\
          <title>{title}</title><style>{STYLE}</style></head>\
@@ -54,6 +59,28 @@ pub fn page(status: StatusCode, title: &str, class: &str, body: &str) -> Respons
         ),
     ];
     (status, headers, Html(html)).into_response()
+}
+
+/// A text with names in braces, as HTML. The values are HTML already.
+pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(&escape(before));
+        let named = after.split_once('}').and_then(|(name, after)| {
+            let value = values.iter().find(|(known, _)| *known == name)?;
+            Some((value.1, after))
+        });
+        rest = if let Some((value, after)) = named {
+            out.push_str(value);
+            after
+        } else {
+            out.push('{');
+            after
+        };
+    }
+    out.push_str(&escape(rest));
+    out
 }
 
 /// Text as HTML.

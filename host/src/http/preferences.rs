@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use super::ApiError;
 use super::body::{Fields, Raw};
-use super::page::{escape, page};
-use super::unsubscribe::{Link, refused, sender};
+use super::page::{escape, fill};
+use super::unsubscribe::{Link, card, refused, sender};
 use crate::app::App;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Preferences;
@@ -60,8 +60,11 @@ pub async fn save_preferences(
     let grounds = Grounds::new(Source::Page, "the page of preferences");
     consent::change(&app, &reader.subject, &decisions, &grounds).await?;
     let (reader, preferences) = look(&app, &token).await?;
-    let note = "<p class=\"note\" role=\"status\">Saved.</p>";
-    Ok(show(&app, &link, &reader, &preferences, note))
+    let note = format!(
+        "<p class=\"note\" role=\"status\">{}</p>",
+        escape(&app.config.texts.saved)
+    );
+    Ok(show(&app, &link, &reader, &preferences, &note))
 }
 
 /// Every box whose tick is new. Whoever ticks one wants mail again, and of the others nothing.
@@ -97,16 +100,26 @@ fn show(
     preferences: &Preferences,
     note: &str,
 ) -> Response {
+    let texts = &app.config.texts;
     if !reader.is_known() {
-        let body = "<h1>Nothing to choose</h1><p>We know nothing about you any more.</p>";
-        return page(StatusCode::OK, "E-mail preferences", "card", body);
+        let body = format!(
+            "<h1>{}</h1><p>{}</p>{}",
+            escape(&texts.nothing_to_choose),
+            escape(&texts.nothing_known),
+            sender(app)
+        );
+        return card(app, StatusCode::OK, &texts.preferences, &body);
     }
     let action = format!("?token={}", escape(&link.token));
-    let whom = escape(reader.email.as_deref().unwrap_or("you"));
+    let whom = escape(reader.email.as_deref().unwrap_or(&texts.address_unknown));
+    let whom = format!("<b>{whom}</b>");
+    let question = fill(&texts.preferences_question, &[("address", &whom)]);
     let mut boxes = String::new();
     for choice in consent::choices(app.catalog.lists(), preferences) {
         let ticked = if choice.subscribed { " checked" } else { "" };
-        let more = match choice.description.as_str() {
+        let told = texts.lists.get(&choice.id);
+        let title = told.map_or(&choice.title, |told| &told.name);
+        let more = match told.map_or(&*choice.description, |told| &told.description) {
             "" => String::new(),
             text => format!("<br><small>{}</small>", escape(text)),
         };
@@ -115,27 +128,29 @@ fn show(
             "<label class=\"choice\"><input type=\"checkbox\" name=\"category\" value=\"{}\"{ticked}> \
              <span>{}{more}</span></label>",
             escape(&choice.id),
-            escape(&choice.title)
+            escape(title)
         );
     }
     let (state, button, value) = if preferences.unsubscribed_all {
-        (
-            "<p>You are unsubscribed from everything.</p>",
-            "Receive e-mails again",
-            "resubscribe",
-        )
+        let state = format!("<p>{}</p>", escape(&texts.left_everything));
+        (state, &texts.join_everything, "resubscribe")
     } else {
-        ("", "Unsubscribe from everything", "unsubscribe")
+        (String::new(), &texts.leave_everything, "unsubscribe")
     };
     let body = format!(
-        "<h1>E-mail preferences</h1><p>What shall we send to <b>{whom}</b>?</p>{note}{state}\
+        "<h1>{}</h1><p>{question}</p>{note}{state}\
          <form method=\"post\" action=\"{action}\">\
-         <fieldset><legend class=\"hidden\">Kinds of e-mails</legend>{boxes}</fieldset>\
-         <button>Save</button></form>\
+         <fieldset><legend class=\"hidden\">{}</legend>{boxes}</fieldset>\
+         <button>{}</button></form>\
          <form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"all\" value=\"{value}\">\
-         <button class=\"quiet\">{button}</button></form>\
-         <p class=\"muted\">E-mails about your own account, such as a new password, come in any case.</p>{}",
+         <button class=\"quiet\">{}</button></form>\
+         <p class=\"muted\">{}</p>{}",
+        escape(&texts.preferences),
+        escape(&texts.kinds),
+        escape(&texts.save),
+        escape(button),
+        escape(&texts.account_notice),
         sender(app)
     );
-    page(StatusCode::OK, "E-mail preferences", "card", &body)
+    card(app, StatusCode::OK, &texts.preferences, &body)
 }

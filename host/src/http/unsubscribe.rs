@@ -8,7 +8,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::ApiError;
-use super::page::{escape, page};
+use super::body::Raw;
+use super::page::{escape, fill, page_in};
 use crate::app::App;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Conn;
@@ -60,31 +61,33 @@ pub async fn show_unsubscribe(
         Some(category) => wants.allow(category),
         None => !wants.unsubscribed_all,
     };
+    let texts = &app.config.texts;
     if token.action == Action::Unsubscribe && !gets {
         // Nobody is asked what they have answered.
         let body = format!(
-            "<h1>You are unsubscribed</h1><p>{} does not receive {}.</p>{}{}",
-            whom(&reader),
-            what(category.as_deref()),
+            "<h1>{}</h1><p>{}</p>{}{}",
+            escape(&texts.left),
+            notice(&app, &texts.left_notice, &reader, category.as_deref()),
             choose(&app, &reader),
             sender(&app),
         );
-        return Ok(page(StatusCode::OK, "You are unsubscribed", "card", &body));
+        return Ok(card(&app, StatusCode::OK, &texts.left, &body));
     }
-    let (title, button, change) = match token.action {
-        Action::Resubscribe => ("Subscribe again?", "Subscribe", "receive"),
-        _ => ("Unsubscribe?", "Unsubscribe", "no longer receive"),
+    let (title, button, text) = match token.action {
+        Action::Resubscribe => (&texts.join_question, &texts.join, &texts.join_notice),
+        _ => (&texts.leave_question, &texts.leave, &texts.leave_notice),
     };
     let body = format!(
-        "<h1>{title}</h1><p>{} will {change} {}.</p>\
-         <form method=\"post\" action=\"?token={}\"><button>{button}</button></form>{}{}",
-        whom(&reader),
-        what(category.as_deref()),
+        "<h1>{}</h1><p>{}</p>\
+         <form method=\"post\" action=\"?token={}\"><button>{}</button></form>{}{}",
+        escape(title),
+        notice(&app, text, &reader, category.as_deref()),
         escape(&link.token),
+        escape(button),
         choose(&app, &reader),
         sender(&app),
     );
-    Ok(page(StatusCode::OK, button, "card", &body))
+    Ok(card(&app, StatusCode::OK, button, &body))
 }
 
 /// Unsubscribes, or with a link made for that subscribes again. The body does not matter: mail
@@ -97,6 +100,7 @@ pub async fn show_unsubscribe(
 pub async fn unsubscribe(
     State(app): State<App>,
     Query(link): Query<Link>,
+    body: Result<Raw, ApiError>,
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
@@ -112,7 +116,12 @@ pub async fn unsubscribe(
         Some(id) => Decision::Category { id, subscribed },
         None => Decision::All { subscribed },
     };
-    let grounds = Grounds::new(Source::Page, "the button of the page");
+    let grounds = match body {
+        Ok(Raw(body)) if is_one_click(&body) => {
+            Grounds::new(Source::OneClick, "List-Unsubscribe=One-Click")
+        }
+        _ => Grounds::new(Source::Page, "the button of the page"),
+    };
     consent::change(&app, &reader.subject, &[decision], &grounds).await?;
     let wants = reader.preferences(&mut *app.db.conn().await?).await?;
     tracing::info!(category, subscribed, "changed a subscription by link");
@@ -120,18 +129,15 @@ pub async fn unsubscribe(
         Some(category) => wants.allow(category),
         None => !wants.unsubscribed_all,
     };
-    let (title, change, back) = match (gets, wants.unsubscribed_all) {
-        (true, _) => ("You are subscribed", "receives", Action::Unsubscribe),
+    let texts = &app.config.texts;
+    let (title, text, back) = match (gets, wants.unsubscribed_all) {
+        (true, _) => (&texts.joined, &texts.joined_notice, Action::Unsubscribe),
         (false, true) if subscribed => (
-            "You are still unsubscribed from everything",
-            "does not receive",
+            &texts.left_everything_still,
+            &texts.left_notice,
             Action::Unsubscribe,
         ),
-        (false, _) => (
-            "You are unsubscribed",
-            "no longer receives",
-            Action::Resubscribe,
-        ),
+        (false, _) => (&texts.left, &texts.left_notice, Action::Resubscribe),
     };
     let undo = app.unsubscribe.sign(
         &Token {
@@ -142,14 +148,15 @@ pub async fn unsubscribe(
         now,
     );
     let body = format!(
-        "<h1>{title}</h1><p>{} {change} {}.</p>\
-         <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">Undo</button></form>{}{}",
-        whom(&reader),
-        what(category.as_deref()),
+        "<h1>{}</h1><p>{}</p>\
+         <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">{}</button></form>{}{}",
+        escape(title),
+        notice(&app, text, &reader, category.as_deref()),
+        escape(&texts.undo),
         choose(&app, &reader),
         sender(&app),
     );
-    Ok(page(StatusCode::OK, title, "card", &body))
+    Ok(card(&app, StatusCode::OK, title, &body))
 }
 
 /// The category a link is about; one that nothing here has any more stands for everything.
@@ -165,15 +172,39 @@ async fn category(
     }
 }
 
-fn whom(reader: &Recipient) -> String {
-    escape(reader.email.as_deref().unwrap_or("This address"))
+/// Whether a mail program posts this of itself, as a form of either kind (RFC 8058 §3.2).
+fn is_one_click(body: &[u8]) -> bool {
+    const MARK: &[u8] = b"One-Click";
+    body.windows(MARK.len()).any(|part| part == MARK)
 }
 
-fn what(category: Option<&str>) -> String {
-    match category {
-        Some(category) => format!("e-mails of “<b>{}</b>”", escape(&consent::title(category))),
-        None => "our e-mails".into(),
+/// A page of these, in the language of the texts.
+pub(super) fn card(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
+    let lang = escape(&app.config.texts.lang);
+    page_in(&lang, status, &escape(title), "card", body)
+}
+
+/// A sentence about whom and which mail.
+fn notice(app: &App, text: &str, reader: &Recipient, category: Option<&str>) -> String {
+    let texts = &app.config.texts;
+    let address = escape(reader.email.as_deref().unwrap_or(&texts.address_unknown));
+    let mail = match category {
+        Some(id) => {
+            let name = format!("<b>{}</b>", escape(&list_name(app, id)));
+            fill(&texts.list_mail, &[("list", &name)])
+        }
+        None => escape(&texts.all_mail),
+    };
+    fill(text, &[("address", &address), ("mail", &mail)])
+}
+
+/// What a list is called: in the file of texts, by the plugin, or else after its id.
+pub(super) fn list_name(app: &App, id: &str) -> String {
+    if let Some(told) = app.config.texts.lists.get(id) {
+        return told.name.clone();
     }
+    let known = app.catalog.lists().iter().find(|list| list.id == id);
+    known.map_or_else(|| consent::title(id), |list| list.name.clone())
 }
 
 /// Who sends the mails, and how to write to them.
@@ -185,10 +216,13 @@ pub(super) fn sender(app: &App) -> String {
     let to = from.address.replace('%', "%25").replace('?', "%3F");
     let to = to.replace('&', "%26").replace('#', "%23");
     let name = from.name.as_ref().unwrap_or(&from.address);
+    let texts = &app.config.texts;
+    let name = format!("<b>{}</b>", escape(name));
     format!(
-        "<p class=\"muted\">E-mails from <b>{}</b>. <a href=\"mailto:{}\">Write to us</a></p>",
-        escape(name),
-        escape(&to)
+        "<p class=\"muted\">{} <a href=\"mailto:{}\">{}</a></p>",
+        fill(&texts.sender, &[("sender", &name)]),
+        escape(&to),
+        escape(&texts.write)
     )
 }
 
@@ -202,15 +236,22 @@ fn choose(app: &App, reader: &Recipient) -> String {
         },
         app.clock.now(),
     );
-    format!("<p><a href=\"preferences?token={manage}\">Choose what you get</a></p>")
+    let text = escape(&app.config.texts.choose);
+    format!("<p><a href=\"preferences?token={manage}\">{text}</a></p>")
 }
 
 pub(super) fn refused(app: &App, error: TokenError) -> Response {
+    let texts = &app.config.texts;
+    let why = match error {
+        TokenError::Invalid => &texts.link_invalid,
+        TokenError::Expired => &texts.link_expired,
+    };
     let body = format!(
-        "<h1>This link does not work</h1><p>{error}</p>\
-         <p>Nothing was changed. Each of our e-mails ends with a link of its own: use the one of \
-         the latest, or write to us.</p>{}",
+        "<h1>{}</h1><p>{}</p><p>{}</p>{}",
+        escape(&texts.link_broken),
+        escape(why),
+        escape(&texts.link_advice),
         sender(app)
     );
-    page(StatusCode::BAD_REQUEST, "Link does not work", "card", &body)
+    card(app, StatusCode::BAD_REQUEST, &texts.link_broken, &body)
 }

@@ -241,3 +241,56 @@ async fn a_file_of_addresses_is_suppressed_row_by_row_and_may_come_twice() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_speak_the_language_of_a_file_and_name_the_sender() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pages.json");
+    let texts = json!({ "lang": "de", "leaveQuestion": "Abmelden?", "left": "Abgemeldet",
+        "leftNotice": "{address} bekommt keine {mail}.", "listMail": "Mails <{list}>",
+        "lists": { "journey": { "name": "Tipps & mehr", "description": "Ab und zu." } } });
+    std::fs::write(&file, texts.to_string()).unwrap();
+    let variables = [
+        ("PAGE_TEXTS", file.to_str().unwrap()),
+        ("EMAIL_FROM", "Acme & Söhne <hello@acme.example>"),
+    ];
+    let server = Server::with(Store::native().await, &variables).await;
+    mail(&server, "ann", "ann@example.com").await;
+    let link = one_click(&server).await;
+    let page = server.get(&link).await.text();
+    assert!(
+        page.contains("<html lang=\"de\">") && page.contains("<h1>Abmelden?</h1>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("Acme &amp; Söhne") && page.contains("mailto:hello@acme.example"),
+        "{page}"
+    );
+    let page = press(&server, &link).await;
+    let said = "ann@example.com bekommt keine Mails &lt;<b>Tipps &amp; mehr</b>&gt;.";
+    assert!(page.contains(said), "{page}");
+    // Asked again, it says what is so and asks nothing.
+    let again = server.get(&link).await.text();
+    assert!(
+        again.contains("<h1>Abgemeldet</h1>") && !again.contains("<form"),
+        "{again}"
+    );
+    let manage = page.split("href=\"preferences?token=").nth(1).unwrap();
+    let manage = format!(
+        "/v1/email/preferences?token={}",
+        manage.split('"').next().unwrap()
+    );
+    let page = server.get(&manage).await.text();
+    assert!(
+        page.contains("Tipps &amp; mehr") && page.contains("Ab und zu."),
+        "{page}"
+    );
+    let broken = server.get("/v1/email/preferences?token=x").await;
+    assert_eq!(broken.status, 400);
+    assert!(
+        broken.text().contains("mailto:hello@acme.example"),
+        "{}",
+        broken.text()
+    );
+    server.stop().await;
+}

@@ -1,0 +1,111 @@
+//! What the pages for recipients say, in the language of a file.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::reader::Reader;
+
+const NAME: &str = "PAGE_TEXTS";
+
+macro_rules! texts {
+    ($($name:ident: $text:literal,)*) => {
+        /// Texts of the pages; `{address}` and the like stand for what they name.
+        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+        pub struct Texts {
+            $(pub $name: String,)*
+            /// Names of lists, by their ids.
+            pub lists: BTreeMap<String, ListTexts>,
+        }
+
+        impl Default for Texts {
+            fn default() -> Self {
+                Self { $($name: $text.to_owned(),)* lists: BTreeMap::new() }
+            }
+        }
+    };
+}
+
+/// What a list is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListTexts {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+}
+
+texts! {
+    lang: "en",
+    leave_question: "Unsubscribe?",
+    leave_notice: "{address} will no longer receive {mail}.",
+    leave: "Unsubscribe",
+    join_question: "Subscribe again?",
+    join_notice: "{address} will receive {mail}.",
+    join: "Subscribe",
+    left: "You are unsubscribed",
+    left_notice: "{address} does not receive {mail}.",
+    left_everything_still: "You are still unsubscribed from everything",
+    joined: "You are subscribed",
+    joined_notice: "{address} receives {mail}.",
+    undo: "Undo",
+    list_mail: "e-mails of “{list}”",
+    all_mail: "our e-mails",
+    address_unknown: "This address",
+    choose: "Choose what you get",
+    preferences: "E-mail preferences",
+    preferences_question: "What shall we send to {address}?",
+    kinds: "Kinds of e-mails",
+    saved: "Saved.",
+    save: "Save",
+    left_everything: "You are unsubscribed from everything.",
+    leave_everything: "Unsubscribe from everything",
+    join_everything: "Receive e-mails again",
+    account_notice: "E-mails about your own account, such as a new password, come in any case.",
+    nothing_to_choose: "Nothing to choose",
+    nothing_known: "We know nothing about you any more.",
+    link_broken: "This link does not work",
+    link_invalid: "The link is not complete or was not made here.",
+    link_expired: "The link has expired.",
+    link_advice: "Nothing was changed. Each of our e-mails ends with a link of its own: use the one of the latest, or write to us.",
+    sender: "E-mails from {sender}.",
+    write: "Write to us",
+}
+
+impl Texts {
+    /// The texts of the file that `PAGE_TEXTS` names; what it leaves out is in English.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let Some(path) = reader.unquoted(NAME) else {
+            return Self::default();
+        };
+        let read = match std::fs::read(&path) {
+            Ok(file) => serde_json::from_slice(&file).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        read.unwrap_or_else(|why| {
+            let message = format!("'{path}' is no file of texts (docs/mail.md): {why}");
+            reader.problem(NAME, message);
+            Self::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Texts;
+
+    #[test]
+    fn a_file_replaces_what_it_names_and_nothing_it_misspells() {
+        let file = r#"{"lang":"de","left":"Abgemeldet","lists":{"journey":{"name":"Tipps"}}}"#;
+        let texts: Texts = serde_json::from_str(file).unwrap();
+        assert_eq!(
+            (&*texts.lang, &*texts.left, &*texts.undo),
+            ("de", "Abgemeldet", "Undo")
+        );
+        assert_eq!(texts.lists["journey"].name, "Tipps");
+        for wrong in [r#"{"lefd":"x"}"#, r#"{"left":1}"#, "[]"] {
+            assert!(serde_json::from_str::<Texts>(wrong).is_err(), "{wrong}");
+        }
+    }
+}
