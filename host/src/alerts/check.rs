@@ -1,14 +1,21 @@
 //! Looking at what a rule looks at.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Kind;
+use super::kind::Seen;
 use crate::app::App;
-use crate::db::{self, NewAlert, Tx};
+use crate::db::{self, AlertRule, Conn, HoldKind, NewAlert, Tx};
 use crate::ids;
+use crate::mail;
+use crate::worker::BEAT;
 
 /// How often a rule is looked at.
 const EVERY: TimeDelta = TimeDelta::minutes(1);
+
+/// A provider that failed several times in a row for longer than this takes no mail as one does whose
+/// key is refused.
+const AWAY: TimeDelta = TimeDelta::minutes(5);
 
 /// Looks at the rule that is due first and writes an alert where it is exceeded. Returns whether
 /// there was one. Workers that race take different rules, so an alert is written once.
@@ -31,13 +38,12 @@ async fn check(app: &App, mut tx: Tx) -> db::Result<(Tx, bool)> {
     if silent_until.is_some_and(|until| until > now) {
         return Ok((tx, true));
     }
-    let since = now - TimeDelta::minutes(rule.window_minutes.into());
-    let figure = db::alert_figure(&mut tx, since, now).await?;
-    let (value, cases) = kind.value(&figure);
+    let seen = look(app, &mut tx, kind, &rule, now).await?;
+    let Seen { value, cases, .. } = seen;
     if !kind.exceeds(value, cases, rule.threshold, rule.minimum) {
         return Ok((tx, true));
     }
-    let message = kind.describe(value, cases, rule.threshold, rule.window_minutes);
+    let message = kind.describe(&seen, rule.threshold, rule.window_minutes);
     tracing::warn!(rule.id = %rule.id, rule = rule.name, message, "an alert was raised");
     let alert = NewAlert {
         id: ids::at(now),
@@ -49,4 +55,98 @@ async fn check(app: &App, mut tx: Tx) -> db::Result<(Tx, bool)> {
     };
     db::alert_insert(&mut tx, &alert, now).await?;
     Ok((tx, true))
+}
+
+/// What the rule is about, as it is now.
+async fn look(
+    app: &App,
+    conn: &mut Conn,
+    kind: Kind,
+    rule: &AlertRule,
+    now: DateTime<Utc>,
+) -> db::Result<Seen> {
+    let since = now - TimeDelta::minutes(rule.window_minutes.into());
+    Ok(match kind {
+        Kind::Bounces | Kind::JourneyFailures | Kind::Delivery | Kind::Complaints => {
+            let figure = db::alert_figure(conn, since, now).await?;
+            let (value, cases) = kind.value(&figure);
+            Seen {
+                value,
+                cases,
+                what: String::new(),
+            }
+        }
+        Kind::Providers => providers(app, conn, now).await?,
+        Kind::Lag => lag(conn, now).await?,
+        Kind::Workers => {
+            let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
+            let seen = db::workers_seen(conn, now, missed).await?;
+            // Before the rule nobody asked for one.
+            let last = seen
+                .last
+                .map_or(rule.created_at, |at| at.max(rule.created_at));
+            let away = if seen.count > 0 {
+                0
+            } else {
+                (now - last).num_seconds()
+            };
+            Seen {
+                value: away.max(0) as f64,
+                cases: seen.count,
+                what: String::new(),
+            }
+        }
+        Kind::Enrolments => {
+            let ids: Vec<String> = app
+                .catalog
+                .journeys()
+                .map(|one| one.definition.id.clone())
+                .collect();
+            let busiest = db::alert_entered(conn, &ids, since).await?;
+            busiest.map_or_else(Seen::default, |one| Seen {
+                value: one.people as f64,
+                cases: one.people,
+                what: one.journey_id,
+            })
+        }
+    })
+}
+
+async fn providers(app: &App, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Seen> {
+    let states = mail::provider_states(app, conn, now).await?;
+    let mut told = Vec::new();
+    for state in &states {
+        let shut = state.holds.iter().any(|hold| match hold.kind {
+            HoldKind::Block => true,
+            HoldKind::Rest => now - hold.since >= AWAY,
+            HoldKind::Limit => false,
+        });
+        if shut {
+            let reason = state.reason().unwrap_or_default();
+            told.push(format!("{} ({reason})", state.id));
+        }
+    }
+    Ok(Seen {
+        value: told.len() as f64,
+        cases: states.len() as i64,
+        what: told.join(", "),
+    })
+}
+
+async fn lag(conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Seen> {
+    let queues = db::queues(conn, now).await?;
+    let all = [
+        ("runs", queues.runs),
+        ("mails", queues.mails),
+        ("captures", queues.captures),
+        ("webhooks", queues.webhooks),
+    ];
+    let slowest = all
+        .into_iter()
+        .max_by_key(|(_, one)| one.oldest_seconds(now));
+    Ok(slowest.map_or_else(Seen::default, |(name, one)| Seen {
+        value: one.oldest_seconds(now) as f64,
+        cases: one.due,
+        what: name.to_owned(),
+    }))
 }

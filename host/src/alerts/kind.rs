@@ -2,6 +2,16 @@
 
 use crate::db::AlertFigure;
 
+/// What a rule found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    pub value: f64,
+    /// What the value is taken from.
+    pub cases: i64,
+    /// What it is about, where the kind alone does not say it.
+    pub what: String,
+}
+
 /// The figure a rule compares with its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -13,14 +23,26 @@ pub enum Kind {
     Delivery,
     /// Complaints among the sent.
     Complaints,
+    /// Providers that take no mail until someone acts.
+    Providers,
+    /// Seconds for which what is due has waited.
+    Lag,
+    /// Seconds for which no worker has been seen.
+    Workers,
+    /// People who entered one journey.
+    Enrolments,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self::Bounces,
         Self::JourneyFailures,
         Self::Delivery,
         Self::Complaints,
+        Self::Providers,
+        Self::Lag,
+        Self::Workers,
+        Self::Enrolments,
     ];
 
     pub fn name(self) -> &'static str {
@@ -29,6 +51,10 @@ impl Kind {
             Self::JourneyFailures => "journey_failure_spike",
             Self::Delivery => "delivery_issue",
             Self::Complaints => "high_complaint_rate",
+            Self::Providers => "provider_blocked",
+            Self::Lag => "queue_lag",
+            Self::Workers => "no_worker",
+            Self::Enrolments => "enrolment_spike",
         }
     }
 
@@ -36,9 +62,9 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether its threshold is a fraction of cases; else it is a number of them.
+    /// Whether its threshold is a fraction of cases; else it is a number, and reaching it is enough.
     pub fn is_rate(self) -> bool {
-        self != Self::JourneyFailures
+        matches!(self, Self::Bounces | Self::Delivery | Self::Complaints)
     }
 
     /// Where providers begin to mind: Gmail and Yahoo ask for complaints below 0.3 %, and look from
@@ -50,19 +76,27 @@ impl Kind {
             Self::JourneyFailures => 5.0,
             Self::Delivery => 0.1,
             Self::Complaints => 0.001,
+            Self::Providers => 1.0,
+            Self::Lag => 300.0,
+            Self::Workers => 120.0,
+            Self::Enrolments => 1_000.0,
         }
     }
 
     /// Below so many cases a rate says nothing.
     pub fn usual_minimum(self) -> i32 {
         match self {
-            Self::JourneyFailures => 1,
+            Self::JourneyFailures
+            | Self::Providers
+            | Self::Lag
+            | Self::Workers
+            | Self::Enrolments => 1,
             Self::Bounces | Self::Delivery => 50,
             Self::Complaints => 1_000,
         }
     }
 
-    /// The value and the cases it is taken from.
+    /// The value and the cases it is taken from, of what the ledgers count.
     pub fn value(self, figure: &AlertFigure) -> (f64, i64) {
         let rate = |part: i64, all: i64| {
             let rate = if all == 0 {
@@ -77,11 +111,15 @@ impl Kind {
             Self::Complaints => rate(figure.complained, figure.sent),
             Self::Delivery => rate(figure.undelivered, figure.sent + figure.undelivered),
             Self::JourneyFailures => (figure.broken_runs as f64, figure.broken_runs),
+            // Not counted there.
+            Self::Providers | Self::Lag | Self::Workers | Self::Enrolments => (0.0, 0),
         }
     }
 
     /// For people.
-    pub fn describe(self, value: f64, cases: i64, threshold: f64, window_minutes: i32) -> String {
+    pub fn describe(self, seen: &Seen, threshold: f64, window_minutes: i32) -> String {
+        let Seen { value, cases, what } = seen;
+        let value = *value;
         let window = window(window_minutes);
         let percent = |rate: f64| {
             let text = format!("{:.2}", rate * 100.0);
@@ -101,14 +139,26 @@ impl Kind {
             Self::JourneyFailures => format!(
                 "{value} runs of journeys broke within {window}, and {threshold} are enough for an alert"
             ),
+            Self::Providers => {
+                format!("{value} of {cases} delivery providers take no mail: {what}")
+            }
+            Self::Lag => format!(
+                "{what} have waited for {value} s, {cases} are due, and {threshold} s are enough for an alert"
+            ),
+            Self::Workers => format!(
+                "no worker has been seen for {value} s: runs and mails wait until `hogsend worker` runs"
+            ),
+            Self::Enrolments => format!(
+                "{value} people entered the journey '{what}' within {window}, and {threshold} are enough for an alert"
+            ),
         }
     }
 
     /// Whether this is worth an alert.
     pub fn exceeds(self, value: f64, cases: i64, threshold: f64, minimum: i32) -> bool {
         match self {
-            Self::JourneyFailures => value >= threshold,
-            _ => cases >= i64::from(minimum) && value > threshold,
+            _ if self.is_rate() => cases >= i64::from(minimum) && value > threshold,
+            _ => value >= threshold,
         }
     }
 }
@@ -161,9 +211,19 @@ mod tests {
                 7.0,
                 "7 runs of journeys broke within 1 hour, and 5 are enough for an alert",
             ),
+            (
+                Kind::Enrolments,
+                1_200.0,
+                "1200 people entered the journey 'welcome' within 1 hour, and 1000 are enough for an alert",
+            ),
         ] {
             let threshold = kind.usual_threshold();
-            assert_eq!(kind.describe(value, 200, threshold, 60), expected);
+            let seen = Seen {
+                value,
+                cases: 200,
+                what: "welcome".into(),
+            };
+            assert_eq!(kind.describe(&seen, threshold, 60), expected);
         }
         assert_eq!(window(2_880), "2 days");
         assert_eq!(window(90), "90 minutes");

@@ -2,7 +2,7 @@
 //!
 //! A rule looks at a figure of the last minutes or days. Where it is past the rule's threshold, an
 //! alert is written in the same transaction that keeps the rule silent for a while, and a worker
-//! passes it on.
+//! passes it on. The API looks as well, so that somebody notices where no worker is left.
 
 mod check;
 mod kind;

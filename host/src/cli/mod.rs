@@ -211,6 +211,7 @@ async fn serve(
     // A token of their own: events are stored until the last request is answered.
     let mut crew = Crew::new(CancellationToken::new());
     app.ingestor.start(&mut crew);
+    worker::watch(app, &mut crew);
     tokio::select! {
         served = http::serve(app.clone(), listener, stop, drain) => served,
         ended = crew.ended() => Ok(ended?),

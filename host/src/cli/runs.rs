@@ -11,7 +11,7 @@ use crate::audit::{Actor, Change, audit};
 use crate::config::Mode;
 use crate::db::{self, Db, StateRow, StepRow, Tx};
 use crate::ids::StateId;
-use crate::journeys::admin::{self, AdminError};
+use crate::journeys::admin::{self, AdminError, Restarted};
 
 #[derive(Subcommand)]
 pub enum RunCommand {
@@ -32,8 +32,13 @@ pub enum RunCommand {
     Retry { run: Uuid },
     /// Let a stuck run go on, with the plugin version it began with where that is loaded
     Resume { run: Uuid },
-    /// End a run and begin a new one with the same event
-    Restart { run: Uuid },
+    /// End a failed or stuck run and begin a new one with the same event
+    Restart {
+        run: Uuid,
+        /// Also a run that is neither; it sends again what it has sent
+        #[arg(long)]
+        force: bool,
+    },
     /// End a run; mails nobody has attempted yet do not go out
     Exit {
         run: Uuid,
@@ -110,9 +115,13 @@ async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed,
                 format!("{run} goes on"),
             )
         }
-        RunCommand::Restart { run } => {
-            let new = admin::restart_in(app, tx, StateId(run)).await?;
-            let said = format!("{run} is ended, {new} begins");
+        RunCommand::Restart { run, force } => {
+            let Restarted { run: new, again } =
+                admin::restart_in(app, tx, StateId(run), force).await?;
+            let mut said = format!("{run} is ended, {new} begins");
+            if !again.is_empty() {
+                said += &format!(" and sends again: {}", again.join(", "));
+            }
             (
                 run,
                 "journey_state.restart",

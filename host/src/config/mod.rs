@@ -159,6 +159,8 @@ impl Config {
     /// the settings serve to look for further ones and for nothing else.
     pub fn read(lookup: Lookup<'_>, mode: Mode) -> (Self, Vec<Problem>) {
         let (mut reader, production) = Reader::new(lookup, mode);
+        // A pause of the machine or of the database is no death of a worker. Tests wait for shorter ones.
+        let least_lease = if production { 20 } else { 1 };
         let reader = &mut reader;
         let host = reader.parsed(
             "HOST",
@@ -202,7 +204,7 @@ impl Config {
             plugin_dir: reader.unquoted("PLUGIN_DIR").map(PathBuf::from),
             data_dir: PathBuf::from(reader.text("HOGSEND_DATA_DIR")),
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),
-            lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", 1, 3_600)),
+            lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", least_lease, 3_600)),
             database_pool_size: usize::try_from(reader.number("DATABASE_POOL_SIZE", 4, 500))
                 .unwrap_or(16),
             warnings: std::mem::take(&mut reader.warnings),

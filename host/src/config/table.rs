@@ -202,7 +202,7 @@ pub const TABLE: &[Variable] = &[
     variable(
         "WORKER_LEASE_SECONDS",
         "60",
-        "after how long the work of a worker that fell silent goes to another",
+        "after how long the work of a worker that fell silent goes to another, at least 20 in production",
     ),
     variable(
         "DATABASE_POOL_SIZE",

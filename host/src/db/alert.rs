@@ -222,6 +222,32 @@ pub async fn alert_figure(
     .await
 }
 
+/// How many people entered a journey.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    pub journey_id: String,
+    pub people: i64,
+}
+
+/// Which of these journeys most people entered since, and how many.
+pub async fn alert_entered(
+    conn: &mut Conn,
+    journeys: &[String],
+    since: DateTime<Utc>,
+) -> Result<Option<Entered>> {
+    sqlx::query_as!(
+        Entered,
+        r#"SELECT j.id AS "journey_id!",
+                  (SELECT count(*) FROM journey_states s
+                   WHERE s.journey_id = j.id AND s.created_at >= $2) AS "people!"
+           FROM unnest($1::text[]) AS j (id) ORDER BY 2 DESC, 1 LIMIT 1"#,
+        journeys,
+        since
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Writes an alert, due at once, and when its rule spoke.
 pub async fn alert_insert(conn: &mut Conn, new: &NewAlert<'_>, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(

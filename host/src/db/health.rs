@@ -1,6 +1,6 @@
 //! Signs of life.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Conn, Result};
@@ -46,14 +46,20 @@ pub struct WorkersSeen {
     pub count: i64,
 }
 
-/// When workers were last seen, and how many of them since `since`.
-pub async fn workers_seen(conn: &mut Conn, since: DateTime<Utc>) -> Result<WorkersSeen> {
+/// When workers were last seen, and how many of them no longer than `missed` ago. A sign of life
+/// further ahead than that was given by a clock that was set back since, and says nothing.
+pub async fn workers_seen(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+    missed: TimeDelta,
+) -> Result<WorkersSeen> {
     sqlx::query_as!(
         WorkersSeen,
-        r#"SELECT max(last_seen_at) AS last,
-                  count(*) FILTER (WHERE last_seen_at >= $1) AS "count!"
+        r#"SELECT max(last_seen_at) FILTER (WHERE last_seen_at <= $2) AS last,
+                  count(*) FILTER (WHERE last_seen_at BETWEEN $1 AND $2) AS "count!"
            FROM workers"#,
-        since
+        now - missed,
+        now + missed
     )
     .fetch_one(conn)
     .await

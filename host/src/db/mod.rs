@@ -33,6 +33,7 @@ mod pace;
 mod password_reset;
 mod preference;
 mod provider;
+mod queue;
 mod send;
 mod send_claim;
 mod send_state;
@@ -54,10 +55,10 @@ mod webhook;
 mod webhook_delivery;
 
 pub use alert::{
-    AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, NewAlert, alert_claim, alert_end,
-    alert_figure, alert_insert, alert_next_due, alert_rule_checked, alert_rule_delete,
-    alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list, alerts_give_back,
-    alerts_list,
+    AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, Entered, NewAlert, alert_claim,
+    alert_end, alert_entered, alert_figure, alert_insert, alert_next_due, alert_rule_checked,
+    alert_rule_delete, alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list,
+    alerts_give_back, alerts_list,
 };
 pub use api_key::{
     ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
@@ -125,7 +126,8 @@ pub use provider::{
     Hold, HoldKind, PROBE_EVERY, provider_cured, provider_fault, provider_hold, provider_holds,
     provider_probe, provider_rate, provider_release, provider_slot, provider_sound, provider_untry,
 };
-pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_recent};
+pub use queue::{Backlog, Queues, queues};
+pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_of_run, sends_recent};
 pub use send_claim::{
     ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_give_back, sends_hold,
     sends_keep, sends_postpone, sends_release, sends_summon,

@@ -150,3 +150,21 @@ pub async fn send_by_key(
     .fetch_optional(conn)
     .await
 }
+
+/// Templates of the mails of a run that a provider has, or may have, in the order they were decided.
+pub async fn sends_of_run(
+    conn: &mut Conn,
+    contact: ContactId,
+    run: StateId,
+) -> Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT template_key FROM email_sends
+         WHERE contact_id = $1 AND journey_state_id = $2
+           AND status NOT IN ('queued', 'failed', 'skipped')
+         ORDER BY created_at, id",
+        contact as ContactId,
+        run as StateId
+    )
+    .fetch_all(conn)
+    .await
+}

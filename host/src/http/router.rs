@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::admin::{
     alerts, api_keys, audit_logs, contacts as admin_contacts, deliveries, dlq,
     emails as admin_emails, events as admin_events, export, import, journeys, metrics, plugins,
-    preferences as admin_preferences, states, suppression_import, suppressions, templates,
-    webhooks as admin_webhooks,
+    preferences as admin_preferences, providers, states, suppression_import, suppressions,
+    templates, webhooks as admin_webhooks,
 };
 use super::auth::{self, Gate};
 use super::body::BODY_MAX;
@@ -112,6 +112,7 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(templates::preview_template))
         .routes(routes!(templates::send_test))
         .routes(routes!(plugins::list_plugins))
+        .routes(routes!(providers::list_providers))
         .routes(routes!(admin_events::list_events))
         .routes(routes!(admin_events::show_event))
         .routes(routes!(admin_events::replay_events))

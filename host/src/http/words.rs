@@ -11,6 +11,7 @@ use super::ApiError;
 use super::auth::Scope;
 use crate::alerts::Kind;
 use crate::issue::Issue;
+use crate::mail::Taking;
 use crate::webhooks::EVENT_TYPES;
 
 /// The words a field may have.
@@ -83,6 +84,10 @@ words! {
     TimelineType = ["event", "email", "journey"];
     WebhookEventType = EVENT_TYPES;
     ExportFormat = ["csv", "json"];
+    /// Whether a delivery provider takes mail.
+    ProviderStatus = Taking::ALL.map(Taking::name);
+    /// Why a delivery provider takes no mail.
+    ProviderHold = ["limit", "rest", "block"];
     AlertType = Kind::ALL.map(Kind::name);
     AlertChannel = ["webhook", "slack", "email"];
 }

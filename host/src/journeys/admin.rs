@@ -69,18 +69,44 @@ pub async fn resume_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
     reopen(app, tx, &state, version.is_some(), "resumed").await
 }
 
-/// Ends a run and begins a new one with the same event. Returns the new one.
-pub async fn restart(app: &App, id: StateId) -> Result<StateId> {
+/// A run that began anew.
+#[derive(Clone, Debug)]
+pub struct Restarted {
+    pub run: StateId,
+    /// Templates of the mails its predecessor sent, which it sends again.
+    pub again: Vec<String>,
+}
+
+/// Ends a run and begins a new one with the same event.
+///
+/// # Errors
+/// A conflict, naming what would be sent again, where the run neither failed nor is stuck and
+/// `force` is not set.
+pub async fn restart(app: &App, id: StateId, force: bool) -> Result<Restarted> {
     let work = |mut tx: Tx| async move {
-        let new = restart_in(app, &mut tx, id).await?;
+        let new = restart_in(app, &mut tx, id, force).await?;
         Ok((tx, new))
     };
     app.db.transact(work).await
 }
 
 /// As [`restart`], in the caller's transaction.
-pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId) -> Result<StateId> {
+pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Result<Restarted> {
     let state = lock(tx, id).await?;
+    let again = db::sends_of_run(tx, state.contact_id, id).await?;
+    if !force && !["failed", "stuck"].contains(&state.status.as_str()) {
+        let what = match &again[..] {
+            [] => "nothing it has done calls for it".to_owned(),
+            again => format!(
+                "a new run would send again what this one sent: {}",
+                again.join(", ")
+            ),
+        };
+        return Err(AdminError::Conflict(format!(
+            "this run is {}, neither failed nor stuck: {what}. Use --force to restart it all the same",
+            state.status
+        )));
+    }
     let entry = app.catalog.journey(&state.journey_id).ok_or_else(|| {
         let message = format!(
             "no plugin brings the journey '{}' any more",
@@ -113,7 +139,7 @@ pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId) -> Result<StateId> 
         detail: json!({ "of": state.id }),
     };
     db::log_insert(tx, &[log], now).await?;
-    Ok(new_id)
+    Ok(Restarted { run: new_id, again })
 }
 
 /// Ends a run that is not over. Mails it decided on and nobody attempted yet do not go out.

@@ -18,7 +18,10 @@ mod unsubscribe;
 
 pub use again::send_again;
 pub use compose::{Composing, compose};
-pub use deliver::{Claims, Delivery, Lane, claim, give_back, next_due, perform};
+pub use deliver::{
+    Claims, Delivery, Lane, ProviderState, Taking, claim, give_back, next_due, perform,
+    provider_states,
+};
 pub use fate::useful;
 pub use feedback::{SETTLE, take as take_feedback};
 pub use judge::judge;

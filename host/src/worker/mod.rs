@@ -30,6 +30,12 @@ use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};
 use engine::{Embedded, Engine};
 
+/// Looks at alert rules and passes alerts on in a process that is no worker: whichever lives notices
+/// that others do not.
+pub fn watch(app: &App, crew: &mut Crew) {
+    poll::start(crew, alerts::Alerts::new(app));
+}
+
 /// How often a worker says that it is alive.
 pub const BEAT: Duration = Duration::from_secs(10);
 

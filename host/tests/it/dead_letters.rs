@@ -114,12 +114,32 @@ on_each_store! {
         let run = server.enter("t.moody", &user).await;
         MOODS.lock().unwrap().push(user.clone());
         server.advance(HOUR).await;
-        let new = admin::restart(&server.app, run).await.unwrap();
+        let new = admin::restart(&server.app, run, false).await.unwrap();
+        assert!(new.again.is_empty());
+        let new = new.run;
         server.drain().await;
         assert_ne!(run, new);
         assert_eq!(server.statuses().await, "completed, exited, completed");
         assert_eq!(server.count("SELECT count(*) FROM email_sends").await, 1);
         MOODS.lock().unwrap().retain(|one| *one != user);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn a_run_that_is_well_is_restarted_by_force_alone_and_says_what_goes_out_again(server: Server) {
+        let run = server.enter("t.twice", "ann").await;
+        server.run_sql("UPDATE contacts SET email = 'ann@example.com'").await;
+        server.drain().await;
+        assert_eq!(server.statuses().await, "completed");
+        let refused = admin::restart(&server.app, run, false).await.unwrap_err().to_string();
+        assert!(refused.contains("is completed") && refused.contains("--force"), "{refused}");
+        let sent = server.text("SELECT template_key FROM email_sends").await;
+        assert!(refused.contains(&format!("would send again what this one sent: {sent}")), "{refused}");
+        assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
+        let new = admin::restart(&server.app, run, true).await.unwrap();
+        assert_eq!(new.again, [sent]);
+        assert_ne!(new.run, run);
         server.stop().await;
     }
 }

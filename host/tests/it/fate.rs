@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use hogsend::worker;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::delivery::server;
+use crate::support::process::until;
 use crate::support::resend::{Hold, Mood, Refusal, Resend, Weather};
 use crate::support::smtp::Smtp;
 use crate::support::{Server, Store};
@@ -373,6 +375,51 @@ async fn a_lease_lasts_as_long_as_the_provider_takes() {
     tokio::join!(server.drain(), meanwhile);
     assert_eq!(resend.seen().len(), 1);
     assert_eq!(ledger(&server).await, "ann sent resend");
+    other.app.db.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_single_mails_at_a_slow_provider_go_out_once_each() {
+    let resend = Resend::start().await;
+    resend.weather(QUICK);
+    // Two workers whose lease is shorter than the provider takes, and who look all the time.
+    let short = [
+        ("WORKER_LEASE_SECONDS", "3"),
+        ("EMAIL_ATTEMPT_SECONDS", "30"),
+    ];
+    let server = server(&resend, &short).await;
+    let url = resend.url();
+    let own = [
+        ("EMAIL_PROVIDER", "resend"),
+        ("RESEND_API_KEY", Resend::KEY),
+        ("RESEND_BASE_URL", url.as_str()),
+        ("RESEND_FROM_EMAIL", "Acme <hello@acme.test>"),
+    ];
+    let other = server.replica(&[&own[..], &short[..]].concat()).await;
+    for n in 0..16 {
+        decide(&server, &format!("p{n}"), "journey").await;
+    }
+    worker::engine::advance_due(&server.app).await.unwrap();
+    server.run_sql("UPDATE email_sends SET alone = true").await;
+    resend.answer_after(Duration::from_secs(5));
+    let stop = CancellationToken::new();
+    let workers =
+        [&server, &other].map(|one| tokio::spawn(worker::run(one.app.clone(), stop.clone())));
+    let sent = "SELECT count(*) FROM email_sends WHERE status = 'sent' AND attempts = 1";
+    until("all are sent", || async {
+        // No faster than time passes.
+        for one in [&server, &other] {
+            one.clock.advance(Duration::from_millis(25));
+        }
+        server.count(sent).await == 16
+    })
+    .await;
+    stop.cancel();
+    for worker in workers {
+        worker.await.unwrap().unwrap();
+    }
+    assert_eq!(resend.seen().len(), 16);
     other.app.db.close().await;
     server.stop().await;
 }

@@ -46,6 +46,7 @@ mod plugins;
 mod policy;
 mod preferences;
 mod processes;
+mod providers;
 mod readme;
 mod sessions;
 mod simulate;

@@ -40,7 +40,7 @@ pub struct AlertRuleOut {
     #[schema(value_type = AlertType)]
     #[serde(rename = "type")]
     kind: String,
-    /// A fraction; of `journey_failure_spike` a number of runs.
+    /// A fraction, or of a kind that counts a number.
     threshold: f64,
     window_minutes: i32,
     minimum: i32,
@@ -123,8 +123,9 @@ pub struct AlertRuleIn {
     #[schema(value_type = AlertType, example = "bounce_rate_exceeded")]
     kind: Option<String>,
     /// What has to be exceeded: a fraction of mails, by default 0.05 that bounced, 0.1 that could
-    /// not be handed over or 0.001 that drew complaints. Of `journey_failure_spike` it is a number
-    /// of runs, by default 5, and reaching it is enough.
+    /// not be handed over or 0.001 that drew complaints. Of the other kinds it is a number, and
+    /// reaching it is enough: 5 runs that broke, 1 provider that takes no mail, 300 seconds that work
+    /// has waited, 120 seconds without a worker, 1000 people who entered one journey.
     threshold: Option<f64>,
     /// How far back to look; an hour where it is absent.
     #[schema(minimum = 5, maximum = 10080)]
@@ -325,6 +326,11 @@ impl AlertRuleChangeIn {
                 Ok(target) => rule.target = target,
                 Err(why) => issues.push(Issue::new("target", why)),
             }
+        }
+        let blocked = rule.kind == Kind::Providers.name() && rule.channel == "email";
+        if moved && blocked && app.plugins.deliveries().len() < 2 {
+            let why = "cannot be email where there is one delivery provider: the mail would wait for the provider it is about";
+            issues.push(Issue::new("channel", why));
         }
         if moved {
             rule.secret = (rule.channel == "webhook").then(new_secret);

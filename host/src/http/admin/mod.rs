@@ -14,6 +14,7 @@ pub mod journeys;
 pub mod metrics;
 pub mod plugins;
 pub mod preferences;
+pub mod providers;
 pub mod states;
 pub mod suppression_import;
 pub mod suppressions;

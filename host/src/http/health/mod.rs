@@ -21,8 +21,8 @@ use crate::app::App;
 #[derive(Clone, Copy)]
 pub struct Operator;
 
-/// 200 while the database answers and its schema is in sync; 503 otherwise. Without a worker, or
-/// with a Redis that is set and away, the status is `degraded`, and still 200. Strangers are told the
+/// 200 while the database answers and its schema is in sync; 503 otherwise. Without a worker,
+/// with a Redis that is set and away, or with a blocked provider, the status is `degraded`, and still 200. Strangers are told the
 /// statuses alone; with a key or session the answer has all of it.
 #[utoipa::path(
     get, path = "/v1/health", tag = "health",
@@ -152,6 +152,8 @@ mod tests {
             },
             details: Details {
                 version: Some("1"),
+                providers: Some(Vec::new()),
+                queue: None,
                 plugins: Some(Vec::new()),
                 event_aliases: Some([("signed_up".into(), "user.created".into())].into()),
                 paused: Some(Vec::new()),

@@ -7,6 +7,7 @@ use hogsend_plugin_api::Kind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::words::ProviderStatus;
 use crate::plugins::Origin;
 
 /// Whether the process and what it leans on are well. What only callers with a key or session are
@@ -30,6 +31,11 @@ pub struct Details {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<&'static str>,
+    /// The active delivery providers, in the order they are tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) providers: Option<Vec<ProviderOut>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<QueueOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) plugins: Option<Vec<PluginOut>>,
     /// The names events are stored under, by the other names they arrive with (`EVENT_ALIASES`).
@@ -43,11 +49,45 @@ pub struct Details {
     pub(super) findings: Option<Vec<String>>,
 }
 
+/// Whether a delivery provider takes mail.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProviderHealthOut)]
+pub struct ProviderOut {
+    pub(super) id: String,
+    /// `blocked` where someone has to act, `resting` where it ends by itself.
+    #[schema(value_type = ProviderStatus)]
+    pub(super) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    /// When one mail tries whether it works again, or a limit ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<DateTime<Utc>>,
+}
+
+/// Work that is due.
+#[derive(Serialize, ToSchema)]
+pub struct QueueOut {
+    pub(super) runs: BacklogOut,
+    /// Mails that are kept until a provider takes them among them.
+    pub(super) mails: BacklogOut,
+    pub(super) captures: BacklogOut,
+    pub(super) webhooks: BacklogOut,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BacklogOut {
+    /// Counted up to 100,000.
+    pub(super) due: i64,
+    /// For how long the one that waits longest has waited.
+    pub(super) oldest_seconds: i64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     Healthy,
-    /// Without a worker, the database, or a Redis that is set.
+    /// Without a worker, the database, or a Redis that is set, or with a provider that is blocked.
     Degraded,
     MigrationPending,
 }

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::out::{
-    Component, Components, Details, EngineComponent, Health, HealthOut, PluginOut, Schema,
-    SchemaNames, SchemaOut, Status, WorkerComponent,
+    BacklogOut, Component, Components, Details, EngineComponent, Health, HealthOut, PluginOut,
+    ProviderOut, QueueOut, Schema, SchemaNames, SchemaOut, Status, WorkerComponent,
 };
 use crate::app::App;
 use crate::clock::since_start;
-use crate::db::{self, SchemaState, WorkersSeen};
+use crate::db::{self, HoldKind, Queues, SchemaState, WorkersSeen};
+use crate::mail::{self, ProviderState, Taking};
 use crate::worker::BEAT;
 use crate::worker::engine::{Embedded, Engine};
 
@@ -66,12 +67,17 @@ pub async fn look(app: &App) -> HealthOut {
         ));
     }
     findings.extend(app.naming.findings());
+    let providers = probe.as_ref().map_or(&[][..], |probe| &probe.providers);
+    findings.extend(providers.iter().filter_map(finding));
+    let blocked = providers.iter().any(|one| one.taking() == Taking::Blocked);
     if let Some(probe) = &probe {
         findings.extend(probe.findings.iter().cloned());
     }
     let status = match &probe {
         Some(_) if !in_sync => Health::MigrationPending,
-        Some(_) if worker == Status::Up && redis.status != Status::Down => Health::Healthy,
+        Some(_) if worker == Status::Up && redis.status != Status::Down && !blocked => {
+            Health::Healthy
+        }
         _ => Health::Degraded,
     };
     let plugins = app.plugins.info().iter().map(|plugin| PluginOut {
@@ -86,6 +92,16 @@ pub async fn look(app: &App) -> HealthOut {
         timestamp: now,
         details: Details {
             version: Some(env!("CARGO_PKG_VERSION")),
+            providers: probe.as_ref().map(|probe| {
+                let all = probe.providers.iter().map(|one| ProviderOut {
+                    id: one.id.clone(),
+                    state: one.taking().name(),
+                    reason: one.reason(),
+                    until: one.until(),
+                });
+                all.collect()
+            }),
+            queue: probe.as_ref().map(|probe| queue(&probe.queues, now)),
             plugins: Some(plugins.collect()),
             event_aliases: Some(app.config.aliases.to_map()),
             paused: probe.as_ref().map(|probe| probe.paused.clone()),
@@ -150,12 +166,43 @@ fn schema(state: Option<SchemaState>) -> Schema {
     }
 }
 
+/// What an operator is to know of a provider that takes no mail.
+fn finding(provider: &ProviderState) -> Option<String> {
+    let hold = provider.holds.first()?;
+    let id = &provider.id;
+    let reason = provider.reason()?;
+    match hold.kind {
+        HoldKind::Limit => None,
+        HoldKind::Rest => Some(format!(
+            "The provider {id} failed several times in a row ({reason}): mails are kept or go to the next provider, and one tries every 30 seconds."
+        )),
+        HoldKind::Block => Some(format!(
+            "The provider {id} takes no mail until someone acts ({reason}): mails are kept or go to the next provider, and one tries every 30 seconds."
+        )),
+    }
+}
+
+fn queue(queues: &Queues, now: DateTime<Utc>) -> QueueOut {
+    let out = |one: db::Backlog| BacklogOut {
+        due: one.due,
+        oldest_seconds: one.oldest_seconds(now),
+    };
+    QueueOut {
+        runs: out(queues.runs),
+        mails: out(queues.mails),
+        captures: out(queues.captures),
+        webhooks: out(queues.webhooks),
+    }
+}
+
 struct Probe {
     latency: Duration,
     schema: SchemaState,
     workers: Option<WorkersSeen>,
     lag_seconds: Option<i64>,
     paused: Vec<String>,
+    providers: Vec<ProviderState>,
+    queues: Queues,
     /// What the workers themselves report.
     findings: Vec<String>,
 }
@@ -171,13 +218,15 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         workers: None,
         lag_seconds: None,
         paused: Vec::new(),
+        providers: Vec::new(),
+        queues: Queues::default(),
         findings: Vec::new(),
     };
     // Before the first migration there is no table to ask.
     if probe.schema.in_sync() {
         let now = app.clock.now();
         let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
-        probe.workers = Some(db::workers_seen(&mut conn, now - missed).await?);
+        probe.workers = Some(db::workers_seen(&mut conn, now, missed).await?);
         probe.findings = db::worker_findings(&mut conn, now - missed).await?;
         let due = db::state_next_due(&mut conn).await?;
         probe.lag_seconds = Some(due.map_or(0, |due| (now - due).num_seconds().max(0)));
@@ -186,6 +235,8 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
             .into_iter()
             .collect();
         probe.paused.sort_unstable();
+        probe.providers = mail::provider_states(app, &mut conn, now).await?;
+        probe.queues = db::queues(&mut conn, now).await?;
     }
     Ok(probe)
 }

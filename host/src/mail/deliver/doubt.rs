@@ -140,6 +140,12 @@ pub(super) async fn begin_again(
     db::attempts_repeat(&mut tx, provider.id(), batch.id, &open, now).await?;
     let first = provider.capabilities().rate.map(providers::slot_us);
     let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
+    if open.iter().any(|send| last_moment(send) <= slot) {
+        tx.rollback().await?;
+        let members: Vec<ClaimedSend> = mails.into_iter().map(|ready| ready.send).collect();
+        break_up(app, &batch, &members, TOO_LATE).await?;
+        return Ok(None);
+    }
     tx.commit().await?;
     Ok(Some(Request {
         mails,

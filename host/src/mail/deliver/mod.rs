@@ -24,6 +24,9 @@ mod begin;
 mod conclude;
 mod doubt;
 mod providers;
+mod state;
+
+pub use state::{ProviderState, Taking, provider_states};
 
 use std::time::Duration;
 

@@ -204,7 +204,7 @@ pub(super) fn sender_of(from: &str) -> String {
 }
 
 /// Of the provider's version and settings, keyed: it shows that they changed and nothing else.
-fn print(app: &App, provider: &DeliveryRef) -> String {
+pub(super) fn print(app: &App, provider: &DeliveryRef) -> String {
     let key = app.config.secret.expose_secret().as_bytes();
     let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     hash.update(b"provider settings\0");

@@ -1,0 +1,103 @@
+//! How the delivery providers are.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::db::Hold;
+use crate::http::ApiError;
+use crate::http::auth::{Caller, Read};
+use crate::http::words::{ProviderHold, ProviderStatus};
+use crate::mail::{self, ProviderState};
+
+/// An active delivery provider.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderStateOut {
+    id: String,
+    /// `blocked` where someone has to act, `resting` where it ends by itself.
+    #[schema(value_type = ProviderStatus)]
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<DateTime<Utc>>,
+    /// When one mail tries whether it works again, or a limit ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<DateTime<Utc>>,
+    /// Everything it takes no mail of for now, what weighs most first.
+    holds: Vec<ProviderHoldOut>,
+}
+
+/// Mail that a provider does not take for now. It is kept, and sent once it does.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderHoldOut {
+    #[schema(value_type = ProviderHold)]
+    kind: &'static str,
+    /// Only mail of this sender; absent where it is all mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
+    /// The provider's words.
+    reason: String,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+}
+
+impl From<Hold> for ProviderHoldOut {
+    fn from(hold: Hold) -> Self {
+        Self {
+            kind: hold.kind.name(),
+            sender: Some(hold.sender).filter(|sender| !sender.is_empty()),
+            reason: hold.reason,
+            since: hold.since,
+            until: hold.until,
+        }
+    }
+}
+
+impl From<ProviderState> for ProviderStateOut {
+    fn from(state: ProviderState) -> Self {
+        Self {
+            state: state.taking().name(),
+            reason: state.reason(),
+            since: state.since(),
+            until: state.until(),
+            id: state.id,
+            holds: state.holds.into_iter().map(ProviderHoldOut::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ProvidersOut {
+    providers: Vec<ProviderStateOut>,
+    total: usize,
+    limit: usize,
+    offset: usize,
+}
+
+/// Lists the active delivery providers in the order they are tried, and whether each takes mail. The
+/// list is whole.
+#[utoipa::path(
+    get, path = "/v1/admin/providers", tag = "emails",
+    security(("key" = ["read"]), ("session" = [])),
+    responses((status = 200, description = "Every active provider", body = ProvidersOut)),
+)]
+pub async fn list_providers(
+    State(app): State<App>,
+    _: Caller<Read>,
+) -> Result<Json<ProvidersOut>, ApiError> {
+    let mut conn = app.db.report().await?;
+    let states = mail::provider_states(&app, &mut conn, app.clock.now()).await?;
+    let providers: Vec<_> = states.into_iter().map(ProviderStateOut::from).collect();
+    Ok(Json(ProvidersOut {
+        total: providers.len(),
+        limit: providers.len(),
+        offset: 0,
+        providers,
+    }))
+}

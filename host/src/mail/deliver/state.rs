@@ -1,0 +1,92 @@
+//! How the active providers are, for those who run the installation.
+
+use chrono::{DateTime, Utc};
+
+use super::providers::print;
+use crate::app::App;
+use crate::db::{self, Conn, Hold, HoldKind};
+
+/// Whether a provider takes mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Taking {
+    Up,
+    /// A limit that ends by itself, or several failures in a row.
+    Resting,
+    /// Someone has to act: all its mail, or that of one sender, is refused.
+    Blocked,
+}
+
+impl Taking {
+    pub const ALL: [Self; 3] = [Self::Up, Self::Resting, Self::Blocked];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Resting => "resting",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// An active provider and what it takes no mail of for now.
+#[derive(Clone, Debug)]
+pub struct ProviderState {
+    pub id: String,
+    /// What weighs most first.
+    pub holds: Vec<Hold>,
+}
+
+impl ProviderState {
+    pub fn taking(&self) -> Taking {
+        match self.holds.first().map(|hold| hold.kind) {
+            None => Taking::Up,
+            Some(HoldKind::Limit | HoldKind::Rest) => Taking::Resting,
+            Some(HoldKind::Block) => Taking::Blocked,
+        }
+    }
+
+    /// What to tell of it in a line.
+    pub fn reason(&self) -> Option<String> {
+        let hold = self.holds.first()?;
+        Some(match &*hold.sender {
+            "" => hold.reason.clone(),
+            sender => format!("mail from {sender}: {}", hold.reason),
+        })
+    }
+
+    /// The end of a limit, or when the next mail tries.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        self.holds.first().map(|hold| hold.until)
+    }
+
+    /// Since when it is as it is.
+    pub fn since(&self) -> Option<DateTime<Utc>> {
+        self.holds.first().map(|hold| hold.since)
+    }
+}
+
+/// How the active providers are, in the operator's order. Limits that are over and holds that began
+/// with other settings say nothing any more.
+pub async fn provider_states(
+    app: &App,
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<ProviderState>> {
+    let all = db::provider_holds(conn, now).await?;
+    let states = app.plugins.deliveries().into_iter().map(|provider| {
+        let print = print(app, &provider);
+        let counts = |hold: &&Hold| {
+            hold.provider == provider.id()
+                && hold.print == print
+                && (hold.kind != HoldKind::Limit || hold.until > now)
+        };
+        let mut holds: Vec<Hold> = all.iter().filter(counts).cloned().collect();
+        // Of two as heavy, the one on all mail.
+        holds.sort_by(|a, b| b.kind.cmp(&a.kind).then(a.sender.cmp(&b.sender)));
+        ProviderState {
+            id: provider.id().to_owned(),
+            holds,
+        }
+    });
+    Ok(states.collect())
+}
