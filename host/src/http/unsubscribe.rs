@@ -219,7 +219,7 @@ pub(super) fn sender(app: &App) -> String {
     let texts = &app.config.texts;
     let name = format!("<b>{}</b>", escape(name));
     format!(
-        "<p class=\"muted\">{} <a href=\"mailto:{}\">{}</a></p>",
+        "<p><span class=\"muted\">{}</span> <a href=\"mailto:{}\">{}</a></p>",
         fill(&texts.sender, &[("sender", &name)]),
         escape(&to),
         escape(&texts.write)
