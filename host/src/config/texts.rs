@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::reader::Reader;
 
@@ -74,13 +75,19 @@ texts! {
 }
 
 impl Texts {
+    fn parse(file: &[u8]) -> serde_json::Result<Self> {
+        // By names alone: a list of texts would be read by position.
+        let fields: Map<String, Value> = serde_json::from_slice(file)?;
+        serde_json::from_value(fields.into())
+    }
+
     /// The texts of the file that `PAGE_TEXTS` names; what it leaves out is in English.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let Some(path) = reader.unquoted(NAME) else {
             return Self::default();
         };
         let read = match std::fs::read(&path) {
-            Ok(file) => serde_json::from_slice(&file).map_err(|error| error.to_string()),
+            Ok(file) => Self::parse(&file).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         read.unwrap_or_else(|why| {
@@ -97,15 +104,15 @@ mod tests {
 
     #[test]
     fn a_file_replaces_what_it_names_and_nothing_it_misspells() {
-        let file = r#"{"lang":"de","left":"Abgemeldet","lists":{"journey":{"name":"Tipps"}}}"#;
-        let texts: Texts = serde_json::from_str(file).unwrap();
+        let file = br#"{"lang":"de","left":"Abgemeldet","lists":{"journey":{"name":"Tipps"}}}"#;
+        let texts = Texts::parse(file).unwrap();
         assert_eq!(
             (&*texts.lang, &*texts.left, &*texts.undo),
             ("de", "Abgemeldet", "Undo")
         );
         assert_eq!(texts.lists["journey"].name, "Tipps");
         for wrong in [r#"{"lefd":"x"}"#, r#"{"left":1}"#, "[]"] {
-            assert!(serde_json::from_str::<Texts>(wrong).is_err(), "{wrong}");
+            assert!(Texts::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }
