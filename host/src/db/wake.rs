@@ -132,13 +132,22 @@ impl Wake {
             // Nobody else calls.
             return stop.cancelled().await;
         };
+        // Each outage is logged once, when it begins and when it ends.
+        let mut lost = false;
         while !stop.is_cancelled() {
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
-                ended = self.listen_once(pool) => ended,
+                ended = self.listen_once(pool, &mut lost) => ended,
             };
-            if let Err(error) = ended {
-                tracing::warn!(%error, "lost the connection that listens for wake-ups, retrying");
+            if let Err(error) = ended
+                && !lost
+            {
+                lost = true;
+                tracing::warn!(
+                    %error,
+                    "lost the connection that listens for wake-ups, retrying each second; until then \
+                     work is looked for at intervals"
+                );
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -147,9 +156,12 @@ impl Wake {
         }
     }
 
-    async fn listen_once(&self, pool: &PgPool) -> Result<()> {
+    async fn listen_once(&self, pool: &PgPool, lost: &mut bool) -> Result<()> {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
+        if std::mem::take(lost) {
+            tracing::info!("the connection that listens for wake-ups is back");
+        }
         // Whatever was announced before the connection stood.
         self.committed(&Topic::ALL);
         loop {
