@@ -112,9 +112,11 @@ fn is_guessable(secret: &str) -> bool {
     if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
         return true;
     }
-    // Shannon's entropy of the characters, over all of them.
+    // Shannon's entropy of the characters, over all of them; one that repeats at once counts once.
+    let mut bytes = bytes.to_vec();
+    bytes.dedup();
     let mut counts = [0_u32; 256];
-    for byte in bytes {
+    for byte in &bytes {
         counts[usize::from(*byte)] += 1;
     }
     let length = bytes.len() as f64;

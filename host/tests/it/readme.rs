@@ -22,7 +22,6 @@ async fn the_lines_of_the_api_section_work_on_a_fresh_server() {
     let variables = [
         ("HOGSEND_DATA_DIR", data.path().to_str().unwrap()),
         ("REDIS_URL", "redis://127.0.0.1:1"),
-        ("ADMIN_API_KEY", "try-me"),
     ];
     let server = Process::start("dev", port, &variables);
     let http = hogsend::plugins::http_client();
@@ -35,7 +34,9 @@ async fn the_lines_of_the_api_section_work_on_a_fresh_server() {
     // An answer that is no success ends the script.
     let script = format!(
         "set -euo pipefail\ncurl() {{ command curl -sS --fail-with-body \"$@\"; echo; }}\n{}",
-        lines.replace("localhost:3002", &format!("127.0.0.1:{port}"))
+        lines
+            .replace("localhost:3002", &format!("127.0.0.1:{port}"))
+            .replace(".hogsend/", &format!("{}/", data.path().display()))
     );
     let ran = tokio::task::spawn_blocking(move || {
         Command::new("bash")
