@@ -9,6 +9,7 @@ mod policy;
 mod problem;
 mod public;
 mod reader;
+mod retention;
 mod secret;
 mod sender;
 mod table;
@@ -21,6 +22,7 @@ pub use aliases::Aliases;
 pub use plugins::{PluginSettings, plugin_settings, read_plugins};
 pub use policy::Policy;
 pub use problem::Problem;
+pub use retention::Retention;
 pub use table::{TABLE, Variable, markdown};
 pub use texts::{ListTexts, Texts};
 pub use tracking::Tracking;
@@ -126,6 +128,7 @@ pub struct Config {
     pub policy: Policy,
     pub access: Access,
     pub tracking: Tracking,
+    pub retention: Retention,
     /// Other names of events.
     pub aliases: Aliases,
     /// `None` stands for all.
@@ -198,6 +201,7 @@ impl Config {
             texts: Texts::read(reader),
             policy: Policy::read(reader),
             tracking: Tracking::read(reader),
+            retention: Retention::read(reader),
             aliases: Aliases::read(reader),
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
             email_providers: reader.words("EMAIL_PROVIDER"),

@@ -210,6 +210,26 @@ pub const TABLE: &[Variable] = &[
         "connections of each process to Postgres, 4 to 500; a worker advances as many journeys side by side",
     ),
     variable(
+        "RETENTION_BODIES_DAYS",
+        "30",
+        "days that the content of a mail is kept once the mail is over; 0 for ever",
+    ),
+    variable(
+        "RETENTION_VISITS_DAYS",
+        "365",
+        "days that opens, clicks and providers' reports about a mail are kept; 0 for ever",
+    ),
+    variable(
+        "RETENTION_LOGS_DAYS",
+        "365",
+        "days that transitions of runs, enrolments turned away, alerts and imports are kept; 0 for ever",
+    ),
+    variable(
+        "RETENTION_DELIVERIES_DAYS",
+        "30",
+        "days that delivered or dismissed webhooks, and captures given up, are kept; 0 for ever",
+    ),
+    variable(
         "SKIP_SCHEMA_CHECK",
         "false",
         "start although migrations are pending",

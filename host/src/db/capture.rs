@@ -162,20 +162,6 @@ pub async fn capture_dismiss(conn: &mut Conn, id: Uuid) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes at most `limit` that were given up before `before`. Returns how many.
-pub async fn captures_prune(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
-    let done = sqlx::query!(
-        "DELETE FROM analytics_given_up WHERE id IN (
-             SELECT id FROM analytics_given_up WHERE created_at < $1
-             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        before,
-        limit
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
 /// When the next one is due.
 pub async fn capture_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(

@@ -34,6 +34,7 @@ mod password_reset;
 mod preference;
 mod provider;
 mod queue;
+mod retention;
 mod send;
 mod send_claim;
 mod send_state;
@@ -75,7 +76,7 @@ pub use batch::{
 };
 pub use capture::{
     ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete, capture_dismiss,
-    capture_give_up, capture_insert, capture_next_due, capture_retry, captures_prune,
+    capture_give_up, capture_insert, capture_next_due, capture_retry,
 };
 pub use consent::{
     ConsentChange, ConsentDelta, Consents, consent_changes_forget, consent_changes_insert,
@@ -127,6 +128,7 @@ pub use provider::{
     provider_probe, provider_rate, provider_release, provider_slot, provider_sound, provider_untry,
 };
 pub use queue::{Backlog, Queues, queues};
+pub use retention::{KEPT, Kept, Lifetime, kept_delete};
 pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_of_run, sends_recent};
 pub use send_claim::{
     ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_give_back, sends_hold,
@@ -179,8 +181,7 @@ pub use webhook::{
 };
 pub use webhook_delivery::{
     ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_give_back,
-    deliveries_insert, deliveries_list, deliveries_prune, delivery_claim, delivery_end,
-    delivery_next_due,
+    deliveries_insert, deliveries_list, delivery_claim, delivery_end, delivery_next_due,
 };
 
 use std::path::Path;

@@ -235,19 +235,3 @@ pub async fn deliveries_list(
     .await?;
     Ok((rows, total))
 }
-
-/// Deletes at most `limit` that were over before `before`. Returns how many.
-pub async fn deliveries_prune(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
-    let done = sqlx::query!(
-        "DELETE FROM webhook_deliveries WHERE id IN (
-             SELECT id FROM webhook_deliveries
-             WHERE next_attempt_at IS NULL AND updated_at < $1
-               AND (status = 'delivered' OR dismissed_at IS NOT NULL)
-             ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        before,
-        limit
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}

@@ -5,6 +5,7 @@ mod alone;
 mod catch_up;
 pub mod engine;
 mod importer;
+mod janitor;
 mod mailer;
 mod poll;
 mod relay;
@@ -14,6 +15,7 @@ mod webhooks;
 pub use alerts::alert_due;
 pub use alone::Alone;
 pub use importer::import_due;
+pub use janitor::tidy;
 pub use mailer::deliver_due;
 pub use relay::relay_due;
 pub use tracker::track_due;
@@ -62,6 +64,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, alerts::Alerts::new(&app));
     poll::start(&mut crew, importer::Imports::new(&app));
     catch_up::start(&app, &mut crew);
+    poll::start(&mut crew, janitor::Janitor::new(&app));
     let ended = crew.ended().await;
     // What the last requests left behind, once: another worker takes what is left after that.
     if let Err(error) = relay_due(&app).await {

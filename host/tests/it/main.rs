@@ -48,6 +48,7 @@ mod preferences;
 mod processes;
 mod providers;
 mod readme;
+mod retention;
 mod sessions;
 mod simulate;
 mod steps;

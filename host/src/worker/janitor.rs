@@ -1,0 +1,143 @@
+//! Deletes what was kept long enough, in small batches.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::poll::Work;
+use crate::app::App;
+use crate::db::{self, Kept, Lifetime, Topic};
+
+/// Between two passes.
+const EVERY: TimeDelta = TimeDelta::minutes(5);
+/// Rows deleted in one transaction.
+const BATCH: i64 = 1_000;
+
+/// Deletes everything that was kept long enough. For tests and tools that move the clock themselves.
+pub async fn tidy(app: &App) -> db::Result<()> {
+    Janitor::new(app).clean(&CancellationToken::new()).await
+}
+
+pub(super) struct Janitor {
+    app: App,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When the last pass began.
+    last: Option<DateTime<Utc>>,
+    /// Up to where everything of a kind is gone.
+    done: HashMap<&'static str, DateTime<Utc>>,
+}
+
+impl Janitor {
+    pub(super) fn new(app: &App) -> Self {
+        Self {
+            app: app.clone(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whatever is older goes. None where it is kept for ever.
+    fn before(&self, kept: &Kept, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let retention = &self.app.config.retention;
+        let days = match kept.by {
+            // The development page shows requests as they were.
+            Lifetime::Needed => return self.app.config.production.then_some(now),
+            Lifetime::Bodies => retention.bodies,
+            Lifetime::Visits => retention.visits,
+            Lifetime::Logs => retention.logs,
+            Lifetime::Deliveries => retention.deliveries,
+        };
+        Some(now - days?)
+    }
+
+    /// One pass over everything. What cannot be deleted keeps nothing else from it.
+    async fn clean(&self, stop: &CancellationToken) -> db::Result<()> {
+        let mut failed = Ok(());
+        for kept in db::KEPT {
+            if let Err(error) = self.pass(kept, stop).await {
+                tracing::warn!(what = kept.what, %error, "old data was not deleted, later again");
+                failed = Err(error);
+            }
+        }
+        failed
+    }
+
+    async fn pass(&self, kept: &Kept, stop: &CancellationToken) -> db::Result<()> {
+        let Some(before) = self.before(kept, self.app.clock.now()) else {
+            return Ok(());
+        };
+        // What is open today is over tomorrow: only what has a fixed age is not looked at again.
+        let mut from = match kept.by {
+            Lifetime::Needed => None,
+            _ => self.state().done.get(kept.what).copied(),
+        };
+        let mut total = 0;
+        while !stop.is_cancelled() {
+            let mut conn = self.app.db.conn().await?;
+            let (count, last) = db::kept_delete(&mut conn, kept, before, from, BATCH).await?;
+            drop(conn);
+            total += count;
+            from = last.or(from);
+            if count < BATCH {
+                break;
+            }
+        }
+        if let Some(from) = from {
+            self.state().done.insert(kept.what, from);
+        }
+        if total > 0 {
+            tracing::info!(what = kept.what, count = total, "old data was deleted");
+        }
+        Ok(())
+    }
+}
+
+impl Work for Janitor {
+    type Item = ();
+    type Ticket = ();
+
+    const NAME: &'static str = "retention";
+    const TOPIC: Option<Topic> = None;
+    const REPEATABLE: bool = true;
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    fn places(&self) -> usize {
+        1
+    }
+
+    async fn claim(&self, _: usize) -> db::Result<Vec<()>> {
+        let now = self.app.clock.now();
+        let mut state = self.state();
+        if state.last.is_some_and(|last| now < last + EVERY) {
+            return Ok(Vec::new());
+        }
+        state.last = Some(now);
+        Ok(vec![()])
+    }
+
+    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
+        Ok(self.state().last.map(|last| last + EVERY))
+    }
+
+    async fn perform(&self, (): (), stop: &CancellationToken) -> db::Result<()> {
+        self.clean(stop).await
+    }
+
+    fn ticket((): &()) {}
+
+    async fn give_back(&self, _: Vec<()>) -> db::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! What is deleted by age, and what is not.
+
+use std::time::Duration;
+
+use hogsend::worker;
+use serde_json::json;
+
+use crate::support::{Server, Store};
+
+const DAY: u64 = 86_400;
+
+async fn mailed(more: &[(&str, &str)]) -> Server {
+    let server = Server::with(Store::native().await, more).await;
+    let body = json!({ "event": "t.mail", "userId": "u", "userEmail": "u@example.com", "properties": { "word": "w" } });
+    assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+    server.drain().await;
+    assert_eq!(server.text("SELECT status FROM email_sends").await, "sent");
+    server
+}
+
+impl Server {
+    async fn days_later(&self, days: u64) {
+        self.clock.advance(Duration::from_secs(days * DAY));
+        worker::tidy(&self.app).await.unwrap();
+    }
+}
+
+const WITH_CONTENT: &str =
+    "SELECT count(*) FROM email_sends WHERE mail IS NOT NULL OR prepared IS NOT NULL";
+const LOGS: &str = "SELECT count(*) FROM journey_logs";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contents_go_after_a_month_and_logs_after_a_year_but_mails_and_runs_stay() {
+    let server = mailed(&[]).await;
+    // What is not over keeps all it needs, however old it is.
+    server
+        .run_sql(
+            "INSERT INTO email_sends (id, contact_id, template_key, category, from_email, to_email,
+                 subject, mail, prepared, idempotency_key, status, next_attempt_at, created_at, updated_at)
+             SELECT gen_random_uuid(), contact_id, template_key, category, from_email, to_email,
+                 subject, mail, 'x', 'open', 'queued', created_at + interval '9 years', created_at,
+                 updated_at FROM email_sends",
+        )
+        .await;
+    let logs = server.count(LOGS).await;
+    assert!(logs > 0);
+    server.days_later(29).await;
+    assert_eq!(server.count(WITH_CONTENT).await, 2);
+    server.days_later(2).await;
+    assert_eq!(server.count(WITH_CONTENT).await, 1);
+    let open = "SELECT count(*) FROM email_sends WHERE status = 'queued' AND prepared IS NOT NULL";
+    assert_eq!(server.count(open).await, 1);
+    assert_eq!(server.count(LOGS).await, logs);
+
+    server.days_later(330).await;
+    assert_eq!(server.count(LOGS).await, logs);
+    // Ids never go back, so those of a process whose clock was once ahead are ahead as well.
+    let id = server
+        .text("SELECT max(id::text) FROM journey_states")
+        .await;
+    let made = uuid::Uuid::parse_str(&id).unwrap().get_timestamp().unwrap();
+    let born = "SELECT extract(epoch FROM min(created_at))::bigint FROM journey_states";
+    let born = server.count(born).await.unsigned_abs();
+    let ahead = made.to_unix().0.saturating_sub(born).div_ceil(DAY);
+    server.days_later(10 + ahead).await;
+    assert_eq!(server.count(LOGS).await, 0);
+    assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
+    assert_eq!(server.count("SELECT count(*) FROM email_sends").await, 2);
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM user_events WHERE name = 't.mail'")
+            .await,
+        1
+    );
+    assert_eq!(server.count("SELECT count(*) FROM event_keys").await, server.count("SELECT count(*) FROM event_keys k WHERE EXISTS (SELECT 1 FROM user_events e WHERE e.id = k.event_id)").await);
+    server
+        .run_sql("DELETE FROM email_sends WHERE idempotency_key = 'open'")
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zero_keeps_for_ever() {
+    let server = mailed(&[("RETENTION_BODIES_DAYS", "0"), ("RETENTION_LOGS_DAYS", "0")]).await;
+    let logs = server.count(LOGS).await;
+    server.days_later(3_000).await;
+    assert_eq!(server.count(WITH_CONTENT).await, 1);
+    assert_eq!(server.count(LOGS).await, logs);
+    server.stop().await;
+}
