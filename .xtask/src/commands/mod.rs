@@ -1,11 +1,13 @@
 //! One chore per file.
 
 mod bench;
+mod chaos;
 mod prepare;
 mod services;
 mod test;
 
 pub use bench::bench;
+pub use chaos::{chaos, long};
 pub use prepare::prepare;
 pub use services::services;
 pub use test::test;

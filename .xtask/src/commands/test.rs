@@ -11,8 +11,10 @@ pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     // Tests also run the binary and load the plugin libraries, which `cargo test` does not build.
     let mut build = cargo(&["build", "--workspace"])?;
     let mut command = cargo(&["test"])?;
-    if !names_packages(args) {
-        // Built with the tests, so that both see the same features and nothing compiles twice.
+    // Built with tests, so that both see the same features and no dependency compiles twice.
+    if names_packages(args) {
+        build.args(["--lib", "--bins", "--test", "it"]);
+    } else {
         build.args(["--lib", "--bins", "--tests"]);
         command.arg("--workspace");
     }

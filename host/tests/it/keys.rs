@@ -370,7 +370,6 @@ async fn every_change_leaves_an_audit_row_and_a_refused_one_none() {
         ("limit=101", "limit"),
         ("offset=-1", "offset"),
         ("cursor=x", "cursor"),
-        ("action=%00", "action"),
     ] {
         let refused = server
             .call(Method::GET, &format!("{logs}?{query}"), ADMIN, None)
