@@ -91,7 +91,8 @@ impl<'a> Database<'a> {
 fn compile(database_url: &str, facts: &Path) -> anyhow::Result<()> {
     // Cargo does not know that the macros read a database: only a newer source makes them run.
     run(Command::new("touch").arg(cargo::root().join("host/src/lib.rs")))?;
-    let mut check = cargo(&["check", "-p", "hogsend", "--all-targets"])?;
+    // All of the workspace, so that clippy and this share what they compile.
+    let mut check = cargo(&["check", "--workspace", "--all-targets"])?;
     check
         .env("DATABASE_URL", database_url)
         .env("SQLX_OFFLINE", "false")
