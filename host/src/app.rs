@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use hogsend_plugin_api::semantics::Trust;
+
 use crate::accounts::{Passwords, Tries};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -95,5 +97,13 @@ impl App {
             plugins,
             catalog,
         })
+    }
+
+    /// Whether an event source is believed: what its plugin says of it, or the operator.
+    pub fn trust(&self, source: &str) -> Trust {
+        let named = self.config.trusted_sources.iter().any(|id| id == source);
+        let plugin = self.plugins.event_source(source);
+        let strangers = plugin.is_none_or(|plugin| plugin.manifest().untrusted);
+        Trust::from(named || !strangers)
     }
 }

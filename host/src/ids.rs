@@ -91,6 +91,10 @@ id!(
     AlertRuleId
 );
 id!(
+    /// A change to a person that somebody has to decide.
+    PendingId
+);
+id!(
     /// An import of contacts.
     ImportId
 );

@@ -47,6 +47,11 @@ pub struct Manifest {
     /// `{uuid}` and `{now}` stand for a fresh event id and an RFC 3339 time.
     #[serde(default)]
     pub sample_webhook: Option<String>,
+    /// For an event source: true where strangers can have the vendor send events they made up, as
+    /// with a capture key that stands in every page. The host then believes such events less, unless
+    /// an operator names the plugin in `TRUSTED_SOURCES`.
+    #[serde(default)]
+    pub untrusted: bool,
     /// For a delivery plugin: the setting that holds the default sender, `Name <address>`.
     #[serde(default)]
     pub sender: Option<String>,
@@ -72,6 +77,7 @@ impl Manifest {
             http_hosts: Vec::new(),
             webhook_secret: None,
             sample_webhook: None,
+            untrusted: false,
             sender: None,
             local_only: false,
             blocking: false,
@@ -99,6 +105,12 @@ impl Manifest {
     /// Gives the body of a webhook to try the plugin with.
     pub fn sample_webhook(mut self, body: &str) -> Self {
         self.sample_webhook = Some(body.into());
+        self
+    }
+
+    /// Declares that strangers can make up events of this source.
+    pub fn untrusted(mut self) -> Self {
+        self.untrusted = true;
         self
     }
 

@@ -79,6 +79,8 @@ async fn open(url: &str) -> App {
 fn event(user: usize) -> NewEvent {
     NewEvent {
         source: "bench".into(),
+        trust: Default::default(),
+        historical: false,
         dedupe_key: None,
         name: "b.sleep".into(),
         person: Person::Names(NewIdentity {

@@ -176,6 +176,8 @@ async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
                 };
                 let event = NewEvent {
                     source: "bench".into(),
+                    trust: Default::default(),
+                    historical: false,
                     dedupe_key: Some(number.to_string()),
                     name: "page.viewed".into(),
                     person: Person::Names(NewIdentity {

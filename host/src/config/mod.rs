@@ -4,6 +4,7 @@
 
 mod access;
 mod aliases;
+mod links;
 mod plugins;
 mod policy;
 mod problem;
@@ -19,6 +20,7 @@ mod unknown;
 
 pub use access::Access;
 pub use aliases::Aliases;
+pub use links::LinkHosts;
 pub use plugins::{PluginSettings, plugin_settings, read_plugins};
 pub use policy::Policy;
 pub use problem::Problem;
@@ -129,6 +131,10 @@ pub struct Config {
     pub access: Access,
     pub tracking: Tracking,
     pub retention: Retention,
+    /// Where links lead that strangers may have chosen.
+    pub link_hosts: LinkHosts,
+    /// Event sources whose events come from servers only, whatever their plugins say.
+    pub trusted_sources: Vec<String>,
     /// Other names of events.
     pub aliases: Aliases,
     /// `None` stands for all.
@@ -188,6 +194,7 @@ impl Config {
             health_port: access::health_port(reader, port),
             redis_url: access::redis_url(reader, production),
             access: Access::read(reader, &api_public_url),
+            link_hosts: LinkHosts::read(reader, &api_public_url),
             api_public_url,
             secret: secret::read(reader, &secret::SIGNING)
                 .unwrap_or_default()
@@ -202,6 +209,7 @@ impl Config {
             policy: Policy::read(reader),
             tracking: Tracking::read(reader),
             retention: Retention::read(reader),
+            trusted_sources: reader.words("TRUSTED_SOURCES"),
             aliases: Aliases::read(reader),
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
             email_providers: reader.words("EMAIL_PROVIDER"),

@@ -58,6 +58,7 @@ pub fn read_plugins(
         all.settings.insert(manifest.id.clone(), own);
     }
     choose(manifests, config, &mut all, &mut problems);
+    trusted(manifests, config, &mut problems);
     for manifest in manifests {
         let own = &all.settings[&manifest.id];
         let delivers = manifest.kinds.contains(&Kind::Delivery);
@@ -88,6 +89,22 @@ pub fn read_plugins(
     }
     all.sender = sender(manifests, config, &mut all, &mut problems);
     (all, problems)
+}
+
+/// Looks whether `TRUSTED_SOURCES` names event sources.
+fn trusted(manifests: &[&Manifest], config: &Config, problems: &mut Vec<Problem>) {
+    let reads = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::EventSource);
+    let sources = manifests.iter().filter(reads);
+    let known: Vec<&str> = sources.map(|manifest| manifest.id.as_str()).collect();
+    for id in &config.trusted_sources {
+        if !known.contains(&id.as_str()) {
+            let message = format!(
+                "names '{id}', which no event source is called; known: {}",
+                known.join(", ")
+            );
+            problems.push(Problem::new("TRUSTED_SOURCES", message));
+        }
+    }
 }
 
 /// The sender, which production does not do without: what would come from an address of ours would
@@ -415,6 +432,27 @@ mod tests {
             problems[0].contains("SWIFT_KEY for 'swift', or POSTAL_KEY for 'postal'"),
             "{problems:?}"
         );
+    }
+
+    #[test]
+    fn a_trusted_source_is_an_event_source_that_is_there() {
+        let load = |id: &str| {
+            let lookup = |name: &str| (name == "TRUSTED_SOURCES").then(|| id.to_owned());
+            let mut source = Manifest::new("tracker", "1.0.0").untrusted();
+            source.kinds = vec![Kind::EventSource];
+            let [delivery, ..] = manifests();
+            let config = Config::load(&lookup, Mode::Migrate)
+                .unwrap_or_else(|_| Config::read(&lookup, Mode::Migrate).0);
+            let (_, problems) = read_plugins(&[&source, &delivery], &config, &lookup);
+            let all = problems.iter().map(ToString::to_string);
+            all.filter(|text| text.starts_with("TRUSTED_SOURCES"))
+                .collect::<Vec<_>>()
+        };
+        assert!(load("tracker").is_empty());
+        for unknown in ["swift", "trakcer", "tracker, other"] {
+            let problems = load(unknown);
+            assert!(problems[0].ends_with("known: tracker"), "{problems:?}");
+        }
     }
 
     #[test]

@@ -184,6 +184,16 @@ pub const TABLE: &[Variable] = &[
         "comma-separated other names of events, as `signed_up=user.created`: whatever brings the first is stored as the second",
     ),
     variable(
+        "TRUSTED_SOURCES",
+        "",
+        "comma-separated ids of event sources whose events come from your servers only, for example `posthog`: what they say of people is believed",
+    ),
+    variable(
+        "LINK_HOSTS",
+        "",
+        "comma-separated hosts that links from untrusted events may lead to; by default those of `BRAND_URL` and `API_PUBLIC_URL`",
+    ),
+    variable(
         "ENABLED_JOURNEYS",
         "*",
         "comma-separated ids of the journeys people may enter",

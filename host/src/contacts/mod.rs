@@ -302,6 +302,7 @@ impl People {
             first_seen_at: now,
             last_seen_at: now,
             listening: false,
+            email_unconfirmed: false,
         };
         self.add(vec![contact]);
         self.all.len() - 1

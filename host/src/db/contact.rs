@@ -19,6 +19,8 @@ pub struct Contact {
     pub last_seen_at: DateTime<Utc>,
     /// A run may wait for their events.
     pub listening: bool,
+    /// Nobody who is believed has said that the address is theirs.
+    pub email_unconfirmed: bool,
 }
 
 impl Contact {
@@ -81,7 +83,7 @@ pub async fn contacts_by_identity(
     let found = sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at, listening
+                  first_seen_at, last_seen_at, listening, email_unconfirmed
            FROM contacts
            WHERE id IN (
                SELECT unnest($4::uuid[])
@@ -154,7 +156,7 @@ pub async fn contact_lock(conn: &mut Conn, ids: &[ContactId]) -> Result<Vec<Cont
     sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at, listening
+                  first_seen_at, last_seen_at, listening, email_unconfirmed
            FROM contacts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"#,
         ids as &[ContactId]
     )
@@ -167,7 +169,7 @@ pub async fn contact_get(conn: &mut Conn, id: ContactId) -> Result<Option<Contac
     sqlx::query_as!(
         Row,
         r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at, listening
+                  first_seen_at, last_seen_at, listening, email_unconfirmed
            FROM contacts WHERE id = $1"#,
         id as ContactId
     )
@@ -191,15 +193,17 @@ pub async fn contact_upsert(
     let properties: Vec<Json<&Properties>> = contacts.iter().map(|c| Json(&c.properties)).collect();
     let first: Vec<DateTime<Utc>> = contacts.iter().map(|c| c.first_seen_at).collect();
     let last: Vec<DateTime<Utc>> = contacts.iter().map(|c| c.last_seen_at).collect();
+    let unconfirmed: Vec<bool> = contacts.iter().map(|c| c.email_unconfirmed).collect();
     sqlx::query!(
         "INSERT INTO contacts (id, external_id, email, anonymous_id, properties, first_seen_at,
-                               last_seen_at, created_at, updated_at)
+                               last_seen_at, email_unconfirmed, created_at, updated_at)
          SELECT *, $8, $8 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[],
-                                      $6::timestamptz[], $7::timestamptz[])
+                                      $6::timestamptz[], $7::timestamptz[], $9::boolean[])
          ON CONFLICT (id) DO UPDATE SET
              external_id = excluded.external_id, email = excluded.email,
              anonymous_id = excluded.anonymous_id, properties = excluded.properties,
-             last_seen_at = excluded.last_seen_at, updated_at = excluded.updated_at",
+             last_seen_at = excluded.last_seen_at,
+             email_unconfirmed = excluded.email_unconfirmed, updated_at = excluded.updated_at",
         &ids as &[ContactId],
         &external_ids as &[Option<String>],
         &emails as &[Option<String>],
@@ -207,7 +211,8 @@ pub async fn contact_upsert(
         &properties as &[Json<&Properties>],
         &first,
         &last,
-        now
+        now,
+        &unconfirmed
     )
     .execute(conn)
     .await?;
@@ -242,6 +247,7 @@ struct Row {
     first_seen_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
     listening: bool,
+    email_unconfirmed: bool,
 }
 
 impl From<Row> for Contact {
@@ -255,6 +261,7 @@ impl From<Row> for Contact {
             first_seen_at: row.first_seen_at,
             last_seen_at: row.last_seen_at,
             listening: row.listening,
+            email_unconfirmed: row.email_unconfirmed,
         }
     }
 }

@@ -59,6 +59,12 @@ pub async fn contacts_erase(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
+        "DELETE FROM pending_changes WHERE address = ANY($1)",
+        addresses
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
         "DELETE FROM contacts WHERE id = ANY($1)",
         contacts as &[ContactId]
     )

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::Trust;
 use sqlx::types::Json;
 
 use super::transact::takes;
@@ -16,6 +17,8 @@ pub struct EventRow {
     pub id: EventId,
     pub contact_id: ContactId,
     pub source: String,
+    pub trust: Trust,
+    pub historical: bool,
     pub name: String,
     pub properties: Properties,
     pub depth: i16,
@@ -62,6 +65,8 @@ pub struct KnownEvent<'a> {
     /// Plain values only: the containment of objects is no equality.
     pub contact_properties: &'a Properties,
     pub source: &'a str,
+    pub trust: Trust,
+    pub historical: bool,
     pub dedupe_key: Option<&'a str>,
     pub name: &'a str,
     pub properties: &'a Properties,
@@ -97,9 +102,11 @@ pub async fn event_insert_known(
     let names: Vec<&str> = events.iter().map(|e| e.name).collect();
     let properties: Vec<Json<&Properties>> = events.iter().map(|e| Json(e.properties)).collect();
     let occurred: Vec<DateTime<Utc>> = events.iter().map(|e| e.occurred_at).collect();
+    let trusted: Vec<bool> = events.iter().map(|e| e.trust.is_trusted()).collect();
+    let historical: Vec<bool> = events.iter().map(|e| e.historical).collect();
     sqlx::query_scalar!(
         r#"WITH known AS MATERIALIZED (
-               SELECT id, external_id, email, properties FROM contacts
+               SELECT id, external_id, email, email_unconfirmed, properties FROM contacts
                WHERE external_id = ANY($2::text[]) AND last_seen_at > $10 AND NOT listening
                  AND ($11 OR NOT EXISTS (
                      SELECT FROM journey_states s
@@ -107,11 +114,15 @@ pub async fn event_insert_known(
            likely AS MATERIALIZED (
                SELECT i.*, k.id AS contact_id
                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[],
-                           $6::text[], $7::text[], $8::jsonb[], $9::timestamptz[])
+                           $6::text[], $7::text[], $8::jsonb[], $9::timestamptz[],
+                           $13::boolean[], $14::boolean[])
                    WITH ORDINALITY AS i (id, person, email, changes, source, key, name,
-                                         properties, occurred_at, place)
+                                         properties, occurred_at, trusted, historical, place)
                JOIN known k ON k.external_id = i.person
-               WHERE (i.email IS NULL OR i.email = k.email) AND k.properties @> i.changes),
+               -- A trusted event that names the address confirms it.
+               WHERE (i.email IS NULL
+                      OR i.email = k.email AND NOT (i.trusted AND k.email_unconfirmed))
+                 AND k.properties @> i.changes),
            claimed AS (
                INSERT INTO event_keys (source, key, event_id, received_at)
                SELECT source, key, id, $12 FROM likely WHERE key IS NOT NULL ORDER BY source, key
@@ -119,18 +130,21 @@ pub async fn event_insert_known(
                RETURNING event_id),
            -- Asking for the count makes the keys come first.
            held AS MATERIALIZED (
-               SELECT id, external_id, email, properties FROM contacts
+               SELECT id, external_id, email, email_unconfirmed, properties FROM contacts
                WHERE id IN (SELECT contact_id FROM likely) AND NOT listening
                  AND (SELECT count(*) FROM claimed) >= 0
                ORDER BY id FOR SHARE),
            fit AS MATERIALIZED (
                SELECT l.* FROM likely l JOIN held k ON k.id = l.contact_id
-               WHERE k.external_id = l.person AND (l.email IS NULL OR l.email = k.email)
+               WHERE k.external_id = l.person
+                 AND (l.email IS NULL
+                      OR l.email = k.email AND NOT (l.trusted AND k.email_unconfirmed))
                  AND k.properties @> l.changes),
            stored AS (
                INSERT INTO user_events (id, contact_id, source, name, properties, depth,
-                                        occurred_at, received_at)
-               SELECT id, contact_id, source, name, properties, 0, occurred_at, $12 FROM fit
+                                        occurred_at, received_at, trusted, historical)
+               SELECT id, contact_id, source, name, properties, 0, occurred_at, $12, trusted,
+                      historical FROM fit
                WHERE key IS NULL OR id IN (SELECT event_id FROM claimed)
                RETURNING id)
            SELECT CASE WHEN f.id IS NOT NULL THEN s.id IS NOT NULL
@@ -150,7 +164,9 @@ pub async fn event_insert_known(
         &occurred,
         seen_after,
         busy_too,
-        now
+        now,
+        &trusted,
+        &historical
     )
     .fetch_all(conn)
     .await
@@ -165,11 +181,14 @@ pub async fn event_insert(conn: &mut Conn, events: &[EventRow]) -> Result<()> {
     let depths: Vec<i16> = events.iter().map(|e| e.depth).collect();
     let occurred: Vec<DateTime<Utc>> = events.iter().map(|e| e.occurred_at).collect();
     let received: Vec<DateTime<Utc>> = events.iter().map(|e| e.received_at).collect();
+    let trusted: Vec<bool> = events.iter().map(|e| e.trust.is_trusted()).collect();
+    let historical: Vec<bool> = events.iter().map(|e| e.historical).collect();
     sqlx::query!(
         "INSERT INTO user_events (id, contact_id, source, name, properties, depth, occurred_at,
-                                  received_at)
+                                  received_at, trusted, historical)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::jsonb[],
-                              $6::smallint[], $7::timestamptz[], $8::timestamptz[])",
+                              $6::smallint[], $7::timestamptz[], $8::timestamptz[], $9::boolean[],
+                              $10::boolean[])",
         &ids as &[EventId],
         &contacts as &[ContactId],
         &sources,
@@ -177,7 +196,9 @@ pub async fn event_insert(conn: &mut Conn, events: &[EventRow]) -> Result<()> {
         &properties as &[Json<&Properties>],
         &depths,
         &occurred,
-        &received
+        &received,
+        &trusted,
+        &historical
     )
     .execute(conn)
     .await?;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::pending::pending_merge;
 use super::{Conn, Result};
 use crate::ids::ContactId;
 
@@ -102,6 +103,7 @@ pub async fn contact_merge(
     )
     .execute(&mut *conn)
     .await?;
+    pending_merge(conn, keep, gone).await?;
     sqlx::query!("DELETE FROM contacts WHERE id = $1", gone as ContactId)
         .execute(conn)
         .await?;

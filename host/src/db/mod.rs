@@ -31,6 +31,7 @@ mod migrate;
 mod once;
 mod pace;
 mod password_reset;
+mod pending;
 mod preference;
 mod provider;
 mod queue;
@@ -120,6 +121,10 @@ pub use migrate::{SchemaState, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
 pub use password_reset::{reset_find, reset_insert, reset_take};
+pub use pending::{
+    NewPending, PENDING_COUNTED, PendingChange, PendingRow, pending_count, pending_delete,
+    pending_get, pending_list, pending_put, pending_settle,
+};
 pub use preference::{
     Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
 };

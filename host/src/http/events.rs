@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::Trust;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -67,6 +68,8 @@ pub async fn ingest_event(
     let mut issues = Vec::new();
     let event = NewEvent {
         source: SOURCE.into(),
+        trust: Trust::Trusted,
+        historical: false,
         dedupe_key: body.idempotency_key,
         name: required("event", body.event, &mut issues),
         person: Person::Names(NewIdentity {
@@ -178,6 +181,8 @@ impl EventIn {
                 by: actor.by(),
             },
             source: SOURCE.into(),
+            trust: Trust::Trusted,
+            historical: false,
             dedupe_key: self.idempotency_key,
             name: required("name", self.name, issues),
             person: Person::Names(NewIdentity {

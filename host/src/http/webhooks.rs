@@ -99,10 +99,11 @@ pub async fn receive_webhook(
         Err(Refusal::Unauthorized) => return Err(invalid_secret()),
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
     };
+    let trust = app.trust(&source);
     let mut sound = Vec::with_capacity(events.len());
     let mut skipped = None;
     for event in events {
-        let mut event = NewEvent::from_source(&source, event);
+        let mut event = NewEvent::from_source(&source, trust, event);
         match admit(&mut event) {
             Ok(()) => sound.push(event),
             Err(reason) => skipped = skipped.or(Some(reason)),

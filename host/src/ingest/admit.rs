@@ -79,6 +79,7 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use hogsend_plugin_api::SourceEvent;
+    use hogsend_plugin_api::semantics::Trust;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
@@ -92,7 +93,7 @@ mod tests {
             ..SourceEvent::default()
         };
         change(&mut event);
-        NewEvent::from_source("vendor", event)
+        NewEvent::from_source("vendor", Trust::Untrusted, event)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::{Properties, SourceEvent};
 use serde::Serialize;
 
@@ -42,6 +43,10 @@ impl Lists {
 pub struct NewEvent {
     /// Who says so: a plugin's id, `api`, `journey`.
     pub source: String,
+    /// Whether its source is believed. What a run triggers is believed as the run's own trigger is.
+    pub trust: Trust,
+    /// It belongs to the past: it is kept, and triggers, ends and satisfies nothing.
+    pub historical: bool,
     /// The source's own id of the event.
     pub dedupe_key: Option<String>,
     pub name: String,
@@ -61,9 +66,11 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// What an event-source plugin read, before [`admit`](super::admit).
-    pub fn from_source(source: &str, event: SourceEvent) -> Self {
+    pub fn from_source(source: &str, trust: Trust, event: SourceEvent) -> Self {
         Self {
             source: source.to_owned(),
+            trust,
+            historical: false,
             dedupe_key: event.dedupe_key,
             name: event.name,
             person: Person::Names(NewIdentity {
@@ -89,6 +96,8 @@ impl NewEvent {
     ) -> Self {
         Self {
             source: "journey".into(),
+            trust: Trust::Trusted,
+            historical: false,
             dedupe_key: None,
             name: name.into(),
             person: Person::Contact(contact),
@@ -106,6 +115,8 @@ impl NewEvent {
             id,
             contact_id: contact,
             source: self.source.clone(),
+            trust: self.trust,
+            historical: self.historical,
             name: self.name.clone(),
             properties: self.properties.clone(),
             depth: self.depth,

@@ -36,6 +36,8 @@ fn may_be_simple<'a>(
         email: names.email.as_deref(),
         contact_properties: &event.contact_properties,
         source: &event.source,
+        trust: event.trust,
+        historical: event.historical,
         dedupe_key: event.dedupe_key.as_deref(),
         name: &event.name,
         properties: &event.properties,

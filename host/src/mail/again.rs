@@ -121,6 +121,7 @@ mod tests {
             first_seen_at: long_ago,
             last_seen_at: long_ago,
             listening: false,
+            email_unconfirmed: false,
         };
         let reader = Ids::of(&addresses, &contact, "ann@example.com");
         let leave = || ours.url(reader, "tips");

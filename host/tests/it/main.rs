@@ -53,4 +53,5 @@ mod sessions;
 mod simulate;
 mod steps;
 mod tracking;
+mod trust;
 mod unsubscribe;

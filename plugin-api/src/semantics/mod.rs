@@ -5,11 +5,13 @@
 
 pub mod guard;
 pub mod pace;
+mod trust;
 pub mod variant;
 pub mod when;
 pub mod zone;
 
 pub use crate::address;
+pub use trust::Trust;
 
 /// Chains of journeys that trigger each other end here.
 pub const MAX_DEPTH: i16 = 16;
