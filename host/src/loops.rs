@@ -26,6 +26,8 @@ struct State {
     outage: Option<Instant>,
     /// Journeys with runs that no plugin brings any more.
     without_plugin: BTreeSet<String>,
+    /// Addresses of several contacts that are known by nothing else.
+    shared_addresses: i64,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +91,11 @@ impl Loops {
         }
     }
 
+    /// So many more addresses were found that belong to several contacts known by nothing else.
+    pub fn shared_addresses(&self, count: i64) {
+        self.lock().shared_addresses += count;
+    }
+
     /// The journeys with runs that no plugin brings any more.
     pub fn journeys_without_plugin(&self) -> Vec<String> {
         self.lock().without_plugin.iter().cloned().collect()
@@ -105,7 +112,14 @@ impl Loops {
                 failing.error
             ))
         });
-        failing.collect()
+        let shared = state.shared_addresses;
+        let shared = (shared > 0).then(|| {
+            format!(
+                "{shared} addresses of the version before are those of several contacts without a \
+                 userId: the next event that names one makes one contact of them."
+            )
+        });
+        failing.chain(shared).collect()
     }
 
     /// The loops of this process, and whether each works.

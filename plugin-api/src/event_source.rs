@@ -64,6 +64,15 @@ pub struct SourceEvent {
     pub user_id: Option<String>,
     #[serde(default)]
     pub email: Option<String>,
+    /// The id of a visitor the product has no id for, or of the device the person used. Known by it
+    /// alone, an event makes no contact.
+    #[serde(default)]
+    pub anonymous_id: Option<String>,
+    /// Further ids of the same person, as kind and value: the source's own id (`vendor_person`), or
+    /// another `user` or `anonymous` id that the event says is theirs too. A kind has letters,
+    /// digits and `_`.
+    #[serde(default)]
+    pub identities: Vec<(String, String)>,
     /// Stay on the event.
     #[serde(default)]
     pub properties: Properties,

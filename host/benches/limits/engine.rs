@@ -86,7 +86,7 @@ fn event(user: usize) -> NewEvent {
         person: Person::Names(NewIdentity {
             external_id: Some(format!("sleeper-{user}")),
             email: None,
-            anonymous_id: None,
+            ..NewIdentity::default()
         }),
         properties: Default::default(),
         contact_properties: Default::default(),

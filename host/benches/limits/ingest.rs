@@ -183,7 +183,7 @@ async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
                     person: Person::Names(NewIdentity {
                         external_id: Some(format!("person-{}", number % PEOPLE)),
                         email: Some(format!("person-{}@example.com", number % PEOPLE)),
-                        anonymous_id: None,
+                        ..NewIdentity::default()
                     }),
                     properties,
                     contact_properties: Default::default(),

@@ -54,10 +54,11 @@ pub async fn send_reset(
     let names = NewIdentity {
         external_id: None,
         email: Some(user.email.clone()),
-        anonymous_id: None,
+        ..NewIdentity::default()
     };
     // People first, as everywhere.
-    let Some(put) = contacts::put(&mut tx, &names, Default::default(), now).await? else {
+    let Some(put) = contacts::put(&mut tx, &app.catalog, &names, Default::default(), now).await?
+    else {
         return Ok(());
     };
     let times = (now - APART, now, now + LIFE);

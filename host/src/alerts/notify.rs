@@ -95,14 +95,14 @@ async fn write_mail_in(app: &App, mut tx: Tx, alert: &ClaimedAlert) -> db::Resul
     let names = NewIdentity {
         external_id: None,
         email: Some(alert.target.clone()),
-        anonymous_id: None,
+        ..NewIdentity::default()
     };
     let end = |status, error| AlertEnd {
         status,
         retry_at: None,
         error,
     };
-    let put = contacts::put(&mut tx, &names, Default::default(), now).await?;
+    let put = contacts::put(&mut tx, &app.catalog, &names, Default::default(), now).await?;
     let Some(put) = put else {
         let end = end("failed", Some("the address could not be kept"));
         db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;

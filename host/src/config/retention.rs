@@ -11,6 +11,7 @@ pub struct Retention {
     pub visits: Option<TimeDelta>,
     pub logs: Option<TimeDelta>,
     pub deliveries: Option<TimeDelta>,
+    pub visitors: Option<TimeDelta>,
 }
 
 impl Retention {
@@ -24,6 +25,7 @@ impl Retention {
             visits: days("RETENTION_VISITS_DAYS"),
             logs: days("RETENTION_LOGS_DAYS"),
             deliveries: days("RETENTION_DELIVERIES_DAYS"),
+            visitors: days("RETENTION_VISITORS_DAYS"),
         }
     }
 }

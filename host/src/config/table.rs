@@ -240,6 +240,11 @@ pub const TABLE: &[Variable] = &[
         "days that delivered or dismissed webhooks, and captures given up, are kept; 0 for ever",
     ),
     variable(
+        "RETENTION_VISITORS_DAYS",
+        "90",
+        "days that events of visitors nobody knows are kept; 0 for ever",
+    ),
+    variable(
         "SKIP_SCHEMA_CHECK",
         "false",
         "start although migrations are pending",

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::mime;
+use hogsend_plugin_api::semantics::identity::USER;
 
 use super::mailbox::Mailbox;
 use super::named;
@@ -56,15 +57,20 @@ async fn erase_all(
     }
     let lower = |person: &db::Contact| person.email.as_deref().map(str::to_lowercase);
     let mut addresses: Vec<String> = locked.iter().filter_map(lower).collect();
+    addresses.extend(locked.iter().filter_map(db::Contact::address));
     // Mails have the ASCII form of a domain.
     let ascii = |address: &String| mime::bare_address("address", address).ok();
     addresses.extend(addresses.iter().filter_map(ascii).collect::<Vec<_>>());
     addresses.sort_unstable();
     addresses.dedup();
-    let external: Vec<String> = locked
-        .iter()
-        .filter_map(|person| person.external_id.clone())
-        .collect();
+    let own = locked.iter();
+    let mut external: Vec<String> = own.filter_map(|it| it.external_id.clone()).collect();
+    let further = db::identities_of(conn, ids).await?.into_iter();
+    external.extend(
+        further
+            .filter(|(_, id)| id.kind == USER)
+            .map(|(_, id)| id.value),
+    );
     for mailbox in &mailboxes {
         forget(conn, mailbox, now).await?;
     }

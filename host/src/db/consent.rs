@@ -55,7 +55,9 @@ pub async fn consents(
            UNION ALL
            SELECT NULL, c.email, p.unsubscribed_all, p.categories
            FROM contacts c JOIN email_preferences p ON p.contact_id = c.id
-           WHERE lower(c.email) = ANY($2) AND p.mailbox_at IS DISTINCT FROM p.updated_at"#,
+           WHERE c.id = ANY(ARRAY(SELECT id FROM contacts WHERE address = ANY($2)
+                                  UNION SELECT id FROM contacts WHERE lower(email) = ANY($2)))
+             AND p.mailbox_at IS DISTINCT FROM p.updated_at"#,
         contacts as &[ContactId],
         mailboxes
     )

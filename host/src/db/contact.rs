@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_plugin_api::semantics::identity::{ANONYMOUS, Id, Names, USER};
 use sqlx::types::Json;
 
-use super::transact::{makes_contacts, takes_contacts, takes_names};
+use super::transact::{makes_contacts, moved, takes_contacts, takes_names};
 use super::{Conn, Result};
 use crate::ids::ContactId;
 
@@ -31,6 +33,11 @@ impl Contact {
             .or_else(|| self.email.clone())
             .unwrap_or_else(|| self.id.to_string())
     }
+
+    /// The address in its normal form.
+    pub fn address(&self) -> Option<String> {
+        self.email.as_deref().map(comparable)
+    }
 }
 
 /// The names a request gives a person.
@@ -39,6 +46,33 @@ pub struct NewIdentity {
     pub external_id: Option<String>,
     pub email: Option<String>,
     pub anonymous_id: Option<String>,
+    /// Further ids that are said to be theirs.
+    pub also: Vec<Id>,
+}
+
+impl NewIdentity {
+    /// The names as they are compared.
+    pub fn names(&self) -> Names {
+        let own = self.external_id.iter().map(Id::user);
+        let anonymous = self.anonymous_id.iter().map(Id::anonymous);
+        let mut ids: Vec<Id> = own.chain(anonymous).collect();
+        for id in &self.also {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        Names {
+            ids,
+            address: self.email.as_deref().map(comparable),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.external_id.is_none()
+            && self.email.is_none()
+            && self.anonymous_id.is_none()
+            && self.also.is_empty()
+    }
 }
 
 /// Above this many names the lock table of the server would fill up.
@@ -71,36 +105,107 @@ pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Every contact with one of these ids or names, locked until the transaction ends. E-mail addresses
-/// are compared in lower case; `emails` holds them so.
-pub async fn contacts_by_identity(
-    conn: &mut Conn,
-    ids: &[ContactId],
-    external_ids: &[String],
-    emails: &[String],
-    anonymous_ids: &[String],
-) -> Result<Vec<Contact>> {
-    let found = sqlx::query_as!(
-        Row,
-        r#"SELECT id, external_id, email, anonymous_id, properties AS "properties: Json<Properties>",
-                  first_seen_at, last_seen_at, listening, email_unconfirmed
-           FROM contacts
-           WHERE id IN (
-               SELECT unnest($4::uuid[])
-               UNION SELECT id FROM contacts WHERE external_id = ANY($1)
-               UNION SELECT id FROM contacts WHERE lower(email) = ANY($2)
-               UNION SELECT id FROM contacts WHERE anonymous_id = ANY($3))
-           ORDER BY id FOR NO KEY UPDATE"#,
-        external_ids,
-        emails,
-        anonymous_ids,
-        ids as &[ContactId]
+/// Whom to find.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Who need not be there any more.
+    pub contacts: Vec<ContactId>,
+    pub ids: Vec<Id>,
+    /// In their normal form.
+    pub addresses: Vec<String>,
+}
+
+/// A contact, and which of the ids that were asked for it has.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub contact: Contact,
+    pub ids: Vec<Id>,
+}
+
+/// Every contact that is wanted, locked until the transaction ends. Of addresses, those that a
+/// version before stored are found by Postgres' idea of lower case, so the caller compares.
+///
+/// # Errors
+/// Where a contact went up in another one while its lock was awaited, an error that makes
+/// [`Db::transact`](super::Db::transact) run again.
+pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Found>> {
+    let of = |kind: &str| {
+        let ids = wanted.ids.iter().filter(|id| id.kind == kind);
+        ids.map(|id| id.value.clone()).collect::<Vec<String>>()
+    };
+    let kinds: Vec<&str> = wanted.ids.iter().map(|id| id.kind.as_str()).collect();
+    let values: Vec<&str> = wanted.ids.iter().map(|id| id.value.as_str()).collect();
+    let (users, devices) = (of(USER), of(ANONYMOUS));
+    let rows = sqlx::query!(
+        r#"WITH owned AS MATERIALIZED (
+               SELECT i.contact_id AS id, i.kind || ':' || i.value AS name
+               FROM unnest($4::text[], $5::text[]) AS n (kind, value)
+               JOIN contact_identities i ON i.kind = n.kind AND i.value = n.value),
+           named AS MATERIALIZED (
+               SELECT id FROM owned
+               UNION SELECT id FROM contacts WHERE external_id = ANY($2)
+               UNION SELECT id FROM contacts WHERE anonymous_id = ANY($3)
+               UNION SELECT id FROM contacts WHERE address = ANY($6)
+               UNION SELECT id FROM contacts WHERE lower(email) = ANY($6)),
+           held AS MATERIALIZED (
+               SELECT id, external_id, email, anonymous_id, properties, first_seen_at, last_seen_at,
+                      listening, email_unconfirmed
+               FROM contacts
+               WHERE id = ANY(ARRAY(SELECT id FROM named UNION SELECT unnest($1::uuid[])))
+               ORDER BY id FOR NO KEY UPDATE)
+           SELECT coalesce(h.id, n.id) AS "id!", h.id IS NOT NULL AS "held!",
+                  h.external_id AS "external_id?", h.email AS "email?",
+                  h.anonymous_id AS "anonymous_id?",
+                  h.properties AS "properties?: Json<Properties>",
+                  h.first_seen_at AS "first_seen_at?", h.last_seen_at AS "last_seen_at?",
+                  h.listening AS "listening?", h.email_unconfirmed AS "email_unconfirmed?",
+                  ARRAY(SELECT o.name FROM owned o WHERE o.id = h.id) AS "names!: Vec<String>"
+           FROM held h FULL JOIN named n ON n.id = h.id ORDER BY 1"#,
+        &wanted.contacts as &[ContactId],
+        &users,
+        &devices,
+        &kinds as &[&str],
+        &values as &[&str],
+        &wanted.addresses
     )
-    .map(Contact::from)
     .fetch_all(conn)
     .await?;
-    takes_contacts(found.iter().map(|contact| contact.id));
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (Some(first_seen_at), Some(last_seen_at), Some(properties)) =
+            (row.first_seen_at, row.last_seen_at, row.properties)
+        else {
+            return Err(moved());
+        };
+        let mut ids: Vec<Id> = row.names.iter().filter_map(|name| id_of(name)).collect();
+        let own = row.external_id.iter().map(Id::user);
+        let own = own.chain(row.anonymous_id.iter().map(Id::anonymous));
+        for id in own {
+            if wanted.ids.contains(&id) && !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        let contact = Contact {
+            id: row.id.into(),
+            external_id: row.external_id,
+            email: row.email,
+            anonymous_id: row.anonymous_id,
+            properties: properties.0,
+            first_seen_at,
+            last_seen_at,
+            listening: row.listening.unwrap_or_default(),
+            email_unconfirmed: row.email_unconfirmed.unwrap_or_default(),
+        };
+        found.push(Found { contact, ids });
+    }
+    takes_contacts(found.iter().map(|one| one.contact.id));
     Ok(found)
+}
+
+/// An id as `kind:value`, which is how rows of several have it.
+pub(super) fn id_of(name: &str) -> Option<Id> {
+    let (kind, value) = name.split_once(':')?;
+    Some(Id::new(kind, value))
 }
 
 /// A contact and its address.
@@ -119,8 +224,9 @@ pub async fn contacts_holding(
     sqlx::query_as!(
         Holder,
         r#"SELECT id AS "id: ContactId", email FROM contacts
-           WHERE id IN (SELECT unnest($1::uuid[])
-                        UNION SELECT id FROM contacts WHERE lower(email) = ANY($2))
+           WHERE id = ANY(ARRAY(SELECT unnest($1::uuid[])
+                                UNION SELECT id FROM contacts WHERE address = ANY($2)
+                                UNION SELECT id FROM contacts WHERE lower(email) = ANY($2)))
            ORDER BY id"#,
         ids as &[ContactId],
         addresses
@@ -138,8 +244,9 @@ pub async fn contacts_holding_lock(
     let found = sqlx::query_as!(
         Holder,
         r#"SELECT id AS "id: ContactId", email FROM contacts
-           WHERE id IN (SELECT unnest($1::uuid[])
-                        UNION SELECT id FROM contacts WHERE lower(email) = ANY($2))
+           WHERE id = ANY(ARRAY(SELECT unnest($1::uuid[])
+                                UNION SELECT id FROM contacts WHERE address = ANY($2)
+                                UNION SELECT id FROM contacts WHERE lower(email) = ANY($2)))
            ORDER BY id FOR NO KEY UPDATE"#,
         ids as &[ContactId],
         addresses
@@ -194,13 +301,20 @@ pub async fn contact_upsert(
     let first: Vec<DateTime<Utc>> = contacts.iter().map(|c| c.first_seen_at).collect();
     let last: Vec<DateTime<Utc>> = contacts.iter().map(|c| c.last_seen_at).collect();
     let unconfirmed: Vec<bool> = contacts.iter().map(|c| c.email_unconfirmed).collect();
+    let addresses: Vec<Option<String>> = contacts.iter().map(Contact::address).collect();
     sqlx::query!(
         "INSERT INTO contacts (id, external_id, email, anonymous_id, properties, first_seen_at,
-                               last_seen_at, email_unconfirmed, created_at, updated_at)
-         SELECT *, $8, $8 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[],
-                                      $6::timestamptz[], $7::timestamptz[], $9::boolean[])
+                               last_seen_at, email_unconfirmed, address, address_of, created_at,
+                               updated_at)
+         SELECT id, external_id, email, anonymous_id, properties, first_seen_at, last_seen_at,
+                unconfirmed, address, email, $8, $8
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[],
+                     $6::timestamptz[], $7::timestamptz[], $9::boolean[], $10::text[])
+              AS new (id, external_id, email, anonymous_id, properties, first_seen_at,
+                      last_seen_at, unconfirmed, address)
          ON CONFLICT (id) DO UPDATE SET
              external_id = excluded.external_id, email = excluded.email,
+             address = excluded.address, address_of = excluded.address_of,
              anonymous_id = excluded.anonymous_id, properties = excluded.properties,
              last_seen_at = excluded.last_seen_at,
              email_unconfirmed = excluded.email_unconfirmed, updated_at = excluded.updated_at",
@@ -212,11 +326,44 @@ pub async fn contact_upsert(
         &first,
         &last,
         now,
-        &unconfirmed
+        &unconfirmed,
+        &addresses as &[Option<String>]
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Names what a source sent and could not be kept, before what was named earlier.
+pub async fn contact_unfit(
+    conn: &mut Conn,
+    id: ContactId,
+    newest: &serde_json::Value,
+    max: i64,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE contacts SET unfit = (
+             SELECT jsonb_agg(item ORDER BY place) FROM (
+                 SELECT item, place
+                 FROM jsonb_array_elements($2::jsonb || coalesce(contacts.unfit, '[]'))
+                      WITH ORDINALITY AS all_of_them (item, place)
+                 ORDER BY place LIMIT $3) AS newest)
+         WHERE id = $1",
+        id as ContactId,
+        newest,
+        max
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What sources sent of late and could not be kept.
+pub async fn contact_unfit_of(conn: &mut Conn, id: ContactId) -> Result<Option<serde_json::Value>> {
+    let found = sqlx::query_scalar!("SELECT unfit FROM contacts WHERE id = $1", id as ContactId)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.flatten())
 }
 
 /// Sets properties of a contact, leaving the others alone.
@@ -312,16 +459,102 @@ pub async fn contacts_find(
     external_id: Option<&str>,
     email: Option<&str>,
 ) -> Result<Vec<ContactRow>> {
-    sqlx::query_as!(
+    let address = email.map(comparable);
+    let found = sqlx::query_as!(
         ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
-           FROM contacts WHERE external_id = $1 OR lower(email) = lower($2) ORDER BY id LIMIT 100"#,
+           FROM contacts WHERE id = ANY(ARRAY(
+               SELECT id FROM contacts WHERE external_id = $1
+               UNION SELECT contact_id FROM contact_identities WHERE kind = 'user' AND value = $1
+               UNION SELECT id FROM contacts WHERE address = $2
+               UNION SELECT id FROM contacts WHERE lower(email) = $2))
+           ORDER BY id LIMIT 100"#,
         external_id,
-        email
+        address
     )
-    .map(ContactRow::from)
+    .map(|row| {
+        let same = address.is_some() && row.email.as_deref().map(comparable) == address;
+        (same, ContactRow::from(row))
+    })
+    .fetch_all(&mut *conn)
+    .await?;
+    // By lower case alone, addresses of versions before are found that are others.
+    let (same, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(same, _)| *same);
+    let mut all: Vec<ContactRow> = same.into_iter().map(|(_, row)| row).collect();
+    if external_id.is_some() {
+        let by_id = match external_id {
+            Some(id) => contact_by_user(conn, id).await?,
+            None => None,
+        };
+        all.extend(
+            others
+                .into_iter()
+                .map(|(_, row)| row)
+                .filter(|row| Some(row.id) == by_id),
+        );
+        all.sort_by_key(|row| row.id);
+    }
+    Ok(all)
+}
+
+/// The contact with this id of the product.
+pub async fn contact_by_user(conn: &mut Conn, id: &str) -> Result<Option<ContactId>> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id!: ContactId" FROM (
+               SELECT id FROM contacts WHERE external_id = $1
+               UNION SELECT contact_id FROM contact_identities WHERE kind = 'user' AND value = $1)
+               AS found
+           ORDER BY id LIMIT 1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Contacts whose address is not in its normal form, as a version before leaves them.
+pub async fn contacts_not_addressed(
+    conn: &mut Conn,
+    limit: i64,
+) -> Result<Vec<(ContactId, Option<String>)>> {
+    let found = sqlx::query!(
+        r#"SELECT id AS "id: ContactId", email FROM contacts
+           WHERE email IS DISTINCT FROM address_of
+           ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+        limit
+    )
+    .map(|row| (row.id, row.email))
     .fetch_all(conn)
+    .await?;
+    Ok(found)
+}
+
+/// Writes the normal form of addresses that [`contacts_not_addressed`] found. Returns how many
+/// addresses are those of several contacts without an id of the product.
+pub async fn contacts_address(
+    conn: &mut Conn,
+    rows: &[(ContactId, Option<String>)],
+) -> Result<i64> {
+    let ids: Vec<ContactId> = rows.iter().map(|(id, _)| *id).collect();
+    let addresses: Vec<Option<String>> = rows
+        .iter()
+        .map(|(_, email)| email.as_deref().map(comparable))
+        .collect();
+    sqlx::query!(
+        "UPDATE contacts c SET address = n.address, address_of = c.email
+         FROM unnest($1::uuid[], $2::text[]) AS n (id, address) WHERE c.id = n.id",
+        &ids as &[ContactId],
+        &addresses as &[Option<String>]
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT FROM contacts WHERE address = ANY($1) AND external_id IS NULL
+               GROUP BY address HAVING count(*) > 1) AS shared"#,
+        &addresses as &[Option<String>]
+    )
+    .fetch_one(conn)
     .await
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::address::comparable;
 use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -72,7 +73,8 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
            FROM contacts WHERE id = $1 OR external_id = $2
-           ORDER BY id = $1 DESC NULLS LAST LIMIT 1"#,
+              OR id = (SELECT contact_id FROM contact_identities WHERE kind = 'user' AND value = $2)
+           ORDER BY id = $1 DESC NULLS LAST, id LIMIT 1"#,
         as_id(name),
         name
     )
@@ -84,13 +86,16 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
 /// Writes names and properties of a contact whole. The caller holds its lock.
 pub async fn contact_change(conn: &mut Conn, row: &ContactRow, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
-        "UPDATE contacts SET external_id = $2, email = $3, properties = $4, updated_at = $5
+        "UPDATE contacts SET external_id = $2, email = $3, properties = $4, updated_at = $5,
+             address = $6, address_of = $3,
+             email_unconfirmed = email_unconfirmed AND address IS NOT DISTINCT FROM $6
          WHERE id = $1",
         row.id as ContactId,
         row.external_id,
         row.email,
         Json(&row.properties) as Json<&Properties>,
-        now
+        now,
+        row.email.as_deref().map(comparable)
     )
     .execute(conn)
     .await?;

@@ -22,6 +22,7 @@ mod event;
 mod event_admin;
 mod health;
 mod history;
+mod identity;
 mod import;
 mod journey_admin;
 mod lock;
@@ -85,9 +86,10 @@ pub use consent::{
     preferences_not_copied,
 };
 pub use contact::{
-    Contact, ContactRow, Holder, NewIdentity, contact_get, contact_lock, contact_set_properties,
-    contact_upsert, contacts_by_identity, contacts_find, contacts_holding, contacts_holding_lock,
-    identity_lock,
+    Contact, ContactRow, Found, Holder, NewIdentity, Wanted, contact_by_user, contact_get,
+    contact_lock, contact_set_properties, contact_unfit, contact_unfit_of, contact_upsert,
+    contacts_address, contacts_find, contacts_holding, contacts_holding_lock,
+    contacts_not_addressed, contacts_wanted, identity_lock,
 };
 pub use contact_admin::{
     TimelineItem, contact_change, contact_count, contact_row, contact_timeline, contacts_list,
@@ -103,6 +105,9 @@ pub use history::{
     History, PastEvent, history_email, history_event, history_events, history_journey,
     history_since,
 };
+pub use identity::{
+    AnonymousEvent, NewId, anonymous_insert, anonymous_take, identities_insert, identities_of,
+};
 pub use import::{
     ClaimedImport, ImportProgress, ImportRow, RowError, import_claim, import_fail, import_get,
     import_hold, import_insert, import_next_due, import_progress, import_release,
@@ -112,7 +117,7 @@ pub use journey_admin::{
     journey_skips, state_count, state_logs, state_stories, state_story,
 };
 pub use lock::Level;
-pub use merge::contact_merge;
+pub use merge::{EndedByMerge, Merge, contact_merge};
 pub use metric::{
     EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
     metric_providers, metric_templates,
@@ -149,10 +154,11 @@ pub use send_story::{
     send_history, send_links, send_mail, send_stories, send_story,
 };
 pub use state::{
-    ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, journeys_disabled,
-    log_insert, skip_insert, state_calling, state_claim, state_exit, state_failed, state_failures,
-    state_fence, state_insert, state_last_entries, state_next_due, state_person, state_progress,
-    state_release, states_give_back, states_open, states_renew, states_waiting,
+    ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, Unreached,
+    journeys_disabled, log_insert, skip_insert, state_calling, state_claim, state_exit,
+    state_failed, state_failures, state_fence, state_insert, state_last_entries, state_next_due,
+    state_person, state_progress, state_release, states_give_back, states_open, states_renew,
+    states_unreached, states_waiting,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,

@@ -31,6 +31,8 @@ pub enum Lifetime {
     Logs,
     /// `RETENTION_DELIVERIES_DAYS`
     Deliveries,
+    /// `RETENTION_VISITORS_DAYS`
+    Visitors,
 }
 
 /// Everything that is deleted by age.
@@ -130,6 +132,15 @@ pub const KEPT: &[Kept] = &[
                 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
               gone AS (DELETE FROM analytics_given_up c USING old WHERE c.id = old.id)
               SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+    },
+    Kept {
+        what: "events of visitors nobody knows",
+        by: Lifetime::Visitors,
+        sql: "WITH old AS (
+                SELECT id FROM anonymous_events WHERE id < $4 AND received_at < $1
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
+              gone AS (DELETE FROM anonymous_events e USING old WHERE e.id = old.id)
+              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
     },
 ];
 

@@ -169,15 +169,21 @@ pub async fn states_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<
     Ok(states.collect())
 }
 
-/// When these people last entered these journeys.
+/// When these people last entered these journeys. A run all of whose mails were skipped because there
+/// was no address does not count.
 pub async fn state_last_entries(
     conn: &mut Conn,
     journeys: &[String],
     contacts: &[ContactId],
 ) -> Result<Vec<LastEntry>> {
     let rows = sqlx::query!(
-        r#"SELECT journey_id, contact_id, max(created_at) AS "at!" FROM journey_states
-           WHERE contact_id = ANY($2) AND journey_id = ANY($1) GROUP BY journey_id, contact_id"#,
+        r#"SELECT journey_id, contact_id, max(created_at) AS "at!" FROM journey_states s
+           WHERE contact_id = ANY($2) AND journey_id = ANY($1)
+             AND NOT (EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
+                              AND e.status = 'skipped' AND e.reason = 'no_address')
+                      AND NOT EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
+                              AND (e.status <> 'skipped' OR e.reason <> 'no_address')))
+           GROUP BY journey_id, contact_id"#,
         journeys,
         contacts as &[ContactId]
     )
@@ -189,6 +195,53 @@ pub async fn state_last_entries(
         at: row.at,
     });
     Ok(entries.collect())
+}
+
+/// A run that could write to nobody.
+#[derive(Clone, Debug)]
+pub struct Unreached {
+    pub state: OpenState,
+    pub trigger_event: String,
+    pub context: Properties,
+    pub created_at: DateTime<Utc>,
+}
+
+/// The newest run of each journey of these people, begun at `since` or later, where all of its mails
+/// were skipped because there was no address.
+pub async fn states_unreached(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+    since: DateTime<Utc>,
+) -> Result<Vec<Unreached>> {
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT ON (contact_id, journey_id) id AS "id: StateId", journey_id,
+                  contact_id AS "contact_id: ContactId", status, depth, trigger_event,
+                  context AS "context: Json<Properties>", created_at
+           FROM journey_states s
+           WHERE contact_id = ANY($1) AND created_at >= $2 AND status NOT IN ('failed', 'stuck')
+             AND EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
+                         AND e.status = 'skipped' AND e.reason = 'no_address')
+             AND NOT EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
+                             AND (e.status <> 'skipped' OR e.reason <> 'no_address'))
+           ORDER BY contact_id, journey_id, created_at DESC, id DESC"#,
+        contacts as &[ContactId],
+        since
+    )
+    .fetch_all(conn)
+    .await?;
+    let unreached = rows.into_iter().map(|row| Unreached {
+        state: OpenState {
+            id: row.id,
+            journey_id: row.journey_id,
+            contact_id: row.contact_id,
+            status: row.status,
+            depth: row.depth,
+        },
+        trigger_event: row.trigger_event,
+        context: row.context.0,
+        created_at: row.created_at,
+    });
+    Ok(unreached.collect())
 }
 
 /// Ends open runs because of an event. The caller holds the contacts' locks.

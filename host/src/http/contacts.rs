@@ -101,6 +101,7 @@ pub async fn put_contact(
         external_id: body.user_id,
         email: body.email,
         anonymous_id: body.anonymous_id,
+        ..NewIdentity::default()
     };
     let identity = names(&app, identity, &properties, true)?;
     let lists = body.lists.unwrap_or_default();
@@ -111,7 +112,7 @@ pub async fn put_contact(
     let mut asked = Asked::read(app.catalog.lists(), &lists, body.consent == Some(true));
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &identity, properties, now).await?;
+    let put = contacts::put(&mut tx, &app.catalog, &identity, properties, now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
     app.db
         .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
@@ -218,7 +219,7 @@ pub async fn delete_contact(
     let identity = NewIdentity {
         external_id: body.user_id,
         email: body.email,
-        anonymous_id: None,
+        ..NewIdentity::default()
     };
     let identity = names(&app, identity, &Properties::new(), false)?;
     let now = app.clock.now();

@@ -1,5 +1,7 @@
 //! Mails the product's own code sends.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -129,9 +131,9 @@ async fn queue(
             let found = found.into_iter().next();
             found.ok_or_else(|| ApiError::not_found("Contact not found"))?
         }
-        _ => contacts::put(&mut tx, &asked.names, Properties::new(), now)
+        _ => contacts::put(&mut tx, &app.catalog, &asked.names, Properties::new(), now)
             .await?
-            .map(|put| put.contact)
+            .map(|put| Arc::unwrap_or_clone(put.contact))
             .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
     };
     // The mail is rendered without a connection in hand: the embedded database has but one.
@@ -240,7 +242,7 @@ impl Asked {
         let identity = NewIdentity {
             external_id: body.user_id,
             email: body.to.clone(),
-            anonymous_id: None,
+            ..NewIdentity::default()
         };
         let props = body.props.unwrap_or_default();
         let names = names(app, identity, &props, false)?;

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::contacts::NoRoom;
 use crate::db::Failure;
 use crate::foreign::ISSUES_MAX;
 use crate::ingest::IngestError;
@@ -127,6 +128,9 @@ impl From<IngestError> for ApiError {
                 tracing::error!(error = %cause, "the database does not answer");
                 Self::unavailable("The database does not answer", 5)
             }
+            IngestError::NoRoom(no_room) => {
+                Self::validation(&no_room.issues(|_| "contactProperties".into()))
+            }
             error @ (IngestError::Broken | IngestError::Failed(_)) => Self::internal(&error),
         }
     }
@@ -134,7 +138,9 @@ impl From<IngestError> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        if crate::db::is_transient(&error) {
+        if let Some(no_room) = NoRoom::of(&error) {
+            Self::validation(&no_room.issues(|_| "properties".into()))
+        } else if crate::db::is_transient(&error) {
             // Told only where every try ended so: see `Db::transact`.
             tracing::debug!(%error, "a request met another one");
             Self {

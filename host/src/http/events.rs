@@ -18,7 +18,9 @@ use super::contacts::list_issues;
 use super::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
-use crate::ingest::{Exit, Ingested, Lists, NewEvent, Paths, Person, check_from_outside};
+use crate::ingest::{
+    Exit, IngestError, Ingested, Lists, NewEvent, Paths, Person, check_from_outside,
+};
 use crate::issue::Issue;
 
 /// The source of events that come through the HTTP API; `/v1/ingest` and `/v1/events` share its
@@ -75,7 +77,7 @@ pub async fn ingest_event(
         person: Person::Names(NewIdentity {
             external_id: Some(required("userId", body.user_id, &mut issues)),
             email: body.user_email,
-            anonymous_id: None,
+            ..NewIdentity::default()
         }),
         properties: body.properties.unwrap_or_default(),
         contact_properties: Properties::new(),
@@ -189,6 +191,7 @@ impl EventIn {
                 external_id: self.user_id,
                 email: self.email,
                 anonymous_id: self.anonymous_id,
+                ..NewIdentity::default()
             }),
             properties: self.event_properties.unwrap_or_default(),
             contact_properties: self.contact_properties.unwrap_or_default(),
@@ -248,7 +251,13 @@ pub async fn create_events(
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    let stored = app.ingestor.ingest(events).await?;
+    let stored = app.ingestor.ingest(events).await;
+    let stored = stored.map_err(|error| match error {
+        IngestError::NoRoom(no_room) => {
+            ApiError::validation(&no_room.issues(|at| format!("events.{at}.contactProperties")))
+        }
+        error => error.into(),
+    })?;
     let results = stored.into_iter().map(|one| EventOut {
         stored: one.stored,
         exits: one.exits,

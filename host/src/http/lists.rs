@@ -171,12 +171,12 @@ async fn set(
     let identity = NewIdentity {
         external_id: body.user_id,
         email: body.email,
-        anonymous_id: None,
+        ..NewIdentity::default()
     };
     let identity = names(app, identity, &Properties::new(), false)?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &identity, Properties::new(), now).await?;
+    let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
     tx.commit().await?;
     let subject = Subject::contact(put.contact.id);

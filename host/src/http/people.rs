@@ -12,6 +12,7 @@ use crate::issue::Issue;
 /// How the fields of these bodies are called.
 const PATHS: Paths = Paths {
     contact_properties: "properties",
+    nobody: "email or userId is required",
     ..Paths::API
 };
 
@@ -38,8 +39,9 @@ pub fn names_at(
     about.contact_properties.clone_from(properties);
     about.person = Person::Names(names.clone());
     let mut issues: Vec<Issue> = check_event(&about, now, paths);
-    if anonymous_will_do && names.anonymous_id.is_some() {
-        issues.retain(|issue| !issue.path.is_empty());
+    let only_anonymous = names.external_id.is_none() && names.email.is_none();
+    if only_anonymous && !anonymous_will_do && issues.iter().all(|issue| !issue.path.is_empty()) {
+        issues.push(Issue::new("", paths.nobody));
     }
     if issues.is_empty() {
         Ok(names)

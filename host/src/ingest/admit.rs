@@ -2,11 +2,15 @@
 //! loses only what does not fit.
 
 use hogsend_plugin_api::address::Mailbox;
+use hogsend_plugin_api::semantics::identity::no_id;
 
 use super::validate::{EVENT_NAME_MAX, KEY_MAX, PERSON_ID_MAX};
 use super::{NewEvent, Person};
 use crate::event_names::{is_own, taken};
 use crate::foreign::{self, Unfit};
+
+/// Further ids of one event.
+const IDENTITIES_MAX: usize = 10;
 
 /// Cleans an event and drops what does not fit, named in [`NewEvent::unfit`].
 ///
@@ -44,18 +48,33 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
                     let reason = format!("must be at most {PERSON_ID_MAX} characters");
                     unfit.push(Unfit::new(what, reason));
                     *id = None;
-                } else if given.trim().is_empty() {
+                } else if let Some(why) = no_id(given) {
+                    if !given.trim().is_empty() {
+                        unfit.push(Unfit::new(what, format!("'{given}' {why}")));
+                    }
                     *id = None;
                 }
             }
         }
+        names.also.truncate(IDENTITIES_MAX);
+        names.also.retain_mut(|id| {
+            foreign::cleaned(&mut id.value);
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let kind = (1..=40).contains(&id.kind.len()) && id.kind.chars().all(word);
+            kind && id.value.chars().nth(PERSON_ID_MAX).is_none() && no_id(&id.value).is_none()
+        });
         if let Some(email) = &names.email
             && let Err(why) = Mailbox::parse(email)
         {
             unfit.push(Unfit::new("email", format!("is no e-mail address: {why}")));
             names.email = None;
         }
-        if names.external_id.is_none() && names.email.is_none() && names.anonymous_id.is_none() {
+        let named = names.external_id.is_some()
+            || names.email.is_some()
+            || names.anonymous_id.is_some()
+            // Where what the source calls the person is none, its other ids say nothing sure.
+            || !names.also.is_empty() && unfit.is_empty();
+        if !named {
             let why = unfit
                 .iter()
                 .map(|one| format!("; {} {}", one.name, one.reason));

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Ingested, Naming, NewEvent, known, store};
 use crate::clock::Clock;
+use crate::contacts::NoRoom;
 use crate::crew::Crew;
 use crate::db::{self, Db, PoolConn, Tx};
 use crate::journeys::Catalog;
@@ -45,6 +46,8 @@ pub enum IngestError {
     Unavailable(#[source] Arc<sqlx::Error>),
     #[error("storing the events broke off, see the log")]
     Broken,
+    #[error(transparent)]
+    NoRoom(NoRoom),
     #[error("the events could not be stored")]
     Failed(#[source] Arc<sqlx::Error>),
 }
@@ -298,7 +301,9 @@ async fn unbroken<T>(work: impl Future<Output = T>) -> Option<T> {
 
 fn failure(error: impl Into<Arc<sqlx::Error>>) -> IngestError {
     let error = error.into();
-    if db::is_unavailable(&error) {
+    if let Some(no_room) = NoRoom::of(&error) {
+        IngestError::NoRoom(no_room.clone())
+    } else if db::is_unavailable(&error) {
         IngestError::Unavailable(error)
     } else {
         IngestError::Failed(error)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::semantics::identity::Id;
 use hogsend_plugin_api::{Properties, SourceEvent};
 use serde::Serialize;
 
@@ -76,7 +77,12 @@ impl NewEvent {
             person: Person::Names(NewIdentity {
                 external_id: event.user_id,
                 email: event.email,
-                anonymous_id: None,
+                anonymous_id: event.anonymous_id,
+                also: event
+                    .identities
+                    .into_iter()
+                    .map(|(kind, value)| Id::new(kind, value))
+                    .collect(),
             }),
             properties: event.properties,
             contact_properties: event.contact_properties,
@@ -108,6 +114,12 @@ impl NewEvent {
             depth,
             unfit: Vec::new(),
         }
+    }
+
+    /// A call of the product or a file asks for it, and hears of what does not fit; what a source
+    /// tells is kept as far as it fits.
+    pub fn is_asked(&self) -> bool {
+        matches!(self.source.as_str(), "api" | "import")
     }
 
     pub(super) fn row(&self, id: EventId, contact: ContactId, now: DateTime<Utc>) -> EventRow {
@@ -142,7 +154,10 @@ pub struct Ingested {
 impl Ingested {
     pub(super) fn duplicate(id: EventId, person: &Person) -> Self {
         let contact_key = match person {
-            Person::Names(names) => names.external_id.clone().or_else(|| names.email.clone()),
+            Person::Names(names) => {
+                let known = names.external_id.clone().or_else(|| names.email.clone());
+                known.or_else(|| names.anonymous_id.clone())
+            }
             Person::Contact(_) => None,
         };
         Self {

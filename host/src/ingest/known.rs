@@ -26,6 +26,7 @@ fn may_be_simple<'a>(
     let external_id = names.external_id.as_deref()?;
     let mut values = event.contact_properties.values();
     let simple = names.anonymous_id.is_none()
+        && names.also.is_empty()
         && event.depth == 0
         && event.lists.is_empty()
         && !catalog.concerns(&event.name)

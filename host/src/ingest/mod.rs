@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::contacts::{self, consent};
+use crate::contacts::{self, NoRoom, Resolved, Whom, consent};
 use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
 use crate::journeys::{self, Catalog, Happened};
@@ -47,6 +47,35 @@ pub async fn store(
             return Ok(stored);
         }
         round = derived;
+    }
+}
+
+/// Stores what follows where people were found, made or united apart from an event of theirs. The
+/// caller holds their locks.
+pub async fn follow(
+    conn: &mut Conn,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+    resolved: Resolved,
+) -> db::Result<()> {
+    journeys::offer_again(conn, catalog, now, &resolved.reachable).await?;
+    if !resolved.follows.is_empty() {
+        store(conn, catalog, now, resolved.follows).await?;
+    }
+    Ok(())
+}
+
+/// An error about events, by their places among all that were given.
+fn placed(error: sqlx::Error, place: impl Fn(usize) -> usize) -> sqlx::Error {
+    match NoRoom::of(&error) {
+        Some(NoRoom { properties }) => {
+            let properties = properties
+                .iter()
+                .map(|(at, unfit)| (place(*at), unfit.clone()));
+            let properties = properties.collect();
+            NoRoom { properties }.into()
+        }
+        None => error,
     }
 }
 
@@ -96,37 +125,48 @@ async fn store_round(
         return Ok((results, Vec::new(), 0));
     }
 
-    let people = contacts::resolve(conn, new.iter().map(|(_, event)| event), now).await?;
+    let told = new.iter().map(|(id, event)| (*id, event));
+    let resolved = contacts::resolve(conn, told, false, now).await;
+    let resolved = resolved.map_err(|error| placed(error, |at| places[&new[at].0]))?;
+    let people = resolved.people;
+    for ((id, event), whom) in new.iter().zip(&people) {
+        if matches!(whom, Whom::Nobody) {
+            let result = &mut results[places[id]];
+            result.stored = true;
+            if !event.lists.is_empty() {
+                result.lists_error = Some("nobody is known by this anonymousId yet".into());
+            }
+        }
+    }
     let rows: Vec<EventRow> = new
         .iter()
         .zip(&people)
-        .filter_map(|((id, event), contact)| Some(event.row(*id, contact.as_ref()?.id, now)))
+        .filter_map(|((id, event), whom)| Some(event.row(*id, whom.contact()?.id, now)))
         .collect();
     db::event_insert(conn, &rows).await?;
-    let listed = new
-        .iter()
-        .zip(&people)
-        .filter_map(|((id, event), contact)| {
-            let about = (!event.lists.is_empty()).then_some(contact.as_ref()?)?;
-            Some((*id, event, about.id))
-        });
+    let listed = new.iter().zip(&people).filter_map(|((id, event), whom)| {
+        let about = (!event.lists.is_empty()).then_some(whom.contact()?)?;
+        Some((*id, event, about.id))
+    });
     let (refused, mut derived) =
         consent::choose(conn, catalog.lists(), &listed.collect::<Vec<_>>(), now).await?;
     for (id, error) in refused {
         results[places[&id]].lists_error = error;
     }
+    derived.extend(resolved.follows);
+    let again = journeys::offer_again(conn, catalog, now, &resolved.reachable).await?;
 
     let happened: Vec<Happened<'_>> = new
         .iter()
         .zip(&people)
-        .filter_map(|((id, event), contact)| {
+        .filter_map(|((id, event), whom)| {
             Some(Happened {
                 id: *id,
                 name: &event.name,
                 properties: &event.properties,
                 depth: event.depth,
                 occurred_at: event.occurred_at.unwrap_or(now),
-                contact: contact.as_ref()?,
+                contact: whom.contact()?,
             })
         })
         .collect();
@@ -138,5 +178,5 @@ async fn store_round(
         result.exits = exits;
     }
     derived.extend(reactions.events);
-    Ok((results, derived, reactions.enrolled))
+    Ok((results, derived, reactions.enrolled + again))
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::address::Mailbox;
+use hogsend_plugin_api::semantics::identity::no_id;
 
 use super::{NewEvent, Person};
 use crate::event_names::{is_own, taken};
@@ -23,14 +24,14 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
         check_text(paths.dedupe_key, key, KEY_MAX, &mut add);
     }
     if let Person::Names(names) = &event.person {
-        if names.external_id.is_none() && names.email.is_none() {
+        if names.is_empty() {
             add("", paths.nobody.to_owned());
         }
         if let Some(id) = &names.external_id {
-            check_text(paths.user_id, id, PERSON_ID_MAX, &mut add);
+            check_id(paths.user_id, id, &mut add);
         }
         if let Some(id) = &names.anonymous_id {
-            check_text("anonymousId", id, PERSON_ID_MAX, &mut add);
+            check_id("anonymousId", id, &mut add);
         }
         if let Some(email) = &names.email {
             check_email(paths.email, email, &mut add);
@@ -90,7 +91,7 @@ impl Paths {
         properties: "eventProperties",
         contact_properties: "contactProperties",
         timestamp: "timestamp",
-        nobody: "email or userId is required",
+        nobody: "email, userId or anonymousId is required",
     };
 }
 
@@ -112,6 +113,13 @@ fn check_text(path: &str, text: &str, max: usize, add: &mut impl FnMut(&str, Str
         add(path, "must not be empty".into());
     } else if text.chars().nth(max).is_some() {
         add(path, format!("must be at most {max} characters"));
+    }
+}
+
+fn check_id(path: &str, id: &str, add: &mut impl FnMut(&str, String)) {
+    match no_id(id) {
+        Some(why) => add(path, why.into()),
+        None => check_text(path, id, PERSON_ID_MAX, add),
     }
 }
 

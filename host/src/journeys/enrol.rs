@@ -1,19 +1,23 @@
 //! What events do to journeys: end runs, and begin them past the guards.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::User;
+use hogsend_plugin_api::journey::{Entry, User};
 use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
 use super::{Catalog, JourneyEntry, wait};
 use crate::contacts::Mailbox;
-use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState};
+use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::ingest::{Exit, NewEvent};
 use crate::webhooks::{News, announce};
+
+/// How old the trigger event of a run may be to be offered again.
+const OFFERED_AGAIN: TimeDelta = TimeDelta::days(7);
 
 /// An event just stored, with its contact, whose row is locked.
 pub struct Happened<'a> {
@@ -117,6 +121,69 @@ pub async fn enrol_one(
     let state = changes.entered.first().map(|state| state.id);
     changes.write(conn, now).await?;
     Ok(state.ok_or(refused.unwrap_or("already_active")))
+}
+
+/// Offers journeys again to people who have an address at last: those they entered of late where all
+/// mails were skipped for want of one. Such a run that is still open ends, so that its first mail is
+/// not lost. The caller holds the contacts' locks. Returns how many runs began.
+pub async fn offer_again(
+    conn: &mut Conn,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+    contacts: &[Arc<Contact>],
+) -> db::Result<usize> {
+    if contacts.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<ContactId> = contacts.iter().map(|contact| contact.id).collect();
+    let mut unreached = db::states_unreached(conn, &ids, now - OFFERED_AGAIN).await?;
+    let entry_of = |run: &Unreached| {
+        let entry = catalog.journey(&run.state.journey_id)?;
+        let same = entry.definition.trigger.event == run.trigger_event;
+        (same && entry.definition.entry != Entry::Unlimited).then_some(entry)
+    };
+    unreached.retain(|run| entry_of(run).is_some());
+    let events: Vec<Happened<'_>> = unreached
+        .iter()
+        .filter_map(|run| {
+            Some(Happened {
+                id: EventId::new(now),
+                name: &run.trigger_event,
+                properties: &run.context,
+                depth: run.state.depth,
+                occurred_at: now,
+                contact: contacts.iter().find(|it| it.id == run.state.contact_id)?,
+            })
+        })
+        .collect();
+    let mut ending = Changes::default();
+    let open = |run: &&Unreached| matches!(run.state.status.as_str(), "active" | "waiting");
+    for run in unreached.iter().filter(open) {
+        ending.exited.push(run.state.id);
+        ending.logs.push(Log {
+            state_id: run.state.id,
+            from: Some(run.state.status.clone()),
+            to: "exited".into(),
+            action: "address_arrived",
+            detail: json!({}),
+        });
+    }
+    ending.write(conn, now).await?;
+    let mut people = People::load(conn, catalog, &events).await?;
+    let mut changes = Changes::default();
+    for (event, run) in events.iter().zip(&unreached) {
+        let Some(entry) = entry_of(run) else { continue };
+        match people.guard(entry, event, now) {
+            Ok(()) => people.enter(entry, event, now, &mut changes),
+            Err(reason) => changes.skips.push(NewSkip {
+                journey_id: entry.definition.id.clone(),
+                contact_id: event.contact.id,
+                event_id: event.id,
+                reason,
+            }),
+        }
+    }
+    changes.write(conn, now).await
 }
 
 /// The key of a contact's mailbox. What is known under a hash alone is seen when a mail is to go out.

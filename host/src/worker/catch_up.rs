@@ -1,4 +1,4 @@
-//! Brings consent and suppressions that a version before wrote up to date. Until then they hold all
+//! Brings consent, suppressions and addresses that a version before wrote up to date. Until then they hold all
 //! the same, so nobody has to call this loop.
 
 use std::time::Duration;
@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::contacts::consent::catch_up;
+use crate::contacts::fill_addresses;
 use crate::crew::Crew;
+use crate::db;
 
 /// As the log and health call it.
 const NAME: &str = "consent";
@@ -21,9 +23,13 @@ pub(super) fn start(app: &App, crew: &mut Crew) {
     crew.spawn(NAME, async move { run(&app, &stop).await });
 }
 
+async fn rows(app: &App) -> db::Result<usize> {
+    Ok(catch_up(app).await? + fill_addresses(app).await?)
+}
+
 async fn run(app: &App, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        let pause = match catch_up(app).await {
+        let pause = match rows(app).await {
             Ok(rows) => {
                 app.loops.sound(NAME);
                 if rows == 0 { LOOK } else { PAUSE }

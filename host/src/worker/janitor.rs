@@ -55,6 +55,7 @@ impl Janitor {
             Lifetime::Visits => retention.visits,
             Lifetime::Logs => retention.logs,
             Lifetime::Deliveries => retention.deliveries,
+            Lifetime::Visitors => retention.visitors,
         };
         Some(now - days?)
     }

@@ -288,7 +288,13 @@ async fn a_contact_merged_while_its_mail_is_in_flight_loses_no_answer() {
             .await
             .unwrap();
             let (keep, gone) = (ids[0].into(), ids[1].into());
-            hogsend::db::contact_merge(&mut conn, keep, gone, server.now())
+            let merge = hogsend::db::Merge {
+                keep,
+                gone,
+                reason: "alias",
+                source: "test",
+            };
+            hogsend::db::contact_merge(&mut conn, merge, server.now())
                 .await
                 .unwrap();
             conn.commit().await.unwrap();

@@ -28,6 +28,7 @@ mod feedback;
 mod foreign;
 mod health;
 mod http_rules;
+mod identity;
 mod import;
 mod ingest;
 mod journeys;

@@ -76,7 +76,8 @@ on_each_store! {
         ];
         assert_eq!(db::pending_put(&mut tx, &all, now).await.unwrap(), 3);
         db::contact_lock(&mut tx, &[ann, bob]).await.unwrap();
-        db::contact_merge(&mut tx, ann, bob, now).await.unwrap();
+        let merge = db::Merge { keep: ann, gone: bob, reason: "alias", source: "test" };
+        db::contact_merge(&mut tx, merge, now).await.unwrap();
         tx.commit().await.unwrap();
         let mut conn = server.app.db.conn().await.unwrap();
         let left = db::pending_list(&mut conn, None, 10, 0).await.unwrap();

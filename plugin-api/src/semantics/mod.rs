@@ -4,6 +4,7 @@
 //! from a real one in them.
 
 pub mod guard;
+pub mod identity;
 pub mod pace;
 mod trust;
 pub mod variant;

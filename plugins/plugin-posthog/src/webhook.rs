@@ -24,21 +24,100 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
         });
     }
     let person = object("person", body.get("person"))?.unwrap_or_default();
-    let contact = object("person.properties", person.get("properties"))?.unwrap_or_default();
+    let known = object("person.properties", person.get("properties"))?.unwrap_or_default();
+    // Whoever sends events fills these in, so what is no object is none.
+    let told = |name: &str| {
+        object(name, properties.get(name))
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    };
+    let (set, set_once) = (told("$set"), told("$set_once"));
+    let email = [&known, &set, &set_once].into_iter().find_map(email);
+    let name = text("event.event", event.get("event"))?
+        .ok_or_else(|| invalid("event.event is required: the event's name"))?;
+    let distinct_id = identifier("event.distinct_id", event.get("distinct_id"))?
+        .ok_or_else(|| invalid("event.distinct_id is required: whom the event is about"))?;
+    let person_id = person.get("id").and_then(loose_id);
+    let mut identities: Vec<(String, String)> = Vec::new();
+    identities.extend(person_id.map(|id| (PERSON.to_owned(), id)));
+    identities.extend(joined(&name, &distinct_id, &properties));
+    let visitor = is_visitor(&name, &distinct_id, &properties);
+    let (user_id, anonymous_id) = match visitor {
+        true => (None, Some(distinct_id)),
+        false => (Some(distinct_id), None),
+    };
     let read = SourceEvent {
-        name: text("event.event", event.get("event"))?
-            .ok_or_else(|| invalid("event.event is required: the event's name"))?,
+        name,
         dedupe_key: text("event.uuid", event.get("uuid"))?,
-        user_id: Some(
-            identifier("event.distinct_id", event.get("distinct_id"))?
-                .ok_or_else(|| invalid("event.distinct_id is required: whom the event is about"))?,
-        ),
-        email: email(&contact),
+        user_id,
+        email,
+        anonymous_id,
+        identities,
+        contact_properties: person_properties(known, set, set_once, properties.get("$unset")),
         properties,
-        contact_properties: contact,
         occurred_at: timestamp("event.timestamp", event.get("timestamp"))?,
     };
     Ok(Reading::Events(vec![read]))
+}
+
+/// The kind of PostHog's own ids of people, which bind the distinct ids of one person together.
+const PERSON: &str = "posthog_person";
+
+/// Whether the distinct id is that of a browser or device nobody has signed in on.
+fn is_visitor(name: &str, distinct_id: &str, properties: &Properties) -> bool {
+    let no = |name: &str| match properties.get(name) {
+        Some(Value::Bool(flag)) => !flag,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("false"),
+        _ => false,
+    };
+    let other = properties.get("$anon_distinct_id").and_then(loose_id);
+    // Signing in is what this event tells.
+    if name == "$identify" && other.is_some_and(|other| other != distinct_id) {
+        return false;
+    }
+    let device = properties.get("$device_id").and_then(loose_id);
+    no("$process_person_profile") || no("$is_identified") || device.as_deref() == Some(distinct_id)
+}
+
+/// The other ids that the event joins with its own.
+fn joined(name: &str, distinct_id: &str, properties: &Properties) -> Vec<(String, String)> {
+    let (property, kinds): (&str, &[&str]) = match name {
+        "$identify" => ("$anon_distinct_id", &["anonymous"]),
+        // An alias may be a device's id as well as the product's.
+        "$create_alias" | "$merge_dangerously" => ("alias", &["user", "anonymous"]),
+        _ => return Vec::new(),
+    };
+    let other = properties.get(property).and_then(loose_id);
+    let other = other.filter(|other| other != distinct_id);
+    let all = kinds.iter().zip(std::iter::repeat(other));
+    all.filter_map(|(kind, other)| Some(((*kind).to_owned(), other?)))
+        .collect()
+}
+
+/// An id among what whoever sends events fills in.
+fn loose_id(value: &Value) -> Option<String> {
+    identifier("", Some(value)).ok().flatten()
+}
+
+/// What is known of the person: PostHog's own record, and what this event sets, which that record
+/// may not have yet.
+fn person_properties(
+    known: Properties,
+    set: Properties,
+    set_once: Properties,
+    unset: Option<&Value>,
+) -> Properties {
+    let mut all = known;
+    all.extend(set);
+    for (name, value) in set_once {
+        all.entry(name).or_insert(value);
+    }
+    let names = unset.and_then(Value::as_array).into_iter().flatten();
+    for name in names.filter_map(Value::as_str) {
+        all.insert(name.to_owned(), Value::Null);
+    }
+    all
 }
 
 /// Whether the webhook brings the secret, in PostHog's own header or as a bearer token.
@@ -206,6 +285,116 @@ mod tests {
             json!(event.contact_properties),
             json!({ "email": "a@b.co", "name": "A" })
         );
+        assert_eq!(event.identities, [("posthog_person".into(), "p".into())]);
+    }
+
+    #[test]
+    fn a_visitors_id_is_no_id_of_the_product() {
+        for (name, properties, visitor) in [
+            (
+                "$pageview",
+                json!({ "$process_person_profile": false }),
+                true,
+            ),
+            ("$pageview", json!({ "$is_identified": false }), true),
+            ("$pageview", json!({ "$is_identified": "false" }), true),
+            ("$pageview", json!({ "$device_id": "u1" }), true),
+            (
+                "$pageview",
+                json!({ "$device_id": "d", "$is_identified": true }),
+                false,
+            ),
+            (
+                "$pageview",
+                json!({ "$process_person_profile": true }),
+                false,
+            ),
+            ("signed_up", json!({}), false),
+            (
+                "$identify",
+                json!({ "$anon_distinct_id": "d", "$is_identified": false }),
+                false,
+            ),
+            (
+                "$identify",
+                json!({ "$anon_distinct_id": "u1", "$is_identified": false }),
+                true,
+            ),
+        ] {
+            let mut body = body();
+            body["event"]["event"] = json!(name);
+            body["event"]["properties"] = properties.clone();
+            let event = event(&body);
+            let own = if visitor {
+                &event.anonymous_id
+            } else {
+                &event.user_id
+            };
+            assert_eq!(own.as_deref(), Some("u1"), "{name} {properties}");
+            assert_ne!(event.anonymous_id.is_some(), event.user_id.is_some());
+        }
+    }
+
+    #[test]
+    fn events_that_join_ids_name_them() {
+        let both = |kinds: &[&str], id: &str| {
+            let all = kinds.iter().map(|kind| ((*kind).to_owned(), id.to_owned()));
+            all.collect::<Vec<_>>()
+        };
+        for (name, properties, joined) in [
+            (
+                "$identify",
+                json!({ "$anon_distinct_id": "d" }),
+                both(&["anonymous"], "d"),
+            ),
+            ("$identify", json!({ "$anon_distinct_id": "u1" }), vec![]),
+            ("$identify", json!({ "$anon_distinct_id": ["d"] }), vec![]),
+            (
+                "$create_alias",
+                json!({ "alias": "b" }),
+                both(&["user", "anonymous"], "b"),
+            ),
+            (
+                "$merge_dangerously",
+                json!({ "alias": 7 }),
+                both(&["user", "anonymous"], "7"),
+            ),
+            (
+                "$pageview",
+                json!({ "alias": "b", "$anon_distinct_id": "d" }),
+                vec![],
+            ),
+        ] {
+            let mut body = body();
+            body["person"] = json!({});
+            body["event"]["event"] = json!(name);
+            body["event"]["properties"] = properties.clone();
+            assert_eq!(event(&body).identities, joined, "{name} {properties}");
+        }
+    }
+
+    #[test]
+    fn what_an_event_sets_is_known_of_the_person() {
+        let mut body = body();
+        body["event"]["properties"] = json!({
+            "$set": { "plan": "team", "email": "set@example.com" },
+            "$set_once": { "plan": "free", "source": "ad", "email": "once@example.com" },
+            "$unset": ["old", 7]
+        });
+        let read = event(&body);
+        assert_eq!(read.email.as_deref(), Some("a@b.co"));
+        let known = &read.contact_properties;
+        assert_eq!(
+            (&known["plan"], &known["source"]),
+            (&json!("team"), &json!("ad"))
+        );
+        assert_eq!((&known["name"], &known["old"]), (&json!("A"), &json!(null)));
+        body["person"] = json!(null);
+        assert_eq!(event(&body).email.as_deref(), Some("set@example.com"));
+        body["event"]["properties"]["$set"] = json!("no object");
+        let read = event(&body);
+        assert_eq!(read.email.as_deref(), Some("once@example.com"));
+        assert_eq!(read.contact_properties["plan"], "free");
     }
 
     #[test]

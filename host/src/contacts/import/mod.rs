@@ -12,10 +12,10 @@ use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use super::consent::{Book, Decision, Grounds, Reach, Source, Subject};
-use super::{lock_people, resolve};
+use super::{NoRoom, lock_people, resolve};
 use crate::app::App;
 use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
-use crate::ids::ContactId;
+use crate::ids::{ContactId, EventId};
 use crate::ingest::{self, NewEvent, Paths, Person, check_event};
 
 /// Rows of a transaction: each is known by up to two names, and a transaction locks few.
@@ -153,10 +153,16 @@ async fn store(
                     return Err(error);
                 }
                 Err(error) => {
+                    let no_room = NoRoom::of(&error);
+                    let issues = no_room.map(|it| it.issues(|_| "properties".into()));
+                    let message = match issues.as_deref() {
+                        Some([first, ..]) => first.to_string(),
+                        _ => "could not be stored".into(),
+                    };
                     tracing::warn!(import.id = %import.id, row = row.0, %error, "a row was not kept");
                     errors.push(RowError {
                         row: row.0,
-                        message: "could not be stored".into(),
+                        message,
                     });
                 }
                 Ok(()) => {}
@@ -188,14 +194,16 @@ async fn apart(
     now: chrono::DateTime<chrono::Utc>,
 ) -> db::Result<()> {
     let mut inner = conn.begin().await?;
-    let people = resolve(&mut inner, rows.iter().map(|(_, event, _)| event), now).await?;
+    let events = rows.iter().map(|(_, event, _)| (EventId::new(now), event));
+    let resolved = resolve(&mut inner, events, true, now).await?;
     let mut left = Vec::new();
-    for ((_, _, unsubscribed), contact) in rows.iter().zip(people) {
+    for ((_, _, unsubscribed), whom) in rows.iter().zip(&resolved.people) {
         // A file takes nobody back onto a list they left.
-        if let (true, Some(contact)) = (unsubscribed, contact) {
+        if let (true, Some(contact)) = (unsubscribed, whom.contact()) {
             left.push(Subject::contact(contact.id));
         }
     }
+    ingest::follow(&mut inner, &app.catalog, now, resolved).await?;
     if !left.is_empty() {
         let mut book = Book::open(&mut inner, Some(&app.addresses), &left, Reach::Named).await?;
         let grounds = Grounds::new(Source::Import, "unsubscribed in an imported file");
@@ -211,6 +219,7 @@ async fn apart(
 
 fn event(row: &Row, now: chrono::DateTime<chrono::Utc>) -> NewEvent {
     let mut event = NewEvent::from_journey(ContactId::new(now), "import", Properties::new(), 0);
+    event.source = "import".into();
     event.person = Person::Names(row.names.clone());
     event.contact_properties.clone_from(&row.properties);
     event

@@ -290,7 +290,7 @@ mod tests {
             names: NewIdentity {
                 external_id: external_id.map(str::to_owned),
                 email: email.map(str::to_owned),
-                anonymous_id: None,
+                ..NewIdentity::default()
             },
             properties,
             unsubscribed_all: None,

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, Conn, ContactRow, NewIdentity, Topic};
+use crate::foreign;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
@@ -45,6 +46,20 @@ pub struct ContactsQuery {
 #[derive(Serialize, ToSchema)]
 pub struct OneContactOut {
     contact: ContactOut,
+    /// What sources sent of late and could not be kept, the newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<RefusedOut>>)]
+    refused: Option<Value>,
+}
+
+/// A property that a source sent and that could not be kept.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is stored as it is shown")]
+pub struct RefusedOut {
+    source: String,
+    name: String,
+    reason: String,
+    at: DateTime<Utc>,
 }
 
 /// Lists contacts, newest first.
@@ -88,8 +103,12 @@ pub async fn show_contact(
     Path(Name(name)): Path<Name>,
 ) -> Result<Json<OneContactOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let contact = found(&mut conn, &name).await?.into();
-    Ok(Json(OneContactOut { contact }))
+    let row = found(&mut conn, &name).await?;
+    let refused = db::contact_unfit_of(&mut conn, row.id).await?;
+    Ok(Json(OneContactOut {
+        contact: row.into(),
+        refused,
+    }))
 }
 
 /// A person, named by at least one of `externalId` and `email`.
@@ -123,7 +142,7 @@ pub async fn create_contact(
     let identity = checked(&app, body.external_id, body.email, &properties)?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &identity, properties, now).await?;
+    let put = contacts::put(&mut tx, &app.catalog, &identity, properties, now).await?;
     // Dropped here, the transaction changes nothing about whom it found.
     let put = put
         .filter(|put| put.created && !put.linked)
@@ -141,6 +160,7 @@ pub async fn create_contact(
     tx.commit().await?;
     let out = OneContactOut {
         contact: row.into(),
+        refused: None,
     };
     Ok((StatusCode::CREATED, Json(out)))
 }
@@ -189,7 +209,16 @@ pub async fn change_contact(
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let before = found(&mut tx, &name).await?;
-    db::contact_lock(&mut tx, &[before.id]).await?;
+    let mut given = NewIdentity {
+        external_id: body.external_id.clone().flatten(),
+        email: body.email.clone().flatten(),
+        ..NewIdentity::default()
+    };
+    if given.external_id == before.external_id {
+        given.external_id = None;
+    }
+    // Whoever else has one of the new names, or is about to get it.
+    let others = contacts::claim(&mut tx, before.id, &given).await?;
     let before = found(&mut tx, &before.id.to_string()).await?;
     let mut after = before.clone();
     if let Some(external_id) = body.external_id {
@@ -205,26 +234,28 @@ pub async fn change_contact(
         after.email.clone(),
         &changes,
     )?;
-    for (name, value) in changes {
-        if value.is_null() {
-            after.properties.remove(&name);
-        } else {
-            after.properties.insert(name, value);
-        }
+    // People with ids of the product may share an address.
+    let mut taken_by = others
+        .iter()
+        .filter(|other| other.has_id || after.external_id.is_none() && !other.has_user);
+    if taken_by.next().is_some() {
+        return Err(taken());
     }
-    if let Err(error) = db::contact_change(&mut tx, &after, now).await {
-        let twin = error.as_database_error();
-        return Err(match twin.is_some_and(|it| it.is_unique_violation()) {
-            true => taken(),
-            false => error.into(),
-        });
+    let unfit = foreign::merge(&mut after.properties, changes);
+    if !unfit.is_empty() {
+        let issues = unfit
+            .iter()
+            .map(|one| Issue::new(&format!("properties.{}", one.name), one.reason.clone()));
+        return Err(ApiError::validation(&issues.collect::<Vec<_>>()));
     }
+    db::contact_change(&mut tx, &after, now).await?;
     let row = found(&mut tx, &before.id.to_string()).await?;
     let change = Change::changed(told(&before), told(&row));
     keep(&mut tx, &caller, "contact.update", &row, change, now).await?;
     tx.commit().await?;
     Ok(Json(OneContactOut {
         contact: row.into(),
+        refused: None,
     }))
 }
 
@@ -331,7 +362,7 @@ fn checked(
     let identity = NewIdentity {
         external_id,
         email,
-        anonymous_id: None,
+        ..NewIdentity::default()
     };
     names(app, identity, properties, false)
 }

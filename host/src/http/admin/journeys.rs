@@ -305,7 +305,7 @@ impl EnrollIn {
         let identity = NewIdentity {
             external_id: self.user_id,
             email: self.user_email,
-            anonymous_id: None,
+            ..NewIdentity::default()
         };
         let properties = self.properties.unwrap_or_default();
         let paths = Paths {
@@ -326,9 +326,9 @@ async fn enroll(
 ) -> Result<EnrolledOut, ApiError> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &identity, Properties::new(), now).await?;
+    let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    let about = (&put.contact, &properties);
+    let about = (&*put.contact, &properties);
     let came = enrol_one(&mut tx, &app.catalog, now, entry, about).await?;
     if let Ok(state) = came {
         let change = Change::created(json!({ "stateId": state, "contactId": put.contact.id }));

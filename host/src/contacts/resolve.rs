@@ -1,0 +1,770 @@
+//! Who the names of events mean: contacts found, made and united, in one transaction.
+//!
+//! What becomes of them is decided by [`decide`], which the simulator asks as well; here are the
+//! facts it decides by, and what follows.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_plugin_api::semantics::identity::{
+    About, Address, Id, Known, Names, Pending, USER, decide,
+};
+use serde_json::{Value, json};
+
+use super::lock_names;
+use crate::db::{
+    self, AnonymousEvent, Conn, Contact, EventRow, Merge, NewId, NewIdentity, NewPending,
+    PendingChange, Wanted,
+};
+use crate::foreign::{self, Unfit};
+use crate::ids::{ContactId, EventId};
+use crate::ingest::{NewEvent, Person};
+use crate::issue::Issue;
+use crate::webhooks::{News, announce};
+
+/// Events of a visitor that become history when somebody turns out to be that visitor; older ones go
+/// with their retention.
+const HISTORY_MAX: i64 = 10_000;
+/// What could not be kept is named on the contact, the newest first.
+const UNFIT_MAX: usize = 20;
+
+/// What callers asked for and a contact has no room for, by the place of the event. As an error it
+/// undoes the transaction, so that the caller stores all of a request or nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a contact has no room for all of these properties")]
+pub struct NoRoom {
+    pub properties: Vec<(usize, Unfit)>,
+}
+
+impl NoRoom {
+    /// Reads it out of the error of a transaction.
+    pub fn of(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::AnyDriverError(inner) => inner.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// For the caller, whose field holds the properties of the event at that place.
+    pub fn issues(&self, path: impl Fn(usize) -> String) -> Vec<Issue> {
+        let all = self.properties.iter().take(foreign::ISSUES_MAX);
+        all.map(|(at, unfit)| Issue::new(&format!("{}.{}", path(*at), unfit.name), &unfit.reason))
+            .collect()
+    }
+}
+
+impl From<NoRoom> for sqlx::Error {
+    fn from(no_room: NoRoom) -> Self {
+        Self::AnyDriverError(Box::new(no_room))
+    }
+}
+
+/// Whom an event is about, after all events of its transaction.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    Contact(Arc<Contact>),
+    /// A visitor nobody knows: the event is kept apart.
+    Nobody,
+    /// A contact that was deleted meanwhile.
+    Gone,
+}
+
+impl Whom {
+    pub fn contact(&self) -> Option<&Arc<Contact>> {
+        match self {
+            Self::Contact(contact) => Some(contact),
+            Self::Nobody | Self::Gone => None,
+        }
+    }
+}
+
+/// What became of the people of some events.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// One for each event.
+    pub people: Vec<Whom>,
+    /// Events that follow, which the caller stores in the same transaction.
+    pub follows: Vec<NewEvent>,
+    /// Who has an address now, and had none.
+    pub reachable: Vec<Arc<Contact>>,
+    pub made: Vec<ContactId>,
+    /// To whom, known before, a name was new, or who turned out to be another contact as well.
+    pub linked: Vec<ContactId>,
+}
+
+/// Finds or makes the contact of each event and gives it the event's contact properties. The
+/// contacts stay locked until the transaction ends. `make` makes contacts of visitors as well.
+pub async fn resolve<'a>(
+    conn: &mut Conn,
+    events: impl Iterator<Item = (EventId, &'a NewEvent)>,
+    make: bool,
+    now: DateTime<Utc>,
+) -> db::Result<Resolved> {
+    let events: Vec<(EventId, &NewEvent)> = events.collect();
+    let mut people = People::new(make, now);
+    let wanted = wanted(events.iter().map(|(_, event)| &event.person));
+    for found in found(conn, &wanted).await? {
+        people.add(found.contact, &found.ids);
+    }
+    let places = events.iter().enumerate();
+    let places = places.map(|(at, (id, event))| people.place(at, *id, event));
+    let places: Vec<Option<usize>> = places.collect();
+    if !people.no_room.is_empty() {
+        let properties = std::mem::take(&mut people.no_room);
+        return Err(NoRoom { properties }.into());
+    }
+    let visitors = events
+        .iter()
+        .zip(&places)
+        .filter_map(|((id, event), place)| {
+            let Person::Names(names) = &event.person else {
+                return None;
+            };
+            place.is_none().then(|| visitor(*id, event, names, now))
+        });
+    db::anonymous_insert(conn, &visitors.collect::<Vec<_>>()).await?;
+    people.write(conn, &events, places).await
+}
+
+/// Locks these contacts and everyone the people may be, in the one order of locks, and returns the
+/// contacts. For a transaction that touches contacts first and stores events of others later.
+pub async fn lock_people<'a>(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+    people: impl Iterator<Item = &'a Person> + Clone,
+) -> db::Result<Vec<Contact>> {
+    lock_names(conn, people.clone()).await?;
+    let mut wanted = wanted(people);
+    wanted.contacts.extend(contacts);
+    let found = found(conn, &wanted).await?;
+    Ok(found.into_iter().map(|one| one.contact).collect())
+}
+
+/// Makes one person of two contacts, as an administrator says. Returns who is left, and the events
+/// that follow; None where one of them is gone.
+pub async fn unite(
+    conn: &mut Conn,
+    (one, other): (ContactId, ContactId),
+    source: &str,
+    now: DateTime<Utc>,
+) -> db::Result<Option<Resolved>> {
+    let mut people = People::new(false, now);
+    for contact in db::contact_lock(conn, &[one, other]).await? {
+        people.add(contact, &[]);
+    }
+    if people.all.len() != 2 || one == other {
+        return Ok(None);
+    }
+    let best = |known: &Record| {
+        let contact = &known.contact;
+        (
+            contact.external_id.is_none(),
+            contact.email.is_none(),
+            contact.id,
+        )
+    };
+    let kept = usize::from(best(&people.all[1]) < best(&people.all[0]));
+    let gone = 1 - kept;
+    if people.all[kept].contact.email.is_none() {
+        people.inherit(kept, gone);
+    }
+    people.absorb(kept, gone, "administrator", source);
+    people.all[kept].touched = true;
+    people.write(conn, &[], vec![Some(kept)]).await.map(Some)
+}
+
+/// Whom to find, in one statement: two would lock contacts out of order.
+pub(super) fn wanted<'a>(people: impl Iterator<Item = &'a Person>) -> Wanted {
+    let mut wanted = Wanted::default();
+    let mut seen = HashSet::new();
+    for person in people {
+        match person {
+            Person::Contact(id) => wanted.contacts.push(*id),
+            Person::Names(given) => {
+                let names = given.names();
+                wanted.addresses.extend(names.address);
+                let new = names.ids.into_iter().filter(|id| seen.insert(id.clone()));
+                wanted.ids.extend(new);
+            }
+        }
+    }
+    wanted
+}
+
+pub(super) async fn found(conn: &mut Conn, wanted: &Wanted) -> db::Result<Vec<db::Found>> {
+    if wanted.ids.is_empty() && wanted.addresses.is_empty() {
+        if wanted.contacts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let locked = db::contact_lock(conn, &wanted.contacts).await?.into_iter();
+        let found = locked.map(|contact| db::Found {
+            contact,
+            ids: Vec::new(),
+        });
+        return Ok(found.collect());
+    }
+    db::contacts_wanted(conn, wanted).await
+}
+
+fn visitor(
+    id: EventId,
+    event: &NewEvent,
+    names: &NewIdentity,
+    now: DateTime<Utc>,
+) -> AnonymousEvent {
+    AnonymousEvent {
+        id,
+        ids: names.names().ids,
+        source: event.source.clone(),
+        trust: event.trust,
+        name: event.name.clone(),
+        properties: event.properties.clone(),
+        contact_properties: event.contact_properties.clone(),
+        occurred_at: event.occurred_at.unwrap_or(now),
+        received_at: now,
+    }
+}
+
+/// The contacts of one transaction. Everything is found by a map, so that many events of many
+/// people take time in proportion to their number.
+struct People {
+    make: bool,
+    now: DateTime<Utc>,
+    all: Vec<Record>,
+    by_contact: HashMap<ContactId, usize>,
+    by_id: HashMap<Id, Vec<usize>>,
+    by_address: HashMap<String, Vec<usize>>,
+    merges: Vec<Merged>,
+    gains: Vec<NewId>,
+    pending: Vec<(usize, PendingAt, String, EventId)>,
+    no_room: Vec<(usize, Unfit)>,
+}
+
+struct Record {
+    contact: Contact,
+    /// The address in its normal form.
+    address: Option<String>,
+    had_address: bool,
+    touched: bool,
+    made: bool,
+    /// It got its address just now, or somebody who is believed named it.
+    settled: bool,
+    linked: bool,
+    /// The place of the contact that turned out to be the same person.
+    merged_into: Option<usize>,
+    /// What sources sent and could not be kept.
+    unfit: Vec<(String, Unfit)>,
+}
+
+struct Merged {
+    kept: usize,
+    gone: usize,
+    reason: &'static str,
+    source: String,
+}
+
+enum PendingAt {
+    Address(String),
+    Unite(usize),
+}
+
+impl People {
+    fn new(make: bool, now: DateTime<Utc>) -> Self {
+        Self {
+            make,
+            now,
+            all: Vec::new(),
+            by_contact: HashMap::new(),
+            by_id: HashMap::new(),
+            by_address: HashMap::new(),
+            merges: Vec::new(),
+            gains: Vec::new(),
+            pending: Vec::new(),
+            no_room: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, contact: Contact, ids: &[Id]) -> usize {
+        if let Some(place) = self.by_contact.get(&contact.id) {
+            return *place;
+        }
+        let place = self.all.len();
+        self.by_contact.insert(contact.id, place);
+        let own = contact.external_id.iter().map(Id::user);
+        let own = own.chain(contact.anonymous_id.iter().map(Id::anonymous));
+        let mut all: Vec<Id> = own.collect();
+        all.extend(ids.iter().cloned());
+        for id in all {
+            let owners = self.by_id.entry(id).or_default();
+            if !owners.contains(&place) {
+                owners.push(place);
+            }
+        }
+        let address = contact.address();
+        if let Some(address) = &address {
+            self.by_address
+                .entry(address.clone())
+                .or_default()
+                .push(place);
+        }
+        self.all.push(Record {
+            had_address: address.is_some(),
+            contact,
+            address,
+            touched: false,
+            made: false,
+            settled: false,
+            linked: false,
+            merged_into: None,
+            unfit: Vec::new(),
+        });
+        place
+    }
+
+    /// Where the contact of this place is after everything that was merged.
+    fn now(&self, mut place: usize) -> usize {
+        while let Some(next) = self.all[place].merged_into {
+            place = next;
+        }
+        place
+    }
+
+    /// The place of the event's contact. None where there is none.
+    fn place(&mut self, at: usize, id: EventId, event: &NewEvent) -> Option<usize> {
+        let given = match &event.person {
+            // The host's own events are no sign of life and bring no properties.
+            Person::Contact(id) => return self.by_contact.get(id).map(|place| self.now(*place)),
+            Person::Names(given) => given,
+        };
+        let names = given.names();
+        let known = self.known(&names);
+        let decision = decide(&names, &known, event.trust, self.make);
+        let place = match decision.about {
+            About::Nobody => return None,
+            About::Contact(id) => self.by_contact[&id],
+            About::New => self.create(),
+        };
+        let record = &mut self.all[place];
+        let addressed = matches!(decision.address, Address::Set { .. }) && record.address.is_none();
+        record.linked |= addressed || !decision.gains.is_empty() || !decision.absorbed.is_empty();
+        if let Some(heir) = decision.inherits {
+            self.inherit(place, self.by_contact[&heir]);
+        }
+        for (gone, link) in decision.absorbed {
+            self.absorb(place, self.by_contact[&gone], link.name(), &event.source);
+        }
+        self.gain(place, decision.gains, &event.source);
+        let record = &mut self.all[place];
+        record.touched = true;
+        let contact = &mut record.contact;
+        contact.last_seen_at = contact.last_seen_at.max(self.now);
+        // Who is believed also says how the address is spelt.
+        let spells = event.trust.is_trusted() && names.address == record.address;
+        match (decision.address, &given.email) {
+            (Address::Set { unconfirmed }, Some(email)) => {
+                contact.email = Some(email.clone());
+                contact.email_unconfirmed = unconfirmed;
+                record.settled = true;
+                record.address.clone_from(&names.address);
+                if let Some(address) = names.address.clone() {
+                    let holders = self.by_address.entry(address).or_default();
+                    if !holders.contains(&place) {
+                        holders.push(place);
+                    }
+                }
+            }
+            (Address::Stays, Some(email)) if spells => contact.email = Some(email.clone()),
+            _ => {}
+        }
+        let record = &mut self.all[place];
+        let unfit = match event.contact_properties.is_empty() {
+            true => Vec::new(),
+            false => {
+                let patch = event.contact_properties.clone();
+                foreign::merge(&mut record.contact.properties, patch)
+            }
+        };
+        if event.is_asked() {
+            self.no_room.extend(unfit.into_iter().map(|one| (at, one)));
+        } else {
+            let unfit = event.unfit.iter().cloned().chain(unfit);
+            record
+                .unfit
+                .extend(unfit.map(|one| (event.source.clone(), one)));
+        }
+        for pending in decision.pending {
+            let change = match pending {
+                Pending::Address => PendingAt::Address(names.address.clone().unwrap_or_default()),
+                Pending::Unite(other) => PendingAt::Unite(self.by_contact[&other]),
+            };
+            self.pending.push((place, change, event.source.clone(), id));
+        }
+        Some(place)
+    }
+
+    /// The contacts that the names reach.
+    fn known(&self, names: &Names) -> Vec<Known<ContactId>> {
+        let mut reached: Vec<usize> = Vec::new();
+        let mut ids: HashMap<usize, Vec<Id>> = HashMap::new();
+        for id in &names.ids {
+            for place in self.by_id.get(id).into_iter().flatten() {
+                let place = self.now(*place);
+                let own = ids.entry(place).or_default();
+                if !own.contains(id) {
+                    own.push(id.clone());
+                }
+                reached.push(place);
+            }
+        }
+        let holders = names
+            .address
+            .as_ref()
+            .and_then(|it| self.by_address.get(it));
+        for place in holders.into_iter().flatten() {
+            let place = self.now(*place);
+            if self.all[place].address == names.address {
+                reached.push(place);
+            }
+        }
+        reached.sort_unstable();
+        reached.dedup();
+        let known = reached.into_iter().map(|place| {
+            let Record {
+                contact, address, ..
+            } = &self.all[place];
+            Known {
+                key: contact.id,
+                ids: ids.remove(&place).unwrap_or_default(),
+                has_user: contact.external_id.is_some(),
+                address: address.clone(),
+                unconfirmed: contact.email_unconfirmed,
+                last_seen: contact.last_seen_at,
+            }
+        });
+        known.collect()
+    }
+
+    fn create(&mut self) -> usize {
+        let contact = Contact {
+            id: ContactId::new(self.now),
+            external_id: None,
+            email: None,
+            anonymous_id: None,
+            properties: Properties::new(),
+            first_seen_at: self.now,
+            last_seen_at: self.now,
+            listening: false,
+            email_unconfirmed: false,
+        };
+        let place = self.add(contact, &[]);
+        self.all[place].made = true;
+        place
+    }
+
+    /// Gives a contact ids: the first of the product and the first anonymous one stand in its row.
+    fn gain(&mut self, place: usize, ids: Vec<Id>, source: &str) {
+        for id in ids {
+            self.by_id.entry(id.clone()).or_default().push(place);
+            let contact = &mut self.all[place].contact;
+            if id.kind == USER && contact.external_id.is_none() {
+                contact.external_id = Some(id.value.clone());
+                continue;
+            }
+            if id.kind != USER && contact.anonymous_id.is_none() && id == Id::anonymous(&id.value) {
+                contact.anonymous_id = Some(id.value.clone());
+            }
+            self.gains.push(NewId {
+                id,
+                contact: self.all[place].contact.id,
+                source: source.to_owned(),
+            });
+        }
+    }
+
+    /// The address of another contact of the same person.
+    fn inherit(&mut self, place: usize, heir: usize) {
+        let heir = &self.all[heir];
+        let (email, unconfirmed) = (heir.contact.email.clone(), heir.contact.email_unconfirmed);
+        let address = heir.address.clone();
+        let record = &mut self.all[place];
+        record.contact.email = email;
+        record.contact.email_unconfirmed = unconfirmed;
+        record.address.clone_from(&address);
+        if let Some(address) = address {
+            self.by_address.entry(address).or_default().push(place);
+        }
+    }
+
+    /// What the person is known to be wins over what the other contact was.
+    fn absorb(&mut self, kept: usize, gone: usize, reason: &'static str, source: &str) {
+        self.all[gone].merged_into = Some(kept);
+        let earlier = self.all[gone].contact.clone();
+        let own = earlier.external_id.iter().map(Id::user);
+        for id in own.chain(earlier.anonymous_id.iter().map(Id::anonymous)) {
+            self.gains.push(NewId {
+                id,
+                contact: earlier.id,
+                source: source.to_owned(),
+            });
+        }
+        let contact = &mut self.all[kept].contact;
+        contact.listening |= earlier.listening;
+        contact.first_seen_at = contact.first_seen_at.min(earlier.first_seen_at);
+        contact.last_seen_at = contact.last_seen_at.max(earlier.last_seen_at);
+        add_absent(contact, earlier.properties);
+        self.merges.push(Merged {
+            kept,
+            gone,
+            reason,
+            source: source.to_owned(),
+        });
+    }
+
+    async fn write(
+        mut self,
+        conn: &mut Conn,
+        events: &[(EventId, &NewEvent)],
+        places: Vec<Option<usize>>,
+    ) -> db::Result<Resolved> {
+        let now = self.now;
+        let mut resolved = Resolved::default();
+        let mut history = Vec::new();
+        if !self.gains.is_empty() {
+            history = self.history(conn).await?;
+        }
+        let touched: Vec<Contact> = self
+            .all
+            .iter()
+            .filter(|it| it.touched && it.merged_into.is_none())
+            .map(|it| it.contact.clone())
+            .collect();
+        if !touched.is_empty() {
+            db::contact_upsert(conn, &touched, now).await?;
+        }
+        for merged in &self.merges {
+            self.merge(conn, merged, &mut resolved).await?;
+        }
+        if !self.gains.is_empty() {
+            let mut gains = std::mem::take(&mut self.gains);
+            for gain in &mut gains {
+                let place = self.now(self.by_contact[&gain.contact]);
+                gain.contact = self.all[place].contact.id;
+            }
+            db::identities_insert(conn, &gains, now).await?;
+        }
+        if !history.is_empty() {
+            db::event_insert(conn, &history).await?;
+        }
+        self.keep_pending(conn).await?;
+        self.keep_unfit(conn).await?;
+        let kept: HashMap<usize, Arc<Contact>> = (0..self.all.len())
+            .filter(|place| self.all[*place].merged_into.is_none())
+            .map(|place| (place, Arc::new(self.all[place].contact.clone())))
+            .collect();
+        for (place, contact) in &kept {
+            let record = &self.all[*place];
+            let id = contact.id;
+            if record.made {
+                resolved.made.push(id);
+                continue;
+            }
+            if record.address.is_some() && !record.had_address {
+                resolved.reachable.push(contact.clone());
+            }
+            if record.linked {
+                resolved.linked.push(id);
+            }
+        }
+        let whom = |(at, place): (usize, Option<usize>)| match place {
+            Some(place) => Whom::Contact(kept[&self.now(place)].clone()),
+            None => match events.get(at).map(|(_, event)| &event.person) {
+                Some(Person::Names(_)) => Whom::Nobody,
+                _ => Whom::Gone,
+            },
+        };
+        resolved.people = places.into_iter().enumerate().map(whom).collect();
+        Ok(resolved)
+    }
+
+    /// Takes the events of visitors that turned out to be somebody: rows of that contact's history,
+    /// which trigger nothing. What they said of the person counts where nothing newer is known.
+    async fn history(&mut self, conn: &mut Conn) -> db::Result<Vec<EventRow>> {
+        let ids: Vec<Id> = self.gains.iter().map(|gain| gain.id.clone()).collect();
+        let taken = db::anonymous_take(conn, &ids, HISTORY_MAX).await?;
+        let mut rows = Vec::with_capacity(taken.len());
+        let mut newest_first = Vec::new();
+        for event in taken {
+            let owner = event.ids.iter().find_map(|id| self.by_id.get(id)?.first());
+            let Some(owner) = owner.map(|place| self.now(*place)) else {
+                continue;
+            };
+            let record = &mut self.all[owner];
+            let contact = &mut record.contact;
+            contact.first_seen_at = contact.first_seen_at.min(event.received_at);
+            rows.push(EventRow {
+                id: event.id,
+                contact_id: contact.id,
+                source: event.source,
+                trust: event.trust,
+                historical: true,
+                name: event.name,
+                properties: event.properties,
+                depth: 0,
+                occurred_at: event.occurred_at,
+                received_at: event.received_at,
+            });
+            newest_first.push((owner, event.contact_properties));
+        }
+        for (owner, mut properties) in newest_first.into_iter().rev() {
+            properties.retain(|_, value| !value.is_null());
+            add_absent(&mut self.all[owner].contact, properties);
+        }
+        Ok(rows)
+    }
+
+    async fn merge(
+        &self,
+        conn: &mut Conn,
+        merged: &Merged,
+        resolved: &mut Resolved,
+    ) -> db::Result<()> {
+        if self.all[merged.gone].made {
+            // It was never written.
+            return Ok(());
+        }
+        let keep = self.all[self.now(merged.kept)].contact.id;
+        let merge = Merge {
+            keep,
+            gone: self.all[merged.gone].contact.id,
+            reason: merged.reason,
+            source: &merged.source,
+        };
+        let mut news = Vec::new();
+        for ended in db::contact_merge(conn, merge, self.now).await? {
+            let mut data = Properties::new();
+            data.insert("journeyId".into(), json!(ended.journey_id));
+            data.insert("stateId".into(), json!(ended.state));
+            data.insert("reason".into(), json!("merged"));
+            news.push(News {
+                event_type: "journey.exited",
+                contact: keep,
+                occurred_at: self.now,
+                data: data.clone(),
+            });
+            let depth = ended.depth.saturating_add(1);
+            resolved
+                .follows
+                .push(NewEvent::from_journey(keep, "journey.exited", data, depth));
+        }
+        announce(conn, &news, self.now).await
+    }
+
+    /// Names on the contacts what sources sent and could not be kept.
+    async fn keep_unfit(&self, conn: &mut Conn) -> db::Result<()> {
+        for record in self.all.iter().filter(|it| it.merged_into.is_none()) {
+            let newest = record.unfit.iter().rev().take(UNFIT_MAX);
+            let rows: Vec<Value> = newest
+                .map(|(source, unfit)| {
+                    json!({ "source": source, "name": unfit.name, "reason": unfit.reason, "at": self.now })
+                })
+                .collect();
+            if !rows.is_empty() {
+                let max = i64::try_from(UNFIT_MAX).unwrap_or(i64::MAX);
+                db::contact_unfit(conn, record.contact.id, &Value::Array(rows), max).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what somebody has to decide, and lets go of what came about.
+    async fn keep_pending(&self, conn: &mut Conn) -> db::Result<()> {
+        let mut settled = (Vec::new(), Vec::new());
+        let records = self.all.iter().filter(|it| it.merged_into.is_none());
+        for record in records.filter(|it| it.settled && !it.made) {
+            if let Some(address) = &record.address {
+                settled.0.push(record.contact.id);
+                settled.1.push(address.clone());
+            }
+        }
+        let id = |place: usize| self.all[self.now(place)].contact.id;
+        let changes = self
+            .pending
+            .iter()
+            .filter_map(|(place, change, source, event)| {
+                let contact = id(*place);
+                let change = match change {
+                    PendingAt::Address(address) => PendingChange::Address(address.clone()),
+                    PendingAt::Unite(other) => PendingChange::Unite(id(*other)),
+                };
+                (change != PendingChange::Unite(contact)).then(|| NewPending {
+                    contact,
+                    change,
+                    source: source.clone(),
+                    event: *event,
+                })
+            });
+        let changes: Vec<NewPending> = changes.collect();
+        if !changes.is_empty() {
+            db::pending_put(conn, &changes, self.now).await?;
+        }
+        if !settled.0.is_empty() {
+            db::pending_settle(conn, &settled.0, &settled.1).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds properties the contact does not have, as far as they fit.
+fn add_absent(contact: &mut Contact, properties: Properties) {
+    let mut new = properties;
+    new.retain(|name, _| !contact.properties.contains_key(name));
+    foreign::merge(&mut contact.properties, new);
+}
+
+/// The contacts that have an address, whichever way it is written, locked until the transaction
+/// ends.
+pub(super) async fn holding(conn: &mut Conn, email: &str) -> db::Result<Vec<Contact>> {
+    let address = comparable(email);
+    let wanted = Wanted {
+        addresses: vec![address.clone()],
+        ..Wanted::default()
+    };
+    let found = db::contacts_wanted(conn, &wanted).await?.into_iter();
+    let mut found: Vec<Contact> = found.map(|one| one.contact).collect();
+    found.retain(|contact| contact.address().as_deref() == Some(&address));
+    Ok(found)
+}
+
+/// Somebody else who has one of the names that a contact is to get.
+#[derive(Clone, Copy, Debug)]
+pub struct Rival {
+    /// It is one of the ids; else it is the address.
+    pub has_id: bool,
+    pub has_user: bool,
+}
+
+/// Locks a contact and the names it is to get, and returns who has them.
+pub async fn claim(
+    conn: &mut Conn,
+    contact: ContactId,
+    names: &NewIdentity,
+) -> db::Result<Vec<Rival>> {
+    let person = Person::Names(names.clone());
+    lock_names(conn, std::iter::once(&person)).await?;
+    let mut wanted = wanted(std::iter::once(&person));
+    wanted.contacts.push(contact);
+    let address = names.names().address;
+    let found = found(conn, &wanted).await?.into_iter();
+    let others = found.filter(|one| {
+        let same = address.is_some() && one.contact.address() == address;
+        one.contact.id != contact && (same || !one.ids.is_empty())
+    });
+    let rivals = others.map(|one| Rival {
+        has_id: !one.ids.is_empty(),
+        has_user: one.contact.external_id.is_some(),
+    });
+    Ok(rivals.collect())
+}

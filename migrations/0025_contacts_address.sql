@@ -1,0 +1,3 @@
+-- no-transaction
+CREATE INDEX CONCURRENTLY IF NOT EXISTS contacts_address ON contacts (address)
+    WHERE address IS NOT NULL;
