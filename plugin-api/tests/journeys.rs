@@ -187,6 +187,7 @@ impl Run {
             event: TriggerEvent {
                 name: "e".into(),
                 properties: Default::default(),
+                trust: Default::default(),
             },
             steps: self.steps.clone(),
         }

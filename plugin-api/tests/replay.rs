@@ -208,6 +208,7 @@ fn event(properties: Value) -> TriggerEvent {
     TriggerEvent {
         name: "e".into(),
         properties,
+        trust: Default::default(),
     }
 }
 

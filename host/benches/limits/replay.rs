@@ -83,6 +83,7 @@ fn journal(plugin: &dyn Instance, steps: usize) -> Vec<u8> {
         event: TriggerEvent {
             name: "bench.never".into(),
             properties: Default::default(),
+            trust: Default::default(),
         },
         steps: Vec::new(),
     };

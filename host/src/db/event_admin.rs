@@ -21,6 +21,10 @@ pub struct EventStory {
     pub source: String,
     pub name: String,
     pub properties: Json<Properties>,
+    /// Whether its source was believed.
+    pub trusted: bool,
+    /// It triggered, ended and satisfied nothing.
+    pub historical: bool,
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
 }
@@ -50,7 +54,8 @@ pub async fn event_stories(
         EventStory,
         r#"SELECT e.id AS "id: EventId", e.contact_id AS "contact_id: ContactId",
                   c.external_id AS "user_id?", c.email AS "email?", e.source, e.name,
-                  e.properties AS "properties: Json<Properties>", e.occurred_at, e.received_at
+                  e.properties AS "properties: Json<Properties>", e.trusted, e.historical,
+                  e.occurred_at, e.received_at
            FROM user_events e LEFT JOIN contacts c ON c.id = e.contact_id
            WHERE ($1::text IS NULL OR e.name = $1)
              AND ($2::text IS NULL OR e.source = $2)
@@ -80,7 +85,8 @@ pub async fn event_story(conn: &mut Conn, id: EventId) -> Result<Option<EventSto
         EventStory,
         r#"SELECT e.id AS "id: EventId", e.contact_id AS "contact_id: ContactId",
                   c.external_id AS "user_id?", c.email AS "email?", e.source, e.name,
-                  e.properties AS "properties: Json<Properties>", e.occurred_at, e.received_at
+                  e.properties AS "properties: Json<Properties>", e.trusted, e.historical,
+                  e.occurred_at, e.received_at
            FROM user_events e LEFT JOIN contacts c ON c.id = e.contact_id WHERE e.id = $1"#,
         id as EventId
     )

@@ -6,7 +6,7 @@ use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
 use sqlx::types::Json;
 
 use super::{Conn, Result};
-use crate::ids::ContactId;
+use crate::ids::{ContactId, EventId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
@@ -37,24 +37,30 @@ pub async fn history_event(
 /// An event of a person's past.
 #[derive(Clone, Debug)]
 pub struct PastEvent {
+    pub id: EventId,
     pub name: String,
     pub properties: Properties,
     pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
 }
 
 /// As it is stored.
 pub(super) struct EventOfPast {
+    pub id: EventId,
     pub name: String,
     pub properties: Json<Properties>,
     pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
 }
 
 impl From<EventOfPast> for PastEvent {
     fn from(row: EventOfPast) -> Self {
         Self {
+            id: row.id,
             name: row.name,
             properties: row.properties.0,
             occurred_at: row.occurred_at,
+            received_at: row.received_at,
         }
     }
 }
@@ -65,6 +71,7 @@ impl From<PastEvent> for Occurrence {
             name: event.name,
             properties: event.properties,
             occurred_at: event.occurred_at,
+            id: Some(event.id.into()),
         }
     }
 }
@@ -79,7 +86,9 @@ pub async fn history_events(
 ) -> Result<Vec<PastEvent>> {
     sqlx::query_as!(
         EventOfPast,
-        r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
+                  occurred_at, received_at
+           FROM user_events
            WHERE contact_id = $1 AND name = $2
              AND ($3::timestamptz IS NULL OR occurred_at >= $3)
            ORDER BY occurred_at DESC, id DESC LIMIT $4"#,
@@ -93,7 +102,8 @@ pub async fn history_events(
     .await
 }
 
-/// The person's events of this name that were received at `since` or later, in that order.
+/// The person's events of this name that were received at `since` or later, in that order; what was
+/// told of the past is not among them.
 pub async fn history_since(
     conn: &mut Conn,
     contact: ContactId,
@@ -102,8 +112,10 @@ pub async fn history_since(
 ) -> Result<Vec<PastEvent>> {
     sqlx::query_as!(
         EventOfPast,
-        r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
-           WHERE contact_id = $1 AND name = $2 AND received_at >= $3
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
+                  occurred_at, received_at
+           FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
            ORDER BY received_at, id LIMIT 100000"#,
         contact as ContactId,
         name,

@@ -183,7 +183,7 @@ pub use visit::{
     Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
     visit_settle, visits_due,
 };
-pub use wait::{OpenWait, contact_listen, contact_unlisten, events_between, waits_open};
+pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};
 pub use wake::{Topic, Wake};
 pub use webhook::{
     Endpoint, Subscriber, delivery_dismiss, delivery_retry, webhook_delete, webhook_get,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::User;
+use hogsend_plugin_api::semantics::Trust;
 use serde_json::Value;
 use sqlx::types::Json;
 
@@ -24,6 +25,8 @@ pub struct NewState {
     pub context: Properties,
     pub person: User,
     pub depth: i16,
+    /// Whether the event that begins it is believed.
+    pub trust: Trust,
 }
 
 /// A run that is active or waiting.
@@ -53,6 +56,8 @@ pub struct ClaimedState {
     pub context: Properties,
     pub person: User,
     pub depth: i16,
+    /// Whether the event that began it is believed.
+    pub trust: Trust,
     pub claim: Claim,
     pub revision: i64,
     pub completions: i32,
@@ -121,14 +126,17 @@ pub async fn state_insert(
     let contexts: Vec<Json<&Properties>> = states.iter().map(|s| Json(&s.context)).collect();
     let people: Vec<Json<&User>> = states.iter().map(|s| Json(&s.person)).collect();
     let depths: Vec<i16> = states.iter().map(|s| s.depth).collect();
+    let trusted: Vec<bool> = states.iter().map(|s| s.trust.is_trusted()).collect();
     let made = sqlx::query_scalar!(
         "INSERT INTO journey_states (id, journey_id, contact_id, plugin_id, plugin_version, status,
-             current_node_id, trigger_event, context, person, depth, wake_at, created_at, updated_at)
+             current_node_id, trigger_event, context, person, depth, trusted, wake_at, created_at,
+             updated_at)
          SELECT id, journey, contact, plugin, version, 'active', 'start', event, context, person,
-                depth, $10, $10, $10
+                depth, trusted, $10, $10, $10
          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-                     $7::jsonb[], $8::jsonb[], $9::smallint[])
-              AS new (id, journey, contact, plugin, version, event, context, person, depth)
+                     $7::jsonb[], $8::jsonb[], $9::smallint[], $11::boolean[])
+              AS new (id, journey, contact, plugin, version, event, context, person, depth,
+                      trusted)
          ON CONFLICT (journey_id, contact_id) WHERE status IN ('active', 'waiting') DO NOTHING
          RETURNING id",
         &ids as &[StateId],
@@ -140,7 +148,8 @@ pub async fn state_insert(
         &contexts as &[Json<&Properties>],
         &people as &[Json<&User>],
         &depths,
-        now
+        now,
+        &trusted
     )
     .fetch_all(conn)
     .await?;
@@ -203,6 +212,8 @@ pub struct Unreached {
     pub state: OpenState,
     pub trigger_event: String,
     pub context: Properties,
+    /// Whether the event that began it is believed.
+    pub trust: Trust,
     pub created_at: DateTime<Utc>,
 }
 
@@ -216,7 +227,7 @@ pub async fn states_unreached(
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (contact_id, journey_id) id AS "id: StateId", journey_id,
                   contact_id AS "contact_id: ContactId", status, depth, trigger_event,
-                  context AS "context: Json<Properties>", created_at
+                  context AS "context: Json<Properties>", trusted, created_at
            FROM journey_states s
            WHERE contact_id = ANY($1) AND created_at >= $2 AND status NOT IN ('failed', 'stuck')
              AND EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
@@ -239,6 +250,7 @@ pub async fn states_unreached(
         },
         trigger_event: row.trigger_event,
         context: row.context.0,
+        trust: row.trusted.into(),
         created_at: row.created_at,
     });
     Ok(unreached.collect())
@@ -280,7 +292,7 @@ pub async fn state_claim(
            RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
                s.status, s.current_node_id,
                s.trigger_event, s.context AS "context: Json<Properties>",
-               s.person AS "person: Json<User>", s.depth, s.claim AS "claim!", s.revision,
+               s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!", s.revision,
                s.completions, s.created_at, s.updated_at, s.deaths, due.calling AS died_in"#,
         now,
         Claim::new(now) as Claim,
@@ -302,6 +314,7 @@ pub async fn state_claim(
         context: row.context.0,
         person: row.person.0,
         depth: row.depth,
+        trust: row.trusted.into(),
         claim: row.claim.into(),
         revision: row.revision,
         completions: row.completions,

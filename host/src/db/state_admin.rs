@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::User;
+use hogsend_plugin_api::semantics::Trust;
 use sqlx::types::Json;
 
 use super::transact::{stir, takes};
@@ -23,6 +24,7 @@ pub struct StateRow {
     pub context: Properties,
     pub person: User,
     pub depth: i16,
+    pub trust: Trust,
     pub wake_at: Option<DateTime<Utc>>,
     pub error_message: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -42,6 +44,7 @@ struct StoredState {
     context: Json<Properties>,
     person: Json<User>,
     depth: i16,
+    trusted: bool,
     wake_at: Option<DateTime<Utc>>,
     error_message: Option<String>,
     created_at: DateTime<Utc>,
@@ -62,6 +65,7 @@ impl From<StoredState> for StateRow {
             context: row.context.0,
             person: row.person.0,
             depth: row.depth,
+            trust: row.trusted.into(),
             wake_at: row.wake_at,
             error_message: row.error_message,
             created_at: row.created_at,
@@ -75,8 +79,8 @@ pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>>
         StoredState,
         r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version, status, current_node_id,
                   trigger_event, context AS "context: Json<Properties>",
-                  person AS "person: Json<User>", depth, wake_at, error_message, created_at,
-                  updated_at
+                  person AS "person: Json<User>", depth, trusted, wake_at, error_message,
+                  created_at, updated_at
            FROM journey_states WHERE id = $1"#,
         id as StateId
     )
@@ -91,8 +95,8 @@ pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>>
         StoredState,
         r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version, status, current_node_id,
                   trigger_event, context AS "context: Json<Properties>",
-                  person AS "person: Json<User>", depth, wake_at, error_message, created_at,
-                  updated_at
+                  person AS "person: Json<User>", depth, trusted, wake_at, error_message,
+                  created_at, updated_at
            FROM journey_states
            WHERE status IN ('failed', 'stuck') AND dismissed_at IS NULL
            ORDER BY updated_at DESC, id DESC LIMIT $1"#,

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::WaitForArgs;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::history::EventOfPast;
 use super::transact::takes_contacts;
 use super::{Conn, PastEvent, Result};
-use crate::ids::{ContactId, StateId};
+use crate::ids::{ContactId, EventId, StateId};
 
 /// An open `wait_for` step.
 #[derive(Clone, Debug)]
@@ -72,29 +73,29 @@ pub async fn waits_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<O
     Ok(waits.collect())
 }
 
-/// The person's events of this name that occurred in a stretch of time, oldest first. Those that
-/// had been received by `known_at` count only where `known_too`.
-pub async fn events_between(
+/// The person's events of this name that arrived after a place in the order of arrival, or at `since`
+/// or later, in that order, at most `limit`. What was told of the past is not among them.
+pub async fn events_arrived(
     conn: &mut Conn,
-    contact: ContactId,
-    name: &str,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-    known_at: DateTime<Utc>,
-    known_too: bool,
+    (contact, name): (ContactId, &str),
+    after: (DateTime<Utc>, Uuid),
+    since: Option<DateTime<Utc>>,
+    limit: i64,
 ) -> Result<Vec<PastEvent>> {
     sqlx::query_as!(
         EventOfPast,
-        r#"SELECT name, properties AS "properties: Json<Properties>", occurred_at FROM user_events
-           WHERE contact_id = $1 AND name = $2 AND occurred_at BETWEEN $3 AND $4
-             AND ($6 OR received_at > $5)
-           ORDER BY occurred_at, id LIMIT 1000"#,
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
+                  occurred_at, received_at
+           FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND NOT historical
+             AND ((received_at, id) > ($3, $4) OR received_at >= $5)
+           ORDER BY received_at, id LIMIT $6"#,
         contact as ContactId,
         name,
-        from,
-        to,
-        known_at,
-        known_too
+        after.0,
+        after.1,
+        since,
+        limit
     )
     .map(PastEvent::from)
     .fetch_all(conn)

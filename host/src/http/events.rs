@@ -122,6 +122,9 @@ pub struct EventIn {
     lists: Option<BTreeMap<String, bool>>,
     /// True says that the person consents to joining lists they left; it is audited.
     consent: Option<bool>,
+    /// True keeps the event as part of the person's past: it enrols nobody, ends no run and satisfies
+    /// no wait.
+    historical: Option<bool>,
     /// A repeated key stores nothing.
     idempotency_key: Option<String>,
     /// When it happened; now, where this is absent.
@@ -184,7 +187,7 @@ impl EventIn {
             },
             source: SOURCE.into(),
             trust: Trust::Trusted,
-            historical: false,
+            historical: self.historical == Some(true),
             dedupe_key: self.idempotency_key,
             name: required("name", self.name, issues),
             person: Person::Names(NewIdentity {
@@ -207,6 +210,8 @@ impl EventIn {
 pub struct EventsIn {
     #[schema(min_items = 1, max_items = 1000)]
     events: Vec<EventIn>,
+    /// For those of the events that do not say it themselves.
+    historical: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -236,6 +241,10 @@ pub async fn create_events(
     let mut events = Vec::with_capacity(body.events.len());
     for (at, one) in body.events.into_iter().enumerate() {
         let mut own = Vec::new();
+        let one = EventIn {
+            historical: one.historical.or(body.historical),
+            ..one
+        };
         let event = one.into_event(&caller.actor, &mut own);
         for issue in check_from_outside(&event, now, &Paths::API) {
             if !own.iter().any(|known| known.path == issue.path) {

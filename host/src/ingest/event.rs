@@ -122,6 +122,12 @@ impl NewEvent {
         matches!(self.source.as_str(), "api" | "import")
     }
 
+    /// The same event, believed as what caused it is.
+    pub fn believed(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
     pub(super) fn row(&self, id: EventId, contact: ContactId, now: DateTime<Utc>) -> EventRow {
         EventRow {
             id,

@@ -144,14 +144,34 @@ async fn store_round(
         .filter_map(|((id, event), whom)| Some(event.row(*id, whom.contact()?.id, now)))
         .collect();
     db::event_insert(conn, &rows).await?;
-    let listed = new.iter().zip(&people).filter_map(|((id, event), whom)| {
-        let about = (!event.lists.is_empty()).then_some(whom.contact()?)?;
-        Some((*id, event, about.id))
-    });
-    let (refused, mut derived) =
-        consent::choose(conn, catalog.lists(), &listed.collect::<Vec<_>>(), now).await?;
-    for (id, error) in refused {
-        results[places[&id]].lists_error = error;
+    for ((id, _), whom) in new.iter().zip(&people) {
+        if let Some(contact) = whom.contact() {
+            let result = &mut results[places[id]];
+            result.stored = true;
+            result.contact_key = Some(contact.key());
+        }
+    }
+    let mut derived = Vec::new();
+    // What history says of lists is done as well, and sets nothing going either.
+    for historical in [true, false] {
+        let listed = new.iter().zip(&people);
+        let listed = listed.filter(|((_, event), _)| event.historical == historical);
+        let listed = listed.filter_map(|((id, event), whom)| {
+            let about = (!event.lists.is_empty()).then_some(whom.contact()?)?;
+            Some((*id, event, about.id))
+        });
+        let listed: Vec<_> = listed.collect();
+        if listed.is_empty() {
+            continue;
+        }
+        let (refused, events) = consent::choose(conn, catalog.lists(), &listed, now).await?;
+        for (id, error) in refused {
+            results[places[&id]].lists_error = error;
+        }
+        derived.extend(events.into_iter().map(|event| NewEvent {
+            historical,
+            ..event
+        }));
     }
     derived.extend(resolved.follows);
     let again = journeys::offer_again(conn, catalog, now, &resolved.reachable).await?;
@@ -159,12 +179,14 @@ async fn store_round(
     let happened: Vec<Happened<'_>> = new
         .iter()
         .zip(&people)
+        .filter(|((_, event), _)| !event.historical)
         .filter_map(|((id, event), whom)| {
             Some(Happened {
                 id: *id,
                 name: &event.name,
                 properties: &event.properties,
                 depth: event.depth,
+                trust: event.trust,
                 occurred_at: event.occurred_at.unwrap_or(now),
                 contact: whom.contact()?,
             })
@@ -172,10 +194,7 @@ async fn store_round(
         .collect();
     let reactions = journeys::react(conn, catalog, now, &happened).await?;
     for (event, exits) in happened.iter().zip(reactions.exits) {
-        let result = &mut results[places[&event.id]];
-        result.stored = true;
-        result.contact_key = Some(event.contact.key());
-        result.exits = exits;
+        results[places[&event.id]].exits = exits;
     }
     derived.extend(reactions.events);
     Ok((results, derived, reactions.enrolled + again))

@@ -127,6 +127,7 @@ pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Res
         context: state.context.clone(),
         person: state.person.clone(),
         depth: state.depth,
+        trust: state.trust,
     };
     let new_id = new.id;
     announce(tx, &[enrolled(&new, now)], now).await?;
@@ -169,7 +170,8 @@ pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Resul
     };
     announce(tx, &[news], now).await?;
     let depth = state.depth.saturating_add(1);
-    let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth);
+    let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth)
+        .believed(state.trust);
     ingest::store(tx, &app.catalog, now, vec![event]).await?;
     Ok(())
 }

@@ -172,6 +172,7 @@ fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
         event: TriggerEvent {
             name: state.trigger_event.clone(),
             properties: state.context.clone(),
+            trust: state.trust,
         },
         steps: journal.steps(),
     }
@@ -341,7 +342,8 @@ async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)>
     if stands && let Some(news) = ending.news(state, now) {
         let depth = state.depth.saturating_add(1);
         let properties = news.data.clone();
-        let event = NewEvent::from_journey(news.contact, news.event_type, properties, depth);
+        let event = NewEvent::from_journey(news.contact, news.event_type, properties, depth)
+            .believed(state.trust);
         announce(&mut tx, &[news], now).await?;
         ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
     }
@@ -372,10 +374,12 @@ async fn begin_waits(
         .unwrap_or_default();
     let mut ended = false;
     for row in begun {
-        let Ok(args) = serde_json::from_value(row.args) else {
+        let Ok(args) = serde_json::from_value(row.args.clone()) else {
             continue;
         };
-        let past = wait::past(tx, state.contact_id, &properties, &args, row.issued_at, now);
+        let about = (state.contact_id, &properties);
+        let after = wait::begins(state, journal, &row);
+        let past = wait::past(tx, about, &args, after, row.issued_at);
         if let Some(waited) = past.await? {
             journal.complete(row.step.seq, Ok(json!(waited)), now);
             ended = true;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{Entry, User};
+use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
@@ -25,6 +26,8 @@ pub struct Happened<'a> {
     pub name: &'a str,
     pub properties: &'a Properties,
     pub depth: i16,
+    pub trust: Trust,
+    /// When its source says it happened; it arrives now.
     pub occurred_at: DateTime<Utc>,
     pub contact: &'a Contact,
 }
@@ -67,7 +70,7 @@ pub async fn react(
             });
             let follows =
                 NewEvent::from_journey(event.contact.id, "journey.exited", properties, depth);
-            reactions.events.push(follows);
+            reactions.events.push(follows.believed(event.trust));
         }
         reactions.exits.push(exits);
         for entry in catalog.triggered_by(event.name) {
@@ -96,13 +99,14 @@ pub async fn enrol_one(
     catalog: &Catalog,
     now: DateTime<Utc>,
     entry: &JourneyEntry,
-    (contact, properties): (&Contact, &Properties),
+    (contact, properties, trust): (&Contact, &Properties, Trust),
 ) -> db::Result<Result<StateId, &'static str>> {
     let event = Happened {
         id: EventId::new(now),
         name: &entry.definition.trigger.event,
         properties,
         depth: 0,
+        trust,
         occurred_at: now,
         contact,
     };
@@ -151,6 +155,7 @@ pub async fn offer_again(
                 name: &run.trigger_event,
                 properties: &run.context,
                 depth: run.state.depth,
+                trust: run.trust,
                 occurred_at: now,
                 contact: contacts.iter().find(|it| it.id == run.state.contact_id)?,
             })
@@ -290,6 +295,8 @@ impl People {
             event: event.properties,
             contact: &contact.properties,
             now,
+            trust: event.trust,
+            age: now - event.occurred_at,
             admitted: entry.selected && !self.disabled.contains(&definition.id),
             last_entry: self.last_entries.get(&entered).copied(),
             subscribed: self.consents.allow(
@@ -326,6 +333,7 @@ impl People {
                 properties: event.contact.properties.clone(),
             },
             depth: event.depth,
+            trust: event.trust,
         };
         // Later events of the same transaction see the run.
         self.open.push(OpenState {

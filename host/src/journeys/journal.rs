@@ -97,6 +97,17 @@ impl Journal {
         }
     }
 
+    /// The step that was the `pos`th to end, with when and how; none for 0.
+    pub fn completed(
+        &self,
+        wanted: u32,
+    ) -> Option<(&StepRow, DateTime<Utc>, &Result<Value, StepError>)> {
+        self.rows.iter().find_map(|row| match &row.step.state {
+            StepState::Done { pos, at, result } if *pos == wanted => Some((row, *at, result)),
+            _ => None,
+        })
+    }
+
     /// The steps the code waits on.
     pub fn open(&self) -> impl Iterator<Item = &StepRow> {
         self.rows.iter().filter(|row| row.is_open())

@@ -1,13 +1,18 @@
-//! Events that runs wait for.
+//! Events that runs wait for. Arrival decides, not the clock of the sender.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::{Occurrence, WaitForArgs, Waited};
+use hogsend_plugin_api::journey::{Occurrence, WaitForArgs, Waited, step};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::enrol::Happened;
-use crate::db::{self, Conn, OpenWait, StepEnd};
+use super::journal::Journal;
+use crate::db::{self, ClaimedState, Conn, OpenWait, StepEnd, StepRow};
 use crate::ids::{ContactId, StateId};
+
+/// Events of the past that are looked at together.
+const TOGETHER: i64 = 200;
 
 /// Ends the waits the events satisfy, in the transaction that stores the events. The contacts are
 /// locked. Returns how many runs go on.
@@ -34,7 +39,7 @@ pub async fn satisfy(
     for event in events {
         let satisfied = |wait: &OpenWait| {
             wait.contact_id == event.contact.id
-                && is_within(wait, event.occurred_at)
+                && wait.due_at.is_none_or(|due| now <= due)
                 && matches(
                     &wait.args,
                     event.name,
@@ -50,6 +55,7 @@ pub async fn satisfy(
                 name: event.name.to_owned(),
                 properties: event.properties.clone(),
                 occurred_at: event.occurred_at,
+                id: Some(event.id.into()),
             });
             let end = StepEnd {
                 state: wait.state_id,
@@ -62,47 +68,76 @@ pub async fn satisfy(
     Ok(woken)
 }
 
-/// The event that had come when a wait began, or came while its beginning was being written. The
-/// contact is locked, and marked as one that is listened to before anything is read.
+/// The first event that had arrived since the step before the wait ended, or as long before the wait as
+/// it looks back. The contact is locked, and marked as one that is listened to before anything is read.
 pub async fn past(
     conn: &mut Conn,
-    contact: ContactId,
-    properties: &Properties,
+    (contact, properties): (ContactId, &Properties),
     args: &WaitForArgs,
+    after: Place,
     issued_at: DateTime<Utc>,
-    now: DateTime<Utc>,
 ) -> db::Result<Option<Waited>> {
-    let from = begins(args, issued_at);
-    // Events of the future are their clocks' fault and count now.
-    let to = now.max(issued_at) + TimeDelta::days(1);
-    let found = db::events_between(
-        conn,
-        contact,
-        &args.event,
-        from,
-        to,
-        issued_at,
-        args.lookback_ms > 0,
-    )
-    .await?;
-    let first = found
-        .into_iter()
-        .find(|event| matches(args, &event.name, &event.properties, properties));
-    Ok(first.map(|event| Waited::Event(event.into())))
+    let mut since = looks_back_to(args, issued_at);
+    let mut after = after;
+    loop {
+        let about = (contact, args.event.as_str());
+        let found = db::events_arrived(conn, about, after, since, TOGETHER).await?;
+        let last = found
+            .last()
+            .map(|event| (event.received_at, event.id.into()));
+        let full = found.len() == TOGETHER as usize;
+        let mut found = found.into_iter();
+        if let Some(event) =
+            found.find(|event| matches(args, &event.name, &event.properties, properties))
+        {
+            return Ok(Some(Waited::Event(event.into())));
+        }
+        let Some(last) = last.filter(|_| full) else {
+            return Ok(None);
+        };
+        (after, since) = (last, None);
+    }
 }
 
-/// From when on events count.
-fn begins(args: &WaitForArgs, issued_at: DateTime<Utc>) -> DateTime<Utc> {
-    i64::try_from(args.lookback_ms)
-        .ok()
-        .and_then(TimeDelta::try_milliseconds)
-        .and_then(|age| issued_at.checked_sub_signed(age))
-        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+/// A place in the order of arrival: when, and which of those that arrived then.
+pub type Place = (DateTime<Utc>, Uuid);
+
+/// Where the step ended that the code had seen end last when it called for a step: what has arrived
+/// since then has happened, whatever the clock of its sender says.
+pub fn begins(state: &ClaimedState, journal: &Journal, step: &StepRow) -> Place {
+    let Some((before, at, result)) = journal.completed(step.step.after) else {
+        // The id of the run is younger than that of the event that began it.
+        return (state.created_at, state.id.into());
+    };
+    let timed = matches!(
+        before.step.kind.as_str(),
+        step::SLEEP | step::SLEEP_UNTIL | step::DIGEST | step::WAIT_FOR
+    );
+    // A worker that was late has not made the wait longer.
+    let ended = before.due_at.filter(|due| timed && *due < at);
+    if let Some(ended) = ended {
+        return (ended.max(before.issued_at), Uuid::max());
+    }
+    let by = match result {
+        Ok(value) if before.step.kind == step::WAIT_FOR => {
+            serde_json::from_value::<Waited>(value.clone()).ok()
+        }
+        _ => None,
+    };
+    let by = by.and_then(Waited::event).and_then(|event| event.id);
+    (at, by.unwrap_or(Uuid::max()))
 }
 
-fn is_within(wait: &OpenWait, occurred_at: DateTime<Utc>) -> bool {
-    occurred_at >= begins(&wait.args, wait.issued_at)
-        && wait.due_at.is_none_or(|due| occurred_at <= due)
+/// From when on events of the past count; none where the wait does not look back.
+fn looks_back_to(args: &WaitForArgs, issued_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if args.lookback_ms == 0 {
+        return None;
+    }
+    let age = i64::try_from(args.lookback_ms).ok();
+    let age = age.and_then(TimeDelta::try_milliseconds);
+    let from = age.and_then(|age| issued_at.checked_sub_signed(age));
+    // Older than Postgres' calendar.
+    Some(from.unwrap_or(DateTime::UNIX_EPOCH))
 }
 
 fn matches(args: &WaitForArgs, name: &str, event: &Properties, contact: &Properties) -> bool {

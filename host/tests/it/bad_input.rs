@@ -73,7 +73,6 @@ on_each_store! {
         for (pointer, value, word) in [
             ("/event/event", json!(5), "event"),
             ("/event/distinct_id", Value::Null, "distinct_id"),
-            ("/event/timestamp", json!("soon"), "timestamp"),
         ] {
             let mut bad = good.clone();
             *bad.pointer_mut(pointer).unwrap() = value;

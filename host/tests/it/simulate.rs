@@ -149,7 +149,7 @@ fn roll(state: &mut u64, sides: u64) -> u64 {
     *state % sides
 }
 
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 35] = [
     "t.exit",
     "t.stop",
     "t.paid",
@@ -179,6 +179,12 @@ const NAMES: [&str; 29] = [
     "s.past",
     "s.exit",
     "s.until",
+    "s.sequence",
+    "s.between",
+    "s.two",
+    "s.rest",
+    "t.relay",
+    "t.late",
 ];
 
 /// Three people do the same things for four days, here and in the simulator, and the same comes of

@@ -79,6 +79,100 @@ on_each_store! {
 }
 
 on_each_store! {
+    async fn a_wait_counts_what_was_stored_since_the_step_before_it_ended(server: Server) {
+        for (name, comes_to) in [("s.sequence", "heard"), ("s.own", "heard")] {
+            server.step(name, "u", json!({})).await;
+            assert_eq!(server.newest().await, format!("completed {comes_to}"), "{name}");
+        }
+        server.step("s.between", "u", json!({})).await;
+        assert_eq!(server.newest().await, "waiting wait_for:s.self");
+
+        // Two that come at once are both heard, in their order.
+        server.step("s.two", "v", json!({})).await;
+        let paid = |amount: i32| json!({ "name": "s.paid", "userId": "v", "eventProperties": { "amount": amount } });
+        let body = json!({ "events": [paid(1), paid(2)] });
+        assert_eq!(server.post("/v1/events/batch", &body).await.status, 202);
+        server.drain().await;
+        assert_eq!(server.newest().await, "completed two-1-2");
+
+        // A worker that is late does not make the time shorter in which the event counts.
+        server.step("s.rest", "w", json!({})).await;
+        server.clock.advance(HOUR + MINUTE);
+        let paid = json!({ "event": "s.paid", "userId": "w" });
+        assert_eq!(server.post("/v1/ingest", &paid).await.status, 202);
+        server.clock.advance(MINUTE);
+        server.drain().await;
+        assert_eq!(server.newest().await, "completed paid");
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn what_has_arrived_has_happened_whatever_its_clock_says(server: Server) {
+        for (user, at) in [
+            ("ahead", "2026-03-02T11:00:00Z"),
+            ("days-ahead", "2026-03-05T00:00:00Z"),
+            ("before-it-began", "2026-02-01T00:00:00Z"),
+            ("before-1970", "1969-12-31T23:59:59Z"),
+            ("no-zone", "2026-03-02T09:00:00"),
+            ("no-time", "soon"),
+        ] {
+            server.step("s.wait", user, json!({})).await;
+            assert_eq!(server.newest().await, "waiting wait_for:s.paid", "{user}");
+            let email = format!("{user}@example.com");
+            let mut body = crate::support::posthog(user, "s.paid", user, &email, "A");
+            body["event"]["timestamp"] = json!(at);
+            body["event"]["properties"]["amount"] = json!(1);
+            let answer = server.post("/v1/webhooks/posthog", &body).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            server.drain().await;
+            assert_eq!(server.newest().await, "completed paid-1", "{user}");
+        }
+        assert_eq!(server.count("SELECT count(*) FROM user_events WHERE occurred_at > received_at").await, 0);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn history_is_counted_and_sets_nothing_going(server: Server) {
+        server.step("s.wait", "u", json!({})).await;
+        server.step("t.exit", "u", json!({})).await;
+        let runs = server.count("SELECT count(*) FROM journey_states").await;
+        let old = |name: &str, key: &str| json!({
+            "name": name, "userId": "u", "idempotencyKey": key, "timestamp": "2026-01-01T00:00:00Z",
+            "eventProperties": { "plan": "pro", "amount": 50 }, "lists": { "journey": true }, "historical": true,
+        });
+        for name in ["s.paid", "t.paid", "t.stop", "t.once", "s.gap"] {
+            let answer = server.post("/v1/events", &old(name, name)).await;
+            assert_eq!(answer.status, 202, "{}", answer.text());
+            let told = answer.json();
+            assert_eq!((&told["stored"], &told["exits"], &told["contactKey"]), (&json!(true), &json!([]), &json!("u")));
+        }
+        // A whole batch is, and an event of it may say otherwise.
+        let mut new = old("t.hourly", "new");
+        new["historical"] = json!(false);
+        let mut unsaid = old("t.once", "unsaid");
+        unsaid.as_object_mut().unwrap().remove("historical");
+        let batch = json!({ "events": [old("t.once", "b"), unsaid], "historical": true });
+        assert_eq!(server.post("/v1/events/batch", &batch).await.status, 202);
+        server.drain().await;
+        assert_eq!(server.count("SELECT count(*) FROM journey_states").await, runs);
+        assert_eq!(server.count("SELECT count(*) FROM journey_states WHERE status = 'waiting'").await, 2);
+        assert_eq!(server.count("SELECT count(*) FROM enrolment_skips").await, 0);
+        assert_eq!(server.count("SELECT count(*) FROM user_events WHERE historical AND source = 'api'").await, 7);
+        let batch = json!({ "events": [new], "historical": true });
+        assert_eq!(server.post("/v1/events/batch", &batch).await.status, 202);
+        assert_eq!(server.text("SELECT reason FROM enrolment_skips").await, "late_event");
+        // What looks into the past sees it.
+        let seen = json!({ "name": "s.past", "userId": "w", "email": "w@example.com", "historical": true, "timestamp": "2026-03-02T08:30:00Z" });
+        assert_eq!(server.post("/v1/events", &seen).await.status, 202);
+        server.step("s.past", "w", json!({})).await;
+        assert_eq!(server.newest().await, "completed 1-1-true-2");
+        server.stop().await;
+    }
+}
+
+on_each_store! {
     async fn monday_is_that_of_the_person(server: Server) {
         // 2026-03-02 is a Monday, nine o'clock in UTC; half past nine in Tokyo has gone.
         let user = |zone: &str| json!({ "name": "s.until", "userId": zone, "contactProperties": { "timezone": zone } });

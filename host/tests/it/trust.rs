@@ -5,7 +5,73 @@ use hogsend::ids::{ContactId, EventId};
 use serde_json::json;
 
 use crate::on_each_store;
-use crate::support::Server;
+use crate::support::{Server, Store, posthog};
+
+impl Server {
+    /// Runs and reasons of those turned away, by journey.
+    async fn entries(&self) -> String {
+        self.drain().await;
+        self.text(
+            "SELECT string_agg(journey_id || ' ' || what, ', ' ORDER BY journey_id, what) FROM (
+                 SELECT journey_id, 'entered' AS what FROM journey_states
+                 UNION ALL SELECT journey_id, reason FROM enrolment_skips) all_of_them
+             WHERE journey_id LIKE 't-%'",
+        )
+        .await
+    }
+
+    async fn by_posthog(&self, event: &str, at: &str) {
+        let mut body = posthog(&format!("{event}-{at}"), event, "u", "u@example.com", "U");
+        body["event"]["timestamp"] = json!(at);
+        let answer = self.post("/v1/webhooks/posthog", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+const NOW: &str = "2026-03-02T09:00:00Z";
+
+on_each_store! {
+    async fn a_journey_that_asks_for_trust_is_not_entered_by_what_strangers_can_send(server: Server) {
+        server.by_posthog("t.trusted", NOW).await;
+        assert_eq!(server.entries().await, "t-trusted untrusted_event");
+        assert_eq!(server.count("SELECT count(*) FROM user_events WHERE NOT trusted").await, 1);
+        // What a run triggers is believed as what began it.
+        server.by_posthog("t.relay", NOW).await;
+        assert_eq!(server.entries().await, "t-relay entered, t-trusted untrusted_event, t-trusted untrusted_event");
+        for event in ["t.trusted", "t.relay"] {
+            let body = json!({ "event": event, "userId": "v" });
+            assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+        }
+        let entered = server.entries().await;
+        assert_eq!(entered.matches("t-trusted entered").count(), 2, "{entered}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_says_that_a_sources_events_come_from_servers_only() {
+    let server = Server::with(Store::native().await, &[("TRUSTED_SOURCES", "posthog")]).await;
+    server.by_posthog("t.trusted", NOW).await;
+    assert_eq!(server.entries().await, "t-trusted entered");
+    server.stop().await;
+}
+
+on_each_store! {
+    async fn a_late_event_enrols_as_the_journey_says(server: Server) {
+        server.by_posthog("t.late", "2026-03-01T08:59:59Z").await;
+        assert_eq!(server.entries().await, "t-however-late entered, t-late late_event");
+        server.by_posthog("t.late", "2026-03-01T09:00:00Z").await;
+        assert_eq!(
+            server.entries().await,
+            "t-however-late entered, t-however-late entered, t-late entered, t-late late_event"
+        );
+        // It ends what it ends.
+        server.by_posthog("t.exit", NOW).await;
+        server.by_posthog("t.stop", "2025-01-01T00:00:00Z").await;
+        assert_eq!(server.text("SELECT status FROM journey_states WHERE journey_id = 't-exit'").await, "exited");
+        server.stop().await;
+    }
+}
 
 async fn contact(server: &Server, user: &str, email: &str) -> ContactId {
     let body = json!({ "event": "t.nothing", "userId": user, "userEmail": email });

@@ -16,6 +16,7 @@ use super::{
     WaitFor, When, pace,
 };
 use crate::replay::Replay;
+use crate::semantics::Trust;
 use crate::step::StepError;
 use crate::{HttpRequest, HttpResponse, Properties};
 
@@ -98,6 +99,9 @@ pub struct TriggerEvent {
     pub name: String,
     #[serde(default)]
     pub properties: Properties,
+    /// Whether its source is believed. What strangers can make up is nothing to mail on.
+    #[serde(default)]
+    pub trust: Trust,
 }
 
 impl TriggerEvent {

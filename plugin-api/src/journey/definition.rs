@@ -10,7 +10,7 @@ use super::{Condition, Ctx, Result, User};
 
 /// A journey: metadata and an async function.
 pub struct Journey {
-    pub(super) definition: Definition,
+    pub(crate) definition: Definition,
     pub(super) run: Box<RunFn>,
 }
 
@@ -40,6 +40,8 @@ impl Journey {
                 category: default_category(),
                 version: 1,
                 pin: Pin::default(),
+                trusted: false,
+                late: Late::default(),
                 location: format!("{}:{}", place.file(), place.line()),
             },
             run: Box::new(move |user, ctx| Box::pin(run(user, ctx))),
@@ -72,6 +74,19 @@ impl Journey {
     /// What the trigger event must satisfy.
     pub fn trigger_where(mut self, condition: Condition) -> Self {
         self.definition.trigger.condition = Some(condition);
+        self
+    }
+
+    /// Only events that are believed enrol: those of the product's own calls, of vendors that sign what
+    /// they made themselves, and of sources in `TRUSTED_SOURCES`.
+    pub fn trusted(mut self) -> Self {
+        self.definition.trusted = true;
+        self
+    }
+
+    /// Whether an event enrols that arrives long after it happened.
+    pub fn late(mut self, late: Late) -> Self {
+        self.definition.late = late;
         self
     }
 
@@ -143,6 +158,11 @@ pub struct Definition {
     pub version: u32,
     #[serde(default)]
     pub pin: Pin,
+    /// Events of untrusted sources enrol nobody.
+    #[serde(default)]
+    pub trusted: bool,
+    #[serde(default)]
+    pub late: Late,
     /// `src/activation.rs:12`, where the journey was made.
     #[serde(default)]
     pub location: String,
@@ -158,6 +178,31 @@ pub struct EventMatch {
     pub event: String,
     #[serde(default, rename = "where")]
     pub condition: Option<Condition>,
+}
+
+/// Whether an event enrols that arrives long after it happened: a phone was offline, an export was
+/// sent again. It ends runs and waits in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Late {
+    /// Not where it arrives more than this many milliseconds later.
+    SkipAfterMs(u64),
+    /// However late it is.
+    Enrol,
+}
+
+impl Late {
+    /// Not where it arrives later than this.
+    pub const fn skip_after(age: Duration) -> Self {
+        Self::SkipAfterMs(age.as_millis() as u64)
+    }
+}
+
+impl Default for Late {
+    /// Not after a day.
+    fn default() -> Self {
+        Self::skip_after(super::days(1))
+    }
 }
 
 /// Which code a run goes on with when a newer version of its plugin is there.

@@ -52,7 +52,7 @@ pub use ask::Asked;
 pub use chrono::Weekday;
 pub use condition::{Condition, Op};
 pub use ctx::{Ctx, TriggerEvent, User, step};
-pub use definition::{Definition, Entry, EventMatch, Journey, Pin};
+pub use definition::{Definition, Entry, EventMatch, Journey, Late, Pin};
 pub use duration::{days, hours, minutes, seconds, weeks};
 pub use error::{Error, Result};
 pub use history::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::sleep::millis;
 use super::{Condition, step};
@@ -33,6 +34,9 @@ pub struct Occurrence {
     #[serde(default)]
     pub properties: Properties,
     pub occurred_at: DateTime<Utc>,
+    /// The host's own id of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
 }
 
 impl Occurrence {

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use hogsend_plugin_api::journey::{
     self, Condition, Ctx, Entry, Journey, Op, User, Waited, Weekday, days, hours, minutes,
 };
-use hogsend_plugin_api::kit::sim::{Policy, Sim, Status, Tz};
+use hogsend_plugin_api::kit::sim::{Policy, Sim, Status, Told, Tz};
 use hogsend_plugin_api::kit::{beginning, response};
 use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties};
 use serde_json::json;
@@ -245,6 +245,63 @@ fn waits_count_what_comes_later_or_within_the_lookback() {
         .event("go")
         .advance(hours(2))
         .assert_status(Status::Completed);
+}
+
+#[test]
+fn a_wait_counts_what_came_since_the_step_before_it_ended() {
+    let mut own = Sim::new(made("own", |_, ctx: Ctx| async move {
+        ctx.trigger("mine").await?;
+        let mine = ctx.wait_for("mine").timeout(days(1)).await.event();
+        assert!(mine.is_some());
+        ctx.trigger("mine").await?;
+        assert_eq!(ctx.history().has_event("mine").await?.count, 2);
+        let mine = ctx.wait_for("mine").timeout(days(1)).await.event();
+        assert!(mine.is_none(), "it came before the question");
+        Ok(())
+    }));
+    own.event("go")
+        .advance(days(1))
+        .assert_status(Status::Completed);
+    let mut late = Sim::new(made("late", |_, ctx: Ctx| async move {
+        let first = ctx.wait_for("paid").timeout(days(9)).await.event();
+        assert!(first.is_some());
+        Ok(())
+    }));
+    late.event("go").late_event("paid", days(90));
+    late.assert_status(Status::Completed);
+}
+
+#[test]
+fn untrusted_late_and_historical_events_do_what_they_may() {
+    let strict = || {
+        Journey::new("strict", |_, ctx: Ctx| async move {
+            ctx.wait_for("paid").timeout(days(9)).await;
+            Ok(())
+        })
+        .trigger("go")
+        .trusted()
+        .exit_on("stop")
+    };
+    let mut sim = Sim::new(strict);
+    sim.untrusted_event("go").assert_not_entered("strict");
+    sim.late_event("go", hours(25)).assert_not_entered("strict");
+    let past = || Told {
+        historical: true,
+        ..Told::default()
+    };
+    sim.tell("go", Properties::new(), past())
+        .assert_not_entered("strict");
+    sim.late_event("go", hours(24));
+    for name in ["paid", "stop"] {
+        sim.tell(name, Properties::new(), past());
+    }
+    sim.assert_status(Status::Waiting);
+    sim.untrusted_event("paid").assert_status(Status::Completed);
+    let refused: Vec<_> = sim
+        .refusals()
+        .map(|(_, reason, count)| (reason, count))
+        .collect();
+    assert_eq!(refused, [("late_event", 1), ("untrusted_event", 1)]);
 }
 
 #[test]

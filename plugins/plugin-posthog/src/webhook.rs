@@ -56,7 +56,7 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
         identities,
         contact_properties: person_properties(known, set, set_once, properties.get("$unset")),
         properties,
-        occurred_at: timestamp("event.timestamp", event.get("timestamp"))?,
+        occurred_at: timestamp(event.get("timestamp")),
     };
     Ok(Reading::Events(vec![read]))
 }
@@ -200,17 +200,10 @@ fn email(contact: &Properties) -> Option<String> {
     sound.then(|| email.to_owned())
 }
 
-fn timestamp(path: &str, value: Option<&Value>) -> Result<Option<DateTime<Utc>>, Refusal> {
-    let Some(text) = text(path, value)? else {
-        return Ok(None);
-    };
-    DateTime::parse_from_rfc3339(&text)
-        .map(|at| Some(at.to_utc()))
-        .map_err(|_| {
-            invalid(format!(
-                "{path} must be an RFC 3339 time such as 2026-01-31T09:30:00Z"
-            ))
-        })
+/// Where it says no instant, the event is dated by its arrival: it happened all the same.
+fn timestamp(value: Option<&Value>) -> Option<DateTime<Utc>> {
+    let at = DateTime::parse_from_rfc3339(value?.as_str()?.trim()).ok()?;
+    Some(at.to_utc())
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -447,6 +440,23 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_is_none_leaves_the_event() {
+        for given in [
+            json!("soon"),
+            json!("2026-03-01T10:00:00"),
+            json!("2026-02-30T00:00:00Z"),
+            json!(1_700_000_000),
+            json!(null),
+            json!([]),
+        ] {
+            let mut one = body();
+            one["event"]["timestamp"] = given.clone();
+            assert_eq!(event(&one).occurred_at, None, "{given}");
+            assert_eq!(event(&one).name, "signed_up");
+        }
+    }
+
+    #[test]
     fn an_email_is_taken_only_where_it_is_one() {
         for (given, taken) in [
             (json!(" ann@example.com "), Some("ann@example.com")),
@@ -511,17 +521,6 @@ mod tests {
                 "/event/distinct_id",
                 json!(123_456_789_012_345_678_901_234.0),
                 "event.distinct_id must be a string",
-            ),
-            ("/event/timestamp", json!("soon"), "event.timestamp must be"),
-            (
-                "/event/timestamp",
-                json!(1_700_000_000),
-                "event.timestamp must be a string, not a number",
-            ),
-            (
-                "/event/timestamp",
-                json!("2026-02-30T00:00:00Z"),
-                "event.timestamp must be",
             ),
             (
                 "/event/properties",

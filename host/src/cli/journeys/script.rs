@@ -32,6 +32,14 @@ pub struct Line {
     pub properties: Properties,
     #[serde(default)]
     pub contact_properties: Properties,
+    /// The event comes from a source that is not believed.
+    #[serde(default)]
+    pub untrusted: bool,
+    /// The event belongs to the past.
+    #[serde(default)]
+    pub historical: bool,
+    /// When the event happened, where it arrives later.
+    pub occurred_at: Option<DateTime<Utc>>,
     pub unsubscribe: Option<String>,
     pub resubscribe: Option<String>,
     /// The template of a mail the person opens.
@@ -177,6 +185,15 @@ fn line(text: &str) -> Result<(Line, Option<TimeDelta>), String> {
              `opened`, `clicked` or `answer`"
                 .into(),
         );
+    }
+    let of_events = [
+        ("untrusted", line.untrusted),
+        ("historical", line.historical),
+        ("occurredAt", line.occurred_at.is_some()),
+    ];
+    let given = of_events.iter().find(|(_, given)| *given);
+    if let (None, Some((name, _))) = (&line.event, given) {
+        return Err(format!("`{name}` belongs to an event: add `event`"));
     }
     if line.event.is_none() && !line.properties.is_empty() {
         return Err(

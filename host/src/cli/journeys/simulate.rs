@@ -9,7 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_api::kit;
-use hogsend_plugin_api::kit::sim::{Advance, Entry, Outcome, Policy, Sim};
+use hogsend_plugin_api::kit::sim::{Advance, Entry, Outcome, Policy, Sim, Told};
+use hogsend_plugin_api::semantics::Trust;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -184,11 +185,15 @@ fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
         sim.http(&answer.url, kit::response(answer.status, &[], body));
     }
     match &line.event {
-        Some(event) => sim.take_in(
-            event,
-            line.properties.clone(),
-            line.contact_properties.clone(),
-        ),
+        Some(event) => {
+            let told = Told {
+                contact_properties: line.contact_properties.clone(),
+                trust: Trust::from(!line.untrusted),
+                historical: line.historical,
+                occurred_at: line.occurred_at,
+            };
+            sim.tell(event, line.properties.clone(), told)
+        }
         None => sim.set_contact(Value::Object(line.contact_properties.clone())),
     };
     if let Some(category) = &line.unsubscribe {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -44,6 +45,10 @@ pub struct EventRowOut {
     email: Option<String>,
     #[schema(value_type = Object)]
     properties: Properties,
+    /// Whether its source was believed.
+    trusted: bool,
+    /// Whether it was kept as part of the past, and enrolled nobody, ended no run and satisfied no wait.
+    historical: bool,
     occurred_at: DateTime<Utc>,
     received_at: DateTime<Utc>,
 }
@@ -58,6 +63,8 @@ impl From<EventStory> for EventRowOut {
             user_id: story.user_id,
             email: story.email,
             properties: story.properties.0,
+            trusted: story.trusted,
+            historical: story.historical,
             occurred_at: story.occurred_at,
             received_at: story.received_at,
         }
@@ -291,7 +298,7 @@ async fn replay(
         return Ok(());
     };
     for entry in wanted {
-        let about = (&contact, &event.properties.0);
+        let about = (&contact, &event.properties.0, Trust::from(event.trusted));
         match enrol_one(&mut tx, &app.catalog, now, entry, about).await? {
             Ok(_) => out.enrolled += 1,
             Err(reason) => *out.skipped.entry(reason).or_default() += 1,

@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::EventMatch;
+use hogsend_plugin_api::journey::{Definition, EventMatch, Late};
+use hogsend_plugin_api::semantics::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -73,6 +74,10 @@ pub struct JourneyOut {
     plugin: String,
     version: u32,
     trigger: TriggerOut,
+    /// Whether only events of trusted sources enrol.
+    trusted: bool,
+    /// How many milliseconds after it happened an event may arrive to enrol; null for any number.
+    late: Option<u64>,
     /// `"once"`, `"unlimited"` or `{"once_per_ms": milliseconds}`.
     #[schema(value_type = Value)]
     entry_limit: Value,
@@ -328,7 +333,7 @@ async fn enroll(
     let mut tx = app.db.begin().await?;
     let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    let about = (&*put.contact, &properties);
+    let about = (&*put.contact, &properties, Trust::Trusted);
     let came = enrol_one(&mut tx, &app.catalog, now, entry, about).await?;
     if let Ok(state) = came {
         let change = Change::created(json!({ "stateId": state, "contactId": put.contact.id }));
@@ -376,6 +381,8 @@ impl Facts {
             plugin: entry.plugin.id().to_owned(),
             version: definition.version,
             trigger: (&definition.trigger).into(),
+            trusted: definition.trusted,
+            late: late(definition),
             entry_limit: json!(definition.entry),
             counts: CountsOut {
                 active: count("active"),
@@ -387,6 +394,13 @@ impl Facts {
             },
             skips: mine(&self.skips),
         }
+    }
+}
+
+fn late(definition: &Definition) -> Option<u64> {
+    match definition.late {
+        Late::SkipAfterMs(ms) => Some(ms),
+        Late::Enrol => None,
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) fn trigger(run: Performing<'_>, args: TriggerArgs, effects: &mut Effe
         );
         return Err(StepError::new("trigger_too_deep", message));
     }
-    let mut event = NewEvent::from_journey(state.contact_id, &args.event, args.properties, depth);
+    let mut event = NewEvent::from_journey(state.contact_id, &args.event, args.properties, depth)
+        .believed(state.trust);
     if let Some(user_id) = args.user_id {
         event.person = Person::Names(NewIdentity {
             external_id: Some(user_id),

@@ -1,7 +1,7 @@
 //! Journeys that only tests need, linked into the test binary like any plugin.
 
 use hogsend_plugin_api::journey::{
-    self, Condition, Ctx, Entry, Journey, Op, Sent, User, Waited, days, hours, minutes,
+    self, Condition, Ctx, Entry, Journey, Late, Op, Sent, User, Waited, days, hours, minutes,
 };
 use hogsend_plugin_api::{Journeys, Manifest, Plugin, Setting, Settings, Template, export_plugin};
 
@@ -38,6 +38,14 @@ impl Journeys for TestJourneys {
             Journey::new("t-hourly", nothing)
                 .trigger("t.hourly")
                 .entry(Entry::once_per(hours(1))),
+            Journey::new("t-trusted", nothing)
+                .trigger("t.trusted")
+                .trusted(),
+            Journey::new("t-relay", relaying).trigger("t.relay"),
+            Journey::new("t-late", nothing).trigger("t.late"),
+            Journey::new("t-however-late", nothing)
+                .trigger("t.late")
+                .late(Late::Enrol),
             Journey::new("t-slow", exit).trigger("t.slow"),
             Journey::new("t-off", nothing)
                 .trigger("t.off")
@@ -86,6 +94,11 @@ impl Journeys for TestJourneys {
 export_plugin!(TestJourneys: journeys);
 
 async fn nothing(_: User, _: Ctx) -> journey::Result {
+    Ok(())
+}
+
+async fn relaying(_: User, ctx: Ctx) -> journey::Result {
+    ctx.trigger("t.trusted").await?;
     Ok(())
 }
 

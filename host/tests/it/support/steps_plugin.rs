@@ -14,6 +14,10 @@ pub fn journeys(url: &str) -> Vec<Journey> {
         Journey::new("s-wait", wait).trigger("s.wait"),
         Journey::new("s-lookback", lookback).trigger("s.lookback"),
         Journey::new("s-own", own).trigger("s.own"),
+        Journey::new("s-sequence", sequence).trigger("s.sequence"),
+        Journey::new("s-between", between).trigger("s.between"),
+        Journey::new("s-two", two).trigger("s.two"),
+        Journey::new("s-rest", rest).trigger("s.rest"),
         Journey::new("s-until", until).trigger("s.until"),
         Journey::new("s-digest", digest).trigger("s.digest"),
         Journey::new("s-throttle", throttle).trigger("s.throttle"),
@@ -71,6 +75,48 @@ async fn own(_: User, ctx: Ctx) -> journey::Result {
     } else {
         "deaf"
     });
+    Ok(())
+}
+
+/// Triggers an event and waits for it then.
+async fn sequence(_: User, ctx: Ctx) -> journey::Result {
+    ctx.trigger("s.self").await?;
+    let heard = ctx.wait_for("s.self").timeout(days(1)).await.event();
+    ctx.checkpoint(if heard.is_some() { "heard" } else { "deaf" });
+    Ok(())
+}
+
+/// As `sequence`, with a step between that sees the event.
+async fn between(_: User, ctx: Ctx) -> journey::Result {
+    ctx.trigger("s.self").await?;
+    let known = ctx.history().has_event("s.self").await?.found;
+    let heard = ctx.wait_for("s.self").timeout(days(1)).await.event();
+    ctx.checkpoint(match (known, heard.is_some()) {
+        (true, false) => "known",
+        (_, true) => "heard",
+        (false, false) => "deaf",
+    });
+    Ok(())
+}
+
+/// Waits for one event and then for another of the same name.
+async fn two(_: User, ctx: Ctx) -> journey::Result {
+    let mut amounts = Vec::new();
+    for _ in 0..2 {
+        let paid = ctx.wait_for("s.paid").timeout(days(1)).await.event();
+        amounts.push(paid.map_or("none".to_owned(), |paid| {
+            paid.properties["amount"].to_string()
+        }));
+    }
+    ctx.checkpoint(&format!("two-{}", amounts.join("-")));
+    Ok(())
+}
+
+/// Rests before it waits.
+async fn rest(_: User, ctx: Ctx) -> journey::Result {
+    ctx.sleep(hours(1)).await;
+    let paid = ctx.wait_for("s.paid").timeout(days(1)).await.event();
+    ctx.checkpoint(if paid.is_some() { "paid" } else { "timed-out" });
     Ok(())
 }
 

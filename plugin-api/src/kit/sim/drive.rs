@@ -104,12 +104,14 @@ impl Sim<'_> {
 
     /// Records a new step.
     fn issue(&mut self, index: usize, command: Command) {
-        let tick = self.next_tick();
         let mut record = Step::issued(&command);
         let noted = matches!(command.kind.as_str(), step::CHECKPOINT | step::PATCHED);
         let run = &mut self.runs[index];
         if !noted {
-            let open = Open::of(command, self.now, tick);
+            let before = (command.after as usize).checked_sub(1);
+            let since = before.and_then(|before| run.ended.get(before));
+            let since = since.copied().unwrap_or(run.place.tick);
+            let open = Open::of(command, self.now, since);
             run.open.insert(record.seq, open);
             run.input.steps.push(record);
             return;
@@ -142,12 +144,24 @@ impl Sim<'_> {
         seq: u32,
         result: Result<serde_json::Value, StepError>,
     ) {
+        let tick = self.next_tick();
+        self.complete_at(index, seq, result, tick);
+    }
+
+    /// As [`complete`](Self::complete), at a place among all that happens.
+    pub(super) fn complete_at(
+        &mut self,
+        index: usize,
+        seq: u32,
+        result: Result<serde_json::Value, StepError>,
+        tick: u64,
+    ) {
         let (ok, text) = match &result {
             Ok(_) if !self.is_told() => (true, String::new()),
             Ok(value) => (true, value.to_string()),
             Err(error) => (false, error.to_string()),
         };
-        let Some(open) = self.runs[index].complete(seq, self.now, result) else {
+        let Some(open) = self.runs[index].complete(seq, (self.now, tick), result) else {
             return;
         };
         let person = self.runs[index].place.person;
@@ -252,13 +266,9 @@ impl Sim<'_> {
         if let Some(reason) = reason {
             properties.insert(told.into(), json!(reason));
         }
-        let event = Incoming {
-            person: run.place.person,
-            name: name.into(),
-            properties,
-            contact_properties: Properties::new(),
-            depth: run.place.depth.saturating_add(1),
-        };
+        let depth = run.place.depth.saturating_add(1);
+        let mut event = Incoming::new(run.place.person, name, properties, depth);
+        event.trust = run.input.event.trust;
         self.ingest(vec![event]);
     }
 }

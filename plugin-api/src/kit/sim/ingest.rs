@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::person::Event;
 use super::run::{Place, Run, Status};
 use super::{Due, Sim, What, ids};
 use crate::journey::{AdvanceIn, Occurrence, TriggerEvent, WaitForArgs, Waited, step};
+use crate::semantics::Trust;
 use crate::semantics::guard::{Facts, decide};
 use crate::{Properties, StepError};
 
@@ -21,6 +22,26 @@ pub(super) struct Incoming {
     /// Go to the contact.
     pub contact_properties: Properties,
     pub depth: i16,
+    pub trust: Trust,
+    /// It belongs to the past: it triggers, ends and satisfies nothing.
+    pub historical: bool,
+    /// When it happened, where that is not now.
+    pub occurred_at: Option<DateTime<Utc>>,
+}
+
+impl Incoming {
+    pub fn new(person: usize, name: &str, properties: Properties, depth: i16) -> Self {
+        Self {
+            person,
+            name: name.to_owned(),
+            properties,
+            contact_properties: Properties::new(),
+            depth,
+            trust: Trust::Trusted,
+            historical: false,
+            occurred_at: None,
+        }
+    }
 }
 
 impl Sim<'_> {
@@ -40,7 +61,11 @@ impl Sim<'_> {
             let event = Rc::new(Event {
                 name: incoming.name,
                 properties: incoming.properties,
-                at: self.now,
+                // A sender's clock that runs fast tells of nothing to come.
+                at: incoming.occurred_at.unwrap_or(self.now).min(self.now),
+                came_at: self.now,
+                trust: incoming.trust,
+                historical: incoming.historical,
                 tick,
                 depth: incoming.depth,
             });
@@ -53,10 +78,13 @@ impl Sim<'_> {
         for (person, event) in &taken {
             let (name, depth) = (event.name.clone(), event.depth);
             self.note(*person, None, What::Event { name, depth });
+            if event.historical {
+                continue;
+            }
             self.leave(*person, event, &mut follows);
             self.enter(*person, event);
         }
-        for (person, event) in &taken {
+        for (person, event) in taken.iter().filter(|(_, event)| !event.historical) {
             self.meet(*person, event);
         }
         follows
@@ -86,13 +114,9 @@ impl Sim<'_> {
             properties.insert("event".into(), json!(event.name));
             let depth = event.depth.saturating_add(1);
             self.end(index, Status::Exited, Some(event.name.clone()));
-            follows.push(Incoming {
-                person,
-                name: "journey.exited".into(),
-                properties,
-                contact_properties: Properties::new(),
-                depth,
-            });
+            let mut exited = Incoming::new(person, "journey.exited", properties, depth);
+            exited.trust = event.trust;
+            follows.push(exited);
         }
     }
 
@@ -112,6 +136,8 @@ impl Sim<'_> {
                 event: &event.properties,
                 contact: &about.properties,
                 now: self.now,
+                trust: event.trust,
+                age: self.now - event.at,
                 admitted: listed.admitted,
                 last_entry: about.entries.get(&journey).copied(),
                 subscribed: about.allows(&definition.category),
@@ -160,12 +186,14 @@ impl Sim<'_> {
                 event: TriggerEvent {
                     name: event.name.clone(),
                     properties: event.properties.clone(),
+                    trust: event.trust,
                 },
                 steps: Vec::new(),
             },
             open: BTreeMap::new(),
             completions: 0,
             seen: 0,
+            ended: Vec::new(),
         });
         about.runs.push(index);
         about.open.push(index);
@@ -190,7 +218,8 @@ impl Sim<'_> {
             }
         }
         for (index, seq) in met {
-            self.complete(index, seq, Ok(json!(Waited::Event(occurrence(event)))));
+            let result = Ok(json!(Waited::Event(occurrence(event))));
+            self.complete_at(index, seq, result, event.tick);
             self.wake(self.now, Due::Run(index));
         }
     }
@@ -204,11 +233,11 @@ impl Sim<'_> {
         let from = age
             .and_then(TimeDelta::try_milliseconds)
             .and_then(|age| open.issued_at.checked_sub_signed(age));
-        // Without a lookback, only what comes after the wait began: its own instant holds more
-        // here than it does by a real clock.
+        // What came since the step before ended, and what the wait looks back to. Arrival decides.
         let counts = |event: &Event| {
-            event.tick > open.tick
-                || args.lookback_ms > 0 && from.is_none_or(|from| event.at >= from)
+            !event.historical
+                && (event.tick > open.since
+                    || args.lookback_ms > 0 && from.is_none_or(|from| event.came_at >= from))
         };
         let mut events = about.events.iter();
         events
@@ -239,6 +268,7 @@ pub(super) fn occurrence(event: &Event) -> Occurrence {
         name: event.name.clone(),
         properties: event.properties.clone(),
         occurred_at: event.at,
+        id: None,
     }
 }
 

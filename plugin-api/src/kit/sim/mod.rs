@@ -47,6 +47,7 @@ mod timeline;
 pub use advance::Advance;
 pub use chrono_tz::Tz;
 pub use mail::{Mail, Outcome};
+pub use play::Told;
 pub use policy::{HourMinute, Policy};
 pub use run::{Run, Status};
 pub use timeline::{Entry, What};

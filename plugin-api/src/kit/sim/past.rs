@@ -1,5 +1,6 @@
 //! Answers to questions about the past.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,10 +28,10 @@ impl Sim<'_> {
         args: &'s HasEventArgs,
     ) -> impl Iterator<Item = &'s Rc<Event>> {
         let since = args.within_ms.and_then(|age| since(self.now, age));
-        let events = self.person_of(index).events.iter().rev();
-        events
-            .take_while(move |event| since.is_none_or(|since| event.at >= since))
-            .filter(|event| event.name == args.event)
+        let events = self.person_of(index).events.iter();
+        events.filter(move |event| {
+            event.name == args.event && since.is_none_or(|since| event.at >= since)
+        })
     }
 
     pub(super) fn has_event(&self, index: usize, args: &HasEventArgs) -> Occurrences {
@@ -38,14 +39,16 @@ impl Sim<'_> {
         for event in self.past(index, args) {
             found.found = true;
             found.count += 1;
-            found.last_at.get_or_insert(event.at);
+            found.last_at = found.last_at.max(Some(event.at));
         }
         found
     }
 
     pub(super) fn events(&self, index: usize, args: &HasEventArgs) -> Vec<Occurrence> {
-        let events = self.past(index, args).take(EVENTS);
-        events.map(|event| occurrence(event)).collect()
+        let mut events: Vec<&Rc<Event>> = self.past(index, args).collect();
+        events.sort_by_key(|event| Reverse((event.at, event.tick)));
+        let newest = events.into_iter().take(EVENTS);
+        newest.map(|event| occurrence(event)).collect()
     }
 
     pub(super) fn journey_past(&self, index: usize, args: &JourneyPastArgs) -> JourneyPast {
@@ -89,6 +92,7 @@ impl Sim<'_> {
         let events = self.people[run.place.person].events.iter();
         let like = events.filter(|event| {
             event.tick >= run.place.tick
+                && !event.historical
                 && event.name == run.input.event.name
                 && trigger
                     .condition

@@ -9,14 +9,20 @@ use uuid::Uuid;
 
 use crate::Properties;
 use crate::journey::{Contact, User};
-use crate::semantics;
+use crate::semantics::{self, Trust};
 
 /// An event that was taken in.
 #[derive(Debug)]
 pub(super) struct Event {
     pub name: String,
     pub properties: Properties,
+    /// When it happened.
     pub at: DateTime<Utc>,
+    /// When it was taken in.
+    pub came_at: DateTime<Utc>,
+    pub trust: Trust,
+    /// It belongs to the past.
+    pub historical: bool,
     /// The place among all that happens, which tells things of one instant apart.
     pub tick: u64,
     /// How many journeys stand between this event and one from outside.

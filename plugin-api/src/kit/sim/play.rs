@@ -11,7 +11,20 @@ use super::person::Person;
 use super::script::Fate;
 use super::timeline::What;
 use super::{Due, Sim, ids};
+use crate::semantics::Trust;
 use crate::{Properties, StepError};
+
+/// How an event comes: by default from a source that is believed, when it happens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// Go to the contact.
+    pub contact_properties: Properties,
+    pub trust: Trust,
+    /// It belongs to the past: it counts for questions about history alone.
+    pub historical: bool,
+    /// When it happened, where it arrives later.
+    pub occurred_at: Option<DateTime<Utc>>,
+}
 
 impl Sim<'_> {
     /// Makes a person the one the following is about. Somebody new has this id as the product's
@@ -130,14 +143,41 @@ impl Sim<'_> {
         properties: Properties,
         contact_properties: Properties,
     ) -> &mut Self {
-        let person = self.current();
-        self.ingest(vec![Incoming {
-            person,
-            name: name.to_owned(),
-            properties,
+        let told = Told {
             contact_properties,
-            depth: 0,
-        }]);
+            ..Told::default()
+        };
+        self.tell(name, properties, told)
+    }
+
+    /// An event of an untrusted source, now.
+    pub fn untrusted_event(&mut self, name: &str) -> &mut Self {
+        let told = Told {
+            trust: Trust::Untrusted,
+            ..Told::default()
+        };
+        self.tell(name, Properties::new(), told)
+    }
+
+    /// An event that happened before and arrives now.
+    pub fn late_event(&mut self, name: &str, age: Duration) -> &mut Self {
+        let age = TimeDelta::from_std(age).ok();
+        let told = Told {
+            occurred_at: age.and_then(|age| self.now.checked_sub_signed(age)),
+            ..Told::default()
+        };
+        self.tell(name, Properties::new(), told)
+    }
+
+    /// An event with all that can be said of how it came.
+    pub fn tell(&mut self, name: &str, properties: Properties, told: Told) -> &mut Self {
+        let person = self.current();
+        let mut event = Incoming::new(person, name, properties, 0);
+        event.contact_properties = told.contact_properties;
+        event.trust = told.trust;
+        event.historical = told.historical;
+        event.occurred_at = told.occurred_at;
+        self.ingest(vec![event]);
         self.go_on(self.now);
         self
     }

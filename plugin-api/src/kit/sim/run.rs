@@ -65,6 +65,8 @@ pub struct Run {
     pub(super) completions: u32,
     /// How many completions the code has seen.
     pub(super) seen: u32,
+    /// When steps ended, in that order, among all that happens.
+    pub(super) ended: Vec<u64>,
 }
 
 /// Where a run belongs, by number.
@@ -84,7 +86,8 @@ pub(super) struct Open {
     pub label: Option<String>,
     pub args: Rc<Value>,
     pub issued_at: DateTime<Utc>,
-    pub tick: u64,
+    /// When the step before it ended.
+    pub since: u64,
     /// When it ends by itself.
     pub due: Option<DateTime<Utc>>,
     /// Something else ends it; it is not to be performed again.
@@ -92,13 +95,13 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub fn of(command: Command, now: DateTime<Utc>, tick: u64) -> Self {
+    pub fn of(command: Command, now: DateTime<Utc>, since: u64) -> Self {
         Self {
             kind: command.kind,
             label: command.label,
             args: Rc::new(command.args),
             issued_at: now,
-            tick,
+            since,
             due: None,
             parked: false,
         }
@@ -116,7 +119,7 @@ impl Run {
     pub(super) fn complete(
         &mut self,
         seq: u32,
-        at: DateTime<Utc>,
+        (at, tick): (DateTime<Utc>, u64),
         result: Result<Value, StepError>,
     ) -> Option<Open> {
         if self.status.is_over() {
@@ -124,6 +127,7 @@ impl Run {
         }
         let open = self.open.remove(&seq)?;
         self.completions += 1;
+        self.ended.push(tick);
         self.input.steps[seq as usize].state = StepState::Done {
             pos: self.completions,
             at,
@@ -149,5 +153,6 @@ impl Run {
         self.ended_at = Some(at);
         self.open = BTreeMap::new();
         self.input.steps = Vec::new();
+        self.ended = Vec::new();
     }
 }

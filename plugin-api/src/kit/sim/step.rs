@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::ingest::{Incoming, read};
 use super::{Sim, What};
+use crate::StepError;
 use crate::journey::{
     CaptureArgs, DigestArgs, IdentifyArgs, Moment, SleepArgs, SleepUntilArgs, SubscribedArgs,
     ThrottleArgs, TriggerArgs, VariantArgs, WaitForArgs, Waited, WhenArgs, step,
 };
 use crate::semantics::{MAX_DEPTH, variant, when, zone};
-use crate::{Properties, StepError};
 
 /// What became of a step.
 pub(super) enum Performed<T> {
@@ -221,13 +221,9 @@ impl Sim<'_> {
             Some(id) => self.find_or_make(Some(id), None),
             None => place.person,
         };
-        effects.push(Incoming {
-            person,
-            name: args.event,
-            properties: args.properties,
-            contact_properties: Properties::new(),
-            depth,
-        });
+        let mut event = Incoming::new(person, &args.event, args.properties, depth);
+        event.trust = self.runs[index].input.event.trust;
+        effects.push(event);
         Ok(Value::Null)
     }
 }

@@ -29,6 +29,7 @@ pub fn occurrence(name: &str, about: Value, at: DateTime<Utc>) -> Occurrence {
         name: name.into(),
         properties: properties(about),
         occurred_at: at,
+        id: None,
     }
 }
 
@@ -58,6 +59,7 @@ impl Walk {
         let event = TriggerEvent {
             name: found.trigger.event.clone(),
             properties: properties(about),
+            trust: Default::default(),
         };
         Self(Run::begin(plugin, journey, user, event))
     }
