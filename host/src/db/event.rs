@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::semantics::identity::Id;
 use sqlx::types::Json;
 
 use super::transact::takes;
@@ -62,6 +63,8 @@ pub struct KnownEvent<'a> {
     pub id: EventId,
     pub external_id: &'a str,
     pub email: Option<&'a str>,
+    /// Further ids, which the person must have already.
+    pub also: &'a [Id],
     /// Plain values only: the containment of objects is no equality.
     pub contact_properties: &'a Properties,
     pub source: &'a str,
@@ -95,6 +98,10 @@ pub async fn event_insert_known(
     let ids: Vec<EventId> = events.iter().map(|e| e.id).collect();
     let people: Vec<&str> = events.iter().map(|e| e.external_id).collect();
     let emails: Vec<Option<&str>> = events.iter().map(|e| e.email).collect();
+    let also: Vec<Json<Vec<[&str; 2]>>> = events
+        .iter()
+        .map(|e| Json(e.also.iter().map(|id| [&*id.kind, &*id.value]).collect()))
+        .collect();
     let changes: Vec<Json<&Properties>> =
         events.iter().map(|e| Json(e.contact_properties)).collect();
     let sources: Vec<&str> = events.iter().map(|e| e.source).collect();
@@ -115,14 +122,22 @@ pub async fn event_insert_known(
                SELECT i.*, k.id AS contact_id
                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[],
                            $6::text[], $7::text[], $8::jsonb[], $9::timestamptz[],
-                           $13::boolean[], $14::boolean[])
+                           $13::boolean[], $14::boolean[],
+                           $15::jsonb[])
                    WITH ORDINALITY AS i (id, person, email, changes, source, key, name,
-                                         properties, occurred_at, trusted, historical, place)
+                                         properties, occurred_at, trusted, historical, also, place)
                JOIN known k ON k.external_id = i.person
                -- A trusted event that names the address confirms it.
                WHERE (i.email IS NULL
                       OR i.email = k.email AND NOT (i.trusted AND k.email_unconfirmed))
-                 AND k.properties @> i.changes),
+                 AND k.properties @> i.changes
+                 -- An id moves to another contact only where this one goes, which is seen below.
+                 AND NOT EXISTS (
+                     SELECT FROM jsonb_array_elements(i.also) AS own (id)
+                     WHERE NOT EXISTS (
+                         SELECT FROM contact_identities c
+                         WHERE c.kind = own.id ->> 0 AND c.value = own.id ->> 1
+                           AND c.contact_id = k.id))),
            claimed AS (
                INSERT INTO event_keys (source, key, event_id, received_at)
                SELECT source, key, id, $12 FROM likely WHERE key IS NOT NULL ORDER BY source, key
@@ -166,7 +181,8 @@ pub async fn event_insert_known(
         busy_too,
         now,
         &trusted,
-        &historical
+        &historical,
+        &also as &[Json<Vec<[&str; 2]>>]
     )
     .fetch_all(conn)
     .await

@@ -63,7 +63,9 @@ pub async fn event_stories(
              AND ($4::timestamptz IS NULL OR e.occurred_at >= $4)
              AND ($5::timestamptz IS NULL OR e.occurred_at < $5)
              AND ($6::text IS NULL
-                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $6))
+                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $6
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $6 LIMIT 1))
              AND ($7::uuid IS NULL OR e.id < $7)
            ORDER BY e.id DESC LIMIT $8 OFFSET $9"#,
         filter.name,
@@ -105,7 +107,9 @@ pub async fn event_count(conn: &mut Conn, filter: &EventFilter) -> Result<i64> {
                  AND ($4::timestamptz IS NULL OR occurred_at >= $4)
                  AND ($5::timestamptz IS NULL OR occurred_at < $5)
                  AND ($6::text IS NULL
-                      OR contact_id = (SELECT id FROM contacts WHERE external_id = $6))
+                      OR contact_id = (SELECT id FROM contacts WHERE external_id = $6
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $6 LIMIT 1))
                LIMIT $7) AS counted"#,
         filter.name,
         filter.source,

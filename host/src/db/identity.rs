@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::semantics::identity::Id;
+use serde::Serialize;
 use sqlx::types::Json;
 
 use super::contact::id_of;
@@ -76,25 +77,44 @@ fn name_of(id: &Id) -> String {
 }
 
 pub async fn anonymous_insert(conn: &mut Conn, events: &[AnonymousEvent]) -> Result<()> {
-    for event in events {
-        let names: Vec<String> = event.ids.iter().map(name_of).collect();
-        sqlx::query!(
-            "INSERT INTO anonymous_events (id, names, source, trusted, name, properties,
-                                           contact_properties, occurred_at, received_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            event.id as EventId,
-            &names,
-            event.source,
-            event.trust.is_trusted(),
-            event.name,
-            Json(&event.properties) as Json<&Properties>,
-            Json(&event.contact_properties) as Json<&Properties>,
-            event.occurred_at,
-            event.received_at
-        )
-        .execute(&mut *conn)
-        .await?;
+    #[derive(Serialize)]
+    struct Row<'a> {
+        id: EventId,
+        names: Vec<String>,
+        source: &'a str,
+        trusted: bool,
+        name: &'a str,
+        properties: &'a Properties,
+        contact_properties: &'a Properties,
+        occurred_at: DateTime<Utc>,
+        received_at: DateTime<Utc>,
     }
+    if events.is_empty() {
+        return Ok(());
+    }
+    let rows = events.iter().map(|event| Row {
+        id: event.id,
+        names: event.ids.iter().map(name_of).collect(),
+        source: &event.source,
+        trusted: event.trust.is_trusted(),
+        name: &event.name,
+        properties: &event.properties,
+        contact_properties: &event.contact_properties,
+        occurred_at: event.occurred_at,
+        received_at: event.received_at,
+    });
+    sqlx::query!(
+        "INSERT INTO anonymous_events (id, names, source, trusted, name, properties,
+                                       contact_properties, occurred_at, received_at)
+         SELECT id, names, source, trusted, name, properties, contact_properties, occurred_at,
+                received_at
+         FROM jsonb_to_recordset($1) AS new (id uuid, names text[], source text, trusted boolean,
+             name text, properties jsonb, contact_properties jsonb, occurred_at timestamptz,
+             received_at timestamptz)",
+        Json(rows.collect::<Vec<_>>()) as Json<Vec<Row<'_>>>
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -105,7 +105,9 @@ pub async fn state_stories(
            FROM journey_states s JOIN contacts c ON c.id = s.contact_id
            WHERE ($1::text IS NULL OR s.journey_id = $1)
              AND ($2::text IS NULL OR s.status = $2)
-             AND ($3::text IS NULL OR c.external_id = $3)
+             AND ($3::text IS NULL OR c.id = (SELECT id FROM contacts WHERE external_id = $3
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $3 LIMIT 1))
              AND ($4::timestamptz IS NULL OR (s.created_at, s.id) < ($4, $5::uuid))
            ORDER BY s.created_at DESC, s.id DESC LIMIT $6 OFFSET $7"#,
         filter.journey,
@@ -146,7 +148,9 @@ pub async fn state_count(conn: &mut Conn, filter: &StateFilter<'_>) -> Result<i6
         r#"SELECT count(*) AS "count!" FROM journey_states
            WHERE ($1::text IS NULL OR journey_id = $1) AND ($2::text IS NULL OR status = $2)
              AND ($3::text IS NULL
-                  OR contact_id = (SELECT id FROM contacts WHERE external_id = $3))"#,
+                  OR contact_id = (SELECT id FROM contacts WHERE external_id = $3
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $3 LIMIT 1))"#,
         filter.journey,
         filter.status,
         filter.user

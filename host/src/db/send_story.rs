@@ -78,7 +78,9 @@ pub async fn send_stories(
              AND ($6::timestamptz IS NULL OR e.created_at >= $6)
              AND ($7::timestamptz IS NULL OR e.created_at < $7)
              AND ($8::text IS NULL
-                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $8))
+                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $8
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $8 LIMIT 1))
              AND ($9::timestamptz IS NULL OR (e.created_at, e.id) < ($9, $10::uuid))
            ORDER BY e.created_at DESC, e.id DESC LIMIT $11 OFFSET $12"#,
         filter.status,
@@ -110,7 +112,9 @@ pub async fn send_count(conn: &mut Conn, filter: &SendFilter) -> Result<i64> {
              AND ($6::timestamptz IS NULL OR created_at >= $6)
              AND ($7::timestamptz IS NULL OR created_at < $7)
              AND ($8::text IS NULL
-                  OR contact_id = (SELECT id FROM contacts WHERE external_id = $8))"#,
+                  OR contact_id = (SELECT id FROM contacts WHERE external_id = $8
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $8 LIMIT 1))"#,
         filter.status,
         filter.template_key,
         filter.category,

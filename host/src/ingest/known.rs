@@ -26,7 +26,6 @@ fn may_be_simple<'a>(
     let external_id = names.external_id.as_deref()?;
     let mut values = event.contact_properties.values();
     let simple = names.anonymous_id.is_none()
-        && names.also.is_empty()
         && event.depth == 0
         && event.lists.is_empty()
         && !catalog.concerns(&event.name)
@@ -35,6 +34,7 @@ fn may_be_simple<'a>(
         id: EventId::new(now),
         external_id,
         email: names.email.as_deref(),
+        also: &names.also,
         contact_properties: &event.contact_properties,
         source: &event.source,
         trust: event.trust,

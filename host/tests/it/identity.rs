@@ -515,6 +515,18 @@ async fn two_who_are_one_come_together_with_all_they_have() {
         .call(Method::POST, "/v1/emails", KEY, Some(&body))
         .await;
     assert_eq!(sent.status, StatusCode::ACCEPTED, "{}", sent.text());
+    for (path, list) in [
+        ("/events?userId=ann-2", "events"),
+        ("/journeys/t-slow/states?userId=ann-2", "states"),
+        ("/emails?userId=ann-2", "emails"),
+    ] {
+        let found = admin::get(&server, path).await.json();
+        assert!(found["total"].as_i64().unwrap() > 0, "{path} {found}");
+        assert!(
+            !found[list].as_array().unwrap().is_empty(),
+            "{path} {found}"
+        );
+    }
     // Nobody else may take it.
     let other = put(&server, json!({ "userId": "bob" })).await;
     let path = format!("/contacts/{}", other["id"].as_str().unwrap());
@@ -826,4 +838,27 @@ async fn a_journey_that_reached_nobody_is_offered_again_when_the_address_comes()
         );
         server.stop().await;
     }
+}
+
+/// PostHog names two ids in every event; those of a person who has both already take the short way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_ids_are_all_known_changes_nothing_and_one_whose_are_not_joins() {
+    let server = Server::start(Store::native().await).await;
+    let mail = json!({ "person": { "email": "ann@example.com" } });
+    for _ in 0..3 {
+        told(&server, "t.nothing", ("ann", "p1"), mail.clone()).await;
+    }
+    let updated = "SELECT count(*) FROM contacts WHERE xmin::text <> (SELECT xmin::text FROM contact_identities)";
+    assert_eq!(server.count(updated).await, 0);
+    told(&server, "t.nothing", ("ann", "p2"), mail.clone()).await;
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM contact_identities")
+            .await,
+        2
+    );
+    told(&server, "t.nothing", ("bob", "p2"), json!({})).await;
+    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 5);
+    server.stop().await;
 }

@@ -56,3 +56,4 @@ mod steps;
 mod tracking;
 mod trust;
 mod unsubscribe;
+mod upgrade;
