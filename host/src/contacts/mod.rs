@@ -5,6 +5,7 @@ mod erase;
 mod fill;
 pub mod import;
 mod mailbox;
+pub mod pending;
 mod resolve;
 pub mod sheet;
 mod suppress;

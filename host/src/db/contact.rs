@@ -358,6 +358,20 @@ pub async fn contact_unfit(
     Ok(())
 }
 
+/// The contact's address is theirs, by the word of somebody who reads its mail.
+pub async fn contact_confirm(conn: &mut Conn, id: ContactId, now: DateTime<Utc>) -> Result<()> {
+    takes_contacts(std::iter::once(id));
+    sqlx::query!(
+        "UPDATE contacts SET email_unconfirmed = false, updated_at = $2
+         WHERE id = $1 AND email_unconfirmed",
+        id as ContactId,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What sources sent of late and could not be kept.
 pub async fn contact_unfit_of(conn: &mut Conn, id: ContactId) -> Result<Option<serde_json::Value>> {
     let found = sqlx::query_scalar!("SELECT unfit FROM contacts WHERE id = $1", id as ContactId)

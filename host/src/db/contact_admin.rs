@@ -65,8 +65,16 @@ pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64>
     .await
 }
 
-/// The contact with this id, else the one with this id of the product.
+/// Says that the rest of a name is an id of the product, whatever it looks like.
+const EXTERNAL: &str = "ext:";
+
+/// The contact with this id, else the one with this id of the product. `ext:` stands before an id of
+/// the product that reads like something else: a UUID, the name of a route, or `ext:` itself.
 pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRow>> {
+    let (id, name) = match name.strip_prefix(EXTERNAL) {
+        Some(external) => (None, external),
+        None => (as_id(name), name),
+    };
     sqlx::query_as!(
         ShownRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
@@ -75,7 +83,7 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
            FROM contacts WHERE id = $1 OR external_id = $2
               OR id = (SELECT contact_id FROM contact_identities WHERE kind = 'user' AND value = $2)
            ORDER BY id = $1 DESC NULLS LAST, id LIMIT 1"#,
-        as_id(name),
+        id,
         name
     )
     .map(ContactRow::from)

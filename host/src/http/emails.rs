@@ -26,7 +26,7 @@ use crate::contacts;
 use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
 use crate::ids::SendId;
 use crate::issue::Issue;
-use crate::mail::{Composing, compose};
+use crate::mail::{Composing, UNCONFIRMED, compose};
 
 /// The longest subject.
 const SUBJECT_MAX: usize = 500;
@@ -66,6 +66,18 @@ pub struct EmailQueuedOut {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What to do about the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'static str>,
+}
+
+/// What to do where a mail is skipped.
+fn help(reason: Option<&str>) -> Option<&'static str> {
+    (reason? == UNCONFIRMED).then_some(
+        "an untrusted event gave this person their address: name it in a trusted call (PUT \
+         /v1/contacts with userId and email, or `to` beside userId here), or let them click a link in \
+         a mail to it",
+    )
 }
 
 /// Queues one mail. It is rendered and kept before this answers, and sent by a worker. The header
@@ -159,6 +171,7 @@ async fn queue(
     app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
     let reason = send.mail.as_ref().err().map(|reason| (*reason).to_owned());
     Ok(EmailQueuedOut {
+        help: help(reason.as_deref()),
         email_send_id: send.id,
         status: if reason.is_some() {
             "skipped"
@@ -176,6 +189,7 @@ async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, A
     let mut conn = app.db.conn().await?;
     let found = db::send_by_key(&mut conn, key).await?;
     Ok(found.map(|(id, status, reason)| EmailQueuedOut {
+        help: help(reason.as_deref()),
         email_send_id: id,
         status,
         reason,

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use super::admin::{
     alerts, api_keys, audit_logs, contacts as admin_contacts, deliveries, dlq,
-    emails as admin_emails, events as admin_events, export, import, journeys, metrics, plugins,
-    preferences as admin_preferences, providers, states, suppression_import, suppressions,
+    emails as admin_emails, events as admin_events, export, import, journeys, metrics, pending,
+    plugins, preferences as admin_preferences, providers, states, suppression_import, suppressions,
     templates, webhooks as admin_webhooks,
 };
 use super::auth::{self, Gate};
@@ -89,6 +89,9 @@ fn routes(app: &App) -> Routes {
             admin_contacts::change_contact,
             admin_contacts::erase_contact
         ))
+        .routes(routes!(pending::list_pending))
+        .routes(routes!(pending::apply_pending))
+        .routes(routes!(pending::dismiss_pending))
         .routes(routes!(export::export_contacts))
         .routes(routes!(import::show_import))
         .routes(routes!(admin_contacts::show_timeline))

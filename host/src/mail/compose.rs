@@ -14,6 +14,9 @@ use crate::app::App;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
 
+/// Why a transactional mail is skipped whose address nobody who is trusted has named.
+pub const UNCONFIRMED: &str = "unconfirmed_address";
+
 /// The longest a mail may be useful.
 const USEFUL_MAX: TimeDelta = TimeDelta::days(366);
 
@@ -82,6 +85,11 @@ pub async fn compose(
         sender_given: false,
     };
     if send.to.is_empty() {
+        return Ok(send);
+    }
+    // It opens accounts and shows bills, and a stranger may have chosen where it goes.
+    if transactional && args.to.is_none() && contact.email_unconfirmed {
+        send.mail = Err(UNCONFIRMED);
         return Ok(send);
     }
     match mime::bare_address("recipient", &send.to) {

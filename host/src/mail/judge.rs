@@ -8,6 +8,7 @@ use super::machine::{self, REPEAT, Seen, UNSENT};
 use super::status::{self, MailEvent};
 use super::track::is_tracked;
 use crate::app::App;
+use crate::contacts;
 use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};
 
 /// How long one waits for its mail to be recorded as sent before it is looked at again.
@@ -53,6 +54,11 @@ async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool
     told.provider = visit.provider.as_deref();
     told.properties = properties(&visit);
     status::record(app, &mut tx, told, now).await?;
+    if kind == Kind::Clicked
+        && let Some((_, to)) = db::send_target(&mut tx, visit.send_id).await?
+    {
+        contacts::pending::confirm(&mut tx, mail.contact_id, &to, now).await?;
+    }
     Ok((tx, true))
 }
 

@@ -17,7 +17,7 @@ mod track;
 mod unsubscribe;
 
 pub use again::send_again;
-pub use compose::{Composing, compose};
+pub use compose::{Composing, UNCONFIRMED, compose};
 pub use deliver::{
     Claims, Delivery, Lane, ProviderState, Taking, claim, give_back, next_due, perform,
     provider_states,

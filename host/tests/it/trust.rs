@@ -1,8 +1,10 @@
 //! What strangers may have made up is believed less.
 
+use axum::body::Body;
+use axum::http::{Method, Request};
 use hogsend::db::{self, NewPending, PendingChange};
 use hogsend::ids::{ContactId, EventId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::on_each_store;
 use crate::support::{Server, Store, posthog};
@@ -159,4 +161,318 @@ on_each_store! {
         assert_eq!(server.count("SELECT count(*) FROM pending_changes").await, 0);
         server.stop().await;
     }
+}
+
+const KEY: &str = "an admin key of tests";
+
+impl Server {
+    async fn admin(&self, method: Method, path: &str, status: u16) -> Value {
+        let path = format!("/v1/admin/contacts/{path}");
+        let answer = self.call(method, &path, KEY, None).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// A trusted call.
+    async fn put(&self, path: &str, body: Value) -> Value {
+        let method = if path == "/v1/contacts" {
+            Method::PUT
+        } else {
+            Method::POST
+        };
+        let answer = self.call(method, path, KEY, Some(&body)).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// An untrusted event that names an address.
+    async fn says(&self, uuid: &str, event: &str, user: &str, email: &str) {
+        let answer = self
+            .post(
+                "/v1/webhooks/posthog",
+                &posthog(uuid, event, user, email, "A"),
+            )
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    async fn waiting(&self) -> Value {
+        let answer = self.call(Method::GET, "/v1/health", KEY, None).await;
+        answer.json()["pendingChanges"].clone()
+    }
+}
+
+async fn with_key() -> Server {
+    Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_a_stranger_gives_a_known_person_waits_for_a_decision() {
+    let server = with_key().await;
+    server
+        .put(
+            "/v1/contacts",
+            json!({ "userId": "ann", "email": "ann@example.com" }),
+        )
+        .await;
+    server.says("1", "t.nothing", "ann", "Eve@Evil.test").await;
+    let story = server.admin(Method::GET, "ann", 200).await;
+    assert_eq!(story["contact"]["email"], "ann@example.com");
+    assert_eq!(story["emailUnconfirmed"], false);
+    assert_eq!(story["pendingChanges"][0]["kind"], "address");
+    assert_eq!(server.waiting().await, 1);
+    let mail = json!({ "userId": "ann", "template": "t-plain", "category": "transactional" });
+    server.put("/v1/emails", mail).await;
+    assert_eq!(
+        server.text("SELECT to_email FROM email_sends").await,
+        "ann@example.com"
+    );
+
+    let list = server.admin(Method::GET, "pending?limit=1", 200).await;
+    let one = &list["pending"][0];
+    assert_eq!(
+        (&list["total"], &one["address"], &one["source"]),
+        (&json!(1), &json!("eve@evil.test"), &json!("posthog"))
+    );
+    let path = |what: &str| format!("pending/{}/{what}", one["id"].as_str().unwrap());
+    server.admin(Method::POST, &path("dismiss"), 200).await;
+    server.admin(Method::POST, &path("dismiss"), 404).await;
+    server.admin(Method::POST, &path("apply"), 404).await;
+    assert_eq!(server.waiting().await, 0);
+
+    server
+        .says("2", "t.nothing", "ann", "new@example.com")
+        .await;
+    let list = server.admin(Method::GET, "pending", 200).await;
+    let id = list["pending"][0]["id"].as_str().unwrap().to_owned();
+    let now = server
+        .admin(Method::POST, &format!("pending/{id}/apply"), 200)
+        .await;
+    assert_eq!(now["contact"]["email"], "new@example.com");
+    assert_eq!(server.waiting().await, 0);
+    let audited = "SELECT string_agg(action, ',' ORDER BY id) FROM audit_logs WHERE action LIKE 'contact.pending%'";
+    assert_eq!(
+        server.text(audited).await,
+        "contact.pending_dismiss,contact.pending_apply"
+    );
+    assert_eq!(
+        server
+            .count("SELECT count(*) FROM audit_logs WHERE audit_logs::text LIKE '%evil%'")
+            .await,
+        0
+    );
+
+    // A trusted event that says the same decides as well.
+    server
+        .says("3", "t.nothing", "ann", "third@example.com")
+        .await;
+    assert_eq!(server.waiting().await, 1);
+    server
+        .put(
+            "/v1/events",
+            json!({ "name": "t.nothing", "userId": "ann", "email": "third@example.com" }),
+        )
+        .await;
+    assert_eq!(server.waiting().await, 0);
+    assert_eq!(
+        server.admin(Method::GET, "ann", 200).await["contact"]["email"],
+        "third@example.com"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_are_united_when_an_administrator_says_so() {
+    let server = with_key().await;
+    let ann = contact(&server, "ann", "ann@example.com").await;
+    let bob = contact(&server, "bob", "bob@example.com").await;
+    let change = [pending(&server, ann, PendingChange::Unite(bob))];
+    let mut conn = server.app.db.conn().await.unwrap();
+    db::pending_put(&mut conn, &change, server.now())
+        .await
+        .unwrap();
+    drop(conn);
+    let list = server.admin(Method::GET, "pending", 200).await;
+    let one = &list["pending"][0];
+    assert_eq!(
+        (&one["kind"], &one["other"]["externalId"]),
+        (&json!("unite"), &json!("bob"))
+    );
+    let id = one["id"].as_str().unwrap();
+    let left = server
+        .admin(Method::POST, &format!("pending/{id}/apply"), 200)
+        .await;
+    assert_eq!(left["contact"]["externalId"], "ann");
+    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(
+        server.admin(Method::GET, "bob", 200).await["contact"]["externalId"],
+        "ann"
+    );
+    assert_eq!(server.waiting().await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactional_mail_by_user_id_waits_until_the_address_is_confirmed() {
+    let server = with_key().await;
+    let reset =
+        |user: &str| json!({ "userId": user, "template": "t-plain", "category": "transactional" });
+    // By a trusted call that names it, whichever.
+    for (user, call, body) in [
+        (
+            "a",
+            "/v1/contacts",
+            json!({ "userId": "a", "email": "A@Example.com" }),
+        ),
+        (
+            "b",
+            "/v1/events",
+            json!({ "name": "t.nothing", "userId": "b", "email": "b@example.com" }),
+        ),
+        (
+            "c",
+            "/v1/ingest",
+            json!({ "event": "t.nothing", "userId": "c", "userEmail": "c@example.com" }),
+        ),
+        (
+            "d",
+            "/v1/emails",
+            json!({ "userId": "d", "to": "d@example.com", "template": "t-plain", "category": "transactional" }),
+        ),
+    ] {
+        server
+            .says(user, "t.nothing", user, &format!("{user}@example.com"))
+            .await;
+        assert_eq!(
+            server.admin(Method::GET, user, 200).await["emailUnconfirmed"],
+            true
+        );
+        let told = server.put("/v1/emails", reset(user)).await;
+        assert_eq!(
+            (&told["status"], &told["reason"]),
+            (&json!("skipped"), &json!("unconfirmed_address"))
+        );
+        assert!(told["help"].as_str().unwrap().contains("PUT /v1/contacts"));
+        // Somebody else's word, or a stranger's once more, is not it.
+        server
+            .says(
+                &format!("{user}2"),
+                "t.nothing",
+                user,
+                &format!("{user}@example.com"),
+            )
+            .await;
+        server
+            .put("/v1/events", json!({ "name": "t.nothing", "userId": user }))
+            .await;
+        assert_eq!(
+            server.put("/v1/emails", reset(user)).await["status"],
+            "skipped"
+        );
+        server.put(call, body).await;
+        assert_eq!(
+            server.put("/v1/emails", reset(user)).await["status"],
+            "queued",
+            "{call}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_click_in_a_mail_to_the_address_confirms_it() {
+    let server = with_key().await;
+    // Lifecycle mail goes to the address.
+    server
+        .says("1", "t.await-click", "ann", "ann@example.com")
+        .await;
+    server.drain().await;
+    assert_eq!(server.text("SELECT status FROM email_sends").await, "sent");
+    server.clock.advance(std::time::Duration::from_secs(3_600));
+    let link = server
+        .text("SELECT id::text FROM tracked_links LIMIT 1")
+        .await;
+    let click = |agent: &str| {
+        let request = Request::get(format!("/v1/t/c/{link}")).header("user-agent", agent);
+        request.body(Body::empty()).unwrap()
+    };
+    server.request(click("Mimecast Scanner")).await;
+    server.clock.advance(std::time::Duration::from_secs(3_600));
+    server.drain().await;
+    assert_eq!(
+        server.admin(Method::GET, "ann", 200).await["emailUnconfirmed"],
+        true,
+        "a machine clicked"
+    );
+    server
+        .request(click("Mozilla/5.0 (Macintosh) Firefox/140.0"))
+        .await;
+    server.clock.advance(std::time::Duration::from_secs(3_600));
+    server.drain().await;
+    assert_eq!(
+        server.admin(Method::GET, "ann", 200).await["emailUnconfirmed"],
+        false
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_id_of_the_product_reaches_its_person() {
+    let server = with_key().await;
+    let first = server
+        .put("/v1/contacts", json!({ "userId": "first" }))
+        .await;
+    let uuid = first["id"].as_str().unwrap().to_owned();
+    let ids = [
+        "export", "import", "pending", "ext:x", "ext:", "a/b", "a b", "é%2F?", "..", &uuid,
+    ];
+    for id in ids {
+        server
+            .put(
+                "/v1/contacts",
+                json!({ "userId": id, "properties": { "own": id } }),
+            )
+            .await;
+    }
+    for id in ids {
+        let path: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        let path = format!("ext:{}", path.replace('+', "%20"));
+        let one = server.admin(Method::GET, &path, 200).await;
+        assert_eq!(one["contact"]["externalId"], id);
+        for more in ["timeline", "preferences"] {
+            server
+                .admin(Method::GET, &format!("{path}/{more}"), 200)
+                .await;
+        }
+        let body = json!({ "properties": { "seen": true } });
+        let full = format!("/v1/admin/contacts/{path}");
+        let changed = server.call(Method::PATCH, &full, KEY, Some(&body)).await;
+        assert_eq!(
+            changed.json()["contact"]["externalId"],
+            id,
+            "{}",
+            changed.text()
+        );
+    }
+    // A UUID alone is a contact's own id.
+    assert_eq!(
+        server.admin(Method::GET, &uuid, 200).await["contact"]["externalId"],
+        "first"
+    );
+    assert_eq!(
+        server.admin(Method::GET, "ext:nobody", 404).await["error"],
+        "Contact not found"
+    );
+    for id in ids {
+        let path: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        server
+            .admin(
+                Method::DELETE,
+                &format!("ext:{}", path.replace('+', "%20")),
+                200,
+            )
+            .await;
+    }
+    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
+    server.stop().await;
 }

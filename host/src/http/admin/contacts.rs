@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::pending::{self, PendingOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
@@ -46,10 +47,6 @@ pub struct ContactsQuery {
 #[derive(Serialize, ToSchema)]
 pub struct OneContactOut {
     contact: ContactOut,
-    /// What sources sent of late and could not be kept, the newest first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<RefusedOut>>)]
-    refused: Option<Value>,
 }
 
 /// A property that a source sent and that could not be kept.
@@ -90,24 +87,42 @@ pub async fn list_contacts(
     }))
 }
 
+/// A contact and what is to be decided about it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactStoryOut {
+    contact: ContactOut,
+    /// Nobody who is trusted has said that the address is theirs: transactional mail by `userId` is
+    /// skipped.
+    email_unconfirmed: bool,
+    /// What untrusted events asked for.
+    pending_changes: Vec<PendingOut>,
+    /// What sources sent of late and could not be kept, the newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<RefusedOut>>)]
+    refused: Option<Value>,
+}
+
 /// Shows one contact.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's")),
-    responses((status = 200, description = "The contact", body = OneContactOut), (status = 404, response = NotFound)),
+    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
+    responses((status = 200, description = "The contact", body = ContactStoryOut), (status = 404, response = NotFound)),
 )]
 pub async fn show_contact(
     State(app): State<App>,
     _: Caller<Read>,
     Path(Name(name)): Path<Name>,
-) -> Result<Json<OneContactOut>, ApiError> {
+) -> Result<Json<ContactStoryOut>, ApiError> {
     let mut conn = app.db.conn().await?;
     let row = found(&mut conn, &name).await?;
-    let refused = db::contact_unfit_of(&mut conn, row.id).await?;
-    Ok(Json(OneContactOut {
+    let known = db::contact_get(&mut conn, row.id).await?;
+    Ok(Json(ContactStoryOut {
+        email_unconfirmed: known.is_some_and(|contact| contact.email_unconfirmed),
+        pending_changes: pending::of_contact(&mut conn, row.id).await?,
+        refused: db::contact_unfit_of(&mut conn, row.id).await?,
         contact: row.into(),
-        refused,
     }))
 }
 
@@ -160,7 +175,6 @@ pub async fn create_contact(
     tx.commit().await?;
     let out = OneContactOut {
         contact: row.into(),
-        refused: None,
     };
     Ok((StatusCode::CREATED, Json(out)))
 }
@@ -192,7 +206,7 @@ fn present<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Option<String>
 #[utoipa::path(
     patch, path = "/v1/admin/contacts/{id}", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
     request_body = ContactChangeIn,
     responses(
         (status = 200, description = "The contact as it is now", body = OneContactOut),
@@ -224,6 +238,7 @@ pub async fn change_contact(
     if let Some(external_id) = body.external_id {
         after.external_id = external_id;
     }
+    let names_address = body.email.is_some();
     if let Some(email) = body.email {
         after.email = email;
     }
@@ -249,13 +264,15 @@ pub async fn change_contact(
         return Err(ApiError::validation(&issues.collect::<Vec<_>>()));
     }
     db::contact_change(&mut tx, &after, now).await?;
+    if names_address {
+        db::contact_confirm(&mut tx, before.id, now).await?;
+    }
     let row = found(&mut tx, &before.id.to_string()).await?;
     let change = Change::changed(told(&before), told(&row));
     keep(&mut tx, &caller, "contact.update", &row, change, now).await?;
     tx.commit().await?;
     Ok(Json(OneContactOut {
         contact: row.into(),
-        refused: None,
     }))
 }
 
@@ -264,7 +281,7 @@ pub async fn change_contact(
 #[utoipa::path(
     delete, path = "/v1/admin/contacts/{id}", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
     responses((status = 200, description = "The contact is gone", body = ErasedOut), (status = 404, response = NotFound)),
 )]
 pub async fn erase_contact(
@@ -313,7 +330,7 @@ pub struct TimelineOut {
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/timeline", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's"), PartParams),
+    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route"), PartParams),
     responses((status = 200, description = "A page of the story", body = TimelineOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn show_timeline(

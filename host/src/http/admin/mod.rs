@@ -12,6 +12,7 @@ pub mod export;
 pub mod import;
 pub mod journeys;
 pub mod metrics;
+pub mod pending;
 pub mod plugins;
 pub mod preferences;
 pub mod providers;

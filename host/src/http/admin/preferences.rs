@@ -50,7 +50,7 @@ pub struct OnePreferencesOut {
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
     responses((status = 200, description = "The preferences", body = OnePreferencesOut), (status = 404, response = NotFound)),
 )]
 pub async fn show_admin_preferences(
@@ -80,7 +80,7 @@ pub struct PreferencesIn {
 #[utoipa::path(
     put, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, or the product's")),
+    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
     request_body = PreferencesIn,
     responses((status = 200, description = "The preferences as they are now", body = OnePreferencesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]

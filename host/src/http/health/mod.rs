@@ -155,6 +155,7 @@ mod tests {
                 providers: Some(Vec::new()),
                 queue: None,
                 plugins: Some(Vec::new()),
+                pending_changes: Some(1),
                 event_aliases: Some([("signed_up".into(), "user.created".into())].into()),
                 paused: Some(Vec::new()),
                 findings: Some(vec!["No worker is running.".into()]),

@@ -38,6 +38,9 @@ pub struct Details {
     pub(super) queue: Option<QueueOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) plugins: Option<Vec<PluginOut>>,
+    /// Changes to people that untrusted events asked for and nobody decided on, counted to 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pending_changes: Option<i64>,
     /// The names events are stored under, by the other names they arrive with (`EVENT_ALIASES`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) event_aliases: Option<BTreeMap<String, String>>,

@@ -103,6 +103,7 @@ pub async fn look(app: &App) -> HealthOut {
             }),
             queue: probe.as_ref().map(|probe| queue(&probe.queues, now)),
             plugins: Some(plugins.collect()),
+            pending_changes: probe.as_ref().map(|probe| probe.pending),
             event_aliases: Some(app.config.aliases.to_map()),
             paused: probe.as_ref().map(|probe| probe.paused.clone()),
             findings: Some(findings),
@@ -203,6 +204,7 @@ struct Probe {
     paused: Vec<String>,
     providers: Vec<ProviderState>,
     queues: Queues,
+    pending: i64,
     /// What the workers themselves report.
     findings: Vec<String>,
 }
@@ -220,6 +222,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         paused: Vec::new(),
         providers: Vec::new(),
         queues: Queues::default(),
+        pending: 0,
         findings: Vec::new(),
     };
     // Before the first migration there is no table to ask.
@@ -237,6 +240,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         probe.paused.sort_unstable();
         probe.providers = mail::provider_states(app, &mut conn, now).await?;
         probe.queues = db::queues(&mut conn, now).await?;
+        probe.pending = db::pending_count(&mut conn, None).await?;
     }
     Ok(probe)
 }
