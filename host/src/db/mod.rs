@@ -86,9 +86,9 @@ pub use consent::{
     preferences_not_copied,
 };
 pub use contact::{
-    Contact, ContactRow, Found, Holder, NewIdentity, Wanted, contact_by_user, contact_confirm, contact_get,
-    contact_lock, contact_set_properties, contact_unfit, contact_unfit_of, contact_upsert,
-    contacts_address, contacts_find, contacts_holding, contacts_holding_lock,
+    Contact, ContactRow, Found, Holder, NewIdentity, Wanted, contact_by_user, contact_confirm,
+    contact_get, contact_lock, contact_set_properties, contact_unfit, contact_unfit_of,
+    contact_upsert, contacts_address, contacts_find, contacts_holding, contacts_holding_lock,
     contacts_not_addressed, contacts_wanted, identity_lock,
 };
 pub use contact_admin::{

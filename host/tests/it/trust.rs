@@ -284,8 +284,12 @@ async fn an_address_that_a_stranger_gives_a_known_person_waits_for_a_decision() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_people_are_united_when_an_administrator_says_so() {
     let server = with_key().await;
-    let ann = contact(&server, "ann", "ann@example.com").await;
-    let bob = contact(&server, "bob", "bob@example.com").await;
+    let ids = async |user: &str| {
+        let names = json!({ "userId": user, "email": format!("{user}@example.com") });
+        let put = server.put("/v1/contacts", names).await;
+        put["id"].as_str().unwrap().parse::<ContactId>().unwrap()
+    };
+    let (ann, bob) = (ids("ann").await, ids("bob").await);
     let change = [pending(&server, ann, PendingChange::Unite(bob))];
     let mut conn = server.app.db.conn().await.unwrap();
     db::pending_put(&mut conn, &change, server.now())

@@ -10,6 +10,7 @@ use hogsend_plugin_api::journey::{
 };
 use hogsend_plugin_api::kit::sim::{Policy, Sim, Status, Told, Tz};
 use hogsend_plugin_api::kit::{beginning, response};
+use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties};
 use serde_json::json;
 
@@ -302,6 +303,58 @@ fn untrusted_late_and_historical_events_do_what_they_may() {
         .map(|(_, reason, count)| (reason, count))
         .collect();
     assert_eq!(refused, [("late_event", 1), ("untrusted_event", 1)]);
+}
+
+#[test]
+fn people_are_told_apart_as_the_host_tells_them_apart() {
+    let greets = || {
+        Journey::new("greets", |_, ctx: Ctx| async move {
+            ctx.wait_for("paid").timeout(days(9)).await;
+            Ok(())
+        })
+        .trigger("go")
+    };
+    // One mailbox, however it is written; and the id that turns out to be theirs.
+    let mut sim = Sim::new(greets);
+    for (id, email) in [
+        (None, Some("U@ex.test")),
+        (None, Some("u@EX.test")),
+        (Some("u"), Some("u@ex.test")),
+        (Some("u"), None),
+        (Some("u"), Some("u@other.test")),
+    ] {
+        sim.named(id, email).event("go");
+    }
+    assert_eq!(sim.runs().len(), 1);
+    sim.event("paid").assert_status(Status::Completed);
+    // Two accounts of one mailbox are two people.
+    let mut family = Sim::new(greets);
+    family.named(Some("a"), Some("u@ex.test")).event("go");
+    family.named(Some("b"), Some("u@ex.test")).event("go");
+    assert_eq!(family.runs().len(), 2);
+    // Two that were known apart and turn out to be one go on once.
+    let mut two = Sim::new(greets);
+    two.named(Some("a"), None).event("go");
+    two.named(None, Some("a@ex.test")).event("go");
+    two.named(Some("a"), Some("a@ex.test"));
+    let ends: Vec<_> = two
+        .runs()
+        .iter()
+        .map(|run| (run.status, run.reason.as_deref()))
+        .collect();
+    assert_eq!(
+        ends,
+        [(Status::Waiting, None), (Status::Exited, Some("merged"))]
+    );
+    two.event("paid");
+    assert_eq!(two.runs()[0].status, Status::Completed);
+    // A stranger changes no address and unites nobody who is known.
+    let mut strange = Sim::new(greets);
+    strange.named(Some("ann"), Some("ann@ex.test"));
+    strange.named(None, Some("eve@ex.test")).event("go");
+    strange.named_by(Some("ann"), Some("eve@ex.test"), Trust::Untrusted);
+    strange.event("go");
+    assert_eq!(strange.runs().len(), 2);
 }
 
 #[test]

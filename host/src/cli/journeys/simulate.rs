@@ -174,7 +174,7 @@ fn play(
 fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
     match (line.user_id.as_deref(), line.email.as_deref()) {
         (None, None) => sim.person("user-1"),
-        (id, email) => sim.named(id, email),
+        (id, email) => sim.named_by(id, email, Trust::from(!line.untrusted)),
     };
     if let Some(answer) = &line.answer {
         let body = match &answer.body {

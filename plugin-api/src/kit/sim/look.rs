@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::person::Person;
 use super::{Entry, Mail, Outcome, Run, Sim};
 use crate::Properties;
+use crate::semantics::address::comparable;
 
 impl Sim<'_> {
     /// The ids of the journeys that take part.
@@ -51,7 +52,8 @@ impl Sim<'_> {
 
     /// By the product's id or the address.
     fn find(&self, person: &str) -> Option<&Person> {
-        let place = self.by_id.get(person).or_else(|| self.by_email.get(person));
+        let holders = || self.by_address.get(&comparable(person))?.first();
+        let place = self.by_id.get(person).or_else(holders);
         place.map(|place| &self.people[*place])
     }
 

@@ -35,6 +35,7 @@ mod ids;
 mod ingest;
 mod look;
 mod mail;
+mod names;
 mod past;
 mod person;
 mod play;
@@ -53,7 +54,7 @@ pub use run::{Run, Status};
 pub use timeline::{Entry, What};
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
@@ -80,7 +81,8 @@ pub struct Sim<'a> {
     templates: BTreeMap<String, Template>,
     people: Vec<Person>,
     by_id: HashMap<String, usize>,
-    by_email: HashMap<String, usize>,
+    /// By the normal form; several may have one.
+    by_address: HashMap<String, BTreeSet<usize>>,
     /// Whom the next verb is about.
     current: Option<usize>,
     runs: Vec<Run>,
@@ -145,7 +147,7 @@ impl<'a> Sim<'a> {
             templates: BTreeMap::new(),
             people: Vec::new(),
             by_id: HashMap::new(),
-            by_email: HashMap::new(),
+            by_address: HashMap::new(),
             current: None,
             runs: Vec::new(),
             mails: Vec::new(),

@@ -37,6 +37,10 @@ pub(super) struct Person {
     pub id: Uuid,
     pub external_id: Option<String>,
     pub email: Option<String>,
+    /// In its normal form, as the person is found by it.
+    pub address: Option<String>,
+    /// Nobody who is believed has said that the address is theirs.
+    pub email_unconfirmed: bool,
     pub properties: Properties,
     /// What an analytics product knows.
     pub analytics: Properties,
@@ -72,6 +76,8 @@ impl Person {
             id,
             external_id: None,
             email: None,
+            address: None,
+            email_unconfirmed: false,
             properties: Properties::new(),
             analytics: Properties::new(),
             first_seen_at: now,
@@ -87,6 +93,56 @@ impl Person {
             last_mails: BTreeMap::new(),
             onces: BTreeMap::new(),
             passes: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over everything of another contact of the same person. What is known of this one wins,
+    /// and the stricter consent.
+    pub fn absorb(&mut self, gone: Self) {
+        for (name, value) in gone.properties {
+            self.properties.entry(name).or_insert(value);
+        }
+        for (name, value) in gone.analytics {
+            self.analytics.entry(name).or_insert(value);
+        }
+        if self.external_id.is_none() {
+            self.external_id = gone.external_id;
+        }
+        self.first_seen_at = self.first_seen_at.min(gone.first_seen_at);
+        self.last_seen_at = self.last_seen_at.max(gone.last_seen_at);
+        self.unsubscribed_all |= gone.unsubscribed_all;
+        for (category, subscribed) in gone.categories {
+            let own = self.categories.entry(category).or_insert(subscribed);
+            *own &= subscribed;
+        }
+        self.events.extend(gone.events);
+        self.events.sort_by_key(|event| event.tick);
+        for (own, more) in [
+            (&mut self.runs, gone.runs),
+            (&mut self.open, gone.open),
+            (&mut self.mails, gone.mails),
+        ] {
+            own.extend(more);
+            own.sort_unstable();
+        }
+        self.sent_at.extend(gone.sent_at);
+        self.sent_at.sort_unstable();
+        for (own, more) in [
+            (&mut self.entries, gone.entries),
+            (&mut self.last_mails, gone.last_mails),
+        ] {
+            for (journey, at) in more {
+                let last = own.entry(journey).or_insert(at);
+                *last = at.max(*last);
+            }
+        }
+        for (key, value) in gone.onces {
+            self.onces.entry(key).or_insert(value);
+        }
+        for (journey, passes) in gone.passes {
+            let own = self.passes.entry(journey).or_default();
+            own.extend(passes);
+            own.sort_unstable();
         }
     }
 

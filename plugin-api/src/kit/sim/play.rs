@@ -7,10 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::ingest::Incoming;
-use super::person::Person;
 use super::script::Fate;
 use super::timeline::What;
-use super::{Due, Sim, ids};
+use super::{Due, Sim};
 use crate::semantics::Trust;
 use crate::{Properties, StepError};
 
@@ -31,7 +30,7 @@ impl Sim<'_> {
     /// and `<id>@example.com` as address; a test that names nobody is about `user-1`.
     pub fn person(&mut self, id: &str) -> &mut Self {
         let known = self.by_id.contains_key(id);
-        let place = self.find_or_make(Some(id), None);
+        let place = self.find_or_make(Some(id), None, Trust::Trusted);
         self.current = Some(place);
         if known {
             return self;
@@ -40,39 +39,29 @@ impl Sim<'_> {
         self.set_email(Some(&address))
     }
 
-    /// Makes the person of these names the one the following is about, found by the first that is
-    /// known, else made.
+    /// Makes the person of these names the one the following is about, found or made as the host finds
+    /// and makes people.
     ///
     /// # Panics
     ///
     /// Where there is neither.
     pub fn named(&mut self, id: Option<&str>, email: Option<&str>) -> &mut Self {
+        self.named_by(id, email, Trust::Trusted)
+    }
+
+    /// As [`named`](Sim::named), by a source of this trust: strangers unite nobody who is known, and
+    /// change no address.
+    ///
+    /// # Panics
+    ///
+    /// Where there is neither.
+    pub fn named_by(&mut self, id: Option<&str>, email: Option<&str>, trust: Trust) -> &mut Self {
         assert!(
             id.is_some() || email.is_some(),
             "a person needs an id or an e-mail address"
         );
-        self.current = Some(self.find_or_make(id, email));
+        self.current = Some(self.find_or_make(id, email, trust));
         self
-    }
-
-    pub(super) fn find_or_make(&mut self, id: Option<&str>, email: Option<&str>) -> usize {
-        let by_id = id.and_then(|id| self.by_id.get(id));
-        let known = by_id.or_else(|| email.and_then(|email| self.by_email.get(email)));
-        let place = known.copied().unwrap_or_else(|| {
-            let name = id.or(email).unwrap_or_default();
-            let uuid = ids::id(self.seed, "person", name);
-            self.people.push(Person::new(name, uuid, self.now));
-            self.people.len() - 1
-        });
-        if let Some(id) = id {
-            self.by_id.insert(id.to_owned(), place);
-            self.people[place].external_id = Some(id.to_owned());
-        }
-        if let Some(email) = email {
-            self.by_email.insert(email.to_owned(), place);
-            self.people[place].email = Some(email.to_owned());
-        }
-        place
     }
 
     pub(super) fn current(&mut self) -> usize {
@@ -90,13 +79,9 @@ impl Sim<'_> {
     /// Changes the person's address, or takes it away.
     pub fn set_email(&mut self, address: Option<&str>) -> &mut Self {
         let person = self.current();
-        if let Some(old) = self.people[person].email.take() {
-            self.by_email.remove(&old);
-        }
-        if let Some(address) = address {
-            self.by_email.insert(address.to_owned(), person);
-            self.people[person].email = Some(address.to_owned());
-        }
+        self.people[person].email = address.map(str::to_owned);
+        self.people[person].email_unconfirmed = false;
+        self.index(person);
         self
     }
 

@@ -218,7 +218,10 @@ impl Sim<'_> {
             return Err(StepError::new("event_invalid", "event must not be empty"));
         }
         let person = match &args.user_id {
-            Some(id) => self.find_or_make(Some(id), None),
+            Some(id) => {
+                let trust = self.runs[index].input.event.trust;
+                self.find_or_make(Some(id), None, trust)
+            }
             None => place.person,
         };
         let mut event = Incoming::new(person, &args.event, args.properties, depth);
