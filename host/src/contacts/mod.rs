@@ -2,6 +2,7 @@
 
 pub mod consent;
 mod erase;
+pub mod file;
 mod fill;
 pub mod import;
 mod mailbox;

@@ -1,12 +1,71 @@
-//! Contacts as a table for spreadsheets (RFC 4180).
+//! Contacts as they are exported: as a table for spreadsheets (RFC 4180) or as JSON. What is written
+//! here, the import reads.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use hogsend_plugin_api::Properties;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::db::{ContactRow, Preferences};
+use crate::ids::ContactId;
+
+/// A contact and what they want.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    pub contact: ContactRow,
+    pub anonymous_id: Option<String>,
+    /// What they get: the stricter of what they and their mailboxes want.
+    pub wants: Preferences,
+}
+
+/// A contact of an export.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedOut<'a> {
+    id: ContactId,
+    /// The product's own id.
+    external_id: Option<&'a str>,
+    email: Option<&'a str>,
+    anonymous_id: Option<&'a str>,
+    #[schema(value_type = Object)]
+    properties: &'a Properties,
+    unsubscribed_all: bool,
+    /// Id of a list to whether the person is on it, where they spoke of it.
+    lists: &'a BTreeMap<String, bool>,
+    first_seen_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Exported {
+    pub fn out(&self) -> ExportedOut<'_> {
+        let Self {
+            contact,
+            anonymous_id,
+            wants,
+        } = self;
+        ExportedOut {
+            id: contact.id,
+            external_id: contact.external_id.as_deref(),
+            email: contact.email.as_deref(),
+            anonymous_id: anonymous_id.as_deref(),
+            properties: &contact.properties,
+            unsubscribed_all: wants.unsubscribed_all,
+            lists: &wants.categories,
+            first_seen_at: contact.first_seen_at,
+            last_seen_at: contact.last_seen_at,
+            created_at: contact.created_at,
+            updated_at: contact.updated_at,
+        }
+    }
+}
 
 /// The columns, in their order.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 11] = [
     "id",
     "externalId",
     "email",
@@ -16,6 +75,8 @@ const COLUMNS: [&str; 9] = [
     "lastSeenAt",
     "createdAt",
     "updatedAt",
+    "anonymousId",
+    "lists",
 ];
 
 /// The line that names the columns.
@@ -24,24 +85,29 @@ pub fn head() -> Vec<u8> {
 }
 
 /// A line for each contact.
-pub fn lines<'a>(rows: impl Iterator<Item = (&'a ContactRow, &'a Preferences)>) -> Vec<u8> {
+pub fn lines(rows: &[Exported]) -> Vec<u8> {
     let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    let cells: Vec<_> = rows
-        .map(|(row, wants)| {
-            [
-                row.id.to_string(),
-                cell(row.external_id.as_deref().unwrap_or_default()),
-                cell(row.email.as_deref().unwrap_or_default()),
-                wants.unsubscribed_all.to_string(),
-                json!(row.properties).to_string(),
-                time(row.first_seen_at),
-                time(row.last_seen_at),
-                time(row.created_at),
-                time(row.updated_at),
-            ]
-        })
-        .collect();
-    write(&cells)
+    let rows = rows.iter().map(Exported::out);
+    let cells = rows.map(|row| {
+        let lists = match row.lists.is_empty() {
+            true => String::new(),
+            false => json!(row.lists).to_string(),
+        };
+        [
+            row.id.to_string(),
+            cell(row.external_id.unwrap_or_default()),
+            cell(row.email.unwrap_or_default()),
+            row.unsubscribed_all.to_string(),
+            json!(row.properties).to_string(),
+            time(row.first_seen_at),
+            time(row.last_seen_at),
+            time(row.created_at),
+            time(row.updated_at),
+            cell(row.anonymous_id.unwrap_or_default()),
+            lists,
+        ]
+    });
+    write(&cells.collect::<Vec<_>>())
 }
 
 fn write(cells: &[[String; COLUMNS.len()]]) -> Vec<u8> {
@@ -56,12 +122,17 @@ fn write(cells: &[[String; COLUMNS.len()]]) -> Vec<u8> {
 }
 
 /// Text that a spreadsheet would take for a formula begins with an apostrophe (OWASP, CSV
-/// Injection); so does text that begins with one, to tell the two apart.
+/// Injection); so does text that begins with one, to tell the two apart, or with a blank, to keep it.
 fn cell(text: &str) -> String {
     match text.chars().next() {
-        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'') => format!("'{text}"),
+        Some(first) if is_active(first) => format!("'{text}"),
         _ => text.to_owned(),
     }
+}
+
+/// Whether a cell that begins so is written with an apostrophe before it.
+pub fn is_active(first: char) -> bool {
+    matches!(first, '=' | '+' | '-' | '@' | '\'') || first.is_whitespace()
 }
 
 #[cfg(test)]
@@ -70,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_text_to_every_spreadsheet() {
-        for formula in ["=1+1", "+49", "-1", "@x", "\t=1", "\r=1", "'x"] {
+        for formula in ["=1+1", "+49", "-1", "@x", "\t=1", "\r=1", "'x", " =1"] {
             assert_eq!(cell(formula), format!("'{formula}"));
         }
         for text in ["", "ann@example.com", "a=b", "1"] {
@@ -80,7 +151,7 @@ mod tests {
 
     #[test]
     fn another_reader_finds_the_cells_again() {
-        let mut line: [String; 9] = Default::default();
+        let mut line: [String; 11] = Default::default();
         for (place, text) in ["a,b", "\"q\"", "two\r\nlines", "ünï", ""]
             .iter()
             .enumerate()

@@ -1,5 +1,7 @@
 //! Contacts as administrators see and change them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::address::comparable;
@@ -51,6 +53,22 @@ pub async fn contacts_list(
     .map(ContactRow::from)
     .fetch_all(conn)
     .await
+}
+
+/// The anonymous ids of these contacts, for an export; who has none is left out.
+pub async fn contact_anonymous_ids(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+) -> Result<HashMap<ContactId, String>> {
+    let found = sqlx::query!(
+        r#"SELECT id AS "id: ContactId", anonymous_id AS "anonymous_id!" FROM contacts
+           WHERE id = ANY($1) AND anonymous_id IS NOT NULL"#,
+        contacts as &[ContactId]
+    )
+    .map(|row| (row.id, row.anonymous_id))
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().collect())
 }
 
 /// How many contacts there are on all pages.

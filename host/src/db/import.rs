@@ -6,13 +6,16 @@ use sqlx::types::Json;
 
 use super::transact::stir;
 use super::{Conn, Result, Topic};
-use crate::ids::{Claim, ImportId};
+use crate::ids::{Claim, ContactId, ImportId};
 
 /// What is wrong with a row; row 0 is the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RowError {
     /// From 1, the line of names not counted.
     pub row: i32,
+    /// The line of the file it begins on, where it is a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<i32>,
     pub message: String,
 }
 
@@ -20,6 +23,8 @@ pub struct RowError {
 pub struct ImportRow {
     pub id: ImportId,
     pub status: String,
+    pub file_name: Option<String>,
+    pub unused: Vec<String>,
     pub total: i32,
     pub processed: i32,
     pub failed: i32,
@@ -53,22 +58,28 @@ pub struct ImportProgress<'a> {
     pub lease_until: Option<DateTime<Utc>>,
 }
 
-pub async fn import_insert(
-    conn: &mut Conn,
-    id: ImportId,
-    format: &str,
-    body: &[u8],
-    total: i32,
-    now: DateTime<Utc>,
-) -> Result<()> {
+/// A file that is to be imported.
+pub struct NewImport<'a> {
+    pub id: ImportId,
+    pub format: &'a str,
+    pub body: &'a [u8],
+    pub file_name: Option<&'a str>,
+    /// Names of columns that are not used.
+    pub unused: &'a [String],
+    pub total: i32,
+}
+
+pub async fn import_insert(conn: &mut Conn, new: &NewImport<'_>, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
-        "INSERT INTO import_jobs (id, status, format, body, total_rows, next_attempt_at, created_at,
-                                  updated_at)
-         VALUES ($1, 'pending', $2, $3, $4, $5, $5, $5)",
-        id as ImportId,
-        format,
-        body,
-        total,
+        "INSERT INTO import_jobs (id, status, format, body, total_rows, file_name, unused,
+                                  next_attempt_at, created_at, updated_at)
+         VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $7, $7)",
+        new.id as ImportId,
+        new.format,
+        new.body,
+        new.total,
+        new.file_name,
+        new.unused,
         now
     )
     .execute(conn)
@@ -79,14 +90,16 @@ pub async fn import_insert(
 
 pub async fn import_get(conn: &mut Conn, id: ImportId) -> Result<Option<ImportRow>> {
     sqlx::query!(
-        r#"SELECT id AS "id: ImportId", status, total_rows, processed_rows, failed_rows,
-                  errors AS "errors: Json<Vec<RowError>>", created_at, updated_at
+        r#"SELECT id AS "id: ImportId", status, file_name, unused, total_rows, processed_rows,
+                  failed_rows, errors AS "errors: Json<Vec<RowError>>", created_at, updated_at
            FROM import_jobs WHERE id = $1"#,
         id as ImportId
     )
     .map(|row| ImportRow {
         id: row.id,
         status: row.status,
+        file_name: row.file_name,
+        unused: row.unused,
         total: row.total_rows,
         processed: row.processed_rows,
         failed: row.failed_rows,
@@ -213,4 +226,28 @@ pub async fn import_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     )
     .fetch_one(conn)
     .await
+}
+
+/// Has contacts seen first at these times, where they were not seen before. The caller holds their
+/// locks.
+pub async fn contacts_first_seen(
+    conn: &mut Conn,
+    seen: &[(ContactId, DateTime<Utc>)],
+) -> Result<()> {
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<ContactId> = seen.iter().map(|(id, _)| *id).collect();
+    let times: Vec<DateTime<Utc>> = seen.iter().map(|(_, at)| *at).collect();
+    sqlx::query!(
+        "UPDATE contacts c SET first_seen_at = n.at
+         FROM (SELECT id, min(at) AS at FROM unnest($1::uuid[], $2::timestamptz[]) AS t (id, at)
+               GROUP BY id) AS n
+         WHERE c.id = n.id AND n.at < c.first_seen_at",
+        &ids as &[ContactId],
+        &times
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

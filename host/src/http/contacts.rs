@@ -17,7 +17,7 @@ use super::params::Query;
 use super::people::names;
 use crate::app::App;
 use crate::contacts;
-use crate::contacts::consent::{self, Asked, Grounds, Source, Subject};
+use crate::contacts::consent::{self, Asked, Grounds, Source, Subject, list_issue};
 use crate::db::{self, ContactRow, NewIdentity, Topic};
 use crate::ids::ContactId;
 use crate::issue::Issue;
@@ -135,20 +135,11 @@ pub async fn put_contact(
     }))
 }
 
-/// What is wrong with the ids of lists. A list is there once somebody is on it.
+/// What is wrong with the ids of lists, once, however many a body brings.
 pub(crate) fn list_issues(lists: &BTreeMap<String, bool>) -> Vec<Issue> {
-    let wrong = lists.keys().filter_map(|id| list_issue(id));
-    wrong.map(|message| Issue::new("lists", message)).collect()
-}
-
-/// What is wrong with the id of a list.
-pub(super) fn list_issue(id: &str) -> Option<&'static str> {
-    if id.trim().is_empty() || id.chars().count() > 100 {
-        return Some("a list's id has 1 to 100 characters");
-    }
-    id.chars()
-        .any(char::is_control)
-        .then_some("a list's id has no control characters")
+    let wrong = lists.keys().find_map(|id| list_issue(id));
+    let wrong = wrong.map(|message| Issue::new("lists", message));
+    wrong.into_iter().collect()
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -240,7 +240,7 @@ impl Asked {
             issues.push(Issue::new("subject", message));
         }
         if let Some(category) = &body.category
-            && let Some(message) = super::contacts::list_issue(category)
+            && let Some(message) = crate::contacts::consent::list_issue(category)
         {
             issues.push(Issue::new("category", message));
         }

@@ -2,6 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +61,7 @@ async fn a_file_comes_in_row_by_row_and_what_is_wrong_is_told_by_its_row() {
             &done["processedRows"],
             &done["failedRows"]
         ),
-        (&json!(6), &json!(6), &json!(3))
+        (&json!(6), &json!(6), &json!(2))
     );
     let rows: Vec<i64> = done["errors"]
         .as_array()
@@ -66,12 +69,17 @@ async fn a_file_comes_in_row_by_row_and_what_is_wrong_is_told_by_its_row() {
         .iter()
         .map(|one| one["row"].as_i64().unwrap())
         .collect();
-    assert_eq!(rows, [2, 3, 6]);
+    assert_eq!(rows, [2, 3]);
+    assert_eq!(done["errors"][1]["line"], 4);
     assert_eq!(
         done["errors"][1]["message"],
-        "email or externalId is required"
+        "email, externalId or anonymousId is required"
     );
-    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 3);
+    assert_eq!(done["unused"], json!([]));
+    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 4);
+    // What cannot be stored is stored in another form.
+    let one = get(&server, "/contacts/u5").await.json();
+    assert_eq!(one["contact"]["properties"], json!({ "a": "\u{fffd}" }));
     let one = get(&server, "/contacts/u1").await.json();
     assert_eq!(one["contact"]["email"], "ann@example.com");
     assert_eq!(
@@ -93,7 +101,7 @@ async fn a_file_comes_in_row_by_row_and_what_is_wrong_is_told_by_its_row() {
         .json();
     assert_eq!(
         audit["auditLogs"][0]["detail"]["after"],
-        json!({ "format": "csv", "rows": 6 })
+        json!({ "format": "csv", "rows": 6, "fileName": null })
     );
     assert_eq!(server.text("SELECT body::text FROM import_jobs").await, "");
     server.stop().await;
@@ -172,44 +180,138 @@ async fn two_workers_bring_a_file_in_once_while_the_api_changes_the_same_people(
     server.stop().await;
 }
 
+/// People as the import has to find them: names, properties, when they were first seen, and what they
+/// do not get.
+const PEOPLE: &str = "SELECT string_agg(concat_ws('|', external_id, email, anonymous_id,
+        properties::text, first_seen_at, p.unsubscribed_all,
+        (SELECT string_agg(key || value, ',' ORDER BY key) FROM jsonb_each(p.categories)
+         WHERE value = 'false')), E'\n' ORDER BY external_id, email, anonymous_id)
+    FROM contacts c LEFT JOIN email_preferences p ON p.contact_id = c.id";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_installation_exports_another_imports() {
     let from = server().await;
-    for (id, email, name) in [
-        ("=1+1", "ann@example.com", "Ann \"A\", née\nX"),
-        ("'tis", "+bob@example.com", "-1"),
-        ("u3", "", "日本"),
-    ] {
-        let mut body =
-            json!({ "userId": id, "properties": { "name": name, "n": [1, { "a": null }] } });
-        if !email.is_empty() {
-            body["email"] = json!(email);
+    let mut people = vec![
+        json!({ "userId": "=1+1", "email": "ann@example.com", "properties": { "name": "Ann \"A\", née\nX" } }),
+        json!({ "userId": "'tis", "email": "+bob@example.com", "properties": { "name": "-1", "n": [1, { "a": null }] } }),
+        json!({ "userId": "u3", "properties": { "name": "日本", "email": "another", "id": 7 } }),
+        json!({ "anonymousId": "@anonymous", "properties": { "seen": true } }),
+        json!({ "email": "only@example.com" }),
+    ];
+    // And any others.
+    let mut runner = TestRunner::deterministic();
+    let text = "[a-z=+@',;\"]{1,5}[a-z]";
+    let value = prop_oneof![
+        text.prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        prop::collection::vec(any::<bool>(), 0..3).prop_map(Value::from)
+    ];
+    let any_person = (
+        prop::option::of(text),
+        prop::option::of("[a-z+]{2,6}"),
+        prop::collection::btree_map(text, value, 0..4),
+    );
+    for number in 0..30 {
+        let (id, name, properties) = any_person.new_tree(&mut runner).unwrap().current();
+        let mut person = json!({ "anonymousId": format!("a{number}"), "properties": properties });
+        if let Some(id) = id {
+            person["userId"] = json!(format!("{id}{number}"));
         }
-        let put = from.call(Method::PUT, "/v1/contacts", KEY, Some(&body));
-        assert_eq!(put.await.status, 200);
+        if let Some(name) = name {
+            person["email"] = json!(format!("{name}{number}@example.com"));
+        }
+        people.push(person);
     }
-    let left = json!({ "unsubscribedAll": true });
-    call(&from, Method::PUT, "/contacts/u3/preferences", left).await;
-    let sql = "SELECT string_agg(external_id || coalesce(email, '') || properties::text
-                   || coalesce(p.unsubscribed_all, false), ' | ' ORDER BY external_id)
-               FROM contacts c LEFT JOIN email_preferences p ON p.contact_id = c.id";
-    let expected = from.text(sql).await;
+    for (number, person) in people.iter().enumerate() {
+        from.advance(std::time::Duration::from_secs(60)).await;
+        let put = from.call(Method::PUT, "/v1/contacts", KEY, Some(person));
+        let put = put.await;
+        assert_eq!(put.status, 200, "{person}: {}", put.text());
+        let wants = match number % 4 {
+            0 => continue,
+            1 => json!({ "unsubscribedAll": true }),
+            2 => json!({ "categories": { "journey": false, "gone": false } }),
+            _ => json!({ "unsubscribedAll": true, "categories": { "journey": false, "x": true } }),
+        };
+        let path = format!(
+            "/contacts/{}/preferences",
+            put.json()["id"].as_str().unwrap()
+        );
+        let set = call(&from, Method::PUT, &path, wants).await;
+        assert_eq!(set.status, 200, "{}", set.text());
+    }
+    let expected = from.text(PEOPLE).await;
     for (format, kind) in [("csv", "text/csv"), ("json", "application/json")] {
         let file = get(&from, &format!("/contacts/export?format={format}")).await;
         let to = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
+        to.advance(std::time::Duration::from_secs(86_400)).await;
         let id = begun(&to, kind, file.body).await;
         to.drain().await;
-        assert_eq!(job(&to, &id).await["failedRows"], 0);
-        let there = to.text(sql).await;
-        if format == "csv" {
-            assert_eq!(there, expected);
-        } else {
-            // JSON has contacts as the API shows them, without preferences.
-            assert_eq!(there, expected.replace("true", "false"));
-        }
+        let done = job(&to, &id).await;
+        assert_eq!(done["failedRows"], 0, "{done}");
+        assert_eq!(to.text(PEOPLE).await, expected, "{format}");
+        let mut unused: Vec<String> = serde_json::from_value(done["unused"].clone()).unwrap();
+        unused.sort();
+        assert_eq!(unused, ["createdAt", "id", "lastSeenAt", "updatedAt"]);
+        // Each change of consent has its proof.
+        let proofs = "SELECT count(*) FROM consent_changes WHERE source <> 'import'";
+        assert_eq!(to.count(proofs).await, 0);
         to.stop().await;
     }
     from.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_people_come_in_from_every_kind_of_file() {
+    let csv = "id,cio_id,email,created_at,unsubscribed,updated_at\n\
+               5f9c1a,a5e80100,cio1@ex.test,1606780800,false,1\n5f9c1b,,cio2@ex.test,,true,\n";
+    let rows = json!([
+        { "id": "5f9c1a", "cio_id": "a5e80100", "email": "cio1@ex.test", "created_at": 1_606_780_800, "unsubscribed": false, "updated_at": 1 },
+        { "id": "5f9c1b", "email": "cio2@ex.test", "unsubscribed": true },
+    ]);
+    let mut seen = Vec::new();
+    for (kind, body) in [
+        ("text/csv", csv.to_owned()),
+        (
+            "text/csv; charset=utf-8",
+            format!("sep=,\r\n{csv},,,,\n,,,,,\n"),
+        ),
+        ("application/json", rows.to_string()),
+        ("application/json", json!({ "contacts": rows }).to_string()),
+        (
+            "application/json",
+            json!({ "format": "csv", "data": csv, "fileName": "people.csv" }).to_string(),
+        ),
+        (
+            "application/json",
+            json!({ "format": "json", "data": rows }).to_string(),
+        ),
+        (
+            "application/json",
+            json!({ "format": "json", "data": rows.to_string() }).to_string(),
+        ),
+    ] {
+        let server = server().await;
+        let answer = upload(&server, kind, body.clone()).await;
+        assert_eq!(answer.status, 202, "{body}: {}", answer.text());
+        assert_eq!(answer.json()["unused"], json!(["updated_at"]), "{body}");
+        server.drain().await;
+        let done = job(&server, answer.json()["jobId"].as_str().unwrap()).await;
+        assert_eq!(
+            (&done["status"], &done["failedRows"]),
+            (&json!("completed"), &json!(0)),
+            "{done}"
+        );
+        let named = body.contains("fileName").then_some("people.csv");
+        assert_eq!(done["fileName"], json!(named));
+        let sql = "SELECT string_agg(concat_ws('|', external_id, email, properties::text,
+                       first_seen_at < '2020-12-02', unsubscribed_all), ';' ORDER BY external_id)
+                   FROM contacts c LEFT JOIN email_preferences p ON p.contact_id = c.id";
+        seen.push(server.text(sql).await);
+        server.stop().await;
+    }
+    let expected = "5f9c1a|cio1@ex.test|{\"cio_id\": \"a5e80100\"}|t;5f9c1b|cio2@ex.test|{}|f|t";
+    assert!(seen.iter().all(|one| one == expected), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,11 +326,50 @@ async fn what_is_no_file_of_contacts_is_refused_and_nothing_is_kept() {
         (400, "application/json", b"[".to_vec()),
         (400, "application/json", vec![b'['; 100_000]),
         (400, "application/json", b"{\"contacts\":1}".to_vec()),
+        (
+            400,
+            "application/json",
+            br#"{"format":"csv","data":"email\n\"a@x.test\n"}"#.to_vec(),
+        ),
+        (
+            400,
+            "application/json",
+            br#"{"format":"xml","data":""}"#.to_vec(),
+        ),
         (413, "text/csv", vec![b'a'; 8 * 1024 * 1024 + 1]),
     ] {
         let answer = upload(&server, kind, body).await;
         assert_eq!(answer.status, status, "{kind} {}", answer.text());
         assert!(!answer.json()["error"].is_null());
+    }
+    // Before a row is stored, with the line.
+    for (file, why) in [
+        (
+            "email,first_name,plan\nleak1@ex.test,\"Bob,free\nvictim2@ex.test,Vera,pro\n",
+            "line 2",
+        ),
+        (
+            "email,name\na@ex.test,A\nb@ex.test,\"B \\\"x\\\" y\"\n",
+            "line 3",
+        ),
+        ("email,name\na@ex.test,5 \"feet\"\n", "line 2"),
+        ("email,name\na@ex.test,A\nb@ex.test,B,C\n", "line 3"),
+        (
+            "email,name,email,name\nd1@ex.test,A,d2@ex.test,B\n",
+            "called 'email'",
+        ),
+        (
+            "email,E-Mail\nd1@ex.test,d2@ex.test\n",
+            "stand for the same",
+        ),
+    ] {
+        let answer = upload(&server, "text/csv", file).await;
+        assert_eq!(answer.status, 400, "{file}");
+        let message = answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(message.contains(why), "{file}: {message}");
     }
     // Larger than other bodies may be.
     let id = begun(&server, "text/csv", people(40_000)).await;

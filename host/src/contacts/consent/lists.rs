@@ -45,6 +45,16 @@ pub fn choices(known: &[List], preferences: &Preferences) -> Vec<Choice> {
     choices.chain(others).collect()
 }
 
+/// What is wrong with the id of a list.
+pub fn list_issue(id: &str) -> Option<&'static str> {
+    if id.trim().is_empty() || id.chars().nth(100).is_some() {
+        return Some("a list's id has 1 to 100 characters");
+    }
+    id.chars()
+        .any(char::is_control)
+        .then_some("a list's id has no control characters")
+}
+
 /// A category as people read it, where nobody named it.
 pub fn title(id: &str) -> String {
     // The category of journeys that name none.

@@ -13,7 +13,7 @@ mod lists;
 pub use book::{Book, Reach};
 pub use call::{Asked, choose};
 pub use catch_up::catch_up;
-pub use lists::{Choice, List, choices, title};
+pub use lists::{Choice, List, choices, list_issue, title};
 
 use std::borrow::Cow;
 

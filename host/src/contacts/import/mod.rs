@@ -5,13 +5,15 @@
 
 mod rows;
 
-pub use rows::{Format, ROWS_MAX, Row, Rows, check};
+pub use rows::{Numbered, Row, Rows};
 
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use super::consent::{Book, Decision, Grounds, Reach, Source, Subject};
+use super::file::Format;
 use super::{NoRoom, lock_people, resolve};
 use crate::app::App;
 use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
@@ -29,7 +31,7 @@ const CLAIMS_MAX: i32 = 10;
 const PATHS: Paths = Paths {
     user_id: "externalId",
     contact_properties: "properties",
-    nobody: "email or externalId is required",
+    nobody: "email, externalId or anonymousId is required",
     ..Paths::API
 };
 
@@ -45,10 +47,11 @@ pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken)
         Err(_) => Err("the file cannot be read".to_owned()),
     };
     let mut rows = match rows {
-        Ok(rows) => rows.skip(skip),
+        Ok(rows) => rows.into_rows().skip(skip),
         Err(why) => {
             let error = RowError {
                 row: 0,
+                line: None,
                 message: why,
             };
             let mut conn = app.db.conn().await?;
@@ -79,26 +82,37 @@ pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken)
 async fn step(
     app: &App,
     import: &mut ClaimedImport,
-    chunk: Vec<Result<Row, String>>,
+    chunk: Vec<Numbered>,
     over: bool,
 ) -> db::Result<bool> {
     let now = app.clock.now();
     let mut errors = Vec::new();
     let mut sound = Vec::new();
     let count = chunk.len();
-    for (number, row) in (import.processed + 1..).zip(chunk) {
+    for Numbered { number, line, row } in chunk {
+        let Some(row) = row.transpose() else { continue };
         let checked = row.and_then(|row| {
             let event = event(&row, now);
             let issues = check_event(&event, now, &PATHS);
-            match issues.first() {
+            // An anonymous id names somebody as well.
+            let anonymous = row.names.anonymous_id.is_some();
+            let mut issues = issues.iter();
+            match issues.find(|issue| !(anonymous && issue.path.is_empty())) {
                 Some(issue) => Err(issue.to_string()),
-                None => Ok((number, event, row.unsubscribed_all == Some(true))),
+                None => Ok(Sound {
+                    number,
+                    line,
+                    event,
+                    decisions: decisions(&row),
+                    first_seen_at: row.first_seen_at,
+                }),
             }
         });
         match checked {
             Ok(row) => sound.push(row),
             Err(message) => errors.push(RowError {
                 row: number,
+                line,
                 message,
             }),
         }
@@ -133,14 +147,14 @@ async fn store(
     app: &App,
     mut tx: Tx,
     chunk: &Chunk<'_>,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
 ) -> db::Result<(Tx, Option<(i32, i32, usize)>)> {
     let import = chunk.import;
     if !db::import_hold(&mut tx, import.id, import.claim).await? {
         return Ok((tx, None));
     }
     let mut errors = chunk.errors.clone();
-    let people = chunk.sound.iter().map(|(_, event, _)| &event.person);
+    let people = chunk.sound.iter().map(|row| &row.event.person);
     lock_people(&mut tx, &[], people).await?;
     if let Err(error) = apart(app, &mut tx, &chunk.sound, now).await {
         if db::is_transient(&error) || db::is_unavailable(&error) {
@@ -159,9 +173,11 @@ async fn store(
                         Some([first, ..]) => first.to_string(),
                         _ => "could not be stored".into(),
                     };
-                    tracing::warn!(import.id = %import.id, row = row.0, %error, "a row was not kept");
+                    tracing::warn!(import.id = %import.id, row = row.number, %error,
+                        "a row was not kept");
                     errors.push(RowError {
-                        row: row.0,
+                        row: row.number,
+                        line: row.line,
                         message,
                     });
                 }
@@ -184,32 +200,59 @@ async fn store(
     Ok((tx, Some((processed, failed, kept))))
 }
 
-type Sound = (i32, NewEvent, bool);
+/// A row that can be stored.
+struct Sound {
+    number: i32,
+    line: Option<i32>,
+    event: NewEvent,
+    decisions: Vec<Decision>,
+    first_seen_at: Option<DateTime<Utc>>,
+}
+
+/// What a row says of mail. A file takes nobody back onto a list they left.
+fn decisions(row: &Row) -> Vec<Decision> {
+    let lists = row.lists.iter().map(|(id, subscribed)| {
+        let id = id.clone();
+        match subscribed {
+            true => Decision::Join { id, consent: false },
+            false => Decision::Category {
+                id,
+                subscribed: false,
+            },
+        }
+    });
+    let all = row.unsubscribed_all;
+    let all = all.then_some(Decision::All { subscribed: false });
+    lists.chain(all).collect()
+}
 
 /// Stores rows, all of them or none. The caller holds the locks of everybody they may be.
-async fn apart(
-    app: &App,
-    conn: &mut Conn,
-    rows: &[Sound],
-    now: chrono::DateTime<chrono::Utc>,
-) -> db::Result<()> {
+async fn apart(app: &App, conn: &mut Conn, rows: &[Sound], now: DateTime<Utc>) -> db::Result<()> {
     let mut inner = conn.begin().await?;
-    let events = rows.iter().map(|(_, event, _)| (EventId::new(now), event));
+    let events = rows.iter().map(|row| (EventId::new(now), &row.event));
     let resolved = resolve(&mut inner, events, true, now).await?;
-    let mut left = Vec::new();
-    for ((_, _, unsubscribed), whom) in rows.iter().zip(&resolved.people) {
-        // A file takes nobody back onto a list they left.
-        if let (true, Some(contact)) = (unsubscribed, whom.contact()) {
-            left.push(Subject::contact(contact.id));
-        }
-    }
+    let people = rows.iter().zip(&resolved.people);
+    let people: Vec<(ContactId, &Sound)> = people
+        .filter_map(|(row, whom)| Some((whom.contact()?.id, row)))
+        .collect();
     ingest::follow(&mut inner, &app.catalog, now, resolved).await?;
-    if !left.is_empty() {
-        let mut book = Book::open(&mut inner, Some(&app.addresses), &left, Reach::Named).await?;
-        let grounds = Grounds::new(Source::Import, "unsubscribed in an imported file");
-        for subject in &left {
-            let all = [Decision::All { subscribed: false }];
-            book.decide(app.catalog.lists(), subject, &all, &grounds);
+    let seen: Vec<(ContactId, DateTime<Utc>)> = people
+        .iter()
+        .filter_map(|(contact, row)| Some((*contact, row.first_seen_at?)))
+        .collect();
+    db::contacts_first_seen(&mut inner, &seen).await?;
+    let deciding: Vec<(Subject, &[Decision])> = people
+        .iter()
+        .filter(|(_, row)| !row.decisions.is_empty())
+        .map(|(contact, row)| (Subject::contact(*contact), row.decisions.as_slice()))
+        .collect();
+    if !deciding.is_empty() {
+        let subjects: Vec<Subject> = deciding.iter().map(|(who, _)| who.clone()).collect();
+        let addresses = Some(&*app.addresses);
+        let mut book = Book::open(&mut inner, addresses, &subjects, Reach::Named).await?;
+        let grounds = Grounds::new(Source::Import, "an imported file");
+        for (subject, decisions) in deciding {
+            book.decide(app.catalog.lists(), &subject, decisions, &grounds);
         }
         let events = book.write(&mut inner, now).await?;
         ingest::store(&mut inner, &app.catalog, now, events).await?;
@@ -217,7 +260,7 @@ async fn apart(
     inner.commit().await
 }
 
-fn event(row: &Row, now: chrono::DateTime<chrono::Utc>) -> NewEvent {
+fn event(row: &Row, now: DateTime<Utc>) -> NewEvent {
     let mut event = NewEvent::from_journey(ContactId::new(now), "import", Properties::new(), 0);
     event.source = "import".into();
     event.person = Person::Names(row.names.clone());

@@ -1,240 +1,435 @@
-//! The rows of a file of contacts.
+//! The rows of a file of contacts: one reading for tables and for JSON.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use hogsend_plugin_api::Properties;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use hogsend_plugin_api::{Properties, json};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::contacts::consent::list_issue;
+use crate::contacts::file::{Format, ROWS_MAX, Table, short};
+use crate::contacts::sheet;
 use crate::db::NewIdentity;
+use crate::foreign;
 
-/// Rows a file may have.
-pub const ROWS_MAX: usize = 100_000;
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Csv,
-    Json,
-}
-
-impl Format {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Json => "json",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Csv, Self::Json]
-            .into_iter()
-            .find(|format| format.name() == name)
-    }
-}
+/// Columns that are told of as not used.
+const UNUSED_MAX: usize = 100;
+/// Lists one row may speak of.
+const LISTS_MAX: usize = 200;
 
 /// A contact as a file has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub names: NewIdentity,
     pub properties: Properties,
-    pub unsubscribed_all: Option<bool>,
+    pub unsubscribed_all: bool,
+    /// Id of a list to whether the person is on it.
+    pub lists: BTreeMap<String, bool>,
+    /// When the person was first seen, where the file knows.
+    pub first_seen_at: Option<DateTime<Utc>>,
 }
 
-/// The rows of a file, in order; an error says what is wrong with that row alone.
-pub struct Rows(std::vec::IntoIter<Result<Row, String>>);
-
-impl Iterator for Rows {
-    type Item = Result<Row, String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
+/// A row and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbered {
+    /// From 1, the line of names not counted.
+    pub number: i32,
+    /// The line of the file it begins on; tables have some.
+    pub line: Option<i32>,
+    /// None where it is empty, as spreadsheets leave rows; an error says what is wrong with this row
+    /// alone.
+    pub row: Result<Option<Row>, String>,
 }
 
-/// How many rows a file has. The error says why it is no file of contacts.
-pub fn check(format: Format, body: &[u8]) -> Result<usize, String> {
-    Rows::read(format, body).map(|rows| rows.0.len())
+/// The rows of a file, in order.
+#[derive(Debug)]
+pub struct Rows {
+    rows: Vec<Numbered>,
+    unused: Vec<String>,
 }
 
 impl Rows {
+    /// Reads a file whole, so that what is wrong with it is known before a row of it is stored.
+    ///
+    /// # Errors
+    /// Why it is no file of contacts.
     pub fn read(format: Format, body: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(body).map_err(|error| {
-            let at = error.valid_up_to();
-            format!("The file is not UTF-8: byte {at} is part of no character")
-        })?;
-        // Spreadsheets put a byte order mark before what they write.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let rows = match format {
-            Format::Csv => csv_rows(text)?,
-            Format::Json => json_rows(text)?,
+        let mut all = match format {
+            Format::Csv => table(body)?,
+            Format::Json => objects(body)?,
         };
-        if rows.is_empty() {
+        while all.rows.pop_if(|row| row.row == Ok(None)).is_some() {}
+        if all.rows.is_empty() {
             return Err("The file has no contacts".into());
         }
-        Ok(Self(rows.into_iter()))
+        all.unused.truncate(UNUSED_MAX);
+        Ok(all)
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The names of columns or fields that are not used.
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    pub fn into_rows(self) -> std::vec::IntoIter<Numbered> {
+        self.rows.into_iter()
     }
 }
 
-/// What a column holds.
+/// What a column of a table or a field of an object is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Column {
+enum Field {
     ExternalId,
     Email,
+    AnonymousId,
     UnsubscribedAll,
+    Lists,
     Properties,
-    /// What only the export writes.
-    Ignored,
-    Property(String),
+    FirstSeenAt,
+    Property,
+    Unused,
 }
 
-impl Column {
-    fn of(name: &str) -> Self {
-        let name = name.trim();
-        match name
-            .to_ascii_lowercase()
-            .replace(['_', ' ', '-'], "")
-            .as_str()
-        {
-            "externalid" | "userid" => Self::ExternalId,
-            "email" | "emailaddress" | "useremail" => Self::Email,
-            "unsubscribedall" | "unsubscribed" => Self::UnsubscribedAll,
-            "properties" => Self::Properties,
-            "id" | "firstseenat" | "lastseenat" | "createdat" | "updatedat" | "" => Self::Ignored,
-            _ => Self::Property(name.to_owned()),
+/// What the names in a file stand for. Some depend on which others there are.
+struct Fields(HashMap<String, Field>);
+
+impl Fields {
+    fn of<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Self {
+        let plain = |name: &str| {
+            name.trim()
+                .to_ascii_lowercase()
+                .replace(['_', ' ', '-'], "")
+        };
+        let has = |wanted: &[&str]| {
+            let mut names = names.clone();
+            names.any(|name| wanted.contains(&plain(name).as_str()))
+        };
+        // The export has an id of our own beside the product's; other systems call the latter so.
+        let id = if has(&["externalid", "userid"]) {
+            Field::Unused
+        } else {
+            Field::ExternalId
+        };
+        let created_at = if has(&["firstseenat"]) {
+            Field::Unused
+        } else {
+            Field::FirstSeenAt
+        };
+        let field = |name: &str| match plain(name).as_str() {
+            "externalid" | "userid" => Field::ExternalId,
+            "id" => id.clone(),
+            "email" | "emailaddress" | "useremail" => Field::Email,
+            "anonymousid" => Field::AnonymousId,
+            "unsubscribedall" | "unsubscribed" => Field::UnsubscribedAll,
+            "lists" => Field::Lists,
+            "properties" => Field::Properties,
+            "firstseenat" => Field::FirstSeenAt,
+            "createdat" => created_at.clone(),
+            "lastseenat" | "updatedat" | "" => Field::Unused,
+            _ => Field::Property,
+        };
+        Self(names.map(|name| (name.to_owned(), field(name))).collect())
+    }
+
+    fn get(&self, name: &str) -> &Field {
+        self.0.get(name).unwrap_or(&Field::Unused)
+    }
+
+    fn names_people(&self) -> bool {
+        let people = [Field::ExternalId, Field::Email, Field::AnonymousId];
+        self.0.values().any(|field| people.contains(field))
+    }
+
+    /// Two names that stand for one thing.
+    fn twins<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<(&'n str, &'n str)> {
+        let mut seen: Vec<(&Field, &str)> = Vec::new();
+        for name in names {
+            let field = self.get(name);
+            if matches!(field, Field::Property | Field::Unused) {
+                continue;
+            }
+            if let Some((_, other)) = seen.iter().find(|(one, _)| *one == field) {
+                return Some((other, name));
+            }
+            seen.push((field, name));
         }
+        None
+    }
+
+    /// Those not used, in the order in which they are given.
+    fn unused<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+        let names = names.enumerate();
+        let unused = names.filter(|(_, name)| *self.get(name) == Field::Unused);
+        let told = unused.map(|(place, name)| match name.trim() {
+            "" => format!("column {}, which has no name", place + 1),
+            name => short(name),
+        });
+        told.collect()
     }
 }
 
-fn csv_rows(text: &str) -> Result<Vec<Result<Row, String>>, String> {
-    let first = text.lines().next().unwrap_or_default();
-    // Spreadsheets of some countries write semicolons.
-    let delimiter = [b',', b';', b'\t']
-        .into_iter()
-        .max_by_key(|mark| (first.matches(char::from(*mark)).count(), *mark == b','))
-        .unwrap_or(b',');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .flexible(true)
-        .from_reader(text.as_bytes());
-    let broken = |error: csv::Error| format!("The file is not CSV: {error}");
-    let head = reader.headers().map_err(broken)?;
-    let columns: Vec<Column> = head.iter().map(Column::of).collect();
-    if !columns.contains(&Column::Email) && !columns.contains(&Column::ExternalId) {
-        return Err("The first line must name the columns, among them email or externalId".into());
+fn table(body: &[u8]) -> Result<Rows, String> {
+    let mut table = Table::open(body)?;
+    let head: Vec<String> = table.head().to_vec();
+    let names = || head.iter().map(String::as_str);
+    let fields = Fields::of(names());
+    if !fields.names_people() {
+        return Err(
+            "The first line must name the columns, among them email, externalId or anonymousId"
+                .into(),
+        );
+    }
+    if let Some((one, other)) = fields.twins(names()) {
+        return Err(format!(
+            "The columns '{}' and '{}' stand for the same: leave one out",
+            short(one),
+            short(other)
+        ));
     }
     let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(broken)?;
+    while let Some(record) = table.next_row()? {
         if rows.len() == ROWS_MAX {
             return Err(too_many());
         }
-        rows.push(csv_row(&columns, &record));
+        let row = if record.is_empty() {
+            Ok(None)
+        } else {
+            let cells = head.iter().zip(&record.cells);
+            let cells = cells.filter(|(_, cell)| !cell.is_empty());
+            let values = cells.map(|(name, cell)| {
+                let mut text = undefused(cell).to_owned();
+                foreign::cleaned(&mut text);
+                (name.as_str(), Value::String(text))
+            });
+            fill(&fields, values).map(Some)
+        };
+        rows.push(Numbered {
+            number: i32::try_from(record.number).unwrap_or(i32::MAX),
+            line: i32::try_from(record.line).ok(),
+            row,
+        });
     }
-    Ok(rows)
-}
-
-fn csv_row(columns: &[Column], record: &csv::StringRecord) -> Result<Row, String> {
-    if record.len() > columns.len() {
-        return Err(format!(
-            "has {} cells, and the first line names {} columns",
-            record.len(),
-            columns.len()
-        ));
-    }
-    let mut row = Row::default();
-    for (column, cell) in columns.iter().zip(record) {
-        let text = plain(cell);
-        if text.is_empty() {
-            continue;
-        }
-        match column {
-            Column::ExternalId => row.names.external_id = Some(text.to_owned()),
-            Column::Email => row.names.email = Some(text.trim().to_owned()),
-            Column::UnsubscribedAll => row.unsubscribed_all = Some(truth(text)?),
-            Column::Properties => {
-                let read: Properties = serde_json::from_str(cell)
-                    .map_err(|_| "properties must be a JSON object".to_owned())?;
-                row.properties.extend(read);
-            }
-            Column::Ignored => {}
-            Column::Property(name) => {
-                row.properties
-                    .insert(name.clone(), Value::String(text.to_owned()));
-            }
-        }
-    }
-    Ok(row)
+    Ok(Rows {
+        rows,
+        unused: fields.unused(names()),
+    })
 }
 
 /// A cell without the apostrophe by which the export keeps spreadsheets from calculating.
-fn plain(cell: &str) -> &str {
+fn undefused(cell: &str) -> &str {
     let Some(rest) = cell.strip_prefix('\'') else {
         return cell;
     };
     match rest.chars().next() {
-        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'') => rest,
+        Some(first) if sheet::is_active(first) => rest,
         _ => cell,
     }
 }
 
-fn truth(text: &str) -> Result<bool, String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => Err("unsubscribedAll must be true or false".into()),
-    }
-}
-
-fn json_rows(text: &str) -> Result<Vec<Result<Row, String>>, String> {
+fn objects(body: &[u8]) -> Result<Rows, String> {
     /// `{"contacts": […]}`, as the export writes it.
     #[derive(Deserialize)]
     struct Wrapped {
-        contacts: Bounded,
+        contacts: Items,
     }
-    let read: Result<Bounded, serde_json::Error> = if text.trim_start().starts_with('{') {
-        serde_json::from_str::<Wrapped>(text).map(|wrapped| wrapped.contacts)
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let body = json::repaired(body);
+    let wrapped = body.trim_ascii_start().starts_with(b"{");
+    let read = if wrapped {
+        serde_json::from_slice::<Wrapped>(&body).map(|wrapped| wrapped.contacts)
     } else {
-        serde_json::from_str(text)
+        serde_json::from_slice::<Items>(&body)
     };
-    let read = read.map_err(|error| match error.to_string() {
+    let Items(items) = read.map_err(|error| match error.to_string() {
         text if text.contains(TOO_MANY) => too_many(),
         text => format!("The file is no JSON array of contacts: {text}"),
     })?;
-    Ok(read.0.into_iter().map(json_row).collect())
+    // In the order in which they first appear.
+    let mut names: Vec<&str> = Vec::new();
+    let mut known = HashSet::new();
+    let mut told = HashSet::new();
+    for (name, value) in items.iter().flatten().flatten() {
+        if known.insert(name.as_str()) {
+            names.push(name);
+        }
+        if !value.is_null() {
+            told.insert(name.as_str());
+        }
+    }
+    let fields = Fields::of(names.iter().copied());
+    let unused = fields.unused(names.into_iter().filter(|name| told.contains(name)));
+    let rows = items.iter().enumerate().map(|(place, item)| Numbered {
+        number: i32::try_from(place + 1).unwrap_or(i32::MAX),
+        line: None,
+        row: object(&fields, item.as_deref()).map(Some),
+    });
+    Ok(Rows {
+        rows: rows.collect(),
+        unused,
+    })
 }
 
-fn json_row(value: Value) -> Result<Row, String> {
-    let Value::Object(fields) = value else {
-        return Err("must be a JSON object".into());
-    };
+fn object(fields: &Fields, item: Option<&[(String, Value)]>) -> Result<Row, String> {
+    let item = item.ok_or("must be a JSON object")?;
+    let given = || item.iter().filter(|(_, value)| !value.is_null());
+    let mut seen = HashSet::new();
+    if let Some((name, _)) = item.iter().find(|(name, _)| !seen.insert(name)) {
+        return Err(format!("has two fields called '{}'", short(name)));
+    }
+    if let Some((one, other)) = fields.twins(given().map(|(name, _)| name.as_str())) {
+        let (one, other) = (short(one), short(other));
+        return Err(format!("'{one}' and '{other}' stand for the same"));
+    }
+    fill(
+        fields,
+        given().map(|(name, value)| (name.as_str(), value.clone())),
+    )
+}
+
+/// Puts a row together from what is not empty of it.
+fn fill<'n>(
+    fields: &Fields,
+    values: impl Iterator<Item = (&'n str, Value)>,
+) -> Result<Row, String> {
     let mut row = Row::default();
-    for (name, value) in fields {
-        if value.is_null() {
-            continue;
-        }
-        let text = |value: Value| match value {
-            Value::String(text) => Ok(text),
-            Value::Number(number) => Ok(number.to_string()),
-            _ => Err(format!("{name} must be text")),
-        };
-        match name.as_str() {
-            "externalId" | "userId" => row.names.external_id = Some(text(value)?),
-            "email" => row.names.email = Some(text(value)?),
-            "unsubscribedAll" => match value {
-                Value::Bool(all) => row.unsubscribed_all = Some(all),
-                _ => return Err("unsubscribedAll must be true or false".into()),
+    for (name, mut value) in values {
+        foreign::clean(&mut value);
+        match fields.get(name) {
+            Field::ExternalId => row.names.external_id = id(name, value)?,
+            Field::AnonymousId => row.names.anonymous_id = id(name, value)?,
+            Field::Email => match value {
+                Value::String(text) => {
+                    row.names.email = Some(text.trim().to_owned()).filter(|it| !it.is_empty());
+                }
+                _ => return Err(format!("{} must be text", short(name))),
             },
-            "properties" => match value {
-                Value::Object(read) => row.properties = read,
-                _ => return Err("properties must be a JSON object".into()),
+            Field::UnsubscribedAll => {
+                row.unsubscribed_all = truth(&value)
+                    .ok_or_else(|| format!("{} must be true or false", short(name)))?;
+            }
+            Field::Lists => row.lists = lists(name, value)?,
+            Field::Properties => {
+                for (name, value) in within(name, value)? {
+                    set(&mut row.properties, name, value)?;
+                }
+            }
+            Field::FirstSeenAt => match instant(&value) {
+                Some(at) => row.first_seen_at = Some(at),
+                // Not a time as anybody writes it: kept as it is.
+                None => set(&mut row.properties, name.to_owned(), value)?,
             },
-            // Unknown fields are ignored.
-            _ => {}
+            Field::Property => set(&mut row.properties, name.to_owned(), value)?,
+            Field::Unused => {}
         }
     }
     Ok(row)
+}
+
+fn set(properties: &mut Properties, mut name: String, value: Value) -> Result<(), String> {
+    foreign::cleaned(&mut name);
+    match properties.get(&name) {
+        Some(other) if *other != value => Err(format!(
+            "has two values for the property '{}'",
+            short(&name)
+        )),
+        _ => {
+            properties.insert(name, value);
+            Ok(())
+        }
+    }
+}
+
+fn id(name: &str, value: Value) -> Result<Option<String>, String> {
+    let text = match value {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        _ => return Err(format!("{} must be text", short(name))),
+    };
+    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::Number(number) => match number.as_i64()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        },
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => Some(true),
+            "false" | "0" | "no" | "" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An object, or one as the text in a cell.
+fn within(name: &str, value: Value) -> Result<Properties, String> {
+    let read = match value {
+        Value::Object(fields) => Some(fields),
+        Value::String(text) => json::from_slice(text.as_bytes()).ok(),
+        _ => None,
+    };
+    let mut read = read.ok_or_else(|| format!("{} must be a JSON object", short(name)))?;
+    foreign::clean_properties(&mut read);
+    Ok(read)
+}
+
+fn lists(name: &str, value: Value) -> Result<BTreeMap<String, bool>, String> {
+    let given = within(name, value)?;
+    if given.len() > LISTS_MAX {
+        return Err(format!("{} may name {LISTS_MAX} lists", short(name)));
+    }
+    let lists = given.into_iter().map(|(id, value)| {
+        if let Some(why) = list_issue(&id) {
+            return Err(format!("{}: {why}", short(name)));
+        }
+        let on = truth(&value);
+        let on =
+            on.ok_or_else(|| format!("{} must say true or false of each list", short(name)))?;
+        Ok((id, on))
+    });
+    lists.collect()
+}
+
+/// A time as files write it: RFC 3339, a date, or seconds or milliseconds since 1970.
+fn instant(value: &Value) -> Option<DateTime<Utc>> {
+    // Smaller ones are more likely something else, such as 20260131.
+    const SECONDS_FROM: i64 = 100_000_000;
+    // Later in seconds than any date of use, and earlier in milliseconds.
+    const MILLISECONDS_FROM: i64 = 100_000_000_000;
+    let number = |number: i64| match number {
+        ..SECONDS_FROM => None,
+        MILLISECONDS_FROM.. => DateTime::from_timestamp_millis(number),
+        _ => DateTime::from_timestamp(number, 0),
+    };
+    let at = match value {
+        Value::Number(given) => number(given.as_i64()?)?,
+        Value::String(text) => {
+            let text = text.trim();
+            if let Ok(given) = text.parse() {
+                number(given)?
+            } else if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+                at.to_utc()
+            } else if let Ok(day) = text.parse::<NaiveDate>() {
+                day.and_hms_opt(0, 0, 0)?.and_utc()
+            } else {
+                let spaced = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S");
+                spaced.ok()?.and_utc()
+            }
+        }
+        _ => return None,
+    };
+    foreign::is_storable(at).then_some(at)
 }
 
 const TOO_MANY: &str = "too many contacts";
@@ -243,43 +438,111 @@ fn too_many() -> String {
     format!("The file has more than {ROWS_MAX} contacts: import it in parts")
 }
 
-/// A list that is not read beyond what a file may have.
-struct Bounded(Vec<Value>);
+/// A list that is not read beyond what a file may have; None for what is no object. Every field is
+/// there, also where two have one name.
+struct Items(Vec<Option<Vec<(String, Value)>>>);
 
-impl<'de> Deserialize<'de> for Bounded {
+impl<'de> Deserialize<'de> for Items {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         struct Seen;
 
         impl<'de> Visitor<'de> for Seen {
-            type Value = Bounded;
+            type Value = Items;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array of contacts")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Bounded, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items, A::Error> {
                 let mut all = Vec::new();
-                while let Some(value) = seq.next_element()? {
+                while let Some(Item(item)) = seq.next_element()? {
                     if all.len() == ROWS_MAX {
                         return Err(de::Error::custom(TOO_MANY));
                     }
-                    all.push(value);
+                    all.push(item);
                 }
-                Ok(Bounded(all))
+                Ok(Items(all))
             }
         }
         reader.deserialize_seq(Seen)
     }
 }
 
+struct Item(Option<Vec<(String, Value)>>);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Seen;
+
+        impl<'de> Visitor<'de> for Seen {
+            type Value = Item;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a contact")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Item(Some(fields)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Item(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Item, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Item, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Item, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Item, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Item, E> {
+                Ok(Item(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Item, E> {
+                Ok(Item(None))
+            }
+        }
+        reader.deserialize_any(Seen)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::contacts::sheet::{self, Exported};
+    use crate::db::{ContactRow, Preferences};
 
     fn read(format: Format, text: &str) -> Vec<Result<Row, String>> {
-        Rows::read(format, text.as_bytes()).unwrap().collect()
+        let rows = Rows::read(format, text.as_bytes()).unwrap().into_rows();
+        rows.filter_map(|one| one.row.transpose()).collect()
+    }
+
+    fn unused(format: Format, text: &str) -> Vec<String> {
+        let rows = Rows::read(format, text.as_bytes()).unwrap();
+        rows.unused().to_vec()
+    }
+
+    fn wrong(format: Format, bytes: &[u8]) -> String {
+        Rows::read(format, bytes).unwrap_err()
     }
 
     fn row(external_id: Option<&str>, email: Option<&str>, properties: Value) -> Row {
@@ -293,7 +556,7 @@ mod tests {
                 ..NewIdentity::default()
             },
             properties,
-            unsubscribed_all: None,
+            ..Row::default()
         }
     }
 
@@ -306,10 +569,104 @@ mod tests {
         );
         for text in [
             "externalId,email,plan,properties,id\r\nu1,ann@example.com,\"a,b \"\"c\"\"\",\"{\"\"seats\"\":3}\",x\r\n",
-            "\u{feff}user_id;E-Mail Address;email;plan;properties\nu1;;ann@example.com;a,b \"c\";{\"seats\":3}",
-            "Email\tUser ID\tplan\tproperties\nann@example.com\tu1\ta,b \"c\"\t{\"seats\":3}\n",
+            "\u{feff}user_id;E-Mail Address;plan;properties\nu1;ann@example.com;\"a,b \"\"c\"\"\";\"{\"\"seats\"\":3}\"",
+            "Email\tUser ID\tplan\tproperties\nann@example.com\tu1\t\"a,b \"\"c\"\"\"\t\"{\"\"seats\"\":3}\"\n",
+            "sep=;\r\nemail; id ;plan;properties\r\n ann@example.com ; u1 ;\"a,b \"\"c\"\"\";\"{\"\"seats\"\":3}\"\r\n",
         ] {
             assert_eq!(read(Format::Csv, text), [Ok(expected.clone())], "{text}");
+        }
+        let text = "email, user_id, plan\nann@example.com, u1, pro\n";
+        let expected = row(
+            Some("u1"),
+            Some("ann@example.com"),
+            json!({ "plan": "pro" }),
+        );
+        assert_eq!(read(Format::Csv, text), [Ok(expected)]);
+    }
+
+    /// The same people as a table and as JSON.
+    #[test]
+    fn both_formats_are_read_alike() {
+        for (csv, json) in [
+            (
+                "email,unsubscribed,plan,first_name\njs@ex.test,true,pro,J\n",
+                json!([{ "email": "js@ex.test", "unsubscribed": true, "plan": "pro", "first_name": "J" }]),
+            ),
+            (
+                "user_id,email,unsubscribed\njs3,js3@ex.test,false\n,,\njs4,,0\n",
+                json!([{ "user_id": "js3", "email": "js3@ex.test", "unsubscribed": "false" }, { "user_id": "js4", "email": null, "unsubscribed": 0 }]),
+            ),
+            (
+                "id,cio_id,email,created_at,unsubscribed,first_name\n5f9c1a,a5e80100,cio1@ex.test,1606780800,false,Ann\n",
+                json!([{ "id": "5f9c1a", "cio_id": "a5e80100", "email": "cio1@ex.test", "created_at": 1_606_780_800, "unsubscribed": false, "first_name": "Ann" }]),
+            ),
+            (
+                "anonymousId,lists,createdAt,properties,id,externalId\na1,\"{\"\"journey\"\":false}\",2020-01-31,\"{\"\"n\"\":[1]}\",x,\n",
+                json!({ "contacts": [{ "anonymousId": "a1", "lists": { "journey": false }, "createdAt": "2020-01-31T01:00:00+01:00", "properties": { "n": [1] }, "id": "x", "externalId": "" }] }),
+            ),
+        ] {
+            let table = read(Format::Csv, csv);
+            let objects = read(Format::Json, &json.to_string());
+            assert_eq!(table, objects, "{csv}");
+            assert!(table.iter().all(Result::is_ok), "{table:?}");
+        }
+        let customerio = "id,cio_id,email,created_at,unsubscribed,first_name\n5f9c1a,a5e80100,cio1@ex.test,1606780800,false,Ann\n";
+        let [Ok(ann)] = &read(Format::Csv, customerio)[..] else {
+            panic!("one row")
+        };
+        assert_eq!(ann.names.external_id.as_deref(), Some("5f9c1a"));
+        assert_eq!(
+            ann.first_seen_at.unwrap().to_rfc3339(),
+            "2020-12-01T00:00:00+00:00"
+        );
+        assert_eq!(
+            json!(ann.properties),
+            json!({ "cio_id": "a5e80100", "first_name": "Ann" })
+        );
+        assert_eq!(unused(Format::Csv, customerio), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_used_is_named() {
+        let text = "id,externalId,email,updatedAt,,firstSeenAt,createdAt\n1,2,a@x.test,3,4,,\n";
+        let names = [
+            "id",
+            "updatedAt",
+            "column 5, which has no name",
+            "createdAt",
+        ];
+        assert_eq!(unused(Format::Csv, text), names);
+        let text =
+            r#"[{"email":"a@x.test"},{"last_seen_at":1,"email":"b@x.test","updatedAt":null}]"#;
+        assert_eq!(unused(Format::Json, text), ["last_seen_at"]);
+    }
+
+    #[test]
+    fn a_time_is_read_as_files_write_it_and_else_kept_as_it_is() {
+        for (text, expected) in [
+            ("2020-12-01T00:00:00Z", Some(1_606_780_800)),
+            ("2020-12-01T02:00:00+02:00", Some(1_606_780_800)),
+            ("2020-12-01 00:00:00", Some(1_606_780_800)),
+            ("2020-12-01", Some(1_606_780_800)),
+            ("1606780800", Some(1_606_780_800)),
+            ("1606780800000", Some(1_606_780_800)),
+            ("0", None),
+            ("20201201", None),
+            ("12/1/2020", None),
+            ("9223372036854775807", None),
+            ("-1", None),
+        ] {
+            let [Ok(row)] = &read(Format::Csv, &format!("email,created_at\na@x.test,{text}\n"))[..]
+            else {
+                panic!("one row")
+            };
+            assert_eq!(
+                row.first_seen_at.map(|at| at.timestamp()),
+                expected,
+                "{text}"
+            );
+            let kept = row.properties.get("created_at").and_then(Value::as_str);
+            assert_eq!(kept, expected.is_none().then_some(text));
         }
     }
 
@@ -331,31 +688,155 @@ mod tests {
 
     #[test]
     fn a_bad_row_spoils_no_other() {
-        let text = "email,properties,unsubscribed\na@x.test,[1],\nb@x.test,,maybe\nc@x.test,,yes,4\nd@x.test\ne@x.test,,1\n";
-        let rows = read(Format::Csv, text);
-        let problems: Vec<_> = rows.iter().filter_map(|row| row.as_ref().err()).collect();
-        assert_eq!(problems.len(), 3);
-        assert!(problems[2].contains("4 cells") && problems[2].contains("3 columns"));
-        assert_eq!(rows[4].as_ref().unwrap().unsubscribed_all, Some(true));
+        let text = "email,properties,unsubscribed,lists\na@x.test,[1],,\nb@x.test,,maybe,\n\
+                    c@x.test,,,\"{\"\"l\"\":3}\"\nd@x.test\ne@x.test,,1,\n";
+        let rows = Rows::read(Format::Csv, text.as_bytes())
+            .unwrap()
+            .into_rows();
+        let rows: Vec<_> = rows.collect();
+        let wrong: Vec<_> = rows
+            .iter()
+            .filter_map(|one| Some((one.line?, one.row.clone().err()?)))
+            .collect();
+        let why = [
+            (2, "properties must be a JSON object"),
+            (3, "unsubscribed must be true or false"),
+            (4, "lists must say true or false of each list"),
+        ];
+        assert_eq!(wrong, why.map(|(line, why)| (line, why.to_owned())));
+        assert!(rows[4].row.clone().unwrap().unwrap().unsubscribed_all);
 
-        let text =
-            r#"{"contacts":[1,{"email":"a@x.test","properties":[]},{"userId":7,"other":{}}]}"#;
+        let text = r#"{"contacts":[1,[],"x",null,{"email":"a@x.test","properties":[]},{"email":"a@x.test","email":"b@x.test"},
+            {"userId":"1","user_id":"2"},{"plan":"a","properties":{"plan":"b"}},{"userId":7,"other":{}}]}"#;
         let rows = read(Format::Json, text);
-        assert!(rows[0].is_err() && rows[1].is_err());
-        assert_eq!(rows[2], Ok(row(Some("7"), None, json!({}))));
+        assert!(rows[..8].iter().all(Result::is_err), "{rows:?}");
+        assert_eq!(rows[8], Ok(row(Some("7"), None, json!({ "other": {} }))));
+    }
+
+    #[test]
+    fn text_in_a_file_can_be_stored() {
+        let text = "email,a\0,properties\nx@x.test,b\0,\"{\"\"c\"\":\"\"\\u0000\\ud83d\"\"}\"\n";
+        let expected = json!({ "a\u{fffd}": "b\u{fffd}", "c": "\u{fffd}\u{fffd}" });
+        assert_eq!(
+            read(Format::Csv, text),
+            [Ok(row(None, Some("x@x.test"), expected.clone()))]
+        );
+        let text = r#"[{"email":"x@x.test","a\u0000":"b\u0000","c":"\u0000\ud83d"}]"#;
+        assert_eq!(
+            read(Format::Json, text),
+            [Ok(row(None, Some("x@x.test"), expected))]
+        );
+    }
+
+    #[test]
+    fn empty_rows_below_a_table_are_left_out() {
+        let rows = Rows::read(
+            Format::Csv,
+            b"email,name\r\ne1@ex.test,E\r\n,\r\n, \r\n,\r\n\r\n",
+        );
+        assert_eq!(rows.unwrap().len(), 1);
+        let rows = Rows::read(Format::Csv, b"email,name\n,\ne1@ex.test,E\n,\n").unwrap();
+        let rows: Vec<_> = rows
+            .into_rows()
+            .map(|one| (one.number, one.row.unwrap().is_some()))
+            .collect();
+        assert_eq!(rows, [(1, false), (2, true)]);
     }
 
     #[test]
     fn what_is_no_file_of_contacts_is_refused_with_the_reason() {
-        let wrong = |format, bytes: &[u8]| Rows::read(format, bytes).err().unwrap();
         assert!(wrong(Format::Csv, b"a\xff").contains("byte 1"));
-        assert!(wrong(Format::Csv, b"name,plan\nx,y").contains("email or externalId"));
+        assert!(wrong(Format::Csv, b"name,plan\nx,y").contains("email, externalId"));
         assert!(wrong(Format::Csv, b"email\n").contains("no contacts"));
-        assert!(wrong(Format::Csv, b"").contains("email or externalId"));
+        assert!(wrong(Format::Csv, b"email,x\n,\n,\n").contains("no contacts"));
+        assert!(wrong(Format::Csv, b"").contains("email, externalId"));
+        assert!(wrong(Format::Csv, b"email,a\nx@x.test,\"y\n").contains("line 2"));
+        for twice in [
+            "email,name,email,name\nd1@ex.test,A,d2@ex.test,B",
+            "email,E-Mail\nx,y",
+            "user_id,externalId\n1,2",
+            "email,unsubscribed,unsubscribedAll\nx,1,0",
+        ] {
+            let why = wrong(Format::Csv, twice.as_bytes());
+            assert!(
+                why.contains("Two columns") || why.contains("stand for the same"),
+                "{why}"
+            );
+        }
+        let wide = format!("email{}\n", ",x".repeat(10_000));
+        assert!(wrong(Format::Csv, wide.as_bytes()).contains("line 1"));
         assert!(wrong(Format::Json, b"[]").contains("no contacts"));
         assert!(wrong(Format::Json, b"{\"x\":1}").contains("contacts"));
-        assert!(wrong(Format::Json, "[".repeat(5_000).as_bytes()).contains("recursion"));
+        assert!(wrong(Format::Json, "[".repeat(5_000).as_bytes()).contains("no JSON array"));
         let many = format!("[{}]", vec!["1"; ROWS_MAX + 1].join(","));
         assert!(wrong(Format::Json, many.as_bytes()).contains("in parts"));
+        let many = format!("email\n{}", "a@x.test\n".repeat(ROWS_MAX + 1));
+        assert!(wrong(Format::Csv, many.as_bytes()).contains("in parts"));
+    }
+
+    /// A name, without blanks at its ends.
+    fn id() -> impl Strategy<Value = Option<String>> {
+        let text = "['=+@\\-\t]?[a-z,;\"'\n\r é\u{1f600}]{0,6}[a-z=']";
+        prop::option::of(text.prop_map(|text| text.trim().to_owned()))
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z'=,;\"\r\n ]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[a-z]{1,3}", inner, 0..3)
+                    .prop_map(|all| Value::Object(all.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_export_writes_is_read_again(
+            external_id in id(), anonymous_id in id(), email in id(),
+            properties in prop::collection::btree_map("[a-zA-Z'=;,\" ]{1,6}", value(), 0..4),
+            unsubscribed_all in any::<bool>(),
+            categories in prop::collection::btree_map("[a-z][a-z-]{0,5}", any::<bool>(), 0..3),
+            seconds in 100_000_000_i64..1_900_000_000,
+        ) {
+            prop_assume!(external_id.is_some() || email.is_some() || anonymous_id.is_some());
+            let at = DateTime::from_timestamp(seconds, 123_000).unwrap();
+            let contact = ContactRow {
+                id: crate::ids::ContactId::new(at),
+                external_id: external_id.clone(),
+                email: email.clone(),
+                properties: properties.into_iter().collect(),
+                first_seen_at: at,
+                last_seen_at: at,
+                created_at: at,
+                updated_at: at,
+            };
+            let expected = Row {
+                names: NewIdentity { external_id, email, anonymous_id: anonymous_id.clone(), ..NewIdentity::default() },
+                properties: contact.properties.clone(),
+                unsubscribed_all,
+                lists: categories.clone(),
+                first_seen_at: Some(at),
+            };
+            let exported = Exported {
+                contact,
+                anonymous_id,
+                wants: Preferences { unsubscribed_all, categories },
+            };
+            let csv = [sheet::head(), sheet::lines(std::slice::from_ref(&exported))].concat();
+            let csv = String::from_utf8(csv).unwrap();
+            prop_assert_eq!(read(Format::Csv, &csv), [Ok(expected.clone())]);
+            let json = json!({ "contacts": [exported.out()] }).to_string();
+            prop_assert_eq!(read(Format::Json, &json), [Ok(expected)]);
+            let (mut csv, json) = (unused(Format::Csv, &csv), unused(Format::Json, &json));
+            csv.sort();
+            prop_assert_eq!(csv, json);
+        }
     }
 }

@@ -1,24 +1,23 @@
 //! Contacts, all of them, as they are read.
 
-use std::collections::HashMap;
-
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::contacts::sheet;
+use crate::contacts::file::Format;
+use crate::contacts::sheet::{self, Exported, ExportedOut};
 use crate::db::{self, ContactRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
-use crate::http::contacts::ContactOut;
 use crate::http::openapi::BadRequest;
 use crate::http::params::Query;
+use crate::http::search::Search;
 use crate::http::words::{ExportFormat, checked};
 use crate::ids::ContactId;
 
@@ -31,24 +30,29 @@ pub struct ExportQuery {
     /// `csv` where it is absent.
     #[param(inline, value_type = Option<ExportFormat>)]
     format: Option<String>,
-    /// A part of the address or of the product's id.
-    search: Option<String>,
+    /// A part of the address or of the product's id, of at most 320 characters.
+    #[serde(default)]
+    #[param(value_type = Option<String>, max_length = 320)]
+    search: Search,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Csv,
-    Json,
+/// The shape of the JSON.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used")]
+pub struct ExportOut {
+    #[schema(inline)]
+    contacts: Vec<ExportedOut<'static>>,
 }
 
-/// Answers every contact, newest first, as CSV or as `{"contacts": […]}`. Cells that a spreadsheet
-/// would take for a formula begin with an apostrophe. An answer that breaks off is not whole.
+/// Answers every contact, newest first, as CSV or as `{"contacts": […]}`, with what they get of mail.
+/// Cells that a spreadsheet would take for a formula begin with an apostrophe. The import reads both.
+/// An answer that breaks off is not whole.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/export", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(ExportQuery),
     responses(
-        (status = 200, description = "Every contact", content((String = "text/csv"), (crate::http::contacts::FoundOut = "application/json"))),
+        (status = 200, description = "Every contact", content((String = "text/csv"), (ExportOut = "application/json"))),
         (status = 400, response = BadRequest),
     ),
 )]
@@ -62,9 +66,8 @@ pub async fn export_contacts(
         Some("json") => Format::Json,
         _ => Format::Csv,
     };
-    let search = query.search.map(|text| text.trim().to_owned());
     let mut reading = Reading {
-        search: search.filter(|text| !text.is_empty()),
+        search: query.search,
         app,
         format,
         after: None,
@@ -103,7 +106,7 @@ pub async fn export_contacts(
 struct Reading {
     app: App,
     format: Format,
-    search: Option<String>,
+    search: Search,
     after: Option<Uuid>,
     begun: bool,
     over: bool,
@@ -116,10 +119,9 @@ impl Reading {
             return Ok(None);
         }
         let mut conn = self.app.db.report().await?;
-        let search = self.search.as_deref();
+        let search = self.search.text();
         let rows = db::contacts_list(&mut conn, search, self.after, CHUNK, 0).await?;
         let ids: Vec<ContactId> = rows.iter().map(|row| row.id).collect();
-        // What they get: the stricter of what they and their mailboxes want.
         let keys = |row: &ContactRow| {
             let email = row.email.as_deref();
             email.map(|email| self.app.addresses.mailbox(email).keys())
@@ -129,32 +131,33 @@ impl Reading {
             .map(|row| keys(row).unwrap_or_default())
             .collect();
         let found = db::consents(&mut conn, &ids, &keys.concat()).await?;
-        let both = rows.iter().zip(&keys);
-        let wants: HashMap<ContactId, db::Preferences> = both
-            .map(|(row, keys)| (row.id, found.of(row.id, keys)))
-            .collect();
+        let mut anonymous_ids = db::contact_anonymous_ids(&mut conn, &ids).await?;
         drop(conn);
         self.after = rows.last().map(|row| row.id.0);
         self.over = i64::try_from(rows.len()).is_ok_and(|rows| rows < CHUNK);
+        let both = rows.into_iter().zip(&keys);
+        let rows: Vec<Exported> = both
+            .map(|(contact, keys)| Exported {
+                anonymous_id: anonymous_ids.remove(&contact.id),
+                wants: found.of(contact.id, keys),
+                contact,
+            })
+            .collect();
         let mut part = Vec::new();
         match self.format {
             Format::Csv => {
                 if !self.begun {
                     part.extend(sheet::head());
                 }
-                let nothing = db::Preferences::default();
-                let rows = rows
-                    .iter()
-                    .map(|row| (row, wants.get(&row.id).unwrap_or(&nothing)));
-                part.extend(sheet::lines(rows));
+                part.extend(sheet::lines(&rows));
             }
-            Format::Json => self.json(rows, &mut part),
+            Format::Json => self.json(&rows, &mut part),
         }
         self.begun = true;
         Ok(Some(part.into()))
     }
 
-    fn json(&self, rows: Vec<ContactRow>, part: &mut Vec<u8>) {
+    fn json(&self, rows: &[Exported], part: &mut Vec<u8>) {
         let mut between = if self.begun { "," } else { "{\"contacts\":[" };
         if rows.is_empty() && !self.begun {
             part.extend(between.as_bytes());
@@ -163,7 +166,7 @@ impl Reading {
             part.extend(between.as_bytes());
             between = ",";
             // Text and plain values: it is always JSON.
-            part.extend(serde_json::to_vec(&ContactOut::from(row)).unwrap_or_default());
+            part.extend(serde_json::to_vec(&row.out()).unwrap_or_default());
         }
         if self.over {
             part.extend(b"]}");

@@ -1,5 +1,7 @@
 //! Contacts from a file.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -10,8 +12,9 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::contacts::import::{self, Format};
-use crate::db::{self, ImportRow, RowError, Topic};
+use crate::contacts::file::{Format, Upload};
+use crate::contacts::import::Rows;
+use crate::db::{self, ImportRow, NewImport, RowError, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::Raw;
@@ -30,13 +33,20 @@ pub struct ImportBegunOut {
     job_id: ImportId,
     #[schema(value_type = ImportStatus, example = "pending")]
     status: &'static str,
+    /// Columns or fields of the file that are not used.
+    unused: Vec<String>,
 }
 
 /// Brings contacts in from a file of at most 8 MiB and 100,000 rows; a worker does it after the
-/// answer. CSV (RFC 4180) has a line of names: `email`, `externalId`, `unsubscribedAll` and
-/// `properties`, which holds a JSON object; any other column is a property. JSON is an array of
-/// objects with these fields, or what the export writes. Whoever is known gets the properties
-/// beside those they have. Nobody is taken back who unsubscribed, and no journey begins.
+/// answer. The file is the body, or `data` of `{"format":"csv"|"json","data":…,"fileName":…}`. CSV
+/// (RFC 4180) has a line of names, JSON is an array of objects, or what the export writes; both name
+/// the same things: `email`, `externalId` (or `userId`, or `id` where neither is there),
+/// `anonymousId`, `unsubscribedAll`, `lists` (an object of a list's id to whether the person is on
+/// it), `createdAt` (when the person was first seen) and `properties`, which holds a JSON object;
+/// any other column or field is a property. A quotation mark in the wrong place, two columns of one
+/// name and a row with more cells than names are refused with their line, before a row is stored.
+/// Whoever is known gets the properties beside those they have. Nobody is taken back who
+/// unsubscribed, and no journey begins.
 #[utoipa::path(
     post, path = "/v1/admin/contacts/import", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -53,6 +63,46 @@ pub async fn import_contacts(
     caller: Caller<FullAdmin>,
     request: Request,
 ) -> Result<(StatusCode, Json<ImportBegunOut>), ApiError> {
+    let upload = uploaded(request).await?;
+    let read = tokio::task::spawn_blocking(move || {
+        let rows = Rows::read(upload.format, &upload.body)?;
+        let found = (rows.len(), rows.unused().to_vec());
+        Ok((upload, found))
+    });
+    let (upload, (rows, unused)) = read
+        .await
+        .unwrap_or_else(|_| Err("The file cannot be read".to_owned()))
+        .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
+    let now = app.clock.now();
+    let id = ImportId::new(now);
+    let new = NewImport {
+        id,
+        format: upload.format.name(),
+        body: &upload.body,
+        file_name: upload.name.as_deref(),
+        unused: &unused,
+        // At most as many as a file may have.
+        total: i32::try_from(rows).unwrap_or(i32::MAX),
+    };
+    let detail = json!({ "format": new.format, "rows": rows, "fileName": new.file_name });
+    let work = async |mut tx: Tx| {
+        db::import_insert(&mut tx, &new, now).await?;
+        let change = Change::created(detail.clone());
+        let about = ("import", &*id.to_string());
+        audit(&mut tx, &caller.actor, "contact.import", about, change, now).await?;
+        db::Result::Ok((tx, ()))
+    };
+    app.db.transact(work).await?;
+    let out = ImportBegunOut {
+        job_id: id,
+        status: "pending",
+        unused,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// The file a request brings, as the body or wrapped in JSON.
+pub(super) async fn uploaded(request: Request) -> Result<Upload, ApiError> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -65,26 +115,10 @@ pub async fn import_contacts(
         }
     };
     let Raw(body) = Raw::read(request.into_body(), FILE_MAX).await?;
-    let read = body.clone();
-    let rows = tokio::task::spawn_blocking(move || import::check(format, &read)).await;
-    let rows = rows
-        .unwrap_or_else(|_| Err("The file cannot be read".into()))
-        .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
-    let now = app.clock.now();
-    let id = ImportId::new(now);
-    // At most as many as a file may have.
-    let total = i32::try_from(rows).unwrap_or(i32::MAX);
-    let mut tx = app.db.begin().await?;
-    db::import_insert(&mut tx, id, format.name(), &body, total, now).await?;
-    let change = Change::created(json!({ "format": format.name(), "rows": rows }));
-    let about = ("import", &*id.to_string());
-    audit(&mut tx, &caller.actor, "contact.import", about, change, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Imports]).await?;
-    let out = ImportBegunOut {
-        job_id: id,
-        status: "pending",
-    };
-    Ok((StatusCode::ACCEPTED, Json(out)))
+    tokio::task::spawn_blocking(move || Upload::read(format, body.into()))
+        .await
+        .unwrap_or_else(|_| Err("The file cannot be read".to_owned()))
+        .map_err(|why| ApiError::validation(&[Issue::new("", why)]))
 }
 
 /// A contact of a file.
@@ -94,7 +128,10 @@ pub async fn import_contacts(
 pub struct ImportContactIn {
     email: Option<String>,
     external_id: Option<String>,
+    anonymous_id: Option<String>,
     unsubscribed_all: Option<bool>,
+    lists: Option<BTreeMap<String, bool>>,
+    created_at: Option<DateTime<Utc>>,
     #[schema(value_type = Option<Object>)]
     properties: Option<serde_json::Value>,
 }
@@ -106,6 +143,9 @@ pub struct ImportOut {
     id: ImportId,
     #[schema(value_type = ImportStatus)]
     status: String,
+    file_name: Option<String>,
+    /// Columns or fields of the file that are not used.
+    unused: Vec<String>,
     total_rows: i32,
     /// With those that failed.
     processed_rows: i32,
@@ -121,6 +161,8 @@ impl From<ImportRow> for ImportOut {
         Self {
             id: row.id,
             status: row.status,
+            file_name: row.file_name,
+            unused: row.unused,
             total_rows: row.total,
             processed_rows: row.processed,
             failed_rows: row.failed,

@@ -2,19 +2,18 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::import::FILE_MAX;
+use super::import::uploaded;
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::contacts::{self, Mailbox, suppression_file};
+use crate::contacts::suppression_file::{self, Numbered};
+use crate::contacts::{self, Mailbox};
 use crate::db::{self, RowError, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
-use crate::http::body::Raw;
 use crate::http::openapi::{BadRequest, ErrorOut};
 use crate::ids;
 use crate::issue::Issue;
@@ -56,33 +55,23 @@ pub async fn import_suppressions(
     caller: Caller<FullAdmin>,
     request: Request,
 ) -> Result<Json<SuppressionsImportOut>, ApiError> {
-    let kind = request.headers().get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let read = match kind.to_ascii_lowercase().as_str() {
-        "text/csv" => suppression_file::csv,
-        "application/json" => suppression_file::json,
-        _ => {
-            let message = "Send the file with 'Content-Type: text/csv' or 'application/json'";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
-        }
-    };
-    let Raw(body) = Raw::read(request.into_body(), FILE_MAX).await?;
+    let upload = uploaded(request).await?;
     let addresses = app.addresses.clone();
     let read = move || {
-        let entries = read(&body)?;
+        let entries = suppression_file::read(upload.format, &upload.body)?;
         let total = entries.len();
         let mut wanted = Vec::with_capacity(total);
         let mut failed = 0;
         let mut errors = Vec::new();
-        for (row, entry) in entries {
+        for Numbered { row, line, entry } in entries {
             match entry {
                 Ok(entry) => wanted.push((addresses.mailbox(&entry.email), entry.reason)),
                 Err(why) => {
                     failed += 1;
                     if errors.len() < ERRORS_MAX {
                         errors.push(RowError {
-                            row: i32::try_from(row).unwrap_or(i32::MAX),
+                            row,
+                            line,
                             message: why.to_owned(),
                         });
                     }

@@ -1,0 +1,173 @@
+//! Files of people: how they arrive, and how tables are read.
+
+mod table;
+
+pub use table::{Record, Table, short};
+
+use hogsend_plugin_api::json;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::foreign;
+
+/// Rows a file may have.
+pub const ROWS_MAX: usize = 100_000;
+/// Characters of a file's name that are kept.
+const NAME_MAX: usize = 255;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Csv,
+    Json,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Csv, Self::Json]
+            .into_iter()
+            .find(|format| format.name() == name)
+    }
+}
+
+/// A file as a request brings it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    pub format: Format,
+    pub body: Vec<u8>,
+    /// What the caller's system calls it.
+    pub name: Option<String>,
+}
+
+/// The fields by which a wrapped file is known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wrapped {
+    format: Option<Value>,
+    data: Option<Value>,
+    file_name: Option<Value>,
+    /// What the export writes has this field.
+    contacts: Option<IgnoredAny>,
+}
+
+impl Upload {
+    /// Reads a body of this format, which is the file itself or, in JSON,
+    /// `{"format":"csv"|"json","data":…,"fileName":…}`, where `data` is the file as a text or, of
+    /// JSON, as it is.
+    ///
+    /// # Errors
+    /// What is wrong with the wrapping.
+    pub fn read(format: Format, body: Vec<u8>) -> Result<Self, String> {
+        let plain = |body| Self {
+            format,
+            body,
+            name: None,
+        };
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        if format == Format::Csv || !is_object {
+            return Ok(plain(body));
+        }
+        // What is no JSON at all says so where its rows are read.
+        let Ok(wrapped) = json::from_slice::<Wrapped>(&body) else {
+            return Ok(plain(body));
+        };
+        if wrapped.contacts.is_some() || wrapped.format.is_none() && wrapped.data.is_none() {
+            return Ok(plain(body));
+        }
+        let format = wrapped.format.as_ref().and_then(Value::as_str);
+        let format = format.map(str::to_ascii_lowercase);
+        let Some(format) = format.as_deref().and_then(Format::parse) else {
+            return Err("format must be csv or json".into());
+        };
+        let body = match (format, wrapped.data) {
+            (_, Some(Value::String(text))) => text.into_bytes(),
+            (Format::Json, Some(data @ (Value::Array(_) | Value::Object(_)))) => {
+                data.to_string().into_bytes()
+            }
+            (Format::Json, _) => return Err("data must be a JSON array, or one as a text".into()),
+            (Format::Csv, _) => return Err("data must be the file as a text".into()),
+        };
+        let name = match wrapped.file_name {
+            None | Some(Value::Null) => None,
+            Some(Value::String(name)) => Some(foreign::text(name.trim(), NAME_MAX)),
+            Some(_) => return Err("fileName must be a text".into()),
+        };
+        Ok(Self {
+            format,
+            body,
+            name: name.filter(|name| !name.is_empty()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Format, Upload};
+
+    #[test]
+    fn a_file_comes_as_it_is_or_wrapped() {
+        let read = |format, body: &str| Upload::read(format, body.as_bytes().to_vec());
+        let file = |format, body: &str, name: Option<&str>| {
+            Ok(Upload {
+                format,
+                body: body.as_bytes().to_vec(),
+                name: name.map(str::to_owned),
+            })
+        };
+        for (format, body) in [
+            (Format::Csv, "email\na@x.test"),
+            (Format::Csv, "{\"format\":\"csv\",\"data\":\"x\"}"),
+            (Format::Json, "[{}]"),
+            (Format::Json, "{\"contacts\":[],\"data\":1}"),
+            (Format::Json, "{\"x\":1}"),
+            (Format::Json, "{"),
+            (Format::Json, ""),
+        ] {
+            assert_eq!(read(format, body), file(format, body, None));
+        }
+        for (body, format, inner, name) in [
+            (
+                r#" {"format":"csv","data":"email\na@x.test","fileName":" a.csv "}"#,
+                Format::Csv,
+                "email\na@x.test",
+                Some("a.csv"),
+            ),
+            (
+                r#"{"format":"JSON","data":"[{\"email\":\"a@x.test\"}]"}"#,
+                Format::Json,
+                r#"[{"email":"a@x.test"}]"#,
+                None,
+            ),
+            (
+                r#"{"format":"json","data":[{"email":"a@x.test"}],"fileName":null}"#,
+                Format::Json,
+                r#"[{"email":"a@x.test"}]"#,
+                None,
+            ),
+        ] {
+            assert_eq!(read(Format::Json, body), file(format, inner, name));
+        }
+        for (body, why) in [
+            (r#"{"data":"x"}"#, "format"),
+            (r#"{"format":"xml","data":"x"}"#, "format"),
+            (r#"{"format":1,"data":"x"}"#, "format"),
+            (r#"{"format":"csv"}"#, "data"),
+            (r#"{"format":"csv","data":["x"]}"#, "data"),
+            (r#"{"format":"json","data":1}"#, "data"),
+            (r#"{"format":"csv","data":"x","fileName":1}"#, "fileName"),
+        ] {
+            assert!(
+                read(Format::Json, body).unwrap_err().contains(why),
+                "{body}"
+            );
+        }
+    }
+}
