@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::replay::{self, End};
+use crate::replay::{self, Bounds, End};
 use crate::step::{Command, Step};
 
 /// Numbers of the methods, never reused.
@@ -108,7 +108,7 @@ where
     F: Future<Output = T>,
 {
     let ask: Ask<I> = decode(input)?;
-    let played = replay::play(ask.now, ask.steps, |replay| {
+    let played = replay::play(Bounds::Call, ask.now, ask.steps, |replay| {
         code(Host::new(replay), ask.input)
     });
     match played.end {
@@ -126,6 +126,7 @@ where
                 divergence.code, divergence.recorded
             ),
         )),
+        End::Exceeded(limit) => Err(CallError::new(CallError::PANICKED, limit)),
     }
 }
 

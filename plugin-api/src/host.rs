@@ -198,7 +198,8 @@ impl From<StepError> for HttpError {
     fn from(error: StepError) -> Self {
         let kind = match error.code.as_str() {
             "http_connect" => HttpErrorKind::Connect,
-            "http_lost" => HttpErrorKind::Lost,
+            // An answer that is too large to keep came after the request.
+            "http_lost" | "result_too_large" => HttpErrorKind::Lost,
             _ => HttpErrorKind::Refused,
         };
         Self {

@@ -23,6 +23,7 @@ mod host;
 pub mod journey;
 pub mod json;
 pub mod kit;
+pub mod limits;
 mod manifest;
 #[cfg(feature = "mime")]
 pub mod mime;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::guard;
+use crate::limits;
 use crate::step::{Command, Step, StepError, StepState};
 
 /// What running the code came to.
@@ -39,6 +40,8 @@ pub(crate) enum End<T> {
     Done(T),
     Panicked(guard::Panicked),
     Diverged(Divergence),
+    /// The code passed this limit. Nothing of what it asked for is done.
+    Exceeded(String),
 }
 
 /// Where the code and its journal part ways.
@@ -52,8 +55,18 @@ pub struct Divergence {
     pub code: String,
 }
 
+/// Whose code it is, and so what bounds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    /// A run of a journey: everything it asks for is kept.
+    Run,
+    /// A call of the host, over when it is answered.
+    Call,
+}
+
 /// Plays `code` against `steps`, which the host hands over ordered by number.
 pub(crate) fn play<T, F: Future<Output = T>>(
+    bounds: Bounds,
     started_at: DateTime<Utc>,
     steps: Vec<Step>,
     code: impl FnOnce(Replay) -> F,
@@ -67,7 +80,9 @@ pub(crate) fn play<T, F: Future<Output = T>>(
         })
         .collect();
     done.sort_unstable();
-    let replay = Replay(Rc::new(RefCell::new(Journal::new(started_at, steps))));
+    let replay = Replay(Rc::new(RefCell::new(Journal::new(
+        bounds, started_at, steps,
+    ))));
 
     let polled = guard::catch(|| {
         let mut future = Box::pin(code(replay.clone()));
@@ -79,6 +94,9 @@ pub(crate) fn play<T, F: Future<Output = T>>(
             replay.0.borrow_mut().finalise_drafts();
             if let Some(divergence) = replay.0.borrow_mut().divergence.take() {
                 break End::Diverged(divergence);
+            }
+            if let Some(limit) = &replay.0.borrow().exceeded {
+                break End::Exceeded(limit.clone());
             }
             match poll {
                 Poll::Ready(value) => break End::Done(value),
@@ -105,6 +123,7 @@ pub(crate) fn play<T, F: Future<Output = T>>(
     journal.finalise_drafts();
     // Code that left its journal is not judged by how it went on from there.
     let diverged = journal.divergence.take().or_else(|| match &polled {
+        _ if journal.exceeded.is_some() => None,
         Ok(End::Done(_)) => journal.leftover("the end of the code"),
         Ok(End::Waiting) => journal
             .awaits_cancelled()
@@ -113,6 +132,11 @@ pub(crate) fn play<T, F: Future<Output = T>>(
     });
     let end = match (diverged, polled) {
         (_, Ok(End::Diverged(divergence))) | (Some(divergence), _) => End::Diverged(divergence),
+        (None, _) if journal.exceeded.is_some() => {
+            journal.commands.clear();
+            journal.cancels.clear();
+            End::Exceeded(journal.exceeded.take().unwrap_or_default())
+        }
         (None, Ok(end)) => end,
         (None, Err(panicked)) => End::Panicked(panicked),
     };
@@ -132,8 +156,21 @@ pub(crate) struct Replay(Rc<RefCell<Journal>>);
 impl Replay {
     /// Takes the next number for a step. Its inputs may still be changed through
     /// [`StepHandle::edit`] until it is first polled or the code waits for anything else.
+    ///
+    /// Code that passed a limit comes no further: it is unwound from here.
     pub fn step(&self, kind: &'static str, args: Value) -> StepHandle {
         let mut journal = self.0.borrow_mut();
+        if !journal.has_room() {
+            drop(journal);
+            if !std::thread::panicking() {
+                // No panic to report: the host is told of the limit.
+                std::panic::resume_unwind(Box::new("the run passed a limit"));
+            }
+            return StepHandle {
+                replay: self.clone(),
+                seq: NOWHERE,
+            };
+        }
         let seq = journal.slots.len() as u32;
         let after = journal.consumed;
         journal.slots.push(Slot::Draft(Draft {
@@ -155,7 +192,9 @@ impl Replay {
         let step = self.step(kind, args);
         let mut journal = self.0.borrow_mut();
         journal.finalise(step.seq);
-        journal.slots[step.seq as usize] = Slot::Over;
+        if let Some(slot) = journal.slots.get_mut(step.seq as usize) {
+            *slot = Slot::Over;
+        }
     }
 
     /// Notes a step where the journal has it or ends, and says whether it did: false where an
@@ -180,6 +219,9 @@ impl Replay {
     }
 }
 
+/// The number of a step beyond the last one there may be.
+const NOWHERE: u32 = u32::MAX;
+
 /// A step being waited for. Resolves to what the host recorded.
 #[must_use = "a step does nothing until it is awaited"]
 pub(crate) struct StepHandle {
@@ -196,8 +238,9 @@ impl StepHandle {
     /// may have acted on them.
     #[track_caller]
     pub fn edit(self, change: impl FnOnce(&mut Value)) -> Self {
-        match &mut self.replay.0.borrow_mut().slots[self.seq as usize] {
-            Slot::Draft(draft) => change(&mut draft.args),
+        match self.replay.0.borrow_mut().slots.get_mut(self.seq as usize) {
+            Some(Slot::Draft(draft)) => change(&mut draft.args),
+            None => {}
             _ => panic!(
                 "a step was changed after an .await: give it all its inputs where it is made"
             ),
@@ -213,9 +256,11 @@ impl StepHandle {
 
     /// Names the step for people.
     pub fn label(self, label: &str) -> Self {
-        if let Slot::Draft(draft) = &mut self.replay.0.borrow_mut().slots[self.seq as usize] {
+        let mut journal = self.replay.0.borrow_mut();
+        if let Some(Slot::Draft(draft)) = journal.slots.get_mut(self.seq as usize) {
             draft.label = Some(label.to_owned());
         }
+        drop(journal);
         self
     }
 }
@@ -226,7 +271,9 @@ impl Future for StepHandle {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut journal = self.replay.0.borrow_mut();
         journal.finalise(self.seq);
-        let slot = &mut journal.slots[self.seq as usize];
+        let Some(slot) = journal.slots.get_mut(self.seq as usize) else {
+            return Poll::Pending;
+        };
         match slot {
             Slot::Open(waker) => {
                 *waker = Some(cx.waker().clone());
@@ -274,13 +321,20 @@ struct Journal {
     consumed: u32,
     now: DateTime<Utc>,
     divergence: Option<Divergence>,
+    bounds: Bounds,
+    call: limits::Call,
+    /// The limit the code passed.
+    exceeded: Option<String>,
     /// Dropping a step no longer cancels it: the code is only being put away.
     parked: bool,
 }
 
 impl Journal {
-    fn new(started_at: DateTime<Utc>, recorded: Vec<Step>) -> Self {
+    fn new(bounds: Bounds, started_at: DateTime<Utc>, recorded: Vec<Step>) -> Self {
         Self {
+            bounds,
+            call: limits::Call::default(),
+            exceeded: None,
             recorded,
             slots: Vec::new(),
             drafts: Vec::new(),
@@ -293,16 +347,23 @@ impl Journal {
         }
     }
 
+    /// Whether the code may take a further step.
+    fn has_room(&mut self) -> bool {
+        if self.exceeded.is_none() && self.slots.len() >= limits::STEPS_MAX {
+            self.exceeded = Some(limits::too_many_steps());
+        }
+        self.exceeded.is_none()
+    }
+
     fn recorded(&self, seq: u32) -> Option<&Step> {
         self.recorded.get(seq as usize)
     }
 
     /// Compares a draft with the journal, or makes it a command.
     fn finalise(&mut self, seq: u32) {
-        let slot = &mut self.slots[seq as usize];
-        if !matches!(slot, Slot::Draft(_)) {
+        let Some(slot @ Slot::Draft(_)) = self.slots.get_mut(seq as usize) else {
             return;
-        }
+        };
         let Slot::Draft(draft) = std::mem::replace(slot, Slot::Open(None)) else {
             return;
         };
@@ -326,14 +387,23 @@ impl Journal {
                     self.divergence = Some(divergence);
                 }
             }
-            None => self.commands.push(Command {
-                seq,
-                after: draft.after,
-                kind: draft.kind.to_owned(),
-                label: draft.label,
-                print,
-                args: draft.args,
-            }),
+            None => {
+                let command = Command {
+                    seq,
+                    after: draft.after,
+                    kind: draft.kind.to_owned(),
+                    label: draft.label,
+                    print,
+                    args: draft.args,
+                };
+                if self.bounds == Bounds::Run
+                    && let Err(limit) = self.call.take(&command)
+                {
+                    self.exceeded.get_or_insert(limit);
+                    return;
+                }
+                self.commands.push(command);
+            }
         }
     }
 
@@ -377,8 +447,8 @@ impl Journal {
         if self.parked {
             return;
         }
-        if let Slot::Open(_) = self.slots[seq as usize] {
-            self.slots[seq as usize] = Slot::Over;
+        if let Some(slot @ Slot::Open(_)) = self.slots.get_mut(seq as usize) {
+            *slot = Slot::Over;
             // Recorded as ended, it ended before the code, replaying, came to see that.
             if self
                 .recorded(seq)

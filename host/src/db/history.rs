@@ -102,27 +102,64 @@ pub async fn history_events(
     .await
 }
 
-/// The person's events of this name that were received at `since` or later, in that order; what was
-/// told of the past is not among them.
-pub async fn history_since(
+/// A person's events of a name that were received at a time or later; what was told of the past is
+/// not among them.
+#[derive(Clone, Copy, Debug)]
+pub struct Since<'a> {
+    pub contact: ContactId,
+    pub name: &'a str,
+    pub received_at: DateTime<Utc>,
+}
+
+/// Where a page ended: time of receipt and id of its last event.
+pub type PageEnd = (DateTime<Utc>, EventId);
+
+/// The next events, the latest received first; `before` is where the page before ended.
+pub async fn history_page(
     conn: &mut Conn,
-    contact: ContactId,
-    name: &str,
-    since: DateTime<Utc>,
+    since: &Since<'_>,
+    before: Option<PageEnd>,
+    limit: usize,
 ) -> Result<Vec<PastEvent>> {
+    let (at, id) = before.unzip();
     sqlx::query_as!(
         EventOfPast,
         r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
                   occurred_at, received_at
            FROM user_events
            WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
-           ORDER BY received_at, id LIMIT 100000"#,
-        contact as ContactId,
-        name,
-        since
+             AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5))
+           ORDER BY received_at DESC, id DESC LIMIT $6"#,
+        since.contact as ContactId,
+        since.name,
+        since.received_at,
+        at,
+        id as Option<EventId>,
+        i64::try_from(limit).unwrap_or(i64::MAX)
     )
     .map(PastEvent::from)
     .fetch_all(conn)
+    .await
+}
+
+/// How many there are before where a page ended.
+pub async fn history_count(
+    conn: &mut Conn,
+    since: &Since<'_>,
+    before: Option<PageEnd>,
+) -> Result<i64> {
+    let (at, id) = before.unzip();
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
+             AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5))"#,
+        since.contact as ContactId,
+        since.name,
+        since.received_at,
+        at,
+        id as Option<EventId>
+    )
+    .fetch_one(conn)
     .await
 }
 

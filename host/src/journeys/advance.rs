@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{AdvanceIn, Pin, RunStatus, TriggerEvent, step};
+use hogsend_plugin_api::limits;
 use serde_json::json;
 
 use super::journal::Journal;
@@ -16,8 +17,6 @@ use crate::ingest::{self, NewEvent};
 use crate::plugins::JourneysRef;
 use crate::webhooks::{News, announce};
 
-/// Steps a single run may take: a journey that goes round in circles ends here.
-const MAX_STEPS: usize = 2_000;
 /// How long a run waits whose plugin gave no answer.
 const PLUGIN_RETRY: TimeDelta = TimeDelta::minutes(1);
 /// The longest time between two looks at a run whose journey no plugin brings any more.
@@ -108,8 +107,19 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
             // What code that does not fit the journal asks for is not to be done.
             break out.status;
         }
+        // The SDK keeps to these, but a plugin need not be made with it.
+        let failed = |message| RunStatus::Failed {
+            message,
+            location: Some(entry.definition.location.clone()),
+        };
+        if let Some(limit) = journal.exceeds(&out.commands) {
+            break failed(limit);
+        }
         for command in out.commands {
             journal.issue(command, now);
+        }
+        if journal.is_full() {
+            break failed(limits::too_much_held());
         }
         // What code drops because it failed is waited on again when the run is retried.
         if !matches!(out.status, RunStatus::Failed { .. }) {
@@ -119,12 +129,6 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         }
         if out.status != RunStatus::Waiting {
             break out.status;
-        }
-        if journal.len() > MAX_STEPS {
-            break RunStatus::Failed {
-                message: format!("the run took more than {MAX_STEPS} steps"),
-                location: Some(entry.definition.location.clone()),
-            };
         }
         if !perform_open(run, &mut journal, &mut effects, asked).await? {
             break RunStatus::Waiting;

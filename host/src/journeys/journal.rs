@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{DigestArgs, SleepArgs, SleepUntilArgs, WaitForArgs, step};
-use hogsend_plugin_api::{Command, Step, StepError, StepState};
+use hogsend_plugin_api::{Command, Step, StepError, StepState, limits};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -15,15 +15,38 @@ pub struct Journal {
     rows: Vec<StepRow>,
     changed: Vec<bool>,
     completions: u32,
+    /// Of inputs and results, as JSON.
+    bytes: usize,
 }
 
 impl Journal {
     pub fn new(rows: Vec<StepRow>, completions: i32) -> Self {
+        let bytes = rows.iter().map(|row| {
+            let result = match &row.step.state {
+                StepState::Done { result, .. } => result.as_ref().map_or(0, limits::size),
+                _ => 0,
+            };
+            limits::size(&row.args) + result
+        });
         Self {
+            bytes: bytes.sum(),
             changed: vec![false; rows.len()],
             completions: completions as u32,
             rows,
         }
+    }
+
+    /// The limit that further steps of one call would pass, if any.
+    pub fn exceeds(&self, commands: &[Command]) -> Option<String> {
+        let mut call = limits::Call::default();
+        let passed = commands.iter().find_map(|new| call.take(new).err());
+        let steps = self.rows.len() + commands.len();
+        passed.or_else(|| (steps > limits::STEPS_MAX).then(limits::too_many_steps))
+    }
+
+    /// Whether the run holds more than it may.
+    pub fn is_full(&self) -> bool {
+        self.bytes > limits::RUN_MAX
     }
 
     /// The steps as the plugin sees them.
@@ -41,6 +64,7 @@ impl Journal {
 
     /// Records a new step.
     pub fn issue(&mut self, command: Command, now: DateTime<Utc>) {
+        self.bytes += limits::size(&command.args);
         let mut row = StepRow::issued(command, now);
         match row.step.kind.as_str() {
             step::CHECKPOINT | step::PATCHED => row.step.state = StepState::Noted,
@@ -69,7 +93,8 @@ impl Journal {
     }
 
     /// Records how a step ended.
-    pub fn complete(&mut self, seq: u32, mut result: Result<Value, StepError>, at: DateTime<Utc>) {
+    pub fn complete(&mut self, seq: u32, result: Result<Value, StepError>, at: DateTime<Utc>) {
+        let mut result = limits::bounded(result);
         match &mut result {
             Ok(value) => foreign::clean(value),
             Err(error) => {
@@ -79,6 +104,7 @@ impl Journal {
         }
         if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
             self.completions += 1;
+            self.bytes += result.as_ref().map_or(0, limits::size);
             row.step.state = StepState::Done {
                 pos: self.completions,
                 at,
@@ -172,4 +198,69 @@ fn later(now: DateTime<Utc>, ms: u64) -> DateTime<Utc> {
 /// Postgres' calendar ends in 294276; this is in 255169.
 fn end_of_time() -> DateTime<Utc> {
     DateTime::from_timestamp(8_000_000_000_000, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn command(seq: usize, text: &str) -> Command {
+        Command {
+            seq: u32::try_from(seq).unwrap(),
+            after: 0,
+            kind: step::TRIGGER.into(),
+            label: None,
+            print: String::new(),
+            args: json!({ "text": text }),
+        }
+    }
+
+    #[test]
+    fn a_plugin_made_without_the_sdk_meets_the_same_limits() {
+        let mut journal = Journal::new(Vec::new(), 0);
+        let now = DateTime::UNIX_EPOCH;
+        let fits: Vec<_> = (0..limits::STEPS_MAX).map(|seq| command(seq, "")).collect();
+        assert_eq!(journal.exceeds(&fits), None);
+        for one in fits {
+            journal.issue(one, now);
+        }
+        let more = journal.exceeds(&[command(limits::STEPS_MAX, "")]);
+        assert!(more.unwrap().contains("2000 steps"));
+        // Whatever numbers it gives them.
+        assert!(journal.exceeds(&[command(0, "")]).is_some());
+        let large = command(0, &"x".repeat(limits::INPUT_MAX));
+        let large = Journal::new(Vec::new(), 0).exceeds(&[large]);
+        assert!(large.unwrap().contains("inputs of step 0"));
+    }
+
+    #[test]
+    fn inputs_and_results_of_a_run_count_together() {
+        let half = "x".repeat(limits::OUTPUT_MAX / 2);
+        let mut journal = Journal::new(Vec::new(), 0);
+        let now = DateTime::UNIX_EPOCH;
+        let steps = (0..100).take_while(|seq| {
+            journal.issue(command(*seq, &half), now);
+            journal.complete(u32::try_from(*seq).unwrap(), Ok(json!(half)), now);
+            !journal.is_full()
+        });
+        assert_eq!(steps.count(), 15);
+        // As read again.
+        let again = Journal::new(journal.rows.clone(), journal.completions());
+        assert_eq!(again.bytes, journal.bytes);
+        assert!(again.is_full());
+    }
+
+    #[test]
+    fn a_result_that_is_too_large_is_an_error() {
+        let mut journal = Journal::new(Vec::new(), 0);
+        journal.issue(command(0, ""), DateTime::UNIX_EPOCH);
+        let large = Ok(json!("x".repeat(limits::OUTPUT_MAX)));
+        journal.complete(0, large, DateTime::UNIX_EPOCH);
+        let StepState::Done { result, .. } = &journal.rows[0].step.state else {
+            panic!("open")
+        };
+        assert_eq!(result.as_ref().unwrap_err().code, "result_too_large");
+    }
 }

@@ -203,6 +203,43 @@ on_each_store! {
 }
 
 on_each_store! {
+    async fn a_digest_keeps_the_newest_of_very_many(server: Server) {
+        let event = |n: usize| json!({ "name": "s.many", "userId": "u", "eventProperties": { "n": n } });
+        server.post("/v1/events", &event(0)).await;
+        server.drain().await;
+        for from in [1, 1_001] {
+            server.clock.advance(MINUTE);
+            let events: Vec<_> = (from..from + 1_000).map(event).collect();
+            let answer = server.post("/v1/events/batch", &json!({ "events": events })).await;
+            assert_eq!(answer.status, 202, "{}", answer.text());
+        }
+        server.advance(HOUR).await;
+        assert_eq!(server.newest().await, "completed 2001: 1001 to 2000");
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn a_run_beyond_a_limit_fails_by_its_name_and_costs_little(server: Server) {
+        for (limit, why) in [
+            ("steps", "more than 2000 steps"),
+            ("label", "the label of step 0 (checkpoint)"),
+            ("input", "the inputs of step 0 (send)"),
+            ("properties", "at most 1000 properties"),
+            ("key", "at most 1000 bytes"),
+        ] {
+            server.step("s.limit", limit, json!({ "of": limit })).await;
+            let sql = "SELECT status || ': ' || error_message FROM journey_states ORDER BY id DESC LIMIT 1";
+            let error = server.text(sql).await;
+            assert!(error.starts_with("failed: ") && error.contains(why), "{limit}: {error}");
+        }
+        // Nothing of a call that was given up is kept.
+        assert_eq!(server.count("SELECT count(*) FROM journey_steps WHERE kind IN ('checkpoint', 'send')").await, 0);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
     async fn a_throttle_and_a_once_count_across_enrolments(server: Server) {
         for n in 0..4 {
             server.step("s.throttle", "u", json!({})).await;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Category, Ctx, Definition, Journey, Journeys, Template, TriggerEvent, User};
 use crate::call::{CallError, decode, encode, method};
-use crate::replay::{self, Divergence, End};
+use crate::replay::{self, Bounds, Divergence, End};
 use crate::step::{Command, Step, StepError};
 
 /// Everything a journeys plugin brings.
@@ -117,7 +117,7 @@ pub fn dispatch<P: Journeys>(
 }
 
 fn advance(journey: &Journey, run: AdvanceIn) -> AdvanceOut {
-    let played = replay::play(run.started_at, run.steps, |replay| {
+    let played = replay::play(Bounds::Run, run.started_at, run.steps, |replay| {
         (journey.run)(run.user, Ctx::new(replay, run.event, run.run_id))
     });
     let status = match played.end {
@@ -138,10 +138,131 @@ fn advance(journey: &Journey, run: AdvanceIn) -> AdvanceOut {
             location: panicked.location,
         },
         End::Diverged(divergence) => RunStatus::Diverged(divergence),
+        End::Exceeded(message) => RunStatus::Failed {
+            message,
+            location: Some(journey.definition.location.clone()),
+        },
     };
     AdvanceOut {
         status,
         commands: played.commands,
         cancels: played.cancels,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journey::{Error, days};
+    use crate::{Properties, limits};
+
+    fn advanced<F: Future<Output = crate::journey::Result> + 'static>(
+        code: impl Fn(User, Ctx) -> F + Send + Sync + 'static,
+    ) -> AdvanceOut {
+        let run = AdvanceIn {
+            journey: "j".into(),
+            run_id: Uuid::from_u128(1),
+            started_at: DateTime::UNIX_EPOCH,
+            user: User {
+                id: Uuid::from_u128(2),
+                external_id: None,
+                email: None,
+                properties: Properties::new(),
+            },
+            event: TriggerEvent {
+                name: "x".into(),
+                properties: Properties::new(),
+            },
+            steps: Vec::new(),
+        };
+        advance(&Journey::new("j", code), run)
+    }
+
+    fn failure(out: &AdvanceOut) -> &str {
+        match &out.status {
+            RunStatus::Failed { message, .. } => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Notes something wherever it is dropped.
+    struct Noting(Ctx);
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            self.0.checkpoint("dropped");
+            drop(self.0.trigger("dropped"));
+        }
+    }
+
+    #[test]
+    fn a_loop_that_never_waits_stops_by_itself_and_asks_for_nothing() {
+        let endless: [fn(&Ctx); 5] = [
+            |ctx| ctx.checkpoint("x"),
+            |ctx| drop(ctx.trigger("x")),
+            |ctx| drop(ctx.sleep(days(1))),
+            |ctx| std::mem::forget(ctx.send("x").prop("n", 1)),
+            |ctx| {
+                ctx.patched("x");
+            },
+        ];
+        for step in endless {
+            let out = advanced(move |_, ctx| async move {
+                let _noting = Noting(ctx.clone());
+                loop {
+                    step(&ctx);
+                }
+            });
+            assert!(failure(&out).contains("more than 2000 steps"), "{out:?}");
+            assert!(out.commands.is_empty() && out.cancels.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_fails_the_run_by_the_name_of_the_limit() {
+        let long = || "x".repeat(limits::LABEL_MAX + 1);
+        let large = || "x".repeat(limits::INPUT_MAX);
+        let out = advanced(move |_, ctx| async move {
+            ctx.checkpoint(&long());
+            Ok(())
+        });
+        assert!(failure(&out).contains("label of step 0 (checkpoint)"));
+        let out = advanced(move |_, ctx| async move {
+            ctx.checkpoint("before");
+            ctx.sleep(days(1)).label(&long()).await;
+            Ok(())
+        });
+        assert!(failure(&out).contains("label of step 1 (sleep)"));
+        let out = advanced(move |_, ctx| async move {
+            ctx.send("x")
+                .prop("text", large())
+                .await
+                .map_err(Error::from)?;
+            Ok(())
+        });
+        assert!(failure(&out).contains("inputs of step 0 (send)"), "{out:?}");
+        let out = advanced(move |_, ctx| async move {
+            for _ in 0..10 {
+                drop(
+                    ctx.send("x")
+                        .prop("text", "x".repeat(limits::INPUT_MAX / 2)),
+                );
+            }
+            Ok(())
+        });
+        assert!(failure(&out).contains("one call"), "{out:?}");
+        assert!(out.commands.is_empty());
+    }
+
+    #[test]
+    fn as_many_steps_as_there_may_be_are_taken() {
+        let out = advanced(move |_, ctx| async move {
+            for _ in 0..limits::STEPS_MAX {
+                ctx.checkpoint("x");
+            }
+            Ok(())
+        });
+        assert_eq!(out.status, RunStatus::Completed);
+        assert_eq!(out.commands.len(), limits::STEPS_MAX);
     }
 }

@@ -33,7 +33,8 @@ pub struct VariantArgs {
 /// What gathered in a digest's window; the result of a `digest` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Digest {
-    /// The trigger event and those like it that followed, oldest first, at most 1,000.
+    /// The trigger event and those like it that followed, oldest first: of more than 1,000, or more
+    /// than 1 MiB of them, the newest.
     pub events: Vec<Occurrence>,
     /// How many there were.
     pub count: u64,

@@ -3,6 +3,7 @@
 //! The host and the simulator both decide by these functions, so a simulated journey cannot differ
 //! from a real one in them.
 
+pub mod digest;
 pub mod guard;
 pub mod identity;
 pub mod pace;

@@ -1,11 +1,12 @@
 //! Telling the world: events for this system, events and properties for analytics.
 
-use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::{CaptureArgs, IdentifyArgs, TriggerArgs};
+use hogsend_plugin_api::{Properties, StepError};
 use serde_json::{Value, json};
 
 use super::{Effects, Outcome, Performing};
 use crate::db::{NewCapture, NewIdentity};
+use crate::foreign;
 use crate::ids;
 use crate::ingest::{MAX_DEPTH, NewEvent, Person, check_journey_event};
 
@@ -38,7 +39,7 @@ pub(super) fn capture(run: Performing<'_>, args: CaptureArgs, effects: &mut Effe
     if args.event.is_empty() {
         return Err(StepError::new("event_invalid", "the event has no name"));
     }
-    let mut properties = args.properties;
+    let mut properties = fitting(args.properties)?;
     properties
         .entry("journeyId")
         .or_insert_with(|| json!(run.state.journey_id));
@@ -53,13 +54,24 @@ pub(super) fn capture(run: Performing<'_>, args: CaptureArgs, effects: &mut Effe
 }
 
 pub(super) fn identify(run: Performing<'_>, args: IdentifyArgs, effects: &mut Effects) -> Outcome {
-    effects.identify.extend(args.properties.clone());
+    let properties = fitting(args.properties)?;
+    effects.identify.extend(properties.clone());
     effects.captures.push(NewCapture {
         id: ids::at(run.now),
         contact_id: run.state.contact_id,
         event: None,
-        properties: args.properties,
+        properties,
         occurred_at: run.now,
     });
     Ok(Value::Null)
+}
+
+/// Properties within the bounds that hold for those from outside.
+fn fitting(properties: Properties) -> Result<Properties, StepError> {
+    let mut issues = Vec::new();
+    foreign::check("properties", &properties, &mut issues);
+    match issues.first() {
+        Some(issue) => Err(StepError::new("properties_invalid", issue.to_string())),
+        None => Ok(properties),
+    }
 }

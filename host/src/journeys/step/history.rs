@@ -5,6 +5,7 @@ use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::{
     EmailPastArgs, HasEventArgs, JourneyPastArgs, Occurrence, Occurrences,
 };
+use hogsend_plugin_api::semantics::digest::fitting;
 use serde_json::json;
 
 use super::{Outcome, Performing};
@@ -42,8 +43,8 @@ pub(super) async fn events(run: Performing<'_>, args: Args<HasEventArgs>) -> db:
     let mut conn = run.app.db.conn().await?;
     let contact = run.state.contact_id;
     let found = db::history_events(&mut conn, contact, &args.event, since, EVENTS).await?;
-    let events: Vec<Occurrence> = found.into_iter().map(Into::into).collect();
-    Ok(Ok(json!(events)))
+    let events = found.into_iter().map(Occurrence::from);
+    Ok(Ok(json!(fitting(events))))
 }
 
 pub(super) async fn journey(

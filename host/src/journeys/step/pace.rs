@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::StepError;
-use hogsend_plugin_api::journey::{Digest, ThrottleArgs, VariantArgs};
+use hogsend_plugin_api::journey::{ThrottleArgs, VariantArgs};
+use hogsend_plugin_api::semantics::digest::Gathering;
 use hogsend_plugin_api::semantics::variant as semantics;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,8 +11,13 @@ use serde_json::{Value, json};
 use super::{Effects, Outcome, Performing};
 use crate::db;
 
-/// Events one digest tells of; further ones are counted.
-const DIGEST: usize = 1_000;
+/// Events a digest reads at once.
+const PAGE: usize = 200;
+/// Pages a digest reads of events that have to be looked at one by one.
+const PAGES_MAX: usize = 500;
+
+/// Bytes of the key of a block that runs once.
+const ONCE_KEY_MAX: usize = 1_000;
 
 #[derive(Deserialize)]
 pub(super) struct OnceKey {
@@ -29,29 +35,39 @@ pub(super) fn variant(run: Performing<'_>, args: &VariantArgs) -> Outcome {
     semantics::arm(args, &run.state.journey_id, person).map(Value::String)
 }
 
-/// The trigger event and those like it that came since.
+/// The trigger event and those like it that came since. Read page by page, newest first, so that
+/// however many there are, few are held.
 pub(super) async fn digest(run: Performing<'_>) -> db::Result<Outcome> {
     let state = run.state;
-    let mut conn = run.app.db.conn().await?;
-    let found = db::history_since(
-        &mut conn,
-        state.contact_id,
-        &state.trigger_event,
-        state.created_at,
-    )
-    .await?;
+    let since = db::Since {
+        contact: state.contact_id,
+        name: &state.trigger_event,
+        received_at: state.created_at,
+    };
     let condition = run.entry.definition.trigger.condition.as_ref();
     let contact = &state.person.properties;
-    let mut digest = Digest::default();
-    for event in found {
-        if condition.is_none_or(|condition| condition.matches(&event.properties, contact)) {
-            digest.count += 1;
-            if digest.events.len() < DIGEST {
-                digest.events.push(event.into());
+    let mut digest = Gathering::default();
+    let mut conn = run.app.db.conn().await?;
+    let mut before = None;
+    for _ in 0..PAGES_MAX {
+        let page = db::history_page(&mut conn, &since, before, PAGE).await?;
+        let last = page.len() < PAGE;
+        for event in page {
+            before = Some((event.received_at, event.id));
+            if condition.is_none_or(|condition| condition.matches(&event.properties, contact)) {
+                digest.add(event.into());
             }
         }
+        if last {
+            break;
+        }
+        if digest.is_full() && condition.is_none() {
+            let older = db::history_count(&mut conn, &since, before).await?;
+            digest.count(u64::try_from(older).unwrap_or_default());
+            break;
+        }
     }
-    Ok(Ok(json!(digest)))
+    Ok(Ok(json!(digest.finish())))
 }
 
 pub(super) async fn throttle(
@@ -81,8 +97,8 @@ pub(super) async fn once_get(
     run: Performing<'_>,
     args: Result<OnceKey, StepError>,
 ) -> db::Result<Outcome> {
-    let key = match args {
-        Ok(args) => args.key,
+    let key = match args.and_then(|args| once_key(args.key)) {
+        Ok(key) => key,
         Err(error) => return Ok(Err(error)),
     };
     let state = run.state;
@@ -92,6 +108,15 @@ pub(super) async fn once_get(
 }
 
 pub(super) fn once_put(args: OnceValue, effects: &mut Effects) -> Outcome {
-    effects.onces.push((args.key, args.value));
+    effects.onces.push((once_key(args.key)?, args.value));
     Ok(Value::Null)
+}
+
+/// A key that an index can hold.
+fn once_key(key: String) -> Result<String, StepError> {
+    if key.len() > ONCE_KEY_MAX {
+        let message = format!("the key of a block that runs once has at most {ONCE_KEY_MAX} bytes");
+        return Err(StepError::new("key_too_long", message));
+    }
+    Ok(key)
 }

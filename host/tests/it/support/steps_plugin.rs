@@ -36,6 +36,8 @@ pub fn journeys(url: &str) -> Vec<Journey> {
             .suppress(days(1)),
         Journey::new("s-mails", mails).trigger("s.mails"),
         Journey::new("s-nul", nul).trigger("s.nul"),
+        Journey::new("s-many", many).trigger("s.many"),
+        Journey::new("s-limit", limit).trigger("s.limit"),
         Journey::new("s-broken", move |user, ctx| {
             broken(user, ctx, broken_url.clone())
         })
@@ -135,6 +137,39 @@ async fn digest(_: User, ctx: Ctx) -> journey::Result {
         .filter_map(|event| event.text("n"))
         .collect();
     ctx.checkpoint(&format!("{}-{}", digest.count, texts.join("")));
+    Ok(())
+}
+
+/// Tells how many events gathered, and the first and last of those kept.
+async fn many(_: User, ctx: Ctx) -> journey::Result {
+    let digest = ctx.digest(hours(1)).await?;
+    let numbers: Vec<_> = digest.events.iter().map(|it| &it.properties["n"]).collect();
+    let [first, .., last] = &numbers[..] else {
+        return Err(journey::Error::new("few events"));
+    };
+    ctx.checkpoint(&format!("{}: {first} to {last}", digest.count));
+    Ok(())
+}
+
+/// Goes beyond the limit its event names.
+async fn limit(_: User, ctx: Ctx) -> journey::Result {
+    match ctx.event().text("of").unwrap_or_default() {
+        "steps" => loop {
+            ctx.checkpoint("on and on");
+        },
+        "label" => ctx.checkpoint(&"x".repeat(1_000)),
+        "input" => {
+            ctx.send("s-mail").prop("x", "x".repeat(2_000_000)).await?;
+        }
+        "properties" => {
+            let many = (0..1_001).map(|n| (n.to_string(), json!(n))).collect();
+            ctx.identify(many).await?;
+        }
+        _ => {
+            ctx.once(&"k".repeat(20_000), async { Ok::<_, journey::Error>(1) })
+                .await?;
+        }
+    }
     Ok(())
 }
 

@@ -7,10 +7,7 @@ use super::run::{Open, Status};
 use super::step::Performed;
 use super::{Due, Sim, What};
 use crate::journey::{RunStatus, step};
-use crate::{Command, Properties, Step, StepError, StepState};
-
-/// Steps a single run may take: a journey that goes round in circles ends here.
-const MAX_STEPS: usize = 2_000;
+use crate::{Command, Properties, Step, StepError, StepState, limits};
 
 /// What performing the open steps came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,9 +69,9 @@ impl Sim<'_> {
             if out.status != RunStatus::Waiting {
                 break out.status;
             }
-            if self.runs[index].input.steps.len() > MAX_STEPS {
+            if self.runs[index].input.steps.len() > limits::STEPS_MAX {
                 break RunStatus::Failed {
-                    message: format!("the run took more than {MAX_STEPS} steps"),
+                    message: limits::too_many_steps(),
                     location: Some(self.location_of(index)),
                 };
             }
@@ -156,6 +153,7 @@ impl Sim<'_> {
         result: Result<serde_json::Value, StepError>,
         tick: u64,
     ) {
+        let result = limits::bounded(result);
         let (ok, text) = match &result {
             Ok(_) if !self.is_told() => (true, String::new()),
             Ok(value) => (true, value.to_string()),

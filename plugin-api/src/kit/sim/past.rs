@@ -12,14 +12,12 @@ use super::person::Event;
 use super::run::Status;
 use crate::StepError;
 use crate::journey::{
-    Digest, EmailPast, EmailPastArgs, HasEventArgs, JourneyPast, JourneyPastArgs, Occurrence,
-    Occurrences,
+    EmailPast, EmailPastArgs, HasEventArgs, JourneyPast, JourneyPastArgs, Occurrence, Occurrences,
 };
+use crate::semantics::digest::{Gathering, fitting};
 
 /// Events a question is answered with.
 const EVENTS: usize = 100;
-/// Events one digest tells of; further ones are counted.
-const DIGEST: usize = 1_000;
 
 impl Sim<'_> {
     fn past<'s>(
@@ -48,7 +46,7 @@ impl Sim<'_> {
         let mut events: Vec<&Rc<Event>> = self.past(index, args).collect();
         events.sort_by_key(|event| Reverse((event.at, event.tick)));
         let newest = events.into_iter().take(EVENTS);
-        newest.map(|event| occurrence(event)).collect()
+        fitting(newest.map(|event| occurrence(event)))
     }
 
     pub(super) fn journey_past(&self, index: usize, args: &JourneyPastArgs) -> JourneyPast {
@@ -88,8 +86,8 @@ impl Sim<'_> {
         let run = &self.runs[index];
         let trigger = &self.journeys[run.place.journey].definition.trigger;
         let contact = &run.input.user.properties;
-        let mut digest = Digest::default();
-        let events = self.people[run.place.person].events.iter();
+        let mut digest = Gathering::default();
+        let events = self.people[run.place.person].events.iter().rev();
         let like = events.filter(|event| {
             event.tick >= run.place.tick
                 && !event.historical
@@ -100,12 +98,13 @@ impl Sim<'_> {
                     .is_none_or(|condition| condition.matches(&event.properties, contact))
         });
         for event in like {
-            digest.count += 1;
-            if digest.events.len() < DIGEST {
-                digest.events.push(occurrence(event));
+            if digest.is_full() {
+                digest.count(1);
+            } else {
+                digest.add(occurrence(event));
             }
         }
-        Ok(json!(digest))
+        Ok(json!(digest.finish()))
     }
 }
 
