@@ -243,6 +243,12 @@ async fn migrate(environment: &Environment) -> anyhow::Result<()> {
         println!("applied {name}");
     }
     println!("the schema is up to date");
+    if let Err(error) = db::index_searches(&db).await {
+        println!(
+            "searches for contacts look at every row: the extension pg_trgm cannot be used here \
+             ({error})"
+        );
+    }
     db.close().await;
     Ok(())
 }

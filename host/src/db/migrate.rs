@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use sqlx::Executor as _;
 use sqlx::migrate::{Migrate, Migrator};
 
 use super::{Conn, Db, Result};
@@ -37,7 +38,77 @@ pub async fn migrate(db: &Db) -> std::result::Result<(), sqlx::migrate::MigrateE
         migrations: Cow::Borrowed(&MIGRATIONS.migrations),
         ..Migrator::DEFAULT
     };
-    migrator.run(&db.pool).await
+    let mut conn = db.conn().await?;
+    // A new index takes its time.
+    conn.execute("SET statement_timeout = 0").await?;
+    let done = migrator.run(&mut *conn).await;
+    conn.execute(super::SESSION).await?;
+    done
+}
+
+/// Indexes the names of contacts and the suppressed addresses for searches, where the server has the
+/// extension for it and lets us create it. Without, a search looks at every row.
+///
+/// Safe to run again, and from several processes at once: all but one leave it alone.
+pub async fn index_searches(db: &Db) -> Result<()> {
+    /// Whoever holds it builds the indexes.
+    const LOCK: i64 = 0x686f_6773_7365_6172;
+    const INDEXES: [(&str, &str); 3] = [
+        (
+            "contacts_email_trgm",
+            "CREATE INDEX CONCURRENTLY contacts_email_trgm ON contacts USING gin (email gin_trgm_ops)",
+        ),
+        (
+            "contacts_external_id_trgm",
+            "CREATE INDEX CONCURRENTLY contacts_external_id_trgm ON contacts
+             USING gin (external_id gin_trgm_ops)",
+        ),
+        (
+            "suppressions_email_trgm",
+            "CREATE INDEX CONCURRENTLY suppressions_email_trgm ON suppressions
+             USING gin (email gin_trgm_ops)",
+        ),
+    ];
+    if db.is_embedded() {
+        return Ok(());
+    }
+    let mut conn = db.conn().await?;
+    let held = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "held!""#, LOCK)
+        .fetch_one(&mut *conn)
+        .await?;
+    if !held {
+        return Ok(());
+    }
+    conn.execute("SET statement_timeout = 0").await?;
+    let done = async {
+        conn.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            .await?;
+        for (name, create) in INDEXES {
+            let valid = sqlx::query_scalar!(
+                r#"SELECT indisvalid AS "valid!" FROM pg_index WHERE indexrelid = to_regclass($1)"#,
+                name
+            )
+            .fetch_optional(&mut *conn)
+            .await?;
+            match valid {
+                Some(true) => continue,
+                // Building it broke off.
+                Some(false) => {
+                    let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+                    conn.execute(sqlx::AssertSqlSafe(drop)).await?;
+                }
+                None => {}
+            }
+            conn.execute(create).await?;
+        }
+        Ok(())
+    };
+    let done: Result<()> = done.await;
+    conn.execute(super::SESSION).await?;
+    sqlx::query_scalar!(r#"SELECT pg_advisory_unlock($1) AS "free!""#, LOCK)
+        .fetch_one(&mut *conn)
+        .await?;
+    done
 }
 
 /// Compares the database with this binary.

@@ -92,7 +92,8 @@ pub use contact::{
     contacts_not_addressed, contacts_wanted, identity_lock,
 };
 pub use contact_admin::{
-    TimelineItem, contact_change, contact_count, contact_row, contact_timeline, contacts_list,
+    TimelineItem, contact_anonymous_ids, contact_change, contact_count, contact_row,
+    contact_timeline, contacts_list,
 };
 pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
 pub use erase::contacts_erase;
@@ -102,15 +103,16 @@ pub use event_admin::{
 };
 pub use health::{WorkersSeen, worker_beat, worker_findings, worker_remove, workers_seen};
 pub use history::{
-    History, PastEvent, history_email, history_event, history_events, history_journey,
-    history_since,
+    History, PageEnd, PastEvent, Since, history_count, history_email, history_event,
+    history_events, history_journey, history_page,
 };
 pub use identity::{
     AnonymousEvent, NewId, anonymous_insert, anonymous_take, identities_insert, identities_of,
 };
 pub use import::{
-    ClaimedImport, ImportProgress, ImportRow, RowError, import_claim, import_fail, import_get,
-    import_hold, import_insert, import_next_due, import_progress, import_release,
+    ClaimedImport, ImportProgress, ImportRow, NewImport, RowError, contacts_first_seen,
+    import_claim, import_fail, import_get, import_hold, import_insert, import_next_due,
+    import_progress, import_release,
 };
 pub use journey_admin::{
     JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,
@@ -120,9 +122,9 @@ pub use lock::Level;
 pub use merge::{EndedByMerge, Merge, contact_merge};
 pub use metric::{
     EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
-    metric_providers, metric_templates,
+    metric_providers, metric_runs, metric_sent, metric_templates,
 };
-pub use migrate::{SchemaState, migrate, schema_state};
+pub use migrate::{SchemaState, index_searches, migrate, schema_state};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
 pub use password_reset::{reset_find, reset_insert, reset_take};
@@ -171,7 +173,7 @@ pub use suppression::{
     suppressions_of, suppressions_unaddressed,
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
-pub use transact::{Failure, Tx, may_be_committed};
+pub use transact::{Failure, Patience, Tx, may_be_committed, stir};
 pub use user::{
     SessionRow, User, session_by_token, session_delete, session_delete_one, session_extend,
     session_insert, sessions_delete_expired, sessions_delete_of, sessions_delete_others,
@@ -202,7 +204,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{Executor as _, PgConnection, PgPool, Postgres};
 
 /// A connection, in or outside a transaction.
 pub type Conn = PgConnection;
@@ -216,6 +218,10 @@ pub type Result<T> = std::result::Result<T, sqlx::Error>;
 const BEGIN_REPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL plan_cache_mode = force_custom_plan; \
      SET LOCAL statement_timeout = '25s'";
+
+/// How long one statement of a connection may take, where nothing else is said: far longer than any
+/// that is well.
+const SESSION: &str = "SET statement_timeout = '60s'";
 
 /// The database and the means to be woken by it. Cheap to clone.
 #[derive(Clone)]
@@ -234,6 +240,12 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_secs(10))
+            .after_connect(|conn, _| {
+                Box::pin(async move {
+                    conn.execute(SESSION).await?;
+                    Ok(())
+                })
+            })
             .connect_with(options.application_name("hogsend"))
             .await?;
         Ok(Self {

@@ -107,6 +107,25 @@ impl Failure for sqlx::Error {
     }
 }
 
+/// How long each statement of a transaction may take, waits for locks included. Beyond it the server
+/// ends the statement, and whoever waits behind it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Less than a request waits for its answer.
+    Request,
+    /// Others wait for their turn meanwhile.
+    Shared,
+}
+
+impl Patience {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Request => "BEGIN; SET LOCAL statement_timeout = '25s'",
+            Self::Shared => "BEGIN; SET LOCAL statement_timeout = '10s'",
+        }
+    }
+}
+
 impl Db {
     /// Runs `work` in a transaction, commits it and wakes whoever has something to do by it.
     ///
@@ -120,7 +139,21 @@ impl Db {
     ///
     /// # Panics
     /// Inside another transaction, which on the embedded database would wait for itself.
-    pub async fn transact<T, E, F, U>(&self, mut work: F) -> std::result::Result<T, E>
+    pub async fn transact<T, E, F, U>(&self, work: F) -> std::result::Result<T, E>
+    where
+        E: Failure,
+        F: FnMut(Tx) -> U,
+        U: Future<Output = std::result::Result<(Tx, T), E>>,
+    {
+        self.transact_within(Patience::Request, work).await
+    }
+
+    /// As [`transact`](Self::transact), with another bound for its statements.
+    pub async fn transact_within<T, E, F, U>(
+        &self,
+        patience: Patience,
+        mut work: F,
+    ) -> std::result::Result<T, E>
     where
         E: Failure,
         F: FnMut(Tx) -> U,
@@ -128,7 +161,7 @@ impl Db {
     {
         let mut tries = 1;
         loop {
-            match self.transact_once(&mut work).await {
+            match self.transact_once(patience, &mut work).await {
                 Err(error) if error.is_transient() && tries < TRIES => {
                     let longest = PAUSE * 2_u32.pow(tries - 1);
                     let pause = rand::rng().random_range(Duration::ZERO..=longest);
@@ -145,7 +178,11 @@ impl Db {
         }
     }
 
-    async fn transact_once<T, E, F, U>(&self, work: &mut F) -> std::result::Result<T, E>
+    async fn transact_once<T, E, F, U>(
+        &self,
+        patience: Patience,
+        work: &mut F,
+    ) -> std::result::Result<T, E>
     where
         E: Failure,
         F: FnMut(Tx) -> U,
@@ -155,7 +192,7 @@ impl Db {
             CONTEXT.try_with(|_| ()).is_err(),
             "a transaction is begun inside another one"
         );
-        let tx = self.begin().await?;
+        let tx = self.pool.begin_with(patience.begin()).await.map(Tx::new)?;
         let inside = async {
             let (tx, value) = work(tx).await?;
             let topics = CONTEXT.with(|context| context.borrow().topics);
@@ -168,7 +205,7 @@ impl Db {
 
 /// The transaction under way makes work of this kind, which its commit announces. Outside of
 /// [`Db::transact`] this does nothing, and the caller wakes by itself.
-pub(super) fn stir(topic: Topic) {
+pub fn stir(topic: Topic) {
     let _ = CONTEXT.try_with(|context| context.borrow_mut().topics.add(topic));
 }
 

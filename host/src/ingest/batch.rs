@@ -14,7 +14,7 @@ use super::{Ingested, Naming, NewEvent, known, store};
 use crate::clock::Clock;
 use crate::contacts::NoRoom;
 use crate::crew::Crew;
-use crate::db::{self, Db, PoolConn, Tx};
+use crate::db::{self, Db, Patience, PoolConn, Tx};
 use crate::journeys::Catalog;
 
 /// Requests that may wait; more are turned away.
@@ -220,7 +220,7 @@ impl KnownCommitter {
                     }
                 }
             }
-            Err(error) if db::is_unavailable(&error) => {
+            Err(error) if db::is_unavailable(&error) && !db::is_overdue(&error) => {
                 // Whether the statement committed is not known, so it is not repeated here.
                 let error = Arc::new(error);
                 for request in simple {
@@ -262,7 +262,9 @@ impl Committer {
                     let _ = request.answer.send(Ok(own));
                 }
             }
-            Err(error) if batch.len() > 1 && !db::is_unavailable(&error) => {
+            Err(error)
+                if batch.len() > 1 && (!db::is_unavailable(&error) || db::is_overdue(&error)) =>
+            {
                 // One request spoils the transaction for all: give each its own.
                 for request in batch {
                     let result = self.store(request.events).await.map_err(failure);
@@ -285,7 +287,8 @@ impl Committer {
             let stored = store(&mut tx, &self.catalog, now, events.clone()).await?;
             Ok((tx, stored.events))
         };
-        self.db.transact(work).await
+        // Everybody's events wait behind this one's.
+        self.db.transact_within(Patience::Shared, work).await
     }
 }
 

@@ -26,6 +26,37 @@ on_each_store! {
 }
 
 on_each_store! {
+    async fn a_repeated_batch_stores_nothing(server: Server) {
+        let batch = json!({ "events": [
+            { "name": "a", "userId": "u" }, { "name": "a", "userId": "u", "idempotencyKey": "own" },
+            { "name": "b", "userId": "u" },
+        ] });
+        let post = async |key: String, body: &serde_json::Value| {
+            let request = Request::post("/v1/events/batch")
+                .header("content-type", "application/json")
+                .header("idempotency-key", key)
+                .body(Body::from(body.to_string()));
+            let answer = server.request(request.unwrap()).await;
+            assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+            let results = answer.json()["results"].as_array().unwrap().clone();
+            results.iter().map(|one| one["stored"] == true).collect::<Vec<_>>()
+        };
+        assert_eq!(post("k".into(), &batch).await, [true; 3]);
+        assert_eq!(post("k".into(), &batch).await, [false; 3]);
+        // Keys of its own are shared with other requests, those of the request by place.
+        assert_eq!(post("other".into(), &batch).await, [true, false, true]);
+        let one = json!({ "name": "b", "userId": "u", "idempotencyKey": "k#2" });
+        assert_eq!(server.post("/v1/events", &one).await.json()["stored"], false);
+        // The longest key there may be leaves room for the place.
+        let long = "k".repeat(256);
+        assert_eq!(post(long.clone(), &batch).await, [true, false, true]);
+        assert_eq!(post(long, &batch).await, [false; 3]);
+        assert_eq!(server.count("SELECT count(*) FROM user_events").await, 7);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
     async fn event_and_contact_properties_go_their_own_ways(server: Server) {
         let body = json!({
             "name": "a", "userId": "u", "email": "U@Example.com", "timestamp": "2026-03-01T10:00:00+02:00",
@@ -126,5 +157,93 @@ async fn concurrent_requests_that_name_the_same_people_differently_all_succeed()
     assert_eq!(server.count("SELECT count(*) FROM user_events").await, 400);
     assert_eq!(server.count("SELECT count(*) FROM (SELECT external_id FROM contacts WHERE external_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1) d").await, 0);
     assert_eq!(server.count("SELECT count(*) FROM (SELECT lower(email) FROM contacts WHERE external_id IS NULL GROUP BY 1 HAVING count(*) > 1) d").await, 0);
+    server.stop().await;
+}
+
+/// One event whose statement takes too long costs nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_the_database_gives_up_spoils_no_other() {
+    let server = Server::start(Store::native().await).await;
+    // As the server ends a statement that takes longer than it may.
+    server
+        .run_sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'canceling statement' USING ERRCODE = '57014'; END $$",
+        )
+        .await;
+    server
+        .run_sql(
+            "CREATE TRIGGER slow BEFORE INSERT ON user_events FOR EACH ROW
+             WHEN (NEW.name = 'slow') EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let posts = (0..60).map(|n| {
+        let name = if n % 20 == 7 { "slow" } else { "t.once" };
+        let body = json!({ "event": name, "userId": format!("u{n}") });
+        let server = &server;
+        async move { (name, server.post("/v1/ingest", &body).await.status) }
+    });
+    for (name, status) in join_all(posts).await {
+        let expected = match name {
+            "slow" => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::ACCEPTED,
+        };
+        assert_eq!(status, expected, "{name}");
+    }
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 57);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_takes_longer_than_its_transaction_may() {
+    use hogsend::db::{self, Patience, Tx};
+
+    let server = Server::start(Store::native().await).await;
+    let bound = async |mut tx: Tx| {
+        let sql = "SELECT current_setting('statement_timeout')";
+        let bound: String = sqlx::query_scalar(sql).fetch_one(&mut *tx).await?;
+        db::Result::Ok((tx, bound))
+    };
+    let db = &server.app.db;
+    assert_eq!(db.transact(bound).await.unwrap(), "25s");
+    assert_eq!(
+        db.transact_within(Patience::Shared, bound).await.unwrap(),
+        "10s"
+    );
+    // Single statements, also after a migration on the same connection.
+    for _ in 0..2 {
+        let sql = "SELECT current_setting('statement_timeout')";
+        assert_eq!(server.text(sql).await, "1min");
+        db::migrate(db).await.unwrap();
+    }
+    server.stop().await;
+}
+
+/// However many lists an event names, only those there are cost anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_with_more_lists_than_there_are_is_like_any_other() {
+    let server = Server::start(Store::native().await).await;
+    let lists: serde_json::Map<_, _> = (0..20_000)
+        .map(|n| (format!("list-{n}"), json!(n % 2 == 0)))
+        .chain([("journey".to_owned(), json!(false))])
+        .collect();
+    let body = json!({ "name": "a", "userId": "u", "lists": lists });
+    let events = json!({ "events": [body, body] });
+    let answer = server.post("/v1/events/batch", &events).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let error = answer.json()["results"][0]["listsError"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        error.contains("and 19980 more") && error.len() < 4_000,
+        "{error}"
+    );
+    let sql = "SELECT categories::text FROM email_preferences";
+    assert_eq!(server.text(sql).await, r#"{"journey": false}"#);
+    assert_eq!(
+        server.count("SELECT count(*) FROM consent_changes").await,
+        1
+    );
     server.stop().await;
 }

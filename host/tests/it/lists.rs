@@ -108,6 +108,6 @@ async fn a_report_sees_one_state_is_planned_for_its_values_and_ends_in_time() {
     assert!(String::from_utf8_lossy(&body).contains("took too long"));
     drop(report);
     // What a report set, it set for itself.
-    assert_eq!(server.text("SHOW statement_timeout").await, "0");
+    assert_eq!(server.text("SHOW statement_timeout").await, "1min");
     server.stop().await;
 }

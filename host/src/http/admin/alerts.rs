@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::alerts::Kind;
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, AlertRow, AlertRule, Conn, Topic};
+use crate::db::{self, AlertRow, AlertRule, Conn, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
@@ -146,7 +146,7 @@ pub struct AlertRuleIn {
 }
 
 /// What is to change of a rule; what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRuleChangeIn {
     #[schema(min_length = 1, max_length = 100)]
@@ -213,11 +213,14 @@ pub async fn create_alert_rule(
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    let mut tx = app.db.begin().await?;
-    db::alert_rule_put(&mut tx, &rule).await?;
-    let change = Change::created(told(&rule));
-    keep(&mut tx, &caller, "alert_rule.create", &rule, change, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Alerts]).await?;
+    let work = async |mut tx: Tx| {
+        db::alert_rule_put(&mut tx, &rule).await?;
+        let change = Change::created(told(&rule));
+        keep(&mut tx, &caller, "alert_rule.create", &rule, change, now).await?;
+        db::stir(Topic::Alerts);
+        Ok::<_, ApiError>((tx, ()))
+    };
+    app.db.transact(work).await?;
     let out = OneAlertRuleOut {
         rule: rule.into(),
         secret,
@@ -240,19 +243,22 @@ pub async fn change_alert_rule(
     JsonBody(body): JsonBody<AlertRuleChangeIn>,
 ) -> Result<Json<OneAlertRuleOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let mut rule = lock(&mut tx, id).await?;
-    let before = told(&rule);
-    let mut issues = Vec::new();
-    let secret = body.apply(&app, &mut rule, &mut issues);
-    if !issues.is_empty() {
-        return Err(ApiError::validation(&issues));
-    }
-    rule.updated_at = now;
-    db::alert_rule_put(&mut tx, &rule).await?;
-    let change = Change::changed(before, told(&rule));
-    keep(&mut tx, &caller, "alert_rule.update", &rule, change, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Alerts]).await?;
+    let work = async |mut tx: Tx| {
+        let mut rule = lock(&mut tx, id).await?;
+        let before = told(&rule);
+        let mut issues = Vec::new();
+        let secret = body.clone().apply(&app, &mut rule, &mut issues);
+        if !issues.is_empty() {
+            return Err(ApiError::validation(&issues));
+        }
+        rule.updated_at = now;
+        db::alert_rule_put(&mut tx, &rule).await?;
+        let change = Change::changed(before, told(&rule));
+        keep(&mut tx, &caller, "alert_rule.update", &rule, change, now).await?;
+        db::stir(Topic::Alerts);
+        Ok((tx, (rule, secret)))
+    };
+    let (rule, secret) = app.db.transact(work).await?;
     Ok(Json(OneAlertRuleOut {
         rule: rule.into(),
         secret,
@@ -361,12 +367,14 @@ pub async fn delete_alert_rule(
     Path(id): Path<AlertRuleId>,
 ) -> Result<Json<ErasedOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let rule = lock(&mut tx, id).await?;
-    db::alert_rule_delete(&mut tx, id).await?;
-    let change = Change::deleted(told(&rule));
-    keep(&mut tx, &caller, "alert_rule.delete", &rule, change, now).await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let rule = lock(&mut tx, id).await?;
+        db::alert_rule_delete(&mut tx, id).await?;
+        let change = Change::deleted(told(&rule));
+        keep(&mut tx, &caller, "alert_rule.delete", &rule, change, now).await?;
+        Ok::<_, ApiError>((tx, ()))
+    };
+    app.db.transact(work).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 

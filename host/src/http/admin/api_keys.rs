@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, ApiKey};
+use crate::db::{self, ApiKey, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::body::JsonBody;
@@ -137,19 +137,14 @@ pub async fn create_api_key(
         last_used_at: None,
         created_at: now,
     };
-    let mut tx = app.db.begin().await?;
-    db::api_key_insert(&mut tx, &key).await?;
-    let id = key.id.to_string();
-    audit(
-        &mut tx,
-        &caller.actor,
-        "api_key.create",
-        ("api_key", &id),
-        Change::created(told(&key)),
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        db::api_key_insert(&mut tx, &key).await?;
+        let id = key.id.to_string();
+        let (about, change) = (("api_key", &*id), Change::created(told(&key)));
+        audit(&mut tx, &caller.actor, "api_key.create", about, change, now).await?;
+        db::Result::Ok((tx, ()))
+    };
+    app.db.transact(work).await?;
     app.keys.added();
     let out = NewApiKeyOut {
         id: key.id,
@@ -210,22 +205,16 @@ pub async fn delete_api_key(
     caller: Caller<FullAdmin>,
     Path(id): Path<ApiKeyId>,
 ) -> Result<Json<DeletedOut>, ApiError> {
-    let mut tx = app.db.begin().await?;
-    let key = db::api_key_delete(&mut tx, id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("API key not found"))?;
-    let change = Change::deleted(told(&key));
     let now = app.clock.now();
-    audit(
-        &mut tx,
-        &caller.actor,
-        "api_key.delete",
-        ("api_key", &id.to_string()),
-        change,
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let key = db::api_key_delete(&mut tx, id).await?;
+        let key = key.ok_or_else(|| ApiError::not_found("API key not found"))?;
+        let (text, change) = (id.to_string(), Change::deleted(told(&key)));
+        let about = ("api_key", &*text);
+        audit(&mut tx, &caller.actor, "api_key.delete", about, change, now).await?;
+        Ok::<_, ApiError>((tx, key))
+    };
+    let key = app.db.transact(work).await?;
     app.keys.revoked(&key.hash).await;
     Ok(Json(DeletedOut { deleted: true }))
 }

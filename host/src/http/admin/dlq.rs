@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::states::refused;
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, Conn, DeadLetter, Topic};
+use crate::db::{self, Conn, DeadLetter, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::contacts::ErasedOut;
@@ -130,12 +130,27 @@ pub async fn retry_dead_letter(
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<RetriedOut>), ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let work = async |tx: Tx| retry(&app, tx, &caller, id, now).await;
+    let email_send_id = app.db.transact(work).await?;
+    let out = RetriedOut {
+        retried: true,
+        email_send_id,
+    };
+    Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+async fn retry(
+    app: &App,
+    mut tx: Tx,
+    caller: &Caller<FullAdmin>,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(Tx, Option<SendId>), ApiError> {
     let letter = found(&mut tx, id).await?;
     let mut email_send_id = None;
     let topic = match letter.kind.as_str() {
         "email" => {
-            email_send_id = Some(send_again(&app, &mut tx, SendId(id)).await?);
+            email_send_id = Some(send_again(app, &mut tx, SendId(id)).await?);
             Topic::Mails
         }
         "webhook" => {
@@ -148,8 +163,8 @@ pub async fn retry_dead_letter(
         }
         _ => {
             let done = match letter.status.as_str() {
-                "stuck" => admin::resume_in(&app, &mut tx, StateId(id)).await,
-                _ => admin::retry_in(&app, &mut tx, StateId(id)).await,
+                "stuck" => admin::resume_in(app, &mut tx, StateId(id)).await,
+                _ => admin::retry_in(app, &mut tx, StateId(id)).await,
             };
             done.map_err(refused)?;
             Topic::Runs
@@ -157,13 +172,9 @@ pub async fn retry_dead_letter(
     };
     let after = json!({ "type": letter.kind, "emailSendId": email_send_id });
     let change = Change::created(after);
-    keep(&mut tx, &caller, "dead_letter.retry", id, change, now).await?;
-    app.db.commit_and_wake(tx, &[topic]).await?;
-    let out = RetriedOut {
-        retried: true,
-        email_send_id,
-    };
-    Ok((StatusCode::ACCEPTED, Json(out)))
+    keep(&mut tx, caller, "dead_letter.retry", id, change, now).await?;
+    db::stir(topic);
+    Ok((tx, email_send_id))
 }
 
 /// Puts it aside: it leaves this list and stays what it is.
@@ -179,20 +190,22 @@ pub async fn dismiss_dead_letter(
     Path(id): Path<Uuid>,
 ) -> Result<Json<ErasedOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let letter = found(&mut tx, id).await?;
-    match letter.kind.as_str() {
-        "email" => once(db::send_dismiss(&mut tx, SendId(id), now).await?)?,
-        "webhook" => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
-        "analytics" => once(db::capture_dismiss(&mut tx, id).await?)?,
-        _ => {
-            let done = admin::dismiss_in(&app, &mut tx, StateId(id)).await;
-            done.map_err(refused)?;
+    let work = async |mut tx: Tx| {
+        let letter = found(&mut tx, id).await?;
+        match letter.kind.as_str() {
+            "email" => once(db::send_dismiss(&mut tx, SendId(id), now).await?)?,
+            "webhook" => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
+            "analytics" => once(db::capture_dismiss(&mut tx, id).await?)?,
+            _ => {
+                let done = admin::dismiss_in(&app, &mut tx, StateId(id)).await;
+                done.map_err(refused)?;
+            }
         }
-    }
-    let change = Change::deleted(json!({ "type": letter.kind, "status": letter.status }));
-    keep(&mut tx, &caller, "dead_letter.dismiss", id, change, now).await?;
-    tx.commit().await?;
+        let change = Change::deleted(json!({ "type": letter.kind, "status": letter.status }));
+        keep(&mut tx, &caller, "dead_letter.dismiss", id, change, now).await?;
+        Ok::<_, ApiError>((tx, ()))
+    };
+    app.db.transact(work).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 

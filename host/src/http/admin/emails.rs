@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic};
+use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::openapi::{BadRequest, NotFound};
@@ -316,23 +316,21 @@ pub async fn resend_email(
     Path(id): Path<SendId>,
 ) -> Result<(StatusCode, Json<ResentOut>), ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
-    if ["queued", "sending"].contains(&story.status.as_str()) {
-        return Err(ApiError::conflict("This mail is still on its way"));
-    }
-    let again = mail::send_again(&mut tx, (&app.unsubscribe, &app.addresses), &story, now).await?;
-    let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
-    audit(
-        &mut tx,
-        &caller.actor,
-        "email.resend",
-        ("email", &id.to_string()),
-        Change::created(json!({ "emailSendId": again })),
-        now,
-    )
-    .await?;
-    app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
+    let work = async |mut tx: Tx| {
+        let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
+        if ["queued", "sending"].contains(&story.status.as_str()) {
+            return Err(ApiError::conflict("This mail is still on its way"));
+        }
+        let ways = (&*app.unsubscribe, &*app.addresses);
+        let again = mail::send_again(&mut tx, ways, &story, now).await?;
+        let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
+        let (text, change) = (id.to_string(), json!({ "emailSendId": again }));
+        let (about, change) = (("email", &*text), Change::created(change));
+        audit(&mut tx, &caller.actor, "email.resend", about, change, now).await?;
+        db::stir(Topic::Mails);
+        Ok((tx, again))
+    };
+    let again = app.db.transact(work).await?;
     let out = ResentOut {
         email_send_id: again,
         status: "queued",

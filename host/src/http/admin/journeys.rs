@@ -16,7 +16,7 @@ use super::states::{self, StateOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
-use crate::db::{self, JourneyCount, NewIdentity, Topic};
+use crate::db::{self, JourneyCount, NewIdentity, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::body::JsonBody;
@@ -195,22 +195,17 @@ pub async fn change_journey(
         return Err(ApiError::conflict("The journey's code keeps it off"));
     }
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let was = !db::journeys_disabled(&mut tx).await?.contains(&id);
-    if was != enabled {
-        db::journey_set_enabled(&mut tx, &id, enabled, now).await?;
-        let change = Change::changed(json!({ "enabled": was }), json!({ "enabled": enabled }));
-        audit(
-            &mut tx,
-            &caller.actor,
-            "journey.update",
-            ("journey", &id),
-            change,
-            now,
-        )
-        .await?;
-    }
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let was = !db::journeys_disabled(&mut tx).await?.contains(&id);
+        if was != enabled {
+            db::journey_set_enabled(&mut tx, &id, enabled, now).await?;
+            let change = Change::changed(json!({ "enabled": was }), json!({ "enabled": enabled }));
+            let about = ("journey", &*id);
+            audit(&mut tx, &caller.actor, "journey.update", about, change, now).await?;
+        }
+        db::Result::Ok((tx, ()))
+    };
+    app.db.transact(work).await?;
     story(&app, &id).await
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::contacts::consent::{self, Decision, Grounds, Source, Subject};
-use crate::db::{self, Conn, ContactRow};
+use crate::db::{self, Conn, ContactRow, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
@@ -96,10 +97,21 @@ pub async fn put_preferences(
         return Err(ApiError::validation(&issues));
     }
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let contact = found(&mut tx, &name).await?;
-    consent::lock(&app, &mut tx, contact.id, contact.email.as_deref()).await?;
-    let before = read(&app, &mut tx, &contact).await?;
+    let work = async |tx: Tx| put(&app, tx, &caller, (&name, &body), now).await;
+    let preferences = app.db.transact(work).await?;
+    Ok(Json(OnePreferencesOut { preferences }))
+}
+
+async fn put(
+    app: &App,
+    mut tx: Tx,
+    caller: &Caller<FullAdmin>,
+    (name, body): (&str, &PreferencesIn),
+    now: DateTime<Utc>,
+) -> Result<(Tx, PreferencesOut), ApiError> {
+    let contact = found(&mut tx, name).await?;
+    consent::lock(app, &mut tx, contact.id, contact.email.as_deref()).await?;
+    let before = read(app, &mut tx, &contact).await?;
     let replace = body.categories.clone();
     let replace = replace.map(|categories| Decision::Replace { categories });
     let all = body.unsubscribed_all;
@@ -107,7 +119,7 @@ pub async fn put_preferences(
     let decisions: Vec<Decision> = replace.into_iter().chain(all).collect();
     let grounds = Grounds::new(Source::Admin, "changed by an administrator");
     let subject = Subject::contact(contact.id);
-    consent::decide(&app, &mut tx, &subject, &decisions, &grounds, now).await?;
+    consent::decide(app, &mut tx, &subject, &decisions, &grounds, now).await?;
     if let Some(suppressed) = body.suppressed {
         let Some(email) = &contact.email else {
             let issue = Issue::new("suppressed", "the contact has no address");
@@ -120,7 +132,7 @@ pub async fn put_preferences(
             contacts::lift(&mut tx, &mailbox).await?;
         }
     }
-    let after = read(&app, &mut tx, &contact).await?;
+    let after = read(app, &mut tx, &contact).await?;
     let change = Change::changed(told(&before), told(&after));
     let id = contact.id.to_string();
     audit(
@@ -132,8 +144,8 @@ pub async fn put_preferences(
         now,
     )
     .await?;
-    app.db.commit_and_wake(tx, &TOLD).await?;
-    Ok(Json(OnePreferencesOut { preferences: after }))
+    TOLD.into_iter().for_each(db::stir);
+    Ok((tx, after))
 }
 
 async fn read(app: &App, conn: &mut Conn, contact: &ContactRow) -> db::Result<PreferencesOut> {

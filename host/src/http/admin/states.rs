@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::journeys::unknown;
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic};
+use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
@@ -214,29 +214,32 @@ pub async fn cancel_state(
     Under(Name(journey), id): Under<Name, StateId>,
 ) -> Result<Json<CancelledOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let before = found(&mut tx, &journey, id).await?;
-    admin::exit_in(&app, &mut tx, id, "cancelled")
-        .await
-        .map_err(refused)?;
-    let after = found(&mut tx, &journey, id).await?;
-    let change = Change::changed(
-        json!({ "status": before.status }),
-        json!({ "status": after.status }),
-    );
-    let about = ("journey_state", id.to_string());
-    audit(
-        &mut tx,
-        &caller.actor,
-        "journey_state.cancel",
-        (about.0, &about.1),
-        change,
-        now,
-    )
-    .await?;
-    app.db
-        .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
+    let work = async |mut tx: Tx| {
+        let before = found(&mut tx, &journey, id).await?;
+        let ended = admin::exit_in(&app, &mut tx, id, "cancelled").await;
+        ended.map_err(refused)?;
+        let after = found(&mut tx, &journey, id).await?;
+        let change = Change::changed(
+            json!({ "status": before.status }),
+            json!({ "status": after.status }),
+        );
+        let text = id.to_string();
+        let about = ("journey_state", &*text);
+        audit(
+            &mut tx,
+            &caller.actor,
+            "journey_state.cancel",
+            about,
+            change,
+            now,
+        )
         .await?;
+        [Topic::Runs, Topic::Captures]
+            .into_iter()
+            .for_each(db::stir);
+        Ok::<_, ApiError>((tx, after))
+    };
+    let after = app.db.transact(work).await?;
     Ok(Json(CancelledOut {
         state: after.into(),
     }))
