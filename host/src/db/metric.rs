@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Conn, Result};
+use super::{Conn, JourneyCount, Result};
 
 /// The whole installation at a glance.
 #[derive(Clone, Debug)]
@@ -36,6 +36,43 @@ pub async fn metric_overview(conn: &mut Conn, now: DateTime<Utc>) -> Result<Over
         now
     )
     .fetch_one(conn)
+    .await
+}
+
+/// Mails sent in a time, and how many of them bounced.
+pub async fn metric_sent(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<(i64, i64)> {
+    sqlx::query!(
+        r#"SELECT count(*) AS "sent!", count(bounced_at) AS "bounced!"
+           FROM email_sends WHERE sent_at >= $1 AND sent_at < $2"#,
+        since,
+        until
+    )
+    .map(|row| (row.sent, row.bounced))
+    .fetch_one(conn)
+    .await
+}
+
+/// Runs that began in a time, by journey and status; of one journey where it is named.
+pub async fn metric_runs(
+    conn: &mut Conn,
+    journey: Option<&str>,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<JourneyCount>> {
+    sqlx::query_as!(
+        JourneyCount,
+        r#"SELECT journey_id, status AS name, count(*) AS "count!" FROM journey_states
+           WHERE ($1::text IS NULL OR journey_id = $1) AND created_at >= $2 AND created_at < $3
+           GROUP BY journey_id, status"#,
+        journey,
+        since,
+        until
+    )
+    .fetch_all(conn)
     .await
 }
 

@@ -18,6 +18,7 @@ use super::contacts::list_issues;
 use super::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
+use crate::foreign::{self, DEDUPE_KEY_MAX, ISSUES_MAX};
 use crate::ingest::{
     Exit, IngestError, Ingested, Lists, NewEvent, Paths, Person, check_from_outside,
 };
@@ -220,46 +221,32 @@ pub struct EventsOut {
     results: Vec<EventOut>,
 }
 
-/// Takes up to 1000 events in, all of them or none: one transaction stores them.
+/// Takes up to 1000 events in, all of them or none: one transaction stores them. The header
+/// `Idempotency-Key` names the request: event number i, from 0, without a key of its own gets
+/// `<key>#i`.
 #[utoipa::path(
     post, path = "/v1/events/batch", tag = "events",
     security(("key" = ["ingest"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Of the whole request")),
     request_body = EventsIn,
     responses((status = 202, description = "The events are kept", body = EventsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn create_events(
     State(app): State<App>,
     caller: Caller<Ingest>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<EventsIn>,
 ) -> Result<(StatusCode, Json<EventsOut>), ApiError> {
     if body.events.is_empty() || body.events.len() > EVENTS_MAX {
         let message = format!("must hold 1 to {EVENTS_MAX} events");
         return Err(ApiError::validation(&[Issue::new("events", message)]));
     }
+    let key = idempotency_key(&headers, None)?;
     let now = app.clock.now();
-    let mut issues = Vec::new();
-    let mut events = Vec::with_capacity(body.events.len());
-    for (at, one) in body.events.into_iter().enumerate() {
-        let mut own = Vec::new();
-        let one = EventIn {
-            historical: one.historical.or(body.historical),
-            ..one
-        };
-        let event = one.into_event(&caller.actor, &mut own);
-        for issue in check_from_outside(&event, now, &Paths::API) {
-            if !own.iter().any(|known| known.path == issue.path) {
-                own.push(issue);
-            }
-        }
-        issues.extend(own.into_iter().map(|issue| {
-            let path = format!("events.{at}.{}", issue.path);
-            Issue::new(path.trim_end_matches('.'), issue.message)
-        }));
-        events.push(event);
-    }
-    if !issues.is_empty() {
-        return Err(ApiError::validation(&issues));
-    }
+    let read = move || read_events(body, &caller.actor, key.as_deref(), now);
+    let read = tokio::task::spawn_blocking(read).await;
+    let events = read.map_err(|error| ApiError::internal(&error))?;
+    let events = events.map_err(|issues| ApiError::validation(&issues))?;
     let stored = app.ingestor.ingest(events).await;
     let stored = stored.map_err(|error| match error {
         IngestError::NoRoom(no_room) => {
@@ -277,6 +264,50 @@ pub async fn create_events(
         results: results.collect(),
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// The events of a batch; the problems of all of them, as many as are told of, where there are any.
+fn read_events(
+    given: EventsIn,
+    actor: &Actor,
+    key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, Vec<Issue>> {
+    let mut issues = Vec::new();
+    let EventsIn {
+        events: given,
+        historical,
+    } = given;
+    let mut events = Vec::with_capacity(given.len());
+    for (at, one) in given.into_iter().enumerate() {
+        let mut own = Vec::new();
+        let one = EventIn {
+            historical: one.historical.or(historical),
+            ..one
+        };
+        let mut event = one.into_event(actor, &mut own);
+        if let (None, Some(key)) = (&event.dedupe_key, key) {
+            event.dedupe_key = Some(foreign::key(&format!("{key}#{at}"), DEDUPE_KEY_MAX));
+        }
+        for issue in check_from_outside(&event, now, &Paths::API) {
+            if !own.iter().any(|known| known.path == issue.path) {
+                own.push(issue);
+            }
+        }
+        issues.extend(own.into_iter().map(|issue| {
+            let path = format!("events.{at}.{}", issue.path);
+            Issue::new(path.trim_end_matches('.'), issue.message)
+        }));
+        if issues.len() >= ISSUES_MAX {
+            break;
+        }
+        events.push(event);
+    }
+    if issues.is_empty() {
+        Ok(events)
+    } else {
+        Err(issues)
+    }
 }
 
 async fn store(

@@ -23,6 +23,7 @@ mod patience;
 mod people;
 mod preferences;
 mod router;
+mod search;
 mod serve;
 mod sessions;
 mod shed;

@@ -210,10 +210,12 @@ async fn reports_count_what_was_sent_and_read_it_from_the_index() {
         .execute(&mut *server.app.db.conn().await.unwrap())
         .await
         .unwrap();
-    let overview = get(&server, "/metrics/overview").await.json();
+    let mut overview = get(&server, "/metrics/overview").await.json();
+    let span = (overview["since"].take(), overview["until"].take());
+    assert!(span.0.is_string() && span.1.is_string(), "{span:?}");
     assert_eq!(
         overview,
-        json!({ "totalContacts": 4, "activeJourneys": 0, "emailsSent24h": 4000, "emailsSent7d": 6000, "emailsSent30d": 6000, "bounceRate30d": 0.05, "unsubscribeRate": 0.25 })
+        json!({ "totalContacts": 4, "activeJourneys": 0, "emailsSent24h": 4000, "emailsSent7d": 6000, "emailsSent30d": 6000, "bounceRate30d": 0.05, "since": null, "until": null, "emailsSent": 6000, "bounceRate": 0.05, "unsubscribeRate": 0.25 })
     );
     let seen = get(&server, "/metrics/emails").await.json();
     assert_eq!(
@@ -254,6 +256,39 @@ async fn reports_count_what_was_sent_and_read_it_from_the_index() {
         assert_eq!(get(&server, path).await.status, 200, "{path}");
     }
     assert_eq!(get(&server, "/metrics/journeys/nope").await.status, 404);
+    let (day, instant) = (
+        chrono::TimeDelta::days(1),
+        |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+    );
+    for (path, of_time) in [
+        ("overview", "/emailsSent"),
+        ("emails", "/templates/0/sent"),
+        ("emails/deliverability", "/providers/0/sent"),
+        ("journeys", "/journeys/0/enrolled"),
+        ("journeys/t-slow", "/journey/enrolled"),
+        ("events", "/events/0/count"),
+    ] {
+        // Every report says of which time it is, and takes no other.
+        let long_ago = format!(
+            "since=2001-01-01T00:00:00Z&until={}",
+            instant(now - day * 300)
+        );
+        let seen = get(&server, &format!("/metrics/{path}?{long_ago}")).await;
+        assert_eq!(seen.status, 200, "{path}: {}", seen.text());
+        assert_eq!(seen.json()["since"], "2001-01-01T00:00:00Z", "{path}");
+        let figure = seen.json().pointer(of_time).cloned().unwrap_or(json!(0));
+        assert_eq!(figure, json!(0), "{path}");
+        for wrong in [
+            "since=yesterday",
+            "until=2026-13-01T00:00:00Z",
+            "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        ] {
+            let refused = get(&server, &format!("/metrics/{path}?{wrong}")).await;
+            assert_eq!(refused.status, 400, "{path}?{wrong}");
+            let named = refused.json()["error"]["issues"][0]["path"].clone();
+            assert_eq!(named, json!(wrong.split('=').next()), "{path}?{wrong}");
+        }
+    }
 
     // The index alone answers: a report reads no mail's row, however many there are.
     server.run_sql("VACUUM ANALYZE email_sends").await;

@@ -50,6 +50,7 @@ mod processes;
 mod providers;
 mod readme;
 mod retention;
+mod search;
 mod sessions;
 mod simulate;
 mod steps;

@@ -172,6 +172,7 @@ mod tests {
             event: TriggerEvent {
                 name: "x".into(),
                 properties: Properties::new(),
+                trust: Default::default(),
             },
             steps: Vec::new(),
         };

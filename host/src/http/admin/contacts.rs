@@ -23,6 +23,7 @@ use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{CursorParam, Page, Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::http::people::names;
+use crate::http::search::Search;
 use crate::http::words::TimelineType;
 use crate::issue::Issue;
 
@@ -40,8 +41,10 @@ pub struct ContactsOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ContactsQuery {
-    /// A part of the address or of the product's id.
-    search: Option<String>,
+    /// A part of the address or of the product's id, of at most 320 characters.
+    #[serde(default)]
+    #[param(value_type = Option<String>, max_length = 320)]
+    search: Search,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -72,8 +75,7 @@ pub async fn list_contacts(
     Query(query): Query<ContactsQuery>,
     page: Page,
 ) -> Result<Json<ContactsOut>, ApiError> {
-    let search = query.search.as_deref().map(str::trim);
-    let search = search.filter(|text| !text.is_empty());
+    let search = query.search.text();
     let after = page.after.map(|(_, id)| id);
     let mut conn = app.db.report().await?;
     let rows = db::contacts_list(&mut conn, search, after, page.limit, page.offset).await?;

@@ -67,6 +67,12 @@ pub struct OverviewOut {
     emails_sent_7d: i64,
     #[serde(rename = "emailsSent30d")]
     emails_sent_30d: i64,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    /// Mails sent in this time.
+    emails_sent: i64,
+    /// Of those, the ones that bounced.
+    bounce_rate: f64,
     /// Of the mails sent in 30 days, those that bounced.
     #[serde(rename = "bounceRate30d")]
     bounce_rate_30d: f64,
@@ -74,24 +80,32 @@ pub struct OverviewOut {
     unsubscribe_rate: f64,
 }
 
-/// Shows the whole installation at a glance.
+/// Shows the whole installation at a glance, and the mails sent in a time.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/overview", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
-    responses((status = 200, description = "The figures", body = OverviewOut)),
+    params(SpanQuery),
+    responses((status = 200, description = "The figures", body = OverviewOut), (status = 400, response = BadRequest)),
 )]
 pub async fn show_overview(
     State(app): State<App>,
     _: Caller<Read>,
+    Query(span): Query<SpanQuery>,
 ) -> Result<Json<OverviewOut>, ApiError> {
+    let (since, until) = span.read(&app)?;
     let mut conn = app.db.report().await?;
     let seen = db::metric_overview(&mut conn, app.clock.now()).await?;
+    let (sent, bounced) = db::metric_sent(&mut conn, since, until).await?;
     Ok(Json(OverviewOut {
         total_contacts: seen.contacts,
         active_journeys: seen.runs,
         emails_sent_24h: seen.sent_24h,
         emails_sent_7d: seen.sent_7d,
         emails_sent_30d: seen.sent_30d,
+        since,
+        until,
+        emails_sent: sent,
+        bounce_rate: rate(bounced, sent),
         bounce_rate_30d: rate(seen.bounced_30d, seen.sent_30d),
         unsubscribe_rate: rate(seen.unsubscribed, seen.contacts),
     }))
@@ -258,24 +272,31 @@ impl JourneyMetricsOut {
 
 #[derive(Serialize, ToSchema)]
 pub struct JourneysMetricsOut {
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
     journeys: Vec<JourneyMetricsOut>,
 }
 
-/// Shows how each journey's runs did.
+/// Shows how each journey's runs did that began in a time.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/journeys", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
-    responses((status = 200, description = "The figures", body = JourneysMetricsOut)),
+    params(SpanQuery),
+    responses((status = 200, description = "The figures", body = JourneysMetricsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn show_journeys_metrics(
     State(app): State<App>,
     _: Caller<Read>,
+    Query(span): Query<SpanQuery>,
 ) -> Result<Json<JourneysMetricsOut>, ApiError> {
+    let (since, until) = span.read(&app)?;
     let mut conn = app.db.report().await?;
-    let counts = db::journey_counts(&mut conn, None).await?;
+    let counts = db::metric_runs(&mut conn, None, since, until).await?;
     let journeys = app.catalog.journeys();
     let journeys = journeys.map(|entry| JourneyMetricsOut::new(&entry.definition.id, &counts));
     Ok(Json(JourneysMetricsOut {
+        since,
+        until,
         journeys: journeys.collect(),
     }))
 }
@@ -285,11 +306,11 @@ pub struct OneJourneyMetricsOut {
     since: DateTime<Utc>,
     until: DateTime<Utc>,
     journey: JourneyMetricsOut,
-    /// Its mails sent in this time.
+    /// Its mails sent in this time, whenever their runs began.
     templates: Vec<TemplateMetricsOut>,
 }
 
-/// Shows how one journey's runs did, and its mails of a time.
+/// Shows how one journey's runs did that began in a time, and its mails sent in it.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/journeys/{id}", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
@@ -307,7 +328,7 @@ pub async fn show_journey_metrics(
     }
     let (since, until) = span.read(&app)?;
     let mut conn = app.db.report().await?;
-    let counts = db::journey_counts(&mut conn, Some(&id)).await?;
+    let counts = db::metric_runs(&mut conn, Some(&id), since, until).await?;
     let seen = db::metric_journey_mails(&mut conn, &id, since, until).await?;
     Ok(Json(OneJourneyMetricsOut {
         since,

@@ -21,6 +21,7 @@ use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path, Query};
+use crate::http::search::Search;
 use crate::http::words::{SuppressionReason, checked};
 use crate::issue::Issue;
 
@@ -66,8 +67,10 @@ pub struct SuppressionsQuery {
     #[serde(rename = "type")]
     #[param(inline, value_type = Option<SuppressionReason>)]
     kind: Option<String>,
-    /// Part of the address.
-    search: Option<String>,
+    /// Part of the address, of at most 320 characters.
+    #[serde(default)]
+    #[param(value_type = Option<String>, max_length = 320)]
+    search: Search,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -151,7 +154,7 @@ pub async fn list_suppressions(
         "type"
     };
     checked::<SuppressionReason>(name, reason)?;
-    let search = query.search.as_deref().filter(|text| !text.is_empty());
+    let search = query.search.text();
     let mut conn = app.db.report().await?;
     let (rows, total) =
         db::suppressions_list(&mut conn, reason, search, page.limit, page.offset).await?;
@@ -178,21 +181,24 @@ pub async fn lift_suppression(
 ) -> Result<Json<ErasedOut>, ApiError> {
     let mailbox = app.addresses.mailbox(&email);
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let Some(was) = contacts::lift(&mut tx, &mailbox).await? else {
-        return Err(ApiError::not_found("This address is not suppressed"));
+    let work = async |mut tx: Tx| {
+        let Some(was) = contacts::lift(&mut tx, &mailbox).await? else {
+            return Err(ApiError::not_found("This address is not suppressed"));
+        };
+        let change = Change::deleted(json!({ "reason": was.reason, "createdAt": was.created_at }));
+        let id = hex::encode(&was.hash);
+        let about = ("suppression", &*id);
+        audit(
+            &mut tx,
+            &caller.actor,
+            "suppression.delete",
+            about,
+            change,
+            now,
+        )
+        .await?;
+        Ok((tx, ()))
     };
-    let change = Change::deleted(json!({ "reason": was.reason, "createdAt": was.created_at }));
-    let id = hex::encode(&was.hash);
-    audit(
-        &mut tx,
-        &caller.actor,
-        "suppression.delete",
-        ("suppression", &id),
-        change,
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    app.db.transact(work).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
