@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::loops::Loops;
 use crate::mail::Unsubscribe;
 use crate::plugins::{Cache, Registry};
+use crate::refusals::Refusals;
 use crate::webhooks::Poster;
 use crate::worker::Alone;
 
@@ -45,6 +46,8 @@ pub struct App {
     pub(crate) poster: Arc<Poster>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) tries: Arc<Tries>,
+    /// Webhooks that were turned away.
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// What a process is put together from.
@@ -89,6 +92,7 @@ impl App {
             keys: Arc::default(),
             passwords: Arc::default(),
             tries: Arc::default(),
+            refusals: Arc::default(),
             limits: Arc::new(Limits::new(cache.clone(), clock.clone())),
             closed_sources: Arc::new(closed_sources),
             cache,

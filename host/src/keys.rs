@@ -12,11 +12,16 @@ use std::time::{Duration, Instant};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::db::{self, ApiKey, Db};
 
 /// How long a look-up answers.
 const LEASE: Duration = Duration::from_secs(1);
+/// Look-ups in the database at once.
+const LOOKING: usize = 4;
+/// Wrong keys whose answers wait at once; further ones are refused as fast as they come.
+const PAUSED: usize = 256;
 /// Look-ups kept in the process.
 const KEPT: usize = 10_000;
 /// What every key begins with.
@@ -27,11 +32,25 @@ const SHOWN: usize = 12;
 type Hash = [u8; 32];
 
 /// Look-ups of keys. Shared by all requests of a process.
-#[derive(Default)]
 pub struct Keys {
     found: Mutex<HashMap<Hash, (ApiKey, Instant)>>,
+    /// Look-ups under way: wrong keys take no more of the database than this.
+    looking: Semaphore,
+    /// Wrong keys that wait for their answer.
+    pub pauses: Semaphore,
     /// When there was no key at all.
     none_at: Mutex<Option<Instant>>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            found: Mutex::default(),
+            looking: Semaphore::new(LOOKING),
+            pauses: Semaphore::new(PAUSED),
+            none_at: Mutex::default(),
+        }
+    }
 }
 
 /// A new key. Nobody sees `key` again.
@@ -73,6 +92,8 @@ impl Keys {
             return Ok(Some(key.clone()));
         }
         let key = {
+            // Nobody closes it.
+            let _turn = self.looking.acquire().await;
             let mut conn = db.conn().await?;
             db::api_key_by_hash(&mut conn, &hash).await?
         };

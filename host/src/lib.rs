@@ -28,6 +28,8 @@ pub mod loops;
 pub mod mail;
 mod nearest;
 pub mod plugins;
+mod private;
+mod refusals;
 pub mod telemetry;
 mod webhooks;
 pub mod worker;

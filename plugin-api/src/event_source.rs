@@ -16,9 +16,35 @@ pub trait EventSource {
 pub struct Webhook {
     /// Names in lower case, in the order received.
     pub headers: Vec<(String, String)>,
-    /// Untouched.
+    /// Untouched, but for a `Content-Encoding`, which the host undoes.
     pub body: Body,
     pub received_at: DateTime<Utc>,
+    /// `POST`, or `GET` for a challenge: a vendor's question whether the address is the right one.
+    #[serde(default = "post")]
+    pub method: String,
+    /// As it was asked for, still encoded.
+    #[serde(default)]
+    pub path: String,
+    /// What follows the question mark, still encoded.
+    #[serde(default)]
+    pub query: String,
+}
+
+fn post() -> String {
+    "POST".into()
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            headers: Vec::new(),
+            body: Vec::new().into(),
+            received_at: DateTime::UNIX_EPOCH,
+            method: post(),
+            path: String::new(),
+            query: String::new(),
+        }
+    }
 }
 
 impl Webhook {
@@ -39,6 +65,11 @@ pub enum Reading {
     /// Understood, and nothing to store.
     Skipped {
         reason: String,
+    },
+    /// A challenge, answered with this plain text of at most 4 KiB. Hosts before 1.0.0 of the product
+    /// do not know it.
+    Challenge {
+        answer: String,
     },
 }
 

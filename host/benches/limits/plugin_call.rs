@@ -24,6 +24,7 @@ pub fn bench() {
         headers: vec![("content-type".into(), "application/json".into())],
         body: body.to_string().into(),
         received_at: chrono::DateTime::UNIX_EPOCH,
+        ..Webhook::default()
     };
     let input = serde_json::to_vec(&webhook).expect("JSON");
     assert_eq!(

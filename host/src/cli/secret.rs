@@ -8,6 +8,8 @@ use anyhow::Context;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 
+use crate::private;
+
 /// The secret kept in the data folder, made at the first start: links in mails go on working after
 /// a restart, and nobody has to set anything up.
 pub fn of_data_folder(folder: &Path) -> anyhow::Result<SecretString> {
@@ -50,14 +52,6 @@ pub(super) fn kept(
 
 /// Makes the data folder, for its owner alone: it holds mails, a database and secrets.
 pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
+    private::folder(folder)
         .with_context(|| format!("cannot create the data folder {}", folder.display()))
 }

@@ -70,6 +70,9 @@ texts! {
     link_invalid: "The link is not complete or was not made here.",
     link_expired: "The link has expired.",
     link_advice: "Nothing was changed. Each of our e-mails ends with a link of its own: use the one of the latest, or write to us.",
+    link_gone: "It is not complete, or what it belonged to was deleted.",
+    link_waits: "This link does not work right now",
+    link_later: "Please try again in a minute.",
     sender: "E-mails from {sender}.",
     write: "Write to us",
 }

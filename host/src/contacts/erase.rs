@@ -10,6 +10,7 @@ use super::suppress::forget;
 use crate::app::App;
 use crate::db::{self, Conn};
 use crate::ids::ContactId;
+use crate::webhooks::announce_deleted;
 
 /// Erases the people known by this id of the product, else those with this address, in the caller's
 /// transaction. A keyed hash of each address stays among the suppressed ones, so that an import or a
@@ -74,6 +75,8 @@ async fn erase_all(
     for mailbox in &mailboxes {
         forget(conn, mailbox, now).await?;
     }
+    let gone = locked.iter().map(|person| (person.id, person.external_id.clone()));
+    announce_deleted(conn, &gone.collect::<Vec<_>>(), now).await?;
     db::consent_changes_forget(conn, ids).await?;
     db::contacts_erase(conn, ids, &addresses, &external).await?;
     let names = addresses.iter().chain(&external);

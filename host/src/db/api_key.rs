@@ -12,6 +12,7 @@ pub struct ApiKey {
     pub name: String,
     pub hash: [u8; 32],
     pub prefix: String,
+    /// As they are meant now: see [`Row::ingest_is_events`].
     pub scopes: Vec<String>,
     pub expires_at: Option<DateTime<Utc>>,
     /// To the minute.
@@ -25,13 +26,24 @@ struct Row {
     key_hash: Vec<u8>,
     key_prefix: String,
     scopes: Vec<String>,
+    /// Versions before this one know no scope `events`: what they made, and still make while a
+    /// deployment goes on, as `ingest` was never meant to open more. The row keeps its word, so that
+    /// they go on taking the key.
+    ingest_is_events: bool,
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
 }
 
 impl From<Row> for ApiKey {
-    fn from(row: Row) -> Self {
+    fn from(mut row: Row) -> Self {
+        if row.ingest_is_events {
+            for scope in &mut row.scopes {
+                if scope == "ingest" {
+                    *scope = "events".into();
+                }
+            }
+        }
         Self {
             id: row.id,
             name: row.name,
@@ -48,8 +60,9 @@ impl From<Row> for ApiKey {
 
 pub async fn api_key_insert(conn: &mut Conn, key: &ApiKey) -> Result<()> {
     sqlx::query!(
-        "INSERT INTO api_keys (id, name, key_hash, key_prefix, scopes, expires_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO api_keys (id, name, key_hash, key_prefix, scopes, ingest_is_events, expires_at,
+                               created_at)
+         VALUES ($1, $2, $3, $4, $5, false, $6, $7)",
         key.id as ApiKeyId,
         key.name,
         key.hash.as_slice(),
@@ -66,8 +79,8 @@ pub async fn api_key_insert(conn: &mut Conn, key: &ApiKey) -> Result<()> {
 pub async fn api_key_by_hash(conn: &mut Conn, hash: &[u8; 32]) -> Result<Option<ApiKey>> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: ApiKeyId", name, key_hash, key_prefix, scopes, expires_at, last_used_at,
-                  created_at
+        r#"SELECT id AS "id: ApiKeyId", name, key_hash, key_prefix, scopes, ingest_is_events,
+                  expires_at, last_used_at, created_at
            FROM api_keys WHERE key_hash = $1"#,
         hash.as_slice()
     )
@@ -100,8 +113,8 @@ pub async fn api_key_used(conn: &mut Conn, id: ApiKeyId, now: DateTime<Utc>) -> 
 pub async fn api_keys_list(conn: &mut Conn, limit: i64, offset: i64) -> Result<(Vec<ApiKey>, i64)> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: ApiKeyId", name, key_hash, key_prefix, scopes, expires_at, last_used_at,
-                  created_at
+        r#"SELECT id AS "id: ApiKeyId", name, key_hash, key_prefix, scopes, ingest_is_events,
+                  expires_at, last_used_at, created_at
            FROM api_keys ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2"#,
         limit,
         offset
@@ -120,8 +133,8 @@ pub async fn api_key_delete(conn: &mut Conn, id: ApiKeyId) -> Result<Option<ApiK
     let row = sqlx::query_as!(
         Row,
         r#"DELETE FROM api_keys WHERE id = $1
-           RETURNING id AS "id: ApiKeyId", name, key_hash, key_prefix, scopes, expires_at,
-                     last_used_at, created_at"#,
+           RETURNING id AS "id: ApiKeyId", name, key_hash, key_prefix, scopes, ingest_is_events,
+                     expires_at, last_used_at, created_at"#,
         id as ApiKeyId
     )
     .fetch_optional(conn)

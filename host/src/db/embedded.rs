@@ -13,6 +13,8 @@ use pglite_oxide::PgliteServer;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 
+use crate::private;
+
 /// The user and the database every Postgres begins with.
 const USER: &str = "postgres";
 
@@ -36,7 +38,7 @@ impl Embedded {
 
 /// Opens the database in `folder`, making it where there is none.
 pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
-    fs::create_dir_all(folder)
+    private::folder(folder)
         .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
     let lock = lock(folder)?;
     let socket_dir = socket_dir(folder)?;
@@ -77,7 +79,7 @@ pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
 }
 
 fn lock(folder: &Path) -> anyhow::Result<File> {
-    let lock = File::create(folder.join("lock"))?;
+    let lock = private::file(&folder.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => bail!(

@@ -189,8 +189,8 @@ pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits
 pub use wake::{Topic, Wake};
 pub use webhook::{
     Endpoint, Subscriber, delivery_dismiss, delivery_retry, webhook_delete, webhook_get,
-    webhook_insert, webhook_lock, webhook_rotate, webhook_subscribers, webhook_switch_off,
-    webhook_update, webhooks_list,
+    webhook_insert, webhook_lock, webhook_posted, webhook_rotate, webhook_subscribers,
+    webhook_switch_off, webhook_update, webhooks_list,
 };
 pub use webhook_delivery::{
     ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_give_back,
@@ -343,6 +343,12 @@ pub fn is_overdue(error: &sqlx::Error) -> bool {
     code.as_deref() == Some("57014")
 }
 
+/// Whether the database's disk is full.
+pub fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "53100")
+}
+
 /// Whether the database could not be reached at all.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
@@ -353,10 +359,11 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Protocol(_) => true,
-        // Class 57: the operator stopped the server; 53: it has no room; 08: connection gone.
+        // Class 57: the operator stopped the server; 53: it has no room; 58: its files cannot be read or
+        // written; 08: connection gone.
         error => error
             .as_database_error()
             .and_then(|error| error.code())
-            .is_some_and(|code| ["57", "53", "08"].contains(&&code[..2.min(code.len())])),
+            .is_some_and(|code| ["57", "53", "58", "08"].contains(&&code[..2.min(code.len())])),
     }
 }

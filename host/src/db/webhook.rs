@@ -18,6 +18,8 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     pub secret: String,
     pub previous_until: Option<DateTime<Utc>>,
+    /// When something was last posted there.
+    pub last_delivery_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -46,25 +48,32 @@ pub async fn webhook_insert(conn: &mut Conn, new: &Endpoint) -> Result<()> {
     Ok(())
 }
 
-/// The endpoints, newest first, and how many there are.
+/// The endpoints, newest first, those that are switched off where they are wanted, and how many there
+/// are.
 pub async fn webhooks_list(
     conn: &mut Conn,
+    with_disabled: bool,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Endpoint>, i64)> {
     let rows = sqlx::query_as!(
         Endpoint,
         r#"SELECT id AS "id: EndpointId", url, description, event_types, disabled, disabled_reason,
-                  secret, previous_until, created_at, updated_at
-           FROM webhook_endpoints ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2"#,
+                  secret, previous_until, last_delivery_at, created_at, updated_at
+           FROM webhook_endpoints WHERE $3 OR NOT disabled
+           ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2"#,
         limit,
-        offset
+        offset,
+        with_disabled
     )
     .fetch_all(&mut *conn)
     .await?;
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "total!" FROM webhook_endpoints"#)
-        .fetch_one(conn)
-        .await?;
+    let total = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "total!" FROM webhook_endpoints WHERE $1 OR NOT disabled"#,
+        with_disabled
+    )
+    .fetch_one(conn)
+    .await?;
     Ok((rows, total))
 }
 
@@ -72,7 +81,7 @@ pub async fn webhook_get(conn: &mut Conn, id: EndpointId) -> Result<Option<Endpo
     sqlx::query_as!(
         Endpoint,
         r#"SELECT id AS "id: EndpointId", url, description, event_types, disabled, disabled_reason,
-                  secret, previous_until, created_at, updated_at
+                  secret, previous_until, last_delivery_at, created_at, updated_at
            FROM webhook_endpoints WHERE id = $1"#,
         id as EndpointId
     )
@@ -85,7 +94,7 @@ pub async fn webhook_lock(conn: &mut Conn, id: EndpointId) -> Result<Option<Endp
     sqlx::query_as!(
         Endpoint,
         r#"SELECT id AS "id: EndpointId", url, description, event_types, disabled, disabled_reason,
-                  secret, previous_until, created_at, updated_at
+                  secret, previous_until, last_delivery_at, created_at, updated_at
            FROM webhook_endpoints WHERE id = $1 FOR NO KEY UPDATE"#,
         id as EndpointId
     )
@@ -139,6 +148,20 @@ pub async fn webhook_delete(conn: &mut Conn, id: EndpointId) -> Result<()> {
     sqlx::query!(
         "DELETE FROM webhook_endpoints WHERE id = $1",
         id as EndpointId
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps that something was posted to an endpoint, at most once a second.
+pub async fn webhook_posted(conn: &mut Conn, id: EndpointId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "UPDATE webhook_endpoints SET last_delivery_at = $2
+         WHERE id = $1 AND (last_delivery_at IS NULL
+                            OR last_delivery_at <= $2::timestamptz - interval '1 second')",
+        id as EndpointId,
+        now
     )
     .execute(conn)
     .await?;

@@ -76,7 +76,7 @@ pub async fn deliveries_insert(
                INSERT INTO webhook_deliveries (id, endpoint_id, contact_id, event_type, body, status,
                                                next_attempt_at, created_at, updated_at)
                SELECT n.id, n.endpoint, n.contact, n.type, jsonb_build_object(
-                          'type', n.type, 'timestamp', n.at,
+                          'id', 'msg_' || replace(n.id::text, '-', ''), 'type', n.type, 'timestamp', n.at,
                           'data', n.data || CASE WHEN c.id IS NULL THEN '{}' ELSE
                               jsonb_build_object('contactId', c.id, 'userId', c.external_id,
                                                  'email', c.email) END)::text,

@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::bounds::{DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX};
+use super::bounds::{
+    CHALLENGE_MAX, DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX,
+};
 use super::json::{clean, fit};
 use super::text::{cleaned, key, text};
 use super::time::arrived;
@@ -72,6 +74,7 @@ impl Foreign for Reading {
                 }
             }
             Self::Skipped { reason } => reason.admit(now),
+            Self::Challenge { answer } => *answer = text(answer, CHALLENGE_MAX),
         }
     }
 }
@@ -262,7 +265,7 @@ mod tests {
             }]);
             match admitted(reading) {
                 Reading::Events(events) => events[0].occurred_at.unwrap(),
-                Reading::Skipped { .. } => panic!("skipped"),
+                other => panic!("{other:?}"),
             }
         };
         let earlier = now() - TimeDelta::days(400);

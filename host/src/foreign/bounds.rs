@@ -15,6 +15,8 @@ pub const ISSUES_MAX: usize = 100;
 pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Characters in a reason, an error message or another sentence of a plugin or provider.
 pub const REASON_MAX: usize = 1_000;
+/// Characters in the answer to a vendor's challenge.
+pub const CHALLENGE_MAX: usize = 4 * 1024;
 /// Characters in an id that a provider gives a mail.
 pub const MESSAGE_ID_MAX: usize = 255;
 /// Characters in a key by which a repeated event is known.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
-use super::auth::{Caller, FullAdmin, Read};
+use super::auth::{Caller, Ingest, LookUp};
 use super::body::JsonBody;
 use super::openapi::BadRequest;
 use super::params::Query;
@@ -87,13 +87,13 @@ pub struct ContactPutOut {
 /// and mails come together, and whatever either of them unsubscribed from stays unsubscribed.
 #[utoipa::path(
     put, path = "/v1/contacts", tag = "contacts",
-    security(("key" = ["full-admin"])),
+    security(("key" = ["ingest"])),
     request_body = ContactIn,
     responses((status = 200, description = "The person", body = ContactPutOut), (status = 400, response = BadRequest)),
 )]
 pub async fn put_contact(
     State(app): State<App>,
-    caller: Caller<FullAdmin>,
+    caller: Caller<Ingest>,
     JsonBody(body): JsonBody<ContactIn>,
 ) -> Result<Json<ContactPutOut>, ApiError> {
     let properties = body.properties.unwrap_or_default();
@@ -158,13 +158,13 @@ pub struct FoundOut {
 /// Finds people by address or by the product's own id.
 #[utoipa::path(
     get, path = "/v1/contacts/find", tag = "contacts",
-    security(("key" = ["read"])),
+    security(("key" = ["read"]), ("key" = ["ingest"])),
     params(FindQuery),
     responses((status = 200, description = "Everyone of that name; an unknown name finds nobody", body = FoundOut), (status = 400, response = BadRequest)),
 )]
 pub async fn find_contacts(
     State(app): State<App>,
-    _: Caller<Read>,
+    _: Caller<LookUp>,
     Query(query): Query<FindQuery>,
 ) -> Result<Json<FoundOut>, ApiError> {
     if query.email.is_none() && query.user_id.is_none() {
@@ -198,13 +198,13 @@ pub struct ErasedOut {
 /// stays among the suppressed ones.
 #[utoipa::path(
     delete, path = "/v1/contacts", tag = "contacts",
-    security(("key" = ["full-admin"])),
+    security(("key" = ["ingest"])),
     request_body = EraseIn,
     responses((status = 200, description = "Nobody has that name any more", body = ErasedOut), (status = 400, response = BadRequest)),
 )]
 pub async fn delete_contact(
     State(app): State<App>,
-    _: Caller<FullAdmin>,
+    _: Caller<Ingest>,
     JsonBody(body): JsonBody<EraseIn>,
 ) -> Result<Json<ErasedOut>, ApiError> {
     let identity = NewIdentity {

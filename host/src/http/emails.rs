@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::SendArgs;
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_plugin_api::semantics::{TRANSACTIONAL, address::normalise};
 use hogsend_plugin_api::{Properties, mime::NameAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::ApiError;
-use super::auth::{Actor, Caller, FullAdmin};
+use super::auth::{Actor, Caller, Ingest, Scope};
 use super::body::{JsonBody, idempotency_key};
 use super::openapi::{BadRequest, NotFound};
+use super::params::time;
 use super::people::names;
 use super::words::EmailStatus;
 use crate::app::App;
@@ -43,7 +44,8 @@ pub struct EmailIn {
     template: Option<String>,
     #[schema(value_type = Option<Object>)]
     props: Option<Properties>,
-    /// `Name <address>` or an address; the installation's sender where it is absent.
+    /// `Name <address>` or an address; the installation's sender where it is absent. An address that
+    /// is no sender of this installation takes the scope `full-admin`.
     from: Option<String>,
     /// In place of the template's.
     subject: Option<String>,
@@ -52,6 +54,7 @@ pub struct EmailIn {
     category: Option<String>,
     /// Past this moment the mail is not sent; by default an hour from now for transactional mail,
     /// two days for other.
+    #[serde(default, deserialize_with = "time")]
     not_after: Option<DateTime<Utc>>,
     /// A repeated key sends nothing.
     idempotency_key: Option<String>,
@@ -84,22 +87,45 @@ fn help(reason: Option<&str>) -> Option<&'static str> {
 /// `Idempotency-Key` wins over the body's key; a repeated key answers with the first mail.
 #[utoipa::path(
     post, path = "/v1/emails", tag = "emails",
-    security(("key" = ["full-admin"])),
+    security(("key" = ["ingest"])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
     request_body = EmailIn,
     responses((status = 202, description = "The mail is kept", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn send_email(
     State(app): State<App>,
-    _: Caller<FullAdmin>,
+    caller: Caller<Ingest>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<EmailIn>,
 ) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
     let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let asked = Asked::check(&app, body)?;
+    if let Some(from) = &asked.from
+        && !is_own_sender(&app, from)
+        && !caller.may(Scope::FullAdmin)
+    {
+        return Err(ApiError::forbidden(
+            "Forbidden: insufficient scope: a `from` that is no sender of this installation takes the \
+             scope `full-admin`",
+        ));
+    }
     let key = key.map(|key| format!("api-{}", hex::encode(Sha256::digest(key))));
     let queued = queue(&app, asked, key, None).await?;
     Ok((StatusCode::ACCEPTED, Json(queued)))
+}
+
+/// Whether mails of this installation come from this address anyway.
+fn is_own_sender(app: &App, from: &str) -> bool {
+    let address = |sender: &str| {
+        let sender: NameAddr = sender.parse().ok()?;
+        normalise(&sender.address)
+    };
+    let given = address(from);
+    let own = [
+        Some(&app.config.from_email),
+        app.config.from_transactional.as_ref(),
+    ];
+    given.is_some() && own.into_iter().flatten().any(|own| address(own) == given)
 }
 
 /// Queues a template for one address, past the person's wishes: an administrator looks at it.

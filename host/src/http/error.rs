@@ -1,7 +1,7 @@
 //! Everything that goes wrong, as one kind of answer.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ pub struct ApiError {
     status: StatusCode,
     body: Value,
     retry_after: Option<u32>,
+    header: Option<(HeaderName, HeaderValue)>,
     /// It came of meeting another transaction.
     transient: bool,
 }
@@ -27,6 +28,7 @@ impl ApiError {
             status,
             body: json!({ "error": message.into() }),
             retry_after: None,
+            header: None,
             transient: false,
         }
     }
@@ -59,6 +61,7 @@ impl ApiError {
                 "error": { "name": "ValidationError", "message": message, "issues": issues },
             }),
             retry_after: None,
+            header: None,
             transient: false,
         }
     }
@@ -69,6 +72,7 @@ impl ApiError {
             status: StatusCode::BAD_REQUEST,
             body,
             retry_after: None,
+            header: None,
             transient: false,
         }
     }
@@ -83,6 +87,24 @@ impl ApiError {
         }
         tracing::error!(error = causes.join(": "), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
+    /// 503: the database is away, or cannot keep anything.
+    fn no_database(error: &sqlx::Error) -> Self {
+        if crate::db::is_full(error) {
+            tracing::error!(%error, "the database's disk is full, nothing can be stored: make room");
+            return Self::unavailable("The database cannot store anything: its disk is full", 60);
+        }
+        tracing::error!(%error, "the database does not answer");
+        Self::unavailable("The database does not answer", 5)
+    }
+
+    /// The same with a header.
+    pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self {
+            header: Some((name, value)),
+            ..self
+        }
     }
 
     /// 429: later it may work. `retry_after` is in seconds.
@@ -110,6 +132,9 @@ impl IntoResponse for ApiError {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
         response
     }
 }
@@ -124,10 +149,7 @@ impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Overloaded => Self::unavailable("Too many requests are waiting", 1),
-            IngestError::Unavailable(cause) => {
-                tracing::error!(error = %cause, "the database does not answer");
-                Self::unavailable("The database does not answer", 5)
-            }
+            IngestError::Unavailable(cause) => Self::no_database(&cause),
             IngestError::NoRoom(no_room) => {
                 Self::validation(&no_room.issues(|_| "contactProperties".into()))
             }
@@ -154,8 +176,7 @@ impl From<sqlx::Error> for ApiError {
                 60,
             )
         } else if crate::db::is_unavailable(&error) {
-            tracing::error!(%error, "the database does not answer");
-            Self::unavailable("The database does not answer", 5)
+            Self::no_database(&error)
         } else {
             Self::internal(&error)
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiError;
-use super::auth::{Actor, Caller, Ingest};
+use super::auth::{Actor, Caller, Events, Scope};
 use super::body::{JsonBody, idempotency_key};
 use super::contacts::list_issues;
 use super::openapi::BadRequest;
@@ -59,13 +59,13 @@ pub struct IngestOut {
 /// Takes one event in. 202 after the commit; a repeated `idempotencyKey` stores nothing.
 #[utoipa::path(
     post, path = "/v1/ingest", tag = "events",
-    security(("key" = ["ingest"])),
+    security(("key" = ["events"])),
     request_body = IngestIn,
     responses((status = 202, description = "The event is kept", body = IngestOut), (status = 400, response = BadRequest)),
 )]
 pub async fn ingest_event(
     State(app): State<App>,
-    _: Caller<Ingest>,
+    _: Caller<Events>,
     JsonBody(body): JsonBody<IngestIn>,
 ) -> Result<(StatusCode, Json<IngestOut>), ApiError> {
     let mut issues = Vec::new();
@@ -119,9 +119,10 @@ pub struct EventIn {
     #[schema(value_type = Option<Object>)]
     contact_properties: Option<Properties>,
     /// Id of a list to whether the person is on it. An unknown one is left out and named in
-    /// `listsError`, as is one the person left, unless they consent.
+    /// `listsError`, as is one the person left, unless they consent. Takes the scope `ingest`.
     lists: Option<BTreeMap<String, bool>>,
-    /// True says that the person consents to joining lists they left; it is audited.
+    /// True says that the person consents to joining lists they left; it is audited. Takes the scope
+    /// `ingest`.
     consent: Option<bool>,
     /// True keeps the event as part of the person's past: it enrols nobody, ends no run and satisfies
     /// no wait.
@@ -151,17 +152,18 @@ pub struct EventOut {
 /// `Idempotency-Key` wins over the body's key.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events",
-    security(("key" = ["ingest"])),
+    security(("key" = ["events"])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
     request_body = EventIn,
     responses((status = 202, description = "The event is kept", body = EventOut), (status = 400, response = BadRequest)),
 )]
 pub async fn create_event(
     State(app): State<App>,
-    caller: Caller<Ingest>,
+    caller: Caller<Events>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<EventIn>,
 ) -> Result<(StatusCode, Json<EventOut>), ApiError> {
+    body.check_scope(&caller)?;
     let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let mut issues = Vec::new();
     let mut event = body.into_event(&caller.actor, &mut issues);
@@ -177,6 +179,17 @@ pub async fn create_event(
 }
 
 impl EventIn {
+    /// Who may bring events in and nothing else, changes nobody's lists.
+    fn check_scope(&self, caller: &Caller<Events>) -> Result<(), ApiError> {
+        let lists = self.lists.as_ref().is_some_and(|lists| !lists.is_empty());
+        if (lists || self.consent.is_some()) && !caller.may(Scope::Ingest) {
+            return Err(ApiError::forbidden(
+                "Forbidden: insufficient scope: `lists` and `consent` take the scope `ingest`",
+            ));
+        }
+        Ok(())
+    }
+
     fn into_event(self, actor: &Actor, issues: &mut Vec<Issue>) -> NewEvent {
         let changes = self.lists.unwrap_or_default();
         issues.extend(list_issues(&changes));
@@ -226,20 +239,23 @@ pub struct EventsOut {
 /// `<key>#i`.
 #[utoipa::path(
     post, path = "/v1/events/batch", tag = "events",
-    security(("key" = ["ingest"])),
+    security(("key" = ["events"])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Of the whole request")),
     request_body = EventsIn,
     responses((status = 202, description = "The events are kept", body = EventsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn create_events(
     State(app): State<App>,
-    caller: Caller<Ingest>,
+    caller: Caller<Events>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<EventsIn>,
 ) -> Result<(StatusCode, Json<EventsOut>), ApiError> {
     if body.events.is_empty() || body.events.len() > EVENTS_MAX {
         let message = format!("must hold 1 to {EVENTS_MAX} events");
         return Err(ApiError::validation(&[Issue::new("events", message)]));
+    }
+    for event in &body.events {
+        event.check_scope(&caller)?;
     }
     let key = idempotency_key(&headers, None)?;
     let now = app.clock.now();

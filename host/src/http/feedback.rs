@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use hogsend_plugin_api::{DeliveryReading, Refusal};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use hogsend_plugin_api::{DeliveryReading, Refusal, Webhook};
 
 use super::ApiError;
 use super::body::Raw;
 use super::openapi::ErrorOut;
 use super::params::{Name, Path};
-use super::webhooks::{WebhookOut, invalid_payload, webhook};
+use super::webhooks::{WebhookOut, invalid_payload, key_of, webhook};
 use crate::app::App;
 use crate::mail;
 
@@ -29,17 +29,19 @@ use crate::mail;
 pub async fn receive_feedback(
     State(app): State<App>,
     Path(Name(provider)): Path<Name>,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Json<WebhookOut>, ApiError> {
-    read(&app, &provider, &headers, body).await
+    let webhook = webhook(&app, &method, &uri, &headers, body);
+    read(&app, &provider, webhook).await
 }
 
 pub(super) async fn read(
     app: &App,
     provider: &str,
-    headers: &HeaderMap,
-    body: axum::body::Bytes,
+    webhook: Webhook,
 ) -> Result<Json<WebhookOut>, ApiError> {
     let plugin = app
         .plugins
@@ -48,8 +50,7 @@ pub(super) async fn read(
     if app.closed_sources.contains(provider) {
         return Err(unverified());
     }
-    let webhook = webhook(app, headers, body);
-    let events = match plugin
+    let mut events = match plugin
         .read(&webhook)
         .await
         .map_err(|error| ApiError::internal(&error))?
@@ -58,10 +59,16 @@ pub(super) async fn read(
         Ok(DeliveryReading::Skipped { reason }) => {
             return Ok(Json(WebhookOut::skipped(reason)));
         }
-        Err(Refusal::Unauthorized) => return Err(unverified()),
+        Err(Refusal::Unauthorized) => {
+            app.refusals.tell(provider, &webhook);
+            return Err(unverified());
+        }
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
     };
-    for event in &events {
+    for (at, event) in events.iter_mut().enumerate() {
+        if event.dedupe_key.is_none() {
+            event.dedupe_key = Some(key_of(&webhook, at, Some(event.occurred_at)));
+        }
         mail::take_feedback(app, provider, event).await?;
     }
     Ok(Json(WebhookOut::taken()))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
-use super::auth::{Actor, Caller, FullAdmin, Read};
+use super::auth::{Actor, Caller, Ingest, LookUp};
 use super::body::JsonBody;
 use super::openapi::{BadRequest, NotFound};
 use super::params::{Path, Query};
@@ -57,13 +57,13 @@ pub struct ListsQuery {
 /// plugins' order. With `email` or `userId` each says whether that person gets its mails.
 #[utoipa::path(
     get, path = "/v1/lists", tag = "contacts",
-    security(("key" = ["read"])),
+    security(("key" = ["read"]), ("key" = ["ingest"])),
     params(ListsQuery),
     responses((status = 200, description = "Every list", body = ListsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_lists(
     State(app): State<App>,
-    _: Caller<Read>,
+    _: Caller<LookUp>,
     Query(query): Query<ListsQuery>,
 ) -> Result<Json<ListsOut>, ApiError> {
     let wants = match (&query.email, &query.user_id) {
@@ -124,14 +124,14 @@ pub struct MemberOut {
 /// mailbox, joins again only with `consent: true`.
 #[utoipa::path(
     post, path = "/v1/lists/{id}/subscribe", tag = "contacts",
-    security(("key" = ["full-admin"])),
+    security(("key" = ["ingest"])),
     params(("id" = String, Path)),
     request_body = MemberIn,
     responses((status = 200, description = "Whether the person is on it", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn join_list(
     State(app): State<App>,
-    caller: Caller<FullAdmin>,
+    caller: Caller<Ingest>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<MemberIn>,
 ) -> Result<Json<MemberOut>, ApiError> {
@@ -142,14 +142,14 @@ pub async fn join_list(
 /// the address.
 #[utoipa::path(
     post, path = "/v1/lists/{id}/unsubscribe", tag = "contacts",
-    security(("key" = ["full-admin"])),
+    security(("key" = ["ingest"])),
     params(("id" = String, Path)),
     request_body = MemberIn,
     responses((status = 200, description = "The person is not on it", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn leave_list(
     State(app): State<App>,
-    caller: Caller<FullAdmin>,
+    caller: Caller<Ingest>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<MemberIn>,
 ) -> Result<Json<MemberOut>, ApiError> {

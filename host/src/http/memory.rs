@@ -87,13 +87,9 @@ impl Memory {
         max: usize,
         sender: Sender,
     ) -> Result<(Bytes, Held), ApiError> {
-        let too_large = || {
-            let message = format!("The body is larger than {} KiB", max / 1024);
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-        };
         let announced = http_body::Body::size_hint(&body).lower();
         if usize::try_from(announced).map_or(true, |announced| announced > max) {
-            return Err(too_large());
+            return Err(too_large(max));
         }
         let mut buffer = self.buffer(sender);
         let began = Instant::now();
@@ -114,7 +110,7 @@ impl Memory {
                 continue;
             };
             if buffer.len() + data.len() > max {
-                return Err(too_large());
+                return Err(too_large(max));
             }
             buffer.push(data).map_err(|Full| full())?;
         }
@@ -138,7 +134,12 @@ impl Memory {
     }
 }
 
-fn full() -> ApiError {
+pub fn too_large(max: usize) -> ApiError {
+    let message = format!("The body is larger than {} KiB", max / 1024);
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+}
+
+pub fn full() -> ApiError {
     ApiError::unavailable("Too many large requests at once", RETRY_AFTER)
 }
 

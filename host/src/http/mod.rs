@@ -8,6 +8,7 @@ mod contacts;
 mod development;
 mod docs;
 mod emails;
+mod encoding;
 mod error;
 mod events;
 mod feedback;

@@ -17,7 +17,7 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
 #[openapi(
     info(
         title = "Hogsend",
-        description = "Self-hosted lifecycle email: product events in, durable journeys, mail out.\n\nTimes are RFC 3339, answered in UTC. Unknown body fields are ignored. Every answer carries `x-request-id`, the caller's own where it sent one.",
+        description = "Self-hosted lifecycle email: product events in, durable journeys, mail out.\n\nTimes are RFC 3339, answered in UTC. Unknown body fields are ignored, unknown query parameters are refused with the nearest known one. Bodies may be `gzip`, `deflate`, `br` or `zstd` encoded. Every answer carries `x-request-id`, the caller's own where it sent one.",
         license(name = "Apache-2.0 OR MIT"),
     ),
     servers((url = "/", description = "This server")),
@@ -59,7 +59,7 @@ impl Modify for Schemes {
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("hsk_…")
             .description(Some(
-                "A key of `POST /v1/admin/api-keys`, or `ADMIN_API_KEY`. Scopes: `read` < `journey-admin` < `full-admin`; `ingest` stands beside them, and `full-admin` includes it.",
+                "A key of `POST /v1/admin/api-keys`, or `ADMIN_API_KEY`. Scopes: `read` < `journey-admin` < `full-admin`; beside them `events` < `ingest`, which `full-admin` includes.",
             ))
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(key));
@@ -134,7 +134,7 @@ pub struct RequestTimeout(#[allow(dead_code)] ErrorOut);
 pub struct TooLarge(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
-#[response(description = "The body is not of a type this takes")]
+#[response(description = "The body is not of a type or encoding this takes")]
 pub struct UnsupportedMediaType(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
@@ -149,11 +149,13 @@ pub fn base() -> OpenApi {
     Base::openapi()
 }
 
-/// Adds to each operation of `routes` the refusals of the gate it stands behind.
+/// Adds to each operation of `routes` the refusals of the gate it stands behind, and of the parameters
+/// it does not know.
 pub fn add_refusals(routes: &mut Routes) {
     for item in routes.get_openapi_mut().paths.paths.values_mut() {
         for operation in operations(item) {
             for (status, name) in [
+                ("400", "BadRequest"),
                 ("401", "Unauthorized"),
                 ("403", "Forbidden"),
                 ("429", "TooManyRequests"),
@@ -166,16 +168,16 @@ pub fn add_refusals(routes: &mut Routes) {
     }
 }
 
-/// Adds to each operation of `routes` what a request meets that comes too slowly, is too large or
-/// comes when there are too many; of `typed` ones also what one without the right type does.
-pub fn add_limits(routes: &mut Routes, typed: bool) {
+/// Adds to each operation of `routes` what a request meets that comes too slowly, is too large, is of
+/// another type or encoding, or comes when there are too many.
+pub fn add_limits(routes: &mut Routes) {
     for item in routes.get_openapi_mut().paths.paths.values_mut() {
         for operation in operations(item) {
             let has_body = operation.request_body.is_some();
             for (status, name, concerns) in [
                 ("408", "RequestTimeout", true),
                 ("413", "TooLarge", has_body),
-                ("415", "UnsupportedMediaType", has_body && typed),
+                ("415", "UnsupportedMediaType", has_body),
                 ("503", "Busy", true),
             ] {
                 if concerns {

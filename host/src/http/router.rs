@@ -26,9 +26,10 @@ use super::auth::{self, Gate};
 use super::body::BODY_MAX;
 use super::memory::Memory;
 use super::openapi::{self, Routes};
+use super::params::Known;
 use super::shed::{Crowd, Lane, crowd, shed};
 use super::{
-    ApiError, contacts, development, docs, emails, events, feedback, health, lists, outbox,
+    ApiError, contacts, development, docs, emails, events, feedback, health, lists, outbox, params,
     preferences, sessions, tracking, unsubscribe, webhooks,
 };
 use crate::app::App;
@@ -58,7 +59,7 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(events::create_event))
         .routes(routes!(events::create_events));
     openapi::add_refusals(&mut events);
-    openapi::add_limits(&mut events, true);
+    openapi::add_limits(&mut events);
 
     let mut people = Routes::new()
         .routes(routes!(contacts::put_contact, contacts::delete_contact))
@@ -67,11 +68,11 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(lists::join_list))
         .routes(routes!(lists::leave_list));
     openapi::add_refusals(&mut people);
-    openapi::add_limits(&mut people, true);
+    openapi::add_limits(&mut people);
 
     let mut mails = Routes::new().routes(routes!(emails::send_email));
     openapi::add_refusals(&mut mails);
-    openapi::add_limits(&mut mails, true);
+    openapi::add_limits(&mut mails);
 
     let mut admin = Routes::new()
         .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
@@ -147,12 +148,12 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(metrics::show_journey_metrics))
         .routes(routes!(metrics::show_event_metrics));
     openapi::add_refusals(&mut admin);
-    openapi::add_limits(&mut admin, true);
+    openapi::add_limits(&mut admin);
     let mut files = Routes::new()
         .routes(routes!(import::import_contacts))
         .routes(routes!(suppression_import::import_suppressions));
     openapi::add_refusals(&mut files);
-    openapi::add_limits(&mut files, true);
+    openapi::add_limits(&mut files);
 
     let anyone = Lane::open(Memory::new(app.config.access.request_memory));
     let ingest = anyone.narrow(INGEST_AT_ONCE, INGEST_WAITING);
@@ -162,8 +163,10 @@ fn routes(app: &App) -> Routes {
     // The gate is outside: whoever may not come in has no body read.
     let turn_then_gate = |routes: Routes, lane: &Lane, gate| {
         let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
+        let strict = middleware::from_fn_with_state(Known::of(&routes), params::strict);
         let turn = in_turn(&lane.gated());
-        routes.route_layer(turn).route_layer(gate)
+        let routes = routes.route_layer(turn).route_layer(strict);
+        routes.route_layer(gate)
     };
     let mut browsers = Routes::new()
         .routes(routes!(sessions::sign_up))
@@ -182,12 +185,15 @@ fn routes(app: &App) -> Routes {
             sessions::reset::follow_reset_link,
             sessions::reset::submit_reset_form
         ));
-    openapi::add_limits(&mut browsers, true);
+    openapi::add_limits(&mut browsers);
     let mut hooks = Routes::new()
-        .routes(routes!(webhooks::receive_webhook))
+        .routes(routes!(
+            webhooks::receive_webhook,
+            webhooks::answer_challenge
+        ))
         .routes(routes!(feedback::receive_feedback));
-    openapi::add_limits(&mut hooks, false);
-    let recipients = Routes::new()
+    openapi::add_limits(&mut hooks);
+    let mut recipients = Routes::new()
         .routes(routes!(
             unsubscribe::show_unsubscribe,
             unsubscribe::unsubscribe
@@ -196,6 +202,7 @@ fn routes(app: &App) -> Routes {
             preferences::show_preferences,
             preferences::save_preferences
         ));
+    openapi::add_limits(&mut recipients);
     Routes::with_openapi(openapi::base())
         // Anyone
         .routes(routes!(health::show_health))
@@ -212,7 +219,7 @@ fn routes(app: &App) -> Routes {
         .merge(hooks.route_layer(in_turn(&ingest)))
         // The product, with a key
         .merge(turn_then_gate(events, &ingest, Gate::Events))
-        .merge(turn_then_gate(people, &other, Gate::Events))
+        .merge(turn_then_gate(people, &other, Gate::People))
         .merge(turn_then_gate(mails, &other, Gate::Emails))
         // Administrators, with a key or a session
         .merge(turn_then_gate(admin, &other, Gate::Admin))

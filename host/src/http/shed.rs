@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,7 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::ApiError;
 use super::body::BODY_MAX;
 use super::connection::is_health;
-use super::memory::{Memory, Sender};
+use super::encoding::Encoding;
+use super::memory::{Held, Memory, Sender};
 
 /// How long a request waits for its turn.
 pub const WAIT: Duration = Duration::from_secs(1);
@@ -27,6 +29,8 @@ const LARGE_WAIT: Duration = Duration::from_secs(10);
 const LARGE: usize = 64 * 1024;
 /// Large bodies worked on at once.
 const LARGE_AT_ONCE: usize = 8;
+/// Compressed bodies unpacked at once: a decoder takes up to 16 MiB beside what it unpacks.
+const UNPACKED_AT_ONCE: usize = 2;
 /// When to come back, in seconds.
 const RETRY_AFTER: u32 = 2;
 
@@ -37,6 +41,7 @@ pub struct Lane {
     places: Option<Places>,
     memory: Memory,
     large: Arc<Semaphore>,
+    unpacking: Arc<Semaphore>,
     sender: Sender,
     body_max: usize,
 }
@@ -54,6 +59,7 @@ impl Lane {
             places: None,
             memory,
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            unpacking: Arc::new(Semaphore::new(UNPACKED_AT_ONCE)),
             sender: Sender::Anyone,
             body_max: BODY_MAX,
         }
@@ -78,6 +84,18 @@ impl Lane {
         }
     }
 
+    /// A compressed body as it was before.
+    async fn unpack(&self, encoding: Encoding, packed: Bytes) -> Result<(Bytes, Held), ApiError> {
+        let turn = tokio::time::timeout(LARGE_WAIT, self.unpacking.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let (buffer, max) = (self.memory.buffer(self.sender), self.body_max);
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            encoding.unpack(&packed, max, buffer)
+        });
+        unpacked.await.map_err(|error| ApiError::internal(&error))?
+    }
+
     /// The same places for bodies of at most so many bytes.
     pub fn with_body(&self, body_max: usize) -> Self {
         Self {
@@ -93,9 +111,21 @@ pub async fn shed(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let encoding = if http_body::Body::is_end_stream(&body) {
+        None
+    } else {
+        Encoding::of(&parts.headers)?
+    };
     // Held until the answer is there.
-    let (bytes, _held) = lane.memory.read(body, lane.body_max, lane.sender).await?;
+    let (mut bytes, mut held) = lane.memory.read(body, lane.body_max, lane.sender).await?;
+    if let Some(encoding) = encoding
+        && !bytes.is_empty()
+    {
+        (bytes, held) = lane.unpack(encoding, bytes).await?;
+        parts.headers.remove(header::CONTENT_ENCODING);
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     let _place = match &lane.places {
         Some(places) => Some(turn(&places.working, &places.waiting).await?),
         None => None,
@@ -107,7 +137,9 @@ pub async fn shed(
         None
     };
     let request = Request::from_parts(parts, Body::from(bytes));
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    drop(held);
+    Ok(response)
 }
 
 async fn turn(

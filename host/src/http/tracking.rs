@@ -9,8 +9,9 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::ApiError;
-use super::page::page;
+use super::page::escape;
 use super::params::Path;
+use super::unsubscribe::{card, sender};
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::ids::{self, SendId};
@@ -41,7 +42,7 @@ pub async fn follow_link(
     headers: HeaderMap,
 ) -> Response {
     let Ok(Path(id)) = id else {
-        return unknown();
+        return unknown(&app);
     };
     let now = app.clock.now();
     let visit = visit(&method, &headers, now);
@@ -55,14 +56,14 @@ pub async fn follow_link(
                 ];
                 (StatusCode::FOUND, headers).into_response()
             }
-            None => unknown(),
+            None => unknown(&app),
         },
-        Ok(None) => unknown(),
+        Ok(None) => unknown(&app),
         Err(error) => {
             tracing::error!(%error, "a link could not be looked up");
-            let body =
-                "<h1>This link does not work right now</h1><p>Please try again in a minute.</p>";
-            let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, "Try again", "card", body);
+            let texts = &app.config.texts;
+            let (title, advice) = (&texts.link_waits, &texts.link_later);
+            let mut answer = told(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
             let wait = HeaderValue::from_static("30");
             answer.headers_mut().insert(header::RETRY_AFTER, wait);
             answer
@@ -129,9 +130,25 @@ fn location(url: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(Url::parse(url).ok()?.as_str()).ok()
 }
 
-fn unknown() -> Response {
-    let body = "<h1>This link does not work</h1><p>It is not complete, or what it belonged to was deleted.</p>";
-    page(StatusCode::NOT_FOUND, "Link does not work", "card", body)
+fn unknown(app: &App) -> Response {
+    let texts = &app.config.texts;
+    told(
+        app,
+        StatusCode::NOT_FOUND,
+        &texts.link_broken,
+        &texts.link_gone,
+    )
+}
+
+/// A page with a way on: to write to who sent the mail.
+fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
+    let body = format!(
+        "<h1>{}</h1><p>{}</p>{}",
+        escape(title),
+        escape(advice),
+        sender(app)
+    );
+    card(app, status, title, &body)
 }
 
 #[cfg(test)]

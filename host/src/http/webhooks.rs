@@ -1,11 +1,15 @@
 //! Webhooks of event sources.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Reading, Refusal, Webhook};
 use serde::Serialize;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::body::Raw;
@@ -73,20 +77,22 @@ impl WebhookOut {
 pub async fn receive_webhook(
     State(app): State<App>,
     Path(Name(source)): Path<Name>,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Json<WebhookOut>, ApiError> {
+    let webhook = webhook(&app, &method, &uri, &headers, body);
     let Some(plugin) = app.plugins.event_source(&source) else {
         // Providers of mail may be given the same short address.
         return match app.plugins.delivery(&source) {
-            Some(_) => feedback::read(&app, &source, &headers, body).await,
+            Some(_) => feedback::read(&app, &source, webhook).await,
             None => Err(ApiError::not_found("Unknown webhook source")),
         };
     };
     if app.closed_sources.contains(&source) {
         return Err(invalid_secret());
     }
-    let webhook = webhook(&app, &headers, body);
     let events = match plugin
         .read(&webhook)
         .await
@@ -96,13 +102,23 @@ pub async fn receive_webhook(
         Ok(Reading::Skipped { reason }) => {
             return Ok(Json(WebhookOut::skipped(reason)));
         }
-        Err(Refusal::Unauthorized) => return Err(invalid_secret()),
+        Ok(Reading::Challenge { .. }) => {
+            let reason = "a challenge comes by GET".to_owned();
+            return Ok(Json(WebhookOut::skipped(reason)));
+        }
+        Err(Refusal::Unauthorized) => {
+            app.refusals.tell(&source, &webhook);
+            return Err(invalid_secret());
+        }
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
     };
     let trust = app.trust(&source);
     let mut sound = Vec::with_capacity(events.len());
     let mut skipped = None;
-    for event in events {
+    for (at, mut event) in events.into_iter().enumerate() {
+        if event.dedupe_key.is_none() {
+            event.dedupe_key = Some(key_of(&webhook, at, event.occurred_at));
+        }
         let mut event = NewEvent::from_source(&source, trust, event);
         match admit(&mut event) {
             Ok(()) => sound.push(event),
@@ -135,6 +151,75 @@ pub async fn receive_webhook(
     }))
 }
 
+/// Answers a vendor's challenge: its question whether the address is the right one. Nothing is stored.
+#[utoipa::path(
+    get, path = "/v1/webhooks/{source}", tag = "webhooks",
+    params(("source" = String, Path, description = "Id of an event-source plugin")),
+    responses(
+        (status = 200, description = "The plugin's answer as plain text, or why there is none", content(
+            (String = "text/plain"), (WebhookOut = "application/json"),
+        )),
+        (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
+        (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
+        (status = 404, description = "No event source of this id", body = ErrorOut),
+    ),
+)]
+pub async fn answer_challenge(
+    State(app): State<App>,
+    Path(Name(source)): Path<Name>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let plugin = app.plugins.event_source(&source);
+    let plugin = plugin.ok_or_else(|| ApiError::not_found("Unknown webhook source"))?;
+    if app.closed_sources.contains(&source) {
+        return Err(invalid_secret());
+    }
+    let webhook = webhook(&app, &Method::GET, &uri, &headers, Bytes::new());
+    let read = plugin.read(&webhook).await;
+    match read.map_err(|error| ApiError::internal(&error))? {
+        Ok(Reading::Challenge { answer }) => {
+            let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            Ok((kind, answer).into_response())
+        }
+        Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
+        Ok(Reading::Events(_)) => {
+            let reason = "events come by POST".to_owned();
+            Ok(Json(WebhookOut::skipped(reason)).into_response())
+        }
+        Err(Refusal::Unauthorized) => {
+            app.refusals.tell(&source, &webhook);
+            Err(invalid_secret())
+        }
+        Err(Refusal::Invalid { details }) => Err(invalid_payload(&details)),
+    }
+}
+
+/// How long a webhook is known that tells neither an id nor a time: as long as signatures are taken.
+const TOLERANCE: i64 = 300;
+
+/// The key of what a vendor told without an id of its own, so that nobody gains by sending a request
+/// again that they saw. One that tells when it happened is the same thing whenever it comes; without a
+/// time the same may happen twice, so only what comes within the tolerance of signatures is the same.
+pub(super) fn key_of(webhook: &Webhook, at: usize, occurred_at: Option<DateTime<Utc>>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in &webhook.headers {
+        if name.ends_with("signature") || name.ends_with("timestamp") {
+            hash.update(format!("{name}\0{value}\0"));
+        }
+    }
+    hash.update(webhook.body.as_slice());
+    let hash = hex::encode(hash.finalize());
+    // What tells no time has been given that of its arrival.
+    match occurred_at.filter(|at| *at != webhook.received_at) {
+        Some(_) => format!("body:{hash}#{at}"),
+        None => {
+            let window = webhook.received_at.timestamp().div_euclid(TOLERANCE);
+            format!("body:{hash}#{at}@{window}")
+        }
+    }
+}
+
 fn invalid_secret() -> ApiError {
     ApiError::new(
         axum::http::StatusCode::UNAUTHORIZED,
@@ -143,11 +228,20 @@ fn invalid_secret() -> ApiError {
 }
 
 /// A request as plugins see it.
-pub(super) fn webhook(app: &App, headers: &HeaderMap, body: axum::body::Bytes) -> Webhook {
+pub(super) fn webhook(
+    app: &App,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Webhook {
     Webhook {
         headers: readable(headers),
         body: body.to_vec().into(),
         received_at: app.clock.now(),
+        method: method.as_str().to_owned(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
     }
 }
 

@@ -83,6 +83,9 @@ words! {
     DeadLetterStatus = ["failed", "stuck", "ambiguous"];
     TimelineType = ["event", "email", "journey"];
     WebhookEventType = EVENT_TYPES;
+    /// How an endpoint is told.
+    WebhookKind = ["webhook"];
+    EndpointStatus = ["enabled", "disabled"];
     ExportFormat = ["csv", "json"];
     /// Whether a delivery provider takes mail.
     ProviderStatus = Taking::ALL.map(Taking::name);

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use crate::private;
+
 /// Writes a whole file or nothing, and returns when it is on the disk. `name` is a plain file name,
 /// so a plugin stays in its folder. A writer that was killed leaves its part under a hidden name,
 /// which the repeat writes over.
@@ -19,9 +21,9 @@ pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
         ));
     }
     let write = || {
-        fs::create_dir_all(folder)?;
+        private::folder(folder)?;
         let partial = folder.join(format!(".{name}"));
-        let mut file = File::create(&partial)?;
+        let mut file = private::file(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(name))?;

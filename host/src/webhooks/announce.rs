@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use hogsend_plugin_api::Properties;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{self, Conn, NewDelivery};
 use crate::ids::{self, ContactId};
 
 /// Everything an endpoint may ask for.
-pub const EVENT_TYPES: [&str; 14] = [
+pub const EVENT_TYPES: [&str; 18] = [
     "email.sent",
     "email.delivered",
     "email.opened",
@@ -18,13 +18,21 @@ pub const EVENT_TYPES: [&str; 14] = [
     "email.soft_bounced",
     "email.complained",
     "email.failed",
+    "contact.created",
+    "contact.updated",
+    "contact.deleted",
+    "contact.subscribed",
     "contact.unsubscribed",
+    // What `contact.subscribed` was called.
     "contact.resubscribed",
     "journey.enrolled",
     "journey.completed",
     "journey.failed",
     "journey.exited",
 ];
+
+/// What an endpoint is told when an administrator tries it.
+pub const TEST_TYPE: &str = "webhook.test";
 
 /// Something that happened to a person.
 #[derive(Clone, Debug)]
@@ -60,6 +68,34 @@ pub async fn announce(conn: &mut Conn, news: &[News], now: DateTime<Utc>) -> db:
                     data: Value::Object(one.data.clone()),
                 });
             }
+        }
+    }
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    db::deliveries_insert(conn, &deliveries, now).await
+}
+
+/// Queues that contacts are deleted, in the transaction that does it. What is told outlives them, so it
+/// has their ids alone.
+pub async fn announce_deleted(
+    conn: &mut Conn,
+    gone: &[(ContactId, Option<String>)],
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    let event_type = "contact.deleted";
+    let endpoints = db::webhook_subscribers(conn, &[event_type.to_owned()]).await?;
+    let mut deliveries = Vec::new();
+    for (contact, user) in gone {
+        for endpoint in &endpoints {
+            deliveries.push(NewDelivery {
+                id: ids::at(now),
+                endpoint_id: endpoint.id,
+                contact_id: None,
+                event_type: event_type.to_owned(),
+                occurred_at: timestamp(now),
+                data: json!({ "contactId": contact, "userId": user, "email": null }),
+            });
         }
     }
     if deliveries.is_empty() {

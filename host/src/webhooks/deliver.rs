@@ -76,6 +76,7 @@ pub async fn deliver(app: &App, one: ClaimedDelivery) -> db::Result<()> {
     let (id, endpoint, claim) = (one.id, one.endpoint_id, one.claim);
     let work = |mut tx: Tx| async move {
         // The endpoint first, as whoever deletes it locks it.
+        db::webhook_posted(&mut tx, endpoint, now).await?;
         if gone {
             let why = "the endpoint answered 410 Gone";
             db::webhook_switch_off(&mut tx, endpoint, why, now).await?;

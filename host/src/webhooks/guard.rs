@@ -20,7 +20,9 @@ pub struct Forbidden {
     pub address: IpAddr,
 }
 
-/// IPv4 networks that are not of the public internet (IANA special-purpose registry, RFC 6890).
+/// IPv4 networks that are not of the public internet: IANA's special-purpose registry (RFC 6890) as of
+/// November 2026, and multicast. What it marks as reachable and is of no use to a receiver, as anycast
+/// for DNS, is left out too.
 static SPECIAL_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
     nets(&[
         "0.0.0.0/8",
@@ -31,18 +33,39 @@ static SPECIAL_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
         "172.16.0.0/12",
         "192.0.0.0/24",
         "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
         "192.88.99.0/24",
         "192.168.0.0/16",
+        "192.175.48.0/24",
         "198.18.0.0/15",
         "198.51.100.0/24",
         "203.0.113.0/24",
         "224.0.0.0/3",
     ])
 });
+/// Services of a cloud for the machines in it, at addresses that look public: metadata and the like,
+/// which answer with credentials. Those of other clouds are link-local or private anyway. Looked through
+/// in November 2026: Azure's wire server, Equinix Metal's metadata, IBM's services.
+static CLOUDS_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
+    nets(&[
+        "168.63.129.16/32",
+        "192.80.8.124/32",
+        "161.26.0.0/16",
+        "166.8.0.0/14",
+    ])
+});
 /// The part of IPv6 that is given out, and what in it is not of the public internet.
 static GLOBAL_V6: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| nets(&["2000::/3"]));
-static SPECIAL_V6: LazyLock<Vec<Ipv6Net>> =
-    LazyLock::new(|| nets(&["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]));
+static SPECIAL_V6: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| {
+    nets(&[
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3fff::/20",
+    ])
+});
 /// Names of IPv4 hosts where there is only IPv6 (RFC 6052).
 static NAT64: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| nets(&["64:ff9b::/96"]));
 
@@ -97,7 +120,8 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    !SPECIAL_V4.iter().any(|net| net.contains(&address))
+    let mut closed = SPECIAL_V4.iter().chain(CLOUDS_V4.iter());
+    !closed.any(|net| net.contains(&address))
 }
 
 fn last_four(address: Ipv6Addr) -> Ipv4Addr {
@@ -157,6 +181,9 @@ mod tests {
             "2606:4700:4700::1111",
             "::ffff:1.1.1.1",
             "64:ff9b::101:101",
+            "168.63.129.15",
+            "168.63.129.17",
+            "2620:fe::fe",
         ] {
             assert!(guard.allows(public.parse().unwrap()), "{public}");
         }
@@ -186,6 +213,32 @@ mod tests {
             "2001:db8::1",
             "2001::1",
             "2002:7f00:1::",
+            // Metadata of clouds: AWS, GCP, Azure, Alibaba, Oracle, ECS, Equinix, IBM.
+            "169.254.169.254",
+            "169.254.170.2",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "192.80.8.124",
+            "161.26.0.10",
+            "166.9.0.1",
+            "::ffff:168.63.129.16",
+            "64:ff9b::a83f:8110",
+            // What else IANA keeps for a purpose.
+            "64:ff9b:1::1",
+            "100::1",
+            "100:0:0:1::1",
+            "5f00::1",
+            "3fff::1",
+            "fec0::1",
+            "2620:4f:8000::1",
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.88.99.2",
+            "192.175.48.1",
+            "240.0.0.1",
         ] {
             assert!(!guard.allows(inner.parse().unwrap()), "{inner}");
         }

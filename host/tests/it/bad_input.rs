@@ -226,3 +226,153 @@ async fn in_production_nothing_is_open() {
     nothing_stored(&server).await;
     server.stop().await;
 }
+
+/// Every time a route takes, as people and programs get it wrong.
+#[tokio::test]
+async fn a_time_that_cannot_be_is_refused_with_the_form_it_should_have() {
+    let variables = [("ADMIN_API_KEY", "k"), ("RATE_LIMIT_ADMIN", "0")];
+    let server = Server::with(Store::native().await, &variables).await;
+    let document = server.get("/openapi.json").await.json();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parameters = item["get"]["parameters"].as_array();
+        for parameter in parameters.into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap().to_owned();
+            if ["since", "until"].contains(&name.as_str()) {
+                routes.push((path.replace("{id}", "test-onboarding"), name));
+            }
+        }
+    }
+    assert!(routes.len() >= 8, "{routes:?}");
+    for (path, name) in &routes {
+        for wrong in [
+            "-9999-01-01T00:00:00Z",
+            "%2B99999-01-01T00:00:00Z",
+            "262142-12-31T23:59:59Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01",
+            "yesterday",
+            "1767225600",
+            "",
+            "%00",
+        ] {
+            let query = format!("{path}?{name}={wrong}");
+            let answer = server.call(Method::GET, &query, "k", None).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+            let issue = &answer.json()["error"]["issues"][0];
+            assert_eq!(issue["path"], name.as_str(), "{query}");
+            assert!(
+                issue["message"].as_str().unwrap().contains("RFC 3339"),
+                "{query}: {issue}"
+            );
+        }
+        for right in [
+            "2026-01-31T09:30:00Z",
+            "2026-01-31T09:30:00%2B02:00",
+            "2026-01-31T09:30:00+02:00",
+            "2026-01-31T09:30:00.123-11:30",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+        ] {
+            let query = format!("{path}?{name}={right}");
+            let answer = server.call(Method::GET, &query, "k", None).await;
+            assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{query}");
+            let text = answer.text();
+            assert!(
+                answer.status == StatusCode::OK || !text.contains("RFC 3339"),
+                "{query}: {text}"
+            );
+        }
+    }
+    let mail = |not_after: &str| {
+        json!({ "to": "ann@example.com", "template": "password-reset", "notAfter": not_after,
+                "props": { "url": "https://acme.test/reset" } })
+    };
+    for wrong in ["-9999-01-01T00:00:00Z", "+99999-01-01T00:00:00Z", "soon"] {
+        let answer = server
+            .call(Method::POST, "/v1/emails", "k", Some(&mail(wrong)))
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert_eq!(answer.json()["error"]["issues"][0]["path"], "notAfter");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_is_no_fault_of_the_request() {
+    let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", "k")]).await;
+    // As Postgres answers what it cannot write.
+    server
+        .run_sql(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;",
+        )
+        .await;
+    server
+        .run_sql("CREATE TRIGGER full_disk BEFORE INSERT ON user_events FOR EACH ROW EXECUTE FUNCTION full_disk()")
+        .await;
+    server
+        .run_sql("CREATE TRIGGER full_disk BEFORE INSERT ON api_keys FOR EACH ROW EXECUTE FUNCTION full_disk()")
+        .await;
+    let event = json!({ "event": "e", "userId": "u1" });
+    let key = json!({ "name": "x", "scopes": ["read"] });
+    for (path, body) in [("/v1/ingest", event), ("/v1/admin/api-keys", key)] {
+        let answer = server.call(Method::POST, path, "k", Some(&body)).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains("disk is full"), "{error}");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    server.stop().await;
+}
+
+/// A request that somebody saw and sends again.
+#[tokio::test]
+async fn a_webhook_without_an_id_of_its_own_is_taken_once() {
+    let server = Server::start(Store::native().await).await;
+    let events = "SELECT count(*) FROM user_events WHERE source = 'posthog'";
+    let hook = |user: &str, timed: bool| {
+        let mut hook = posthog(
+            "0",
+            "test.signup",
+            user,
+            &format!("{user}@example.com"),
+            "Ann",
+        );
+        let event = hook["event"].as_object_mut().unwrap();
+        event.remove("uuid");
+        if !timed {
+            event.remove("timestamp");
+        }
+        hook
+    };
+    // One that tells when it happened is the same for ever.
+    for wait in [0, 1, 299, 86_400] {
+        server.clock.advance(std::time::Duration::from_secs(wait));
+        let answer = server.post("/v1/webhooks/posthog", &hook("u1", true)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+    assert_eq!(server.count(events).await, 1);
+    assert_eq!(
+        server
+            .post("/v1/webhooks/posthog", &hook("u2", true))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(server.count(events).await, 2);
+    // Without a time it may happen again, only not at once.
+    server
+        .post("/v1/webhooks/posthog", &hook("u3", false))
+        .await;
+    server
+        .post("/v1/webhooks/posthog", &hook("u3", false))
+        .await;
+    assert_eq!(server.count(events).await, 3);
+    server.clock.advance(std::time::Duration::from_secs(600));
+    server
+        .post("/v1/webhooks/posthog", &hook("u3", false))
+        .await;
+    assert_eq!(server.count(events).await, 4);
+    server.stop().await;
+}

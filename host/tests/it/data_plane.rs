@@ -102,7 +102,7 @@ on_each_store! {
         assert_eq!(server.count("SELECT count(*) FROM contacts").await, 2);
         let put = server.call(Method::PUT, "/v1/contacts", "", Some(&json!({ "userId": "u1", "email": "ANN@example.com" }))).await;
         // Open are events alone.
-        assert_eq!(put.status, 403);
+        assert_eq!(put.status, 401);
         let link = json!({ "name": "t.link", "userId": "u1", "email": "ANN@example.com" });
         assert_eq!(server.post("/v1/events", &link).await.status, 202);
 

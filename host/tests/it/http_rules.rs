@@ -20,7 +20,7 @@ async fn a_wrong_method_is_answered_with_the_right_ones() {
         (Method::DELETE, "/v1/health", "GET,HEAD"),
         (Method::GET, "/v1/ingest", "POST"),
         (Method::PATCH, "/v1/events", "POST"),
-        (Method::PUT, "/v1/webhooks/posthog", "POST"),
+        (Method::PUT, "/v1/webhooks/posthog", "GET,HEAD,POST"),
         (Method::DELETE, "/v1/email/unsubscribe", "GET,HEAD,POST"),
         (Method::POST, "/api/auth/get-session", "GET,HEAD"),
         (Method::GET, "/api/auth/sign-in/email", "POST"),
@@ -277,5 +277,187 @@ async fn unknown_fields_are_ignored_and_wrong_ones_told() {
         (&json!(false), &json!("ValidationError"))
     );
     assert_eq!(body["error"]["issues"][0]["path"], "event");
+    server.stop().await;
+}
+
+fn packed(encoding: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    match encoding {
+        "gzip" => {
+            let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            to.write_all(bytes).unwrap();
+            to.finish().unwrap()
+        }
+        "deflate" => {
+            let mut to = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+            to.write_all(bytes).unwrap();
+            to.finish().unwrap()
+        }
+        "br" => {
+            let mut packed = Vec::new();
+            let params = brotli::enc::BrotliEncoderParams::default();
+            brotli::BrotliCompress(&mut &*bytes, &mut packed, &params).unwrap();
+            packed
+        }
+        "zstd" => zstd::encode_all(bytes, 3).unwrap(),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// Events, a webhook whose signature is of what was packed, and a file of more than a mebibyte.
+#[tokio::test]
+async fn a_compressed_body_is_read_as_what_it_was_before() {
+    let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", "k")]).await;
+    let rows: String = (0..120_000)
+        .map(|n| format!("p{n}@example.com\n"))
+        .collect();
+    let file = format!("email\n{rows}");
+    assert!(file.len() > 2 * 1024 * 1024);
+    for encoding in [
+        "gzip", "x-gzip", "deflate", "br", "zstd", "identity", "GZIP",
+    ] {
+        let send = async |path: &str, kind: &str, body: &[u8]| {
+            let name = encoding.to_lowercase();
+            let request = Request::post(path)
+                .header(header::AUTHORIZATION, "Bearer k")
+                .header(header::CONTENT_TYPE, kind)
+                .header(header::CONTENT_ENCODING, encoding)
+                .body(Body::from(packed(name.trim_start_matches("x-"), body)));
+            server.request(request.unwrap()).await
+        };
+        let user = format!("u-{encoding}");
+        let event = json!({ "name": "test.signup", "userId": user }).to_string();
+        let answer = send("/v1/events", "application/json", event.as_bytes()).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::ACCEPTED,
+            "{encoding}: {}",
+            answer.text()
+        );
+        assert_eq!(answer.json()["contactKey"], user);
+        let hook = crate::support::posthog(encoding, "test.signup", &user, "a@example.com", "Ann");
+        let answer = send(
+            "/v1/webhooks/posthog",
+            "application/json",
+            hook.to_string().as_bytes(),
+        );
+        assert_eq!(answer.await.json()["ok"], true, "{encoding}");
+        if encoding == "gzip" {
+            let answer = send("/v1/admin/suppressions/import", "text/csv", file.as_bytes()).await;
+            assert!(
+                answer.status.is_success() || answer.status == 400,
+                "{}",
+                answer.text()
+            );
+            assert_ne!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_compressed_body_has_the_bounds_of_any_other() {
+    let server = start().await;
+    let bomb = vec![b' '; 20 * 1024 * 1024];
+    let send = async |encoding: &str, body: Vec<u8>| {
+        let request = Request::post("/v1/events")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_ENCODING, encoding)
+            .body(Body::from(body));
+        server.request(request.unwrap()).await
+    };
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let small = packed(encoding, &bomb);
+        assert!(small.len() < 100_000);
+        let answer = send(encoding, small).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{encoding}");
+        let whole = packed(encoding, br#"{"name":"test.signup","userId":"u1"}"#);
+        let cut = whole[..whole.len() - 3].to_vec();
+        for damaged in [cut, b"{}".to_vec()] {
+            let answer = send(encoding, damaged).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{encoding}");
+            assert_eq!(answer.json()["error"]["name"], "ValidationError");
+        }
+    }
+    for unknown in ["compress", "gzip, gzip", "br, gzip", "base64", "*"] {
+        let answer = send(unknown, b"{}".to_vec()).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{unknown}"
+        );
+        let accepted = answer.headers[header::ACCEPT_ENCODING].to_str().unwrap();
+        assert_eq!(accepted, "gzip, deflate, br, zstd");
+    }
+    assert_eq!(server.count("SELECT count(*) FROM user_events").await, 0);
+    server.stop().await;
+}
+
+/// Every operation of the document: where a parameter is a filter, one that is not known is refused;
+/// where others write the address, it is ignored.
+#[tokio::test]
+async fn a_parameter_nobody_knows_is_refused_where_it_would_change_the_answer() {
+    let variables = [("ADMIN_API_KEY", "k"), ("RATE_LIMIT_ADMIN", "0")];
+    let server = Server::with(Store::native().await, &variables).await;
+    let document = server.get("/openapi.json").await.json();
+    let id = "01900000-0000-7000-8000-000000000000";
+    let (mut refusing, mut ignoring) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let strict = ["/v1/admin", "/v1/contacts", "/v1/events", "/v1/lists"];
+        let strict = strict.iter().any(|start| path.starts_with(start));
+        for method in ["get", "put", "post", "delete", "patch"] {
+            if item.get(method).is_none() {
+                continue;
+            }
+            let real: String = path
+                .split('/')
+                .map(|part| if part.starts_with('{') { id } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let call = async |query: &str| {
+                let path = format!("{real}{query}");
+                server.call(method.clone(), &path, "k", None).await
+            };
+            let with = call("?utm_source=news").await;
+            if strict {
+                refusing += 1;
+                assert_eq!(with.status, StatusCode::BAD_REQUEST, "{method} {path}");
+                let issue = &with.json()["error"]["issues"][0];
+                assert_eq!(issue["path"], "utm_source", "{method} {path}");
+                let message = issue["message"].as_str().unwrap();
+                let known = item[method.as_str().to_lowercase()]["parameters"].as_array();
+                let known = known.into_iter().flatten();
+                let mut known = known.filter(|one| one["in"] == "query");
+                let nearest = known
+                    .any(|one| message.contains(&format!("'{}'", one["name"].as_str().unwrap())));
+                assert!(
+                    nearest || message.contains("takes none"),
+                    "{path}: {message}"
+                );
+            } else if method == Method::GET {
+                ignoring += 1;
+                assert_eq!(with.status, call("").await.status, "{method} {path}");
+            }
+        }
+    }
+    assert!(refusing > 50 && ignoring > 8, "{refusing} {ignoring}");
+    // Those of the finding.
+    for (path, nearest) in [
+        ("/v1/admin/emails?toEmail=a%40example.com", "'to'"),
+        ("/v1/admin/events?from=2026-01-01T00:00:00Z", ""),
+        ("/v1/admin/journeys?enabled=true", ""),
+        ("/v1/admin/contacts?type=x", ""),
+        ("/v1/contacts/find?mail=a%40example.com", "email"),
+        ("/v1/lists?user=u1", "userId"),
+    ] {
+        let answer = server.call(Method::GET, path, "k", None).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        let message = answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(message.contains(nearest), "{path}: {message}");
+    }
     server.stop().await;
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::on_each_store;
 use crate::support::{Answer, Server, Store};
@@ -377,5 +378,153 @@ async fn every_change_leaves_an_audit_row_and_a_refused_one_none() {
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query}");
         assert_eq!(refused.json()["error"]["issues"][0]["path"], path);
     }
+    server.stop().await;
+}
+
+/// A version that knows no scope `events` stores `ingest` and means events alone: before an upgrade, and
+/// on a replica that is still of that version.
+#[tokio::test]
+async fn a_key_of_a_version_before_opens_what_it_opened_then() {
+    let server = start().await;
+    let old = format!("hsk_{}", "o".repeat(43));
+    let mut conn = server.app.db.conn().await.unwrap();
+    sqlx::query(
+        "INSERT INTO api_keys (id, name, key_hash, key_prefix, scopes, created_at)
+         VALUES (gen_random_uuid(), 'old', $1, $2, '{ingest}', now())",
+    )
+    .bind(Sha256::digest(&old).as_slice())
+    .bind(&old[..12])
+    .execute(&mut *conn)
+    .await
+    .unwrap();
+    drop(conn);
+    let new = make(&server, &["ingest"]).await;
+    let person = json!({ "userId": "u1" });
+    for (key, put) in [(old.as_str(), 403), (key(&new), 200)] {
+        assert_eq!(ingest(&server, key).await.status, StatusCode::ACCEPTED);
+        let answer = server
+            .call(Method::PUT, "/v1/contacts", key, Some(&person))
+            .await;
+        assert_eq!(answer.status, put);
+    }
+    let listed = server.call(Method::GET, KEYS, ADMIN, None).await.json();
+    let scopes: Vec<&Value> = listed["apiKeys"].as_array().unwrap().iter().collect();
+    let scopes: Vec<&Value> = scopes.iter().map(|key| &key["scopes"]).collect();
+    assert!(scopes.contains(&&json!(["events"])), "{scopes:?}");
+    assert!(scopes.contains(&&json!(["ingest"])), "{scopes:?}");
+    // The row keeps its word, which the other version still reads.
+    let stored = server.text("SELECT scopes::text FROM api_keys WHERE name = 'old'");
+    assert_eq!(stored.await, "{ingest}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_events_key_changes_no_lists_and_an_ingest_key_sends_as_nobody_else() {
+    let variables = [
+        ("ADMIN_API_KEY", ADMIN),
+        ("EMAIL_FROM_TRANSACTIONAL", "Acme <Accounts@acme.test>"),
+    ];
+    let server = Server::with(Store::native().await, &variables).await;
+    let (events, ingest, full) = (
+        make(&server, &["events"]).await,
+        make(&server, &["ingest"]).await,
+        make(&server, &["full-admin"]).await,
+    );
+    let event = |more: Value| {
+        let mut event = json!({ "name": "test.signup", "userId": "u1" });
+        event
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        event
+    };
+    for (more, status) in [
+        (json!({}), 202),
+        (json!({ "lists": {} }), 202),
+        (json!({ "lists": { "journey": false } }), 403),
+        (json!({ "lists": { "nothing": true } }), 403),
+        (json!({ "consent": true }), 403),
+    ] {
+        let batch = json!({ "events": [event(json!({})), event(more.clone())] });
+        for (path, body) in [
+            ("/v1/events", event(more.clone())),
+            ("/v1/events/batch", batch),
+        ] {
+            let call = |key: &Value| {
+                let key = key["key"].as_str().unwrap().to_owned();
+                let (server, body) = (&server, &body);
+                async move {
+                    server
+                        .call(Method::POST, path, &key, Some(body))
+                        .await
+                        .status
+                }
+            };
+            assert_eq!(call(&events).await, status, "{path} {more}");
+            assert_eq!(call(&ingest).await, 202, "{path} {more}");
+        }
+    }
+    for (from, status) in [
+        ("hello@acme.test", 202),
+        ("Ann of Acme <HELLO@acme.test>", 202),
+        ("accounts@acme.test", 202),
+        ("ceo@acme.test", 403),
+        ("hello@acme.test.evil.test", 403),
+        ("Acme <hello@acme.test> <x@evil.test>", 400),
+        ("Acme\r\nBcc: x@y.z <hello@acme.test>", 400),
+        ("Acme\nBcc: x@y.z <hello@acme.test>", 400),
+        ("hello@acme.test, x@evil.test", 400),
+    ] {
+        let body = json!({
+            "to": "bob@example.com", "template": "password-reset", "from": from,
+            "props": { "url": "https://acme.test/reset" },
+        });
+        let ours = server
+            .call(Method::POST, "/v1/emails", key(&ingest), Some(&body))
+            .await;
+        assert_eq!(ours.status, status, "{from}: {}", ours.text());
+        if status == 403 {
+            let full = server
+                .call(Method::POST, "/v1/emails", key(&full), Some(&body))
+                .await;
+            assert_eq!(full.status, StatusCode::ACCEPTED, "{from}");
+        }
+    }
+    let body = json!({
+        "to": "bob@example.com", "template": "password-reset",
+        "props": { "url": "https://acme.test/reset" }, "replyTo": "Ann\r\nBcc: x@y.z <ann@acme.test>",
+    });
+    let refused = server
+        .call(Method::POST, "/v1/emails", key(&ingest), Some(&body))
+        .await;
+    assert_eq!(refused.json()["error"]["issues"][0]["path"], "replyTo");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_guesses_keys_is_slowed_down_and_who_has_one_is_not() {
+    let server = start().await;
+    let made = make(&server, &["events"]).await;
+    for n in 0..60 {
+        let wrong = format!("hsk_{n:043}");
+        assert_eq!(
+            ingest(&server, &wrong).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+    }
+    let wrong = ingest(&server, "hsk_one-more").await;
+    assert_eq!(wrong.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(wrong.headers.contains_key(header::RETRY_AFTER));
+    // From the same address.
+    assert_eq!(
+        ingest(&server, key(&made)).await.status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(ingest(&server, ADMIN).await.status, StatusCode::ACCEPTED);
+    server.clock.advance(Duration::from_secs(60));
+    assert_eq!(
+        ingest(&server, "hsk_one-more").await.status,
+        StatusCode::UNAUTHORIZED
+    );
     server.stop().await;
 }

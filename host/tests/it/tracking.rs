@@ -225,6 +225,7 @@ async fn no_address_can_be_slipped_in() {
     let unknown = visit(&server, "/v1/t/c/018f0000-0000-4000-8000-000000000000").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     assert!(unknown.text().contains("<h1>This link does not work</h1>"));
+    assert!(unknown.text().contains("href=\"mailto:hello@acme.test\""));
     for path in [
         "/v1/t/o/018f0000-0000-4000-8000-000000000000",
         "/v1/t/o/nonsense",

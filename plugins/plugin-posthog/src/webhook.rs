@@ -232,6 +232,7 @@ mod tests {
                 .collect(),
             body: body.to_string().into(),
             received_at: chrono::DateTime::UNIX_EPOCH,
+            ..Webhook::default()
         }
     }
 
@@ -248,7 +249,7 @@ mod tests {
     fn event(body: &Value) -> SourceEvent {
         match read(None, &webhook(&[], body)).unwrap() {
             Reading::Events(mut events) => events.remove(0),
-            Reading::Skipped { reason } => panic!("skipped: {reason}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::http::auth::{Caller, Read};
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Path, Query};
-use crate::http::words::{DeliveryStatus, WebhookEventType, checked};
+use crate::http::words::{DeliveryStatus, checked};
 use crate::ids::EndpointId;
 
 /// Something told to an endpoint, or on its way.
@@ -25,7 +25,7 @@ use crate::ids::EndpointId;
 pub struct DeliveryOut {
     /// The header `webhook-id` is `msg_` and this without hyphens.
     id: Uuid,
-    #[schema(value_type = WebhookEventType)]
+    /// One of those the endpoint asked for, or `webhook.test`.
     event_type: String,
     #[schema(value_type = DeliveryStatus)]
     status: String,

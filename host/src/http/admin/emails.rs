@@ -16,7 +16,7 @@ use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{CursorParam, Page, PartParams};
-use crate::http::params::{Path, Query};
+use crate::http::params::{Path, Query, time};
 use crate::http::words::{EmailStatus, checked};
 use crate::ids::{ContactId, SendId, StateId};
 use crate::mail;
@@ -104,8 +104,10 @@ pub struct EmailsQuery {
     /// The recipient's address.
     to: Option<String>,
     /// Decided at this time or later.
+    #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
     /// Decided before this time.
+    #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
 }
 

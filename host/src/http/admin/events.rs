@@ -21,7 +21,7 @@ use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{CursorParam, Page, PartParams};
-use crate::http::params::{Path, Query};
+use crate::http::params::{Path, Query, time};
 use crate::ids::{ContactId, EventId};
 use crate::issue::Issue;
 use crate::journeys::enrol_one;
@@ -36,6 +36,9 @@ const IDS_MAX: usize = 100;
 #[serde(rename_all = "camelCase")]
 pub struct EventRowOut {
     id: EventId,
+    /// Its name.
+    event: String,
+    /// The same as `event`.
     name: String,
     /// What brought it: `api`, the id of a plugin, or `journey`.
     source: String,
@@ -43,6 +46,8 @@ pub struct EventRowOut {
     /// The product's own id of the person.
     user_id: Option<String>,
     email: Option<String>,
+    /// The same as `email`.
+    user_email: Option<String>,
     #[schema(value_type = Object)]
     properties: Properties,
     /// Whether its source was believed.
@@ -57,10 +62,12 @@ impl From<EventStory> for EventRowOut {
     fn from(story: EventStory) -> Self {
         Self {
             id: story.id,
+            event: story.name.clone(),
             name: story.name,
             source: story.source,
             contact_id: story.contact_id,
             user_id: story.user_id,
+            user_email: story.email.clone(),
             email: story.email,
             properties: story.properties.0,
             trusted: story.trusted,
@@ -88,13 +95,17 @@ pub struct EventRowsOut {
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     name: Option<String>,
+    /// Another name of `name`.
+    event: Option<String>,
     source: Option<String>,
     contact_id: Option<Uuid>,
     /// The product's id of the person.
     user_id: Option<String>,
     /// Happened at this time or later.
+    #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
     /// Happened before this time.
+    #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
 }
 
@@ -112,7 +123,7 @@ pub async fn list_events(
     page: Page,
 ) -> Result<Json<EventRowsOut>, ApiError> {
     let filter = EventFilter {
-        name: query.name,
+        name: query.name.or(query.event),
         source: query.source,
         contact: query.contact_id.map(ContactId),
         user: query.user_id,
@@ -166,8 +177,10 @@ pub struct ReplayIn {
     name: Option<String>,
     contact_id: Option<ContactId>,
     /// Happened at this time or later.
+    #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
     /// Happened before this time.
+    #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
     /// The only journey that sees them; else every journey they trigger.
     journey_id: Option<String>,

@@ -14,7 +14,7 @@ use crate::db::{self, JourneyCount, Outcomes};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
 use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::params::{Name, Path, Query};
+use crate::http::params::{Name, Path, Query, time};
 use crate::issue::Issue;
 
 /// The span of reports that name none, in days.
@@ -32,8 +32,10 @@ fn rate(part: i64, whole: i64) -> f64 {
 #[into_params(parameter_in = Query)]
 pub struct SpanQuery {
     /// 30 days before `until` where it is absent.
+    #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
     /// Now where it is absent.
+    #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
 }
 

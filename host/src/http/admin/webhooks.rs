@@ -4,102 +4,155 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, Conn, Endpoint, NewDelivery, Topic};
 use crate::http::ApiError;
-use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::{self, JsonBody, Raw};
+use crate::http::auth::{Caller, FullAdmin, Read, Scope};
+use crate::http::body::JsonBody;
 use crate::http::contacts::ErasedOut;
 use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::paging::{Part, PartParams};
-use crate::http::params::Path;
-use crate::http::words::{WebhookEventType, Words as _, checked};
+use crate::http::params::{Path, Query};
+use crate::http::words::{EndpointStatus, WebhookEventType, WebhookKind, Words as _};
 use crate::ids::{self, EndpointId};
 use crate::issue::Issue;
-use crate::webhooks::{EVENT_TYPES, check_url, new_secret, secret_prefix, timestamp};
+use crate::webhooks::{EVENT_TYPES, TEST_TYPE, check_url, new_secret, secret_prefix, timestamp};
 
 /// How long a secret signs beside the one that took its place.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
 const DESCRIPTION_MAX: usize = 500;
+/// The kind of endpoint there is.
+const KIND: &str = "webhook";
 
 /// An endpoint, without its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointOut {
     id: EndpointId,
+    /// Scheme and host alone for who may not change it: the rest may hold a token.
     url: String,
-    description: String,
+    description: Option<String>,
     #[schema(value_type = Vec<WebhookEventType>)]
     event_types: Vec<String>,
+    #[schema(value_type = WebhookKind)]
+    kind: &'static str,
+    /// Always null: the kind `webhook` has no settings of its own.
+    #[schema(value_type = Option<Object>)]
+    config: Option<Value>,
+    #[schema(value_type = EndpointStatus)]
+    status: &'static str,
+    /// The same as a `status` of `disabled`.
     disabled: bool,
     /// Why it was switched off by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_reason: Option<String>,
+    /// Always null: an installation serves one organization.
+    organization_id: Option<String>,
     /// The first characters of the secret.
     #[schema(example = "whsec_MfKQ")]
     secret_prefix: String,
     /// Until when the secret before signs as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<DateTime<Utc>>,
+    /// When something was last posted there, to the second.
+    last_delivery_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
 impl EndpointOut {
-    fn of(endpoint: Endpoint, now: DateTime<Utc>) -> Self {
+    fn of<S>(endpoint: Endpoint, caller: &Caller<S>, now: DateTime<Utc>) -> Self {
+        let url = if caller.may(Scope::FullAdmin) {
+            endpoint.url
+        } else {
+            without_path(&endpoint.url)
+        };
         Self {
             id: endpoint.id,
             secret_prefix: secret_prefix(&endpoint.secret),
-            url: endpoint.url,
-            description: endpoint.description,
+            url,
+            description: Some(endpoint.description).filter(|text| !text.is_empty()),
             event_types: endpoint.event_types,
+            kind: KIND,
+            config: None,
+            status: if endpoint.disabled {
+                "disabled"
+            } else {
+                "enabled"
+            },
             disabled: endpoint.disabled,
             disabled_reason: endpoint.disabled_reason,
+            organization_id: None,
             previous_secret_until: endpoint.previous_until.filter(|until| *until > now),
+            last_delivery_at: endpoint.last_delivery_at,
             created_at: endpoint.created_at,
             updated_at: endpoint.updated_at,
         }
     }
 }
 
+/// An address of the web without what may hold a token.
+fn without_path(url: &str) -> String {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return "…".into();
+    };
+    let rest = if url.path() == "/" && url.query().is_none() {
+        "/"
+    } else {
+        "/…"
+    };
+    format!("{}{rest}", url.origin().ascii_serialization())
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct EndpointsOut {
-    webhooks: Vec<EndpointOut>,
+    endpoints: Vec<EndpointOut>,
     total: i64,
     limit: i64,
     offset: i64,
 }
 
-#[derive(Serialize, ToSchema)]
-pub struct OneEndpointOut {
-    webhook: EndpointOut,
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct EndpointsQuery {
+    /// False leaves out those that are switched off.
+    #[serde(default = "yes")]
+    #[param(default = true)]
+    include_disabled: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Lists the endpoints, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/webhooks", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
-    params(PartParams),
+    params(EndpointsQuery, PartParams),
     responses((status = 200, description = "A page of endpoints", body = EndpointsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn list_webhooks(
     State(app): State<App>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
+    Query(query): Query<EndpointsQuery>,
     page: Part,
 ) -> Result<Json<EndpointsOut>, ApiError> {
     let now = app.clock.now();
     let mut conn = app.db.report().await?;
-    let (rows, total) = db::webhooks_list(&mut conn, page.limit, page.offset).await?;
+    let (rows, total) =
+        db::webhooks_list(&mut conn, query.include_disabled, page.limit, page.offset).await?;
+    let endpoints = rows
+        .into_iter()
+        .map(|row| EndpointOut::of(row, &caller, now));
     Ok(Json(EndpointsOut {
-        webhooks: rows
-            .into_iter()
-            .map(|row| EndpointOut::of(row, now))
-            .collect(),
+        endpoints: endpoints.collect(),
         total,
         limit: page.limit,
         offset: page.offset,
@@ -111,16 +164,16 @@ pub async fn list_webhooks(
     get, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
-    responses((status = 200, description = "The endpoint", body = OneEndpointOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The endpoint", body = EndpointOut), (status = 404, response = NotFound)),
 )]
 pub async fn show_webhook(
     State(app): State<App>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Path(id): Path<EndpointId>,
-) -> Result<Json<OneEndpointOut>, ApiError> {
+) -> Result<Json<EndpointOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let webhook = EndpointOut::of(found(&mut conn, id).await?, app.clock.now());
-    Ok(Json(OneEndpointOut { webhook }))
+    let found = found(&mut conn, id).await?;
+    Ok(Json(EndpointOut::of(found, &caller, app.clock.now())))
 }
 
 /// A new endpoint, or what is to change of one.
@@ -135,6 +188,9 @@ pub struct EndpointIn {
     #[schema(max_length = 500)]
     description: Option<String>,
     disabled: Option<bool>,
+    /// How it is told: `webhook`, a signed request, is the one there is.
+    #[schema(value_type = Option<WebhookKind>)]
+    kind: Option<String>,
 }
 
 /// What is to change of an endpoint; what is absent stays.
@@ -145,9 +201,18 @@ pub struct EndpointChangeIn {
     url: Option<String>,
     #[schema(value_type = Option<Vec<WebhookEventType>>, min_items = 1)]
     event_types: Option<Vec<String>>,
-    #[schema(max_length = 500)]
-    description: Option<String>,
+    /// Null takes it away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 500)]
+    description: Option<Option<String>>,
     disabled: Option<bool>,
+    #[schema(value_type = Option<WebhookKind>)]
+    kind: Option<String>,
+}
+
+/// Tells a null from what is absent.
+fn given<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(reader).map(Some)
 }
 
 #[derive(Serialize, ToSchema)]
@@ -191,14 +256,16 @@ pub async fn create_webhook(
         disabled_reason: None,
         secret: new_secret(),
         previous_until: None,
+        last_delivery_at: None,
         created_at: now,
         updated_at: now,
     };
     let change = EndpointChangeIn {
         url: body.url,
         event_types: body.event_types,
-        description: body.description,
+        description: body.description.map(Some),
         disabled: body.disabled,
+        kind: body.kind,
     };
     change.apply(&app, &mut endpoint, &mut issues);
     if !issues.is_empty() {
@@ -211,7 +278,7 @@ pub async fn create_webhook(
     tx.commit().await?;
     let secret = endpoint.secret.clone();
     let out = NewEndpointOut {
-        endpoint: EndpointOut::of(endpoint, now),
+        endpoint: EndpointOut::of(endpoint, &caller, now),
         secret,
     };
     Ok((StatusCode::CREATED, Json(out)))
@@ -223,14 +290,14 @@ pub async fn create_webhook(
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     request_body = EndpointChangeIn,
-    responses((status = 200, description = "The endpoint as it is now", body = OneEndpointOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The endpoint as it is now", body = EndpointOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn change_webhook(
     State(app): State<App>,
     caller: Caller<FullAdmin>,
     Path(id): Path<EndpointId>,
     JsonBody(body): JsonBody<EndpointChangeIn>,
-) -> Result<Json<OneEndpointOut>, ApiError> {
+) -> Result<Json<EndpointOut>, ApiError> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let mut endpoint = lock(&mut tx, id).await?;
@@ -245,8 +312,7 @@ pub async fn change_webhook(
     let change = Change::changed(before, told(&endpoint));
     keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
     app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
-    let webhook = EndpointOut::of(endpoint, now);
-    Ok(Json(OneEndpointOut { webhook }))
+    Ok(Json(EndpointOut::of(endpoint, &caller, now)))
 }
 
 impl EndpointChangeIn {
@@ -263,7 +329,11 @@ impl EndpointChangeIn {
             let wanted = EVENT_TYPES.iter().map(|name| (*name).to_owned());
             endpoint.event_types = wanted.filter(|name| types.contains(name)).collect();
         }
+        if let Some(kind) = &self.kind {
+            issues.extend(WebhookKind::check("kind", kind).err());
+        }
         if let Some(description) = self.description {
+            let description = description.unwrap_or_default();
             if description.chars().count() > DESCRIPTION_MAX {
                 let message = format!("must have at most {DESCRIPTION_MAX} characters");
                 issues.push(Issue::new("description", message));
@@ -340,33 +410,22 @@ pub async fn rotate_webhook_secret(
     }))
 }
 
-/// Which event a test is of.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TestIn {
-    /// The first one the endpoint asked for, where it is absent.
-    #[schema(value_type = Option<WebhookEventType>)]
-    event_type: Option<String>,
-}
-
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestedOut {
     enqueued: bool,
-    #[schema(value_type = WebhookEventType, example = "email.sent")]
-    event_type: String,
+    #[schema(value_type = String, example = "webhook.test")]
+    event_type: &'static str,
 }
 
-/// Tells an endpoint of something that did not happen: `data.test` is true. It is signed, retried
-/// and listed as any other delivery.
+/// Posts an event of the type `webhook.test` to an endpoint, whatever types it asked for. It is signed,
+/// retried and listed as any other delivery.
 #[utoipa::path(
     post, path = "/v1/admin/webhooks/{id}/test", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
-    request_body = Option<TestIn>,
     responses(
         (status = 202, description = "It is on its way", body = TestedOut),
-        (status = 400, response = BadRequest),
         (status = 404, response = NotFound),
         (status = 409, description = "The endpoint is switched off", body = ErrorOut),
     ),
@@ -375,18 +434,10 @@ pub async fn test_webhook(
     State(app): State<App>,
     caller: Caller<FullAdmin>,
     Path(id): Path<EndpointId>,
-    Raw(bytes): Raw,
 ) -> Result<(StatusCode, Json<TestedOut>), ApiError> {
-    let asked: TestIn = match &bytes[..] {
-        [] => TestIn::default(),
-        bytes => body::parse(bytes).map_err(|issue| ApiError::validation(&[issue]))?,
-    };
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let endpoint = lock(&mut tx, id).await?;
-    let first = endpoint.event_types.first().cloned().unwrap_or_default();
-    let event_type = asked.event_type.unwrap_or(first);
-    checked::<WebhookEventType>("eventType", Some(&event_type))?;
     if endpoint.disabled {
         return Err(ApiError::conflict(
             "This endpoint is switched off: switch it on with {\"disabled\": false} first",
@@ -396,17 +447,17 @@ pub async fn test_webhook(
         id: ids::at(now),
         endpoint_id: id,
         contact_id: None,
-        event_type: event_type.clone(),
+        event_type: TEST_TYPE.into(),
         occurred_at: timestamp(now),
         data: json!({ "test": true, "contactId": null, "userId": null, "email": null }),
     };
     db::deliveries_insert(&mut tx, &[delivery], now).await?;
-    let change = Change::created(json!({ "eventType": event_type }));
+    let change = Change::created(json!({ "eventType": TEST_TYPE }));
     keep(&mut tx, &caller, "webhook.test", id, change, now).await?;
     app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
     let out = TestedOut {
         enqueued: true,
-        event_type,
+        event_type: TEST_TYPE,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
 }

@@ -1,28 +1,34 @@
 //! Keys in `Authorization: Bearer …`.
 
+use std::time::Duration;
+
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::gate::Known;
-use super::{Actor, Scope};
+use super::{Actor, Scope, client_address, counted};
 use crate::app::App;
 use crate::http::ApiError;
 
+/// Wrong keys within 60 s from one address that are answered at once.
+const WRONG_KEYS: u32 = 60;
+/// How late further ones are answered.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Who the request's key belongs to; `None` where it brings no key.
-pub async fn by_key(app: &App, headers: &HeaderMap) -> Result<Option<Known>, ApiError> {
-    let Some(given) = token(headers) else {
+pub async fn by_key(app: &App, parts: &Parts) -> Result<Option<Known>, ApiError> {
+    let Some(given) = token(&parts.headers) else {
         return Ok(None);
     };
-    if let Some(known) = by_environment(app, headers) {
+    if let Some(known) = by_environment(app, &parts.headers) {
         return Ok(Some(known));
     }
-    let key = app
-        .keys
-        .find(&app.db, given)
-        .await?
-        .ok_or_else(ApiError::unauthorized)?;
+    let Some(key) = app.keys.find(&app.db, given).await? else {
+        return Err(wrong_key(app, parts).await);
+    };
     let now = app.clock.now();
     if key.expires_at.is_some_and(|end| end <= now) {
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "API key expired"));
@@ -39,6 +45,21 @@ pub async fn by_key(app: &App, headers: &HeaderMap) -> Result<Option<Known>, Api
             name: key.name.clone(),
         },
     }))
+}
+
+/// The answer to a key that is not known. From an address that tries many it comes late, and few of
+/// those wait at once: who guesses gets few guesses, and whoever shares the address (a proxy's, where it
+/// is not in `TRUSTED_PROXIES`) goes on with a right one.
+async fn wrong_key(app: &App, parts: &Parts) -> ApiError {
+    let who = counted(client_address(app, parts));
+    let quota = app.limits.take("wrong-key", &who, WRONG_KEYS).await;
+    let Some(seconds) = quota.refused else {
+        return ApiError::unauthorized();
+    };
+    if let Ok(_place) = app.keys.pauses.try_acquire() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    ApiError::too_many(seconds)
 }
 
 /// Who brings the key of the settings.

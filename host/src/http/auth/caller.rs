@@ -9,29 +9,45 @@ use super::gate::Known;
 use super::{Actor, Scope};
 use crate::http::ApiError;
 
-/// A scope as a type, for [`Caller`].
+/// Scopes as a type, for [`Caller`]: each of them is enough.
 pub trait Needs: Send + Sync {
-    const SCOPE: Scope;
+    const ANY: &[Scope];
 }
 
 macro_rules! needs {
-    ($($name:ident),*) => { $(
-        #[doc = concat!("`Caller<", stringify!($name), ">` lets callers of this scope in.")]
+    ($($name:ident: $($scope:ident)|+;)*) => { $(
+        #[doc = concat!("`Caller<", stringify!($name), ">` lets in whoever has the scope ",
+            stringify!($($scope)|+), ".")]
         pub struct $name;
 
         impl Needs for $name {
-            const SCOPE: Scope = Scope::$name;
+            const ANY: &[Scope] = &[$(Scope::$scope),+];
         }
     )* };
 }
 
-needs!(Read, JourneyAdmin, FullAdmin, Ingest);
+needs! {
+    Read: Read;
+    JourneyAdmin: JourneyAdmin;
+    FullAdmin: FullAdmin;
+    Ingest: Ingest;
+    Events: Events;
+    LookUp: Read | Ingest;
+}
 
-/// Who calls, with the scope `S`. Refuses others with 403, and everybody where the route stands
+/// Who calls, with a scope of `S`. Refuses others with 403, and everybody where the route stands
 /// behind no gate.
 pub struct Caller<S> {
     pub actor: Actor,
-    scope: PhantomData<S>,
+    scopes: Vec<Scope>,
+    asked: PhantomData<S>,
+}
+
+impl<S> Caller<S> {
+    /// Whether the caller has this scope as well.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|has| has.covers(scope))
+    }
 }
 
 impl<S: Needs, T: Send + Sync> FromRequestParts<T> for Caller<S> {
@@ -42,12 +58,14 @@ impl<S: Needs, T: Send + Sync> FromRequestParts<T> for Caller<S> {
             .extensions
             .get::<Known>()
             .ok_or_else(ApiError::unauthorized)?;
-        if !known.scopes.iter().any(|scope| scope.covers(S::SCOPE)) {
-            return Err(ApiError::forbidden("Forbidden: insufficient scope"));
-        }
-        Ok(Self {
+        let caller = Self {
             actor: known.actor.clone(),
-            scope: PhantomData,
-        })
+            scopes: known.scopes.clone(),
+            asked: PhantomData,
+        };
+        if S::ANY.iter().any(|scope| caller.may(*scope)) {
+            return Ok(caller);
+        }
+        Err(ApiError::forbidden("Forbidden: insufficient scope"))
     }
 }

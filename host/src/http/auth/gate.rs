@@ -21,8 +21,10 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 /// Groups of routes that share callers and limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// Events and contacts, from the product's own code.
+    /// Events from the product's own code.
     Events,
+    /// Contacts and lists, from the same; they share the limit.
+    People,
     /// Mails the product's own code sends.
     Emails,
     /// Administration, by key or session.
@@ -34,7 +36,7 @@ impl Gate {
     fn limit(self, app: &App) -> (&'static str, Option<u32>) {
         let access = &app.config.access;
         match self {
-            Self::Events => ("events", access.events_limit),
+            Self::Events | Self::People => ("events", access.events_limit),
             Self::Emails => ("emails", access.emails_limit),
             Self::Admin => ("admin", access.admin_limit),
         }
@@ -101,7 +103,7 @@ async fn identify(
     if let Some(known) = open_ingest(app, gate).await? {
         return Ok((known, None));
     }
-    if let Some(known) = by_key(app, &parts.headers).await? {
+    if let Some(known) = by_key(app, parts).await? {
         return Ok((known, None));
     }
     if gate == Gate::Admin
@@ -114,7 +116,7 @@ async fn identify(
 
 /// Whether the caller brings a key or a session, for pages that are open to all and tell those more.
 pub async fn is_known(app: &App, parts: &Parts) -> bool {
-    if matches!(by_key(app, &parts.headers).await, Ok(Some(_))) {
+    if matches!(by_key(app, parts).await, Ok(Some(_))) {
         return true;
     }
     let Some(token) = session_token(app, &parts.headers) else {

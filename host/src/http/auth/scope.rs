@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `read`, `journey-admin` and `full-admin` each include the one before; `ingest` stands beside
-/// them, and `full-admin` includes it too.
+/// `read`, `journey-admin` and `full-admin` each include the one before. Beside them `ingest` opens
+/// the product's own calls, and `events` those alone that bring events in; `full-admin` includes all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -12,14 +12,16 @@ pub enum Scope {
     JourneyAdmin,
     FullAdmin,
     Ingest,
+    Events,
 }
 
 impl Scope {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Read,
         Self::JourneyAdmin,
         Self::FullAdmin,
         Self::Ingest,
+        Self::Events,
     ];
 
     pub fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Scope {
             Self::JourneyAdmin => "journey-admin",
             Self::FullAdmin => "full-admin",
             Self::Ingest => "ingest",
+            Self::Events => "events",
         }
     }
 
@@ -41,26 +44,30 @@ impl Scope {
             Self::Read => Some(0),
             Self::JourneyAdmin => Some(1),
             Self::FullAdmin => Some(2),
-            Self::Ingest => None,
+            Self::Ingest | Self::Events => None,
         };
         match (rank(self), rank(needed)) {
             (Some(has), Some(needed)) => has >= needed,
-            _ => self == needed || self == Self::FullAdmin,
+            _ => {
+                let includes = self == Self::Ingest && needed == Self::Events;
+                self == needed || self == Self::FullAdmin || includes
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Scope::{self, FullAdmin, Ingest, JourneyAdmin, Read};
+    use super::Scope::{self, Events, FullAdmin, Ingest, JourneyAdmin, Read};
 
     #[test]
-    fn ranks_include_the_lower_ones_and_ingest_stands_beside_them() {
+    fn ranks_include_the_lower_ones_and_the_data_plane_stands_beside_them() {
         let covered = |scope: Scope| Scope::ALL.map(|needed| scope.covers(needed));
-        assert_eq!(covered(Read), [true, false, false, false]);
-        assert_eq!(covered(JourneyAdmin), [true, true, false, false]);
-        assert_eq!(covered(FullAdmin), [true; 4]);
-        assert_eq!(covered(Ingest), [false, false, false, true]);
+        assert_eq!(covered(Read), [true, false, false, false, false]);
+        assert_eq!(covered(JourneyAdmin), [true, true, false, false, false]);
+        assert_eq!(covered(FullAdmin), [true; 5]);
+        assert_eq!(covered(Ingest), [false, false, false, true, true]);
+        assert_eq!(covered(Events), [false, false, false, false, true]);
         for scope in Scope::ALL {
             assert_eq!(Scope::parse(scope.name()), Some(scope));
         }

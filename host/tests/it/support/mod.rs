@@ -7,6 +7,7 @@ pub mod process;
 pub mod receiver;
 pub mod resend;
 pub mod smtp;
+pub mod source_plugin;
 pub mod steps_plugin;
 pub mod store;
 

@@ -13,6 +13,7 @@ impl Subject<'_> {
             headers: headers.to_vec(),
             body: Body(body.to_vec()),
             received_at: beginning(),
+            ..Webhook::default()
         };
         let read = call(self.plugin.as_ref(), method::DELIVERY_READ, &webhook);
         self.holds_no_secret("what is told of a webhook", &read);

@@ -25,6 +25,7 @@ fn read_with(
         headers: headers.iter().map(own).collect(),
         body: body.into(),
         received_at: kit::beginning(),
+        ..Webhook::default()
     };
     let plugin = start(&[("POSTMARK_WEBHOOK_SECRET", secret)]);
     kit::ask(plugin.as_ref(), method::DELIVERY_READ, &webhook).unwrap()

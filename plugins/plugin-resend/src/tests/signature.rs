@@ -30,6 +30,7 @@ fn read(vector: &Vector) -> Result<DeliveryReading, Refusal> {
         headers: vector.headers.clone().into_iter().collect(),
         body: vector.body.as_str().into(),
         received_at: DateTime::from_timestamp(vector.received, 0).unwrap(),
+        ..Webhook::default()
     };
     kit::ask(plugin.unwrap().as_ref(), method::DELIVERY_READ, &webhook).unwrap()
 }

@@ -16,6 +16,7 @@ fn read(body: &str) -> Result<DeliveryReading, Refusal> {
         headers: vec![("svix-id".into(), "msg_1".into())],
         body: body.into(),
         received_at: kit::beginning(),
+        ..Webhook::default()
     };
     kit::ask(plugin().as_ref(), method::DELIVERY_READ, &webhook).unwrap()
 }

@@ -1,0 +1,136 @@
+//! Telling an operator why webhooks are turned away, without a line for each of them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::Webhook;
+
+/// How long a source's refusals are silent after one was logged.
+const SILENCE: TimeDelta = TimeDelta::minutes(1);
+/// By how much clocks may differ: what the specification of Standard Webhooks takes.
+const TOLERANCE: i64 = 300;
+
+/// When something was last logged of each source, and how many refusals were not since.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<String, (DateTime<Utc>, u64)>>);
+
+impl Refusals {
+    /// Logs why a source's webhook was turned away, at most once a minute.
+    pub fn tell(&self, source: &str, webhook: &Webhook) {
+        if let Some(unsaid) = self.turn(source, webhook.received_at) {
+            let reason = reason(webhook);
+            tracing::warn!(
+                source,
+                unsaid,
+                "a webhook of '{source}' was turned away: {reason}"
+            );
+        }
+    }
+
+    /// How many were not told of before this one; `None` where it is not to be told either.
+    fn turn(&self, source: &str, now: DateTime<Utc>) -> Option<u64> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.get_mut(source) {
+            Some((last, unsaid)) if now - *last < SILENCE && now >= *last => {
+                *unsaid += 1;
+                None
+            }
+            // Sources are plugins that are there, so the map stays small.
+            found => {
+                let unsaid = found.map_or(0, |(_, unsaid)| *unsaid);
+                told.insert(source.to_owned(), (now, 0));
+                Some(unsaid)
+            }
+        }
+    }
+}
+
+/// What is most likely wrong, by what every way of signing has in common. Never a header's value.
+fn reason(webhook: &Webhook) -> String {
+    let named = |part: &str| webhook.headers.iter().find(|(name, _)| name.contains(part));
+    let proof = named("signature").or_else(|| named("secret"));
+    let proof = proof.or_else(|| named("authorization"));
+    let Some((proof, _)) = proof else {
+        return "it has no header with a secret or signature: set the secret at the vendor, and see that \
+                no proxy takes headers away"
+            .to_owned();
+    };
+    let signed = named("timestamp").and_then(|(_, time)| time.trim().parse::<i64>().ok());
+    let apart = signed.and_then(|at| webhook.received_at.timestamp().checked_sub(at));
+    match apart {
+        Some(apart) if apart > TOLERANCE => format!(
+            "it was signed {apart} s ago, more than {TOLERANCE} s: it was kept for long or sent again, or \
+             this machine's clock is wrong"
+        ),
+        Some(apart) if apart < -TOLERANCE => {
+            let ahead = apart.unsigned_abs();
+            format!("it was signed {ahead} s ahead of this machine's clock: set the clock")
+        }
+        _ => format!(
+            "what '{proof}' holds does not fit: the secret here is not the one at the vendor, or a proxy \
+             changes the body"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn webhook(headers: &[(&str, &str)]) -> Webhook {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Webhook {
+            headers: headers.iter().map(own).collect(),
+            received_at: DateTime::from_timestamp(1_000_000, 0).unwrap(),
+            ..Webhook::default()
+        }
+    }
+
+    #[test]
+    fn the_reason_is_what_is_missing_too_old_or_does_not_fit() {
+        for (headers, told) in [
+            (&[("content-type", "application/json")][..], "no header"),
+            (&[("x-vendor-secret", "hush")], "'x-vendor-secret'"),
+            (&[("authorization", "Bearer hush")], "'authorization'"),
+            (
+                &[("svix-signature", "v1,x"), ("svix-timestamp", "1000000")],
+                "'svix-signature'",
+            ),
+            (
+                &[("svix-signature", "v1,x"), ("svix-timestamp", "999000")],
+                "1000 s ago",
+            ),
+            (
+                &[("svix-signature", "v1,x"), ("svix-timestamp", "1001000")],
+                "1000 s ahead",
+            ),
+            (
+                &[("svix-signature", "v1,x"), ("svix-timestamp", "x")],
+                "'svix-signature'",
+            ),
+            (
+                &[
+                    ("svix-signature", "v1,x"),
+                    ("svix-timestamp", "-9223372036854775808"),
+                ],
+                "svix",
+            ),
+        ] {
+            let reason = reason(&webhook(headers));
+            assert!(reason.contains(told), "{headers:?}: {reason}");
+            assert!(!reason.contains("hush"));
+        }
+    }
+
+    #[test]
+    fn a_source_is_told_of_once_a_minute() {
+        let refusals = Refusals::default();
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let turns = [0, 1, 59, 60, 61].map(|second| refusals.turn("a", at(second)));
+        assert_eq!(turns, [Some(0), None, None, Some(2), None]);
+        assert_eq!(refusals.turn("b", at(61)), Some(0));
+        // A clock that was set back does not silence for ever.
+        assert_eq!(refusals.turn("a", at(5)), Some(1));
+    }
+}
