@@ -75,7 +75,9 @@ async fn erase_all(
     for mailbox in &mailboxes {
         forget(conn, mailbox, now).await?;
     }
-    let gone = locked.iter().map(|person| (person.id, person.external_id.clone()));
+    let gone = locked
+        .iter()
+        .map(|person| (person.id, person.external_id.clone()));
     announce_deleted(conn, &gone.collect::<Vec<_>>(), now).await?;
     db::consent_changes_forget(conn, ids).await?;
     db::contacts_erase(conn, ids, &addresses, &external).await?;

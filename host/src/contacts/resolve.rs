@@ -253,6 +253,8 @@ struct Record {
     /// It got its address just now, or somebody who is believed named it.
     settled: bool,
     linked: bool,
+    /// It has other names, another address or other properties than before.
+    changed: bool,
     /// The place of the contact that turned out to be the same person.
     merged_into: Option<usize>,
     /// What sources sent and could not be kept.
@@ -318,6 +320,7 @@ impl People {
             made: false,
             settled: false,
             linked: false,
+            changed: false,
             merged_into: None,
             unfit: Vec::new(),
         });
@@ -349,7 +352,9 @@ impl People {
         };
         let record = &mut self.all[place];
         let addressed = matches!(decision.address, Address::Set { .. }) && record.address.is_none();
-        record.linked |= addressed || !decision.gains.is_empty() || !decision.absorbed.is_empty();
+        let linked = addressed || !decision.gains.is_empty() || !decision.absorbed.is_empty();
+        record.linked |= linked;
+        record.changed |= linked || decision.inherits.is_some();
         if let Some(heir) = decision.inherits {
             self.inherit(place, self.by_contact[&heir]);
         }
@@ -365,6 +370,7 @@ impl People {
         let spells = event.trust.is_trusted() && names.address == record.address;
         match (decision.address, &given.email) {
             (Address::Set { unconfirmed }, Some(email)) => {
+                record.changed |= contact.email.as_ref() != Some(email);
                 contact.email = Some(email.clone());
                 contact.email_unconfirmed = unconfirmed;
                 record.settled = true;
@@ -376,7 +382,10 @@ impl People {
                     }
                 }
             }
-            (Address::Stays, Some(email)) if spells => contact.email = Some(email.clone()),
+            (Address::Stays, Some(email)) if spells => {
+                record.changed |= contact.email.as_ref() != Some(email);
+                contact.email = Some(email.clone());
+            }
             _ => {}
         }
         let record = &mut self.all[place];
@@ -384,6 +393,7 @@ impl People {
             true => Vec::new(),
             false => {
                 let patch = event.contact_properties.clone();
+                record.changed |= differs(&record.contact.properties, &patch);
                 foreign::merge(&mut record.contact.properties, patch)
             }
         };
@@ -578,6 +588,25 @@ impl People {
                 resolved.linked.push(id);
             }
         }
+        let news = kept.iter().filter_map(|(place, contact)| {
+            let record = &self.all[*place];
+            let event_type = match (record.made, record.changed) {
+                (true, _) => "contact.created",
+                (false, true) => "contact.updated",
+                (false, false) => return None,
+            };
+            Some(News {
+                event_type,
+                contact: contact.id,
+                occurred_at: now,
+                data: Properties::new(),
+            })
+        });
+        let mut news: Vec<News> = news.collect();
+        if !news.is_empty() {
+            news.sort_by_key(|one| one.contact);
+            announce(conn, &news, now).await?;
+        }
         let whom = |(at, place): (usize, Option<usize>)| match place {
             Some(place) => Whom::Contact(kept[&self.now(place)].clone()),
             None => match events.get(at).map(|(_, event)| &event.person) {
@@ -715,6 +744,16 @@ impl People {
         }
         Ok(())
     }
+}
+
+/// Whether these would change the properties of a contact; null takes one away.
+fn differs(properties: &Properties, patch: &Properties) -> bool {
+    patch
+        .iter()
+        .any(|(name, value)| match properties.get(name) {
+            Some(known) => known != value,
+            None => !value.is_null(),
+        })
 }
 
 /// Adds properties the contact does not have, as far as they fit.

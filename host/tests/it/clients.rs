@@ -380,7 +380,14 @@ async fn every_call_about_webhooks_answers_in_its_shape_to_a_full_admin_key() {
         assert!(!list.to_string().contains(secret));
     }
 
-    let get = case("webhooks.get", Method::GET, &one, None::<Value>, 200, ENDPOINT);
+    let get = case(
+        "webhooks.get",
+        Method::GET,
+        &one,
+        None::<Value>,
+        200,
+        ENDPOINT,
+    );
     assert_eq!(answer(&server, &full, &get).await["url"], url);
     // Who may only read does not see what an address may hold.
     assert_eq!(

@@ -373,3 +373,80 @@ async fn a_mail_that_cannot_be_sent_is_told_as_failed() {
     assert!(body["data"]["reason"].is_string() && body["data"]["templateKey"].is_string());
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_that_is_new_changed_or_erased_is_told_of_once() {
+    let server = server().await;
+    let receiver = Receiver::start().await;
+    let types = ["contact.created", "contact.updated", "contact.deleted"];
+    endpoint(&server, &receiver.url, &types).await;
+    let put = json!({ "userId": "u1", "email": "ann@example.com" });
+    let changed = json!({ "userId": "u1", "properties": { "plan": "pro" } });
+    let event =
+        json!({ "name": "test.nothing", "userId": "u1", "contactProperties": { "plan": "team" } });
+    let same =
+        json!({ "name": "test.nothing", "userId": "u1", "contactProperties": { "plan": "team" } });
+    let known = json!({ "name": "test.nothing", "userId": "u1" });
+    let other = json!({ "name": "test.nothing", "userId": "u2" });
+    let erase = json!({ "userId": "u1" });
+    for (method, path, body, told) in [
+        (
+            Method::PUT,
+            "/v1/contacts",
+            put.clone(),
+            vec!["contact.created u1 ann@example.com"],
+        ),
+        (Method::PUT, "/v1/contacts", put, vec![]),
+        (
+            Method::PUT,
+            "/v1/contacts",
+            changed.clone(),
+            vec!["contact.updated u1 ann@example.com"],
+        ),
+        (Method::PUT, "/v1/contacts", changed, vec![]),
+        (
+            Method::POST,
+            "/v1/events",
+            event,
+            vec!["contact.updated u1 ann@example.com"],
+        ),
+        (Method::POST, "/v1/events", same, vec![]),
+        (Method::POST, "/v1/events", known, vec![]),
+        (
+            Method::POST,
+            "/v1/events",
+            other,
+            vec!["contact.created u2 -"],
+        ),
+        (
+            Method::DELETE,
+            "/v1/contacts",
+            erase.clone(),
+            vec!["contact.deleted u1 -"],
+        ),
+        (Method::DELETE, "/v1/contacts", erase, vec![]),
+    ] {
+        let shown = format!("{method} {path} {body}");
+        let answer = server.call(method, path, KEY, Some(&body)).await;
+        assert!(answer.status.is_success(), "{shown}: {}", answer.text());
+        server.drain().await;
+        let seen = receiver.take().into_iter().map(|one| {
+            let body: Value = serde_json::from_str(&one.body).unwrap();
+            let id = one.headers["webhook-id"].to_str().unwrap();
+            assert_eq!(body["id"], id, "the id of the body is that of the header");
+            assert!(body["data"]["contactId"].is_string());
+            let text = |name: &str| body["data"][name].as_str().unwrap_or("-").to_owned();
+            format!(
+                "{} {} {}",
+                body["type"].as_str().unwrap(),
+                text("userId"),
+                text("email")
+            )
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), told, "{shown}");
+    }
+    // Nothing of the person is left but the ids that the deletion told.
+    let left = "SELECT count(*) FROM webhook_deliveries WHERE body LIKE '%ann@example.com%'";
+    assert_eq!(server.count(left).await, 0);
+    server.stop().await;
+}
