@@ -336,12 +336,9 @@ async fn a_compressed_body_is_read_as_what_it_was_before() {
         );
         assert_eq!(answer.json()["contactKey"], user);
         let hook = crate::support::posthog(encoding, "test.signup", &user, "a@example.com", "Ann");
-        let answer = send(
-            "/v1/webhooks/posthog",
-            "application/json",
-            hook.to_string().as_bytes(),
-        );
-        assert_eq!(answer.await.json()["ok"], true, "{encoding}");
+        let hook = hook.to_string();
+        let answer = send("/v1/webhooks/posthog", "application/json", hook.as_bytes()).await;
+        assert_eq!(answer.json()["ok"], true, "{encoding}");
         if encoding == "gzip" {
             let answer = send("/v1/admin/suppressions/import", "text/csv", file.as_bytes()).await;
             assert!(

@@ -26,6 +26,7 @@ use crate::http::people::names;
 use crate::http::search::Search;
 use crate::http::words::TimelineType;
 use crate::issue::Issue;
+use crate::webhooks::{News, announce};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -272,7 +273,20 @@ pub async fn change_contact(
     let row = found(&mut tx, &before.id.to_string()).await?;
     let change = Change::changed(told(&before), told(&row));
     keep(&mut tx, &caller, "contact.update", &row, change, now).await?;
-    tx.commit().await?;
+    let own = |row: &ContactRow| {
+        let names = (row.external_id.clone(), row.email.clone());
+        (names, row.properties.clone())
+    };
+    if own(&before) != own(&row) {
+        let news = News {
+            event_type: "contact.updated",
+            contact: row.id,
+            occurred_at: now,
+            data: Properties::new(),
+        };
+        announce(&mut tx, &[news], now).await?;
+    }
+    app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
     Ok(Json(OneContactOut {
         contact: row.into(),
     }))
