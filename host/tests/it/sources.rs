@@ -11,7 +11,7 @@ const EVENTS: &str = "SELECT count(*) FROM user_events";
 #[tokio::test]
 async fn a_plugin_gets_the_request_as_it_came() {
     let server = Server::start(Store::native().await).await;
-    let path = "/v1/webhooks/test-source?a=%2Fb&utm_source=x&a=c";
+    let path = "/v1/webhooks/test-journeys?a=%2Fb&utm_source=x&a=c";
     let request = Request::post(path).body(Body::from(" not {json\u{fffd} "));
     let answer = server.request(request.unwrap()).await;
     assert_eq!(answer.json()["event"], "test.seen", "{}", answer.text());
@@ -21,7 +21,7 @@ async fn a_plugin_gets_the_request_as_it_came() {
     let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(
         seen,
-        json!({ "method": "POST", "path": "/v1/webhooks/test-source",
+        json!({ "method": "POST", "path": "/v1/webhooks/test-journeys",
                 "query": "a=%2Fb&utm_source=x&a=c", "body": " not {json\u{fffd} " })
     );
     server.stop().await;
@@ -30,7 +30,7 @@ async fn a_plugin_gets_the_request_as_it_came() {
 #[tokio::test]
 async fn a_challenge_is_answered_as_plain_text_and_a_get_stores_nothing() {
     let server = Server::start(Store::native().await).await;
-    let path = "/v1/webhooks/test-source";
+    let path = "/v1/webhooks/test-journeys";
     let answer = server.get(&format!("{path}?challenge=1158201444")).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");

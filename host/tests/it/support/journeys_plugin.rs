@@ -91,7 +91,7 @@ impl Journeys for TestJourneys {
     }
 }
 
-export_plugin!(TestJourneys: journeys);
+export_plugin!(TestJourneys: journeys, event_source);
 
 async fn nothing(_: User, _: Ctx) -> journey::Result {
     Ok(())

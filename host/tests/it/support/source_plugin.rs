@@ -1,23 +1,11 @@
-//! An event source that only tests need: it tells what it was given, and answers challenges.
+//! The event source of the tests' plugin: it tells what it was given, and answers challenges.
 
-use hogsend_plugin_api::{
-    EventSource, Manifest, Plugin, Reading, Refusal, Settings, SourceEvent, Webhook, export_plugin,
-};
+use hogsend_plugin_api::{EventSource, Reading, Refusal, SourceEvent, Webhook};
 use serde_json::json;
 
-pub struct TestSource;
+use super::journeys_plugin::TestJourneys;
 
-impl Plugin for TestSource {
-    fn manifest() -> Manifest {
-        Manifest::new("test-source", "0.0.1")
-    }
-
-    fn new(_: &Settings) -> Result<Self, String> {
-        Ok(Self)
-    }
-}
-
-impl EventSource for TestSource {
+impl EventSource for TestJourneys {
     fn read(&self, webhook: &Webhook) -> Result<Reading, Refusal> {
         if webhook.header("x-test-secret") == Some("wrong") {
             return Err(Refusal::Unauthorized);
@@ -36,5 +24,3 @@ impl EventSource for TestSource {
         Ok(Reading::Events(vec![event]))
     }
 }
-
-export_plugin!(TestSource: event_source);
