@@ -72,7 +72,18 @@ impl App {
             cache,
             closed_sources,
         } = parts;
-        let catalog = Arc::new(Catalog::new(&plugins, config.enabled_journeys.as_deref())?);
+        let mut config = config;
+        if config.brand.name.is_empty() {
+            config.brand.name = config.sender_name();
+        }
+        let mut catalog = Catalog::new(&plugins, config.enabled_journeys.as_deref())?;
+        if let Some(dir) = &config.template_dir {
+            let (problems, _) = catalog.replace(dir);
+            if let Some(problem) = problems.first() {
+                anyhow::bail!("{problem}");
+            }
+        }
+        let catalog = Arc::new(catalog);
         let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
         let unsubscribe = Unsubscribe::new(
             &config.secret,

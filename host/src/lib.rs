@@ -31,5 +31,6 @@ pub mod plugins;
 mod private;
 mod refusals;
 pub mod telemetry;
+pub mod templates;
 mod webhooks;
 pub mod worker;

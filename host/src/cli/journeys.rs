@@ -20,7 +20,7 @@ use crate::telemetry;
 
 /// The plugins that bring journeys, started, and the settings of the host. Neither a database nor
 /// a provider is needed for it.
-async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<JourneysRef>)> {
+pub(super) async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<JourneysRef>)> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");

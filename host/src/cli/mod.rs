@@ -11,6 +11,7 @@ mod secret;
 mod settings;
 mod start;
 mod stop;
+mod templates;
 
 pub use environment::Environment;
 pub use key::KEY_FILE;
@@ -63,6 +64,9 @@ enum Command {
     /// Look at the journeys
     #[command(subcommand)]
     Journeys(JourneysCommand),
+    /// Look at the templates of mails, and take them over
+    #[command(subcommand)]
+    Templates(templates::TemplatesCommand),
 }
 
 #[derive(Subcommand)]
@@ -180,6 +184,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
         Command::Journeys(JourneysCommand::Simulate(wanted)) => {
             Box::pin(journeys::simulate(environment, wanted)).await
         }
+        Command::Templates(command) => Box::pin(templates::run(environment, command)).await,
         Command::Journeys(JourneysCommand::Runs(command)) => {
             Box::pin(runs::run(environment, command)).await
         }

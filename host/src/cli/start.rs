@@ -118,18 +118,26 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
         .await;
     problems.extend(texts(&refused));
     // A journey of a plugin that did not start is not unknown.
-    if broken.is_empty()
-        && registry.journeys().len() == bringing
-        && let Err(wrong) = Catalog::new(&registry, config.enabled_journeys.as_deref())
-    {
-        problems.push(wrong.to_string());
+    let mut warnings = Vec::new();
+    if broken.is_empty() && registry.journeys().len() == bringing {
+        match Catalog::new(&registry, config.enabled_journeys.as_deref()) {
+            Ok(mut catalog) => {
+                if let Some(dir) = &config.template_dir {
+                    let (wrong, told) = catalog.replace(dir);
+                    problems.extend(texts(&wrong));
+                    warnings = told;
+                }
+            }
+            Err(wrong) => problems.push(wrong.to_string()),
+        }
     }
     if !problems.is_empty() {
         return Err(Misconfigured { problems, notes }.into());
     }
 
     config.from_email = read.sender;
-    for warning in config.warnings.iter().chain(&read.warnings).chain(&notes) {
+    let said = config.warnings.iter().chain(&read.warnings);
+    for warning in said.chain(&warnings).chain(&notes) {
         tracing::warn!("{warning}");
     }
     if config.strict() && config.postal_address.is_empty() {

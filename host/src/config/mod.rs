@@ -4,6 +4,7 @@
 
 mod access;
 mod aliases;
+mod brand;
 mod links;
 mod plugins;
 mod policy;
@@ -34,6 +35,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hogsend_plugin_api::mime::NameAddr;
+use hogsend_render::Brand;
 use secrecy::SecretString;
 
 use reader::Reader;
@@ -125,6 +128,8 @@ pub struct Config {
     /// The sender of transactional mails, where it is another.
     pub from_transactional: Option<String>,
     pub postal_address: String,
+    /// Whose mails and pages these are.
+    pub brand: Brand,
     /// What the pages for recipients say.
     pub texts: Texts,
     pub policy: Policy,
@@ -142,6 +147,8 @@ pub struct Config {
     /// In the order they are asked.
     pub email_providers: Vec<String>,
     pub plugin_dir: Option<PathBuf>,
+    /// Templates in the place of those that plugins bring.
+    pub template_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub skip_schema_check: bool,
     /// How long a worker that fell silent keeps what it claimed.
@@ -205,6 +212,7 @@ impl Config {
             from_email: sender::read(reader, "EMAIL_FROM").unwrap_or_default(),
             from_transactional: sender::read(reader, "EMAIL_FROM_TRANSACTIONAL"),
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
+            brand: brand::read(reader),
             texts: Texts::read(reader),
             policy: Policy::read(reader),
             tracking: Tracking::read(reader),
@@ -214,6 +222,7 @@ impl Config {
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
             email_providers: reader.words("EMAIL_PROVIDER"),
             plugin_dir: reader.unquoted("PLUGIN_DIR").map(PathBuf::from),
+            template_dir: reader.unquoted("TEMPLATE_DIR").map(PathBuf::from),
             data_dir: PathBuf::from(reader.text("HOGSEND_DATA_DIR")),
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),
             lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", least_lease, 3_600)),
@@ -223,6 +232,13 @@ impl Config {
             attempt: Duration::from_secs(reader.number("EMAIL_ATTEMPT_SECONDS", 1, 1_800)),
         };
         (config, std::mem::take(&mut reader.problems))
+    }
+
+    /// What the sender is called, where the operator chose it.
+    pub fn sender_name(&self) -> String {
+        let own = Some(self.from_email.as_str()).filter(|from| *from != sender::DEVELOPMENT);
+        let own = own.and_then(|from| from.parse::<NameAddr>().ok());
+        own.and_then(|from| from.name).unwrap_or_default()
     }
 
     /// Whether this process may mail people, in production.

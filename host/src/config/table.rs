@@ -149,9 +149,34 @@ pub const TABLE: &[Variable] = &[
         "postal address in the footer of mails; the law asks for one",
     ),
     variable(
+        "BRAND_NAME",
+        "",
+        "the product's name, in stock mails and recipients' pages; by default that of the sender",
+    ),
+    variable(
+        "BRAND_URL",
+        "",
+        "the product's own page: where its name in mails leads, and buttons without a goal of their own",
+    ),
+    variable(
+        "BRAND_LOGO_URL",
+        "",
+        "picture in place of the name at the top of stock mails and recipients' pages, shown 120 pixels wide",
+    ),
+    variable(
+        "BRAND_COLOR",
+        "#c2410c",
+        "color of buttons and links in stock mails and recipients' pages",
+    ),
+    variable(
+        "TEMPLATE_DIR",
+        "",
+        "folder with templates that take the place of those of the plugins (docs/templates.md)",
+    ),
+    variable(
         "PAGE_TEXTS",
         "",
-        "JSON file with the texts of the pages for recipients, for another language than English",
+        "JSON file with the texts of the pages for recipients and of the footer of mails, for another language than English",
     ),
     variable(
         "EMAIL_FREQUENCY_CAP",

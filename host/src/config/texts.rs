@@ -1,7 +1,8 @@
-//! What the pages for recipients say, in the language of a file.
+//! What the pages for recipients and the footers of mails say, in the language of a file.
 
 use std::collections::BTreeMap;
 
+use hogsend_render::Footer;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ const NAME: &str = "PAGE_TEXTS";
 
 macro_rules! texts {
     ($($name:ident: $text:literal,)*) => {
-        /// Texts of the pages; `{address}` and the like stand for what they name.
+        /// Texts of the pages and footers; `{address}` and the like stand for what they name.
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
         pub struct Texts {
@@ -75,9 +76,27 @@ texts! {
     link_later: "Please try again in a minute.",
     sender: "E-mails from {sender}.",
     write: "Write to us",
+    mail_reason: "You get this mail because you signed up for {brand}.",
+    mail_reason_unnamed: "You get this mail because you signed up.",
+    mail_asked: "You get this mail because somebody asked for it for your account.",
 }
 
 impl Texts {
+    /// The sentences below a mail.
+    pub fn footer(&self, brand: &str, transactional: bool) -> Footer {
+        let reason = match (transactional, brand) {
+            (true, _) => self.mail_asked.clone(),
+            (false, "") => self.mail_reason_unnamed.clone(),
+            (false, brand) => self.mail_reason.replace("{brand}", brand),
+        };
+        Footer {
+            lang: self.lang.clone(),
+            reason,
+            unsubscribe: self.leave.clone(),
+            choose: self.choose.clone(),
+        }
+    }
+
     fn parse(file: &[u8]) -> serde_json::Result<Self> {
         // By names alone: a list of texts would be read by position.
         let fields: Map<String, Value> = serde_json::from_slice(file)?;
@@ -104,6 +123,30 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::Texts;
+
+    #[test]
+    fn footers_speak_the_language_of_the_file() {
+        let file = br#"{"lang":"de","leave":"Abmelden","choose":"Auswahl","mailReason":"Weil du {brand} nutzt."}"#;
+        let texts = Texts::parse(file).unwrap();
+        let footer = texts.footer("Acme", false);
+        assert_eq!(
+            [
+                &*footer.lang,
+                &*footer.reason,
+                &*footer.unsubscribe,
+                &*footer.choose
+            ],
+            ["de", "Weil du Acme nutzt.", "Abmelden", "Auswahl"]
+        );
+        assert_eq!(
+            texts.footer("", false).reason,
+            Texts::default().mail_reason_unnamed
+        );
+        assert_eq!(
+            texts.footer("Acme", true).reason,
+            Texts::default().mail_asked
+        );
+    }
 
     #[test]
     fn a_file_replaces_what_it_names_and_nothing_it_misspells() {

@@ -6,9 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::PropFault;
 use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::semantics::{TRANSACTIONAL, address::normalise};
-use hogsend_plugin_api::{Properties, mime::NameAddr};
+use hogsend_plugin_api::{Properties, Template, mime::NameAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -25,9 +26,11 @@ use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
+use crate::foreign;
 use crate::ids::SendId;
 use crate::issue::Issue;
-use crate::mail::{Composing, UNCONFIRMED, compose};
+use crate::mail::{Composing, UNCONFIRMED, compose, misfits, refusal};
+use crate::templates;
 
 /// The longest subject.
 const SUBJECT_MAX: usize = 500;
@@ -50,7 +53,8 @@ pub struct EmailIn {
     /// In place of the template's.
     subject: Option<String>,
     reply_to: Option<String>,
-    /// The template's where it is absent, else `transactional`.
+    /// One of the installation's lists; the template's where it is absent. `transactional` only
+    /// where the template is.
     category: Option<String>,
     /// Past this moment the mail is not sent; by default an hour from now for transactional mail,
     /// two days for other.
@@ -67,11 +71,15 @@ pub struct EmailQueuedOut {
     /// `queued`, or what has become of it where the key was used before.
     #[schema(value_type = EmailStatus, example = "queued")]
     status: String,
+    /// Why it was skipped, where that is known at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// What to do about the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'static str>,
+    /// What of the request has no effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// What to do where a mail is skipped.
@@ -136,15 +144,16 @@ pub(crate) async fn queue_test(
     to: Option<String>,
     props: Option<Properties>,
 ) -> Result<EmailQueuedOut, ApiError> {
+    let samples = app.catalog.template(&template).map(Template::samples);
     let body = EmailIn {
         to,
         user_id: None,
         template: Some(template),
-        props,
+        props: props.or(samples),
         from: None,
         subject: None,
         reply_to: None,
-        category: Some(TRANSACTIONAL.into()),
+        category: None,
         not_after: None,
         idempotency_key: None,
     };
@@ -176,8 +185,15 @@ async fn queue(
     };
     // The mail is rendered without a connection in hand: the embedded database has but one.
     tx.commit().await?;
-    let send = asked.compose(app, &contact, key.clone()).await?;
+    let test = administrator.is_some();
+    let mut send = asked.compose(app, &contact, key.clone(), test).await?;
     let mut tx = app.db.begin().await?;
+    if send.mail.is_ok()
+        && let Some(reason) = refusal(app, &mut tx, &send).await?
+    {
+        send.mail = Err(reason);
+        send.links.clear();
+    }
     if let Err(error) = db::send_insert(&mut tx, &send, now).await {
         drop(tx);
         // A request with the same key was faster.
@@ -206,6 +222,7 @@ async fn queue(
         }
         .into(),
         reason,
+        warnings: asked.warnings,
     })
 }
 
@@ -219,7 +236,24 @@ async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, A
         email_send_id: id,
         status,
         reason,
+        warnings: Vec::new(),
     }))
+}
+
+/// Values that are missing or do not fit.
+pub(crate) fn prop_issues(template: &Template, props: &Properties) -> Vec<Issue> {
+    let faults = template.faults(props).into_iter();
+    let wrong = faults.filter(|fault| !matches!(fault, PropFault::Unknown { .. }));
+    wrong
+        .map(|fault| Issue::new(&format!("props.{}", fault.name()), fault.to_string()))
+        .collect()
+}
+
+/// Values the template does not use, the first of them.
+fn prop_warnings(template: &Template, props: &Properties) -> Vec<String> {
+    let said = misfits(template, props).into_iter().take(20);
+    said.map(|(name, said)| foreign::text(&format!("props.{name} {said}"), 500))
+        .collect()
 }
 
 /// A request that can be carried out.
@@ -229,22 +263,34 @@ struct Asked {
     not_after: Option<DateTime<Utc>>,
     from: Option<String>,
     reply_to: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl Asked {
     fn check(app: &App, body: EmailIn) -> Result<Self, ApiError> {
         let mut issues = Vec::new();
+        let mut warnings = Vec::new();
         let template = body.template.unwrap_or_default();
-        if template.is_empty() {
+        let found = app.catalog.template(&template);
+        let mut category = body.category;
+        if let Some(found) = found {
+            let props = body.props.clone().unwrap_or_default();
+            issues.extend(prop_issues(found, &props));
+            warnings.extend(prop_warnings(found, &props));
+            let declared = found.category.as_deref().unwrap_or(templates::CATEGORY);
+            // Whoever left everything gets what was declared to be about their own account, and
+            // nothing that a caller calls so.
+            if category.as_deref() == Some(TRANSACTIONAL) && declared != TRANSACTIONAL {
+                category = None;
+                warnings.push(format!(
+                    "category: template '{template}' is not declared transactional, so the mail is of the category '{declared}'"
+                ));
+            }
+        } else if template.is_empty() {
             issues.push(Issue::new("template", "is required"));
-        } else if app.catalog.template(&template).is_none() {
-            let known: Vec<&str> = app
-                .catalog
-                .templates()
-                .map(|one| one.key.as_str())
-                .collect();
-            let message = format!("is no template of this installation: {}", known.join(", "));
-            issues.push(Issue::new("template", message));
+        } else {
+            let why = format!("is unknown: {}", app.catalog.no_template(&template));
+            issues.push(Issue::new("template", why));
         }
         let address = |path: &str, text: Option<String>, issues: &mut Vec<Issue>| {
             let text = text?;
@@ -265,10 +311,11 @@ impl Asked {
             let message = format!("must have 1 to {SUBJECT_MAX} characters");
             issues.push(Issue::new("subject", message));
         }
-        if let Some(category) = &body.category
-            && let Some(message) = crate::contacts::consent::list_issue(category)
+        if let Some(fault) = category
+            .as_deref()
+            .and_then(|category| app.catalog.category_fault(category))
         {
-            issues.push(Issue::new("category", message));
+            issues.push(Issue::new("category", format!("is unknown: {fault}")));
         }
         if body.not_after.is_some_and(|at| at <= app.clock.now()) {
             issues.push(Issue::new("notAfter", "must lie ahead"));
@@ -292,13 +339,14 @@ impl Asked {
                 template,
                 to: body.to,
                 subject: body.subject,
-                category: body.category,
+                category,
                 props,
                 not_after_ms: None,
             },
             not_after: body.not_after,
             from,
             reply_to,
+            warnings,
         })
     }
 
@@ -307,14 +355,17 @@ impl Asked {
         app: &App,
         contact: &Contact,
         key: Option<String>,
+        test: bool,
     ) -> Result<NewSend, ApiError> {
         let composing = Composing {
             contact,
             args: &self.args,
             event: &Properties::new(),
-            category: TRANSACTIONAL,
+            category: templates::CATEGORY,
             origin: None,
             labels: &[],
+            strange: &[],
+            test,
         };
         let composed = compose(app, composing, app.clock.now()).await;
         let mut send = composed

@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; --link: #c2410c; }
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; --on-accent: #fff; --link: #c2410c; }
 @media (prefers-color-scheme: dark) { :root { --link: #fdba74; } }
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
@@ -13,7 +13,10 @@ main.card { max-width: 28rem; margin-top: 10vh; text-align: center; }
 h1 { font-size: 1.4rem; margin: 0 0 .75rem; }
 p { margin: .5rem 0 1rem; }
 button { font: inherit; font-weight: 600; padding: .7rem 1.4rem; border: 0; border-radius: .5rem;
-  background: var(--accent); color: #fff; cursor: pointer; }
+  background: var(--accent); color: var(--on-accent); cursor: pointer; }
+.brand { font-size: 1.1rem; font-weight: 700; margin: 0 0 1.5rem; }
+.brand a { color: inherit; text-decoration: none; }
+.brand img { max-width: 100%; height: auto; }
 button.quiet { background: none; color: inherit; border: 1px solid var(--line); font-weight: 400; }
 form + form { margin-top: 1rem; }
 fieldset { border: 0; padding: 0; margin: 0 0 1.25rem; text-align: left; }

@@ -4,6 +4,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use hogsend_plugin_api::mime;
+use hogsend_render::Brand;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -181,7 +182,41 @@ fn is_one_click(body: &[u8]) -> bool {
 /// A page of these, in the language of the texts.
 pub(super) fn card(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
     let lang = escape(&app.config.texts.lang);
-    page_in(&lang, status, &escape(title), "card", body)
+    let config = &app.config;
+    let body = branded(&config.brand, &config.postal_address, body);
+    page_in(&lang, status, &escape(title), "card", &body)
+}
+
+/// A page with the product's logo or name above, in its color, and its address below.
+fn branded(brand: &Brand, postal_address: &str, body: &str) -> String {
+    let name = escape(&brand.name);
+    let shown = match &*brand.logo_url {
+        "" => name,
+        logo => format!(
+            "<img src=\"{}\" alt=\"{name}\" width=\"120\">",
+            escape(logo)
+        ),
+    };
+    let head = match (shown.is_empty(), &*brand.url) {
+        (true, _) => String::new(),
+        (false, "") => format!("<p class=\"brand\">{shown}</p>"),
+        (false, url) => format!(
+            "<p class=\"brand\"><a href=\"{}\">{shown}</a></p>",
+            escape(url)
+        ),
+    };
+    let foot = match postal_address {
+        "" => String::new(),
+        address => format!("<p class=\"muted\"><small>{}</small></p>", escape(address)),
+    };
+    // The colors were parsed, so they are nothing but colors.
+    let (color, on) = (&brand.color, &brand.on_color);
+    let (link, dark) = (&brand.link_color, &brand.link_color_dark);
+    format!(
+        "<style>:root {{ --accent: {color}; --on-accent: {on}; --link: {link}; }} \
+         @media (prefers-color-scheme: dark) {{ :root {{ --link: {dark}; }} }}</style>\
+         {head}{body}{foot}"
+    )
 }
 
 /// A sentence about whom and which mail.
@@ -215,7 +250,8 @@ pub(super) fn sender(app: &App) -> String {
     // What has a meaning of its own in such a link (RFC 6068 §2).
     let to = from.address.replace('%', "%25").replace('?', "%3F");
     let to = to.replace('&', "%26").replace('#', "%23");
-    let name = from.name.as_ref().unwrap_or(&from.address);
+    let own = Some(&app.config.brand.name).filter(|name| !name.is_empty());
+    let name = own.or(from.name.as_ref()).unwrap_or(&from.address);
     let texts = &app.config.texts;
     let name = format!("<b>{}</b>", escape(name));
     format!(

@@ -1,15 +1,18 @@
 //! Every journey and template of every plugin, found by what an event asks for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use hogsend_plugin_api::Template;
 use hogsend_plugin_api::journey::{Catalogue, Definition};
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
+use crate::config::Problem;
 use crate::contacts::consent::{self, List};
 use crate::nearest::nearest;
 use crate::plugins::{JourneysRef, Registry};
+use crate::templates::{Folder, Templates};
 
 /// A journey and the plugin it comes from.
 pub struct JourneyEntry {
@@ -26,7 +29,7 @@ pub struct Catalog {
     by_trigger: HashMap<String, Vec<Arc<JourneyEntry>>>,
     has_exits: bool,
     exit_events: HashSet<String>,
-    templates: BTreeMap<String, Template>,
+    templates: Templates,
     lists: Vec<List>,
 }
 
@@ -53,25 +56,20 @@ fn hint(nearest: &Option<String>) -> String {
     nearest.map_or_else(String::new, |id| format!(" (did you mean '{id}'?)"))
 }
 
+/// Says what is not known of something, with what was probably meant.
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let near = nearest(name, known.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+    // One that was sent may be of any length.
+    let name: String = name.chars().take(100).collect();
+    format!("no {what} '{name}'{near}; known: {}", known.join(", "))
+}
+
 impl Catalog {
     /// Collects what the plugins bring. `selected` is `ENABLED_JOURNEYS`; `None` stands for `*`.
     pub fn new(plugins: &Registry, selected: Option<&[String]>) -> Result<Self, CatalogError> {
-        let mut catalog = Self::default();
-        for plugin in plugins.journeys() {
-            for definition in &plugin.catalogue().journeys {
-                catalog.add(JourneyEntry {
-                    definition: definition.clone(),
-                    plugin: plugin.clone(),
-                    selected: selected.is_none_or(|ids| ids.contains(&definition.id)),
-                });
-            }
-            catalog.add_lists(plugin.catalogue());
-            for template in &plugin.catalogue().templates {
-                catalog
-                    .templates
-                    .insert(template.key.clone(), template.clone());
-            }
-        }
+        let catalog = Self::collect(&plugins.journeys(), selected);
         let unknown = selected.unwrap_or_default().iter();
         let unknown: Vec<String> = unknown
             .filter(|id| !catalog.journeys.contains_key(*id))
@@ -86,6 +84,42 @@ impl Catalog {
             known: known().collect::<Vec<_>>().join(", "),
             unknown,
         })
+    }
+
+    /// What these plugins bring, whatever is selected.
+    pub fn of_plugins(plugins: &[JourneysRef]) -> Self {
+        Self::collect(plugins, None)
+    }
+
+    fn collect(plugins: &[JourneysRef], selected: Option<&[String]>) -> Self {
+        let mut catalog = Self::default();
+        for plugin in plugins {
+            for definition in &plugin.catalogue().journeys {
+                catalog.add(JourneyEntry {
+                    definition: definition.clone(),
+                    plugin: plugin.clone(),
+                    selected: selected.is_none_or(|ids| ids.contains(&definition.id)),
+                });
+            }
+            catalog.add_lists(plugin.catalogue());
+            catalog.templates.add(plugin.id(), plugin.catalogue());
+        }
+        catalog
+    }
+
+    /// Puts the files of `TEMPLATE_DIR` in the place of what plugins bring.
+    pub fn replace(&mut self, dir: &Path) -> (Vec<Problem>, Vec<String>) {
+        let lists: Vec<&str> = self.lists.iter().map(|list| list.id.as_str()).collect();
+        let mut folder = Folder::read(dir, &self.templates, &lists);
+        let problems = std::mem::take(&mut folder.problems);
+        let warnings = std::mem::take(&mut folder.warnings);
+        self.templates.replace(folder);
+        let categories = self.templates.iter();
+        let categories = categories.filter_map(|entry| entry.template.category.clone());
+        for category in categories.collect::<Vec<_>>() {
+            self.add_list("template", &category, "", "");
+        }
+        (problems, warnings)
     }
 
     fn add(&mut self, entry: JourneyEntry) {
@@ -149,11 +183,29 @@ impl Catalog {
     }
 
     pub fn template(&self, key: &str) -> Option<&Template> {
-        self.templates.get(key)
+        self.templates.get(key).map(|entry| &entry.template)
     }
 
-    pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        self.templates.values()
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
+    /// Says that there is no such template, which ones there are, and which was probably meant.
+    pub fn no_template(&self, key: &str) -> String {
+        let known = || {
+            self.templates
+                .iter()
+                .map(|entry| entry.template.key.as_str())
+        };
+        unknown("template", key, known())
+    }
+
+    /// What is wrong with the name of a category: only mails of a known one can be left.
+    pub fn category_fault(&self, category: &str) -> Option<String> {
+        let own = self.lists.iter().map(|list| list.id.as_str());
+        let mut known = own.chain([TRANSACTIONAL]);
+        let is_known = known.clone().any(|name| name == category);
+        (!is_known).then(|| unknown("category", category, &mut known))
     }
 
     /// The journeys this event enrols people in, in the plugins' order.

@@ -1,18 +1,20 @@
 //! The decision to send: a template becomes a frozen mail, or a reason not to send one.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::journey::{PropFault, SendArgs};
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_plugin_api::{Mail, Properties, StepError, mime};
+use hogsend_plugin_api::{Mail, Properties, StepError, Template, mime};
+use hogsend_render::{Values, render};
 use serde_json::json;
 
 use super::fate;
-use super::render::{Values, render};
 use super::track::{Tracked, track};
 use super::unsubscribe::Ids;
+use super::untrusted::without_strangers;
 use crate::app::App;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
+use crate::nearest::nearest;
 
 /// Why a transactional mail is skipped whose address nobody who is trusted has named.
 pub const UNCONFIRMED: &str = "unconfirmed_address";
@@ -32,6 +34,11 @@ pub struct Composing<'a> {
     pub origin: Option<(StateId, u32)>,
     /// Further labels for the provider's reports.
     pub labels: &'a [(&'a str, &'a str)],
+    /// Properties of events that anybody could have sent and that the run knows of; none where its
+    /// first event is believed.
+    pub strange: &'a [Properties],
+    /// An administrator's look at the mail: it goes whatever its reader left.
+    pub test: bool,
 }
 
 /// Renders a mail for the ledger. The error is the caller's: there is no such template, or it does
@@ -43,19 +50,20 @@ pub async fn compose(
 ) -> Result<NewSend, StepError> {
     let args = composing.args;
     let template = app.catalog.template(&args.template).ok_or_else(|| {
-        let known: Vec<&str> = app.catalog.templates().map(|t| t.key.as_str()).collect();
-        let message = format!(
-            "no template '{}'; known: {}",
-            args.template,
-            known.join(", ")
-        );
-        StepError::new("template_unknown", message)
+        StepError::new("template_unknown", app.catalog.no_template(&args.template))
     })?;
     let category = args
         .category
         .as_deref()
         .or(template.category.as_deref())
         .unwrap_or(composing.category);
+    if let Some(fault) = app.catalog.category_fault(category) {
+        return Err(StepError::new("category_unknown", fault));
+    }
+    let hosts = &app.config.link_hosts;
+    let believed = |values| without_strangers(template, values, composing.strange, hosts);
+    let props = given(app, template, believed(args.props.clone()))?;
+    let event = believed(composing.event.clone());
     let transactional = category == TRANSACTIONAL;
     let contact = composing.contact;
     let id = SendId::new(now);
@@ -69,8 +77,12 @@ pub async fn compose(
         contact_id: contact.id,
         origin: composing.origin,
         template_key: template.key.clone(),
-        category: category.to_owned(),
-        transactional,
+        category: if composing.test {
+            TRANSACTIONAL.to_owned()
+        } else {
+            category.to_owned()
+        },
+        transactional: transactional || composing.test,
         from: sender(app, transactional),
         to: args
             .to
@@ -102,9 +114,8 @@ pub async fn compose(
 
     let reader = Ids::of(&app.addresses, contact, &send.to);
     let unsubscribe_url = app.unsubscribe.url(reader, category);
-    let postal_address = app.config.postal_address.clone();
     let (template, subject) = (template.clone(), args.subject.clone());
-    let (props, event) = (args.props.clone(), composing.event.clone());
+    let (catalog, shown_category) = (app.catalog.clone(), category.to_owned());
     let about = json!({
         "id": contact.id,
         "external_id": contact.external_id,
@@ -119,12 +130,17 @@ pub async fn compose(
             contact: about,
             props: &props,
             event: &event,
+            category: &shown_category,
             unsubscribe_url: &link,
             preferences_url: &preferences_url,
-            postal_address: &postal_address,
-            preview: String::new(),
+            postal_address: &config.postal_address,
+            brand: &config.brand,
+            footer: &config.texts.footer(&config.brand.name, transactional),
         };
-        let mut rendered = render(&template, subject.as_deref(), values)?;
+        let layout = catalog.templates().layout();
+        let rendered = render(&template, layout, subject.as_deref(), &values);
+        let mut rendered =
+            rendered.map_err(|error| StepError::new("template_failed", error.to_string()))?;
         let mut tracking = config.tracking;
         // Links of such mails open accounts: they are kept nowhere and told to nobody.
         tracking.clicks &= !transactional;
@@ -189,6 +205,49 @@ pub async fn compose(
         message_id: format!("{id}@{domain}"),
     });
     Ok(send)
+}
+
+/// The values a template gets. What it declares as required has to be there; what does not fit is
+/// left out, for it may come from an event, and a word too many only told of.
+fn given(app: &App, template: &Template, props: Properties) -> Result<Properties, StepError> {
+    for (name, said) in misfits(template, &props) {
+        let key = &template.key;
+        if app.catalog.templates().first_time(&format!("{key} {name}")) {
+            tracing::warn!("template '{key}': props.{name} {said}");
+        }
+    }
+    let props = template.fitting(props);
+    let missing: Vec<String> = template
+        .faults(&props)
+        .into_iter()
+        .filter(|fault| matches!(fault, PropFault::Missing { .. }))
+        .map(|fault| format!("props.{} {fault}", fault.name()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(props);
+    }
+    let message = format!("template '{}': {}", template.key, missing.join(", "));
+    Err(StepError::new("props_missing", message))
+}
+
+/// Values that do not fit or are not used, each with what to say of it.
+pub fn misfits(template: &Template, props: &Properties) -> Vec<(String, String)> {
+    let faults = template.faults(props).into_iter();
+    let said = faults.filter_map(|fault| {
+        let name = fault.name().to_owned();
+        match fault {
+            PropFault::Missing { .. } => None,
+            PropFault::Wrong { why, .. } => Some((name, format!("{why}; it is left out"))),
+            PropFault::Unknown { .. } => {
+                let known: Vec<&str> = template.props.iter().map(|prop| &*prop.name).collect();
+                let near = nearest(&name, known.iter().copied());
+                let near = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
+                let said = format!("is not used{near}; the template uses {}", known.join(", "));
+                Some((name, said))
+            }
+        }
+    });
+    said.collect()
 }
 
 /// How long the mail is useful: as its send says, its template, or the kind of mail it is.

@@ -7,17 +7,16 @@ mod fate;
 mod feedback;
 mod judge;
 mod machine;
-mod mjml;
 mod pace;
 mod plain;
 mod recipient;
-mod render;
 mod status;
 mod track;
 mod unsubscribe;
+mod untrusted;
 
 pub use again::send_again;
-pub use compose::{Composing, UNCONFIRMED, compose};
+pub use compose::{Composing, UNCONFIRMED, compose, misfits};
 pub use deliver::{
     Claims, Delivery, Lane, ProviderState, Taking, claim, give_back, next_due, perform,
     provider_states,
@@ -26,9 +25,9 @@ pub use fate::useful;
 pub use feedback::{SETTLE, take as take_feedback};
 pub use judge::judge;
 pub use machine::HEAD;
+pub use pace::refusal;
 pub use plain::plain;
 pub use recipient::{Recipient, recipient};
-pub use render::{Rendered, Values, render};
 pub use status::{MailEvent, Told, record, tell};
 pub use track::{Tracked, track};
 pub use unsubscribe::{Action, Category, Ids, TOKEN_MAX, Token, TokenError, Unsubscribe, Whom};

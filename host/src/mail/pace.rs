@@ -9,7 +9,7 @@ use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
 use crate::app::App;
 use crate::contacts::Mailbox;
 use crate::contacts::{Suppressions, suppressions};
-use crate::db::{self, ClaimedSend, Conn, Consents, Contact, SendOrigin};
+use crate::db::{self, ClaimedSend, Conn, Consents, Contact, NewSend, SendOrigin};
 use crate::ids::{ContactId, StateId};
 
 /// What is to be done with a mail no attempt has been made at.
@@ -37,6 +37,37 @@ pub async fn pace_all(
         .iter()
         .map(|send| facts.judge(app, send, now))
         .collect())
+}
+
+/// Why a mail of this category may not go to this person at this mailbox, whenever that is.
+fn unwanted(
+    (contact, mailbox, category): (ContactId, Option<&Mailbox>, &str),
+    suppressions: &Suppressions,
+    consents: &Consents,
+) -> Option<&'static str> {
+    let transactional = category == TRANSACTIONAL;
+    let suppressed = mailbox.and_then(|mailbox| suppressions.of(mailbox));
+    // An erased person who came back gets what they asked for, and nothing else.
+    if suppressed.is_some_and(|one| !transactional || one.reason != "erased") {
+        return Some("suppressed");
+    }
+    let keys = mailbox.map(Mailbox::keys).unwrap_or_default();
+    let wanted = transactional || consents.allow(contact, &keys, category);
+    (!wanted).then_some("user_unsubscribed")
+}
+
+/// Why a mail that was decided on just now would not go out, where that is known at once. What is
+/// asked again before the attempt may have changed by then.
+pub async fn refusal(
+    app: &App,
+    conn: &mut Conn,
+    send: &NewSend,
+) -> db::Result<Option<&'static str>> {
+    let mailbox = app.addresses.mailbox(&send.to);
+    let suppressions = suppressions(conn, &[&mailbox]).await?;
+    let consents = db::consents(conn, &[send.contact_id], &mailbox.keys()).await?;
+    let about = (send.contact_id, Some(&mailbox), send.category.as_str());
+    Ok(unwanted(about, &suppressions, &consents))
 }
 
 struct Facts<'a> {
@@ -89,19 +120,13 @@ impl<'a> Facts<'a> {
         if origin.is_some_and(|run| run.status == "exited") {
             return Pace::Skip("journey_exited");
         }
-        let transactional = send.category == TRANSACTIONAL;
         let mailbox = self.mailboxes.get(&send.mail.to);
-        let suppressed = mailbox.and_then(|mailbox| self.suppressions.of(mailbox));
-        // An erased person who came back gets what they asked for, and nothing else.
-        if suppressed.is_some_and(|one| !transactional || one.reason != "erased") {
-            return Pace::Skip("suppressed");
+        let about = (send.contact_id, mailbox, send.category.as_str());
+        if let Some(reason) = unwanted(about, &self.suppressions, &self.consents) {
+            return Pace::Skip(reason);
         }
-        if transactional {
+        if send.category == TRANSACTIONAL {
             return Pace::Go;
-        }
-        let keys = mailbox.map(Mailbox::keys).unwrap_or_default();
-        if !self.consents.allow(send.contact_id, &keys, &send.category) {
-            return Pace::Skip("user_unsubscribed");
         }
         let policy = &app.config.policy;
         if let Some(window) = policy.window {

@@ -56,6 +56,7 @@ mod sessions;
 mod simulate;
 mod sources;
 mod steps;
+mod templates;
 mod tracking;
 mod trust;
 mod unsubscribe;

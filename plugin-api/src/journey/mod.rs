@@ -42,6 +42,7 @@ mod pace;
 mod person;
 mod send;
 mod sleep;
+mod template;
 mod trigger;
 mod wait;
 mod when;
@@ -63,6 +64,7 @@ pub use pace::{Digest, DigestArgs, ThrottleArgs, VariantArgs};
 pub use person::{CaptureArgs, Contact, Guard, IdentifyArgs, SubscribedArgs};
 pub use send::{Send, SendArgs, Sent};
 pub use sleep::{Sleep, SleepArgs, SleepUntilArgs};
+pub use template::{Prop, PropFault, PropKind, Template};
 pub use trigger::{Trigger, TriggerArgs};
 pub use wait::{Occurrence, Wait, WaitFor, WaitForArgs, Waited};
 pub use when::{At, Moment, When, WhenArgs, WhenDay};
@@ -102,32 +104,4 @@ impl Category {
             description: description.into(),
         }
     }
-}
-
-/// A mail template: MJML with MiniJinja expressions.
-///
-/// Expressions see `contact` (`id`, `external_id`, `email`, `properties`), `props` (what the
-/// journey passed), `event` (properties of the trigger event), `preview`, `unsubscribe_url`,
-/// `preferences_url` and `postal_address`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Template {
-    /// Unique: `activation-nudge`.
-    pub key: String,
-    /// May hold expressions.
-    pub subject: String,
-    /// The line mail clients show beside the subject; may hold expressions.
-    #[serde(default)]
-    pub preview: String,
-    pub mjml: String,
-    /// The text part; made from the HTML where it is left out.
-    #[serde(default)]
-    pub text: Option<String>,
-    /// What a person unsubscribes from; the journey's where it is left out. `transactional` mails
-    /// carry no unsubscribe header and are sent to people who unsubscribed.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// How long a mail of it is useful, in milliseconds from the decision to send; an hour for
-    /// transactional ones and two days for others where it is left out.
-    #[serde(default)]
-    pub not_after_ms: Option<u64>,
 }

@@ -6,6 +6,7 @@
 pub mod digest;
 pub mod guard;
 pub mod identity;
+pub mod name;
 pub mod pace;
 mod trust;
 pub mod variant;

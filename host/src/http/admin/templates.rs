@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use hogsend_plugin_api::{Properties, Template};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_render::{Values, render};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -12,12 +14,13 @@ use crate::app::App;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
-use crate::http::emails::{EmailQueuedOut, queue_test};
+use crate::http::emails::{EmailQueuedOut, prop_issues, queue_test};
 use crate::http::openapi::{BadRequest, NotFound};
 use crate::http::paging::{Part, PartParams};
 use crate::http::params::{Name, Path, Query};
 use crate::issue::Issue;
-use crate::mail::{Values, render};
+use crate::nearest::nearest;
+use crate::templates::{self, Entry};
 
 #[derive(Serialize, ToSchema)]
 pub struct TemplateOut {
@@ -27,17 +30,53 @@ pub struct TemplateOut {
     subject: String,
     /// The line mail clients show beside the subject.
     preview: String,
-    /// Null where the journey decides.
-    category: Option<String>,
+    /// What people leave; where the template says none, a journey that sends it decides.
+    category: String,
+    /// What it does with `props`; empty where it does not say.
+    props: Vec<PropOut>,
+    /// The values previews show where none are given.
+    #[schema(value_type = Object)]
+    samples: Properties,
+    /// The plugin that brings it, or brings the one a file stands for.
+    plugin: Option<String>,
+    /// The file of `TEMPLATE_DIR`, where it is one.
+    file: Option<String>,
 }
 
-impl From<&Template> for TemplateOut {
-    fn from(template: &Template) -> Self {
+/// A value a template is given.
+#[derive(Serialize, ToSchema)]
+pub struct PropOut {
+    name: String,
+    /// `text`, `url`, `number`, `bool`, `list` or `any`.
+    kind: &'static str,
+    required: bool,
+    /// Not required where this one is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unless: Option<String>,
+    about: String,
+}
+
+impl From<&Entry> for TemplateOut {
+    fn from(entry: &Entry) -> Self {
+        let template = &entry.template;
+        let props = template.props.iter().map(|prop| PropOut {
+            name: prop.name.clone(),
+            kind: prop.kind.name(),
+            required: prop.required,
+            unless: prop.unless.clone(),
+            about: prop.about.clone(),
+        });
+        let category = template.category.as_deref();
+        let name = |file: &std::path::PathBuf| Some(file.file_name()?.to_str()?.to_owned());
         Self {
             key: template.key.clone(),
             subject: template.subject.clone(),
             preview: template.preview.clone(),
-            category: template.category.clone(),
+            category: category.unwrap_or(templates::CATEGORY).to_owned(),
+            props: props.collect(),
+            samples: template.samples(),
+            plugin: entry.plugin.clone(),
+            file: entry.file.as_ref().and_then(name),
         }
     }
 }
@@ -62,7 +101,7 @@ pub async fn list_templates(
     _: Caller<Read>,
     page: Part,
 ) -> Result<Json<TemplatesOut>, ApiError> {
-    let all: Vec<&Template> = app.catalog.templates().collect();
+    let all: Vec<&Entry> = app.catalog.templates().iter().collect();
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let take = usize::try_from(page.limit).unwrap_or_default();
     let templates = all.iter().skip(skip).take(take);
@@ -77,7 +116,7 @@ pub async fn list_templates(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PreviewQuery {
-    /// Values for the template, as a JSON object.
+    /// Values for the template, as a JSON object; its samples where there are none.
     #[param(example = "{\"url\":\"https://example.com\"}")]
     props: Option<String>,
 }
@@ -109,30 +148,39 @@ pub async fn preview_template(
     Path(Name(key)): Path<Name>,
     Query(query): Query<PreviewQuery>,
 ) -> Result<Json<PreviewOut>, ApiError> {
-    let template = app.catalog.template(&key).ok_or_else(unknown)?.clone();
+    let found = app.catalog.template(&key);
+    let template = found.ok_or_else(|| unknown(&app, &key))?.clone();
     let props = match query.props.as_deref() {
         Some(text) => serde_json::from_str::<Properties>(text).map_err(|_| {
             let issue = Issue::new("props", "must be a JSON object");
             ApiError::validation(&[issue])
         })?,
-        None => Properties::new(),
+        None => template.samples(),
     };
-    let postal_address = app.config.postal_address.clone();
+    let issues = prop_issues(&template, &props);
+    if !issues.is_empty() {
+        return Err(ApiError::validation(&issues));
+    }
     let rendered = tokio::task::spawn_blocking(move || {
+        let config = &app.config;
+        let category = template.category.as_deref().unwrap_or(templates::CATEGORY);
+        let transactional = category == TRANSACTIONAL;
         let values = Values {
             contact: json!({ "email": "ann@example.com", "external_id": "u1", "properties": {} }),
             props: &props,
             event: &props,
+            category,
             unsubscribe_url: "https://example.com/unsubscribe",
             preferences_url: "https://example.com/preferences",
-            postal_address: &postal_address,
-            preview: String::new(),
+            postal_address: &config.postal_address,
+            brand: &config.brand,
+            footer: &config.texts.footer(&config.brand.name, transactional),
         };
-        render(&template, None, values)
+        render(&template, app.catalog.templates().layout(), None, &values)
     });
     let rendered = rendered.await.map_err(|error| ApiError::internal(&error))?;
-    let rendered =
-        rendered.map_err(|error| ApiError::validation(&[Issue::new("props", error.message)]))?;
+    let rendered = rendered
+        .map_err(|error| ApiError::validation(&[Issue::new("props", error.to_string())]))?;
     let template = RenderedOut {
         key,
         subject: rendered.subject,
@@ -146,7 +194,7 @@ pub async fn preview_template(
 pub struct SendTestIn {
     #[schema(value_type = String, example = "ann@example.com")]
     to: Option<String>,
-    /// Values for the template.
+    /// Values for the template; its samples where there are none.
     #[schema(value_type = Option<Object>)]
     props: Option<Properties>,
 }
@@ -167,12 +215,17 @@ pub async fn send_test(
     JsonBody(body): JsonBody<SendTestIn>,
 ) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
     if app.catalog.template(&key).is_none() {
-        return Err(unknown());
+        return Err(unknown(&app, &key));
     }
     let queued = queue_test(&app, &caller.actor, key, body.to, body.props).await?;
     Ok((StatusCode::ACCEPTED, Json(queued)))
 }
 
-fn unknown() -> ApiError {
-    ApiError::not_found("Template not found")
+fn unknown(app: &App, key: &str) -> ApiError {
+    let known = app.catalog.templates().iter();
+    let near = nearest(key, known.map(|entry| entry.template.key.as_str()));
+    match near {
+        Some(near) => ApiError::not_found(&format!("Template not found; did you mean '{near}'?")),
+        None => ApiError::not_found("Template not found"),
+    }
 }

@@ -1,6 +1,9 @@
 //! Deciding on a mail.
 
+use chrono::TimeDelta;
+use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::semantics::Trust;
 use serde_json::json;
 
 use super::{Effects, Performed, Performing};
@@ -22,6 +25,7 @@ pub(super) async fn send(
     };
     // What the run itself set just now is not stored yet.
     contact.properties.extend(effects.identify.clone());
+    let strange = strange(run, run.state.trust).await?;
     let composing = Composing {
         contact: &contact,
         args: &args,
@@ -29,6 +33,8 @@ pub(super) async fn send(
         category: &run.entry.definition.category,
         origin: Some((state.id, row.step.seq)),
         labels: &[("journey", &state.journey_id)],
+        strange: &strange,
+        test: false,
     };
     match mail::compose(app, composing, run.now).await {
         Err(error) => Ok(Performed::Done(Err(error))),
@@ -42,4 +48,20 @@ pub(super) async fn send(
             Ok(done.unwrap_or(Performed::Open))
         }
     }
+}
+
+/// Properties of the events that began an untrusted run and that it may have gathered since, as a
+/// digest does.
+async fn strange(run: Performing<'_>, trust: Trust) -> db::Result<Vec<Properties>> {
+    const GATHERED: i64 = 1_000;
+    if trust.is_trusted() {
+        return Ok(Vec::new());
+    }
+    let state = run.state;
+    let since = state.created_at - TimeDelta::days(1);
+    let mut conn = run.app.db.conn().await?;
+    let name = &state.trigger_event;
+    let past = db::history_events(&mut conn, state.contact_id, name, Some(since), GATHERED).await?;
+    let gathered = past.into_iter().map(|event| event.properties);
+    Ok(gathered.chain([state.context.clone()]).collect())
 }

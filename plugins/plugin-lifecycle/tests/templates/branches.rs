@@ -24,7 +24,7 @@ fn days_are_counted_as_people_count_them() {
     ] {
         let mail = mail("conversion-trial-expiring", &json!({ "days_left": days }));
         assert_eq!(mail.subject, words);
-        assert!(mail.text.starts_with(&format!("# {words}\n")));
+        assert!(mail.text.starts_with(&format!("{words}\n")));
     }
 }
 
@@ -93,7 +93,7 @@ fn a_digest_lists_what_it_is_given() {
         json!({ "events": [{ "name": "One" }, "Two"] }),
     ] {
         let mail = mail(key, &props);
-        says(&mail, "* One * Two");
+        says(&mail, "- One - Two");
     }
     let more = json!({ "items": ["One"], "count": 3 });
     says(&mail(key, &more), "And 2 more before these.");

@@ -1,17 +1,15 @@
-//! MiniJinja, MJML, inlined CSS, a text part: the same steps with the same options as the host.
+//! The templates as the host renders them.
 
-use std::borrow::Cow;
-
-use css_inline::CSSInliner;
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::Catalogue;
 use hogsend_plugin_api::kit;
-use hogsend_plugin_api::{Settings, Template};
+use hogsend_plugin_api::{Properties, Settings, Template};
 use hogsend_plugin_lifecycle::Lifecycle;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, value::Serde};
+use hogsend_render::{Brand, Footer, Values};
 use serde_json::{Value, json};
 
 pub const UNSUBSCRIBE: &str = "https://mail.acme.test/v1/email/unsubscribe?token=aB3_.x&y=1";
+pub const PREFERENCES: &str = "https://mail.acme.test/v1/email/preferences?token=aB3_.x";
 pub const POSTAL: &str = "1 Main St & Co, Vienna";
 
 pub struct Rendered {
@@ -34,98 +32,74 @@ pub fn template(key: &str) -> Template {
     found.unwrap_or_else(|| panic!("no template {key}"))
 }
 
-pub fn values(contact: &Value, props: &Value) -> Value {
-    json!({
-        "contact": { "id": "1", "email": "ada@example.com", "properties": contact },
-        "props": props, "event": {}, "unsubscribe_url": UNSUBSCRIBE, "postal_address": POSTAL,
-    })
+/// To whom, with what, and from whom.
+#[derive(Clone)]
+pub struct Given {
+    pub contact: Value,
+    pub props: Value,
+    pub unsubscribe_url: String,
+    pub postal_address: String,
+    pub brand: Brand,
+}
+
+impl Given {
+    pub fn new(contact: &Value, props: &Value) -> Self {
+        Self {
+            contact: contact.clone(),
+            props: props.clone(),
+            unsubscribe_url: UNSUBSCRIBE.into(),
+            postal_address: POSTAL.into(),
+            brand: Brand::default(),
+        }
+    }
+}
+
+pub fn acme() -> Brand {
+    let color = hogsend_render::Color::parse("#0f766e");
+    Brand::new("Acme & Sons", "https://acme.test/", "", color)
 }
 
 /// One mail to Ada.
 pub fn mail(key: &str, props: &Value) -> Rendered {
-    render(
-        &template(key),
-        values(&json!({ "first_name": "Ada" }), props),
-    )
+    let given = Given::new(&json!({ "first_name": "Ada" }), props);
+    render(&template(key), &given)
 }
 
 /// Every mail, given nothing but a person.
 pub fn all(contact: &Value) -> Vec<Rendered> {
-    let values = values(contact, &json!({}));
+    let given = Given::new(contact, &json!({}));
     let rendered = templates();
-    let rendered = rendered
-        .iter()
-        .map(|template| render(template, values.clone()));
+    let rendered = rendered.iter().map(|template| render(template, &given));
     rendered.collect()
 }
 
-pub fn render(template: &Template, mut values: Value) -> Rendered {
-    let mut env = Environment::new();
-    env.set_undefined_behavior(UndefinedBehavior::Chainable);
-    env.set_auto_escape_callback(|part| match part {
-        "html" => AutoEscape::Html,
-        _ => AutoEscape::None,
-    });
-    let jinja = |part: &str, source: &str, values: &Value| {
-        env.render_named_str(part, source, Serde(values))
-            .unwrap_or_else(|error| panic!("{}: {error:#}", template.key))
+pub fn render(template: &Template, given: &Given) -> Rendered {
+    let props: Properties = serde_json::from_value(given.props.clone()).unwrap();
+    let category = template.category.as_deref().unwrap_or("journey");
+    let values = Values {
+        contact: json!({ "id": "1", "email": "ada@example.com", "properties": given.contact }),
+        props: &props,
+        event: &Properties::new(),
+        category,
+        unsubscribe_url: &given.unsubscribe_url,
+        preferences_url: PREFERENCES,
+        postal_address: &given.postal_address,
+        brand: &given.brand,
+        footer: &Footer {
+            lang: "en".into(),
+            reason: "You get this mail because you signed up.".into(),
+            unsubscribe: "Unsubscribe".into(),
+            choose: "Choose what you get".into(),
+        },
     };
-    let preview = one_line(&jinja("preview", &template.preview, &values));
-    values["preview"] = preview.clone().into();
-    let subject = one_line(&jinja("subject", &template.subject, &values));
-    let mjml = jinja("html", &template.mjml, &values);
-    let parsed =
-        mrml::parse(&mjml).unwrap_or_else(|error| panic!("{}: {error}\n{mjml}", template.key));
-    let html = parsed.element.render(&Default::default()).unwrap();
-    let html = CSSInliner::options()
-        .keep_style_tags(true)
-        .keep_at_rules(true)
-        .load_remote_stylesheets(false)
-        .build()
-        .inline(&html)
-        .unwrap();
-    let text = match &template.text {
-        Some(text) => jinja("text", text, &values),
-        None => text_of(&without_preview(&html)),
-    };
+    let mail = hogsend_render::render(template, None, None, &values)
+        .unwrap_or_else(|error| panic!("{error}"));
     Rendered {
         key: template.key.clone(),
-        transactional: template.category.as_deref() == Some("transactional"),
-        subject,
-        preview,
-        html,
-        text,
+        subject: mail.subject,
+        preview: mail.preview,
+        html: mail.html,
+        text: mail.text,
+        transactional: values.transactional(),
     }
-}
-
-fn without_preview(html: &str) -> Cow<'_, str> {
-    let start = html.find("<div style=\"display:none");
-    let Some(start) = start.or_else(|| html.find("<div style=\"display: none")) else {
-        return html.into();
-    };
-    let end = start + html[start..].find("</div>").unwrap() + "</div>".len();
-    [&html[..start], &html[end..]].concat().into()
-}
-
-fn text_of(html: &str) -> String {
-    let text = html2text::config::plain_no_decorate()
-        .no_table_borders()
-        .no_link_wrapping()
-        .allow_width_overflow()
-        .link_footnotes(true)
-        .string_from_read(html.as_bytes(), 76)
-        .unwrap();
-    let mut lines = Vec::new();
-    let mut blank = true;
-    for line in text.lines().map(str::trim_end) {
-        if !(line.is_empty() && blank) {
-            lines.push(line.trim_start());
-        }
-        blank = line.is_empty();
-    }
-    lines.join("\n").trim().to_owned() + "\n"
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -3,7 +3,7 @@
 use hogsend_plugin_api::Template;
 use serde_json::{Value, json};
 
-use crate::rendered::{Rendered, UNSUBSCRIBE, all, render, templates, values};
+use crate::rendered::{Given, PREFERENCES, Rendered, UNSUBSCRIBE, acme, all, render, templates};
 
 /// Every value one of the templates knows.
 const NAMES: [&str; 18] = [
@@ -54,7 +54,9 @@ fn every_mail_names_the_person_and_ends_with_the_way_out() {
             mail.html
         );
         assert!(mail.html.contains(">Unsubscribe</a>"));
-        assert!(mail.text.contains(UNSUBSCRIBE), "{}", mail.text);
+        for link in [UNSUBSCRIBE, PREFERENCES] {
+            assert!(mail.text.contains(link), "{}", mail.text);
+        }
     }
 }
 
@@ -76,9 +78,14 @@ fn the_text_part_reads_like_a_letter() {
             "no paragraphs: {}",
             mail.text
         );
-        for noise in ['<', '>', '|', '│', '─', '\u{200c}'] {
+        for noise in ["<", ">", "|", "│", "─", "\u{200c}", "](", "]:", "**", "["] {
             assert!(!mail.text.contains(noise), "{noise} in {}", mail.text);
         }
+        assert!(
+            lines.iter().all(|line| !line.starts_with(['#', '*'])),
+            "{}",
+            mail.text
+        );
     }
 }
 
@@ -113,40 +120,50 @@ fn every_mail_is_accessible_dark_aware_and_loads_nothing() {
 }
 
 #[test]
-fn a_person_is_called_by_what_is_known() {
-    let long = "x".repeat(61);
+fn a_person_is_called_by_what_is_a_name() {
+    let long = "x".repeat(41);
     for (contact, name) in [
         (
             json!({ "first_name": "Ada", "name": "Ada Lovelace" }),
             "Ada",
         ),
         (json!({ "first_name": " Ada " }), "Ada"),
+        (json!({ "firstName": "Ada" }), "Ada"),
         (json!({ "name": "Ada Lovelace" }), "Ada Lovelace"),
         (json!({ "first_name": "", "name": "Ada L." }), "Ada L."),
         (json!({ "first_name": null, "name": "Ada" }), "Ada"),
-        (json!({ "first_name": 7 }), "there"),
-        (json!({ "first_name": ["Ada"], "name": {} }), "there"),
-        (json!({ "first_name": "  " }), "there"),
-        (json!({}), "there"),
-        (Value::Null, "there"),
         (json!({ "first_name": "Łukasz O'Neil" }), "Łukasz O'Neil"),
+        (json!({ "first_name": 7 }), ""),
+        (json!({ "first_name": ["Ada"], "name": {} }), ""),
+        (json!({ "first_name": "  " }), ""),
+        (json!({}), ""),
+        (Value::Null, ""),
         // A sign-up form is no way to send links in our name.
+        (json!({ "first_name": "see https://evil.test now" }), ""),
+        (json!({ "first_name": "WWW.evil.test" }), ""),
+        (json!({ "first_name": "Free gift bit.ly/3xFree" }), ""),
         (
-            json!({ "first_name": "see https://evil.test now" }),
-            "there",
+            json!({ "first_name": "evil-site.com", "name": "t.me/x" }),
+            "",
         ),
-        (json!({ "first_name": "WWW.evil.test" }), "there"),
-        (json!({ "first_name": long }), "there"),
+        (json!({ "first_name": "Call +1 900 555 0199" }), ""),
+        (json!({ "first_name": long }), ""),
     ] {
         for mail in all(&contact) {
-            assert!(mail.text.starts_with("# "), "{}", mail.text);
             let heading = mail.text.lines().next().unwrap();
-            assert!(
-                heading.contains(&format!(", {name}"))
-                    || mail.text.contains(&format!("\nHi {name},\n")),
-                "{contact}: {}",
-                mail.text
-            );
+            let hello = if name.is_empty() { "there" } else { name };
+            let greets = mail.text.contains(&format!("\nHi {hello},\n"));
+            let heads = ["Welcome", "Still there", "Well done"].iter().any(|start| {
+                let with = format!("{start}, {name}");
+                heading.trim_end_matches('?') == if name.is_empty() { start } else { &*with }
+            });
+            assert!(greets || heads, "{contact}: {}", mail.text);
+            for told in ["evil", "bit.ly", "t.me", "900"] {
+                assert!(
+                    !mail.html.contains(told) && !mail.subject.contains(told),
+                    "{told}"
+                );
+            }
         }
     }
 }
@@ -155,16 +172,17 @@ fn a_person_is_called_by_what_is_known() {
 fn no_value_becomes_markup() {
     let evil = "<script>alert(\"1\")</script>";
     for template in templates() {
-        let mut values = values(&json!({ "first_name": evil }), &json!({}));
-        values["postal_address"] = json!("</mj-text><mj-raw><script>");
-        values["unsubscribe_url"] = json!("https://acme.test/\"><script>");
+        let mut given = Given::new(&json!({ "first_name": evil }), &json!({}));
+        given.postal_address = "</mj-text><mj-raw><script>".into();
+        given.unsubscribe_url = "https://acme.test/\"><script>".into();
+        given.brand.name = evil.into();
         for name in NAMES {
-            values["props"][name] = json!(evil);
+            given.props[name] = json!(evil);
         }
         for name in ["url", "survey_url"] {
-            values["props"][name] = json!("https://acme.test/?a=1&b=2\"><script>");
+            given.props[name] = json!("https://acme.test/?a=1&b=2\"><script>");
         }
-        let mail = render(&template, values);
+        let mail = render(&template, &given);
         // In a link the quote cannot end the attribute, so what follows it stays inside.
         // Nor can it in the label made from the subject; outside an attribute it stands as it is.
         let outside = mail.html.replace("&quot;><script>", "");
@@ -177,17 +195,17 @@ fn no_value_becomes_markup() {
 }
 
 fn with_all(template: &Template, value: &Value) -> Rendered {
-    let mut values = values(&json!({}), &json!({}));
+    let mut given = Given::new(&json!({}), &json!({}));
     for name in NAMES {
-        values["props"][name] = value.clone();
+        given.props[name] = value.clone();
     }
-    render(template, values)
+    render(template, &given)
 }
 
 #[test]
 fn a_value_that_is_empty_is_as_good_as_none() {
     for template in templates() {
-        let bare = render(&template, values(&json!({}), &json!({})));
+        let bare = render(&template, &Given::new(&json!({}), &json!({})));
         for empty in [json!(null), json!(""), json!([]), json!({}), json!(false)] {
             let mail = with_all(&template, &empty);
             assert_eq!(mail.subject, bare.subject);
@@ -218,10 +236,10 @@ fn values_of_any_kind_render() {
 #[test]
 fn a_button_is_there_where_the_journey_gives_it_a_url() {
     for template in templates() {
-        let mail = render(&template, values(&json!({}), &json!({})));
+        let mail = render(&template, &Given::new(&json!({}), &json!({})));
         assert_eq!(
             mail.html.matches("<a ").count(),
-            usize::from(!mail.transactional),
+            2 * usize::from(!mail.transactional),
             "{}: only the way out",
             mail.key
         );
@@ -230,7 +248,7 @@ fn a_button_is_there_where_the_journey_gives_it_a_url() {
             continue;
         }
         let url = json!({ "url": "https://app.acme.test/start?a=1&b=2" });
-        let mail = render(&template, values(&json!({}), &url));
+        let mail = render(&template, &Given::new(&json!({}), &url));
         assert!(
             mail.html
                 .contains("href=\"https://app.acme.test/start?a=1&amp;b=2\""),
@@ -244,15 +262,79 @@ fn a_button_is_there_where_the_journey_gives_it_a_url() {
 #[test]
 fn without_a_postal_address_no_empty_line_is_left() {
     for template in templates() {
-        let mut values = values(&json!({}), &json!({}));
-        values["postal_address"] = json!("");
-        let mail = render(&template, values);
+        let mut given = Given::new(&json!({}), &json!({}));
+        given.postal_address = String::new();
+        let mail = render(&template, &given);
         assert!(
             mail.text.contains("You get this mail because"),
             "{}",
             mail.text
         );
+        assert!(!mail.text.contains("\n\n\n"), "{}", mail.text);
         assert_eq!(mail.html.matches("font-size:13px").count(), 1);
+    }
+}
+
+#[test]
+fn every_mail_names_the_product_in_its_color() {
+    for template in templates() {
+        let mut given = Given::new(&json!({}), &json!({}));
+        given.brand = acme();
+        let mail = render(&template, &given);
+        assert!(
+            mail.html.matches("Acme &amp; Sons").count() >= 2,
+            "{}",
+            mail.key
+        );
+        assert!(
+            mail.html.contains("href=\"https://acme.test/\""),
+            "{}",
+            mail.key
+        );
+        assert!(
+            mail.html.contains("#0f766e") && !mail.html.contains("#c2410c"),
+            "{}",
+            mail.key
+        );
+        assert!(
+            mail.text.contains("Acme & Sons: https://acme.test/"),
+            "{}",
+            mail.text
+        );
+        assert!(!mail.html.contains("<img"), "{}", mail.key);
+        given.brand.logo_url = "https://acme.test/logo.png?a=1&b=2".into();
+        let mail = render(&template, &given);
+        let image = "src=\"https://acme.test/logo.png?a=1&amp;b=2\"";
+        assert!(
+            mail.html.contains(image) && mail.html.contains("alt=\"Acme &amp; Sons\""),
+            "{}",
+            mail.html
+        );
+    }
+}
+
+#[test]
+fn every_template_declares_what_it_reads() {
+    for template in templates() {
+        let source = [&template.subject, &template.preview, &template.mjml].map(String::as_str);
+        let source = source.concat() + template.text.as_deref().unwrap_or_default();
+        let read = source.split("props.").skip(1).map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        });
+        for name in read {
+            let declared = template.props.iter().any(|prop| prop.name == name);
+            assert!(declared, "{} reads props.{name}", template.key);
+        }
+        for prop in &template.props {
+            // The plan is declared where the journey gives it, said or not.
+            let read = source.contains(&format!("props.{}", prop.name)) || prop.name == "plan";
+            assert!(read, "{} does not read props.{}", template.key, prop.name);
+            assert!(!prop.about.is_empty(), "{}: {}", template.key, prop.name);
+        }
+        let samples = template.faults(&template.samples());
+        assert!(samples.is_empty(), "{}: {samples:?}", template.key);
+        assert!(template.category.is_some() || template.key == "journey-notification");
     }
 }
 

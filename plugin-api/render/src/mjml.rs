@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use htmlparser::{ElementEnd, Token, Tokenizer};
+use mrml::prelude::parser::Error as ParseError;
 use mrml::prelude::render::RenderOptions;
 
 /// Renders MJML. Errors are those of the template: what is no MJML.
@@ -23,6 +24,63 @@ pub enum MjmlError {
     Parse(#[from] mrml::prelude::parser::Error),
     #[error("{0}")]
     Render(#[from] mrml::prelude::render::Error),
+}
+
+impl MjmlError {
+    /// The byte of the MJML that is wrong, where it is known.
+    pub fn position(&self) -> Option<usize> {
+        match self {
+            Self::Parse(
+                ParseError::UnexpectedElement { position, .. }
+                | ParseError::UnexpectedToken { position, .. }
+                | ParseError::MissingAttribute { position, .. }
+                | ParseError::InvalidAttribute { position, .. }
+                | ParseError::InvalidFormat { position, .. }
+                | ParseError::IncludeLoaderError { position, .. },
+            ) => Some(position.start),
+            _ => None,
+        }
+    }
+
+    /// What is wrong, with the place in the MJML itself instead of a count of its bytes.
+    pub fn told(&self, mjml: &str) -> String {
+        let Self::Parse(error) = self else {
+            return self.to_string();
+        };
+        let what = match error {
+            ParseError::UnexpectedElement { .. } => "an element that may not stand here",
+            ParseError::UnexpectedToken { .. } => "something that may not stand here",
+            ParseError::MissingAttribute { name, .. } => {
+                return format!("an element lacks the attribute {name}{}", self.near(mjml));
+            }
+            ParseError::InvalidAttribute { .. } => "an attribute that cannot be read",
+            ParseError::InvalidFormat { .. } => "something that is no MJML",
+            ParseError::EndOfStream { .. } => {
+                return "the MJML ends before every element is closed".to_owned();
+            }
+            ParseError::NoRootNode => return "there is no mjml element".to_owned(),
+            ParseError::ParserError { source, .. } => return source.to_string(),
+            _ => return error.to_string(),
+        };
+        format!("there is {what}{}", self.near(mjml))
+    }
+
+    fn near(&self, mjml: &str) -> String {
+        let place = self.position().and_then(|at| mjml.get(at..));
+        let place = place.unwrap_or_default().trim_start();
+        let start: String = place
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(60)
+            .collect();
+        if start.is_empty() {
+            String::new()
+        } else {
+            format!(": {start}")
+        }
+    }
 }
 
 /// The same text without what XML forbids and mrml refuses (XML 1.0 §2.2): one such character in a

@@ -1,0 +1,403 @@
+//! The files of `TEMPLATE_DIR`, read and tried at start.
+//!
+//! `welcome.mjml` takes the place of the template `welcome`; a key no plugin has makes a template of
+//! its own. `layout.mjml` takes the place of the layout around all of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_plugin_api::{Properties, Template};
+use hogsend_render::file::{TemplateFile, parse};
+use hogsend_render::{Brand, Footer, RenderError, Values, syntax};
+use serde_json::json;
+
+use super::Templates;
+use crate::config::Problem;
+use crate::nearest::nearest;
+
+const SETTING: &str = "TEMPLATE_DIR";
+/// The file with the layout.
+pub const LAYOUT_FILE: &str = "layout.mjml";
+const ENDING: &str = "mjml";
+/// More is no template; providers refuse mails of that size.
+const SIZE_MAX: u64 = 1024 * 1024;
+const FILES_MAX: usize = 1_000;
+
+/// The files of a folder, without those that are wrong.
+#[derive(Debug, Default)]
+pub struct Folder {
+    pub(super) templates: BTreeMap<String, (Template, PathBuf)>,
+    pub(super) layout: Option<String>,
+    pub problems: Vec<Problem>,
+    /// What the operator should know, though nothing is wrong.
+    pub warnings: Vec<String>,
+}
+
+impl Folder {
+    /// Reads a folder and renders each file once, with the samples of its props. `lists` are the
+    /// categories that plugins know.
+    pub fn read(path: &Path, plugins: &Templates, lists: &[&str]) -> Self {
+        let mut folder = Self::default();
+        let files = match files(path) {
+            Ok(files) => files,
+            Err(why) => {
+                folder.problem(format!(
+                    "is '{}', which cannot be read: {why}",
+                    path.display()
+                ));
+                return folder;
+            }
+        };
+        // First the layout: the others are tried in it.
+        let is_layout = |file: &Path| file.file_name().is_some_and(|name| name == LAYOUT_FILE);
+        if let Some(file) = files.iter().find(|file| is_layout(file)) {
+            folder.read_layout(file);
+        }
+        for file in files.iter().filter(|file| !is_layout(file)) {
+            folder.read_template(file, plugins, lists);
+        }
+        folder
+    }
+
+    fn problem(&mut self, message: String) {
+        self.problems.push(Problem::new(SETTING, message));
+    }
+
+    fn wrong(&mut self, file: &Path, line: Option<usize>, why: &str) {
+        let line = line.map_or_else(String::new, |line| format!(", line {line}"));
+        self.problem(format!("has {}{line}: {why}", file.display()));
+    }
+
+    fn read_layout(&mut self, file: &Path) {
+        let text = match read(file) {
+            Ok(text) => text,
+            Err(why) => return self.wrong(file, None, &why),
+        };
+        if !text.contains("<mjml") || !text.contains("body") {
+            let why = "a layout is a whole MJML document with {{ body }} where the mail goes";
+            return self.wrong(file, None, why);
+        }
+        let sample = Template {
+            key: "layout".into(),
+            subject: "Sample".into(),
+            mjml: "<p>Sample</p>".into(),
+            ..Template::default()
+        };
+        let whole = Template {
+            mjml: text.clone(),
+            ..sample.clone()
+        };
+        let tried = syntax(&whole).and_then(|()| try_out(&sample, Some(&text), super::CATEGORY));
+        match tried {
+            Ok(_) => self.layout = Some(text),
+            Err(error) => {
+                let line = error.line.filter(|_| error.part != "MJML");
+                self.wrong(file, line, &error.why);
+            }
+        }
+    }
+
+    fn read_template(&mut self, file: &Path, plugins: &Templates, lists: &[&str]) {
+        let key = file.file_stem().and_then(|stem| stem.to_str());
+        let Some(key) = key.filter(|key| is_key(key)).map(str::to_owned) else {
+            let why = "the name of the file is the key of the template: up to 100 letters, digits, \
+                       hyphens, underscores and dots";
+            return self.wrong(file, None, why);
+        };
+        let text = match read(file) {
+            Ok(text) => text,
+            Err(why) => return self.wrong(file, None, &why),
+        };
+        let read = match parse(&text) {
+            Ok(read) => read,
+            Err(error) => return self.wrong(file, Some(error.line), &error.why),
+        };
+        let base = plugins.get(&key).map(|entry| &entry.template);
+        let template = read.template(&key, base);
+        if let Some((line, why)) = category_fault(&read, &template, base, lists, &text) {
+            return self.wrong(file, Some(line), &why);
+        }
+        let category = template.category.clone();
+        let category = category.as_deref().unwrap_or(super::CATEGORY);
+        let tried =
+            syntax(&template).and_then(|()| try_out(&template, self.layout.as_deref(), category));
+        if let Err(error) = tried {
+            let line = line_in_file(&error, &read, &text);
+            return self.wrong(file, line, &format!("the {}: {}", error.part, error.why));
+        }
+        if base.is_none() {
+            let known = plugins.iter().map(|entry| entry.template.key.as_str());
+            if let Some(near) = nearest(&key, known) {
+                self.warnings.push(format!(
+                    "{} takes the place of no template and is one of its own; did you mean {near}.{ENDING}?",
+                    file.display()
+                ));
+            }
+        }
+        let path = file.to_owned();
+        self.templates.insert(key, (template, path));
+    }
+}
+
+/// What is wrong with the category of a file, and on which line.
+fn category_fault(
+    read: &TemplateFile,
+    template: &Template,
+    base: Option<&Template>,
+    lists: &[&str],
+    text: &str,
+) -> Option<(usize, String)> {
+    let named = lists.iter().copied().chain([TRANSACTIONAL]);
+    let known = named.clone().collect::<Vec<_>>().join(", ");
+    let Some(own) = read.category() else {
+        let lacks = template.category.is_none() && base.is_none();
+        let why = format!(
+            "no plugin brings a template '{}', so the file has to say its category, one of {known}, \
+             or one of your own",
+            template.key
+        );
+        return lacks.then_some((1, why));
+    };
+    let line = text
+        .lines()
+        .position(|line| line.trim_start().starts_with("category"));
+    let line = line.map_or(1, |at| at + 1);
+    if named.clone().any(|name| name == own) {
+        return None;
+    }
+    if !is_key(own) {
+        let why = format!("'{own}' is no category: use letters, digits, hyphens and underscores");
+        return Some((line, why));
+    }
+    // A new one is a new list; one that is nearly another is a slip.
+    nearest(own, named).map(|near| {
+        let why = format!("there is no category '{own}' (did you mean '{near}'?); known: {known}");
+        (line, why)
+    })
+}
+
+/// The line of the file, where the fault is in its body; that of the setting where it is there.
+fn line_in_file(error: &RenderError, read: &TemplateFile, text: &str) -> Option<usize> {
+    match error.part {
+        "html" | "MJML" => error.line.map(|line| line + read.body_line - 1),
+        part => {
+            let line = text
+                .lines()
+                .position(|line| line.trim_start().starts_with(part));
+            line.map(|at| at + 1)
+        }
+    }
+}
+
+/// Renders with sample values, for somebody who does not exist.
+fn try_out(template: &Template, layout: Option<&str>, category: &str) -> Result<(), RenderError> {
+    let footer = Footer {
+        lang: "en".into(),
+        reason: "Sample".into(),
+        unsubscribe: "Unsubscribe".into(),
+        choose: "Choose".into(),
+    };
+    // With values and without: a template has to do without what is not required.
+    for props in [template.samples(), Properties::new()] {
+        let values = Values {
+            contact: json!({ "id": "0", "external_id": "u1", "email": "ann@example.com",
+                             "properties": { "first_name": "Ann" } }),
+            props: &props,
+            event: &props,
+            category,
+            unsubscribe_url: "https://example.com/unsubscribe",
+            preferences_url: "https://example.com/preferences",
+            postal_address: "1 Main Street",
+            brand: &Brand::default(),
+            footer: &footer,
+        };
+        hogsend_render::try_out(template, layout, &values)?;
+    }
+    Ok(())
+}
+
+fn is_key(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= 100 && text.chars().all(fits) && !text.starts_with('.')
+}
+
+/// The files with the right ending, by name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| error.to_string())? {
+        let file = entry.map_err(|error| error.to_string())?.path();
+        let hidden = file
+            .file_name()
+            .is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && file.extension().is_some_and(|ending| ending == ENDING) && file.is_file() {
+            files.push(file);
+        }
+        if files.len() > FILES_MAX {
+            return Err(format!("it holds more than {FILES_MAX} templates"));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    let size = fs::metadata(file).map_err(|error| error.to_string())?.len();
+    if size > SIZE_MAX {
+        return Err(format!("it is larger than {} KiB", SIZE_MAX / 1024));
+    }
+    let bytes = fs::read(file).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use hogsend_plugin_api::Template;
+    use hogsend_plugin_api::journey::Catalogue;
+
+    use super::super::Templates;
+    use super::Folder;
+
+    fn plugins() -> Templates {
+        let template = |key: &str| Template {
+            key: key.into(),
+            subject: "Old".into(),
+            mjml: "<p>Old</p>".into(),
+            category: Some("journey".into()),
+            ..Template::default()
+        };
+        let mut all = Templates::default();
+        let catalogue = Catalogue {
+            templates: vec![template("welcome"), template("nudge")],
+            ..Catalogue::default()
+        };
+        all.add("stock", &catalogue);
+        all
+    }
+
+    fn read(files: &[(&str, &str)]) -> (Folder, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let read = Folder::read(folder.path(), &plugins(), &["journey", "billing"]);
+        let place = format!("{}/", folder.path().display());
+        let told = read.problems.iter();
+        let told = told.map(|problem| problem.to_string().replace(&place, ""));
+        let told = told.collect();
+        (read, told)
+    }
+
+    #[test]
+    fn files_take_the_place_of_templates_and_add_to_them() {
+        let (folder, problems) = read(&[
+            (
+                "welcome.mjml",
+                "+++\nsubject = \"New\"\n+++\n<p>New {{ name }}</p>",
+            ),
+            (
+                "news.mjml",
+                "+++\nsubject = \"News\"\ncategory = \"product-news\"\n+++\n<p>x</p>",
+            ),
+            ("layout.mjml", "<mjml><mj-body>{{ body }}</mj-body></mjml>"),
+            ("README.md", "not a template"),
+            (".hidden.mjml", "no"),
+        ]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let mut all = plugins();
+        all.replace(folder);
+        let welcome = all.get("welcome").unwrap();
+        assert_eq!(welcome.template.subject, "New");
+        assert_eq!(welcome.template.category.as_deref(), Some("journey"));
+        assert_eq!(welcome.plugin.as_deref(), Some("stock"));
+        assert!(welcome.file.is_some() && all.get("nudge").unwrap().file.is_none());
+        assert_eq!(all.get("news").unwrap().plugin, None);
+        assert!(all.layout().is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_is_named_with_its_line() {
+        let head = "+++\nsubject = \"x\"\n";
+        for (name, text, told) in [
+            (
+                "welcome.mjml",
+                "<p>x</p>",
+                "welcome.mjml, line 1: the file begins with",
+            ),
+            (
+                "welcome.mjml",
+                "+++\nsubject = \"x\"\nsubjct = 1\n+++\n",
+                "welcome.mjml, line 3: ",
+            ),
+            (
+                "welcome.mjml",
+                &format!("{head}+++\n<p>\n{{{{ oops }}</p>"),
+                "welcome.mjml, line 5: the html",
+            ),
+            (
+                "welcome.mjml",
+                &format!(
+                    "{head}+++\n<mj-section>\n<mj-column>\n<mj-txt>x</mj-txt>\n</mj-column></mj-section>"
+                ),
+                "welcome.mjml, line 6: the MJML",
+            ),
+            (
+                "welcome.mjml",
+                "+++\nsubject = \"{% if %}\"\n+++\n<p>x</p>",
+                "welcome.mjml, line 2: the subject",
+            ),
+            (
+                "welcome.mjml",
+                &format!("{head}category = \"biling\"\n+++\n"),
+                "line 3: there is no category 'biling' (did you mean 'billing'?)",
+            ),
+            (
+                "welcome.mjml",
+                &format!("{head}category = \"a b\"\n+++\n"),
+                "line 3: 'a b' is no category",
+            ),
+            (
+                "mine.mjml",
+                &format!("{head}+++\n<p>x</p>"),
+                "mine.mjml, line 1: no plugin brings",
+            ),
+            ("näh.mjml", head, "näh.mjml: the name of the file"),
+            ("layout.mjml", "<p>x</p>", "layout.mjml: a layout is"),
+            (
+                "layout.mjml",
+                "<mjml>\n<mj-body>{{ body }</mj-body></mjml>",
+                "layout.mjml, line 2: ",
+            ),
+            (
+                "welcome.mjml",
+                &format!("{head}+++\n{}", "x".repeat(1_100_000)),
+                "welcome.mjml: it is larger",
+            ),
+        ] {
+            let (_, problems) = read(&[(name, text)]);
+            assert_eq!(problems.len(), 1, "{name}: {problems:?}");
+            let start = problems[0].starts_with("TEMPLATE_DIR has ");
+            assert!(start && problems[0].contains(told), "{told}: {problems:?}");
+        }
+        let missing = Folder::read(Path::new("/no/such/folder"), &plugins(), &[]);
+        assert!(missing.problems[0].to_string().contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_key_that_is_nearly_another_is_told() {
+        let (folder, problems) = read(&[(
+            "welcom.mjml",
+            "+++\nsubject = \"x\"\ncategory = \"journey\"\n+++\n<p>x</p>",
+        )]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(
+            folder.warnings[0].contains("did you mean welcome.mjml?"),
+            "{:?}",
+            folder.warnings
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! A template as a file: its settings in TOML between two lines of `+++`, then its body.
+//!
+//! ```toml
+//! +++
+//! subject = 'Welcome to {{ brand.name or "us" }}'
+//! preheader = "Your account is ready."
+//! category = "journey"
+//!
+//! [props.url]
+//! kind = "url"
+//! about = "Where the button leads"
+//! sample = "https://app.example.com/start"
+//! +++
+//! <h1>Welcome{% if name %}, {{ name }}{% endif %}</h1>
+//! ```
+//!
+//! A file takes the place of a template with its key and may leave out what stays as it is there:
+//! category, props and how long a mail is useful.
+
+use std::collections::BTreeMap;
+
+use hogsend_plugin_api::Template;
+use hogsend_plugin_api::journey::{Prop, PropKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const FENCE: &str = "+++";
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TemplateFile {
+    settings: Front,
+    body: String,
+    /// On which line of the file the body begins.
+    pub body_line: usize,
+}
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct FileError {
+    pub line: usize,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Front {
+    subject: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    preheader: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    category: Option<String>,
+    /// How long a mail is useful.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    useful_hours: Option<f64>,
+    /// The text part, where it is not to be made from the HTML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    props: Option<BTreeMap<String, FrontProp>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrontProp {
+    kind: Kind,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    required: bool,
+    /// Required unless this one is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unless: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    about: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sample: Option<toml::Value>,
+}
+
+/// The kinds by name; unlike in the messages of plugins an unknown one is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Text,
+    Url,
+    Number,
+    Bool,
+    List,
+    #[default]
+    Any,
+}
+
+const KINDS: [(Kind, PropKind); 6] = [
+    (Kind::Text, PropKind::Text),
+    (Kind::Url, PropKind::Url),
+    (Kind::Number, PropKind::Number),
+    (Kind::Bool, PropKind::Bool),
+    (Kind::List, PropKind::List),
+    (Kind::Any, PropKind::Any),
+];
+
+/// Reads a file.
+pub fn parse(text: &str) -> Result<TemplateFile, FileError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let error = |line: usize, why: String| Err(FileError { line, why });
+    let mut lines = text.split_inclusive('\n');
+    if lines.next().map(str::trim_end) != Some(FENCE) {
+        return error(
+            1,
+            "the file begins with a line +++, its settings, and another line +++".to_owned(),
+        );
+    }
+    let mut front = String::new();
+    let mut count = 1;
+    let mut closed = false;
+    for line in lines {
+        count += 1;
+        if line.trim_end() == FENCE {
+            closed = true;
+            break;
+        }
+        front.push_str(line);
+    }
+    if !closed {
+        return error(count, "the settings do not end with a line +++".to_owned());
+    }
+    let settings: Front = match toml::from_str(&front) {
+        Ok(settings) => settings,
+        Err(wrong) => {
+            let at = wrong.span().map_or(0, |span| span.start.min(front.len()));
+            let line = 2 + front[..at].matches('\n').count();
+            return error(line, wrong.message().to_owned());
+        }
+    };
+    if settings.subject.trim().is_empty() {
+        return error(
+            line_of(&front, "subject"),
+            "the subject is empty".to_owned(),
+        );
+    }
+    if settings
+        .useful_hours
+        .is_some_and(|hours| !(hours > 0.0 && hours <= 8_784.0))
+    {
+        let why = "useful_hours is a number of hours, more than 0 and at most 8784".to_owned();
+        return error(line_of(&front, "useful_hours"), why);
+    }
+    for (name, prop) in settings.props.iter().flatten() {
+        let mut known = settings.props.iter().flatten().map(|(name, _)| name);
+        if let Some(other) = &prop.unless
+            && !known.any(|name| name == other)
+        {
+            let why = format!("'{name}' is required unless '{other}' is given, which is no prop");
+            return error(line_of(&front, &format!("[props.{name}]")), why);
+        }
+    }
+    let start = text.match_indices('\n').nth(count - 1);
+    let body = start.map_or("", |(at, _)| &text[at + 1..]);
+    Ok(TemplateFile {
+        settings,
+        body: body.to_owned(),
+        body_line: count + 1,
+    })
+}
+
+fn line_of(front: &str, start: &str) -> usize {
+    let found = front
+        .lines()
+        .position(|line| line.trim_start().starts_with(start));
+    found.map_or(1, |at| at + 2)
+}
+
+impl TemplateFile {
+    /// The template it stands for, in the place of another where there is one.
+    pub fn template(&self, key: &str, base: Option<&Template>) -> Template {
+        let own = &self.settings;
+        let useful = own.useful_hours.map(|hours| (hours * 3_600_000.0) as u64);
+        let props = own.props.as_ref().map(|props| {
+            let props = props.iter().map(|(name, prop)| prop.named(name));
+            props.collect()
+        });
+        let base = base.cloned().unwrap_or_default();
+        Template {
+            key: key.to_owned(),
+            subject: own.subject.clone(),
+            preview: own.preheader.clone(),
+            mjml: self.body.clone(),
+            text: own.text.clone(),
+            category: own.category.clone().or(base.category),
+            not_after_ms: useful.or(base.not_after_ms),
+            props: props.unwrap_or(base.props),
+        }
+    }
+
+    /// The category it names itself.
+    pub fn category(&self) -> Option<&str> {
+        self.settings.category.as_deref()
+    }
+}
+
+impl FrontProp {
+    fn named(&self, name: &str) -> Prop {
+        let kind = KINDS.iter().find(|(kind, _)| *kind == self.kind);
+        Prop {
+            name: name.to_owned(),
+            kind: kind.map_or(PropKind::Any, |(_, kind)| *kind),
+            required: self.required || self.unless.is_some(),
+            unless: self.unless.clone(),
+            sample: self
+                .sample
+                .as_ref()
+                .and_then(|sample| serde_json::to_value(sample).ok())
+                .unwrap_or(Value::Null),
+            about: self.about.clone(),
+        }
+    }
+
+    fn of(prop: &Prop) -> Self {
+        let kind = KINDS.iter().find(|(_, kind)| *kind == prop.kind);
+        Self {
+            kind: kind.map_or(Kind::Any, |(kind, _)| *kind),
+            required: prop.required && prop.unless.is_none(),
+            unless: prop.unless.clone(),
+            about: prop.about.clone(),
+            sample: toml::Value::try_from(&prop.sample).ok(),
+        }
+    }
+}
+
+/// The file a template would be, to change it: [`parse`] reads the same template from it.
+pub fn write(template: &Template) -> Result<String, String> {
+    let props = template.props.iter();
+    let props: BTreeMap<String, FrontProp> = props
+        .map(|prop| (prop.name.clone(), FrontProp::of(prop)))
+        .collect();
+    let front = Front {
+        subject: template.subject.clone(),
+        preheader: template.preview.clone(),
+        category: template.category.clone(),
+        useful_hours: template.not_after_ms.map(|ms| ms as f64 / 3_600_000.0),
+        text: template.text.clone(),
+        props: (!props.is_empty()).then_some(props),
+    };
+    let front = toml::to_string_pretty(&front).map_err(|error| error.to_string())?;
+    Ok(format!("{FENCE}\n{front}{FENCE}\n{}", template.mjml))
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::Template;
+    use hogsend_plugin_api::journey::Prop;
+    use serde_json::json;
+
+    use super::{FileError, parse, write};
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let template = Template {
+            key: "news".into(),
+            subject: "{{ props.title or \"News\" }} isn't 'old'".into(),
+            preview: "A line\\with all".into(),
+            mjml: "<h1>é</h1>\n+++x\n<p>{{ name }}</p>\n".into(),
+            text: Some("Hi {{ name }}\n\n''' \"\"\" x\n".into()),
+            category: Some("journey".into()),
+            not_after_ms: Some(5_400_000),
+            props: vec![
+                Prop::list("items").sample(json!([{ "title": "One", "n": 1.5 }, "Two"])),
+                Prop::url("url").required_unless("code").about("Where to"),
+                Prop::text("code").sample("418"),
+                Prop::number("count").required(),
+            ],
+        };
+        let file = parse(&write(&template).unwrap()).unwrap();
+        let mut read = file.template("news", None);
+        read.props.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut template = template;
+        template.props.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(read, template);
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_stays_as_it_was() {
+        let base = Template {
+            key: "welcome".into(),
+            subject: "Old".into(),
+            text: Some("old".into()),
+            category: Some("journey".into()),
+            not_after_ms: Some(1),
+            props: vec![Prop::url("url")],
+            ..Template::default()
+        };
+        let file = parse("+++\r\nsubject = \"New\"\r\n+++\r\n<p>Hi</p>").unwrap();
+        assert_eq!(file.body_line, 4);
+        let template = file.template("welcome", Some(&base));
+        assert_eq!(
+            (&*template.subject, &*template.mjml, template.text),
+            ("New", "<p>Hi</p>", None)
+        );
+        assert_eq!(template.category, base.category);
+        assert_eq!(template.props, base.props);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, line, words) in [
+            ("<p>Hi</p>", 1, "begins with a line +++"),
+            ("", 1, "begins with"),
+            ("+++\nsubject = \"x\"\n<p>", 3, "do not end"),
+            ("+++\nsubject = \"x\"\ncategry = \"y\"\n+++\n", 3, "categry"),
+            ("+++\nsubject = x\n+++\n", 2, ""),
+            ("+++\npreheader = \"x\"\n+++\n", 2, "subject"),
+            ("+++\nsubject = \" \"\n+++\n", 2, "empty"),
+            (
+                "+++\nsubject = \"x\"\nuseful_hours = 0\n+++\n",
+                3,
+                "useful_hours",
+            ),
+            (
+                "+++\nsubject = \"x\"\n[props.u]\nkind = \"link\"\n+++\n",
+                4,
+                "link",
+            ),
+            (
+                "+++\nsubject = \"x\"\n[props.u]\nkind = \"url\"\nunless = \"z\"\n+++\n",
+                3,
+                "no prop",
+            ),
+        ] {
+            let FileError { line: told, why } = parse(text).unwrap_err();
+            assert!(
+                told == line && why.contains(words),
+                "{text}: line {told}: {why}"
+            );
+        }
+    }
+}

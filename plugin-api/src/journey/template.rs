@@ -1,0 +1,467 @@
+//! Mails: what they say, and what whoever sends them has to give.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Properties;
+
+/// A mail template: MJML with MiniJinja expressions.
+///
+/// A whole document, MJML (`<mjml>`) or HTML (`<html>`), or the sections of a mail, which the host
+/// puts into its layout with the product's name, logo and color and the footer.
+///
+/// Expressions see `name` (what to call the person, or nothing), `contact` (`id`, `external_id`,
+/// `email`, `properties`), `props` (what the journey passed), `event` (properties of the trigger
+/// event), `brand` (`name`, `url`, `logo_url`, `color`, …), `category`, `transactional`, `preview`,
+/// `unsubscribe_url`, `preferences_url`, `postal_address` and `footer`. The filter `person_name`
+/// leaves of a value what looks like a person's name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Unique: `activation-nudge`.
+    pub key: String,
+    /// May hold expressions.
+    pub subject: String,
+    /// The line mail clients show beside the subject; may hold expressions.
+    #[serde(default)]
+    pub preview: String,
+    pub mjml: String,
+    /// The text part; made from the HTML where it is left out.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// What a person unsubscribes from; the journey's where it is left out. `transactional` mails
+    /// carry no unsubscribe header and are sent to people who unsubscribed.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// How long a mail of it is useful, in milliseconds from the decision to send; an hour for
+    /// transactional ones and two days for others where it is left out.
+    #[serde(default)]
+    pub not_after_ms: Option<u64>,
+    /// What it does with `props`. Where none are declared, any are taken as they come.
+    #[serde(default)]
+    pub props: Vec<Prop>,
+}
+
+/// A value a template is given: its name, what it is, and whether the mail can do without.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Prop {
+    pub name: String,
+    #[serde(default)]
+    pub kind: PropKind,
+    #[serde(default)]
+    pub required: bool,
+    /// Not required where this one is given.
+    #[serde(default)]
+    pub unless: Option<String>,
+    /// For previews.
+    #[serde(default)]
+    pub sample: Value,
+    /// What it is for, in a few words.
+    #[serde(default)]
+    pub about: String,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PropKind {
+    /// Text for people, or a number.
+    Text,
+    /// Where a link leads: `https://`, `http://` or `mailto:`.
+    Url,
+    Number,
+    Bool,
+    /// Several values, or one that stands for a list of one.
+    List,
+    /// Anything; also a kind of a later version.
+    #[default]
+    #[serde(other)]
+    Any,
+}
+
+impl PropKind {
+    /// Its name in files and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Url => "url",
+            Self::Number => "number",
+            Self::Bool => "bool",
+            Self::List => "list",
+            Self::Any => "any",
+        }
+    }
+}
+
+impl Prop {
+    fn new(name: &str, kind: PropKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            ..Self::default()
+        }
+    }
+
+    /// Text for people, or a number.
+    pub fn text(name: &str) -> Self {
+        Self::new(name, PropKind::Text)
+    }
+
+    /// Where a link leads.
+    pub fn url(name: &str) -> Self {
+        Self::new(name, PropKind::Url)
+    }
+
+    pub fn number(name: &str) -> Self {
+        Self::new(name, PropKind::Number)
+    }
+
+    pub fn bool(name: &str) -> Self {
+        Self::new(name, PropKind::Bool)
+    }
+
+    /// Several values, or one.
+    pub fn list(name: &str) -> Self {
+        Self::new(name, PropKind::List)
+    }
+
+    pub fn any(name: &str) -> Self {
+        Self::new(name, PropKind::Any)
+    }
+
+    /// The mail makes no sense without it.
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// The mail makes no sense without it or another.
+    pub fn required_unless(mut self, other: &str) -> Self {
+        self.required = true;
+        self.unless = Some(other.into());
+        self
+    }
+
+    /// What a preview shows.
+    pub fn sample(mut self, value: impl Into<Value>) -> Self {
+        self.sample = value.into();
+        self
+    }
+
+    pub fn about(mut self, text: &str) -> Self {
+        self.about = text.into();
+        self
+    }
+
+    /// Why the value does not fit.
+    fn wrong(&self, value: &Value) -> Option<&'static str> {
+        let fits = match self.kind {
+            PropKind::Text => value.is_string() || value.is_number(),
+            PropKind::Url => value.as_str().is_some_and(is_web_or_mail),
+            PropKind::Number => value.is_number(),
+            PropKind::Bool => value.is_boolean(),
+            PropKind::List => {
+                return match value {
+                    Value::Array(items) => items.iter().find_map(links),
+                    Value::Object(_) | Value::Bool(_) => Some("must be a list"),
+                    _ => None,
+                };
+            }
+            PropKind::Any => return links(value),
+        };
+        let expected = match self.kind {
+            PropKind::Text => "must be text",
+            PropKind::Url => WEB_OR_MAIL,
+            PropKind::Number => "must be a number",
+            PropKind::Bool => "must be true or false",
+            PropKind::List | PropKind::Any => "",
+        };
+        (!fits).then_some(expected)
+    }
+}
+
+/// What is wrong with the values given to a template. The display begins after the value's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropFault {
+    #[error("is required by the template")]
+    Missing { name: String },
+    #[error("{why}")]
+    Wrong { name: String, why: &'static str },
+    /// Not wrong, but to no effect.
+    #[error("is not used by the template")]
+    Unknown { name: String },
+}
+
+impl PropFault {
+    /// The name of the value.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Missing { name } | Self::Wrong { name, .. } | Self::Unknown { name } => name,
+        }
+    }
+}
+
+impl Template {
+    /// Holds values against what the template declares, in its order. Where it declares nothing,
+    /// only links are looked at, which are known by their names.
+    pub fn faults(&self, props: &Properties) -> Vec<PropFault> {
+        if self.props.is_empty() {
+            let wrong = props.iter().filter_map(|(name, value)| {
+                let why = links_in(name, value)?;
+                let name = name.clone();
+                Some(PropFault::Wrong { name, why })
+            });
+            return wrong.collect();
+        }
+        let given = |name: &str| props.get(name).filter(|value| !is_empty(value));
+        let mut faults = Vec::new();
+        for prop in &self.props {
+            let name = prop.name.clone();
+            match given(&name) {
+                Some(value) => {
+                    let wrong = prop.wrong(value);
+                    faults.extend(wrong.map(|why| PropFault::Wrong { name, why }));
+                }
+                None if prop.required
+                    && prop.unless.as_deref().is_none_or(|it| given(it).is_none()) =>
+                {
+                    faults.push(PropFault::Missing { name });
+                }
+                None => {}
+            }
+        }
+        let known = |name: &String| self.props.iter().any(|prop| prop.name == *name);
+        let unknown = props.keys().filter(|name| !known(name)).cloned();
+        faults.extend(unknown.map(|name| PropFault::Unknown { name }));
+        faults
+    }
+
+    /// The values that do fit; with the others the mail does as if they had not been given.
+    pub fn fitting(&self, mut props: Properties) -> Properties {
+        for fault in self.faults(&props) {
+            if let PropFault::Wrong { name, .. } = fault {
+                props.remove(&name);
+            }
+        }
+        props
+    }
+
+    /// Values for a look at the template.
+    pub fn samples(&self) -> Properties {
+        let samples = self.props.iter().filter(|prop| !prop.sample.is_null());
+        samples
+            .map(|prop| (prop.name.clone(), prop.sample.clone()))
+            .collect()
+    }
+}
+
+const WEB_OR_MAIL: &str = "must be a link that begins with https://, http:// or mailto:";
+
+/// As good as not given.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// What is wrong with a link somewhere in a value.
+fn links(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Array(items) => items.iter().find_map(links),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, value)| links_in(name, value)),
+        _ => None,
+    }
+}
+
+/// The same for a value with a name: `url`, `survey_url`, `resetUrl`, `href` hold links.
+fn links_in(name: &str, value: &Value) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    let is_link = lower.ends_with("url") || lower.ends_with("href") || lower.ends_with("link");
+    match value {
+        Value::String(text) if is_link && !text.trim().is_empty() => {
+            // A name alone proves no link: `checkout_link` may hold its id.
+            let has_scheme = scheme(text).is_some();
+            (has_scheme && !is_web_or_mail(text)).then_some(WEB_OR_MAIL)
+        }
+        Value::Array(items) if is_link => items.iter().find_map(|item| links_in(name, item)),
+        _ => links(value),
+    }
+}
+
+/// What stands before the first colon, where it can be a scheme (RFC 3986 §3.1), read as browsers
+/// read it: blanks and control characters do not hide it.
+fn scheme(text: &str) -> Option<String> {
+    let plain = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && !c.is_control());
+    let plain: String = plain.take(64).collect();
+    let (scheme, _) = plain.split_once(':')?;
+    let named = scheme
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    (named && !scheme.is_empty()).then(|| scheme.to_ascii_lowercase())
+}
+
+/// A link to a page or a mailbox.
+fn is_web_or_mail(text: &str) -> bool {
+    let text = text.trim();
+    if text.chars().any(|c| c.is_control()) {
+        return false;
+    }
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => rest
+            .strip_prefix("//")
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#', ':', ' '])),
+        "mailto" => rest.contains('@'),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Prop, PropKind, Template};
+    use crate::Properties;
+
+    fn template() -> Template {
+        Template {
+            props: vec![
+                Prop::url("url")
+                    .required_unless("code")
+                    .sample("https://a.test"),
+                Prop::text("code"),
+                Prop::number("count").sample(3),
+                Prop::bool("again"),
+                Prop::list("items"),
+                Prop::any("extra"),
+                Prop::text("word").required(),
+            ],
+            ..Template::default()
+        }
+    }
+
+    fn told(template: &Template, props: Value) -> Vec<String> {
+        let props: Properties = serde_json::from_value(props).unwrap();
+        let faults = template.faults(&props);
+        let told = faults
+            .iter()
+            .map(|fault| format!("{} {fault}", fault.name()));
+        told.collect()
+    }
+
+    #[test]
+    fn what_is_declared_is_held_to() {
+        let link = "url must be a link that begins with https://, http:// or mailto:";
+        let needs = "is required by the template";
+        for (props, expected) in [
+            (json!({ "url": "https://a.test/x", "word": "x" }), vec![]),
+            (json!({ "url": " MAILTO:a@b.test", "word": 7 }), vec![]),
+            (json!({ "code": "418", "word": "x" }), vec![]),
+            (json!({ "word": "x" }), vec![format!("url {needs}")]),
+            (
+                json!({}),
+                vec![format!("url {needs}"), format!("word {needs}")],
+            ),
+            (
+                json!({ "url": " ", "code": [], "word": null }),
+                vec![format!("url {needs}"), format!("word {needs}")],
+            ),
+            (
+                json!({ "code": 1, "word": "x", "resetUrl": "https://a.test" }),
+                vec!["resetUrl is not used by the template".to_owned()],
+            ),
+            (
+                json!({ "code": 1, "word": "x", "count": "3" }),
+                vec!["count must be a number".to_owned()],
+            ),
+            (
+                json!({ "code": 1, "word": "x", "again": 1 }),
+                vec!["again must be true or false".to_owned()],
+            ),
+            (
+                json!({ "code": true, "word": ["x"] }),
+                vec![
+                    "code must be text".to_owned(),
+                    "word must be text".to_owned(),
+                ],
+            ),
+            (json!({ "code": 1, "word": "x", "items": "one" }), vec![]),
+            (
+                json!({ "code": 1, "word": "x", "items": { "a": 1 } }),
+                vec!["items must be a list".to_owned()],
+            ),
+            (
+                json!({ "url": "javascript:alert(1)", "word": "x" }),
+                vec![link.to_owned()],
+            ),
+            (
+                json!({ "url": "java\nscript:alert(1)", "word": "x" }),
+                vec![link.to_owned()],
+            ),
+            (
+                json!({ "url": "//evil.test", "word": "x" }),
+                vec![link.to_owned()],
+            ),
+            (
+                json!({ "url": "https://", "word": "x" }),
+                vec![link.to_owned()],
+            ),
+            (json!({ "url": 7, "word": "x" }), vec![link.to_owned()]),
+        ] {
+            assert_eq!(told(&template(), props.clone()), expected, "{props}");
+        }
+    }
+
+    #[test]
+    fn links_within_values_are_found_by_their_names() {
+        for name in ["url", "survey_url", "resetUrl", "href", "link"] {
+            for bad in [
+                "javascript:x",
+                " JAVASCRIPT:x",
+                "java\tscript:x",
+                "data:text/html,x",
+            ] {
+                let nested = json!({ "code": 1, "word": "x", "items": [{ name: "https://a.test" }, { "deep": [{ name: bad }] }] });
+                assert_eq!(told(&template(), nested).len(), 1, "{name} {bad}");
+                let free = json!({ name: bad });
+                assert_eq!(told(&Template::default(), free).len(), 1, "{name} {bad}");
+                assert_eq!(
+                    told(&Template::default(), json!({ "a": { name: [bad] } })).len(),
+                    1
+                );
+            }
+        }
+        let fine = json!({ "url": "https://a.test", "text": "javascript: a language", "checkout_link": "c17", "n": 1 });
+        assert!(told(&Template::default(), fine).is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_as_good_as_not_given() {
+        let props = json!({ "url": "javascript:x", "word": "x", "other": 1 });
+        let props: Properties = serde_json::from_value(props).unwrap();
+        let fitting = template().fitting(props);
+        assert_eq!(Value::from(fitting), json!({ "word": "x", "other": 1 }));
+        assert_eq!(
+            Value::from(template().samples()),
+            json!({ "url": "https://a.test", "count": 3 })
+        );
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_takes_anything() {
+        let prop: Prop = serde_json::from_value(json!({ "name": "x", "kind": "color" })).unwrap();
+        assert_eq!(prop.kind, PropKind::Any);
+        let old: Template =
+            serde_json::from_value(json!({ "key": "x", "subject": "x", "mjml": "x" })).unwrap();
+        assert!(old.props.is_empty());
+    }
+}
