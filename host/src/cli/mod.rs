@@ -239,9 +239,7 @@ async fn migrate(environment: &Environment) -> anyhow::Result<()> {
     let config = environment.config(Mode::Migrate)?;
     telemetry::init(config.log_level, config.production);
     let url = config.database_url.context("DATABASE_URL is required")?;
-    let db = Db::connect(&url, 2)
-        .await
-        .context("cannot connect to the database of DATABASE_URL")?;
+    let db = Db::open(&url, 2, true).await?;
     let before = db::schema_state(&mut *db.conn().await?).await?;
     db::migrate(&db).await?;
     for name in &before.pending {

@@ -49,9 +49,7 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
         config.development_key = true;
     }
     let db = match &config.database_url {
-        Some(url) => Db::connect(url, config.database_pool_size as u32)
-            .await
-            .context("cannot connect to the database of DATABASE_URL")?,
+        Some(url) => Db::open(url, config.database_pool_size as u32, false).await?,
         None if mode == Mode::Command => open_own(&config).await?,
         None => {
             secret::make_folder(&config.data_dir)?;
@@ -165,9 +163,7 @@ pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Confi
     let config = environment.config(Mode::Command)?;
     telemetry::init(config.log_level, config.production);
     let db = match &config.database_url {
-        Some(url) => Db::connect(url, 2)
-            .await
-            .context("cannot connect to the database of DATABASE_URL")?,
+        Some(url) => Db::open(url, 2, false).await?,
         None => open_own(&config).await?,
     };
     require_schema(&db).await?;

@@ -1,11 +1,10 @@
 //! `hogsend api` and `hogsend worker` as processes of their own, on a real Postgres and Redis.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::process::{Process, binary, free_port, until};
+use crate::support::process::{Process, binary, free_port, run, until};
 use crate::support::resend::{Resend, Seen};
 use crate::support::{Store, posthog};
 
@@ -171,20 +170,6 @@ async fn the_api_refuses_a_schema_that_is_behind_and_names_the_mend() {
         "{told}"
     );
     installation.store.remove().await;
-}
-
-/// What `hogsend <arguments>` says and ends with, in an empty folder, with these variables alone.
-fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
-    let output = std::process::Command::new(binary())
-        .args(arguments)
-        .env_clear()
-        .envs(variables.iter().copied())
-        .current_dir(folder)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
 }
 
 #[test]

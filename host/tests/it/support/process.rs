@@ -1,6 +1,6 @@
 //! The built program, as a process of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,20 @@ pub fn worker_variables<'a>(
         ),
         ("WORKER_LEASE_SECONDS", lease_seconds),
     ]
+}
+
+/// What `hogsend <arguments>` says and ends with, in an empty folder, with these variables alone.
+pub fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = Command::new(binary())
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
 }
 
 impl Process {

@@ -1,0 +1,126 @@
+//! Databases that cannot be used: each is refused at once, in one line that says what to do.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::support::process::run;
+
+fn admin_url() -> String {
+    std::env::var("HOGSEND_TEST_DATABASE_URL").expect("a database server of the tests")
+}
+
+async fn admin(database: &str, sql: &[&str]) {
+    let (server, _) = admin_url()
+        .rsplit_once('/')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    let mut conn = PgConnection::connect(&format!("{server}/{database}"))
+        .await
+        .unwrap();
+    for one in sql {
+        sqlx::raw_sql(AssertSqlSafe(*one))
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+}
+
+/// What `hogsend <command>` says with this database, in one line, without the password.
+fn refused(command: &str, url: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let variables = [
+        ("DATABASE_URL", url),
+        ("HOGSEND_DATA_DIR", data),
+        ("LOG_LEVEL", "error"),
+    ];
+    let (code, said) = run(folder.path(), &[command], &variables);
+    assert_eq!(code, Some(1), "{command}: {said}");
+    let lines: Vec<&str> = said.trim().lines().collect();
+    assert_eq!(lines.len(), 1, "{command}: {said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    said
+}
+
+/// As another user or database at the server of the tests.
+fn at(user: &str, database: &str) -> String {
+    let url = admin_url();
+    let (_, rest) = url.split_once('@').unwrap();
+    let (server, _) = rest.rsplit_once('/').unwrap();
+    format!("postgres://{user}:hunter2@{server}/{database}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_reached_is_said_with_the_fix() {
+    let port = crate::support::process::free_port();
+    let cases = [
+        (
+            format!("postgres://a:hunter2@127.0.0.1:{port}/c"),
+            "nobody listens at 127.0.0.1",
+        ),
+        (
+            "postgres://a:hunter2@no-such-host.invalid/c".to_owned(),
+            "no-such-host.invalid:5432 cannot be reached",
+        ),
+        (
+            at("postgres", "no_such_database"),
+            "has no database 'no_such_database'",
+        ),
+        (at("no_such_user", "postgres"), "the user 'no_such_user'"),
+    ];
+    for (url, expected) in cases {
+        for command in ["migrate", "api", "worker"] {
+            let said = refused(command, &url);
+            assert!(said.contains(expected), "{command}: {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_another_encoding_or_without_rights_is_refused() {
+    let name = format!("t_{}", uuid::Uuid::new_v4().simple());
+    let create = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
+    admin("postgres", &[&create]).await;
+    for command in ["migrate", "api", "worker"] {
+        let said = refused(command, &at("postgres", &name));
+        assert!(
+            said.contains("has the encoding LATIN1"),
+            "{command}: {said}"
+        );
+    }
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    admin("postgres", &[&drop]).await;
+
+    let role = format!("r_{}", uuid::Uuid::new_v4().simple());
+    admin(
+        "postgres",
+        &[
+            &format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"),
+            &format!("CREATE ROLE {role} LOGIN"),
+        ],
+    )
+    .await;
+    let said = refused("migrate", &at(&role, &name));
+    assert!(
+        said.contains("GRANT USAGE, CREATE ON SCHEMA public"),
+        "{said}"
+    );
+    // Somebody else made the tables.
+    admin(
+        &name,
+        &[
+            "CREATE TABLE _sqlx_migrations (version bigint); CREATE TABLE contacts (id uuid)",
+            &format!("GRANT SELECT ON contacts TO {role}"),
+        ],
+    )
+    .await;
+    for command in ["api", "worker"] {
+        let said = refused(command, &at(&role, &name));
+        assert!(
+            said.contains("may not read and change _sqlx_migrations, contacts"),
+            "{command}: {said}"
+        );
+    }
+    admin("postgres", &[&drop, &format!("DROP ROLE {role}")]).await;
+}
