@@ -188,6 +188,16 @@ pub async fn event_insert_known(
     .await
 }
 
+/// Which of these events are stored.
+pub async fn events_stored(conn: &mut Conn, ids: &[EventId]) -> Result<Vec<EventId>> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: EventId" FROM user_events WHERE id = ANY($1)"#,
+        ids as &[EventId]
+    )
+    .fetch_all(conn)
+    .await
+}
+
 pub async fn event_insert(conn: &mut Conn, events: &[EventRow]) -> Result<()> {
     let ids: Vec<EventId> = events.iter().map(|e| e.id).collect();
     let contacts: Vec<ContactId> = events.iter().map(|e| e.contact_id).collect();

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::lock::{Held, Level};
 use super::wake::Topics;
-use super::{Db, Result, Topic, is_transient};
+use super::{Db, PoolConn, Result, Topic, is_transient};
 use crate::ids::ContactId;
 
 /// Tries of a transaction that met another one, the first included.
@@ -73,6 +73,16 @@ impl CommitLost {
         }
         sqlx::Error::AnyDriverError(Box::new(Self(error)))
     }
+}
+
+/// The connection broke while a statement was under way that is a transaction by itself.
+pub fn in_doubt(error: sqlx::Error) -> sqlx::Error {
+    CommitLost::of(error)
+}
+
+/// What was in doubt is known not to have been committed.
+pub fn not_committed(error: &sqlx::Error) -> sqlx::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, error.to_string()).into()
 }
 
 /// Whether the transaction may have been committed although it failed.
@@ -200,6 +210,55 @@ impl Db {
             Ok(value)
         };
         CONTEXT.scope(RefCell::default(), inside).await
+    }
+}
+
+/// How long an outage may last after which it is still asked what became of a transaction.
+const DOUBT: Duration = Duration::from_secs(5);
+/// Between two tries to ask.
+const DOUBT_PAUSE: Duration = Duration::from_millis(100);
+
+/// By what the server knows the transaction, for [`Db::committed`].
+pub async fn transaction_id(tx: &mut Tx) -> Result<String> {
+    sqlx::query_scalar!(r#"SELECT pg_current_xact_id()::text AS "id!""#)
+        .fetch_one(&mut **tx)
+        .await
+}
+
+impl Db {
+    /// Whether a transaction took effect whose connection broke during the commit. None where the
+    /// database does not come back in time to tell.
+    pub async fn committed(&self, id: &str) -> Option<bool> {
+        let ask = |mut conn: PoolConn| async move {
+            let status = sqlx::query_scalar!("SELECT pg_xact_status($1::text::xid8)", id);
+            let status = status.fetch_one(&mut *conn).await?;
+            Ok(match status.as_deref() {
+                Some("committed") => Some(true),
+                Some("aborted") => Some(false),
+                // Its process at the server has not noticed yet.
+                _ => None,
+            })
+        };
+        self.settle(ask).await
+    }
+
+    /// Asks on new connections until there is an answer, for a while.
+    pub async fn settle<T, F>(&self, ask: impl Fn(PoolConn) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        let asked = async {
+            loop {
+                tokio::time::sleep(DOUBT_PAUSE).await;
+                let Ok(conn) = self.conn().await else {
+                    continue;
+                };
+                if let Ok(Some(answer)) = ask(conn).await {
+                    return answer;
+                }
+            }
+        };
+        tokio::time::timeout(DOUBT, asked).await.ok()
     }
 }
 

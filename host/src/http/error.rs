@@ -89,16 +89,6 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
     }
 
-    /// 503: the database is away, or cannot keep anything.
-    fn no_database(error: &sqlx::Error) -> Self {
-        if crate::db::is_full(error) {
-            tracing::error!(%error, "the database's disk is full, nothing can be stored: make room");
-            return Self::unavailable("The database cannot store anything: its disk is full", 60);
-        }
-        tracing::error!(%error, "the database does not answer");
-        Self::unavailable("The database does not answer", 5)
-    }
-
     /// The same with a header.
     pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
         Self {
@@ -113,6 +103,24 @@ impl ApiError {
             retry_after: Some(retry_after),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests")
         }
+    }
+
+    /// 503: the database does not answer. Where it stopped during a commit nobody knows whether
+    /// something was stored.
+    fn outage(error: &sqlx::Error) -> Self {
+        if crate::db::is_full(error) {
+            tracing::error!(%error, "the database's disk is full, nothing can be stored: make room");
+            return Self::unavailable("The database cannot store anything: its disk is full", 60);
+        }
+        tracing::error!(%error, "the database does not answer");
+        if crate::db::may_be_committed(error) {
+            return Self::unavailable(
+                "The database stopped answering during the commit: this may have been stored. Repeat \
+                 the request with the same Idempotency-Key",
+                5,
+            );
+        }
+        Self::unavailable("The database does not answer; nothing was stored", 5)
     }
 
     /// 503: nothing was stored, and a later try may succeed.
@@ -149,7 +157,7 @@ impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Overloaded => Self::unavailable("Too many requests are waiting", 1),
-            IngestError::Unavailable(cause) => Self::no_database(&cause),
+            IngestError::Unavailable(cause) => Self::outage(&cause),
             IngestError::NoRoom(no_room) => {
                 Self::validation(&no_room.issues(|_| "contactProperties".into()))
             }
@@ -176,7 +184,7 @@ impl From<sqlx::Error> for ApiError {
                 60,
             )
         } else if crate::db::is_unavailable(&error) {
-            Self::no_database(&error)
+            Self::outage(&error)
         } else {
             Self::internal(&error)
         }

@@ -139,7 +139,7 @@ pub struct UnsupportedMediaType(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
 #[response(
-    description = "Too many requests are waiting, or the database does not answer; nothing was stored",
+    description = "Too many requests are waiting, or the database does not answer. Nothing was stored, unless the text says that it may have been: then repeat the request with the same Idempotency-Key",
     headers(("Retry-After" = u32, description = "Seconds to wait")),
 )]
 pub struct Busy(#[allow(dead_code)] ErrorOut);

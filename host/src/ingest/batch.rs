@@ -37,7 +37,8 @@ enum Hand {
     Any(Committer),
 }
 
-/// Why events were not stored. None of the request's events is.
+/// Why events were not stored. None of the request's events is, but for an outage during the commit
+/// ([`db::may_be_committed`]).
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     #[error("too many requests are waiting, try again in a moment")]
@@ -221,7 +222,7 @@ impl KnownCommitter {
                 }
             }
             Err(error) if db::is_unavailable(&error) && !db::is_overdue(&error) => {
-                // Whether the statement committed is not known, so it is not repeated here.
+                // It may have taken effect, so it is not repeated here.
                 let error = Arc::new(error);
                 for request in simple {
                     let _ = request.answer.send(Err(failure(error.clone())));
@@ -282,13 +283,30 @@ impl Committer {
 
     async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
         let events = &events;
+        // What a commit comes to is known before it; only whether it took effect may not be.
+        let last = &std::sync::Mutex::new(None);
         let work = |mut tx: Tx| async move {
             let now = self.clock.now();
             let stored = store(&mut tx, &self.catalog, now, events.clone()).await?;
+            let id = db::transaction_id(&mut tx).await?;
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some((id, stored.events.clone()));
             Ok((tx, stored.events))
         };
         // Everybody's events wait behind this one's.
-        self.db.transact_within(Patience::Shared, work).await
+        let error = match self.db.transact_within(Patience::Shared, work).await {
+            Err(error) if db::may_be_committed(&error) => error,
+            done => return done,
+        };
+        let last = last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((id, stored)) = last else {
+            return Err(error);
+        };
+        match self.db.committed(&id).await {
+            Some(true) => Ok(stored),
+            Some(false) => Err(db::not_committed(&error)),
+            None => Err(error),
+        }
     }
 }
 

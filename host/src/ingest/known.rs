@@ -46,6 +46,17 @@ fn may_be_simple<'a>(
     })
 }
 
+/// What became of events whose statement got no answer. Where one of them is stored the statement
+/// took effect, and those it did not store can go the long way. None where nobody knows.
+async fn look_up(db: &Db, events: &[KnownEvent<'_>]) -> Option<Vec<Option<bool>>> {
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let ids = &ids;
+    let ask = |mut conn: PoolConn| async move { db::events_stored(&mut conn, ids).await.map(Some) };
+    let found = db.settle(ask).await?;
+    let stored = |event: &KnownEvent<'_>| found.contains(&event.id).then_some(true);
+    (!found.is_empty()).then(|| events.iter().map(stored).collect())
+}
+
 /// Stores those of the events that can go the short way. `None` stands for one that cannot, and
 /// was not stored. Leaves a connection that works in `held`, for the next call.
 pub async fn store(
@@ -71,8 +82,20 @@ pub async fn store(
         None => db.conn().await?,
     };
     let seen_after = now - SEEN_EXACT;
-    let stored = db::event_insert_known(&mut conn, &known, seen_after, busy_too, now).await?;
-    *held = Some(conn);
+    let stored = db::event_insert_known(&mut conn, &known, seen_after, busy_too, now).await;
+    let stored = match stored {
+        Ok(stored) => {
+            *held = Some(conn);
+            stored
+        }
+        Err(error) if db::is_unavailable(&error) => {
+            drop(conn);
+            look_up(db, &known)
+                .await
+                .ok_or_else(|| db::in_doubt(error))?
+        }
+        Err(error) => return Err(error),
+    };
     for ((place, event), stored) in places.into_iter().zip(known).zip(stored) {
         results[place] = stored.map(|stored| Ingested {
             id: event.id,
