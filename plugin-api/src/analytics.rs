@@ -18,7 +18,9 @@ pub trait Analytics {
     ) -> impl Future<Output = Result<Option<Properties>, String>>;
 
     /// Tells the product of events and properties, in order. The same batch may come again where
-    /// its answer was lost; ids tell a repeat.
+    /// its answer was lost; ids tell a repeat. Where the plugin reads the product's webhooks as well,
+    /// the id belongs into what the product hands on, as the event's `dedupe_key`: so what the host
+    /// told comes back as no news.
     fn capture(&self, _host: Host, _batch: Vec<Capture>) -> impl Future<Output = Captured> {
         async { Captured::Unwanted }
     }
@@ -44,16 +46,33 @@ pub enum Captured {
     Taken,
     /// The product is not configured to be told anything.
     Unwanted,
+    /// The product took all but these.
+    Partly {
+        refused: Vec<RefusedCapture>,
+    },
+    /// The product takes nothing until somebody acts: a revoked key, a used-up quota, a wrong host.
+    /// Everything is kept, and the product is tried again now and then.
+    Blocked {
+        reason: String,
+    },
     /// Try again, the same batch or another.
     Retry {
         reason: String,
         #[serde(default)]
         retry_after_ms: Option<u64>,
     },
-    /// The product refuses this batch for good.
+    /// The product refuses this batch for good. Of several captures the host finds out by smaller
+    /// batches which are meant.
     Rejected {
         reason: String,
     },
+}
+
+/// A capture the product refuses for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCapture {
+    pub id: Uuid,
+    pub reason: String,
 }
 
 #[doc(hidden)]

@@ -32,7 +32,7 @@ mod replay;
 pub mod semantics;
 mod step;
 
-pub use analytics::{Analytics, Capture, Captured};
+pub use analytics::{Analytics, Capture, Captured, RefusedCapture};
 pub use body::Body;
 pub use delivery::{
     Attempt, BatchAttempt, BatchOutcome, BatchSent, BlockScope, BounceType, Capabilities, Delivery,

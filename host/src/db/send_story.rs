@@ -175,6 +175,11 @@ pub async fn send_history(conn: &mut Conn, id: SendId) -> Result<Vec<SendHappeni
            UNION ALL
            SELECT occurred_at, kind, provider, NULL, NULL, NULL, NULL, NULL, machine, detail
            FROM email_events WHERE send_id = $1
+           UNION ALL
+           SELECT last_at, kind, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+               jsonb_strip_nulls(jsonb_build_object('further', count,
+                   'linkId', nullif(link_id, '00000000-0000-0000-0000-000000000000')))
+           FROM further_visits WHERE send_id = $1
            ORDER BY 1"#,
         id as SendId
     )

@@ -493,3 +493,53 @@ async fn an_erased_persons_links_are_gone() {
     assert_eq!(visit(&server, &mail.image).await.status, StatusCode::OK);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_fetches_without_end_leaves_a_number_and_the_first_visit() {
+    let resend = Resend::start().await;
+    let server = delivery::server(&resend, &[]).await;
+    let mail = sent(&server).await;
+    let rows = async |kind: &str| {
+        let mut conn = server.app.db.conn().await.unwrap();
+        let (kept, first): (i64, Option<chrono::DateTime<chrono::Utc>>) =
+            sqlx::query_as("SELECT count(*), min(occurred_at) FROM email_events WHERE kind = $1")
+                .bind(kind)
+                .fetch_one(&mut *conn)
+                .await
+                .unwrap();
+        let further: Option<i64> =
+            sqlx::query_scalar("SELECT sum(count)::bigint FROM further_visits WHERE kind = $1")
+                .bind(kind)
+                .fetch_one(&mut *conn)
+                .await
+                .unwrap();
+        (kept, further.unwrap_or(0), first)
+    };
+    let began = server.now();
+    for (path, kind) in [(&mail.image, "opened"), (&mail.links[0], "clicked")] {
+        for _ in 0..300 {
+            let answer = visit(&server, path).await;
+            assert!(answer.status.is_success() || answer.status.is_redirection());
+        }
+        assert_eq!(rows(kind).await, (20, 280, Some(began)), "{kind}");
+    }
+    // Another link of the mail is counted for itself.
+    visit(&server, &mail.links[1]).await;
+    assert_eq!(rows("clicked").await, (21, 280, Some(began)));
+    // A later visit may be a person's: one of them is kept each ten minutes.
+    server.clock.advance(Duration::from_secs(601));
+    for _ in 0..5 {
+        visit(&server, &mail.links[0]).await;
+        visit(&server, &mail.image).await;
+    }
+    assert_eq!(rows("clicked").await, (22, 284, Some(began)));
+    assert_eq!(rows("opened").await, (21, 284, Some(began)));
+    // For weeks, and it stays bounded.
+    for _ in 0..300 {
+        server.clock.advance(Duration::from_secs(601));
+        visit(&server, &mail.image).await;
+    }
+    let (kept, further, _) = rows("opened").await;
+    assert_eq!((kept, kept + further), (200, 605));
+    server.stop().await;
+}

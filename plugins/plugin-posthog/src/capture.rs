@@ -40,7 +40,7 @@ impl CaptureApi {
             .body(body.to_string().into_bytes());
         match host.http(request).await {
             Ok(answer) => outcome(&answer),
-            Err(error) if error.kind == HttpErrorKind::Refused => Captured::Rejected {
+            Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
                 reason: format!("{}; check {HOST}", error.message),
             },
             // PostHog drops repeats: same uuid, event, time and person.
@@ -77,7 +77,7 @@ fn outcome(answer: &HttpResponse) -> Captured {
     let reason = format!("PostHog answered {}", answer.status);
     match answer.status {
         200..=299 => Captured::Taken,
-        401 | 403 => Captured::Rejected {
+        401..=403 => Captured::Blocked {
             reason: format!("{reason}: check {API_KEY}"),
         },
         408 | 429 | 500.. => {
@@ -89,7 +89,7 @@ fn outcome(answer: &HttpResponse) -> Captured {
                 retry_after_ms: seconds.map(|seconds| seconds.saturating_mul(1_000)),
             }
         }
-        300..=399 => Captured::Rejected {
+        300..=399 | 404 | 405 => Captured::Blocked {
             reason: format!("{reason}: check {HOST}"),
         },
         _ => Captured::Rejected { reason },
@@ -174,9 +174,17 @@ mod tests {
                 "{status}"
             );
         }
-        for status in [302, 400, 401, 413] {
+        // One capture may be too much or out of form, and the others are not.
+        for status in [400, 413, 422] {
             assert!(
                 matches!(run(&key, status).0, Captured::Rejected { .. }),
+                "{status}"
+            );
+        }
+        // The key or the host is wrong: that says nothing of any capture.
+        for status in [302, 401, 402, 403, 404] {
+            assert!(
+                matches!(run(&key, status).0, Captured::Blocked { .. }),
                 "{status}"
             );
         }
