@@ -12,6 +12,9 @@ pub struct Retention {
     pub logs: Option<TimeDelta>,
     pub deliveries: Option<TimeDelta>,
     pub visitors: Option<TimeDelta>,
+    pub events: Option<TimeDelta>,
+    pub keys: Option<TimeDelta>,
+    pub audit: Option<TimeDelta>,
 }
 
 impl Retention {
@@ -26,6 +29,9 @@ impl Retention {
             logs: days("RETENTION_LOGS_DAYS"),
             deliveries: days("RETENTION_DELIVERIES_DAYS"),
             visitors: days("RETENTION_VISITORS_DAYS"),
+            events: days("RETENTION_EVENTS_DAYS"),
+            keys: days("RETENTION_KEYS_DAYS"),
+            audit: days("RETENTION_AUDIT_DAYS"),
         }
     }
 }

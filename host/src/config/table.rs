@@ -270,6 +270,21 @@ pub const TABLE: &[Variable] = &[
         "days that events of visitors nobody knows are kept; 0 for ever",
     ),
     variable(
+        "RETENTION_EVENTS_DAYS",
+        "0",
+        "days that events are kept; 0 for ever: replay and journeys that look back find no older ones",
+    ),
+    variable(
+        "RETENTION_KEYS_DAYS",
+        "365",
+        "days within which an event that comes again is known; 0 for ever",
+    ),
+    variable(
+        "RETENTION_AUDIT_DAYS",
+        "0",
+        "days that the audit log is kept; 0 for ever",
+    ),
+    variable(
         "SKIP_SCHEMA_CHECK",
         "false",
         "start although migrations are pending",

@@ -33,6 +33,12 @@ pub enum Lifetime {
     Deliveries,
     /// `RETENTION_VISITORS_DAYS`
     Visitors,
+    /// `RETENTION_EVENTS_DAYS`
+    Events,
+    /// `RETENTION_KEYS_DAYS`
+    Keys,
+    /// `RETENTION_AUDIT_DAYS`
+    Audit,
 }
 
 /// Everything that is deleted by age.
@@ -104,6 +110,15 @@ pub const KEPT: &[Kept] = &[
               SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
     },
     Kept {
+        what: "calls of plugins that ended workers, of what is gone",
+        by: Lifetime::Logs,
+        sql: "WITH old AS (
+                SELECT subject FROM plugin_calls WHERE noted_at < $1
+                LIMIT $2 FOR UPDATE SKIP LOCKED),
+              gone AS (DELETE FROM plugin_calls c USING old WHERE c.subject = old.subject)
+              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+    },
+    Kept {
         what: "imports",
         by: Lifetime::Logs,
         sql: "WITH old AS (
@@ -122,6 +137,35 @@ pub const KEPT: &[Kept] = &[
                   AND (status = 'delivered' OR dismissed_at IS NOT NULL)
                 ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED),
               gone AS (DELETE FROM webhook_deliveries d USING old WHERE d.id = old.id)
+              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+    },
+    Kept {
+        what: "events",
+        by: Lifetime::Events,
+        sql: "WITH old AS (
+                SELECT id, occurred_at FROM user_events WHERE id < $4 AND received_at < $1
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
+              gone AS (DELETE FROM user_events e USING old
+                       WHERE e.id = old.id AND e.occurred_at = old.occurred_at)
+              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+    },
+    Kept {
+        what: "keys of events",
+        by: Lifetime::Keys,
+        sql: "WITH old AS (
+                SELECT source, key FROM event_keys WHERE event_id < $4 AND received_at < $1
+                ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED),
+              gone AS (DELETE FROM event_keys k USING old
+                       WHERE k.source = old.source AND k.key = old.key)
+              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+    },
+    Kept {
+        what: "the audit log",
+        by: Lifetime::Audit,
+        sql: "WITH old AS (
+                SELECT id FROM audit_logs WHERE created_at < $1
+                ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+              gone AS (DELETE FROM audit_logs a USING old WHERE a.id = old.id)
               SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
     },
     Kept {

@@ -56,6 +56,9 @@ impl Janitor {
             Lifetime::Logs => retention.logs,
             Lifetime::Deliveries => retention.deliveries,
             Lifetime::Visitors => retention.visitors,
+            Lifetime::Events => retention.events,
+            Lifetime::Keys => retention.keys,
+            Lifetime::Audit => retention.audit,
         };
         Some(now - days?)
     }
@@ -121,7 +124,11 @@ impl Work for Janitor {
     async fn claim(&self, _: usize) -> db::Result<Vec<()>> {
         let now = self.app.clock.now();
         let mut state = self.state();
-        if state.last.is_some_and(|last| now < last + EVERY) {
+        // A clock that was set back must not keep it waiting.
+        if state
+            .last
+            .is_some_and(|last| now >= last && now < last + EVERY)
+        {
             return Ok(Vec::new());
         }
         state.last = Some(now);

@@ -88,3 +88,51 @@ async fn zero_keeps_for_ever() {
     assert_eq!(server.count(LOGS).await, logs);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_their_keys_and_the_audit_log_go_when_a_setting_says_so() {
+    let settings = [
+        ("RETENTION_EVENTS_DAYS", "20"),
+        ("RETENTION_KEYS_DAYS", "10"),
+        ("RETENTION_AUDIT_DAYS", "30"),
+    ];
+    let server = mailed(&settings).await;
+    // Ids of this test alone: others in the process may be ahead of this clock.
+    for sql in [
+        "UPDATE user_events SET id = '019ca000-0000-7000-8000-000000000001' WHERE name = 't.mail'",
+        "INSERT INTO event_keys (source, key, event_id, received_at)
+         SELECT 'api', 'k', id, received_at FROM user_events WHERE name = 't.mail'",
+        "INSERT INTO audit_logs (id, actor_type, actor_name, action, resource_type, resource_id,
+             created_at)
+         SELECT id, 'command', 'c', 'a', 't', 'r', received_at FROM user_events
+         WHERE name = 't.mail'",
+    ] {
+        server.run_sql(sql).await;
+    }
+    let left = async || {
+        let mut left = Vec::new();
+        for (what, count) in [
+            ("key", "SELECT count(*) FROM event_keys"),
+            (
+                "event",
+                "SELECT count(*) FROM user_events WHERE name = 't.mail'",
+            ),
+            ("audit", "SELECT count(*) FROM audit_logs"),
+        ] {
+            if server.count(count).await > 0 {
+                left.push(what);
+            }
+        }
+        left
+    };
+    for (days, expected) in [
+        (9, vec!["key", "event", "audit"]),
+        (2, vec!["event", "audit"]),
+        (10, vec!["audit"]),
+        (10, vec![]),
+    ] {
+        server.days_later(days).await;
+        assert_eq!(left().await, expected);
+    }
+    server.stop().await;
+}
