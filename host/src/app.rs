@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hogsend_plugin_api::semantics::Trust;
 
 use crate::accounts::{Passwords, Tries};
+use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::contacts::Addresses;
@@ -39,6 +40,8 @@ pub struct App {
     pub naming: Arc<Naming>,
     /// Lets work that workers ended in be done alone.
     pub(crate) alone: Arc<Alone>,
+    /// Which plugins are being called.
+    pub(crate) calls: Arc<Calls>,
     pub unsubscribe: Arc<Unsubscribe>,
     pub addresses: Arc<Addresses>,
     pub(crate) keys: Arc<Keys>,
@@ -96,6 +99,7 @@ impl App {
             naming,
             loops: Arc::default(),
             alone: Arc::default(),
+            calls: Arc::new(Calls::new(&config.data_dir)),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
             config: Arc::new(config),
             unsubscribe: Arc::new(unsubscribe),

@@ -8,6 +8,7 @@ mod alerts;
 pub mod app;
 pub mod audit;
 mod backoff;
+pub mod calls;
 pub mod cli;
 pub mod clock;
 pub mod config;

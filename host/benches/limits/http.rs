@@ -19,6 +19,8 @@ use super::ingest::{database, drop_database};
 pub const KEY: &str = "a key of the bench";
 const PEOPLE: u64 = 2_000;
 const SECONDS: u64 = 4;
+/// Events of a batch of people nobody knows: the most a request may hold.
+const STRANGERS: usize = 1_000;
 const BATCH: usize = 100;
 /// More than are worked on and wait.
 const FLOOD: usize = 4_000;
@@ -77,6 +79,12 @@ pub async fn bench() {
         flood.p50,
         flood.p99
     );
+    let batches = strangers(port).await;
+    println!(
+        "http: {STRANGERS} events of as many new people in one request: {batches:.0} ms at the median, {:.0} \
+         people/s",
+        STRANGERS as f64 * 1_000.0 / batches
+    );
     println!("http: the api held {idle:.1} MiB before and at most {loaded:.1} MiB under load");
     let _ = api.kill();
     let _ = api.wait();
@@ -99,6 +107,33 @@ pub async fn bench() {
     let _ = api.wait();
     let _ = std::fs::remove_dir_all(data);
     drop_database(&mut admin, &name).await;
+}
+
+/// Sends batches in which every event is about somebody new. Returns the milliseconds of one at the
+/// median.
+async fn strangers(port: u16) -> f64 {
+    let http = hogsend::plugins::http_client();
+    let mut times = Vec::new();
+    for round in 0..9 {
+        let event = |n: usize| {
+            json!({
+                "name": "page.viewed", "userId": format!("new-{round}-{n}"),
+                "email": format!("new-{round}-{n}@example.com"), "eventProperties": { "n": n },
+            })
+        };
+        let events: Vec<Value> = (0..STRANGERS).map(event).collect();
+        let request = http
+            .post(format!("http://127.0.0.1:{port}/v1/events/batch"))
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", "application/json")
+            .body(json!({ "events": events }).to_string());
+        let began = Instant::now();
+        let answer = request.send().await.expect("a server");
+        assert_eq!(answer.status().as_u16(), 202);
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1_000.0
 }
 
 struct Load {

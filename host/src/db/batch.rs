@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
 use sqlx::types::Json;
 
+use super::plugin_call::calls_died;
 use super::send_claim::StoredSend;
-use super::{ClaimedSend, Conn, Result};
+use super::{ClaimedSend, Conn, Deaths, Result};
 use crate::ids::{BatchId, Claim};
 
 /// A batch a worker holds. Its id is its idempotency key.
@@ -18,6 +19,8 @@ pub struct ClaimedBatch {
     pub attempts: i32,
     pub first_attempt_at: DateTime<Utc>,
     pub claim: Claim,
+    /// How often workers ended in a call for it.
+    pub deaths: Deaths,
 }
 
 pub async fn batch_insert(
@@ -45,14 +48,13 @@ pub async fn batch_insert(
 /// Claims one batch whose fate is open and that is to be asked about again.
 ///
 /// Two workers racing: the second skips the row the first has locked, and after the commit the row
-/// is no longer due.
+/// is no longer due. The end of a worker in a call for it is counted ([`calls_died`]).
 pub async fn batch_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
     lease_until: DateTime<Utc>,
 ) -> Result<Option<ClaimedBatch>> {
-    sqlx::query_as!(
-        ClaimedBatch,
+    let found = sqlx::query!(
         r#"WITH due AS (
                SELECT id FROM email_batches WHERE next_attempt_at <= $1
                ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
@@ -63,8 +65,22 @@ pub async fn batch_claim(
         Claim::new(now) as Claim,
         lease_until
     )
-    .fetch_optional(conn)
-    .await
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = found else { return Ok(None) };
+    let id = row.id.into();
+    Ok(Some(ClaimedBatch {
+        id: row.id,
+        provider: row.provider,
+        size: row.size,
+        attempts: row.attempts,
+        first_attempt_at: row.first_attempt_at,
+        claim: row.claim,
+        deaths: calls_died(conn, &[id])
+            .await?
+            .remove(&id)
+            .unwrap_or_default(),
+    }))
 }
 
 /// Gives a batch back unasked; it is due at once.

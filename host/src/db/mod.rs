@@ -33,6 +33,7 @@ mod once;
 mod pace;
 mod password_reset;
 mod pending;
+mod plugin_call;
 mod preference;
 mod provider;
 mod queue;
@@ -42,6 +43,7 @@ mod send_claim;
 mod send_state;
 mod send_status;
 mod send_story;
+mod server;
 mod state;
 mod state_admin;
 mod state_step;
@@ -77,8 +79,10 @@ pub use batch::{
     batch_members, batch_renew,
 };
 pub use capture::{
-    ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete, capture_dismiss,
-    capture_give_up, capture_insert, capture_next_due, capture_retry,
+    CaptureHold, ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete,
+    capture_dismiss, capture_give_up, capture_hold, capture_holds, capture_insert,
+    capture_next_due, capture_probe, capture_release, capture_retry, captures_address,
+    captures_known, captures_orphaned,
 };
 pub use consent::{
     ConsentChange, ConsentDelta, Consents, consent_changes_forget, consent_changes_insert,
@@ -97,7 +101,9 @@ pub use contact_admin::{
 };
 pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
 pub use erase::contacts_erase;
-pub use event::{EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim};
+pub use event::{
+    EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim, events_stored,
+};
 pub use event_admin::{
     EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
 };
@@ -132,6 +138,7 @@ pub use pending::{
     NewPending, PENDING_COUNTED, PendingChange, PendingRow, pending_count, pending_delete,
     pending_get, pending_list, pending_put, pending_settle,
 };
+pub use plugin_call::{Deaths, PluginCall, call_switch, calls_died, calls_forget, calls_void};
 pub use preference::{
     Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
 };
@@ -157,10 +164,10 @@ pub use send_story::{
 };
 pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, Unreached,
-    journeys_disabled, log_insert, skip_insert, state_calling, state_claim, state_exit,
-    state_failed, state_failures, state_fence, state_insert, state_last_entries, state_next_due,
-    state_person, state_progress, state_release, states_give_back, states_open, states_renew,
-    states_unreached, states_waiting,
+    journeys_disabled, log_insert, skip_insert, state_claim, state_exit, state_failed,
+    state_failures, state_fence, state_insert, state_last_entries, state_next_due, state_person,
+    state_progress, state_release, states_give_back, states_open, states_renew, states_unreached,
+    states_waiting,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
@@ -173,7 +180,9 @@ pub use suppression::{
     suppressions_of, suppressions_unaddressed,
 };
 pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
-pub use transact::{Failure, Patience, Tx, may_be_committed, stir};
+pub use transact::{
+    Failure, Patience, Tx, in_doubt, may_be_committed, not_committed, stir, transaction_id,
+};
 pub use user::{
     SessionRow, User, session_by_token, session_delete, session_delete_one, session_extend,
     session_insert, sessions_delete_expired, sessions_delete_of, sessions_delete_others,
@@ -197,6 +206,7 @@ pub use webhook_delivery::{
     deliveries_insert, deliveries_list, delivery_claim, delivery_end, delivery_next_due,
 };
 
+use std::error::Error as _;
 use std::path::Path;
 #[cfg(feature = "embedded-db")]
 use std::sync::{Arc, Mutex, PoisonError};
@@ -234,7 +244,34 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens a pool on a Postgres server. Connects at once, so a wrong URL shows at start.
+    /// Opens a pool on a Postgres server. Looks at the server first, so that a wrong URL and a database
+    /// that cannot be used show at start, with what to do. `migrating` asks for the right to make
+    /// tables, too.
+    pub async fn open(
+        url: &SecretString,
+        max_connections: u32,
+        migrating: bool,
+    ) -> anyhow::Result<Self> {
+        let options: PgConnectOptions = url.expose_secret().parse().map_err(|error| {
+            // It may quote the URL.
+            let _: sqlx::Error = error;
+            anyhow::anyhow!(
+                "DATABASE_URL is no URL of a Postgres: postgres://user:password@host/database"
+            )
+        })?;
+        server::examine(&options, migrating)
+            .await
+            .map_err(|unusable| {
+                tracing::debug!(
+                    error = unusable.source().map(tracing::field::display),
+                    "the database cannot be used"
+                );
+                anyhow::anyhow!("{unusable}")
+            })?;
+        Ok(Self::connect(url, max_connections).await?)
+    }
+
+    /// Opens a pool on a Postgres server that is known to be sound.
     pub async fn connect(url: &SecretString, max_connections: u32) -> Result<Self> {
         let options: PgConnectOptions = url.expose_secret().parse()?;
         let pool = PgPoolOptions::new()

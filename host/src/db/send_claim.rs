@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Mail, Prepared};
 use sqlx::types::Json;
+use uuid::Uuid;
 
+use super::plugin_call::calls_died;
 use super::transact::takes;
-use super::{Conn, Level, Result};
+use super::{Conn, Deaths, Level, Result};
 use crate::ids::{Claim, ContactId, SendId, StateId};
 
 /// A mail a worker holds, by itself or as a member of a batch it holds.
@@ -36,6 +38,8 @@ pub struct ClaimedSend {
     pub not_after: Option<DateTime<Utc>>,
     /// Whether the sender came with this one mail; None in rows of older versions.
     pub sender_given: Option<bool>,
+    /// How often workers ended in a call for this mail.
+    pub deaths: Deaths,
 }
 
 /// As it is stored.
@@ -84,6 +88,7 @@ impl From<StoredSend> for ClaimedSend {
             claim: row.claim.map(Claim),
             not_after: row.not_after,
             sender_given: row.sender_given,
+            deaths: Deaths::default(),
         }
     }
 }
@@ -100,7 +105,8 @@ pub(super) fn prepared(content_type: Option<String>, body: Option<Vec<u8>>) -> O
 /// only `urgent` mail is wanted, the others; the longest due first.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
-/// no longer due. A worker that dies leaves its mails due again at the end of the lease.
+/// no longer due. A worker that dies leaves its mails due again at the end of the lease; those among
+/// them that it was calling a plugin for are counted ([`calls_died`]).
 pub async fn send_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -133,8 +139,13 @@ pub async fn send_claim(
         urgent
     )
     .map(ClaimedSend::from)
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    let ids: Vec<Uuid> = sends.iter().map(|send| send.id.into()).collect();
+    let mut deaths = calls_died(conn, &ids).await?;
+    for send in &mut sends {
+        send.deaths = deaths.remove(&send.id.into()).unwrap_or_default();
+    }
     sends.sort_unstable_by_key(|send| (!send.transactional, send.id));
     Ok(sends)
 }

@@ -8,9 +8,11 @@ use hogsend_plugin_api::journey::User;
 use hogsend_plugin_api::semantics::Trust;
 use serde_json::Value;
 use sqlx::types::Json;
+use uuid::Uuid;
 
+use super::plugin_call::calls_died;
 use super::transact::{stir, takes};
-use super::{Conn, Level, Result, Topic};
+use super::{Conn, Deaths, Level, Result, Topic};
 use crate::ids::{self, Claim, ContactId, EventId, StateId};
 
 /// A run about to begin.
@@ -64,10 +66,8 @@ pub struct ClaimedState {
     pub created_at: DateTime<Utc>,
     /// When it last came further.
     pub updated_at: DateTime<Utc>,
-    /// How often a worker ended while a call for this run was under way.
-    pub deaths: i16,
-    /// The call a worker ended in.
-    pub died_in: Option<String>,
+    /// How often workers ended in a call for this run.
+    pub deaths: Deaths,
 }
 
 /// When someone last entered a journey.
@@ -275,7 +275,7 @@ pub async fn state_exit(conn: &mut Conn, states: &[StateId], now: DateTime<Utc>)
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
 /// no longer due. A worker that dies leaves its rows due again at the end of the lease; those among
-/// them that it was calling a plugin for are counted.
+/// them that it was calling a plugin for are counted ([`calls_died`]).
 pub async fn state_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -284,23 +284,24 @@ pub async fn state_claim(
 ) -> Result<Vec<ClaimedState>> {
     let rows = sqlx::query!(
         r#"WITH due AS (
-               SELECT id, calling FROM journey_states WHERE wake_at <= $1
+               SELECT id FROM journey_states WHERE wake_at <= $1
                ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-           UPDATE journey_states s SET claim = $2, wake_at = $3, calling = NULL,
-               deaths = s.deaths + (s.calling IS NOT NULL)::int
+           UPDATE journey_states s SET claim = $2, wake_at = $3
            FROM due WHERE s.id = due.id
            RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
                s.status, s.current_node_id,
                s.trigger_event, s.context AS "context: Json<Properties>",
                s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!", s.revision,
-               s.completions, s.created_at, s.updated_at, s.deaths, due.calling AS died_in"#,
+               s.completions, s.created_at, s.updated_at"#,
         now,
         Claim::new(now) as Claim,
         lease_until,
         limit
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut deaths = calls_died(conn, &ids).await?;
     let states = rows.into_iter().map(|row| ClaimedState {
         id: row.id.into(),
         journey_id: row.journey_id,
@@ -320,31 +321,9 @@ pub async fn state_claim(
         completions: row.completions,
         created_at: row.created_at,
         updated_at: row.updated_at,
-        deaths: row.deaths,
-        died_in: row.died_in,
+        deaths: deaths.remove(&row.id).unwrap_or_default(),
     });
     Ok(states.collect())
-}
-
-/// Keeps which call of a plugin is under way for a run, or that none is any more, so that it is known
-/// if the process ends in the call. False where the claim is lost. The note need not survive an end
-/// of the database, so nobody waits for its disk.
-pub async fn state_calling(
-    conn: &mut Conn,
-    state: &ClaimedState,
-    call: Option<&str>,
-) -> Result<bool> {
-    let noted = sqlx::query!(
-        "UPDATE journey_states SET calling = $3
-         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS quick
-         WHERE id = $1 AND claim = $2",
-        state.id as StateId,
-        state.claim as Claim,
-        call
-    )
-    .execute(conn)
-    .await?;
-    Ok(noted.rows_affected() == 1)
 }
 
 /// How often in a row what came of an advance could not be recorded, with the run locked; none where
@@ -369,7 +348,7 @@ pub async fn state_failed(
     wake_at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "UPDATE journey_states SET claim = NULL, calling = NULL, failures = $2, wake_at = $3
+        "UPDATE journey_states SET claim = NULL, failures = $2, wake_at = $3
          WHERE id = $1",
         id as StateId,
         failures,
@@ -416,7 +395,7 @@ pub async fn state_release(
     wake_at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "UPDATE journey_states SET claim = NULL, calling = NULL, deaths = 0, wake_at = $3
+        "UPDATE journey_states SET claim = NULL, wake_at = $3
          WHERE id = $1 AND claim = $2",
         state.id as StateId,
         state.claim as Claim,
@@ -458,7 +437,7 @@ pub async fn states_give_back(
     let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
     let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
     sqlx::query!(
-        "UPDATE journey_states s SET claim = NULL, calling = NULL, wake_at = $3
+        "UPDATE journey_states s SET claim = NULL, wake_at = $3
          FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
          WHERE s.id = h.id AND s.claim = h.claim",
         &ids as &[StateId],
@@ -481,7 +460,7 @@ pub async fn state_progress(
     let done = sqlx::query!(
         "UPDATE journey_states SET status = $2, current_node_id = $3, wake_at = $4, claim = NULL,
              completions = $5, error_message = $6, updated_at = $7, stuck_reason = $8,
-             calling = NULL, deaths = 0, failures = 0,
+             failures = 0,
              completed_at = CASE WHEN $2 = 'completed' THEN $7 ELSE completed_at END,
              exited_at = CASE WHEN $2 = 'exited' THEN $7 ELSE exited_at END
          WHERE id = $1 AND status IN ('active', 'waiting')",

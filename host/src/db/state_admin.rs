@@ -6,6 +6,7 @@ use hogsend_plugin_api::journey::User;
 use hogsend_plugin_api::semantics::Trust;
 use sqlx::types::Json;
 
+use super::plugin_call::calls_forget;
 use super::transact::{stir, takes};
 use super::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
@@ -161,7 +162,7 @@ pub async fn state_reopen(
     sqlx::query!(
         "UPDATE journey_states SET status = 'active', wake_at = $2, claim = NULL, pinned = $3,
              revision = revision + 1, error_message = NULL, dismissed_at = NULL, updated_at = $2,
-             stuck_reason = NULL, calling = NULL, deaths = 0, failures = 0,
+             stuck_reason = NULL, failures = 0,
              completions = (SELECT coalesce(max(done_pos), 0) FROM journey_steps
                             WHERE state_id = $1)
          WHERE id = $1",
@@ -169,9 +170,9 @@ pub async fn state_reopen(
         now,
         pinned
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    calls_forget(conn, &[state.into()]).await
 }
 
 /// Ends a run for good, whichever state it is in.

@@ -149,9 +149,9 @@ pub struct StepEnd {
     pub result: Outcome,
 }
 
-/// Ends open steps from outside an advance, at most one of each run, and makes their runs due. Does
-/// nothing where the run is over or the step no longer open. The caller holds the contacts' locks.
-/// Returns how many steps ended.
+/// Ends open steps from outside an advance, in order, and makes their runs due. Does nothing where the
+/// run is over or the step no longer open. The caller holds the contacts' locks. Returns how many
+/// steps ended.
 pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc>) -> Result<u64> {
     if ends.is_empty() {
         return Ok(0);
@@ -161,19 +161,24 @@ pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc
     let seqs: Vec<i32> = ends.iter().map(|end| end.seq).collect();
     let results: Vec<Json<&Outcome>> = ends.iter().map(|end| Json(&end.result)).collect();
     let done = sqlx::query!(
-        "WITH ended AS (
-             SELECT * FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS e (state_id, seq, result)),
+        "WITH open AS (
+             SELECT DISTINCT ON (e.state_id, e.seq) e.*
+             FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) WITH ORDINALITY
+                  AS e (state_id, seq, result, place)
+             JOIN journey_steps t ON t.state_id = e.state_id AND t.seq = e.seq
+             WHERE t.state = 'open' ORDER BY e.state_id, e.seq, e.place),
+         ended AS (
+             SELECT *, row_number() OVER (PARTITION BY state_id ORDER BY place) AS nth FROM open),
+         counts AS (SELECT state_id, count(*)::int AS steps FROM open GROUP BY state_id),
          run AS (
-             UPDATE journey_states s SET completions = completions + 1, revision = revision + 1,
-                 wake_at = $4, updated_at = $4
-             FROM ended e WHERE s.id = e.state_id AND s.status IN ('active', 'waiting') AND EXISTS (
-                 SELECT FROM journey_steps t
-                 WHERE t.state_id = e.state_id AND t.seq = e.seq AND t.state = 'open')
-             RETURNING s.id, s.completions)
-         UPDATE journey_steps t SET state = 'done', done_pos = run.completions, done_at = $4,
+             UPDATE journey_states s SET completions = completions + c.steps,
+                 revision = revision + 1, wake_at = $4, updated_at = $4
+             FROM counts c WHERE s.id = c.state_id AND s.status IN ('active', 'waiting')
+             RETURNING s.id, s.completions - c.steps AS before)
+         UPDATE journey_steps t SET state = 'done', done_pos = run.before + e.nth, done_at = $4,
              result = e.result
          FROM ended e JOIN run ON run.id = e.state_id
-         WHERE t.state_id = e.state_id AND t.seq = e.seq",
+         WHERE t.state_id = e.state_id AND t.seq = e.seq AND t.state = 'open'",
         &states as &[StateId],
         &seqs,
         &results as &[Json<&Outcome>],

@@ -117,6 +117,10 @@ pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Res
     refuse_rival(tx, &state).await?;
     let now = app.clock.now();
     end(tx, &state, "restarted", now).await?;
+    // That it failed was told when it did.
+    if state.status != "failed" {
+        tell_exit(app, tx, &state, "restarted").await?;
+    }
     let new = NewState {
         id: StateId::new(now),
         journey_id: state.journey_id.clone(),
@@ -158,6 +162,12 @@ pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Resul
     expect(&state, &["active", "waiting", "failed", "stuck"], "ended")?;
     let now = app.clock.now();
     end(tx, &state, "admin_exit", now).await?;
+    tell_exit(app, tx, &state, reason).await
+}
+
+/// Tells endpoints and other journeys that a run was ended.
+async fn tell_exit(app: &App, tx: &mut Tx, state: &StateRow, reason: &str) -> Result {
+    let now = app.clock.now();
     let mut properties = Properties::new();
     properties.insert("journeyId".into(), json!(state.journey_id));
     properties.insert("stateId".into(), json!(state.id));

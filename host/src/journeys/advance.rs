@@ -11,8 +11,9 @@ use super::step::{Effects, Performed, Performing, perform};
 use super::{JourneyEntry, person, wait};
 use crate::app::App;
 use crate::backoff;
+use crate::calls;
 use crate::contacts;
-use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Tx};
+use crate::db::{self, ClaimedState, Contact, Log, PluginCall, Progress, StepRow, Tx};
 use crate::ingest::{self, NewEvent};
 use crate::plugins::JourneysRef;
 use crate::webhooks::{News, announce};
@@ -21,8 +22,6 @@ use crate::webhooks::{News, announce};
 const PLUGIN_RETRY: TimeDelta = TimeDelta::minutes(1);
 /// The longest time between two looks at a run whose journey no plugin brings any more.
 const PLUGIN_GONE_RETRY: TimeDelta = TimeDelta::hours(1);
-/// Workers that may end in a call for one run before it is left alone.
-const DEATHS_MAX: i16 = 3;
 /// Advances in a row that may fail to be recorded before the run is left alone.
 const FAILURES_MAX: i16 = 5;
 
@@ -54,19 +53,23 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         db::steps_of(&mut conn, state.id).await?
     };
     let mut journal = Journal::new(rows, state.completions);
-    if state.deaths >= DEATHS_MAX {
+    if state.deaths.count >= calls::DEATHS_MAX {
         let ending = Ending::died(state);
         return record_stuck(app, state, journal, ending).await;
     }
     let known_now;
     // Before the first step only: a replay has to see the person it saw then.
     let state = if journal.len() == 0 {
-        let call = person::complete(app, state);
-        known_now = noted(app, state, "analytics, person".into(), call).await?;
-        let Some(known_now) = &known_now else {
-            return Ok(Advanced::Outdated);
+        let products: Vec<_> = app.plugins.analytics();
+        let products: Vec<&str> = products.iter().map(|one| one.id()).collect();
+        let person = person::complete(app, state);
+        known_now = if products.is_empty() {
+            person.await
+        } else {
+            let call = format!("{}, person", products.join(" and "));
+            noted(app, state, call, person).await?
         };
-        known_now
+        &known_now
     } else {
         state
     };
@@ -90,12 +93,9 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
 
     let status = loop {
         let asked = journal.len();
-        let call = format!("{}, advance", entry.plugin.id());
+        let call = format!("{}, advance, step {asked}", plugin.id());
         let answer = plugin.advance(input(state, &journal));
-        let Some(advanced) = noted(app, state, call, answer).await? else {
-            return Ok(Advanced::Outdated);
-        };
-        let out = match advanced {
+        let out = match noted(app, state, call, answer).await? {
             Ok(out) => out,
             Err(error) => {
                 tracing::error!(journey.id = %state.journey_id, state.id = %state.id, %error,
@@ -145,26 +145,18 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
     app.db.transact(|tx| record(tx, &outcome)).await
 }
 
-/// Keeps for a run that a plugin is being called, for as long as it is: should the process end in
-/// the call, the next worker knows whose it was. None where the claim is lost.
 async fn noted<T>(
     app: &App,
     state: &ClaimedState,
-    call: String,
+    name: String,
     answer: impl Future<Output = T>,
-) -> db::Result<Option<T>> {
-    tracing::debug!(state.id = %state.id, journey.id = %state.journey_id, call, "calling a plugin");
-    let held = {
-        let mut conn = app.db.conn().await?;
-        db::state_calling(&mut conn, state, Some(&call)).await?
+) -> db::Result<T> {
+    let call = PluginCall {
+        subject: state.id.into(),
+        claim: state.claim,
+        name,
     };
-    if !held {
-        return Ok(None);
-    }
-    let answer = answer.await;
-    let mut conn = app.db.conn().await?;
-    db::state_calling(&mut conn, state, None).await?;
-    Ok(Some(answer))
+    calls::noted(app, "run", call, answer).await
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
@@ -320,6 +312,9 @@ async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)>
     }
     if state.completions == 0 {
         db::state_person(&mut tx, state.id, &state.person).await?;
+    }
+    if state.deaths.count > 0 {
+        db::calls_forget(&mut tx, &[state.id.into()]).await?;
     }
     let mut asks_again = effects.asks_again;
     if ending.waits() {
@@ -514,11 +509,9 @@ impl Ending {
     }
 
     fn died(state: &ClaimedState) -> Self {
-        let call = state.died_in.as_deref().unwrap_or("a plugin");
+        let verdict = calls::verdict(&state.deaths);
         let message = format!(
-            "{} workers ended while they were calling {call} for this run, the last time for this \
-             run alone: look at the journey's code and at the log of the worker, then resume it",
-            state.deaths
+            "{verdict}: look at the journey's code and at the log of the worker, then resume it"
         );
         Self::stuck("worker_died", message)
     }

@@ -35,7 +35,7 @@ pub async fn satisfy(
     if !listening.is_empty() {
         db::contact_unlisten(conn, &listening).await?;
     }
-    let mut woken = 0;
+    let mut ends = Vec::new();
     for event in events {
         let satisfied = |wait: &OpenWait| {
             wait.contact_id == event.contact.id
@@ -57,15 +57,14 @@ pub async fn satisfy(
                 occurred_at: event.occurred_at,
                 id: Some(event.id.into()),
             });
-            let end = StepEnd {
+            ends.push(StepEnd {
                 state: wait.state_id,
                 seq: wait.seq,
                 result: Ok(json!(waited)),
-            };
-            woken += db::steps_complete(conn, &[end], now).await? as usize;
+            });
         }
     }
-    Ok(woken)
+    Ok(db::steps_complete(conn, &ends, now).await? as usize)
 }
 
 /// The first event that had arrived since the step before the wait ended, or as long before the wait as

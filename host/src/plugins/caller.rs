@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use super::flight;
 use crate::foreign::{self, ANSWER_MAX, Foreign, REASON_MAX};
 
 /// Bound of a single call. A call computes; it never waits for anything.
@@ -162,7 +163,9 @@ impl Caller {
             return Err(self.error(ErrorKind::Busy, message));
         };
         let image = self.image.clone();
+        let enter = flight::enter();
         let call = tokio::task::spawn_blocking(move || {
+            let _running = enter.map(|enter| enter());
             let output = image.call(method, &input);
             drop(place);
             output

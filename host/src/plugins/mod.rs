@@ -10,6 +10,7 @@ mod caller;
 mod conversation;
 mod discover;
 mod files;
+pub mod flight;
 mod http;
 mod loader;
 mod perform;

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::calls;
 use crate::contacts::consent;
 use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};
@@ -48,6 +49,10 @@ pub const BEAT: Duration = Duration::from_secs(10);
 pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     let id = Uuid::now_v7();
     tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
+    // Before anything is claimed: what it says is counted then.
+    if let Err(error) = calls::take_back(&app).await {
+        tracing::warn!(%error, "which calls were under way at the last end is not known exactly");
+    }
     let mut crew = Crew::new(stop);
     let listening = (app.clone(), crew.stop().clone());
     crew.spawn("wake-ups", async move {
@@ -63,12 +68,15 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, webhooks::Webhooks::new(&app));
     poll::start(&mut crew, alerts::Alerts::new(&app));
     poll::start(&mut crew, importer::Imports::new(&app));
-    catch_up::start(&app, &mut crew);
+    poll::start(&mut crew, catch_up::CatchUp::new(&app));
     poll::start(&mut crew, janitor::Janitor::new(&app));
     let ended = crew.ended().await;
     // What the last requests left behind, once: another worker takes what is left after that.
     if let Err(error) = relay_due(&app).await {
         tracing::warn!(%error, "captures are left for the next start");
+    }
+    if let Err(error) = calls::take_back(&app).await {
+        tracing::warn!(%error, "calls that were broken off count as ends of this worker");
     }
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
@@ -85,6 +93,9 @@ const BEATS: &str = "heartbeat";
 
 async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
     while !stop.is_cancelled() {
+        if let Err(error) = calls::take_back(app).await {
+            tracing::debug!(%error, "notes of calls are taken back later");
+        }
         let seen = match app.db.conn().await {
             Ok(mut conn) => report(app, id, &mut conn).await,
             Err(error) => Err(error),
@@ -113,6 +124,15 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
             format!("{runs} runs of the journey '{journey}' wait for a plugin that is not loaded: load it, or end them.")
         }));
     }
+    let holds = db::capture_holds(conn).await?;
+    findings.extend(holds.into_iter().map(|hold| {
+        format!(
+            "the analytics product '{}' has taken no captures since {}, they are kept: {}",
+            hold.product,
+            hold.since.format("%F %T UTC"),
+            hold.reason
+        )
+    }));
     db::worker_beat(conn, id, &findings, app.clock.now()).await
 }
 

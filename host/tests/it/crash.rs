@@ -3,7 +3,10 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use hogsend::calls;
 use hogsend::clock::Clock;
+use hogsend::db::{self, PluginCall};
+use hogsend::ids::Claim;
 use hogsend::worker;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -24,23 +27,44 @@ async fn a_worker_of_its_own() {
     ) else {
         return;
     };
-    let server = Server::with(Store::at(&url).await, &[("HOGSEND_TEST_CLOCK", &clock)]).await;
+    let mut variables = vec![("HOGSEND_TEST_CLOCK", clock.as_str())];
+    let at = std::env::var("HOGSEND_CRASH_AT").unwrap_or_default();
+    if !at.is_empty() {
+        variables.extend(courier(&at));
+    }
+    let server = Server::with(Store::at(&url).await, &variables).await;
     let _ = worker::run(server.app.clone(), CancellationToken::new()).await;
+}
+
+/// The provider that ends the process at `at`.
+fn courier(at: &str) -> [(&str, &str); 2] {
+    [("EMAIL_PROVIDER", "crash"), ("CRASH_AT", at)]
 }
 
 struct Worker(Child);
 
 impl Worker {
-    fn start(url: &str, clock: &str) -> Self {
+    fn start(url: &str, clock: &str, at: &str) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "crash::a_worker_of_its_own"])
             .env("HOGSEND_CRASH_DATABASE", url)
             .env("HOGSEND_TEST_CLOCK", clock)
+            .env("HOGSEND_CRASH_AT", at)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         Self(child)
+    }
+
+    /// Waits until the process ended itself.
+    async fn crashes(mut self) {
+        let mut over = || {
+            let over = self.over().is_some();
+            async move { over }
+        };
+        until("the worker ends", &mut over).await;
+        assert!(!self.over().unwrap().success());
     }
 
     fn over(&mut self) -> Option<ExitStatus> {
@@ -69,19 +93,18 @@ async fn a_run_that_ends_its_worker_three_times_is_left_alone_and_the_others_go_
         assert_eq!(server.post("/v1/ingest", &event).await.status, 202);
     }
     for _ in 0..3 {
-        let mut worker = Worker::start(&url, &clock);
-        let mut status = None;
-        while status.is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            status = worker.over();
-        }
-        assert!(!status.unwrap().success());
+        Worker::start(&url, &clock, "").crashes().await;
     }
-    let mut fourth = Worker::start(&url, &clock);
+    let mut fourth = Worker::start(&url, &clock, "");
     let stuck = "SELECT count(*) FROM journey_states WHERE status = 'stuck'";
     until("the run is stuck", async || server.count(stuck).await == 1).await;
-    let others = "SELECT count(*) FROM journey_states WHERE status = 'waiting' AND deaths = 0";
+    let others = "SELECT count(*) FROM journey_states WHERE status = 'waiting'";
     until("the others wait", async || server.count(others).await == 5).await;
+    let counted = "SELECT count(*) FROM plugin_calls";
+    until("nothing is held against them", async || {
+        server.count(counted).await == 0
+    })
+    .await;
     assert!(fourth.over().is_none());
     drop(fourth);
 
@@ -94,6 +117,114 @@ async fn a_run_that_ends_its_worker_three_times_is_left_alone_and_the_others_go_
     assert!(
         why.starts_with("3 workers ended") && why.contains("test-journeys"),
         "{why}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_ends_its_worker_three_times_is_over_and_the_others_go_out() {
+    let cases = [
+        // Nobody has it: no attempt had begun.
+        ("prepare", "failed 1, sent 5"),
+        ("send", "ambiguous 1, sent 5"),
+        // One request carries them all.
+        ("send_batch", "ambiguous 6"),
+    ];
+    for (at, expected) in cases {
+        let wall = Clock::system().now().to_rfc3339();
+        let clock = format!("2026-03-02T09:00:00Z/{wall}/{FACTOR}");
+        let mut variables = vec![("HOGSEND_TEST_CLOCK", clock.as_str())];
+        variables.extend(courier(at));
+        let server = Server::with(Store::native().await, &variables).await;
+        let url = server.database_url().to_owned();
+        for n in 0..6 {
+            let user = if n == 3 { "fatal" } else { "u" };
+            let event = json!({
+                "event": "t.mail", "userId": format!("{user}{n}"),
+                "userEmail": format!("{user}{n}@example.com"),
+                "properties": { "category": "journey" },
+            });
+            assert_eq!(server.post("/v1/ingest", &event).await.status, 202);
+        }
+        // The mails are written before the first worker starts, so that it meets all of them.
+        while worker::engine::advance_due(&server.app).await.unwrap() > 0 {}
+        for _ in 0..3 {
+            Worker::start(&url, &clock, at).crashes().await;
+        }
+        let mut fourth = Worker::start(&url, &clock, at);
+        let open = "SELECT count(*) FROM email_sends WHERE status IN ('queued', 'sending')";
+        until("every mail is over", async || server.count(open).await == 0).await;
+        assert!(fourth.over().is_none(), "{at}");
+        drop(fourth);
+        let ends = "SELECT string_agg(line, ', ' ORDER BY line) FROM (
+            SELECT status || ' ' || count(*) AS line FROM email_sends GROUP BY status) AS lines";
+        assert_eq!(server.text(ends).await, expected, "{at}");
+        let reason = "SELECT min(reason) FROM email_sends WHERE status <> 'sent'";
+        let reason = server.text(reason).await;
+        let named = format!("3 workers ended while they were calling crash, {at}");
+        assert!(reason.starts_with(&named), "{at}: {reason}");
+        server.stop().await;
+    }
+}
+
+/// A worker that is stopped in a call did not end in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
+    let server = Server::start(Store::native().await).await;
+    let call = PluginCall {
+        subject: uuid::Uuid::new_v4(),
+        claim: Claim::new(server.now()),
+        name: "test-journeys, advance, step 0".into(),
+    };
+    let answer = std::future::pending::<()>();
+    let called = calls::noted(&server.app, "run", call.clone(), answer);
+    let broken_off = tokio::time::timeout(Duration::from_millis(1), called).await;
+    assert!(broken_off.is_err());
+    calls::take_back(&server.app).await.unwrap();
+    let mut conn = server.app.db.conn().await.unwrap();
+    let deaths = db::calls_died(&mut conn, &[call.subject]).await.unwrap();
+    assert!(deaths.is_empty(), "{deaths:?}");
+    drop(conn);
+
+    // One that returns clears what is held against it, another one does not.
+    let died = async |name: &str| {
+        let call = PluginCall {
+            name: name.into(),
+            ..call.clone()
+        };
+        calls::switch(&server.app, None, Some(&call)).await.unwrap();
+        let mut conn = server.app.db.conn().await.unwrap();
+        let deaths = db::calls_died(&mut conn, &[call.subject]).await.unwrap();
+        let one = &deaths[&call.subject];
+        (one.count, one.call.clone().unwrap())
+    };
+    let returned = async |name: &str| {
+        let call = PluginCall {
+            name: name.into(),
+            ..call.clone()
+        };
+        let answer = std::future::ready(());
+        calls::noted(&server.app, "run", call, answer)
+            .await
+            .unwrap();
+    };
+    assert_eq!(
+        died("p, advance, step 1").await,
+        (1, "p, advance, step 1".into())
+    );
+    returned("p, advance, step 0").await;
+    assert_eq!(
+        died("p, advance, step 1").await,
+        (2, "p, advance, step 1".into())
+    );
+    returned("p, advance, step 1").await;
+    assert_eq!(
+        died("p, advance, step 1").await,
+        (1, "p, advance, step 1".into())
+    );
+    assert_eq!(
+        died("p, advance, step 2").await,
+        (1, "p, advance, step 2".into())
     );
     server.stop().await;
 }

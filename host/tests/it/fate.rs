@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Method;
 use hogsend::worker;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::server;
+use crate::support::admin::KEY;
 use crate::support::process::until;
 use crate::support::resend::{Hold, Mood, Refusal, Resend, Weather};
 use crate::support::smtp::Smtp;
@@ -247,6 +249,43 @@ async fn a_provider_away_for_a_day_burns_no_mail_and_sends_none_too_late() {
         2
     );
     server.stop().await;
+}
+
+/// Who sends a mail says how long it is useful: by the API at what moment, in a journey how long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_is_sent_until_its_own_last_moment_and_never_after() {
+    for (minutes, expected) in [
+        (9, "api sent resend, run sent resend"),
+        (11, "api skipped expired, run skipped expired"),
+    ] {
+        let resend = Resend::start().await;
+        resend.weather(CLOSED);
+        let server = server(&resend, &[("ADMIN_API_KEY", KEY)]).await;
+        let body = json!({
+            "event": "t.mail", "userId": "run", "userEmail": "run@example.com",
+            "properties": { "category": "journey", "usefulMinutes": "10" },
+        });
+        let post =
+            async |path: &str, body: &Value| server.call(Method::POST, path, KEY, Some(body)).await;
+        assert_eq!(post("/v1/ingest", &body).await.status, 202);
+        let last = server.now() + chrono::TimeDelta::minutes(10);
+        let mail = json!({
+            "to": "api@example.com", "template": "t-plain", "category": "journey",
+            "props": { "word": "w" }, "notAfter": last,
+        });
+        let answer = post("/v1/emails", &mail).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        server.drain().await;
+        server.advance(Duration::from_secs(minutes * 60)).await;
+        resend.weather(Weather::default());
+        after_the_cure(&server).await;
+        assert_eq!(ledger(&server).await, expected, "after {minutes} minutes");
+
+        let mut past = mail.clone();
+        past["notAfter"] = json!(server.now());
+        assert_eq!(post("/v1/emails", &past).await.status, 400);
+        server.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

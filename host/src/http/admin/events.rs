@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, EventFilter, EventStory, Topic};
+use crate::db::{self, EventFilter, EventStory, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::body::JsonBody;
@@ -26,6 +26,8 @@ use crate::ids::{ContactId, EventId};
 use crate::issue::Issue;
 use crate::journeys::enrol_one;
 
+/// Events replayed in one transaction, so that a request of many ends well before its time is up.
+const TOGETHER: usize = 100;
 /// Events one request replays.
 const REPLAY_MAX: i64 = 1_000;
 /// Events one request names by id.
@@ -250,8 +252,14 @@ pub async fn replay_events(
             let mut conn = app.db.conn().await?;
             audit(&mut conn, &caller.actor, "event.replay", about, change, now).await?;
         }
-        for event in &events {
-            replay(&app, event, body.journey_id.as_deref(), &mut out).await?;
+        for events in events.chunks(TOGETHER) {
+            let work = |tx| replay(&app, tx, events, body.journey_id.as_deref());
+            let came: ReplayOut = app.db.transact(work).await?;
+            out.replayed += came.replayed;
+            out.enrolled += came.enrolled;
+            for (reason, count) in came.skipped {
+                *out.skipped.entry(reason).or_default() += count;
+            }
         }
     }
     Ok((StatusCode::ACCEPTED, Json(out)))
@@ -290,34 +298,36 @@ async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), A
     }
 }
 
-/// Shows one event to the journeys it triggers, in a transaction of its own.
+/// Shows events to the journeys they trigger, in one transaction. Returns what came of it.
 async fn replay(
     app: &App,
-    event: &EventStory,
+    mut tx: Tx,
+    events: &[EventStory],
     only: Option<&str>,
-    out: &mut ReplayOut,
-) -> Result<(), ApiError> {
-    let wanted = app.catalog.triggered_by(&event.name).iter();
-    let wanted: Vec<_> = wanted
-        .filter(|entry| only.is_none_or(|only| only == entry.definition.id))
-        .collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
+) -> Result<(Tx, ReplayOut), ApiError> {
+    let mut out = ReplayOut::default();
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let contact = db::contact_lock(&mut tx, &[event.contact_id]).await?;
-    let Some(contact) = contact.into_iter().next() else {
-        return Ok(());
-    };
-    for entry in wanted {
-        let about = (&contact, &event.properties.0, Trust::from(event.trusted));
-        match enrol_one(&mut tx, &app.catalog, now, entry, about).await? {
-            Ok(_) => out.enrolled += 1,
-            Err(reason) => *out.skipped.entry(reason).or_default() += 1,
+    let mut people: Vec<ContactId> = events.iter().map(|event| event.contact_id).collect();
+    people.sort_unstable();
+    people.dedup();
+    let people = db::contact_lock(&mut tx, &people).await?;
+    for event in events {
+        let wanted = app.catalog.triggered_by(&event.name).iter();
+        let wanted: Vec<_> = wanted
+            .filter(|entry| only.is_none_or(|only| only == entry.definition.id))
+            .collect();
+        let contact = people.iter().find(|one| one.id == event.contact_id);
+        let Some(contact) = contact.filter(|_| !wanted.is_empty()) else {
+            continue;
+        };
+        for entry in wanted {
+            let about = (contact, &event.properties.0, Trust::from(event.trusted));
+            match enrol_one(&mut tx, &app.catalog, now, entry, about).await? {
+                Ok(_) => out.enrolled += 1,
+                Err(reason) => *out.skipped.entry(reason).or_default() += 1,
+            }
         }
+        out.replayed += 1;
     }
-    out.replayed += 1;
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
-    Ok(())
+    Ok((tx, out))
 }

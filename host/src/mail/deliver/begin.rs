@@ -2,7 +2,8 @@
 
 use super::{Ready, Request, lease, people, postpone, providers, reach};
 use crate::app::App;
-use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend};
+use crate::calls::{self, Open};
+use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};
 use crate::mail::pace::{Pace, pace_all};
@@ -64,6 +65,7 @@ pub(super) async fn begin(
         attempts: 1,
         first_attempt_at: now,
         claim: Claim::new(now),
+        deaths: Deaths::default(),
     });
     // Wherever the moment to leave lies, the lease begins there at the earliest.
     let lease_until = now + reach(app) + lease;
@@ -81,12 +83,17 @@ pub(super) async fn begin(
         .collect();
     let id = batch.as_ref().map(|batch| batch.id);
     db::attempts_begin(&mut tx, provider.id(), id, &mails, lease_until, now).await?;
+    let call = super::open(app, provider, &group, batch.as_ref());
+    if let Some(call) = &call {
+        db::call_switch(&mut tx, None, Some(call.call()), true, now).await?;
+    }
     // The provider's row comes last: other workers wait for it as shortly as can be.
     let first = provider.capabilities().rate.map(providers::slot_us);
     let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
     let late = |ready: &&Ready| slot >= last_moment(&ready.send);
     if slot - now > reach(app) || group.iter().any(|ready| late(&ready)) {
         tx.rollback().await?;
+        call.into_iter().for_each(Open::close);
         let (late, others): (Vec<Ready>, Vec<Ready>) =
             group.into_iter().partition(|ready| late(&ready));
         let late: Vec<ClaimedSend> = late.into_iter().map(|ready| ready.send).collect();
@@ -104,6 +111,7 @@ pub(super) async fn begin(
         doubted,
         began: now,
         slot,
+        call,
     }))
 }
 
@@ -114,6 +122,25 @@ pub(super) async fn expire(app: &App, sends: &[ClaimedSend]) -> db::Result<()> {
         .map(|send| Settled::decided(send, expired(send)))
         .collect();
     super::conclude::decide(app, &settled).await
+}
+
+/// Ends mails in whose calls workers ended three times.
+pub(super) async fn give_up(app: &App, sends: &[ClaimedSend]) -> db::Result<()> {
+    let settled: Vec<Settled<'_>> = sends
+        .iter()
+        .map(|send| {
+            let reason = calls::verdict(&send.deaths);
+            tracing::error!(send.id = %send.id, reason, "a mail ends its workers and is given up");
+            let standing = if send.in_doubt {
+                Standing::ambiguous(reason)
+            } else {
+                Standing::failed(reason)
+            };
+            Settled::decided(send, standing)
+        })
+        .collect();
+    super::conclude::decide(app, &settled).await?;
+    super::forget(app, sends.iter().map(|send| send.id.into())).await
 }
 
 /// A mail in doubt may have arrived; no other one goes out.

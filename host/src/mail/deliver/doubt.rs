@@ -5,6 +5,7 @@ use super::conclude::decide as settle_decided;
 use super::providers::{Providers, Way, sender_of};
 use super::{Ready, Request, Work, covers, lease, people, postpone, prepare, providers, reach};
 use crate::app::App;
+use crate::calls::{self, Open};
 use crate::db::{self, ClaimedBatch, ClaimedSend};
 use crate::ids::SendId;
 use crate::mail::fate::{Settled, Standing, last_moment, settle};
@@ -76,6 +77,14 @@ pub(super) async fn decide_batch(
         }
         members
     };
+    calls::report("batch", batch.id, &batch.deaths);
+    if batch.deaths.count >= calls::DEATHS_MAX {
+        let reason = calls::verdict(&batch.deaths);
+        tracing::error!(batch.id = %batch.id, reason, "a batch ends its workers and is given up");
+        break_up(app, &batch, &members, &reason).await?;
+        super::forget(app, [batch.id.into()]).await?;
+        return Ok(None);
+    }
     let Some(provider) = providers.find(&batch.provider) else {
         let reason = format!(
             "its attempt at '{}' was cut off, which is no longer in use",
@@ -140,8 +149,13 @@ pub(super) async fn begin_again(
     db::attempts_repeat(&mut tx, provider.id(), batch.id, &open, now).await?;
     let first = provider.capabilities().rate.map(providers::slot_us);
     let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
+    let call = super::open(app, provider, &mails, Some(&batch));
+    if let Some(call) = &call {
+        db::call_switch(&mut tx, None, Some(call.call()), true, now).await?;
+    }
     if open.iter().any(|send| last_moment(send) <= slot) {
         tx.rollback().await?;
+        call.into_iter().for_each(Open::close);
         let members: Vec<ClaimedSend> = mails.into_iter().map(|ready| ready.send).collect();
         break_up(app, &batch, &members, TOO_LATE).await?;
         return Ok(None);
@@ -150,6 +164,7 @@ pub(super) async fn begin_again(
     Ok(Some(Request {
         mails,
         number: batch.attempts + 1,
+        call,
         batch: Some(batch),
         doubted: true,
         began: now,

@@ -36,8 +36,11 @@ use hogsend_plugin_api::{Attempt, BatchAttempt, BatchOutcome, Prepared, Rate};
 use self::providers::{Asked, Providers, Shut, Way, sender_of};
 use super::compose::sender;
 use super::fate::{Answer, Fate, Settled, Standing, last_moment};
+use uuid::Uuid;
+
 use crate::app::App;
-use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, Tx};
+use crate::calls::{self, Open};
+use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, PluginCall, Tx};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::plugins::DeliveryRef;
 
@@ -78,6 +81,8 @@ struct Request {
     began: DateTime<Utc>,
     /// When the provider's rate allows it to leave.
     slot: DateTime<Utc>,
+    /// The note of its call.
+    call: Option<Open>,
 }
 
 /// One request to a provider that is about to be made.
@@ -120,6 +125,8 @@ pub enum Lane {
 /// takes now is kept, what is useful no more ends. Returns the requests and how many mails and
 /// batches were looked at.
 pub async fn claim(app: &App, places: usize, lane: Lane) -> db::Result<(Vec<Delivery>, usize)> {
+    // What another process of this machine left behind when it was killed counts for nothing.
+    calls::take_back(app).await?;
     let now = app.clock.now();
     let mut providers = Providers::look(app).await?;
     let most = app
@@ -156,6 +163,13 @@ pub async fn claim(app: &App, places: usize, lane: Lane) -> db::Result<(Vec<Deli
     let (late, sends): (Vec<_>, Vec<_>) =
         sends.into_iter().partition(|send| last_moment(send) <= now);
     begin::expire(app, &late).await?;
+    for send in &sends {
+        calls::report("mail", send.id, &send.deaths);
+    }
+    let (fatal, sends): (Vec<_>, Vec<_>) = sends
+        .into_iter()
+        .partition(|send| send.deaths.count >= calls::DEATHS_MAX);
+    begin::give_up(app, &fatal).await?;
     let (doubtful, fresh): (Vec<_>, Vec<_>) = sends.into_iter().partition(|send| send.in_doubt);
     for send in doubtful {
         works.extend(doubt::decide(app, &mut providers, send).await?);
@@ -194,6 +208,26 @@ impl Delivery {
             },
         }
     }
+
+    /// How often workers ended in a call for one of its mails, at most.
+    fn deaths(&self) -> i16 {
+        let deaths = |send: &ClaimedSend| send.deaths.count;
+        match &self.0 {
+            Work::Attempt { group, .. } => group.iter().map(|one| deaths(&one.send)).max(),
+            Work::Repeat { batch, .. } => Some(batch.deaths.count),
+        }
+        .unwrap_or(0)
+    }
+}
+
+/// Calls that are noted for mails: none of them is about a mail any more.
+async fn forget(app: &App, subjects: impl IntoIterator<Item = Uuid>) -> db::Result<()> {
+    let subjects: Vec<Uuid> = subjects.into_iter().collect();
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    let mut conn = app.db.conn().await?;
+    db::calls_forget(&mut conn, &subjects).await
 }
 
 /// Makes due again what requests hold that were never begun.
@@ -215,6 +249,7 @@ pub async fn give_back(app: &App, claims: Vec<Claims>) -> db::Result<()> {
 /// The database's, where an answer could not be recorded for as long as the lease lasts. The lease
 /// brings the mails back; what the provider has is known by the frozen key.
 pub async fn perform(app: &App, delivery: Delivery) -> db::Result<()> {
+    let _turn = app.alone.turn(delivery.deaths()).await;
     match delivery.0 {
         Work::Attempt {
             provider,
@@ -330,10 +365,16 @@ async fn untry(app: &App, tried: &[Hold]) -> db::Result<()> {
 }
 
 /// Asks the provider and records its answer, and holds on to the mails meanwhile.
-async fn ask(app: &App, provider: &DeliveryRef, request: Request) -> db::Result<()> {
+async fn ask(app: &App, provider: &DeliveryRef, mut request: Request) -> db::Result<()> {
+    let call = request.call.take();
+    let request = request;
     let done = async {
         app.clock.sleep_until(request.slot).await;
-        let (answer, rate) = send(app, provider, &request).await;
+        let sent = send(app, provider, &request);
+        let (answer, rate) = match call {
+            Some(call) => call.run(app, sent).await,
+            None => sent.await,
+        };
         if let Some(rate) = rate {
             providers::note_rate(app, provider.id(), rate).await;
         }
@@ -422,6 +463,29 @@ fn patience(app: &App, provider: &DeliveryRef) -> Duration {
         .min(PATIENCE_MAX)
 }
 
+/// The call in which a provider is handed mails; None where nobody holds them.
+fn open(
+    app: &App,
+    provider: &DeliveryRef,
+    mails: &[Ready],
+    batch: Option<&ClaimedBatch>,
+) -> Option<Open> {
+    let (what, subject, claim, method) = match batch {
+        Some(batch) => ("batch", batch.id.into(), batch.claim, "send_batch"),
+        None => {
+            let send = &mails.first()?.send;
+            ("mail", send.id.into(), send.claim?, "send")
+        }
+    };
+    let name = format!("{}, {method}", provider.id());
+    let call = PluginCall {
+        subject,
+        claim,
+        name,
+    };
+    Some(Open::new(app, what, call))
+}
+
 /// Makes the provider's bytes, or takes those frozen before. Mails the provider can never take end
 /// here.
 async fn prepare(
@@ -430,11 +494,29 @@ async fn prepare(
     sends: Vec<(ClaimedSend, bool)>,
 ) -> db::Result<Vec<Ready>> {
     let mut ready = Vec::with_capacity(sends.len());
+    let mut before: Option<Open> = None;
     for (send, restamped) in sends {
         let frozen = send.provider.as_deref() == Some(provider.id());
         let prepared = match send.prepared.clone().filter(|_| frozen) {
             Some(prepared) => Ok(Ok(prepared)),
-            None => provider.prepare(&send.mail).await,
+            None => {
+                let _turn = app.alone.turn(send.deaths.count).await;
+                let asked = provider.prepare(&send.mail);
+                let Some(claim) = send.claim else { continue };
+                let call = PluginCall {
+                    subject: send.id.into(),
+                    claim,
+                    name: format!("{}, prepare", provider.id()),
+                };
+                // One statement for the end of a call and the beginning of the next.
+                let call = Open::new(app, "mail", call);
+                let ended = before.take();
+                calls::switch(app, ended.as_ref().map(Open::call), Some(call.call())).await?;
+                ended.into_iter().for_each(Open::close);
+                let prepared = call.answer(asked).await;
+                before = Some(call);
+                prepared
+            }
         };
         match prepared {
             Ok(Ok(prepared)) => ready.push(Ready {
@@ -453,6 +535,10 @@ async fn prepare(
                 postpone(app, &[send], until, reason).await?;
             }
         }
+    }
+    if let Some(last) = before {
+        calls::switch(app, Some(last.call()), None).await?;
+        last.close();
     }
     Ok(ready)
 }

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::app::App;
+use crate::calls;
 use crate::crew::Crew;
 use crate::db::{self, ClaimedState, Topic};
 use crate::ids::{Claim, StateId};
@@ -51,6 +52,8 @@ impl Work for Runs {
     }
 
     async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedState>> {
+        // What another process of this machine left behind when it was killed counts for nothing.
+        calls::take_back(&self.app).await?;
         let now = self.app.clock.now();
         let mut conn = self.app.db.conn().await?;
         db::state_claim(&mut conn, now, now + self.app.config.lease, room as i64).await
@@ -62,11 +65,8 @@ impl Work for Runs {
     }
 
     async fn perform(&self, state: ClaimedState, _: &CancellationToken) -> db::Result<()> {
-        if let Some(call) = &state.died_in {
-            tracing::warn!(state.id = %state.id, journey.id = %state.journey_id, call,
-                deaths = state.deaths, "a worker ended while this call for this run was under way");
-        }
-        let _turn = self.app.alone.turn(state.deaths).await;
+        calls::report("run", state.id, &state.deaths);
+        let _turn = self.app.alone.turn(state.deaths.count).await;
         match advance(&self.app, &state).await {
             Ok(Advanced::Recorded | Advanced::Postponed) => Ok(()),
             Ok(Advanced::Outdated) => {

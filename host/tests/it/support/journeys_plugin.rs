@@ -150,6 +150,9 @@ async fn mailing(_: User, ctx: Ctx) -> journey::Result {
     if let Some(category) = ctx.event().text("category") {
         send = send.category(category);
     }
+    if let Some(useful) = ctx.event().text("usefulMinutes") {
+        send = send.not_after(minutes(useful.parse().unwrap()));
+    }
     match send.await? {
         Sent::Sent { .. } => ctx.checkpoint("was-sent"),
         Sent::Skipped { reason } => ctx.checkpoint(&format!("skipped-{reason}")),

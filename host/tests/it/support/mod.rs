@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod contract;
+pub mod crash_plugin;
 pub mod journeys_plugin;
 pub mod process;
 pub mod receiver;
