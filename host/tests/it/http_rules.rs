@@ -20,7 +20,7 @@ async fn a_wrong_method_is_answered_with_the_right_ones() {
         (Method::DELETE, "/v1/health", "GET,HEAD"),
         (Method::GET, "/v1/ingest", "POST"),
         (Method::PATCH, "/v1/events", "POST"),
-        (Method::PUT, "/v1/webhooks/posthog", "GET,HEAD,POST"),
+        (Method::PUT, "/v1/webhooks/posthog", "POST,GET,HEAD"),
         (Method::DELETE, "/v1/email/unsubscribe", "GET,HEAD,POST"),
         (Method::POST, "/api/auth/get-session", "GET,HEAD"),
         (Method::GET, "/api/auth/sign-in/email", "POST"),

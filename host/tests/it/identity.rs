@@ -13,7 +13,8 @@ use crate::support::{Answer, Server, Store};
 /// A webhook of PostHog: `names` are the distinct id and the person's id, where there is one.
 async fn told(server: &Server, event: &str, (id, person): (&str, &str), more: Value) -> Value {
     let mut body = json!({
-        "event": { "event": event, "distinct_id": id, "properties": more["properties"] },
+        "event": { "uuid": uuid::Uuid::new_v4(), "event": event, "distinct_id": id,
+                   "properties": more["properties"] },
         "person": { "properties": more["person"] },
     });
     if !person.is_empty() {
@@ -591,10 +592,10 @@ async fn requests_that_name_the_same_people_in_every_way_at_once_agree() {
                 0 => ("/v1/events", json!({ "name": "x", "userId": format!("u{user}"), "anonymousId": format!("d{device}") })),
                 1 => ("/v1/events", json!({ "name": "x", "email": format!("{person}@example.com"), "anonymousId": format!("d{device}") })),
                 2 => ("/v1/webhooks/posthog", json!({
-                    "event": { "event": "x", "distinct_id": format!("u{user}") },
+                    "event": { "uuid": format!("x{n}"), "event": "x", "distinct_id": format!("u{user}") },
                     "person": { "id": format!("p{person}"), "properties": { "email": format!("{person}@example.com") } } })),
                 _ => ("/v1/webhooks/posthog", json!({
-                    "event": { "event": "$identify", "distinct_id": format!("u{user}"),
+                    "event": { "uuid": format!("i{n}"), "event": "$identify", "distinct_id": format!("u{user}"),
                                "properties": { "$anon_distinct_id": format!("d{device}") } } })),
             }
         })

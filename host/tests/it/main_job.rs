@@ -13,7 +13,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 on_each_store! {
     /// The promise of the first page of the README.
     async fn a_posthog_webhook_becomes_a_welcome_mail_and_one_parked_run(server: Server) {
-        let body = posthog("0190-a", "user.created", "u-1", "ann@example.com", "Ann");
+        let mut body = posthog("0190-a", "user.created", "u-1", "ann@example.com", "Ann");
+        body["event"]["timestamp"] = "2026-03-02T08:59:58.500000Z".into();
         let answer = server.post("/v1/webhooks/posthog", &body).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         assert_eq!(answer.json()["ok"], true);

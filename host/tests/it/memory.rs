@@ -216,7 +216,7 @@ async fn clients_that_never_finish_take_no_more_than_the_budget() {
         begin(port, &mut clients);
         // The product goes on meanwhile, and so does who asks whether all is well.
         for n in 0..10 {
-            api.works(&format!("{n}"), what).await;
+            api.works(&format!("busy{n}"), what).await;
         }
         while clients.join_next().await.is_some() {}
         let peak = api.process.peak_memory().unwrap();

@@ -58,7 +58,7 @@ fn a_loaded_plugin_replaces_the_linked_one_and_says_the_same_of_itself() {
             (&loaded.id, &loaded.version, &loaded.kinds),
             (&linked.id, &linked.version, &linked.kinds)
         );
-        if loaded.id != "test-journeys" {
+        if !["test-journeys", "crash"].contains(&loaded.id.as_str()) {
             assert_eq!(
                 (loaded.origin, linked.origin),
                 (Origin::Loaded, Origin::Linked)

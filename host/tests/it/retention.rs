@@ -100,6 +100,7 @@ async fn events_their_keys_and_the_audit_log_go_when_a_setting_says_so() {
     // Ids of this test alone: others in the process may be ahead of this clock.
     for sql in [
         "UPDATE user_events SET id = '019ca000-0000-7000-8000-000000000001' WHERE name = 't.mail'",
+        "DELETE FROM event_keys",
         "INSERT INTO event_keys (source, key, event_id, received_at)
          SELECT 'api', 'k', id, received_at FROM user_events WHERE name = 't.mail'",
         "INSERT INTO audit_logs (id, actor_type, actor_name, action, resource_type, resource_id,

@@ -181,7 +181,7 @@ async fn what_a_template_cannot_do_without_is_asked_for() {
 /// A category, what its mail carries, and whether somebody who left everything gets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_is_transactional_only_where_its_template_says_so() {
-    let server = server(&[]).await;
+    let server = server(&[("RATE_LIMIT_EMAILS", "0")]).await;
     leave(&server).await;
     for (template, asked, category, warned) in [
         ("welcome", None, "journey", false),

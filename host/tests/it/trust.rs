@@ -43,6 +43,7 @@ on_each_store! {
         for event in ["t.trusted", "t.relay"] {
             let body = json!({ "event": event, "userId": "v" });
             assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+            server.drain().await;
         }
         let entered = server.entries().await;
         assert_eq!(entered.matches("t-trusted entered").count(), 2, "{entered}");
@@ -221,7 +222,7 @@ async fn an_address_that_a_stranger_gives_a_known_person_waits_for_a_decision() 
     assert_eq!(story["emailUnconfirmed"], false);
     assert_eq!(story["pendingChanges"][0]["kind"], "address");
     assert_eq!(server.waiting().await, 1);
-    let mail = json!({ "userId": "ann", "template": "t-plain", "category": "transactional" });
+    let mail = json!({ "userId": "ann", "template": "password-reset", "props": { "url": "https://acme.test/reset" } });
     server.put("/v1/emails", mail).await;
     assert_eq!(
         server.text("SELECT to_email FROM email_sends").await,
@@ -319,8 +320,7 @@ async fn two_people_are_united_when_an_administrator_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactional_mail_by_user_id_waits_until_the_address_is_confirmed() {
     let server = with_key().await;
-    let reset =
-        |user: &str| json!({ "userId": user, "template": "t-plain", "category": "transactional" });
+    let reset = |user: &str| json!({ "userId": user, "template": "password-reset", "props": { "url": "https://acme.test/reset" } });
     // By a trusted call that names it, whichever.
     for (user, call, body) in [
         (
@@ -341,7 +341,7 @@ async fn transactional_mail_by_user_id_waits_until_the_address_is_confirmed() {
         (
             "d",
             "/v1/emails",
-            json!({ "userId": "d", "to": "d@example.com", "template": "t-plain", "category": "transactional" }),
+            json!({ "userId": "d", "to": "d@example.com", "template": "password-reset", "props": { "url": "https://acme.test/reset" } }),
         ),
     ] {
         server

@@ -109,6 +109,8 @@ async fn people_runs_and_mails_of_the_version_before_are_brought_over_whole() {
         "UPDATE contacts SET email = 'ZOE\u{301}@example.com' WHERE email = 'a@example.com'",
         "UPDATE contacts SET email = 'zoé@example.com' WHERE email = 'b@example.com'",
         "UPDATE contacts SET email = 'x@bücher.test' WHERE email = 'c@example.com'",
+        "UPDATE email_sends SET category = 'transactional', transactional = true
+         WHERE journey_state_id IS NULL",
         "INSERT INTO email_preferences (contact_id, categories, updated_at)
          SELECT id, '{\"journey\": false}', now() FROM contacts WHERE external_id = 'twin'",
     ] {

@@ -437,8 +437,14 @@ mod tests {
             ("552", "content"),
             ("554 5.6.0 Lone CR or LF in headers", "content"),
             ("554 virus found", "content"),
-            ("554 Message blocked; full details at https://example.com/why", "content"),
-            ("550 5.7.1 Refused. See https://example.com/why for full details", "blocked"),
+            (
+                "554 Message blocked; full details at https://example.com/why",
+                "content",
+            ),
+            (
+                "550 5.7.1 Refused. See https://example.com/why for full details",
+                "blocked",
+            ),
             ("554", "blocked"),
             ("554 Transaction failed", "blocked"),
             ("550 5.7.1 ", "blocked"),

@@ -69,7 +69,7 @@ impl Rows {
         Ok(all)
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rows.len()
     }
 
@@ -734,7 +734,7 @@ mod tests {
             Format::Csv,
             b"email,name\r\ne1@ex.test,E\r\n,\r\n, \r\n,\r\n\r\n",
         );
-        assert_eq!(rows.unwrap().len(), 1);
+        assert_eq!(rows.unwrap().count(), 1);
         let rows = Rows::read(Format::Csv, b"email,name\n,\ne1@ex.test,E\n,\n").unwrap();
         let rows: Vec<_> = rows
             .into_rows()

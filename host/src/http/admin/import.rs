@@ -66,7 +66,7 @@ pub async fn import_contacts(
     let upload = uploaded(request).await?;
     let read = tokio::task::spawn_blocking(move || {
         let rows = Rows::read(upload.format, &upload.body)?;
-        let found = (rows.len(), rows.unused().to_vec());
+        let found = (rows.count(), rows.unused().to_vec());
         Ok((upload, found))
     });
     let (upload, (rows, unused)) = read

@@ -285,12 +285,11 @@ pub fn posthog(uuid: &str, event: &str, user: &str, email: &str, name: &str) -> 
     serde_json::json!({
         "event": {
             "uuid": uuid, "event": event, "distinct_id": user,
-            "timestamp": "2026-03-02T08:59:58.500000Z",
             "url": "https://us.posthog.com/project/1/events/x", "elements_chain": "",
             "properties": { "$lib": "web", "plan": "pro" }
         },
         "person": {
-            "id": "018f", "name": name, "url": "https://us.posthog.com/person/x",
+            "id": format!("person-of-{user}"), "name": name, "url": "https://us.posthog.com/person/x",
             "properties": { "email": email, "name": name, "first_name": name }
         },
         "project": { "id": 1, "name": "Acme", "url": "https://us.posthog.com/project/1" }
