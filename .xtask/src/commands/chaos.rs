@@ -26,6 +26,10 @@ pub fn long() -> anyhow::Result<ExitCode> {
     for args in LONG {
         run(program(&servers)?.args(args))?;
     }
+    // Journeys of three days, whose workers are killed while the clock runs fast.
+    let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
+    tell_tests(&mut journeys, &servers, "debug")?;
+    run(journeys.args(["--ignored", "kill_journeys"]))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -37,6 +41,8 @@ fn build() -> anyhow::Result<()> {
         "--bins",
         "--test",
         "chaos",
+        "--test",
+        "it",
     ])?)
 }
 

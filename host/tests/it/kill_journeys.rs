@@ -124,6 +124,7 @@ fn begin_time() -> chrono::DateTime<chrono::Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes, with a clock that a busy machine cannot follow: cargo xtask long"]
 async fn journeys_end_the_same_whoever_is_killed() {
     let calm = Server::with(Store::native().await, &[]).await;
     begin(&calm).await;
