@@ -5,206 +5,31 @@
 //! and mails, providers. The embedded database has a single connection, so no code holds one while it asks for
 //! another.
 
-mod alert;
-mod api_key;
-mod attempt;
-mod audit;
-mod batch;
-mod capture;
-mod consent;
+mod account;
 mod contact;
-mod contact_admin;
-mod dead_letter;
-#[cfg(feature = "embedded-db")]
-mod embedded;
-mod erase;
 mod event;
-mod event_admin;
-mod health;
-mod history;
-mod identity;
-mod import;
-mod journey_admin;
-mod lock;
-mod merge;
-mod metric;
-mod migrate;
-mod once;
-mod pace;
-mod password_reset;
-mod pending;
-mod plugin_call;
-mod preference;
-mod provider;
-mod queue;
-mod retention;
-mod send;
-mod send_claim;
-mod send_state;
-mod send_status;
-mod send_story;
+mod mail;
+mod outbound;
+mod report;
+mod run;
 mod server;
-mod state;
-mod state_admin;
-mod state_step;
-mod story;
-mod suppression;
-mod track;
+mod lock;
 mod transact;
-mod user;
-mod user_admin;
-mod visit;
-mod wait;
 mod wake;
-mod webhook;
-mod webhook_delivery;
 
-pub use alert::{
-    AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, Entered, NewAlert, alert_claim,
-    alert_end, alert_entered, alert_figure, alert_insert, alert_next_due, alert_rule_checked,
-    alert_rule_delete, alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list,
-    alerts_give_back, alerts_list,
-};
-pub use api_key::{
-    ApiKey, api_key_any, api_key_by_hash, api_key_delete, api_key_insert, api_key_used,
-    api_keys_list,
-};
-pub use attempt::{
-    Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners,
-    sends_renew,
-};
-pub use audit::{AuditFilter, AuditRow, NewAudit, audit_insert, audits_forget, audits_list};
-pub use batch::{
-    ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
-    batch_members, batch_renew,
-};
-pub use capture::{
-    CaptureHold, ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete,
-    capture_dismiss, capture_give_up, capture_hold, capture_holds, capture_insert,
-    capture_next_due, capture_probe, capture_release, capture_retry, captures_address,
-    captures_known, captures_orphaned,
-};
-pub use consent::{
-    ConsentChange, ConsentDelta, Consents, consent_changes_forget, consent_changes_insert,
-    consent_rows, consents, mailbox_forget, mailboxes_change, preferences_change,
-    preferences_not_copied,
-};
-pub use contact::{
-    Contact, ContactRow, Found, Holder, NewIdentity, Wanted, contact_by_user, contact_confirm,
-    contact_get, contact_lock, contact_set_properties, contact_unfit, contact_unfit_of,
-    contact_upsert, contacts_address, contacts_find, contacts_holding, contacts_holding_lock,
-    contacts_not_addressed, contacts_wanted, identity_lock,
-};
-pub use contact_admin::{
-    TimelineItem, contact_anonymous_ids, contact_change, contact_count, contact_row,
-    contact_timeline, contacts_list,
-};
-pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
-pub use erase::contacts_erase;
-pub use event::{
-    EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim, events_stored,
-};
-pub use event_admin::{
-    EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
-};
-pub use health::{WorkersSeen, worker_beat, worker_findings, worker_remove, workers_seen};
-pub use history::{
-    History, PageEnd, PastEvent, Since, history_count, history_email, history_event,
-    history_events, history_journey, history_page,
-};
-pub use identity::{
-    AnonymousEvent, NewId, anonymous_insert, anonymous_take, identities_insert, identities_of,
-};
-pub use import::{
-    ClaimedImport, ImportProgress, ImportRow, NewImport, RowError, contacts_first_seen,
-    import_claim, import_fail, import_get, import_hold, import_insert, import_next_due,
-    import_progress, import_release,
-};
-pub use journey_admin::{
-    JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,
-    journey_skips, state_count, state_logs, state_stories, state_story,
-};
+pub use account::*;
+pub use contact::*;
+pub use event::*;
+pub use mail::*;
+pub use outbound::*;
+pub use report::*;
+pub use run::*;
+pub use server::*;
 pub use lock::Level;
-pub use merge::{EndedByMerge, Merge, contact_merge};
-pub use metric::{
-    EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
-    metric_providers, metric_runs, metric_sent, metric_templates,
-};
-pub use migrate::{SchemaState, index_searches, migrate, schema_state};
-pub use once::{once_get, once_insert, pass_insert, passes_since};
-pub use pace::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
-pub use password_reset::{reset_find, reset_insert, reset_take};
-pub use pending::{
-    NewPending, PENDING_COUNTED, PendingChange, PendingRow, pending_count, pending_delete,
-    pending_get, pending_list, pending_put, pending_settle,
-};
-pub use plugin_call::{Deaths, PluginCall, call_switch, calls_died, calls_forget, calls_void};
-pub use preference::{
-    Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
-};
-pub use provider::{
-    Hold, HoldKind, PROBE_EVERY, provider_cured, provider_fault, provider_hold, provider_holds,
-    provider_probe, provider_rate, provider_release, provider_slot, provider_sound, provider_untry,
-};
-pub use queue::{Backlog, Queues, queues};
-pub use retention::{KEPT, Kept, Lifetime, kept_delete};
-pub use send::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_of_run, sends_recent};
-pub use send_claim::{
-    ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_give_back, sends_hold,
-    sends_keep, sends_postpone, sends_release, sends_summon,
-};
-pub use send_state::SendStatus;
-pub use send_status::{
-    KnownSend, NewMailEvent, Progress as SendProgress, mail_event_insert, send_addresses,
-    send_categories, send_find, send_find_locked, send_lock, send_progress, send_target,
-};
-pub use send_story::{
-    ClickStory, LinkStory, SendFilter, SendHappening, SendStory, send_clicks, send_count,
-    send_history, send_links, send_mail, send_stories, send_story,
-};
-pub use state::{
-    ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, Unreached,
-    journeys_disabled, log_insert, skip_insert, state_claim, state_exit, state_failed,
-    state_failures, state_fence, state_insert, state_last_entries, state_next_due, state_person,
-    state_progress, state_release, states_give_back, states_open, states_renew, states_unreached,
-    states_waiting,
-};
-pub use state_admin::{
-    StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
-};
-pub use state_step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
-pub use story::{Happening, StoryCounts, story_counts, story_since};
-pub use suppression::{
-    NewSuppression, Suppression, suppression_delete, suppression_forget, suppression_insert,
-    suppression_rekey, suppressions_address, suppressions_insert, suppressions_list,
-    suppressions_of, suppressions_unaddressed,
-};
-pub use track::{NewVisit, TrackedLink, click_insert, open_insert};
 pub use transact::{
     Failure, Patience, Tx, in_doubt, may_be_committed, not_committed, stir, transaction_id,
 };
-pub use user::{
-    SessionRow, User, session_by_token, session_delete, session_delete_one, session_extend,
-    session_insert, sessions_delete_expired, sessions_delete_of, sessions_delete_others,
-    sessions_of, user_any, user_by_email, user_by_id, user_insert, user_rename, user_set_password,
-    users_lock,
-};
-pub use user_admin::{user_delete, users_list};
-pub use visit::{
-    Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
-    visit_settle, visits_due,
-};
-pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};
 pub use wake::{Topic, Wake};
-pub use webhook::{
-    Endpoint, Subscriber, delivery_dismiss, delivery_retry, webhook_delete, webhook_get,
-    webhook_insert, webhook_lock, webhook_posted, webhook_rotate, webhook_subscribers,
-    webhook_switch_off, webhook_update, webhooks_list,
-};
-pub use webhook_delivery::{
-    ClaimedDelivery, DeliveryEnd, DeliveryRow, NewDelivery, deliveries_give_back,
-    deliveries_insert, deliveries_list, delivery_claim, delivery_end, delivery_next_due,
-};
 
 use std::error::Error as _;
 use std::path::Path;
@@ -240,7 +65,7 @@ pub struct Db {
     wake: Wake,
     embedded: bool,
     #[cfg(feature = "embedded-db")]
-    server: Arc<Mutex<Option<embedded::Embedded>>>,
+    server: Arc<Mutex<Option<server::Embedded>>>,
 }
 
 impl Db {
@@ -297,7 +122,7 @@ impl Db {
     /// Starts or reopens the database inside the binary, in `folder`.
     #[cfg(feature = "embedded-db")]
     pub async fn embedded(folder: &Path) -> anyhow::Result<Self> {
-        let (pool, server) = embedded::open(folder).await?;
+        let (pool, server) = server::open(folder).await?;
         Ok(Self {
             pool,
             wake: Wake::in_process(),

@@ -1,39 +1,22 @@
-//! The API's door: requests become calls to the rooms, and their answers responses.
+//! The HTTP entry point: requests become calls to the modules, and their results answers.
+//!
+//! `serve` takes connections and bodies within bounds, `wire` reads requests and shapes answers, `auth`
+//! says who calls. Endpoints lie in folders by who calls them, and `router` composes them.
 
 mod admin;
 pub mod auth;
-mod body;
-mod connection;
-mod contacts;
 mod development;
-mod docs;
-mod emails;
-mod encoding;
-mod error;
-mod events;
-mod feedback;
 mod health;
-mod lists;
-mod memory;
-pub mod openapi;
-mod outbox;
-mod page;
-mod paging;
-mod params;
-mod patience;
-mod people;
-mod preferences;
+mod hooks;
+mod product;
+mod recipients;
 mod router;
-mod search;
 mod serve;
 mod sessions;
-mod shed;
-mod tracking;
-mod unsubscribe;
-mod webhooks;
-mod words;
+mod wire;
 
 pub use development::sample;
-pub use error::ApiError;
 pub use router::{document, router};
 pub use serve::{DRAIN, bind, open_file_limit, serve, serve_health};
+pub use wire::error::ApiError;
+pub use wire::openapi;

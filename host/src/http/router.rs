@@ -13,25 +13,16 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use utoipa::openapi::OpenApi;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::admin::{
-    alerts, api_keys, audit_logs, contacts as admin_contacts, deliveries, dlq,
-    emails as admin_emails, events as admin_events, export, import, journeys, metrics, pending,
-    plugins, preferences as admin_preferences, providers, states, suppression_import, suppressions,
-    templates, webhooks as admin_webhooks,
-};
 use super::auth::{self, Gate};
-use super::body::BODY_MAX;
-use super::memory::Memory;
-use super::openapi::{self, Routes};
-use super::params::Known;
-use super::shed::{Crowd, Lane, crowd, shed};
-use super::{
-    ApiError, contacts, development, docs, emails, events, feedback, health, lists, outbox, params,
-    preferences, sessions, tracking, unsubscribe, webhooks,
-};
+use super::development::{self, docs, outbox};
+use super::serve::memory::Memory;
+use super::serve::shed::{Crowd, Lane, crowd, shed};
+use super::wire::body::BODY_MAX;
+use super::wire::openapi::{self, Routes};
+use super::wire::params::{self, Known};
+use super::{ApiError, admin, health, hooks, product, recipients, sessions};
 use crate::app::App;
 
 /// The longest a request may take.
@@ -52,182 +43,45 @@ const REQUESTS_MAX: usize = 4_096;
 const COMPRESSED_MIN: u64 = 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Every route of the contract, each with its entry in the OpenAPI document.
+/// Every route of the contract, grouped by who calls it, each group behind its gate and in its lane.
 fn routes(app: &App) -> Routes {
-    let mut events = Routes::new()
-        .routes(routes!(events::ingest_event))
-        .routes(routes!(events::create_event))
-        .routes(routes!(events::create_events));
-    openapi::add_refusals(&mut events);
-    openapi::add_limits(&mut events);
-
-    let mut people = Routes::new()
-        .routes(routes!(contacts::put_contact, contacts::delete_contact))
-        .routes(routes!(contacts::find_contacts))
-        .routes(routes!(lists::list_lists))
-        .routes(routes!(lists::join_list))
-        .routes(routes!(lists::leave_list));
-    openapi::add_refusals(&mut people);
-    openapi::add_limits(&mut people);
-
-    let mut mails = Routes::new().routes(routes!(emails::send_email));
-    openapi::add_refusals(&mut mails);
-    openapi::add_limits(&mut mails);
-
-    let mut admin = Routes::new()
-        .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
-        .routes(routes!(api_keys::delete_api_key))
-        .routes(routes!(audit_logs::list_audit_logs))
-        .routes(routes!(admin_emails::list_emails))
-        .routes(routes!(admin_emails::show_email))
-        .routes(routes!(admin_emails::resend_email))
-        .routes(routes!(
-            admin_contacts::list_contacts,
-            admin_contacts::create_contact
-        ))
-        .routes(routes!(
-            admin_contacts::show_contact,
-            admin_contacts::change_contact,
-            admin_contacts::erase_contact
-        ))
-        .routes(routes!(pending::list_pending))
-        .routes(routes!(pending::apply_pending))
-        .routes(routes!(pending::dismiss_pending))
-        .routes(routes!(export::export_contacts))
-        .routes(routes!(import::show_import))
-        .routes(routes!(admin_contacts::show_timeline))
-        .routes(routes!(
-            admin_preferences::show_admin_preferences,
-            admin_preferences::put_preferences
-        ))
-        .routes(routes!(
-            suppressions::list_suppressions,
-            suppressions::add_suppression
-        ))
-        .routes(routes!(suppressions::lift_suppression))
-        .routes(routes!(journeys::list_journeys))
-        .routes(routes!(journeys::show_journey, journeys::change_journey))
-        .routes(routes!(journeys::enroll_person))
-        .routes(routes!(journeys::enroll_people))
-        .routes(routes!(states::list_states))
-        .routes(routes!(states::show_state, states::cancel_state))
-        .routes(routes!(states::list_journey_logs))
-        .routes(routes!(templates::list_templates))
-        .routes(routes!(templates::preview_template))
-        .routes(routes!(templates::send_test))
-        .routes(routes!(plugins::list_plugins))
-        .routes(routes!(providers::list_providers))
-        .routes(routes!(admin_events::list_events))
-        .routes(routes!(admin_events::show_event))
-        .routes(routes!(admin_events::replay_events))
-        .routes(routes!(dlq::list_dead_letters))
-        .routes(routes!(dlq::retry_dead_letter))
-        .routes(routes!(dlq::dismiss_dead_letter))
-        .routes(routes!(
-            admin_webhooks::list_webhooks,
-            admin_webhooks::create_webhook
-        ))
-        .routes(routes!(
-            admin_webhooks::show_webhook,
-            admin_webhooks::change_webhook,
-            admin_webhooks::delete_webhook
-        ))
-        .routes(routes!(admin_webhooks::rotate_webhook_secret))
-        .routes(routes!(admin_webhooks::test_webhook))
-        .routes(routes!(deliveries::list_webhook_deliveries))
-        .routes(routes!(alerts::list_alert_rules, alerts::create_alert_rule))
-        .routes(routes!(
-            alerts::change_alert_rule,
-            alerts::delete_alert_rule
-        ))
-        .routes(routes!(alerts::list_alert_history))
-        .routes(routes!(metrics::show_overview))
-        .routes(routes!(metrics::show_email_metrics))
-        .routes(routes!(metrics::show_deliverability))
-        .routes(routes!(metrics::show_journeys_metrics))
-        .routes(routes!(metrics::show_journey_metrics))
-        .routes(routes!(metrics::show_event_metrics));
-    openapi::add_refusals(&mut admin);
-    openapi::add_limits(&mut admin);
-    let mut files = Routes::new()
-        .routes(routes!(import::import_contacts))
-        .routes(routes!(suppression_import::import_suppressions));
-    openapi::add_refusals(&mut files);
-    openapi::add_limits(&mut files);
-
     let anyone = Lane::open(Memory::new(app.config.access.request_memory));
     let ingest = anyone.narrow(INGEST_AT_ONCE, INGEST_WAITING);
     let other = anyone.narrow(OTHERS_AT_ONCE, OTHERS_WAITING);
     let sign_in = anyone.narrow(SESSIONS_AT_ONCE, SESSIONS_WAITING);
     let in_turn = |lane: &Lane| middleware::from_fn_with_state(lane.clone(), shed);
+    let limited = |mut routes: Routes, lane: &Lane| {
+        openapi::add_limits(&mut routes);
+        routes.route_layer(in_turn(lane))
+    };
     // The gate is outside: whoever may not come in has no body read.
-    let turn_then_gate = |routes: Routes, lane: &Lane, gate| {
+    let gated = |mut routes: Routes, lane: &Lane, gate: Gate| {
+        openapi::add_refusals(&mut routes);
+        openapi::add_limits(&mut routes);
         let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
         let strict = middleware::from_fn_with_state(Known::of(&routes), params::strict);
         let turn = in_turn(&lane.gated());
-        let routes = routes.route_layer(turn).route_layer(strict);
-        routes.route_layer(gate)
+        routes.route_layer(turn).route_layer(strict).route_layer(gate)
     };
-    let mut browsers = Routes::new()
-        .routes(routes!(sessions::sign_up))
-        .routes(routes!(sessions::sign_in))
-        .routes(routes!(sessions::sign_out))
-        .routes(routes!(sessions::get_session))
-        .routes(routes!(sessions::account::change_password))
-        .routes(routes!(sessions::account::update_user))
-        .routes(routes!(sessions::account::list_sessions))
-        .routes(routes!(sessions::account::revoke_session))
-        .routes(routes!(sessions::account::revoke_other_sessions))
-        .routes(routes!(sessions::account::revoke_sessions))
-        .routes(routes!(sessions::reset::request_password_reset))
-        .routes(routes!(sessions::reset::reset_password))
-        .routes(routes!(
-            sessions::reset::follow_reset_link,
-            sessions::reset::submit_reset_form
-        ));
-    openapi::add_limits(&mut browsers);
-    let mut hooks = Routes::new()
-        .routes(routes!(
-            webhooks::receive_webhook,
-            webhooks::answer_challenge
-        ))
-        .routes(routes!(feedback::receive_feedback));
-    openapi::add_limits(&mut hooks);
-    let mut recipients = Routes::new()
-        .routes(routes!(
-            unsubscribe::show_unsubscribe,
-            unsubscribe::unsubscribe
-        ))
-        .routes(routes!(
-            preferences::show_preferences,
-            preferences::save_preferences
-        ));
-    openapi::add_limits(&mut recipients);
+    let files = other.with_body(admin::import::FILE_MAX);
     Routes::with_openapi(openapi::base())
         // Anyone
-        .routes(routes!(health::show_health))
-        .routes(routes!(health::show_live))
-        .routes(routes!(health::show_ready))
+        .merge(health::routes())
         // Recipients, with a signed link
-        .merge(recipients.route_layer(in_turn(&anyone)))
+        .merge(limited(recipients::routes(), &anyone))
         // Recipients, who read a mail
-        .routes(routes!(tracking::follow_link))
-        .routes(routes!(tracking::show_pixel))
+        .merge(recipients::tracking::routes())
         // People's browsers, on Better Auth's wire
-        .merge(browsers.route_layer(in_turn(&sign_in)))
+        .merge(limited(sessions::routes(), &sign_in))
         // Event sources, with the secret of their plugin, and providers of mail
-        .merge(hooks.route_layer(in_turn(&ingest)))
+        .merge(limited(hooks::routes(), &ingest))
         // The product, with a key
-        .merge(turn_then_gate(events, &ingest, Gate::Events))
-        .merge(turn_then_gate(people, &other, Gate::People))
-        .merge(turn_then_gate(mails, &other, Gate::Emails))
+        .merge(gated(product::events::routes(), &ingest, Gate::Events))
+        .merge(gated(product::people(), &other, Gate::People))
+        .merge(gated(product::emails::routes(), &other, Gate::Emails))
         // Administrators, with a key or a session
-        .merge(turn_then_gate(admin, &other, Gate::Admin))
-        .merge(turn_then_gate(
-            files,
-            &other.with_body(import::FILE_MAX),
-            Gate::Admin,
-        ))
+        .merge(gated(admin::routes(), &other, Gate::Admin))
+        .merge(gated(admin::file_routes(), &files, Gate::Admin))
 }
 
 /// Pages for the developer at this machine, which are no part of the contract.

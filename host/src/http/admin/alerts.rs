@@ -16,15 +16,25 @@ use crate::audit::{Change, audit};
 use crate::db::{self, AlertRow, AlertRule, Conn, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::contacts::ErasedOut;
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Path, Query};
-use crate::http::words::{AlertChannel, AlertType, DeliveryStatus, Words as _};
+use crate::http::wire::body::JsonBody;
+use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::{Path, Query};
+use crate::http::wire::words::{AlertChannel, AlertType, DeliveryStatus, Words as _};
 use crate::ids::AlertRuleId;
 use crate::issue::Issue;
 use crate::webhooks::{check_url, new_secret};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_alert_rules, create_alert_rule))
+        .routes(routes!(change_alert_rule, delete_alert_rule))
+        .routes(routes!(list_alert_history))
+}
 
 /// Five minutes to a week.
 const WINDOW: std::ops::RangeInclusive<i64> = 5..=10_080;

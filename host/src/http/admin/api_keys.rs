@@ -13,14 +13,23 @@ use crate::audit::{Change, audit};
 use crate::db::{self, ApiKey, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
-use crate::http::body::JsonBody;
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::Path;
-use crate::http::words::Words as _;
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::Path;
+use crate::http::wire::words::Words as _;
 use crate::ids::ApiKeyId;
 use crate::issue::Issue;
 use crate::keys::NewKey;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_api_keys, create_api_key))
+        .routes(routes!(delete_api_key))
+}
 
 /// A key, without the key.
 #[derive(Serialize, ToSchema)]

@@ -17,16 +17,26 @@ use crate::db::{self, Conn, ContactRow, NewIdentity, Topic};
 use crate::foreign;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::contacts::{ContactOut, ErasedOut};
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{CursorParam, Page, Part, PartParams};
-use crate::http::params::{Name, Path, Query};
-use crate::http::people::names;
-use crate::http::search::Search;
-use crate::http::words::TimelineType;
+use crate::http::wire::body::JsonBody;
+use crate::http::product::contacts::{ContactOut, ErasedOut};
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::paging::{CursorParam, Page, Part, PartParams};
+use crate::http::wire::params::{Name, Path, Query};
+use crate::http::wire::names::names;
+use crate::http::wire::search::Search;
+use crate::http::wire::words::TimelineType;
 use crate::issue::Issue;
 use crate::webhooks::{News, announce};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_contacts, create_contact))
+        .routes(routes!(show_contact, change_contact, erase_contact))
+        .routes(routes!(show_timeline))
+}
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

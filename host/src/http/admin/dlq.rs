@@ -15,14 +15,24 @@ use crate::audit::{Change, audit};
 use crate::db::{self, Conn, DeadLetter, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::contacts::ErasedOut;
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Path, Query};
-use crate::http::words::{DeadLetterStatus, DeadLetterType, checked};
+use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::{Path, Query};
+use crate::http::wire::words::{DeadLetterStatus, DeadLetterType, checked};
 use crate::ids::{ContactId, SendId, StateId};
 use crate::journeys::admin;
 use crate::mail;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_dead_letters))
+        .routes(routes!(retry_dead_letter))
+        .routes(routes!(dismiss_dead_letter))
+}
 
 /// Something that broke.
 #[derive(Serialize, ToSchema)]

@@ -14,12 +14,22 @@ use crate::audit::{Change, audit};
 use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{CursorParam, Page, PartParams};
-use crate::http::params::{Path, Query, time};
-use crate::http::words::{EmailStatus, checked};
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::paging::{CursorParam, Page, PartParams};
+use crate::http::wire::params::{Path, Query, time};
+use crate::http::wire::words::{EmailStatus, checked};
 use crate::ids::{ContactId, SendId, StateId};
 use crate::mail;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_emails))
+        .routes(routes!(show_email))
+        .routes(routes!(resend_email))
+}
 
 /// A mail, without its content.
 #[derive(Serialize, ToSchema)]
@@ -309,7 +319,7 @@ pub struct ResentOut {
     responses(
         (status = 202, description = "Queued as a mail of its own", body = ResentOut),
         (status = 404, response = NotFound),
-        (status = 409, description = "Its content is gone, or it is still on its way", body = crate::http::openapi::ErrorOut),
+        (status = 409, description = "Its content is gone, or it is still on its way", body = crate::http::wire::openapi::ErrorOut),
     ),
 )]
 pub async fn resend_email(

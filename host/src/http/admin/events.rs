@@ -18,13 +18,23 @@ use crate::audit::{Change, audit};
 use crate::db::{self, EventFilter, EventStory, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{CursorParam, Page, PartParams};
-use crate::http::params::{Path, Query, time};
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::paging::{CursorParam, Page, PartParams};
+use crate::http::wire::params::{Path, Query, time};
 use crate::ids::{ContactId, EventId};
 use crate::issue::Issue;
 use crate::journeys::enrol_one;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_events))
+        .routes(routes!(show_event))
+        .routes(routes!(replay_events))
+}
 
 /// Events replayed in one transaction, so that a request of many ends well before its time is up.
 const TOGETHER: usize = 100;

@@ -15,11 +15,19 @@ use crate::contacts::sheet::{self, Exported, ExportedOut};
 use crate::db::{self, ContactRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
-use crate::http::openapi::BadRequest;
-use crate::http::params::Query;
-use crate::http::search::Search;
-use crate::http::words::{ExportFormat, checked};
+use crate::http::wire::openapi::BadRequest;
+use crate::http::wire::params::Query;
+use crate::http::wire::search::Search;
+use crate::http::wire::words::{ExportFormat, checked};
 use crate::ids::ContactId;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(export_contacts))
+}
 
 /// Contacts read at once.
 const CHUNK: i64 = 1_000;

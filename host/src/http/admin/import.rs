@@ -17,12 +17,26 @@ use crate::contacts::import::Rows;
 use crate::db::{self, ImportRow, NewImport, RowError, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::Raw;
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::params::Path;
-use crate::http::words::ImportStatus;
+use crate::http::wire::body::Raw;
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::params::Path;
+use crate::http::wire::words::ImportStatus;
 use crate::ids::ImportId;
 use crate::issue::Issue;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The route to an import under way.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(show_import))
+}
+
+/// The route that takes a whole file.
+pub fn file_routes() -> Routes {
+    Routes::new()
+        .routes(routes!(import_contacts))
+}
 
 /// The largest file, in bytes.
 pub const FILE_MAX: usize = 8 * 1024 * 1024;

@@ -19,15 +19,26 @@ use crate::contacts;
 use crate::db::{self, JourneyCount, NewIdentity, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Name, Path};
-use crate::http::people::names_at;
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::{Name, Path};
+use crate::http::wire::names::names_at;
 use crate::ids::StateId;
 use crate::ingest::Paths;
 use crate::issue::Issue;
 use crate::journeys::{JourneyEntry, enrol_one};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_journeys))
+        .routes(routes!(show_journey, change_journey))
+        .routes(routes!(enroll_person))
+        .routes(routes!(enroll_people))
+}
 
 /// People in one request.
 const PEOPLE_MAX: usize = 500;

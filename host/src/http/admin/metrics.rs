@@ -13,9 +13,22 @@ use crate::app::App;
 use crate::db::{self, JourneyCount, Outcomes};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::params::{Name, Path, Query, time};
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::params::{Name, Path, Query, time};
 use crate::issue::Issue;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(show_overview))
+        .routes(routes!(show_email_metrics))
+        .routes(routes!(show_deliverability))
+        .routes(routes!(show_journeys_metrics))
+        .routes(routes!(show_journey_metrics))
+        .routes(routes!(show_event_metrics))
+}
 
 /// The span of reports that name none, in days.
 const SPAN_DAYS: i64 = 30;

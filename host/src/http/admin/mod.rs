@@ -21,3 +21,37 @@ pub mod suppression_import;
 pub mod suppressions;
 pub mod templates;
 pub mod webhooks;
+
+use crate::http::wire::openapi::Routes;
+
+/// Every route under `/v1/admin` but those that take whole files.
+pub fn routes() -> Routes {
+    Routes::new()
+        .merge(alerts::routes())
+        .merge(api_keys::routes())
+        .merge(audit_logs::routes())
+        .merge(contacts::routes())
+        .merge(deliveries::routes())
+        .merge(dlq::routes())
+        .merge(emails::routes())
+        .merge(events::routes())
+        .merge(export::routes())
+        .merge(import::routes())
+        .merge(journeys::routes())
+        .merge(metrics::routes())
+        .merge(pending::routes())
+        .merge(plugins::routes())
+        .merge(preferences::routes())
+        .merge(providers::routes())
+        .merge(states::routes())
+        .merge(suppressions::routes())
+        .merge(templates::routes())
+        .merge(webhooks::routes())
+}
+
+/// The routes that take whole files, whose bodies may be larger.
+pub fn file_routes() -> Routes {
+    Routes::new()
+        .merge(import::file_routes())
+        .merge(suppression_import::routes())
+}

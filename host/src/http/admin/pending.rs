@@ -14,11 +14,21 @@ use crate::contacts;
 use crate::db::{self, Conn, PendingRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::contacts::ContactOut;
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::Path;
+use crate::http::product::contacts::ContactOut;
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::Path;
 use crate::ids::{ContactId, EventId, PendingId};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_pending))
+        .routes(routes!(apply_pending))
+        .routes(routes!(dismiss_pending))
+}
 
 /// Of one contact, these are shown with it.
 const SHOWN: i64 = 20;

@@ -17,12 +17,20 @@ use crate::contacts::consent::{self, Decision, Grounds, Source, Subject};
 use crate::db::{self, Conn, ContactRow, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::contacts::list_issues;
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::params::{Name, Path};
-use crate::http::words::SuppressionReason;
+use crate::http::wire::body::JsonBody;
+use crate::http::product::contacts::list_issues;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::params::{Name, Path};
+use crate::http::wire::words::SuppressionReason;
 use crate::issue::Issue;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(show_admin_preferences, put_preferences))
+}
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -14,12 +14,22 @@ use crate::audit::{Change, audit};
 use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{CursorParam, Page, PartParams};
-use crate::http::params::{Name, Path, Query, Under};
-use crate::http::words::{StateStatus, checked};
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::paging::{CursorParam, Page, PartParams};
+use crate::http::wire::params::{Name, Path, Query, Under};
+use crate::http::wire::words::{StateStatus, checked};
 use crate::ids::{ContactId, StateId};
 use crate::journeys::admin::{self, AdminError};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_states))
+        .routes(routes!(show_state, cancel_state))
+        .routes(routes!(list_journey_logs))
+}
 
 /// One person's run of one journey.
 #[derive(Serialize, ToSchema)]

@@ -14,9 +14,17 @@ use crate::contacts::{self, Mailbox};
 use crate::db::{self, RowError, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
-use crate::http::openapi::{BadRequest, ErrorOut};
+use crate::http::wire::openapi::{BadRequest, ErrorOut};
 use crate::ids;
 use crate::issue::Issue;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(import_suppressions))
+}
 
 /// Addresses of one transaction.
 const BATCH: usize = 1_000;

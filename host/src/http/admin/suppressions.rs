@@ -16,14 +16,23 @@ use crate::contacts::suppression_file::WORDS_MAX;
 use crate::db::{self, Suppression, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::contacts::ErasedOut;
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Name, Path, Query};
-use crate::http::search::Search;
-use crate::http::words::{SuppressionReason, checked};
+use crate::http::wire::body::JsonBody;
+use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::{Name, Path, Query};
+use crate::http::wire::search::Search;
+use crate::http::wire::words::{SuppressionReason, checked};
 use crate::issue::Issue;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_suppressions, add_suppression))
+        .routes(routes!(lift_suppression))
+}
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -13,14 +13,24 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::body::JsonBody;
-use crate::http::emails::{EmailQueuedOut, prop_issues, queue_test};
-use crate::http::openapi::{BadRequest, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Name, Path, Query};
+use crate::http::wire::body::JsonBody;
+use crate::http::product::emails::{EmailQueuedOut, prop_issues, queue_test};
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::{Name, Path, Query};
 use crate::issue::Issue;
 use crate::nearest::nearest;
 use crate::templates::{self, Entry};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_templates))
+        .routes(routes!(preview_template))
+        .routes(routes!(send_test))
+}
 
 #[derive(Serialize, ToSchema)]
 pub struct TemplateOut {

@@ -13,15 +13,26 @@ use crate::audit::{Change, audit};
 use crate::db::{self, Conn, Endpoint, NewDelivery, Topic};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
-use crate::http::body::JsonBody;
-use crate::http::contacts::ErasedOut;
-use crate::http::openapi::{BadRequest, ErrorOut, NotFound};
-use crate::http::paging::{Part, PartParams};
-use crate::http::params::{Path, Query};
-use crate::http::words::{EndpointStatus, WebhookEventType, WebhookKind, Words as _};
+use crate::http::wire::body::JsonBody;
+use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
+use crate::http::wire::paging::{Part, PartParams};
+use crate::http::wire::params::{Path, Query};
+use crate::http::wire::words::{EndpointStatus, WebhookEventType, WebhookKind, Words as _};
 use crate::ids::{self, EndpointId};
 use crate::issue::Issue;
 use crate::webhooks::{EVENT_TYPES, TEST_TYPE, check_url, new_secret, secret_prefix, timestamp};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_webhooks, create_webhook))
+        .routes(routes!(show_webhook, change_webhook, delete_webhook))
+        .routes(routes!(rotate_webhook_secret))
+        .routes(routes!(test_webhook))
+}
 
 /// How long a secret signs beside the one that took its place.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);

@@ -1,8 +1,10 @@
 //! Pages for whoever develops with Hogsend. A production installation has none of them.
 
+pub mod docs;
 mod guard;
 mod layout;
 mod lost;
+pub mod outbox;
 mod start;
 
 pub mod sample;

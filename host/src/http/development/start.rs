@@ -9,7 +9,7 @@ use super::sample;
 use crate::app::App;
 use crate::db;
 use crate::http::ApiError;
-use crate::http::page::escape;
+use crate::http::wire::page::escape;
 use crate::plugins::DeliveryRef;
 
 /// Shows the next step of somebody who has just started.

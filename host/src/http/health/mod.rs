@@ -16,6 +16,16 @@ use self::out::HealthOut;
 use super::auth;
 use super::serve::Draining;
 use crate::app::App;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(show_health))
+        .routes(routes!(show_live))
+        .routes(routes!(show_ready))
+}
 
 /// The caller came by a door for those who run the installation.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use hogsend_plugin_api::Kind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::words::ProviderStatus;
+use crate::http::wire::words::ProviderStatus;
 use crate::plugins::Origin;
 
 /// Whether the process and what it leans on are well. What only callers with a key or session are

@@ -15,7 +15,20 @@ use crate::accounts::{self, ChangeError, Session};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::auth::{no_cookie, origin_is_trusted, session_cookie, session_token};
-use crate::http::body::JsonBody;
+use crate::http::wire::body::JsonBody;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(change_password))
+        .routes(routes!(update_user))
+        .routes(routes!(list_sessions))
+        .routes(routes!(revoke_session))
+        .routes(routes!(revoke_other_sessions))
+        .routes(routes!(revoke_sessions))
+}
 
 /// The session of the request; 401 where there is none.
 async fn current(app: &App, parts: &Parts) -> Result<Result<Session, Response>, ApiError> {
@@ -177,7 +190,7 @@ pub struct RevokeIn {
     post, path = "/api/auth/revoke-session", tag = "sessions", request_body = RevokeIn,
     responses(
         (status = 200, description = "There is no such session of this person any more", body = StatusOut),
-        (status = 400, response = crate::http::openapi::BadRequest),
+        (status = 400, response = crate::http::wire::openapi::BadRequest),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
     ),

@@ -20,13 +20,26 @@ use super::auth::{
     client_address, counted, is_trusted, no_cookie, origin_is_trusted, session_cookie,
     session_token, with_quota,
 };
-use super::body::JsonBody;
-use super::openapi::{BadRequest, ValidationErrorOut};
-use super::params::Query;
+use super::wire::body::JsonBody;
+use super::wire::openapi::{BadRequest, ValidationErrorOut};
+use super::wire::params::Query;
 use crate::accounts::{
     self, Client, HashError, NewAccount, PasswordError, Session, SignInError, SignUpError,
 };
 use crate::app::App;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(sign_in))
+        .routes(routes!(sign_out))
+        .routes(routes!(get_session))
+        .merge(account::routes())
+        .merge(reset::routes())
+}
 
 /// In Better Auth's shape, or in ours where the body cannot be read.
 #[derive(Serialize, ToSchema)]

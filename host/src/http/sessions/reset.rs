@@ -15,9 +15,19 @@ use super::{
 use crate::accounts::{self, PasswordError, ResetError};
 use crate::app::App;
 use crate::http::ApiError;
-use crate::http::body::{Fields, JsonBody, Raw};
-use crate::http::page::{escape, page};
-use crate::http::params::{Name, Path, Query};
+use crate::http::wire::body::{Fields, JsonBody, Raw};
+use crate::http::wire::page::{escape, page};
+use crate::http::wire::params::{Name, Path, Query};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(request_password_reset))
+        .routes(routes!(reset_password))
+        .routes(routes!(follow_reset_link, submit_reset_form))
+}
 
 /// Said whether or not there is such a person.
 const SENT: &str = "If this email exists in our system, check your email for the reset link";
@@ -37,7 +47,7 @@ pub struct RequestResetIn {
     post, path = "/api/auth/request-password-reset", tag = "sessions", request_body = RequestResetIn,
     responses(
         (status = 200, description = "If there is such a person, a mail is on its way", body = SentOut),
-        (status = 400, response = crate::http::openapi::BadRequest),
+        (status = 400, response = crate::http::wire::openapi::BadRequest),
         (status = 403, description = "The page's origin or that of redirectTo is not trusted", body = AuthErrorOut),
         (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
     ),

@@ -1,0 +1,184 @@
+//! Contacts as administrators see and change them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::address::comparable;
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::row::ShownRow;
+use crate::db::{Conn, ContactRow, Result};
+use crate::ids::ContactId;
+
+/// The characters that mean something to LIKE mean themselves.
+pub(super) fn pattern(search: &str) -> String {
+    let text = search
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{text}%")
+}
+
+fn as_id(text: &str) -> Option<Uuid> {
+    text.parse().ok()
+}
+
+/// Contacts whose id is `search`, or whose address or id of the product holds it, newest first.
+/// `after` is the last id of the page before.
+pub async fn contacts_list(
+    conn: &mut Conn,
+    search: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<ContactRow>> {
+    sqlx::query_as!(
+        ShownRow,
+        r#"SELECT id AS "id: ContactId", external_id, email,
+                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  created_at, updated_at
+           FROM contacts
+           WHERE ($1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $5)
+             AND ($2::uuid IS NULL OR id < $2)
+           ORDER BY id DESC LIMIT $3 OFFSET $4"#,
+        search.map(pattern),
+        after,
+        limit,
+        offset,
+        search.and_then(as_id)
+    )
+    .map(ContactRow::from)
+    .fetch_all(conn)
+    .await
+}
+
+/// The anonymous ids of these contacts, for an export; who has none is left out.
+pub async fn contact_anonymous_ids(
+    conn: &mut Conn,
+    contacts: &[ContactId],
+) -> Result<HashMap<ContactId, String>> {
+    let found = sqlx::query!(
+        r#"SELECT id AS "id: ContactId", anonymous_id AS "anonymous_id!" FROM contacts
+           WHERE id = ANY($1) AND anonymous_id IS NOT NULL"#,
+        contacts as &[ContactId]
+    )
+    .map(|row| (row.id, row.anonymous_id))
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// How many contacts there are on all pages.
+pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "total!" FROM contacts
+           WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $2"#,
+        search.map(pattern),
+        search.and_then(as_id)
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Says that the rest of a name is an id of the product, whatever it looks like.
+const EXTERNAL: &str = "ext:";
+
+/// The contact with this id, else the one with this id of the product. `ext:` stands before an id of
+/// the product that reads like something else: a UUID, the name of a route, or `ext:` itself.
+pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRow>> {
+    let (id, name) = match name.strip_prefix(EXTERNAL) {
+        Some(external) => (None, external),
+        None => (as_id(name), name),
+    };
+    sqlx::query_as!(
+        ShownRow,
+        r#"SELECT id AS "id: ContactId", external_id, email,
+                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  created_at, updated_at
+           FROM contacts WHERE id = $1 OR external_id = $2
+              OR id = (SELECT contact_id FROM contact_identities WHERE kind = 'user' AND value = $2)
+           ORDER BY id = $1 DESC NULLS LAST, id LIMIT 1"#,
+        id,
+        name
+    )
+    .map(ContactRow::from)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Writes names and properties of a contact whole. The caller holds its lock.
+pub async fn contact_change(conn: &mut Conn, row: &ContactRow, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "UPDATE contacts SET external_id = $2, email = $3, properties = $4, updated_at = $5,
+             address = $6, address_of = $3,
+             email_unconfirmed = email_unconfirmed AND address IS NOT DISTINCT FROM $6
+         WHERE id = $1",
+        row.id as ContactId,
+        row.external_id,
+        row.email,
+        Json(&row.properties) as Json<&Properties>,
+        now,
+        row.email.as_deref().map(comparable)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Something that happened to or by a person.
+#[derive(Clone, Debug)]
+pub struct TimelineItem {
+    /// `event`, `email` or `journey`.
+    pub kind: String,
+    pub at: DateTime<Utc>,
+    pub data: Value,
+}
+
+/// What a person did, which mails were decided on and where their runs stood, newest first, and
+/// how much there is on all pages.
+pub async fn contact_timeline(
+    conn: &mut Conn,
+    contact: ContactId,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<TimelineItem>, i64)> {
+    let items = sqlx::query_as!(
+        TimelineItem,
+        r#"SELECT kind AS "kind!", at AS "at!", data AS "data!" FROM (
+               SELECT 'event' AS kind, occurred_at AS at, id,
+                      jsonb_build_object('id', id, 'name', name, 'source', source,
+                                         'properties', properties) AS data
+               FROM user_events WHERE contact_id = $1
+               UNION ALL
+               SELECT 'email', created_at, id,
+                      jsonb_build_object('id', id, 'templateKey', template_key,
+                                         'subject', subject, 'status', status, 'reason', reason)
+               FROM email_sends WHERE contact_id = $1
+               UNION ALL
+               SELECT 'journey', l.created_at, l.id,
+                      jsonb_build_object('journeyId', s.journey_id, 'stateId', s.id,
+                                         'action', l.action, 'from', l.from_status,
+                                         'to', l.to_status)
+               FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
+               WHERE s.contact_id = $1) AS story
+           ORDER BY at DESC, id DESC LIMIT $2 OFFSET $3"#,
+        contact as ContactId,
+        limit,
+        offset
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM user_events WHERE contact_id = $1)
+                + (SELECT count(*) FROM email_sends WHERE contact_id = $1)
+                + (SELECT count(*) FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
+                   WHERE s.contact_id = $1) AS "total!""#,
+        contact as ContactId
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((items, total))
+}

@@ -1,0 +1,211 @@
+//! What a person did before.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
+use sqlx::types::Json;
+
+use crate::db::{Conn, Result};
+use crate::ids::{ContactId, EventId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    pub count: i64,
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+/// How often the person's events of this name occurred, at `since` or later.
+pub async fn history_event(
+    conn: &mut Conn,
+    contact: ContactId,
+    name: &str,
+    since: Option<DateTime<Utc>>,
+) -> Result<History> {
+    sqlx::query_as!(
+        History,
+        r#"SELECT count(*) AS "count!", max(occurred_at) AS last_at FROM user_events
+           WHERE contact_id = $1 AND name = $2
+             AND ($3::timestamptz IS NULL OR occurred_at >= $3)"#,
+        contact as ContactId,
+        name,
+        since
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// An event of a person's past.
+#[derive(Clone, Debug)]
+pub struct PastEvent {
+    pub id: EventId,
+    pub name: String,
+    pub properties: Properties,
+    pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+}
+
+/// As it is stored.
+pub(super) struct EventOfPast {
+    pub id: EventId,
+    pub name: String,
+    pub properties: Json<Properties>,
+    pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+}
+
+impl From<EventOfPast> for PastEvent {
+    fn from(row: EventOfPast) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            properties: row.properties.0,
+            occurred_at: row.occurred_at,
+            received_at: row.received_at,
+        }
+    }
+}
+
+impl From<PastEvent> for Occurrence {
+    fn from(event: PastEvent) -> Self {
+        Self {
+            name: event.name,
+            properties: event.properties,
+            occurred_at: event.occurred_at,
+            id: Some(event.id.into()),
+        }
+    }
+}
+
+/// The person's events of this name that occurred at `since` or later, newest first.
+pub async fn history_events(
+    conn: &mut Conn,
+    contact: ContactId,
+    name: &str,
+    since: Option<DateTime<Utc>>,
+    limit: i64,
+) -> Result<Vec<PastEvent>> {
+    sqlx::query_as!(
+        EventOfPast,
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
+                  occurred_at, received_at
+           FROM user_events
+           WHERE contact_id = $1 AND name = $2
+             AND ($3::timestamptz IS NULL OR occurred_at >= $3)
+           ORDER BY occurred_at DESC, id DESC LIMIT $4"#,
+        contact as ContactId,
+        name,
+        since,
+        limit
+    )
+    .map(PastEvent::from)
+    .fetch_all(conn)
+    .await
+}
+
+/// A person's events of a name that were received at a time or later; what was told of the past is
+/// not among them.
+#[derive(Clone, Copy, Debug)]
+pub struct Since<'a> {
+    pub contact: ContactId,
+    pub name: &'a str,
+    pub received_at: DateTime<Utc>,
+}
+
+/// Where a page ended: time of receipt and id of its last event.
+pub type PageEnd = (DateTime<Utc>, EventId);
+
+/// The next events, the latest received first; `before` is where the page before ended.
+pub async fn history_page(
+    conn: &mut Conn,
+    since: &Since<'_>,
+    before: Option<PageEnd>,
+    limit: usize,
+) -> Result<Vec<PastEvent>> {
+    let (at, id) = before.unzip();
+    sqlx::query_as!(
+        EventOfPast,
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
+                  occurred_at, received_at
+           FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
+             AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5))
+           ORDER BY received_at DESC, id DESC LIMIT $6"#,
+        since.contact as ContactId,
+        since.name,
+        since.received_at,
+        at,
+        id as Option<EventId>,
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    )
+    .map(PastEvent::from)
+    .fetch_all(conn)
+    .await
+}
+
+/// How many there are before where a page ended.
+pub async fn history_count(
+    conn: &mut Conn,
+    since: &Since<'_>,
+    before: Option<PageEnd>,
+) -> Result<i64> {
+    let (at, id) = before.unzip();
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM user_events
+           WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
+             AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5))"#,
+        since.contact as ContactId,
+        since.name,
+        since.received_at,
+        at,
+        id as Option<EventId>
+    )
+    .fetch_one(conn)
+    .await
+}
+
+pub async fn history_journey(
+    conn: &mut Conn,
+    contact: ContactId,
+    journey: &str,
+) -> Result<JourneyPast> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "entered!", max(created_at) AS last_entered_at,
+                  count(*) FILTER (WHERE status = 'completed') AS "completed!",
+                  count(*) FILTER (WHERE status IN ('active', 'waiting')) > 0 AS "active!"
+           FROM journey_states WHERE contact_id = $1 AND journey_id = $2"#,
+        contact as ContactId,
+        journey
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(JourneyPast {
+        entered: row.entered as u64,
+        completed: row.completed as u64,
+        active: row.active,
+        last_entered_at: row.last_entered_at,
+    })
+}
+
+pub async fn history_email(
+    conn: &mut Conn,
+    contact: ContactId,
+    template: &str,
+) -> Result<EmailPast> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE sent_at IS NOT NULL) AS "sent!",
+                  max(sent_at) AS last_sent_at,
+                  coalesce(bool_or(status IN ('opened', 'clicked')), false) AS "opened!",
+                  coalesce(bool_or(status = 'clicked'), false) AS "clicked!"
+           FROM email_sends WHERE contact_id = $1 AND template_key = $2"#,
+        contact as ContactId,
+        template
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(EmailPast {
+        sent: row.sent as u64,
+        last_sent_at: row.last_sent_at,
+        opened: row.opened,
+        clicked: row.clicked,
+    })
+}

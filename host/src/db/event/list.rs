@@ -1,0 +1,124 @@
+//! Events as administrators see them.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::db::{Conn, Result};
+use crate::ids::{ContactId, EventId};
+
+/// Rows a list of events is counted to.
+pub const EVENTS_COUNTED: i64 = 100_000;
+
+/// An event with what its person is known by.
+#[derive(Clone, Debug)]
+pub struct EventStory {
+    pub id: EventId,
+    pub contact_id: ContactId,
+    pub user_id: Option<String>,
+    pub email: Option<String>,
+    pub source: String,
+    pub name: String,
+    pub properties: Json<Properties>,
+    /// Whether its source was believed.
+    pub trusted: bool,
+    /// It triggered, ended and satisfied nothing.
+    pub historical: bool,
+    pub occurred_at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+}
+
+/// What a list of events is narrowed to; an absent part lets all pass.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    pub name: Option<String>,
+    pub source: Option<String>,
+    pub contact: Option<ContactId>,
+    /// The product's id of the person.
+    pub user: Option<String>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+    /// Only events received before this one.
+    pub after: Option<Uuid>,
+}
+
+/// Events, the latest received first.
+pub async fn event_stories(
+    conn: &mut Conn,
+    filter: &EventFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<EventStory>> {
+    sqlx::query_as!(
+        EventStory,
+        r#"SELECT e.id AS "id: EventId", e.contact_id AS "contact_id: ContactId",
+                  c.external_id AS "user_id?", c.email AS "email?", e.source, e.name,
+                  e.properties AS "properties: Json<Properties>", e.trusted, e.historical,
+                  e.occurred_at, e.received_at
+           FROM user_events e LEFT JOIN contacts c ON c.id = e.contact_id
+           WHERE ($1::text IS NULL OR e.name = $1)
+             AND ($2::text IS NULL OR e.source = $2)
+             AND ($3::uuid IS NULL OR e.contact_id = $3)
+             AND ($4::timestamptz IS NULL OR e.occurred_at >= $4)
+             AND ($5::timestamptz IS NULL OR e.occurred_at < $5)
+             AND ($6::text IS NULL
+                  OR e.contact_id = (SELECT id FROM contacts WHERE external_id = $6
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $6 LIMIT 1))
+             AND ($7::uuid IS NULL OR e.id < $7)
+           ORDER BY e.id DESC LIMIT $8 OFFSET $9"#,
+        filter.name,
+        filter.source,
+        filter.contact as Option<ContactId>,
+        filter.since,
+        filter.until,
+        filter.user,
+        filter.after,
+        limit,
+        offset
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn event_story(conn: &mut Conn, id: EventId) -> Result<Option<EventStory>> {
+    sqlx::query_as!(
+        EventStory,
+        r#"SELECT e.id AS "id: EventId", e.contact_id AS "contact_id: ContactId",
+                  c.external_id AS "user_id?", c.email AS "email?", e.source, e.name,
+                  e.properties AS "properties: Json<Properties>", e.trusted, e.historical,
+                  e.occurred_at, e.received_at
+           FROM user_events e LEFT JOIN contacts c ON c.id = e.contact_id WHERE e.id = $1"#,
+        id as EventId
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How many events there are, counted to [`EVENTS_COUNTED`], without regard to `after`.
+pub async fn event_count(conn: &mut Conn, filter: &EventFilter) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT FROM user_events
+               WHERE ($1::text IS NULL OR name = $1)
+                 AND ($2::text IS NULL OR source = $2)
+                 AND ($3::uuid IS NULL OR contact_id = $3)
+                 AND ($4::timestamptz IS NULL OR occurred_at >= $4)
+                 AND ($5::timestamptz IS NULL OR occurred_at < $5)
+                 AND ($6::text IS NULL
+                      OR contact_id = (SELECT id FROM contacts WHERE external_id = $6
+                          UNION SELECT contact_id FROM contact_identities
+                                WHERE kind = 'user' AND value = $6 LIMIT 1))
+               LIMIT $7) AS counted"#,
+        filter.name,
+        filter.source,
+        filter.contact as Option<ContactId>,
+        filter.since,
+        filter.until,
+        filter.user,
+        EVENTS_COUNTED
+    )
+    .fetch_one(conn)
+    .await
+}

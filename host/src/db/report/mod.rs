@@ -1,0 +1,16 @@
+//! Figures and lists over many nouns.
+
+mod dead_letter;
+mod health;
+mod metric;
+mod queue;
+mod story;
+
+pub use dead_letter::{DeadLetter, dead_letter_count, dead_letters, send_dismiss};
+pub use health::{WorkersSeen, worker_beat, worker_findings, worker_remove, workers_seen};
+pub use metric::{
+    EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
+    metric_providers, metric_runs, metric_sent, metric_templates,
+};
+pub use queue::{Backlog, Queues, queues};
+pub use story::{Happening, StoryCounts, story_counts, story_since};

@@ -1,0 +1,193 @@
+//! The journal of a run, one row per step.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{Command, Step, StepError, StepState};
+use serde_json::Value;
+use sqlx::types::Json;
+
+use crate::db::transact::{stir, takes};
+use crate::db::{Conn, Level, Result, Topic};
+use crate::ids::StateId;
+
+/// A step as the host keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRow {
+    pub step: Step,
+    pub args: Value,
+    pub issued_at: DateTime<Utc>,
+    /// For a wait: when it ends; for a step that failed for now: when it is tried again.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Tries of a step that asks something outside.
+    pub attempts: i32,
+}
+
+impl StepRow {
+    /// The row of a command just accepted.
+    pub fn issued(command: Command, now: DateTime<Utc>) -> Self {
+        Self {
+            step: Step::issued(&command),
+            args: command.args,
+            issued_at: now,
+            due_at: None,
+            attempts: 0,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.step.state == StepState::Open
+    }
+}
+
+type Outcome = std::result::Result<Value, StepError>;
+
+/// The whole journal, by number.
+pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
+    let rows = sqlx::query!(
+        r#"SELECT seq, after_count, kind, label, print, args, state, issued_at, due_at, attempts, done_pos,
+                  done_at, result AS "result: Json<Outcome>"
+           FROM journey_steps WHERE state_id = $1 ORDER BY seq"#,
+        state as StateId
+    )
+    .fetch_all(conn)
+    .await?;
+    let steps = rows.into_iter().map(|row| {
+        let done = row.done_pos.zip(row.done_at).zip(row.result);
+        let step_state = match (row.state.as_str(), done) {
+            ("noted", _) => StepState::Noted,
+            ("cancelled", _) => StepState::Cancelled,
+            ("done", Some(((pos, at), result))) => StepState::Done {
+                pos: pos as u32,
+                at,
+                result: result.0,
+            },
+            _ => StepState::Open,
+        };
+        StepRow {
+            step: Step {
+                seq: row.seq as u32,
+                after: row.after_count as u32,
+                kind: row.kind,
+                label: row.label,
+                print: row.print,
+                state: step_state,
+            },
+            args: row.args,
+            issued_at: row.issued_at,
+            due_at: row.due_at,
+            attempts: row.attempts,
+        }
+    });
+    Ok(steps.collect())
+}
+
+/// Writes new steps and the new state of old ones.
+pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let seqs: Vec<i32> = steps.iter().map(|row| row.step.seq as i32).collect();
+    let afters: Vec<i32> = steps.iter().map(|row| row.step.after as i32).collect();
+    let kinds: Vec<String> = steps.iter().map(|row| row.step.kind.clone()).collect();
+    let labels: Vec<Option<String>> = steps.iter().map(|row| row.step.label.clone()).collect();
+    let prints: Vec<String> = steps.iter().map(|row| row.step.print.clone()).collect();
+    let args: Vec<Value> = steps.iter().map(|row| row.args.clone()).collect();
+    let issued: Vec<DateTime<Utc>> = steps.iter().map(|row| row.issued_at).collect();
+    let due: Vec<Option<DateTime<Utc>>> = steps.iter().map(|row| row.due_at).collect();
+    let attempts: Vec<i32> = steps.iter().map(|row| row.attempts).collect();
+    let mut states = Vec::with_capacity(steps.len());
+    let mut positions = Vec::with_capacity(steps.len());
+    let mut done_ats = Vec::with_capacity(steps.len());
+    let mut results = Vec::with_capacity(steps.len());
+    for row in steps {
+        let (name, pos, at, result) = match &row.step.state {
+            StepState::Open => ("open", None, None, None),
+            StepState::Noted => ("noted", None, None, None),
+            StepState::Cancelled => ("cancelled", None, None, None),
+            StepState::Done { pos, at, result } => {
+                ("done", Some(*pos as i32), Some(*at), Some(Json(result)))
+            }
+        };
+        states.push(name.to_owned());
+        positions.push(pos);
+        done_ats.push(at);
+        results.push(result);
+    }
+    sqlx::query!(
+        "INSERT INTO journey_steps (state_id, seq, after_count, kind, label, print, args, issued_at,
+             due_at, state, done_pos, done_at, result, attempts)
+         SELECT $1, * FROM unnest($2::int[], $3::int[], $4::text[], $5::text[], $6::text[],
+             $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int[],
+             $12::timestamptz[], $13::jsonb[], $14::int[])
+         ON CONFLICT (state_id, seq) DO UPDATE SET state = excluded.state,
+             due_at = excluded.due_at, attempts = excluded.attempts,
+             done_pos = excluded.done_pos, done_at = excluded.done_at, result = excluded.result",
+        state as StateId,
+        &seqs,
+        &afters,
+        &kinds,
+        &labels as &[Option<String>],
+        &prints,
+        &args,
+        &issued,
+        &due as &[Option<DateTime<Utc>>],
+        &states,
+        &positions as &[Option<i32>],
+        &done_ats as &[Option<DateTime<Utc>>],
+        &results as &[Option<Json<&Outcome>>],
+        &attempts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The end of a step that something outside an advance decided.
+#[derive(Clone, Debug)]
+pub struct StepEnd {
+    pub state: StateId,
+    pub seq: i32,
+    pub result: Outcome,
+}
+
+/// Ends open steps from outside an advance, in order, and makes their runs due. Does nothing where the
+/// run is over or the step no longer open. The caller holds the contacts' locks. Returns how many
+/// steps ended.
+pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc>) -> Result<u64> {
+    if ends.is_empty() {
+        return Ok(0);
+    }
+    takes(Level::Runs);
+    let states: Vec<StateId> = ends.iter().map(|end| end.state).collect();
+    let seqs: Vec<i32> = ends.iter().map(|end| end.seq).collect();
+    let results: Vec<Json<&Outcome>> = ends.iter().map(|end| Json(&end.result)).collect();
+    let done = sqlx::query!(
+        "WITH open AS (
+             SELECT DISTINCT ON (e.state_id, e.seq) e.*
+             FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) WITH ORDINALITY
+                  AS e (state_id, seq, result, place)
+             JOIN journey_steps t ON t.state_id = e.state_id AND t.seq = e.seq
+             WHERE t.state = 'open' ORDER BY e.state_id, e.seq, e.place),
+         ended AS (
+             SELECT *, row_number() OVER (PARTITION BY state_id ORDER BY place) AS nth FROM open),
+         counts AS (SELECT state_id, count(*)::int AS steps FROM open GROUP BY state_id),
+         run AS (
+             UPDATE journey_states s SET completions = completions + c.steps,
+                 revision = revision + 1, wake_at = $4, updated_at = $4
+             FROM counts c WHERE s.id = c.state_id AND s.status IN ('active', 'waiting')
+             RETURNING s.id, s.completions - c.steps AS before)
+         UPDATE journey_steps t SET state = 'done', done_pos = run.before + e.nth, done_at = $4,
+             result = e.result
+         FROM ended e JOIN run ON run.id = e.state_id
+         WHERE t.state_id = e.state_id AND t.seq = e.seq AND t.state = 'open'",
+        &states as &[StateId],
+        &seqs,
+        &results as &[Json<&Outcome>],
+        now
+    )
+    .execute(conn)
+    .await?;
+    if done.rows_affected() > 0 {
+        stir(Topic::Runs);
+    }
+    Ok(done.rows_affected())
+}

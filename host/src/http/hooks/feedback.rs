@@ -1,0 +1,87 @@
+//! Webhooks of delivery providers.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use hogsend_plugin_api::{DeliveryReading, Refusal, Webhook};
+
+use crate::http::ApiError;
+use crate::http::wire::body::Raw;
+use crate::http::wire::openapi::ErrorOut;
+use crate::http::wire::params::{Name, Path};
+use super::sources::{WebhookOut, invalid_payload, key_of, webhook};
+use crate::app::App;
+use crate::mail;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(receive_feedback))
+}
+
+/// Takes in what a provider tells of mails. A fault of our own is answered with 5xx, so that the
+/// provider tells it again.
+#[utoipa::path(
+    post, path = "/v1/webhooks/email/{provider}", tag = "webhooks",
+    params(("provider" = String, Path, description = "Id of a delivery plugin")),
+    request_body(content = Object, description = "As the provider sends it"),
+    responses(
+        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
+        (status = 401, description = "The signature is wrong", body = ErrorOut),
+        (status = 404, description = "No delivery plugin of this id", body = ErrorOut),
+    ),
+)]
+pub async fn receive_feedback(
+    State(app): State<App>,
+    Path(Name(provider)): Path<Name>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Json<WebhookOut>, ApiError> {
+    let webhook = webhook(&app, &method, &uri, &headers, body);
+    read(&app, &provider, webhook).await
+}
+
+pub(super) async fn read(
+    app: &App,
+    provider: &str,
+    webhook: Webhook,
+) -> Result<Json<WebhookOut>, ApiError> {
+    let plugin = app
+        .plugins
+        .delivery(provider)
+        .ok_or_else(|| ApiError::not_found("Unknown email provider"))?;
+    if app.closed_sources.contains(provider) {
+        return Err(unverified());
+    }
+    let mut events = match plugin
+        .read(&webhook)
+        .await
+        .map_err(|error| ApiError::internal(&error))?
+    {
+        Ok(DeliveryReading::Events(events)) => events,
+        Ok(DeliveryReading::Skipped { reason }) => {
+            return Ok(Json(WebhookOut::skipped(reason)));
+        }
+        Err(Refusal::Unauthorized) => {
+            app.refusals.tell(provider, &webhook);
+            return Err(unverified());
+        }
+        Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+    };
+    for (at, event) in events.iter_mut().enumerate() {
+        if event.dedupe_key.is_none() {
+            event.dedupe_key = Some(key_of(&webhook, at, Some(event.occurred_at)));
+        }
+        mail::take_feedback(app, provider, event).await?;
+    }
+    Ok(Json(WebhookOut::taken()))
+}
+
+fn unverified() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "Webhook verification failed")
+}

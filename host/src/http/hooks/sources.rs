@@ -1,0 +1,269 @@
+//! Webhooks of event sources.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{Reading, Refusal, Webhook};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+
+use crate::http::wire::body::Raw;
+use crate::http::wire::openapi::ErrorOut;
+use crate::http::wire::params::{Name, Path};
+use crate::http::ApiError;
+use super::feedback;
+use crate::app::App;
+use crate::ingest::{Exit, NewEvent, admit};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(receive_webhook, answer_challenge))
+}
+
+/// Events of one webhook that are stored together. A vendor that repeats a webhook of which only a
+/// part was stored is known by the events' own ids.
+const TOGETHER: usize = 250;
+
+/// What became of a webhook: the event it told, or why it told none.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookOut {
+    #[schema(example = true)]
+    ok: bool,
+    /// The name of the first event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exits: Option<Vec<Exit>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl WebhookOut {
+    pub(super) fn taken() -> Self {
+        Self {
+            ok: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn skipped(reason: String) -> Self {
+        Self {
+            ok: true,
+            skipped: Some(true),
+            reason: Some(reason),
+            ..Self::default()
+        }
+    }
+}
+
+/// Takes a webhook in. The plugin of that id gets the raw body and headers, and says what
+/// happened; the answer follows the commit.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{source}", tag = "webhooks",
+    params(("source" = String, Path, description = "Id of an event-source plugin")),
+    request_body(content = Object, description = "As the vendor sends it"),
+    responses(
+        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
+        (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
+        (status = 403, description = "In development: a page of another website called", body = ErrorOut),
+        (status = 404, description = "No event source of this id", body = ErrorOut),
+    ),
+)]
+pub async fn receive_webhook(
+    State(app): State<App>,
+    Path(Name(source)): Path<Name>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Json<WebhookOut>, ApiError> {
+    let webhook = webhook(&app, &method, &uri, &headers, body);
+    let Some(plugin) = app.plugins.event_source(&source) else {
+        // Providers of mail may be given the same short address.
+        return match app.plugins.delivery(&source) {
+            Some(_) => feedback::read(&app, &source, webhook).await,
+            None => Err(ApiError::not_found("Unknown webhook source")),
+        };
+    };
+    if app.closed_sources.contains(&source) {
+        return Err(invalid_secret());
+    }
+    let events = match plugin
+        .read(&webhook)
+        .await
+        .map_err(|error| ApiError::internal(&error))?
+    {
+        Ok(Reading::Events(events)) => events,
+        Ok(Reading::Skipped { reason }) => {
+            return Ok(Json(WebhookOut::skipped(reason)));
+        }
+        Ok(Reading::Challenge { .. }) => {
+            let reason = "a challenge comes by GET".to_owned();
+            return Ok(Json(WebhookOut::skipped(reason)));
+        }
+        Err(Refusal::Unauthorized) => {
+            app.refusals.tell(&source, &webhook);
+            return Err(invalid_secret());
+        }
+        Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+    };
+    let trust = app.trust(&source);
+    let mut sound = Vec::with_capacity(events.len());
+    let mut skipped = None;
+    for (at, mut event) in events.into_iter().enumerate() {
+        if event.dedupe_key.is_none() {
+            event.dedupe_key = Some(key_of(&webhook, at, event.occurred_at));
+        }
+        let mut event = NewEvent::from_source(&source, trust, event);
+        match admit(&mut event) {
+            Ok(()) => sound.push(event),
+            Err(reason) => skipped = skipped.or(Some(reason)),
+        }
+    }
+    let Some(first) = sound.first().map(|event| event.name.clone()) else {
+        let reason = skipped.unwrap_or_else(|| "no events".into());
+        return Ok(Json(WebhookOut::skipped(reason)));
+    };
+    let mut results = Vec::with_capacity(sound.len());
+    while !sound.is_empty() {
+        let rest = sound.split_off(sound.len().min(TOGETHER));
+        results.extend(app.ingestor.ingest(sound).await?);
+        sound = rest;
+    }
+    let user = results
+        .first()
+        .and_then(|result| result.contact_key.clone());
+    let exits = results
+        .into_iter()
+        .flat_map(|result| result.exits)
+        .collect();
+    Ok(Json(WebhookOut {
+        ok: true,
+        event: Some(first),
+        user_id: Some(user),
+        exits: Some(exits),
+        ..WebhookOut::default()
+    }))
+}
+
+/// Answers a vendor's challenge: its question whether the address is the right one. Nothing is stored.
+#[utoipa::path(
+    get, path = "/v1/webhooks/{source}", tag = "webhooks",
+    params(("source" = String, Path, description = "Id of an event-source plugin")),
+    responses(
+        (status = 200, description = "The plugin's answer as plain text, or why there is none", content(
+            (String = "text/plain"), (WebhookOut = "application/json"),
+        )),
+        (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
+        (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
+        (status = 404, description = "No event source of this id", body = ErrorOut),
+    ),
+)]
+pub async fn answer_challenge(
+    State(app): State<App>,
+    Path(Name(source)): Path<Name>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let plugin = app.plugins.event_source(&source);
+    let plugin = plugin.ok_or_else(|| ApiError::not_found("Unknown webhook source"))?;
+    if app.closed_sources.contains(&source) {
+        return Err(invalid_secret());
+    }
+    let webhook = webhook(&app, &Method::GET, &uri, &headers, Bytes::new());
+    let read = plugin.read(&webhook).await;
+    match read.map_err(|error| ApiError::internal(&error))? {
+        Ok(Reading::Challenge { answer }) => {
+            let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            Ok((kind, answer).into_response())
+        }
+        Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
+        Ok(Reading::Events(_)) => {
+            let reason = "events come by POST".to_owned();
+            Ok(Json(WebhookOut::skipped(reason)).into_response())
+        }
+        Err(Refusal::Unauthorized) => {
+            app.refusals.tell(&source, &webhook);
+            Err(invalid_secret())
+        }
+        Err(Refusal::Invalid { details }) => Err(invalid_payload(&details)),
+    }
+}
+
+/// How long a webhook is known that tells neither an id nor a time: as long as signatures are taken.
+const TOLERANCE: i64 = 300;
+
+/// The key of what a vendor told without an id of its own, so that nobody gains by sending a request
+/// again that they saw. One that tells when it happened is the same thing whenever it comes; without a
+/// time the same may happen twice, so only what comes within the tolerance of signatures is the same.
+pub(super) fn key_of(webhook: &Webhook, at: usize, occurred_at: Option<DateTime<Utc>>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in &webhook.headers {
+        if name.ends_with("signature") || name.ends_with("timestamp") {
+            hash.update(format!("{name}\0{value}\0"));
+        }
+    }
+    hash.update(webhook.body.as_slice());
+    let hash = hex::encode(hash.finalize());
+    // What tells no time has been given that of its arrival.
+    match occurred_at.filter(|at| *at != webhook.received_at) {
+        Some(_) => format!("body:{hash}#{at}"),
+        None => {
+            let window = webhook.received_at.timestamp().div_euclid(TOLERANCE);
+            format!("body:{hash}#{at}@{window}")
+        }
+    }
+}
+
+fn invalid_secret() -> ApiError {
+    ApiError::new(
+        axum::http::StatusCode::UNAUTHORIZED,
+        "Invalid webhook secret",
+    )
+}
+
+/// A request as plugins see it.
+pub(super) fn webhook(
+    app: &App,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Webhook {
+    Webhook {
+        headers: readable(headers),
+        body: body.to_vec().into(),
+        received_at: app.clock.now(),
+        method: method.as_str().to_owned(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+    }
+}
+
+pub(super) fn invalid_payload(details: &str) -> ApiError {
+    ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
+}
+
+/// Headers that are text; names are in lower case already.
+fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
+        .collect()
+}

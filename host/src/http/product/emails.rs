@@ -1,0 +1,397 @@
+//! Mails the product's own code sends.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::PropFault;
+use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::semantics::{TRANSACTIONAL, address::normalise};
+use hogsend_plugin_api::{Properties, Template, mime::NameAddr};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use crate::http::ApiError;
+use crate::http::auth::{Actor, Caller, Ingest, Scope};
+use crate::http::wire::body::{JsonBody, idempotency_key};
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::params::time;
+use crate::http::wire::names::names;
+use crate::http::wire::words::EmailStatus;
+use crate::app::App;
+use crate::audit::{Change, audit};
+use crate::contacts;
+use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
+use crate::foreign;
+use crate::ids::SendId;
+use crate::issue::Issue;
+use crate::mail::{Composing, UNCONFIRMED, compose, misfits, refusal};
+use crate::templates;
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(send_email))
+}
+
+/// The longest subject.
+const SUBJECT_MAX: usize = 500;
+
+/// One mail to one person, named by `to` or `userId`.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailIn {
+    /// The address. With a `userId` beside it, the person gets it there.
+    #[schema(example = "ann@example.com")]
+    to: Option<String>,
+    user_id: Option<String>,
+    #[schema(value_type = String, example = "password-reset")]
+    template: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    props: Option<Properties>,
+    /// `Name <address>` or an address; the installation's sender where it is absent. An address that
+    /// is no sender of this installation takes the scope `full-admin`.
+    from: Option<String>,
+    /// In place of the template's.
+    subject: Option<String>,
+    reply_to: Option<String>,
+    /// One of the installation's lists; the template's where it is absent. `transactional` only
+    /// where the template is.
+    category: Option<String>,
+    /// Past this moment the mail is not sent; by default an hour from now for transactional mail,
+    /// two days for other.
+    #[serde(default, deserialize_with = "time")]
+    not_after: Option<DateTime<Utc>>,
+    /// A repeated key sends nothing.
+    idempotency_key: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailQueuedOut {
+    pub email_send_id: SendId,
+    /// `queued`, or what has become of it where the key was used before.
+    #[schema(value_type = EmailStatus, example = "queued")]
+    status: String,
+    /// Why it was skipped, where that is known at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// What to do about the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'static str>,
+    /// What of the request has no effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// What to do where a mail is skipped.
+fn help(reason: Option<&str>) -> Option<&'static str> {
+    (reason? == UNCONFIRMED).then_some(
+        "an untrusted event gave this person their address: name it in a trusted call (PUT \
+         /v1/contacts with userId and email, or `to` beside userId here), or let them click a link in \
+         a mail to it",
+    )
+}
+
+/// Queues one mail. It is rendered and kept before this answers, and sent by a worker. The header
+/// `Idempotency-Key` wins over the body's key; a repeated key answers with the first mail.
+#[utoipa::path(
+    post, path = "/v1/emails", tag = "emails",
+    security(("key" = ["ingest"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
+    request_body = EmailIn,
+    responses((status = 202, description = "The mail is kept", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+)]
+pub async fn send_email(
+    State(app): State<App>,
+    caller: Caller<Ingest>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<EmailIn>,
+) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
+    let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
+    let asked = Asked::check(&app, body)?;
+    if let Some(from) = &asked.from
+        && !is_own_sender(&app, from)
+        && !caller.may(Scope::FullAdmin)
+    {
+        return Err(ApiError::forbidden(
+            "Forbidden: insufficient scope: a `from` that is no sender of this installation takes the \
+             scope `full-admin`",
+        ));
+    }
+    let key = key.map(|key| format!("api-{}", hex::encode(Sha256::digest(key))));
+    let queued = queue(&app, asked, key, None).await?;
+    Ok((StatusCode::ACCEPTED, Json(queued)))
+}
+
+/// Whether mails of this installation come from this address anyway.
+fn is_own_sender(app: &App, from: &str) -> bool {
+    let address = |sender: &str| {
+        let sender: NameAddr = sender.parse().ok()?;
+        normalise(&sender.address)
+    };
+    let given = address(from);
+    let own = [
+        Some(&app.config.from_email),
+        app.config.from_transactional.as_ref(),
+    ];
+    given.is_some() && own.into_iter().flatten().any(|own| address(own) == given)
+}
+
+/// Queues a template for one address, past the person's wishes: an administrator looks at it.
+pub(crate) async fn queue_test(
+    app: &App,
+    actor: &Actor,
+    template: String,
+    to: Option<String>,
+    props: Option<Properties>,
+) -> Result<EmailQueuedOut, ApiError> {
+    let samples = app.catalog.template(&template).map(Template::samples);
+    let body = EmailIn {
+        to,
+        user_id: None,
+        template: Some(template),
+        props: props.or(samples),
+        from: None,
+        subject: None,
+        reply_to: None,
+        category: None,
+        not_after: None,
+        idempotency_key: None,
+    };
+    queue(app, Asked::check(app, body)?, None, Some(actor)).await
+}
+
+/// Keeps the mail, and where an administrator asked for it that they did.
+async fn queue(
+    app: &App,
+    asked: Asked,
+    key: Option<String>,
+    administrator: Option<&Actor>,
+) -> Result<EmailQueuedOut, ApiError> {
+    if let Some(known) = known(app, key.as_deref()).await? {
+        return Ok(known);
+    }
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let contact = match (&asked.names.external_id, &asked.names.email) {
+        (Some(id), None) => {
+            let found = contacts::named(&mut tx, Some(id), None).await?;
+            let found = found.into_iter().next();
+            found.ok_or_else(|| ApiError::not_found("Contact not found"))?
+        }
+        _ => contacts::put(&mut tx, &app.catalog, &asked.names, Properties::new(), now)
+            .await?
+            .map(|put| Arc::unwrap_or_clone(put.contact))
+            .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
+    };
+    // The mail is rendered without a connection in hand: the embedded database has but one.
+    tx.commit().await?;
+    let test = administrator.is_some();
+    let mut send = asked.compose(app, &contact, key.clone(), test).await?;
+    let mut tx = app.db.begin().await?;
+    if send.mail.is_ok()
+        && let Some(reason) = refusal(app, &mut tx, &send).await?
+    {
+        send.mail = Err(reason);
+        send.links.clear();
+    }
+    if let Err(error) = db::send_insert(&mut tx, &send, now).await {
+        drop(tx);
+        // A request with the same key was faster.
+        let twin = error.as_database_error();
+        if twin.is_some_and(|error| error.is_unique_violation())
+            && let Some(known) = known(app, key.as_deref()).await?
+        {
+            return Ok(known);
+        }
+        return Err(error.into());
+    }
+    if let Some(actor) = administrator {
+        let change = Change::created(json!({ "emailSendId": send.id }));
+        let about = ("template", send.template_key.as_str());
+        audit(&mut tx, actor, "template.send_test", about, change, now).await?;
+    }
+    app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
+    let reason = send.mail.as_ref().err().map(|reason| (*reason).to_owned());
+    Ok(EmailQueuedOut {
+        help: help(reason.as_deref()),
+        email_send_id: send.id,
+        status: if reason.is_some() {
+            "skipped"
+        } else {
+            "queued"
+        }
+        .into(),
+        reason,
+        warnings: asked.warnings,
+    })
+}
+
+/// The mail an earlier request with this key made.
+async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, ApiError> {
+    let Some(key) = key else { return Ok(None) };
+    let mut conn = app.db.conn().await?;
+    let found = db::send_by_key(&mut conn, key).await?;
+    Ok(found.map(|(id, status, reason)| EmailQueuedOut {
+        help: help(reason.as_deref()),
+        email_send_id: id,
+        status,
+        reason,
+        warnings: Vec::new(),
+    }))
+}
+
+/// Values that are missing or do not fit.
+pub(crate) fn prop_issues(template: &Template, props: &Properties) -> Vec<Issue> {
+    let faults = template.faults(props).into_iter();
+    let wrong = faults.filter(|fault| !matches!(fault, PropFault::Unknown { .. }));
+    wrong
+        .map(|fault| Issue::new(&format!("props.{}", fault.name()), fault.to_string()))
+        .collect()
+}
+
+/// Values the template does not use, the first of them.
+fn prop_warnings(template: &Template, props: &Properties) -> Vec<String> {
+    let said = misfits(template, props).into_iter().take(20);
+    said.map(|(name, said)| foreign::text(&format!("props.{name} {said}"), 500))
+        .collect()
+}
+
+/// A request that can be carried out.
+struct Asked {
+    names: NewIdentity,
+    args: SendArgs,
+    not_after: Option<DateTime<Utc>>,
+    from: Option<String>,
+    reply_to: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Asked {
+    fn check(app: &App, body: EmailIn) -> Result<Self, ApiError> {
+        let mut issues = Vec::new();
+        let mut warnings = Vec::new();
+        let template = body.template.unwrap_or_default();
+        let found = app.catalog.template(&template);
+        let mut category = body.category;
+        if let Some(found) = found {
+            let props = body.props.clone().unwrap_or_default();
+            issues.extend(prop_issues(found, &props));
+            warnings.extend(prop_warnings(found, &props));
+            let declared = found.category.as_deref().unwrap_or(templates::CATEGORY);
+            // Whoever left everything gets what was declared to be about their own account, and
+            // nothing that a caller calls so.
+            if category.as_deref() == Some(TRANSACTIONAL) && declared != TRANSACTIONAL {
+                category = None;
+                warnings.push(format!(
+                    "category: template '{template}' is not declared transactional, so the mail is of the category '{declared}'"
+                ));
+            }
+        } else if template.is_empty() {
+            issues.push(Issue::new("template", "is required"));
+        } else {
+            let why = format!("is unknown: {}", app.catalog.no_template(&template));
+            issues.push(Issue::new("template", why));
+        }
+        let address = |path: &str, text: Option<String>, issues: &mut Vec<Issue>| {
+            let text = text?;
+            match text.parse::<NameAddr>() {
+                Ok(mailbox) => Some(mailbox.to_string()),
+                Err(error) => {
+                    let message = format!("{error}; it must be an address, or Name <address>");
+                    issues.push(Issue::new(path, message));
+                    None
+                }
+            }
+        };
+        let from = address("from", body.from, &mut issues);
+        let reply_to = address("replyTo", body.reply_to, &mut issues);
+        if let Some(subject) = &body.subject
+            && (subject.trim().is_empty() || subject.chars().count() > SUBJECT_MAX)
+        {
+            let message = format!("must have 1 to {SUBJECT_MAX} characters");
+            issues.push(Issue::new("subject", message));
+        }
+        if let Some(fault) = category
+            .as_deref()
+            .and_then(|category| app.catalog.category_fault(category))
+        {
+            issues.push(Issue::new("category", format!("is unknown: {fault}")));
+        }
+        if body.not_after.is_some_and(|at| at <= app.clock.now()) {
+            issues.push(Issue::new("notAfter", "must lie ahead"));
+        }
+        if body.to.is_none() && body.user_id.is_none() {
+            issues.push(Issue::new("", "to or userId is required"));
+        }
+        if !issues.is_empty() {
+            return Err(ApiError::validation(&issues));
+        }
+        let identity = NewIdentity {
+            external_id: body.user_id,
+            email: body.to.clone(),
+            ..NewIdentity::default()
+        };
+        let props = body.props.unwrap_or_default();
+        let names = names(app, identity, &props, false)?;
+        Ok(Self {
+            names,
+            args: SendArgs {
+                template,
+                to: body.to,
+                subject: body.subject,
+                category,
+                props,
+                not_after_ms: None,
+            },
+            not_after: body.not_after,
+            from,
+            reply_to,
+            warnings,
+        })
+    }
+
+    async fn compose(
+        &self,
+        app: &App,
+        contact: &Contact,
+        key: Option<String>,
+        test: bool,
+    ) -> Result<NewSend, ApiError> {
+        let composing = Composing {
+            contact,
+            args: &self.args,
+            event: &Properties::new(),
+            category: templates::CATEGORY,
+            origin: None,
+            labels: &[],
+            strange: &[],
+            test,
+        };
+        let composed = compose(app, composing, app.clock.now()).await;
+        let mut send = composed
+            .map_err(|error| ApiError::validation(&[Issue::new("template", error.message)]))?;
+        if let Some(key) = key {
+            send.idempotency_key = key;
+        }
+        if let Some(from) = &self.from {
+            send.from.clone_from(from);
+            send.sender_given = true;
+        }
+        if let Some(not_after) = self.not_after {
+            send.not_after = not_after;
+        }
+        if let Ok(mail) = &mut send.mail {
+            mail.from.clone_from(&send.from);
+            mail.reply_to.clone_from(&self.reply_to);
+        }
+        Ok(send)
+    }
+}

@@ -1,0 +1,188 @@
+//! The links and the image of a mail, fetched by those who read it and by machines.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use reqwest::Url;
+use serde_json::{Map, json};
+use uuid::Uuid;
+
+use crate::http::ApiError;
+use crate::http::wire::page::escape;
+use crate::http::wire::params::Path;
+use super::unsubscribe::{card, sender};
+use crate::app::App;
+use crate::db::{self, NewVisit};
+use crate::ids::{self, SendId};
+use crate::mail::{HEAD, SETTLE};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(follow_link))
+        .routes(routes!(show_pixel))
+}
+
+/// One transparent point.
+const GIF: [u8; 43] = *b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0\x21\xf9\x04\x01\0\0\0\0\
+    \x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3b";
+/// Characters kept of what a client says of itself.
+const SAID_MAX: usize = 300;
+/// Headers by which a client says that nobody asked for the page yet.
+const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+
+/// Leads to where the link was meant to lead, and nowhere else.
+#[utoipa::path(
+    get, path = "/v1/t/c/{id}", tag = "recipients",
+    params(("id" = String, Path, description = "The id of a link of one mail")),
+    responses(
+        (status = 302, description = "To where the link leads"),
+        (status = 404, description = "A page: there is no such link", body = String, content_type = "text/html"),
+        (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html"),
+    ),
+)]
+pub async fn follow_link(
+    State(app): State<App>,
+    id: Result<Path<Uuid>, ApiError>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Path(id)) = id else {
+        return unknown(&app);
+    };
+    let now = app.clock.now();
+    let visit = visit(&method, &headers, now);
+    let found = async { db::click_insert(&mut *app.db.conn().await?, id, &visit, now).await };
+    match found.await {
+        Ok(Some(url)) => match location(&url) {
+            Some(location) => {
+                let headers = [
+                    (header::LOCATION, location),
+                    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+                ];
+                (StatusCode::FOUND, headers).into_response()
+            }
+            None => unknown(&app),
+        },
+        Ok(None) => unknown(&app),
+        Err(error) => {
+            tracing::error!(%error, "a link could not be looked up");
+            let texts = &app.config.texts;
+            let (title, advice) = (&texts.link_waits, &texts.link_later);
+            let mut answer = told(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
+            let wait = HeaderValue::from_static("30");
+            answer.headers_mut().insert(header::RETRY_AFTER, wait);
+            answer
+        }
+    }
+}
+
+/// Shows the image, whatever became of the mail.
+#[utoipa::path(
+    get, path = "/v1/t/o/{id}", tag = "recipients",
+    params(("id" = String, Path, description = "The id of a mail")),
+    responses((status = 200, description = "One transparent point, whether there is such a mail or not", content_type = "image/gif")),
+)]
+pub async fn show_pixel(
+    State(app): State<App>,
+    id: Result<Path<Uuid>, ApiError>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    if let Ok(Path(id)) = id {
+        let now = app.clock.now();
+        let visit = visit(&method, &headers, now);
+        let noted =
+            async { db::open_insert(&mut *app.db.conn().await?, SendId(id), &visit, now).await };
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "that a mail was opened is not recorded");
+        }
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "image/gif"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, GIF).into_response()
+}
+
+fn visit(method: &Method, headers: &HeaderMap, now: DateTime<Utc>) -> NewVisit {
+    let said = |name: &str| {
+        let text = String::from_utf8_lossy(headers.get(name)?.as_bytes());
+        Some(text.chars().take(SAID_MAX).collect::<String>())
+    };
+    let mut detail = Map::new();
+    if let Some(agent) = said(header::USER_AGENT.as_str()) {
+        detail.insert("userAgent".into(), json!(agent));
+    }
+    let purposes: Vec<String> = PURPOSES.iter().filter_map(|name| said(name)).collect();
+    if !purposes.is_empty() {
+        detail.insert("purpose".into(), json!(purposes.join(", ")));
+    }
+    let machine = (method == Method::HEAD).then_some(HEAD);
+    NewVisit {
+        id: ids::at(now),
+        machine,
+        detail: detail.into(),
+        settle_at: machine.is_none().then(|| now + SETTLE),
+    }
+}
+
+/// The address as a header carries it (RFC 3986 §2): the characters of other scripts become what a
+/// browser makes of them, all others stay as they are.
+fn location(url: &str) -> Option<HeaderValue> {
+    if url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return HeaderValue::from_str(url).ok();
+    }
+    HeaderValue::from_str(Url::parse(url).ok()?.as_str()).ok()
+}
+
+fn unknown(app: &App) -> Response {
+    let texts = &app.config.texts;
+    told(
+        app,
+        StatusCode::NOT_FOUND,
+        &texts.link_broken,
+        &texts.link_gone,
+    )
+}
+
+/// A page with a way on: to write to who sent the mail.
+fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
+    let body = format!(
+        "<h1>{}</h1><p>{}</p>{}",
+        escape(title),
+        escape(advice),
+        sender(app)
+    );
+    card(app, status, title, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_goes_out_as_it_was_written_or_as_a_browser_writes_it() {
+        for (url, expected) in [
+            (
+                "https://x.test/a?b=1&c=%20#d",
+                "https://x.test/a?b=1&c=%20#d",
+            ),
+            ("HTTP://X.test:80/../a?q={'}", "HTTP://X.test:80/../a?q={'}"),
+            (
+                "https://x.test/ü?q=日#é",
+                "https://x.test/%C3%BC?q=%E6%97%A5#%C3%A9",
+            ),
+            ("https://bücher.test/", "https://xn--bcher-kva.test/"),
+            (
+                "https://x.test/a b\r\nSet-Cookie:c",
+                "https://x.test/a%20bSet-Cookie:c",
+            ),
+        ] {
+            assert_eq!(location(url).unwrap(), expected);
+        }
+    }
+}

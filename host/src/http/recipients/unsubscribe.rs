@@ -1,0 +1,301 @@
+//! Leaving a mailing, by the signed link in a mail, and coming back.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use hogsend_plugin_api::mime;
+use hogsend_render::Brand;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::http::ApiError;
+use crate::http::wire::body::Raw;
+use crate::http::wire::page::{escape, fill, page_in};
+use crate::app::App;
+use crate::contacts::consent::{self, Decision, Grounds, Source};
+use crate::db::Conn;
+use crate::mail::{Action, Recipient, Token, TokenError, Whom, recipient};
+use utoipa_axum::routes;
+use crate::http::wire::openapi::Routes;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(show_unsubscribe, unsubscribe))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Link {
+    /// The signed token of the link.
+    #[serde(default)]
+    #[param(required = true)]
+    pub(super) token: String,
+}
+
+impl Link {
+    /// The token, where it is for one of these actions.
+    pub(super) fn read(&self, app: &App, actions: &[Action]) -> Result<Token, TokenError> {
+        let token = app.unsubscribe.verify(&self.token, app.clock.now())?;
+        if actions.contains(&token.action) {
+            Ok(token)
+        } else {
+            Err(TokenError::Invalid)
+        }
+    }
+}
+
+/// What the links of this page are for.
+const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
+
+/// Shows one button and changes nothing: link scanners follow links.
+#[utoipa::path(
+    get, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
+    responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+)]
+pub async fn show_unsubscribe(
+    State(app): State<App>,
+    Query(link): Query<Link>,
+) -> Result<Response, ApiError> {
+    let token = match link.read(&app, &ACTIONS) {
+        Ok(token) => token,
+        Err(error) => return Ok(refused(&app, error)),
+    };
+    let mut conn = app.db.conn().await?;
+    let reader = recipient(&app, &mut conn, &token).await?;
+    let category = category(&app, &mut conn, &reader, &token).await?;
+    let wants = reader.preferences(&mut conn).await?;
+    drop(conn);
+    let gets = match &category {
+        Some(category) => wants.allow(category),
+        None => !wants.unsubscribed_all,
+    };
+    let texts = &app.config.texts;
+    if token.action == Action::Unsubscribe && !gets {
+        // Nobody is asked what they have answered.
+        let body = format!(
+            "<h1>{}</h1><p>{}</p>{}{}",
+            escape(&texts.left),
+            notice(&app, &texts.left_notice, &reader, category.as_deref()),
+            choose(&app, &reader),
+            sender(&app),
+        );
+        return Ok(card(&app, StatusCode::OK, &texts.left, &body));
+    }
+    let (title, button, text) = match token.action {
+        Action::Resubscribe => (&texts.join_question, &texts.join, &texts.join_notice),
+        _ => (&texts.leave_question, &texts.leave, &texts.leave_notice),
+    };
+    let body = format!(
+        "<h1>{}</h1><p>{}</p>\
+         <form method=\"post\" action=\"?token={}\"><button>{}</button></form>{}{}",
+        escape(title),
+        notice(&app, text, &reader, category.as_deref()),
+        escape(&link.token),
+        escape(button),
+        choose(&app, &reader),
+        sender(&app),
+    );
+    Ok(card(&app, StatusCode::OK, button, &body))
+}
+
+/// Unsubscribes, or with a link made for that subscribes again. The body does not matter: mail
+/// clients post `List-Unsubscribe=One-Click` as a form, multipart or not, without cookies, and
+/// follow no redirect (RFC 8058 §3.1, §3.2).
+#[utoipa::path(
+    post, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
+    responses((status = 200, description = "A page: unsubscribed", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+)]
+pub async fn unsubscribe(
+    State(app): State<App>,
+    Query(link): Query<Link>,
+    body: Result<Raw, ApiError>,
+) -> Result<Response, ApiError> {
+    let token = match link.read(&app, &ACTIONS) {
+        Ok(token) => token,
+        Err(error) => return Ok(refused(&app, error)),
+    };
+    let subscribed = token.action == Action::Resubscribe;
+    let now = app.clock.now();
+    let mut conn = app.db.conn().await?;
+    let reader = recipient(&app, &mut conn, &token).await?;
+    let category = category(&app, &mut conn, &reader, &token).await?;
+    drop(conn);
+    let decision = match category.clone() {
+        Some(id) => Decision::Category { id, subscribed },
+        None => Decision::All { subscribed },
+    };
+    let grounds = match body {
+        Ok(Raw(body)) if is_one_click(&body) => {
+            Grounds::new(Source::OneClick, "List-Unsubscribe=One-Click")
+        }
+        _ => Grounds::new(Source::Page, "the button of the page"),
+    };
+    consent::change(&app, &reader.subject, &[decision], &grounds).await?;
+    let wants = reader.preferences(&mut *app.db.conn().await?).await?;
+    tracing::info!(category, subscribed, "changed a subscription by link");
+    let gets = match &category {
+        Some(category) => wants.allow(category),
+        None => !wants.unsubscribed_all,
+    };
+    let texts = &app.config.texts;
+    let (title, text, back) = match (gets, wants.unsubscribed_all) {
+        (true, _) => (&texts.joined, &texts.joined_notice, Action::Unsubscribe),
+        (false, true) if subscribed => (
+            &texts.left_everything_still,
+            &texts.left_notice,
+            Action::Unsubscribe,
+        ),
+        (false, _) => (&texts.left, &texts.left_notice, Action::Resubscribe),
+    };
+    let undo = app.unsubscribe.sign(
+        &Token {
+            whom: Whom::Ids(reader.ids()),
+            action: back,
+            category: token.category.clone(),
+        },
+        now,
+    );
+    let body = format!(
+        "<h1>{}</h1><p>{}</p>\
+         <form method=\"post\" action=\"?token={undo}\"><button class=\"quiet\">{}</button></form>{}{}",
+        escape(title),
+        notice(&app, text, &reader, category.as_deref()),
+        escape(&texts.undo),
+        choose(&app, &reader),
+        sender(&app),
+    );
+    Ok(card(&app, StatusCode::OK, title, &body))
+}
+
+/// The category a link is about; one that nothing here has any more stands for everything.
+async fn category(
+    app: &App,
+    conn: &mut Conn,
+    reader: &Recipient,
+    token: &Token,
+) -> Result<Option<String>, ApiError> {
+    match &token.category {
+        Some(category) => Ok(reader.category(app, conn, category).await?),
+        None => Ok(None),
+    }
+}
+
+/// Whether a mail program posts this of itself, as a form of either kind (RFC 8058 §3.2).
+fn is_one_click(body: &[u8]) -> bool {
+    const MARK: &[u8] = b"One-Click";
+    body.windows(MARK.len()).any(|part| part == MARK)
+}
+
+/// A page of these, in the language of the texts.
+pub(super) fn card(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
+    let lang = escape(&app.config.texts.lang);
+    let config = &app.config;
+    let body = branded(&config.brand, &config.postal_address, body);
+    page_in(&lang, status, &escape(title), "card", &body)
+}
+
+/// A page with the product's logo or name above, in its color, and its address below.
+fn branded(brand: &Brand, postal_address: &str, body: &str) -> String {
+    let name = escape(&brand.name);
+    let shown = match &*brand.logo_url {
+        "" => name,
+        logo => format!(
+            "<img src=\"{}\" alt=\"{name}\" width=\"120\">",
+            escape(logo)
+        ),
+    };
+    let head = match (shown.is_empty(), &*brand.url) {
+        (true, _) => String::new(),
+        (false, "") => format!("<p class=\"brand\">{shown}</p>"),
+        (false, url) => format!(
+            "<p class=\"brand\"><a href=\"{}\">{shown}</a></p>",
+            escape(url)
+        ),
+    };
+    let foot = match postal_address {
+        "" => String::new(),
+        address => format!("<p class=\"muted\"><small>{}</small></p>", escape(address)),
+    };
+    // The colors were parsed, so they are nothing but colors.
+    let (color, on) = (&brand.color, &brand.on_color);
+    let (link, dark) = (&brand.link_color, &brand.link_color_dark);
+    format!(
+        "<style>:root {{ --accent: {color}; --on-accent: {on}; --link: {link}; }} \
+         @media (prefers-color-scheme: dark) {{ :root {{ --link: {dark}; }} }}</style>\
+         {head}{body}{foot}"
+    )
+}
+
+/// A sentence about whom and which mail.
+fn notice(app: &App, text: &str, reader: &Recipient, category: Option<&str>) -> String {
+    let texts = &app.config.texts;
+    let address = escape(reader.email.as_deref().unwrap_or(&texts.address_unknown));
+    let mail = match category {
+        Some(id) => {
+            let name = format!("<b>{}</b>", escape(&list_name(app, id)));
+            fill(&texts.list_mail, &[("list", &name)])
+        }
+        None => escape(&texts.all_mail),
+    };
+    fill(text, &[("address", &address), ("mail", &mail)])
+}
+
+/// What a list is called: in the file of texts, by the plugin, or else after its id.
+pub(super) fn list_name(app: &App, id: &str) -> String {
+    if let Some(told) = app.config.texts.lists.get(id) {
+        return told.name.clone();
+    }
+    let known = app.catalog.lists().iter().find(|list| list.id == id);
+    known.map_or_else(|| consent::title(id), |list| list.name.clone())
+}
+
+/// Who sends the mails, and how to write to them.
+pub(super) fn sender(app: &App) -> String {
+    let Ok(from) = mime::name_addr("sender", &app.config.from_email) else {
+        return String::new();
+    };
+    // What has a meaning of its own in such a link (RFC 6068 §2).
+    let to = from.address.replace('%', "%25").replace('?', "%3F");
+    let to = to.replace('&', "%26").replace('#', "%23");
+    let own = Some(&app.config.brand.name).filter(|name| !name.is_empty());
+    let name = own.or(from.name.as_ref()).unwrap_or(&from.address);
+    let texts = &app.config.texts;
+    let name = format!("<b>{}</b>", escape(name));
+    format!(
+        "<p><span class=\"muted\">{}</span> <a href=\"mailto:{}\">{}</a></p>",
+        fill(&texts.sender, &[("sender", &name)]),
+        escape(&to),
+        escape(&texts.write)
+    )
+}
+
+/// The way to all the choices.
+fn choose(app: &App, reader: &Recipient) -> String {
+    let manage = app.unsubscribe.sign(
+        &Token {
+            whom: Whom::Ids(reader.ids()),
+            action: Action::Manage,
+            category: None,
+        },
+        app.clock.now(),
+    );
+    let text = escape(&app.config.texts.choose);
+    format!("<p><a href=\"preferences?token={manage}\">{text}</a></p>")
+}
+
+pub(super) fn refused(app: &App, error: TokenError) -> Response {
+    let texts = &app.config.texts;
+    let why = match error {
+        TokenError::Invalid => &texts.link_invalid,
+        TokenError::Expired => &texts.link_expired,
+    };
+    let body = format!(
+        "<h1>{}</h1><p>{}</p><p>{}</p>{}",
+        escape(&texts.link_broken),
+        escape(why),
+        escape(&texts.link_advice),
+        sender(app)
+    );
+    card(app, StatusCode::BAD_REQUEST, &texts.link_broken, &body)
+}

@@ -1,0 +1,155 @@
+//! One connection, from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderValue, Response, Version, header};
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::http::ApiError;
+use super::patience::{Life, Noted, Taken, Verdict};
+
+/// What a head may have, and what is read and written at once, in bytes.
+const HEAD_MAX: usize = 16 * 1024;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 100;
+/// What an HTTP/2 client may send before it is read: in one request, and on one connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What of an answer waits for an HTTP/2 client to take it.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How often an HTTP/2 connection is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+/// How often a connection is judged.
+const TICK: Duration = Duration::from_secs(1);
+/// How long an idle connection has to end as HTTP ends connections.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a connection lasts for which there was no place.
+const RESERVED: Duration = Duration::from_secs(5);
+
+/// What all connections of a server share.
+#[derive(Clone)]
+pub struct Server {
+    pub router: Router,
+    /// The server is about to stop: answers tell clients to go elsewhere.
+    pub draining: CancellationToken,
+    /// The server stops: what is under way ends, nothing new begins.
+    pub closing: CancellationToken,
+}
+
+/// Whether a connection has one of the places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Regular,
+    /// All are taken: this one may ask how the server is, once.
+    Reserved,
+}
+
+/// Serves one connection until either side ends it.
+pub async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, place: Place) {
+    // Small answers go at once.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let life = Life::new();
+    let io = TokioIo::new(Noted::new(stream, life.clone()));
+    let service = {
+        let (server, life) = (server.clone(), life.clone());
+        service_fn(move |request: Request<Incoming>| {
+            answer(server.clone(), life.clone(), request, peer, place)
+        })
+    };
+    let builder = builder(place);
+    let connection = builder.serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let began = tokio::time::Instant::now();
+    let mut ticks = tokio::time::interval(TICK);
+    let mut ends_at = None;
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = server.closing.cancelled(), if ends_at.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                // The server itself bounds how long this may take.
+                ends_at = Some(None);
+            }
+            _ = ticks.tick() => {}
+        }
+        let now = tokio::time::Instant::now();
+        if place == Place::Reserved && now - began >= RESERVED {
+            return;
+        }
+        if matches!(ends_at, Some(Some(end)) if now >= end) {
+            return;
+        }
+        match life.judge() {
+            Verdict::Fine => {}
+            Verdict::Late => return,
+            Verdict::Idle if ends_at.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                ends_at = Some(Some(now + FAREWELL));
+            }
+            Verdict::Idle => {}
+        }
+    }
+}
+
+fn builder(place: Place) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // `Life` bounds this; the one of hyper begins only when a request is expected.
+        .header_read_timeout(None)
+        .keep_alive(place == Place::Regular)
+        .max_buf_size(HEAD_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING))
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEAD_MAX as u32);
+    builder
+}
+
+async fn answer(
+    server: Server,
+    life: Life,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    place: Place,
+) -> Result<Response<Taken>, std::convert::Infallible> {
+    let http2 = request.version() == Version::HTTP_2;
+    let under_way = life.exchange(http2);
+    let mut response = if place == Place::Reserved && !is_health(request.uri().path()) {
+        ApiError::unavailable("Too many connections", 5).into_response()
+    } else {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        server.router.oneshot(request).await?
+    };
+    // HTTP/2 has no such header (RFC 9113 §8.2.2); its connections are told when the server closes.
+    if !http2 && (place == Place::Reserved || server.draining.is_cancelled()) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(response.map(|body| under_way.answer(body)))
+}
+
+/// Whether a path is one of those that say how the server is.
+pub fn is_health(path: &str) -> bool {
+    path == "/v1/health" || path.starts_with("/v1/health/")
+}
