@@ -12,15 +12,16 @@ use crate::config::Config;
 use crate::contacts::Addresses;
 use crate::db::Db;
 use crate::ingest::{Ingestor, Naming};
-use crate::journeys::Catalog;
+use crate::enrolment::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::loops::Loops;
 use crate::mail::Unsubscribe;
-use crate::plugins::{Cache, Registry};
+use crate::cache::Cache;
+use crate::plugins::Registry;
 use crate::refusals::Refusals;
 use crate::webhooks::Poster;
-use crate::worker::Alone;
+use crate::calls::Alone;
 
 /// The parts of a running process. Cheap to clone.
 #[derive(Clone)]

@@ -1,13 +1,15 @@
 //! Hogsend: product events in, durable journeys, mail out.
 //!
-//! Two doors, [`http`] and [`worker`], call four rooms, [`ingest`], [`contacts`], [`journeys`] and
-//! [`mail`]. Rooms call one store, [`db`], and one edge, [`plugins`].
+//! The entry points [`http`], [`worker`] and [`cli`] call the modules, which depend on each other in one
+//! direction: [`contacts`] ← [`enrolment`] ← [`ingest`] ← [`mail`] ← [`runs`]. Modules call one store,
+//! [`db`], and one edge, [`plugins`].
 
 mod accounts;
 mod alerts;
 pub mod app;
 pub mod audit;
 mod backoff;
+pub mod cache;
 pub mod calls;
 pub mod cli;
 pub mod clock;
@@ -15,22 +17,24 @@ pub mod config;
 pub mod contacts;
 pub mod crew;
 pub mod db;
+pub mod enrolment;
 mod event_names;
 pub mod foreign;
 pub mod http;
+pub mod http_client;
 pub mod ids;
 pub mod ingest;
 pub mod issue;
-pub mod journeys;
 mod keys;
 mod limits;
-mod linked;
+mod linked_plugins;
 pub mod loops;
 pub mod mail;
 mod nearest;
 pub mod plugins;
 mod private;
 mod refusals;
+pub mod runs;
 pub mod telemetry;
 pub mod templates;
 mod webhooks;

@@ -12,7 +12,7 @@ use redis::aio::ConnectionManager;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::plugins::Cache;
+use crate::cache::Cache;
 
 /// The window, in microseconds.
 const WINDOW: i64 = 60_000_000;
@@ -151,7 +151,7 @@ mod tests {
 
     use super::Limits;
     use crate::clock::Clock;
-    use crate::plugins::Cache;
+    use crate::cache::Cache;
 
     #[tokio::test]
     async fn without_redis_the_window_slides_and_refusals_do_not_count() {

@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::plugins::Cache;
+    use crate::cache::Cache;
 
     #[tokio::test(start_paused = true)]
     async fn many_tries_for_one_account_take_turns_and_others_do_not_wait() {

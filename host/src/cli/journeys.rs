@@ -15,7 +15,10 @@ use hogsend_plugin_api::Kind;
 use super::{Environment, Misconfigured};
 use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
-use crate::plugins::{self, Cache, Discovered, JourneysRef, Performer};
+use crate::http_client::http_client;
+use crate::plugins;
+use crate::cache::Cache;
+use crate::plugins::{Discovered, JourneysRef, Performer};
 use crate::telemetry;
 
 /// The plugins that bring journeys, started, and the settings of the host. Neither a database nor
@@ -37,7 +40,7 @@ pub(super) async fn load(environment: &Environment) -> anyhow::Result<(Config, V
     let (read, wrong) = read_plugins(&manifests, &config, &lookup);
     let clock = Clock::system();
     let cache = Arc::new(Cache::connect(None, clock.clone()));
-    let performer = Performer::new(plugins::http_client(), cache, config.data_dir.clone());
+    let performer = Performer::new(http_client(), cache, config.data_dir.clone());
     let mut problems = Misconfigured::of(&broken).problems;
     problems.extend(Misconfigured::of(&wrong).problems);
     found.without(&read.incomplete);

@@ -11,7 +11,8 @@ use crate::audit::{Actor, Change, audit};
 use crate::config::Mode;
 use crate::db::{self, Db, StateRow, StepRow, Tx};
 use crate::ids::StateId;
-use crate::journeys::admin::{self, AdminError, Restarted};
+use crate::runs::decide;
+use crate::runs::decide::{AdminError, Restarted};
 
 #[derive(Subcommand)]
 pub enum RunCommand {

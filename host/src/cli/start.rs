@@ -12,8 +12,11 @@ use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
 use crate::db::{self, Db};
-use crate::journeys::Catalog;
-use crate::plugins::{self, Cache, Discovered, Performer, Registry};
+use crate::enrolment::Catalog;
+use crate::http_client::http_client;
+use crate::plugins;
+use crate::cache::Cache;
+use crate::plugins::{Discovered, Performer, Registry};
 use crate::telemetry;
 
 /// A process put together, and what is worth telling about it.
@@ -95,7 +98,7 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     let redis = config.redis_url.as_deref().filter(|_| sound);
     let cache = Arc::new(Cache::connect(redis, clock.clone()));
     let performer = Performer::new(
-        plugins::http_client(),
+        http_client(),
         cache.clone(),
         config.data_dir.clone(),
     );

@@ -8,7 +8,7 @@ pub mod import;
 mod mailbox;
 pub mod pending;
 mod resolve;
-pub mod sheet;
+pub mod export;
 mod suppress;
 pub mod suppression_file;
 
@@ -29,7 +29,7 @@ use hogsend_plugin_api::semantics::identity::Id;
 use crate::db::{self, Conn, Contact, NewIdentity, Wanted};
 use crate::ids::{ContactId, EventId};
 use crate::ingest::{self, NewEvent, Person};
-use crate::journeys::Catalog;
+use crate::enrolment::Catalog;
 use resolve::{found, holding};
 
 /// Makes requests that name the same people take turns until the transaction ends.

@@ -20,7 +20,8 @@ use chrono::{DateTime, Utc};
 use crate::contacts::{self, NoRoom, Resolved, Whom, consent};
 use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
-use crate::journeys::{self, Catalog, Happened};
+use crate::journeys;
+use crate::enrolment::{Catalog, Happened};
 
 pub use hogsend_plugin_api::semantics::MAX_DEPTH;
 

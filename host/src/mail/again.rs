@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
-use super::track::track_anew;
-use super::unsubscribe::Unsubscribe;
+use super::tracking::links::track_anew;
+use super::signed_link::Unsubscribe;
 use crate::contacts::Addresses;
 use crate::db::{self, Conn, Contact, NewSend, SendStory, TrackedLink};
 use crate::ids::SendId;
@@ -103,7 +103,7 @@ fn renew_tokens(
 mod tests {
     use super::*;
     use crate::ids::ContactId;
-    use crate::mail::unsubscribe::{Ids, TokenError};
+    use crate::mail::signed_link::{Ids, TokenError};
 
     #[test]
     fn our_own_tokens_are_renewed_wherever_they_stand_and_others_stay() {

@@ -8,8 +8,8 @@ use hogsend_render::{Values, render};
 use serde_json::json;
 
 use super::fate;
-use super::track::{Tracked, track};
-use super::unsubscribe::Ids;
+use super::tracking::links::{Tracked, track};
+use super::signed_link::Ids;
 use super::untrusted::without_strangers;
 use crate::app::App;
 use crate::db::{Contact, NewSend};

@@ -60,7 +60,7 @@ impl Discovered {
             older: Vec::new(),
         };
         let mut problems = Vec::new();
-        crate::linked::link();
+        crate::linked_plugins::link();
         for linked in linked() {
             let manifest = (linked.manifest)();
             if let Err(problem) = all.add(manifest, Found::Linked(linked)) {

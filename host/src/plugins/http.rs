@@ -7,35 +7,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Url, redirect};
 
 use super::allow::AllowList;
+use crate::http_client::TIMEOUT;
 
-/// Bound of an exchange.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer.
 const BODY_MAX: usize = 8 * 1024 * 1024;
-
-/// Makes rustls with ring the TLS of the process.
-pub(super) fn install_tls() {
-    // Already installed when a second client is made.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// What every client of the process has in common: TLS by rustls, a name, short waits.
-pub fn http_client_builder() -> ClientBuilder {
-    install_tls();
-    Client::builder()
-        .user_agent(concat!("Hogsend/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(TIMEOUT)
-        .pool_idle_timeout(Duration::from_secs(60))
-}
-
-/// The client of plugins: one pool, no redirects.
-pub fn http_client() -> Client {
-    let client = http_client_builder()
-        .redirect(redirect::Policy::none())
-        .build();
-    client.expect("a client with a TLS provider installed can be built")
-}
 
 /// Sends one request. Errors name the host and never the path, the query or a header: those may
 /// hold secrets.

@@ -5,7 +5,6 @@
 mod allow;
 #[doc(hidden)]
 pub mod bench;
-mod cache;
 mod caller;
 mod conversation;
 mod discover;
@@ -19,11 +18,9 @@ mod problem;
 mod refs;
 mod registry;
 
-pub use cache::Cache;
 
 pub use caller::{ErrorKind, PluginError};
 pub use discover::{Discovered, Origin, PluginInfo};
-pub use http::{http_client, http_client_builder};
 pub use perform::Performer;
 pub use problem::Problem;
 pub use refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::allow::AllowList;
-use super::cache::Cache;
+use crate::cache::Cache;
 use super::{files, http};
 
 /// Performs requests of every plugin.

@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Url, redirect};
 
 use super::guard::{Forbidden, Guard};
-use crate::plugins;
+use crate::http_client::http_client_builder;
 
 /// How long a receiver may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -73,7 +73,7 @@ impl Poster {
     }
 
     fn build(&self) -> Client {
-        let client = plugins::http_client_builder()
+        let client = http_client_builder()
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             // A proxy would look the name up itself.

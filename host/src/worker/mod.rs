@@ -1,7 +1,6 @@
 //! The worker: advances journeys, delivers mail, tells analytics, judges opens and clicks.
 
 mod alerts;
-mod alone;
 mod catch_up;
 pub mod engine;
 mod importer;
@@ -13,7 +12,6 @@ mod tracker;
 mod webhooks;
 
 pub use alerts::alert_due;
-pub use alone::Alone;
 pub use importer::import_due;
 pub use janitor::tidy;
 pub use mailer::deliver_due;

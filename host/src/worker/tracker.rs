@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::poll::Work;
 use crate::app::App;
 use crate::db::{self, DueVisit, Topic};
-use crate::mail::judge;
+use crate::mail::tracking::judge;
 
 /// Looked up at once; each is judged in a transaction of its own.
 const BATCH: i64 = 200;

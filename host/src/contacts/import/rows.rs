@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::contacts::consent::list_issue;
 use crate::contacts::file::{Format, ROWS_MAX, Table, short};
-use crate::contacts::sheet;
+use crate::contacts::export;
 use crate::db::NewIdentity;
 use crate::foreign;
 
@@ -528,7 +528,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::contacts::sheet::{self, Exported};
+    use crate::contacts::export;
+    use crate::contacts::export::Exported;
     use crate::db::{ContactRow, Preferences};
 
     fn read(format: Format, text: &str) -> Vec<Result<Row, String>> {

@@ -21,7 +21,7 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::{DeadLetterStatus, DeadLetterType, checked};
 use crate::ids::{ContactId, SendId, StateId};
-use crate::journeys::admin;
+use crate::runs::decide;
 use crate::mail;
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;

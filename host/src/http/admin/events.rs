@@ -24,7 +24,7 @@ use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Path, Query, time};
 use crate::ids::{ContactId, EventId};
 use crate::issue::Issue;
-use crate::journeys::enrol_one;
+use crate::enrolment::enrol_one;
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
 

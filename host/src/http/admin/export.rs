@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::contacts::file::Format;
-use crate::contacts::sheet::{self, Exported, ExportedOut};
+use crate::contacts::export;
+use crate::contacts::export::{Exported, ExportedOut};
 use crate::db::{self, ContactRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};

@@ -19,7 +19,8 @@ use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Name, Path, Query, Under};
 use crate::http::wire::words::{StateStatus, checked};
 use crate::ids::{ContactId, StateId};
-use crate::journeys::admin::{self, AdminError};
+use crate::runs::decide;
+use crate::runs::decide::AdminError;
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
 

@@ -15,7 +15,8 @@ use super::unsubscribe::{card, sender};
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::ids::{self, SendId};
-use crate::mail::{HEAD, SETTLE};
+use crate::mail::SETTLE;
+use crate::mail::tracking::HEAD;
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
 

@@ -6,7 +6,7 @@ use crate::calls::{self, Open};
 use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};
-use crate::mail::pace::{Pace, pace_all};
+use crate::mail::frequency::{Pace, pace_all};
 use crate::plugins::DeliveryRef;
 
 /// Decides which of these mails go out now, and commits that an attempt at them begins. None where

@@ -9,7 +9,7 @@ use crate::calls;
 use crate::crew::Crew;
 use crate::db::{self, ClaimedState, Topic};
 use crate::ids::{Claim, StateId};
-use crate::journeys::{Advanced, advance, unrecorded};
+use crate::runs::{Advanced, advance, unrecorded};
 use crate::worker::poll::{self, Work};
 
 /// Runs advanced side by side at least: most of an advance is spent outside the database.

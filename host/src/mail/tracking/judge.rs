@@ -4,9 +4,11 @@ use chrono::TimeDelta;
 use hogsend_plugin_api::{DeliveryEventKind as Kind, Properties};
 use serde_json::json;
 
-use super::machine::{self, REPEAT, Seen, UNSENT};
-use super::status::{self, MailEvent};
-use super::track::is_tracked;
+use super::machine;
+use super::machine::{REPEAT, Seen, UNSENT};
+use crate::mail::status;
+use crate::mail::status::MailEvent;
+use super::links::is_tracked;
 use crate::app::App;
 use crate::contacts;
 use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};

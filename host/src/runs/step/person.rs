@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Outcome, Performing};
 use crate::contacts::consent;
 use crate::db;
-use crate::journeys::person::known_to_analytics;
+use crate::runs::enrich::known_to_analytics;
 
 pub(super) async fn contact(run: Performing<'_>) -> db::Result<Outcome> {
     let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;

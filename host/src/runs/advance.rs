@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::journal::Journal;
 use super::step::{Effects, Performed, Performing, perform};
-use super::{JourneyEntry, person, wait};
+use crate::enrolment::{JourneyEntry, wait};
+use super::enrich;
 use crate::app::App;
 use crate::backoff;
 use crate::calls;
@@ -378,7 +379,7 @@ async fn begin_waits(
         };
         let about = (state.contact_id, &properties);
         let after = wait::begins(state, journal, &row);
-        let past = wait::past(tx, about, &args, after, row.issued_at);
+        let past = enrolment::past(tx, about, &args, after, row.issued_at);
         if let Some(waited) = past.await? {
             journal.complete(row.step.seq, Ok(json!(waited)), now);
             ended = true;

@@ -3,7 +3,7 @@
 mod event;
 mod history;
 mod http;
-mod pace;
+mod time;
 mod person;
 mod send;
 
@@ -13,7 +13,7 @@ use hogsend_plugin_api::{Properties, StepError};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::JourneyEntry;
+use crate::enrolment::JourneyEntry;
 use crate::app::App;
 use crate::db::{self, ClaimedState, NewCapture, NewSend, StepRow};
 use crate::ingest::NewEvent;

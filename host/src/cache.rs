@@ -9,7 +9,7 @@ use redis::RedisError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::sync::watch;
 
-use super::http::install_tls;
+use crate::http_client::install_tls;
 use crate::clock::Clock;
 
 /// Bound of one operation: a cache that is slower than this is no use.

@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::{Occurrence, WaitForArgs, Waited, step};
+use hogsend_plugin_api::journey::{Occurrence, WaitForArgs, Waited};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::enrol::Happened;
-use super::journal::Journal;
-use crate::db::{self, ClaimedState, Conn, OpenWait, StepEnd, StepRow};
+use crate::db::{self, Conn, OpenWait, StepEnd};
 use crate::ids::{ContactId, StateId};
 
 /// Events of the past that are looked at together.
@@ -100,32 +99,6 @@ pub async fn past(
 
 /// A place in the order of arrival: when, and which of those that arrived then.
 pub type Place = (DateTime<Utc>, Uuid);
-
-/// Where the step ended that the code had seen end last when it called for a step: what has arrived
-/// since then has happened, whatever the clock of its sender says.
-pub fn begins(state: &ClaimedState, journal: &Journal, step: &StepRow) -> Place {
-    let Some((before, at, result)) = journal.completed(step.step.after) else {
-        // The id of the run is younger than that of the event that began it.
-        return (state.created_at, state.id.into());
-    };
-    let timed = matches!(
-        before.step.kind.as_str(),
-        step::SLEEP | step::SLEEP_UNTIL | step::DIGEST | step::WAIT_FOR
-    );
-    // A worker that was late has not made the wait longer.
-    let ended = before.due_at.filter(|due| timed && *due < at);
-    if let Some(ended) = ended {
-        return (ended.max(before.issued_at), Uuid::max());
-    }
-    let by = match result {
-        Ok(value) if before.step.kind == step::WAIT_FOR => {
-            serde_json::from_value::<Waited>(value.clone()).ok()
-        }
-        _ => None,
-    };
-    let by = by.and_then(Waited::event).and_then(|event| event.id);
-    (at, by.unwrap_or(Uuid::max()))
-}
 
 /// From when on events of the past count; none where the wait does not look back.
 fn looks_back_to(args: &WaitForArgs, issued_at: DateTime<Utc>) -> Option<DateTime<Utc>> {

@@ -10,6 +10,10 @@
 //! same data folder takes back the notes of calls that were not inside the plugin's code
 //! ([`flight`]), and a worker that is stopped takes back its own.
 
+mod alone;
+
+pub use alone::Alone;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,0 +1,9 @@
+//! Tracked links and images: writing them into a mail, and judging whether a person or a machine followed them.
+
+mod judge;
+mod links;
+mod machine;
+
+pub use judge::judge;
+pub use links::{Tracked, track};
+pub use machine::HEAD;
