@@ -1,57 +1,58 @@
-//! What every door and room works with.
+//! What the entry points work with.
 
 use std::collections::HashSet;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use hogsend_plugin_api::semantics::Trust;
 
 use crate::accounts::{Passwords, Tries};
+use crate::cache::Cache;
 use crate::calls::Calls;
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::contacts::Addresses;
+use crate::context::Context;
 use crate::db::Db;
 use crate::ingest::{Ingestor, Naming};
-use crate::enrolment::Catalog;
 use crate::keys::Keys;
 use crate::limits::Limits;
-use crate::loops::Loops;
-use crate::mail::Unsubscribe;
-use crate::cache::Cache;
+use crate::mailbox::Addresses;
 use crate::plugins::Registry;
 use crate::refusals::Refusals;
+use crate::signed_link::LinkSigner;
 use crate::webhooks::Poster;
-use crate::calls::Alone;
 
 /// The parts of a running process. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub config: Arc<Config>,
-    pub clock: Clock,
-    pub db: Db,
-    pub plugins: Registry,
-    pub cache: Arc<Cache>,
+    context: Context,
     /// Event sources that are refused: in production those whose secret is not set.
     pub closed_sources: Arc<HashSet<String>>,
-    pub catalog: Arc<Catalog>,
     pub ingestor: Ingestor,
-    /// How the background loops of this process are doing.
-    pub loops: Arc<Loops>,
     /// What events are called.
     pub naming: Arc<Naming>,
-    /// Lets work that workers ended in be done alone.
-    pub(crate) alone: Arc<Alone>,
-    /// Which plugins are being called.
-    pub(crate) calls: Arc<Calls>,
-    pub unsubscribe: Arc<Unsubscribe>,
-    pub addresses: Arc<Addresses>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) poster: Arc<Poster>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) tries: Arc<Tries>,
-    /// Webhooks that were turned away.
+    /// Webhooks that were refused.
     pub(crate) refusals: Arc<Refusals>,
+}
+
+impl Deref for App {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl DerefMut for App {
+    fn deref_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
 }
 
 /// What a process is put together from.
@@ -89,7 +90,7 @@ impl App {
         }
         let catalog = Arc::new(catalog);
         let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
-        let unsubscribe = Unsubscribe::new(
+        let links = LinkSigner::new(
             &config.secret,
             &config.previous_secrets,
             &config.api_public_url,
@@ -98,24 +99,26 @@ impl App {
         Ok(Self {
             ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
             naming,
-            loops: Arc::default(),
-            alone: Arc::default(),
-            calls: Arc::new(Calls::new(&config.data_dir)),
             poster: Arc::new(Poster::new(&config.access.webhook_networks)),
-            config: Arc::new(config),
-            unsubscribe: Arc::new(unsubscribe),
-            addresses: Arc::new(addresses),
             keys: Arc::default(),
             passwords: Arc::default(),
             tries: Arc::default(),
             refusals: Arc::default(),
             limits: Arc::new(Limits::new(cache.clone(), clock.clone())),
             closed_sources: Arc::new(closed_sources),
-            cache,
-            clock,
-            db,
-            plugins,
-            catalog,
+            context: Context {
+                loops: Arc::default(),
+                alone: Arc::default(),
+                calls: Arc::new(Calls::new(&config.data_dir)),
+                config: Arc::new(config),
+                links: Arc::new(links),
+                addresses: Arc::new(addresses),
+                cache,
+                clock,
+                db,
+                plugins,
+                catalog,
+            },
         })
     }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Passwords;
 use super::user::{PasswordError, checked_password, forms, keep};
-use crate::app::App;
+use crate::context::Context;
 use crate::contacts;
 use crate::db::{self, Conn, Db, NewIdentity, Topic};
 use crate::mail;
@@ -36,7 +36,7 @@ pub enum ResetError {
 /// Sends the administrator of this address a link, where there is one. `link` makes the link of a
 /// token.
 pub async fn send_reset(
-    app: &App,
+    cx: &Context,
     email: &str,
     link: impl FnOnce(&str) -> String,
     now: DateTime<Utc>,
@@ -45,7 +45,7 @@ pub async fn send_reset(
     if forms.iter().any(|form| form.contains('\0')) {
         return Ok(());
     }
-    let mut tx = app.db.begin().await?;
+    let mut tx = cx.db.begin().await?;
     let Some((user, _)) = db::user_by_email(&mut tx, &forms).await? else {
         return Ok(());
     };
@@ -57,7 +57,7 @@ pub async fn send_reset(
         ..NewIdentity::default()
     };
     // People first, as everywhere.
-    let Some(put) = contacts::put(&mut tx, &app.catalog, &names, Default::default(), now).await?
+    let Some(put) = contacts::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?
     else {
         return Ok(());
     };
@@ -75,10 +75,10 @@ pub async fn send_reset(
     ];
     let key = format!("reset-{}", hex::encode(hash(&token)));
     let subject = "Choose another password";
-    let send = mail::plain(app, &put.contact, (TEMPLATE, key), (subject, &text), now);
+    let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (subject, &text), now);
     db::send_insert(&mut tx, &send, now).await?;
     keep(&mut tx, &user, "user.request_password_reset", None, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Mails]).await
+    cx.db.commit_and_wake(tx, &[Topic::Mails]).await
 }
 
 /// Whether a link still works.

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Kind;
 use super::kind::Seen;
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, AlertRule, Conn, HoldKind, NewAlert, Tx};
 use crate::ids;
 use crate::mail;
@@ -19,12 +19,12 @@ const AWAY: TimeDelta = TimeDelta::minutes(5);
 
 /// Looks at the rule that is due first and writes an alert where it is exceeded. Returns whether
 /// there was one. Workers that race take different rules, so an alert is written once.
-pub async fn check_next(app: &App) -> db::Result<bool> {
-    app.db.transact(|tx| check(app, tx)).await
+pub async fn check_next(cx: &Context) -> db::Result<bool> {
+    cx.db.transact(|tx| check(cx, tx)).await
 }
 
-async fn check(app: &App, mut tx: Tx) -> db::Result<(Tx, bool)> {
-    let now = app.clock.now();
+async fn check(cx: &Context, mut tx: Tx) -> db::Result<(Tx, bool)> {
+    let now = cx.clock.now();
     let Some(rule) = db::alert_rule_due(&mut tx, now).await? else {
         return Ok((tx, false));
     };
@@ -38,7 +38,7 @@ async fn check(app: &App, mut tx: Tx) -> db::Result<(Tx, bool)> {
     if silent_until.is_some_and(|until| until > now) {
         return Ok((tx, true));
     }
-    let seen = look(app, &mut tx, kind, &rule, now).await?;
+    let seen = look(cx, &mut tx, kind, &rule, now).await?;
     let Seen { value, cases, .. } = seen;
     if !kind.exceeds(value, cases, rule.threshold, rule.minimum) {
         return Ok((tx, true));
@@ -59,7 +59,7 @@ async fn check(app: &App, mut tx: Tx) -> db::Result<(Tx, bool)> {
 
 /// What the rule is about, as it is now.
 async fn look(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     kind: Kind,
     rule: &AlertRule,
@@ -76,7 +76,7 @@ async fn look(
                 what: String::new(),
             }
         }
-        Kind::Providers => providers(app, conn, now).await?,
+        Kind::Providers => providers(cx, conn, now).await?,
         Kind::Lag => lag(conn, now).await?,
         Kind::Workers => {
             let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
@@ -97,7 +97,7 @@ async fn look(
             }
         }
         Kind::Enrolments => {
-            let ids: Vec<String> = app
+            let ids: Vec<String> = cx
                 .catalog
                 .journeys()
                 .map(|one| one.definition.id.clone())
@@ -112,8 +112,8 @@ async fn look(
     })
 }
 
-async fn providers(app: &App, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Seen> {
-    let states = mail::provider_states(app, conn, now).await?;
+async fn providers(cx: &Context, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Seen> {
+    let states = mail::provider_states(cx, conn, now).await?;
     let mut told = Vec::new();
     for state in &states {
         let shut = state.holds.iter().any(|hold| match hold.kind {

@@ -5,25 +5,25 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::{EVENT_TYPE, TEMPLATE};
-use crate::app::App;
+use crate::context::Context;
 use crate::contacts;
 use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Tx};
 use crate::mail;
-use crate::webhooks::{signed_headers, timestamp, wait_after};
+use crate::webhooks::{Poster, signed_headers, timestamp, wait_after};
 
 /// Passes one alert on, and records what came of it. What was not taken is tried again as a webhook
 /// is.
-pub async fn notify(app: &App, alert: ClaimedAlert) -> db::Result<()> {
+pub async fn notify(cx: &Context, poster: &Poster, alert: ClaimedAlert) -> db::Result<()> {
     if alert.channel == "email" {
-        return write_mail(app, &alert).await;
+        return write_mail(cx, &alert).await;
     }
-    let started = app.clock.now();
+    let started = cx.clock.now();
     let (headers, body) = match alert.channel.as_str() {
         "slack" => slack(&alert),
         _ => webhook(&alert, started),
     };
-    let posted = app.poster.post(&alert.target, headers, body, started).await;
-    let now = app.clock.now();
+    let posted = poster.post(&alert.target, headers, body, started).await;
+    let now = cx.clock.now();
     let error = match posted {
         Ok(posted) if (200..300).contains(&posted.status) => None,
         Ok(posted) => Some(format!("answered {}", posted.status)),
@@ -44,7 +44,7 @@ pub async fn notify(app: &App, alert: ClaimedAlert) -> db::Result<()> {
         retry_at,
         error: error.as_deref(),
     };
-    let mut conn = app.db.conn().await?;
+    let mut conn = cx.db.conn().await?;
     db::alert_end(&mut conn, alert.id, alert.claim, end, now).await?;
     Ok(())
 }
@@ -86,12 +86,12 @@ fn slack(alert: &ClaimedAlert) -> (HeaderMap, String) {
 }
 
 /// The mail goes the way of every mail: kept first, sent once.
-async fn write_mail(app: &App, alert: &ClaimedAlert) -> db::Result<()> {
-    app.db.transact(|tx| write_mail_in(app, tx, alert)).await
+async fn write_mail(cx: &Context, alert: &ClaimedAlert) -> db::Result<()> {
+    cx.db.transact(|tx| write_mail_in(cx, tx, alert)).await
 }
 
-async fn write_mail_in(app: &App, mut tx: Tx, alert: &ClaimedAlert) -> db::Result<(Tx, ())> {
-    let now = app.clock.now();
+async fn write_mail_in(cx: &Context, mut tx: Tx, alert: &ClaimedAlert) -> db::Result<(Tx, ())> {
+    let now = cx.clock.now();
     let names = NewIdentity {
         external_id: None,
         email: Some(alert.target.clone()),
@@ -102,7 +102,7 @@ async fn write_mail_in(app: &App, mut tx: Tx, alert: &ClaimedAlert) -> db::Resul
         retry_at: None,
         error,
     };
-    let put = contacts::put(&mut tx, &app.catalog, &names, Default::default(), now).await?;
+    let put = contacts::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?;
     let Some(put) = put else {
         let end = end("failed", Some("the address could not be kept"));
         db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;
@@ -114,7 +114,7 @@ async fn write_mail_in(app: &App, mut tx: Tx, alert: &ClaimedAlert) -> db::Resul
         format!("The rule \"{}\" of this Hogsend looks at it.", alert.name),
     ];
     let key = format!("alert-{}", alert.id);
-    let send = mail::plain(app, &put.contact, (TEMPLATE, key), (&subject, &text), now);
+    let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (&subject, &text), now);
     let error = send.mail.as_ref().err().copied();
     let status = if error.is_some() {
         "failed"

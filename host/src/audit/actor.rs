@@ -1,6 +1,5 @@
 //! Who did it.
 
-use crate::contacts::consent::By;
 use crate::ids::{ApiKeyId, UserId};
 
 /// Who calls, for the audit log and for limits.
@@ -62,4 +61,12 @@ impl Actor {
             Self::Anyone => "anyone",
         }
     }
+}
+
+/// Who answers for a consent, as the audit log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    pub kind: &'static str,
+    pub id: Option<String>,
+    pub name: String,
 }

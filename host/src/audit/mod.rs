@@ -2,7 +2,7 @@
 
 mod actor;
 
-pub use actor::Actor;
+pub use actor::{Actor, By};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

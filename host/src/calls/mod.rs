@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, Deaths, PluginCall};
 use crate::ids::Claim;
 use crate::plugins::flight::{self, Flights, Slot};
@@ -63,11 +63,11 @@ impl Calls {
 impl Open {
     /// Begins with a call; the note in the database is the caller's to write. `what` is a run, a mail
     /// or a batch.
-    pub fn new(app: &App, what: &'static str, call: PluginCall) -> Self {
+    pub fn new(cx: &Context, what: &'static str, call: PluginCall) -> Self {
         tracing::debug!(what, id = %call.subject, call = call.name, "calling a plugin");
-        let slot = app.calls.flights.slot(call.subject, call.claim);
+        let slot = cx.calls.flights.slot(call.subject, call.claim);
         Self {
-            calls: app.calls.clone(),
+            calls: cx.calls.clone(),
             call,
             slot,
             closed: false,
@@ -90,9 +90,9 @@ impl Open {
 
     /// Awaits the plugin's answer, then takes the note back. Where the database does not answer the
     /// note is taken back later.
-    pub async fn run<T>(self, app: &App, answer: impl Future<Output = T>) -> T {
+    pub async fn run<T>(self, cx: &Context, answer: impl Future<Output = T>) -> T {
         let answer = self.answer(answer).await;
-        let ended = switch(app, Some(&self.call), None);
+        let ended = switch(cx, Some(&self.call), None);
         match ended.await {
             Ok(()) => self.close(),
             Err(error) => tracing::debug!(%error, "a note of a call is taken back later"),
@@ -112,26 +112,26 @@ impl Drop for Open {
 
 /// Calls a plugin for a run, a mail or a batch, with a note for as long as the call runs.
 pub async fn noted<T>(
-    app: &App,
+    cx: &Context,
     what: &'static str,
     call: PluginCall,
     answer: impl Future<Output = T>,
 ) -> db::Result<T> {
-    let open = Open::new(app, what, call);
-    switch(app, None, Some(open.call())).await?;
-    Ok(open.run(app, answer).await)
+    let open = Open::new(cx, what, call);
+    switch(cx, None, Some(open.call())).await?;
+    Ok(open.run(cx, answer).await)
 }
 
 /// Notes that a call has returned, that another begins, or both.
 pub async fn switch(
-    app: &App,
+    cx: &Context,
     ended: Option<&PluginCall>,
     begun: Option<&PluginCall>,
 ) -> db::Result<()> {
     // The embedded database ends with the process.
-    let durable = app.db.is_embedded();
-    let mut conn = app.db.conn().await?;
-    db::call_switch(&mut conn, ended, begun, durable, app.clock.now()).await
+    let durable = cx.db.is_embedded();
+    let mut conn = cx.db.conn().await?;
+    db::call_switch(&mut conn, ended, begun, durable, cx.clock.now()).await
 }
 
 /// Says from what a worker died whose run, mail or batch this one has claimed.
@@ -153,19 +153,19 @@ pub fn verdict(deaths: &Deaths) -> String {
 
 /// Takes back the notes of calls that were broken off, and those of processes that ended while the
 /// call was not inside the plugin's code.
-pub async fn take_back(app: &App) -> db::Result<()> {
-    let _turn = app.calls.taking_back.lock().await;
-    let broken = std::mem::take(&mut *app.calls.broken());
-    let left = app.calls.flights.left();
+pub async fn take_back(cx: &Context) -> db::Result<()> {
+    let _turn = cx.calls.taking_back.lock().await;
+    let broken = std::mem::take(&mut *cx.calls.broken());
+    let left = cx.calls.flights.left();
     let idle = left.iter().flat_map(|one| one.idle.iter().copied());
     let void: Vec<_> = broken.iter().copied().chain(idle).collect();
     if !void.is_empty() {
-        let done = match app.db.conn().await {
+        let done = match cx.db.conn().await {
             Ok(mut conn) => db::calls_void(&mut conn, &void).await,
             Err(error) => Err(error),
         };
         if let Err(error) = done {
-            app.calls.broken().extend(broken);
+            cx.calls.broken().extend(broken);
             return Err(error);
         }
     }

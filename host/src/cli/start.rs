@@ -12,7 +12,7 @@ use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
 use crate::db::{self, Db};
-use crate::enrolment::Catalog;
+use crate::catalog::Catalog;
 use crate::http_client::http_client;
 use crate::plugins;
 use crate::cache::Cache;

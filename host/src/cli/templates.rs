@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::journeys::load;
 use super::{Environment, Misconfigured};
 use crate::config::Config;
-use crate::enrolment::Catalog;
+use crate::catalog::Catalog;
 use crate::templates::{CATEGORY, Entry, LAYOUT_FILE};
 
 #[derive(Subcommand)]

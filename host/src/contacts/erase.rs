@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::mime;
 use hogsend_plugin_api::semantics::identity::USER;
 
-use super::mailbox::Mailbox;
+use crate::mailbox::Mailbox;
 use super::named;
 use super::suppress::forget;
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, Conn};
 use crate::ids::ContactId;
 use crate::webhooks::announce_deleted;
@@ -18,7 +18,7 @@ use crate::webhooks::announce_deleted;
 ///
 /// A request to a provider that is under way is not called back.
 pub async fn erase(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     external_id: Option<&str>,
     email: Option<&str>,
@@ -26,21 +26,21 @@ pub async fn erase(
 ) -> db::Result<usize> {
     let people = named(conn, external_id, email).await?;
     let ids: Vec<ContactId> = people.iter().map(|person| person.id).collect();
-    erase_all(app, conn, &ids, now).await
+    erase_all(cx, conn, &ids, now).await
 }
 
 /// Erases the person with this id, as [`erase`] does. False where there is none.
 pub async fn erase_one(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     id: ContactId,
     now: DateTime<Utc>,
 ) -> db::Result<bool> {
-    Ok(erase_all(app, conn, &[id], now).await? > 0)
+    Ok(erase_all(cx, conn, &[id], now).await? > 0)
 }
 
 async fn erase_all(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     ids: &[ContactId],
     now: DateTime<Utc>,
@@ -51,7 +51,7 @@ async fn erase_all(
     }
     let mut mailboxes: Vec<Mailbox> = Vec::new();
     for email in locked.iter().filter_map(|person| person.email.as_deref()) {
-        let mailbox = app.addresses.mailbox(email);
+        let mailbox = cx.addresses.mailbox(email);
         if !mailboxes.contains(&mailbox) {
             mailboxes.push(mailbox);
         }

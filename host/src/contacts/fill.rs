@@ -1,15 +1,15 @@
 //! Addresses that a version before wrote, brought into their normal form. Until then they are found by
 //! lower case.
 
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, Tx};
 
 /// Rows of one transaction.
 const BATCH: i64 = 500;
 
 /// Fills a batch in. Returns how many contacts there were.
-pub async fn fill_addresses(app: &App) -> db::Result<usize> {
-    let (rows, shared) = app.db.transact(fill).await?;
+pub async fn fill_addresses(cx: &Context) -> db::Result<usize> {
+    let (rows, shared) = cx.db.transact(fill).await?;
     if shared > 0 {
         tracing::warn!(
             addresses = shared,
@@ -17,7 +17,7 @@ pub async fn fill_addresses(app: &App) -> db::Result<usize> {
              names it makes one contact of them"
         );
     }
-    app.loops.shared_addresses(shared);
+    cx.loops.shared_addresses(shared);
     Ok(rows)
 }
 

@@ -5,7 +5,6 @@ mod erase;
 pub mod file;
 mod fill;
 pub mod import;
-mod mailbox;
 pub mod pending;
 mod resolve;
 pub mod export;
@@ -14,7 +13,6 @@ pub mod suppression_file;
 
 pub use erase::{erase, erase_one};
 pub use fill::fill_addresses;
-pub use mailbox::{Addresses, Mailbox, SHORT};
 pub use resolve::{NoRoom, Resolved, Rival, Whom, claim, lock_people, resolve, unite};
 pub use suppress::{Suppressions, lift, suppress, suppress_all, suppression_of, suppressions};
 
@@ -29,7 +27,7 @@ use hogsend_plugin_api::semantics::identity::Id;
 use crate::db::{self, Conn, Contact, NewIdentity, Wanted};
 use crate::ids::{ContactId, EventId};
 use crate::ingest::{self, NewEvent, Person};
-use crate::enrolment::Catalog;
+use crate::catalog::Catalog;
 use resolve::{found, holding};
 
 /// Makes requests that name the same people take turns until the transaction ends.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::mailbox::Mailbox;
+use crate::mailbox::Mailbox;
 use crate::db::{self, Conn, NewSuppression, Suppression};
 
 /// The suppressions of some mailboxes.

@@ -10,8 +10,9 @@ use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
-use super::{Catalog, JourneyEntry, wait};
-use crate::contacts::Mailbox;
+use crate::catalog::{Catalog, JourneyEntry};
+use super::wait;
+use crate::mailbox::Mailbox;
 use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::ingest::{Exit, NewEvent};

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::contacts::NoRoom;
 use crate::crew::Crew;
 use crate::db::{self, Db, Patience, PoolConn, Tx};
-use crate::enrolment::Catalog;
+use crate::catalog::Catalog;
 
 /// Requests that may wait; more are turned away.
 const QUEUE: usize = 4_096;

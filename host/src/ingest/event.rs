@@ -8,7 +8,7 @@ use hogsend_plugin_api::semantics::identity::Id;
 use hogsend_plugin_api::{Properties, SourceEvent};
 use serde::Serialize;
 
-use crate::contacts::consent::By;
+use crate::audit::By;
 use crate::db::{EventRow, NewIdentity};
 use crate::foreign::Unfit;
 use crate::ids::{ContactId, EventId, StateId};

@@ -5,12 +5,14 @@ mod batch;
 mod event;
 mod known;
 mod naming;
+mod own;
 mod validate;
 
 pub use admit::admit;
 pub use batch::{IngestError, Ingestor};
 pub use event::{Exit, Ingested, Lists, NewEvent, Person};
 pub use naming::{Naming, Unheard};
+pub use own::{Told, tell};
 pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_from_outside, check_journey_event};
 
 use std::collections::{HashMap, HashSet};
@@ -21,7 +23,8 @@ use crate::contacts::{self, NoRoom, Resolved, Whom, consent};
 use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
 use crate::journeys;
-use crate::enrolment::{Catalog, Happened};
+use crate::catalog::Catalog;
+use crate::enrolment::Happened;
 
 pub use hogsend_plugin_api::semantics::MAX_DEPTH;
 

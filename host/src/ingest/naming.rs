@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::NewEvent;
 use crate::config::Aliases;
-use crate::enrolment::Catalog;
+use crate::catalog::Catalog;
 use crate::nearest::nearest;
 
 /// Names kept; strangers can make up any number.

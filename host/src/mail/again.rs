@@ -5,8 +5,8 @@ use hogsend_plugin_api::Mail;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
 use super::tracking::links::track_anew;
-use super::signed_link::Unsubscribe;
-use crate::contacts::Addresses;
+use crate::signed_link::LinkSigner;
+use crate::mailbox::Addresses;
 use crate::db::{self, Conn, Contact, NewSend, SendStory, TrackedLink};
 use crate::ids::SendId;
 
@@ -15,7 +15,7 @@ use crate::ids::SendId;
 /// unsubscribed from as long as any new mail. None where its content is gone.
 pub async fn send_again(
     conn: &mut Conn,
-    (unsubscribe, addresses): (&Unsubscribe, &Addresses),
+    (unsubscribe, addresses): (&LinkSigner, &Addresses),
     story: &SendStory,
     now: DateTime<Utc>,
 ) -> db::Result<Option<SendId>> {
@@ -63,7 +63,7 @@ pub async fn send_again(
 /// Puts new tokens in the place of those that this host signed.
 fn renew_tokens(
     mail: &mut Mail,
-    unsubscribe: &Unsubscribe,
+    unsubscribe: &LinkSigner,
     contact: (&Contact, &Addresses),
     now: DateTime<Utc>,
 ) {
@@ -103,15 +103,15 @@ fn renew_tokens(
 mod tests {
     use super::*;
     use crate::ids::ContactId;
-    use crate::mail::signed_link::{Ids, TokenError};
+    use crate::signed_link::{Ids, TokenError};
 
     #[test]
     fn our_own_tokens_are_renewed_wherever_they_stand_and_others_stay() {
         let long_ago = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let ours = Unsubscribe::new(&"one secret".into(), &[], "https://api.acme.test");
+        let ours = LinkSigner::new(&"one secret".into(), &[], "https://api.acme.test");
         let addresses = Addresses::new(&"one secret".into(), &[]);
-        let theirs = Unsubscribe::new(&"another".into(), &[], "https://b.test");
+        let theirs = LinkSigner::new(&"another".into(), &[], "https://b.test");
         let contact = Contact {
             id: ContactId::new(long_ago),
             external_id: Some("ann".into()),

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::fate;
 use super::tracking::links::{Tracked, track};
-use super::signed_link::Ids;
+use crate::signed_link::Ids;
 use super::untrusted::without_strangers;
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
 use crate::nearest::nearest;
@@ -44,25 +44,25 @@ pub struct Composing<'a> {
 /// Renders a mail for the ledger. The error is the caller's: there is no such template, or it does
 /// not render.
 pub async fn compose(
-    app: &App,
+    cx: &Context,
     composing: Composing<'_>,
     now: DateTime<Utc>,
 ) -> Result<NewSend, StepError> {
     let args = composing.args;
-    let template = app.catalog.template(&args.template).ok_or_else(|| {
-        StepError::new("template_unknown", app.catalog.no_template(&args.template))
+    let template = cx.catalog.template(&args.template).ok_or_else(|| {
+        StepError::new("template_unknown", cx.catalog.no_template(&args.template))
     })?;
     let category = args
         .category
         .as_deref()
         .or(template.category.as_deref())
         .unwrap_or(composing.category);
-    if let Some(fault) = app.catalog.category_fault(category) {
+    if let Some(fault) = cx.catalog.category_fault(category) {
         return Err(StepError::new("category_unknown", fault));
     }
-    let hosts = &app.config.link_hosts;
+    let hosts = &cx.config.link_hosts;
     let believed = |values| without_strangers(template, values, composing.strange, hosts);
-    let props = given(app, template, believed(args.props.clone()))?;
+    let props = given(cx, template, believed(args.props.clone()))?;
     let event = believed(composing.event.clone());
     let transactional = category == TRANSACTIONAL;
     let contact = composing.contact;
@@ -83,7 +83,7 @@ pub async fn compose(
             category.to_owned()
         },
         transactional: transactional || composing.test,
-        from: sender(app, transactional),
+        from: sender(cx, transactional),
         to: args
             .to
             .clone()
@@ -112,10 +112,10 @@ pub async fn compose(
         }
     }
 
-    let reader = Ids::of(&app.addresses, contact, &send.to);
-    let unsubscribe_url = app.unsubscribe.url(reader, category);
+    let reader = Ids::of(&cx.addresses, contact, &send.to);
+    let unsubscribe_url = cx.links.url(reader, category);
     let (template, subject) = (template.clone(), args.subject.clone());
-    let (catalog, shown_category) = (app.catalog.clone(), category.to_owned());
+    let (catalog, shown_category) = (cx.catalog.clone(), category.to_owned());
     let about = json!({
         "id": contact.id,
         "external_id": contact.external_id,
@@ -123,8 +123,8 @@ pub async fn compose(
         "properties": contact.properties,
     });
     let link = unsubscribe_url.clone();
-    let preferences_url = app.unsubscribe.preferences_url(reader, now);
-    let config = app.config.clone();
+    let preferences_url = cx.links.preferences_url(reader, now);
+    let config = cx.config.clone();
     let (rendered, links) = tokio::task::spawn_blocking(move || {
         let values = Values {
             contact: about,
@@ -163,7 +163,7 @@ pub async fn compose(
     .map_err(|error| StepError::new("template_failed", error.to_string()))??;
 
     let mut subject = rendered.subject;
-    if let Some(test_to) = &app.config.policy.test_to {
+    if let Some(test_to) = &cx.config.policy.test_to {
         subject = format!("[to {}] {subject}", send.to);
         send.to.clone_from(test_to);
     }
@@ -209,10 +209,10 @@ pub async fn compose(
 
 /// The values a template gets. What it declares as required has to be there; what does not fit is
 /// left out, for it may come from an event, and a word too many only told of.
-fn given(app: &App, template: &Template, props: Properties) -> Result<Properties, StepError> {
+fn given(cx: &Context, template: &Template, props: Properties) -> Result<Properties, StepError> {
     for (name, said) in misfits(template, &props) {
         let key = &template.key;
-        if app.catalog.templates().first_time(&format!("{key} {name}")) {
+        if cx.catalog.templates().first_time(&format!("{key} {name}")) {
             tracing::warn!("template '{key}': props.{name} {said}");
         }
     }
@@ -258,10 +258,10 @@ fn useful(asked_ms: Option<u64>, transactional: bool) -> TimeDelta {
 }
 
 /// The installation's sender of such mail. Its form was checked at start.
-pub(super) fn sender(app: &App, transactional: bool) -> String {
-    let own = app.config.from_transactional.as_ref();
+pub(super) fn sender(cx: &Context, transactional: bool) -> String {
+    let own = cx.config.from_transactional.as_ref();
     let own = own.filter(|_| transactional);
-    let from = own.unwrap_or(&app.config.from_email);
+    let from = own.unwrap_or(&cx.config.from_email);
     mime::name_addr("sender", from).map_or_else(|_| from.clone(), |from| from.to_string())
 }
 

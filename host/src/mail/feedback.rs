@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::recipient::addressee;
 use super::status::{self, MailEvent};
-use crate::app::App;
+use crate::context::Context;
 use crate::contacts;
 use crate::contacts::consent::{Book, Decision, Grounds, Reach, Source, Subject};
 use crate::db::{self, Conn, NewMailEvent, Tx};
@@ -20,18 +20,18 @@ const AHEAD_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// Takes in one thing a provider told. Everything it leads to is one transaction, and the same
 /// message a second time changes nothing. Returns whether it was new.
-pub async fn take(app: &App, provider: &str, event: &DeliveryEvent) -> db::Result<bool> {
-    let now = app.clock.now();
+pub async fn take(cx: &Context, provider: &str, event: &DeliveryEvent) -> db::Result<bool> {
+    let now = cx.clock.now();
     let occurred_at = match event.occurred_at {
         at if at > now + AHEAD_MAX => now,
         at => at,
     };
-    let work = |tx| take_in(app, tx, provider, event, occurred_at, now);
-    app.db.transact(work).await
+    let work = |tx| take_in(cx, tx, provider, event, occurred_at, now);
+    cx.db.transact(work).await
 }
 
 async fn take_in(
-    app: &App,
+    cx: &Context,
     mut tx: Tx,
     provider: &str,
     event: &DeliveryEvent,
@@ -52,18 +52,18 @@ async fn take_in(
         && let Some((send, contact)) = db::send_find(&mut tx, ours, provider, message).await?
     {
         // Locks everybody who holds the mailbox, so it comes before the lock of one contact.
-        unsubscribe(app, &mut tx, provider, send, contact, now).await?;
+        unsubscribe(cx, &mut tx, provider, send, contact, now).await?;
     }
     let found = db::send_find_locked(&mut tx, ours, provider, message).await?;
     if let Some((send, contact)) = found {
-        note(app, &mut tx, provider, event, send, occurred_at, now).await?;
+        note(cx, &mut tx, provider, event, send, occurred_at, now).await?;
         if event.kind == Kind::Bounced && event.bounce != Some(BounceType::Permanent) {
             db::preferences_count_bounce(&mut tx, contact, now).await?;
         }
     }
     // An address that is dead or complains is so whoever wrote to it.
     if let (Some(reason), Some(email)) = (suppresses(event), &event.email) {
-        let mailbox = app.addresses.mailbox(email);
+        let mailbox = cx.addresses.mailbox(email);
         let words = (Some(provider), event.reason.as_deref());
         contacts::suppress(&mut tx, &mailbox, reason, words, now).await?;
         tracing::info!(provider, reason, "an address gets no more mail");
@@ -82,7 +82,7 @@ fn suppresses(event: &DeliveryEvent) -> Option<&'static str> {
 
 /// Writes the mail's history and moves its status. Opens and clicks are judged first.
 async fn note(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     provider: &str,
     event: &DeliveryEvent,
@@ -110,13 +110,13 @@ async fn note(
     told.reason = event.reason.as_deref();
     told.bounce = event.bounce;
     told.properties = properties(event);
-    status::record(app, conn, told, now).await?;
+    status::record(cx, conn, told, now).await?;
     Ok(())
 }
 
 /// The person used the provider's own link: their mailbox leaves the category of that mail.
 async fn unsubscribe(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     provider: &str,
     send: SendId,
@@ -126,7 +126,7 @@ async fn unsubscribe(
     let Some((category, to)) = db::send_target(conn, send).await? else {
         return Ok(());
     };
-    let subject = addressee(app, conn, contact, &to).await?;
+    let subject = addressee(cx, conn, contact, &to).await?;
     let decision = Decision::Category {
         id: category,
         subscribed: false,
@@ -135,11 +135,11 @@ async fn unsubscribe(
     let grounds = Grounds::new(Source::Provider, wording);
     // The mail's contact is locked with the others, though the mail may have gone to somebody else.
     let subjects = [subject, Subject::contact(contact)];
-    let mut book = Book::open(conn, Some(&app.addresses), &subjects, Reach::Everybody).await?;
-    book.decide(app.catalog.lists(), &subjects[0], &[decision], &grounds);
+    let mut book = Book::open(conn, Some(&cx.addresses), &subjects, Reach::Everybody).await?;
+    book.decide(cx.catalog.lists(), &subjects[0], &[decision], &grounds);
     let events = book.write(conn, now).await?;
     if !events.is_empty() {
-        ingest::store(conn, &app.catalog, now, events).await?;
+        ingest::store(conn, &cx.catalog, now, events).await?;
     }
     Ok(())
 }

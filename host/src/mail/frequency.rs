@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
 
-use crate::app::App;
-use crate::contacts::Mailbox;
+use crate::context::Context;
+use crate::mailbox::Mailbox;
 use crate::contacts::{Suppressions, suppressions};
 use crate::db::{self, ClaimedSend, Conn, Consents, Contact, NewSend, SendOrigin};
 use crate::ids::{ContactId, StateId};
@@ -26,16 +26,16 @@ pub enum Pace {
 /// so two mails to one person are never decided at the same time; no two of these mails are to the
 /// same person.
 pub async fn pace_all(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     sends: &[&ClaimedSend],
     contacts: &[Contact],
     now: DateTime<Utc>,
 ) -> db::Result<Vec<Pace>> {
-    let facts = Facts::gather(app, conn, sends, contacts, now).await?;
+    let facts = Facts::gather(cx, conn, sends, contacts, now).await?;
     Ok(sends
         .iter()
-        .map(|send| facts.judge(app, send, now))
+        .map(|send| facts.judge(cx, send, now))
         .collect())
 }
 
@@ -59,11 +59,11 @@ fn unwanted(
 /// Why a mail that was decided on just now would not go out, where that is known at once. What is
 /// asked again before the attempt may have changed by then.
 pub async fn refusal(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     send: &NewSend,
 ) -> db::Result<Option<&'static str>> {
-    let mailbox = app.addresses.mailbox(&send.to);
+    let mailbox = cx.addresses.mailbox(&send.to);
     let suppressions = suppressions(conn, &[&mailbox]).await?;
     let consents = db::consents(conn, &[send.contact_id], &mailbox.keys()).await?;
     let about = (send.contact_id, Some(&mailbox), send.category.as_str());
@@ -84,7 +84,7 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     async fn gather(
-        app: &App,
+        cx: &Context,
         conn: &mut Conn,
         sends: &[&ClaimedSend],
         contacts: &'a [Contact],
@@ -94,13 +94,13 @@ impl<'a> Facts<'a> {
         let runs: Vec<StateId> = sends.iter().filter_map(|send| send.state_id).collect();
         let mailboxes: HashMap<String, Mailbox> = sends
             .iter()
-            .map(|send| (send.mail.to.clone(), app.addresses.mailbox(&send.mail.to)))
+            .map(|send| (send.mail.to.clone(), cx.addresses.mailbox(&send.mail.to)))
             .collect();
         let all: Vec<&Mailbox> = mailboxes.values().collect();
         let suppressions = suppressions(conn, &all).await?;
         let keys: Vec<String> = all.iter().flat_map(|one| one.keys()).collect();
         let consents = db::consents(conn, &people, &keys).await?;
-        let begun = match app.config.policy.cap {
+        let begun = match cx.config.policy.cap {
             Some(cap) => db::sends_begun_since(conn, &people, cap.since(now)).await?,
             None => HashMap::new(),
         };
@@ -115,7 +115,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    fn judge(&self, app: &App, send: &ClaimedSend, now: DateTime<Utc>) -> Pace {
+    fn judge(&self, cx: &Context, send: &ClaimedSend, now: DateTime<Utc>) -> Pace {
         let origin = send.state_id.and_then(|state| self.origins.get(&state));
         if origin.is_some_and(|run| run.status == "exited") {
             return Pace::Skip("journey_exited");
@@ -128,7 +128,7 @@ impl<'a> Facts<'a> {
         if send.category == TRANSACTIONAL {
             return Pace::Go;
         }
-        let policy = &app.config.policy;
+        let policy = &cx.config.policy;
         if let Some(window) = policy.window {
             let none = Properties::new();
             let analytics = origin.map_or(&none, |run| &run.properties);
@@ -140,7 +140,7 @@ impl<'a> Facts<'a> {
             }
         }
         if let Some(run) = origin
-            && let Some(journey) = app.catalog.journey(&run.journey_id)
+            && let Some(journey) = cx.catalog.journey(&run.journey_id)
             && journey.definition.suppress_ms > 0
         {
             let last = self.last.get(&(send.contact_id, run.journey_id.clone()));

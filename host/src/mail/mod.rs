@@ -10,7 +10,6 @@ mod plain;
 mod recipient;
 mod status;
 pub mod tracking;
-mod signed_link;
 mod untrusted;
 
 pub use again::send_again;
@@ -24,5 +23,4 @@ pub use feedback::{SETTLE, take as take_feedback};
 pub use frequency::refusal;
 pub use plain::plain;
 pub use recipient::{Recipient, recipient};
-pub use status::{MailEvent, Told, record, tell};
-pub use signed_link::{Action, Category, Ids, TOKEN_MAX, Token, TokenError, Unsubscribe, Whom};
+pub use status::{MailEvent, record};

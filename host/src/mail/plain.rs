@@ -5,13 +5,13 @@ use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Mail, mime};
 
 use super::compose::{domain_of, sender};
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{Contact, NewSend};
 use crate::ids::SendId;
 
 /// A mail of a few paragraphs, for the ledger. `key` is its idempotency key.
 pub fn plain(
-    app: &App,
+    cx: &Context,
     contact: &Contact,
     (name, key): (&str, String),
     (subject, paragraphs): (&str, &[String]),
@@ -25,7 +25,7 @@ pub fn plain(
         template_key: name.to_owned(),
         category: TRANSACTIONAL.to_owned(),
         transactional: true,
-        from: sender(app, true),
+        from: sender(cx, true),
         to: contact.email.clone().unwrap_or_default(),
         subject: subject.to_owned(),
         idempotency_key: key,
@@ -44,7 +44,7 @@ pub fn plain(
             return send;
         }
     }
-    if let Some(test_to) = &app.config.policy.test_to {
+    if let Some(test_to) = &cx.config.policy.test_to {
         send.subject = format!("[to {}] {subject}", send.to);
         send.to.clone_from(test_to);
     }

@@ -1,11 +1,11 @@
 //! Whom a signed link is for.
 
-use crate::app::App;
+use crate::context::Context;
 use crate::contacts::consent::Subject;
-use crate::contacts::{Mailbox, SHORT};
+use crate::mailbox::{Mailbox, SHORT};
 use crate::db::{self, Conn, Contact, Preferences};
 use crate::ids::ContactId;
-use crate::mail::{Category, Ids, Token, Whom};
+use crate::signed_link::{Category, Ids, Token, Whom};
 
 /// The reader of a mail, as far as the store knows them.
 #[derive(Debug)]
@@ -46,14 +46,14 @@ impl Recipient {
     /// The name of the category a link is about. None where nothing here has ever had it.
     pub async fn category(
         &self,
-        app: &App,
+        cx: &Context,
         conn: &mut Conn,
         category: &Category,
     ) -> db::Result<Option<String>> {
         if let Category::Named(name) = category {
             return Ok(Some(name.clone()));
         }
-        let known = app.catalog.lists().iter().map(|list| list.id.clone());
+        let known = cx.catalog.lists().iter().map(|list| list.id.clone());
         let mut names: Vec<String> = known.collect();
         if let Some(contact) = &self.contact {
             names.extend(db::send_categories(conn, contact.id).await?);
@@ -63,26 +63,26 @@ impl Recipient {
 }
 
 /// Finds whom a link is for. Locks nothing.
-pub async fn recipient(app: &App, conn: &mut Conn, token: &Token) -> db::Result<Recipient> {
+pub async fn recipient(cx: &Context, conn: &mut Conn, token: &Token) -> db::Result<Recipient> {
     match &token.whom {
-        Whom::Ids(ids) => by_ids(app, conn, *ids).await,
+        Whom::Ids(ids) => by_ids(cx, conn, *ids).await,
         Whom::Names { external_id, email } => {
-            by_names(app, conn, external_id.as_deref(), email.as_deref()).await
+            by_names(cx, conn, external_id.as_deref(), email.as_deref()).await
         }
     }
 }
 
-async fn by_ids(app: &App, conn: &mut Conn, ids: Ids) -> db::Result<Recipient> {
+async fn by_ids(cx: &Context, conn: &mut Conn, ids: Ids) -> db::Result<Recipient> {
     let contact = match ids.contact {
         Some(id) => db::contact_get(conn, id).await?,
         None => None,
     };
     let email = match (&contact, ids.mailbox) {
-        (Some(contact), Some(hash)) => address_of(app, conn, contact, &hash).await?,
+        (Some(contact), Some(hash)) => address_of(cx, conn, contact, &hash).await?,
         _ => None,
     };
     let mailbox = match (&email, ids.mailbox) {
-        (Some(email), _) => Some(app.addresses.mailbox(email)),
+        (Some(email), _) => Some(cx.addresses.mailbox(email)),
         (None, hash) => hash.map(Mailbox::hashed),
     };
     Ok(Recipient {
@@ -97,12 +97,12 @@ async fn by_ids(app: &App, conn: &mut Conn, ids: Ids) -> db::Result<Recipient> {
 
 /// The address with this hash, among the contact's own and those that mails of theirs went to.
 async fn address_of(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     contact: &Contact,
     hash: &[u8; SHORT],
 ) -> db::Result<Option<String>> {
-    let is = |email: &String| app.addresses.mailbox(email).has_hash(hash);
+    let is = |email: &String| cx.addresses.mailbox(email).has_hash(hash);
     if let Some(own) = contact.email.clone().filter(is) {
         return Ok(Some(own));
     }
@@ -111,7 +111,7 @@ async fn address_of(
 }
 
 async fn by_names(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     external_id: Option<&str>,
     email: Option<&str>,
@@ -138,7 +138,7 @@ async fn by_names(
     let email = email.or_else(|| contact.as_ref().and_then(|contact| contact.email.clone()));
     let mailbox = email
         .as_deref()
-        .map(|email| app.addresses.mailbox(email))
+        .map(|email| cx.addresses.mailbox(email))
         .map(|mailbox| match &contact {
             Some(_) => mailbox,
             // An erased person's link still holds for the mailbox; its address is not learnt again.
@@ -156,15 +156,15 @@ async fn by_names(
 
 /// The subject of a report about a mail that went to `to` and belongs to `contact`.
 pub(super) async fn addressee(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     contact: ContactId,
     to: &str,
 ) -> db::Result<Subject> {
-    let mailbox = app.addresses.mailbox(to);
+    let mailbox = cx.addresses.mailbox(to);
     let found = db::contact_get(conn, contact).await?;
     let own = found.and_then(|contact| contact.email);
-    let own = own.is_some_and(|email| app.addresses.mailbox(&email) == mailbox);
+    let own = own.is_some_and(|email| cx.addresses.mailbox(&email) == mailbox);
     Ok(Subject {
         contact: own.then_some(contact),
         mailbox: Some(mailbox),

@@ -6,11 +6,10 @@ use hogsend_plugin_api::{BounceType, DeliveryEventKind, Properties};
 use serde_json::{Value, json};
 
 use super::fate::{Stage, bounce_name, is_handed_over};
-use crate::app::App;
-use crate::db::{self, Conn, KnownSend, NewCapture, SendOrigin, SendProgress, SendStatus, StepEnd};
-use crate::ids::{self, ContactId, SendId};
-use crate::ingest::{self, MAX_DEPTH, NewEvent};
-use crate::webhooks::{News, announce};
+use crate::context::Context;
+use crate::db::{self, Conn, KnownSend, SendOrigin, SendProgress, SendStatus, StepEnd};
+use crate::ids::SendId;
+use crate::ingest::{Told, tell};
 
 /// Something that happened to a mail after it was handed over, by a person or a provider.
 #[derive(Clone, Debug)]
@@ -48,7 +47,7 @@ impl MailEvent<'_> {
 /// react to, and a capture for analytics, all in the caller's transaction. A mail in doubt is in
 /// doubt no more. Returns whether the mail exists.
 pub async fn record(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     event: MailEvent<'_>,
     now: DateTime<Utc>,
@@ -116,7 +115,7 @@ pub async fn record(
             occurred_at: event.occurred_at,
             depth: origin.map_or(0, |run| run.depth),
         };
-        tell(app, conn, vec![told], now).await?;
+        tell(conn, &cx.catalog, vec![told], now).await?;
     }
     Ok(true)
 }
@@ -161,71 +160,6 @@ impl<'a> About<'a> {
         }
         all
     }
-}
-
-/// An event of the host's own making.
-#[derive(Clone, Debug)]
-pub struct Told {
-    pub contact: ContactId,
-    pub name: &'static str,
-    pub properties: Properties,
-    pub occurred_at: DateTime<Utc>,
-    /// How many journeys stand before it.
-    pub depth: i16,
-}
-
-impl Told {
-    fn news(&self) -> News {
-        News {
-            event_type: match self.name {
-                "email.unsubscribed" => "contact.unsubscribed",
-                name => name,
-            },
-            contact: self.contact,
-            occurred_at: self.occurred_at,
-            data: self.properties.clone(),
-        }
-    }
-}
-
-/// Lets journeys react to events of the host's own making, and queues them for analytics and for
-/// endpoints that asked for them.
-pub async fn tell(
-    app: &App,
-    conn: &mut Conn,
-    all: Vec<Told>,
-    now: DateTime<Utc>,
-) -> db::Result<()> {
-    if all.is_empty() {
-        return Ok(());
-    }
-    let captures: Vec<NewCapture> = all
-        .iter()
-        .map(|told| NewCapture {
-            id: ids::at(now),
-            contact_id: told.contact,
-            event: Some(told.name.to_owned()),
-            properties: told.properties.clone(),
-            occurred_at: told.occurred_at,
-        })
-        .collect();
-    db::capture_insert(conn, &captures, now).await?;
-    let news: Vec<News> = all.iter().map(Told::news).collect();
-    announce(conn, &news, now).await?;
-    // A journey that is triggered by its own mails would never end.
-    let (near, far): (Vec<Told>, Vec<Told>) =
-        all.into_iter().partition(|told| told.depth + 1 < MAX_DEPTH);
-    for told in far {
-        tracing::warn!(contact.id = %told.contact, event = told.name,
-            "journeys trigger each other by mails without end: this event is not passed on");
-    }
-    let events = near.into_iter().map(|told| NewEvent {
-        source: "email".into(),
-        occurred_at: Some(told.occurred_at),
-        ..NewEvent::from_journey(told.contact, told.name, told.properties, told.depth + 1)
-    });
-    ingest::store(conn, &app.catalog, now, events.collect()).await?;
-    Ok(())
 }
 
 /// What the event of this kind is called.

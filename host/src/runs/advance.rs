@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::journal::Journal;
 use super::step::{Effects, Performed, Performing, perform};
-use crate::enrolment::{JourneyEntry, wait};
+use crate::catalog::JourneyEntry;
+use crate::enrolment::wait;
 use super::enrich;
-use crate::app::App;
+use crate::context::Context;
 use crate::backoff;
 use crate::calls;
 use crate::contacts;
@@ -41,46 +42,46 @@ pub enum Advanced {
 /// Everything the run does is collected first and written in one transaction with the steps that
 /// caused it, under the claim and the revision the journal was read at. So a step's effect exists
 /// if and only if the step is recorded, whichever worker dies when.
-pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
-    let Some(entry) = app.catalog.journey(&state.journey_id).cloned() else {
-        app.loops.without_plugin(&state.journey_id);
+pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Advanced> {
+    let Some(entry) = cx.catalog.journey(&state.journey_id).cloned() else {
+        cx.loops.without_plugin(&state.journey_id);
         // The longer it has waited, the more seldom it is looked at.
-        let waited = app.clock.now() - state.updated_at;
+        let waited = cx.clock.now() - state.updated_at;
         let wait = waited.clamp(PLUGIN_RETRY, PLUGIN_GONE_RETRY);
-        return postpone(app, state, wait).await;
+        return postpone(cx, state, wait).await;
     };
     let rows = {
-        let mut conn = app.db.conn().await?;
+        let mut conn = cx.db.conn().await?;
         db::steps_of(&mut conn, state.id).await?
     };
     let mut journal = Journal::new(rows, state.completions);
     if state.deaths.count >= calls::DEATHS_MAX {
         let ending = Ending::died(state);
-        return record_stuck(app, state, journal, ending).await;
+        return record_stuck(cx, state, journal, ending).await;
     }
     let known_now;
     // Before the first step only: a replay has to see the person it saw then.
     let state = if journal.len() == 0 {
-        let products: Vec<_> = app.plugins.analytics();
+        let products: Vec<_> = cx.plugins.analytics();
         let products: Vec<&str> = products.iter().map(|one| one.id()).collect();
-        let person = person::complete(app, state);
+        let person = person::complete(cx, state);
         known_now = if products.is_empty() {
             person.await
         } else {
             let call = format!("{}, person", products.join(" and "));
-            noted(app, state, call, person).await?
+            noted(cx, state, call, person).await?
         };
         &known_now
     } else {
         state
     };
-    let plugin = code_of(app, &entry, state);
+    let plugin = code_of(cx, &entry, state);
     let run = Performing {
-        app,
+        cx,
         state,
         entry: &entry,
         plugin: &plugin,
-        now: app.clock.now(),
+        now: cx.clock.now(),
     };
     let now = run.now;
     let mut effects = Effects::default();
@@ -96,12 +97,12 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         let asked = journal.len();
         let call = format!("{}, advance, step {asked}", plugin.id());
         let answer = plugin.advance(input(state, &journal));
-        let out = match noted(app, state, call, answer).await? {
+        let out = match noted(cx, state, call, answer).await? {
             Ok(out) => out,
             Err(error) => {
                 tracing::error!(journey.id = %state.journey_id, state.id = %state.id, %error,
                     "the journey's plugin gave no answer, its run waits");
-                return postpone(app, state, PLUGIN_RETRY).await;
+                return postpone(cx, state, PLUGIN_RETRY).await;
             }
         };
         if matches!(out.status, RunStatus::Diverged(_)) {
@@ -136,18 +137,18 @@ pub async fn advance(app: &App, state: &ClaimedState) -> db::Result<Advanced> {
         }
     };
     let outcome = Outcome {
-        app,
+        cx,
         state,
         journal,
         effects,
         ending: Ending::of(&status),
         now,
     };
-    app.db.transact(|tx| record(tx, &outcome)).await
+    cx.db.transact(|tx| record(tx, &outcome)).await
 }
 
 async fn noted<T>(
-    app: &App,
+    cx: &Context,
     state: &ClaimedState,
     name: String,
     answer: impl Future<Output = T>,
@@ -157,7 +158,7 @@ async fn noted<T>(
         claim: state.claim,
         name,
     };
-    calls::noted(app, "run", call, answer).await
+    calls::noted(cx, "run", call, answer).await
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
@@ -177,10 +178,10 @@ fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
 
 /// The version of the code a run goes on with: the one it began with where it is kept to that and
 /// the version is still loaded, else the newest.
-fn code_of(app: &App, entry: &JourneyEntry, state: &ClaimedState) -> JourneysRef {
+fn code_of(cx: &Context, entry: &JourneyEntry, state: &ClaimedState) -> JourneysRef {
     let keeps = state.pinned || entry.definition.pin == Pin::Run;
     let begun_with = || {
-        app.plugins
+        cx.plugins
             .journeys_at(&state.plugin_id, &state.plugin_version)
     };
     let own = if keeps { begun_with() } else { None };
@@ -229,10 +230,10 @@ async fn perform_one(
 
 /// Decides on a run whose advance could not be recorded: it is due again at a growing distance, and
 /// after the fifth time in a row it is stuck. Does nothing where the claim is lost.
-pub async fn unrecorded(app: &App, state: &ClaimedState, error: &sqlx::Error) -> db::Result<()> {
+pub async fn unrecorded(cx: &Context, state: &ClaimedState, error: &sqlx::Error) -> db::Result<()> {
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
         "an advance could not be recorded");
-    let (now, ending) = (app.clock.now(), Ending::unrecordable(error));
+    let (now, ending) = (cx.clock.now(), Ending::unrecordable(error));
     let ending = &ending;
     let decide = |mut tx: Tx| async move {
         db::contact_lock(&mut tx, &[state.contact_id]).await?;
@@ -258,12 +259,12 @@ pub async fn unrecorded(app: &App, state: &ClaimedState, error: &sqlx::Error) ->
         }
         Ok((tx, ()))
     };
-    app.db.transact(decide).await
+    cx.db.transact(decide).await
 }
 
 /// Leaves a run alone that no code was asked for.
 async fn record_stuck(
-    app: &App,
+    cx: &Context,
     state: &ClaimedState,
     journal: Journal,
     ending: Ending,
@@ -271,19 +272,19 @@ async fn record_stuck(
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id,
         reason = ending.error.as_deref(), "a run is stuck");
     let outcome = Outcome {
-        app,
+        cx,
         state,
         journal,
         effects: Effects::default(),
         ending,
-        now: app.clock.now(),
+        now: cx.clock.now(),
     };
-    app.db.transact(|tx| record(tx, &outcome)).await
+    cx.db.transact(|tx| record(tx, &outcome)).await
 }
 
 /// What an advance came to, before it is written.
 struct Outcome<'a> {
-    app: &'a App,
+    cx: &'a Context,
     state: &'a ClaimedState,
     journal: Journal,
     effects: Effects,
@@ -295,7 +296,7 @@ struct Outcome<'a> {
 /// may be about other people, so everybody they can be about is locked before the run is.
 async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)> {
     let Outcome {
-        app,
+        cx,
         state,
         effects,
         ending,
@@ -328,7 +329,7 @@ async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)>
     // One that ends still stands in the way of a second run while its last events come in.
     let events = &effects.events;
     if !ending.waits() && !events.is_empty() {
-        ingest::store(&mut tx, &app.catalog, now, events.clone()).await?;
+        ingest::store(&mut tx, &cx.catalog, now, events.clone()).await?;
     }
     let wake_at = if asks_again {
         Some(now)
@@ -337,7 +338,7 @@ async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)>
     };
     let stands = progress(&mut tx, state, &journal, ending, wake_at, now).await?;
     if ending.waits() && !events.is_empty() {
-        ingest::store(&mut tx, &app.catalog, now, events.clone()).await?;
+        ingest::store(&mut tx, &cx.catalog, now, events.clone()).await?;
     }
     if stands && let Some(news) = ending.news(state, now) {
         let depth = state.depth.saturating_add(1);
@@ -345,7 +346,7 @@ async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)>
         let event = NewEvent::from_journey(news.contact, news.event_type, properties, depth)
             .believed(state.trust);
         announce(&mut tx, &[news], now).await?;
-        ingest::store(&mut tx, &app.catalog, now, vec![event]).await?;
+        ingest::store(&mut tx, &cx.catalog, now, vec![event]).await?;
     }
     Ok((tx, Advanced::Recorded))
 }
@@ -453,9 +454,9 @@ async fn progress(
     Ok(stands)
 }
 
-async fn postpone(app: &App, state: &ClaimedState, wait: TimeDelta) -> db::Result<Advanced> {
-    let mut conn = app.db.conn().await?;
-    db::state_release(&mut conn, state, app.clock.now() + wait).await?;
+async fn postpone(cx: &Context, state: &ClaimedState, wait: TimeDelta) -> db::Result<Advanced> {
+    let mut conn = cx.db.conn().await?;
+    db::state_release(&mut conn, state, cx.clock.now() + wait).await?;
     Ok(Advanced::Postponed)
 }
 

@@ -3,7 +3,7 @@
 use hogsend_plugin_api::Properties;
 use serde_json::json;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, Failure, Log, NewState, StateRow, Tx};
 use crate::foreign::{self, REASON_MAX};
 use crate::ids::StateId;
@@ -34,39 +34,39 @@ type Result<T = ()> = std::result::Result<T, AdminError>;
 
 /// Lets a failed run go on from the step that failed, which is really taken again. Where the code
 /// itself failed, by a panic or an error of its own, it runs again from its last step.
-pub async fn retry(app: &App, id: StateId) -> Result {
+pub async fn retry(cx: &Context, id: StateId) -> Result {
     let work = |mut tx: Tx| async move {
-        retry_in(app, &mut tx, id).await?;
+        retry_in(cx, &mut tx, id).await?;
         Ok((tx, ()))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 /// As [`retry`], in the caller's transaction.
-pub async fn retry_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
+pub async fn retry_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["failed"], "retried")?;
-    reopen(app, tx, &state, false, "retried").await
+    reopen(cx, tx, &state, false, "retried").await
 }
 
 /// Lets a stuck run go on: with the version of its plugin it began with where that is loaded,
 /// else with the newest.
-pub async fn resume(app: &App, id: StateId) -> Result {
+pub async fn resume(cx: &Context, id: StateId) -> Result {
     let work = |mut tx: Tx| async move {
-        resume_in(app, &mut tx, id).await?;
+        resume_in(cx, &mut tx, id).await?;
         Ok((tx, ()))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 /// As [`resume`], in the caller's transaction.
-pub async fn resume_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
+pub async fn resume_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["stuck"], "resumed")?;
-    let version = app
+    let version = cx
         .plugins
         .journeys_at(&state.plugin_id, &state.plugin_version);
-    reopen(app, tx, &state, version.is_some(), "resumed").await
+    reopen(cx, tx, &state, version.is_some(), "resumed").await
 }
 
 /// A run that began anew.
@@ -82,16 +82,16 @@ pub struct Restarted {
 /// # Errors
 /// A conflict, naming what would be sent again, where the run neither failed nor is stuck and
 /// `force` is not set.
-pub async fn restart(app: &App, id: StateId, force: bool) -> Result<Restarted> {
+pub async fn restart(cx: &Context, id: StateId, force: bool) -> Result<Restarted> {
     let work = |mut tx: Tx| async move {
-        let new = restart_in(app, &mut tx, id, force).await?;
+        let new = restart_in(cx, &mut tx, id, force).await?;
         Ok((tx, new))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 /// As [`restart`], in the caller's transaction.
-pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Result<Restarted> {
+pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> Result<Restarted> {
     let state = lock(tx, id).await?;
     let again = db::sends_of_run(tx, state.contact_id, id).await?;
     if !force && !["failed", "stuck"].contains(&state.status.as_str()) {
@@ -107,7 +107,7 @@ pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Res
             state.status
         )));
     }
-    let entry = app.catalog.journey(&state.journey_id).ok_or_else(|| {
+    let entry = cx.catalog.journey(&state.journey_id).ok_or_else(|| {
         let message = format!(
             "no plugin brings the journey '{}' any more",
             state.journey_id
@@ -115,11 +115,11 @@ pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Res
         AdminError::Conflict(message)
     })?;
     refuse_rival(tx, &state).await?;
-    let now = app.clock.now();
+    let now = cx.clock.now();
     end(tx, &state, "restarted", now).await?;
     // That it failed was told when it did.
     if state.status != "failed" {
-        tell_exit(app, tx, &state, "restarted").await?;
+        tell_exit(cx, tx, &state, "restarted").await?;
     }
     let new = NewState {
         id: StateId::new(now),
@@ -148,26 +148,26 @@ pub async fn restart_in(app: &App, tx: &mut Tx, id: StateId, force: bool) -> Res
 }
 
 /// Ends a run that is not over. Mails it decided on and nobody attempted yet do not go out.
-pub async fn exit(app: &App, id: StateId, reason: &str) -> Result {
+pub async fn exit(cx: &Context, id: StateId, reason: &str) -> Result {
     let work = |mut tx: Tx| async move {
-        exit_in(app, &mut tx, id, reason).await?;
+        exit_in(cx, &mut tx, id, reason).await?;
         Ok((tx, ()))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 /// As [`exit`], in the caller's transaction.
-pub async fn exit_in(app: &App, tx: &mut Tx, id: StateId, reason: &str) -> Result {
+pub async fn exit_in(cx: &Context, tx: &mut Tx, id: StateId, reason: &str) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["active", "waiting", "failed", "stuck"], "ended")?;
-    let now = app.clock.now();
+    let now = cx.clock.now();
     end(tx, &state, "admin_exit", now).await?;
-    tell_exit(app, tx, &state, reason).await
+    tell_exit(cx, tx, &state, reason).await
 }
 
 /// Tells endpoints and other journeys that a run was ended.
-async fn tell_exit(app: &App, tx: &mut Tx, state: &StateRow, reason: &str) -> Result {
-    let now = app.clock.now();
+async fn tell_exit(cx: &Context, tx: &mut Tx, state: &StateRow, reason: &str) -> Result {
+    let now = cx.clock.now();
     let mut properties = Properties::new();
     properties.insert("journeyId".into(), json!(state.journey_id));
     properties.insert("stateId".into(), json!(state.id));
@@ -182,24 +182,24 @@ async fn tell_exit(app: &App, tx: &mut Tx, state: &StateRow, reason: &str) -> Re
     let depth = state.depth.saturating_add(1);
     let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth)
         .believed(state.trust);
-    ingest::store(tx, &app.catalog, now, vec![event]).await?;
+    ingest::store(tx, &cx.catalog, now, vec![event]).await?;
     Ok(())
 }
 
 /// Takes a failed or stuck run off the list of dead letters.
-pub async fn dismiss(app: &App, id: StateId) -> Result {
+pub async fn dismiss(cx: &Context, id: StateId) -> Result {
     let work = |mut tx: Tx| async move {
-        dismiss_in(app, &mut tx, id).await?;
+        dismiss_in(cx, &mut tx, id).await?;
         Ok((tx, ()))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 /// As [`dismiss`], in the caller's transaction.
-pub async fn dismiss_in(app: &App, tx: &mut Tx, id: StateId) -> Result {
+pub async fn dismiss_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &["failed", "stuck"], "dismissed")?;
-    db::state_dismiss(tx, id, app.clock.now()).await?;
+    db::state_dismiss(tx, id, cx.clock.now()).await?;
     Ok(())
 }
 
@@ -233,14 +233,14 @@ async fn refuse_rival(tx: &mut Tx, state: &StateRow) -> Result {
 }
 
 async fn reopen(
-    app: &App,
+    cx: &Context,
     tx: &mut Tx,
     state: &StateRow,
     pinned: bool,
     action: &'static str,
 ) -> Result {
     refuse_rival(tx, state).await?;
-    let now = app.clock.now();
+    let now = cx.clock.now();
     db::state_reopen(tx, state.id, pinned, now).await?;
     let log = Log {
         state_id: state.id,

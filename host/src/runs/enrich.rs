@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hogsend_plugin_api::Properties;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::db::ClaimedState;
 
 /// Bound of asking one product. It never keeps anyone out of a journey.
@@ -12,12 +12,12 @@ const BOUND: Duration = Duration::from_secs(10);
 
 /// The run with properties the contact itself does not have filled in. A product that is silent,
 /// fails or knows nothing changes nothing.
-pub async fn complete(app: &App, state: &ClaimedState) -> ClaimedState {
+pub async fn complete(cx: &Context, state: &ClaimedState) -> ClaimedState {
     let mut state = state.clone();
     let Some(id) = state.person.external_id.clone() else {
         return state;
     };
-    for (name, value) in known_to_analytics(app, &id).await {
+    for (name, value) in known_to_analytics(cx, &id).await {
         state.person.properties.entry(name).or_insert(value);
     }
     state
@@ -25,9 +25,9 @@ pub async fn complete(app: &App, state: &ClaimedState) -> ClaimedState {
 
 /// What the analytics products know of a person, the first one's word first. Empty where none
 /// answers in time.
-pub async fn known_to_analytics(app: &App, id: &str) -> Properties {
+pub async fn known_to_analytics(cx: &Context, id: &str) -> Properties {
     let mut all = Properties::new();
-    for product in app.plugins.analytics() {
+    for product in cx.plugins.analytics() {
         match tokio::time::timeout(BOUND, product.person(id)).await {
             Ok(Ok(Some(known))) => {
                 for (name, value) in known {

@@ -3,9 +3,10 @@
 use chrono::TimeDelta;
 use rand::Rng;
 
+use super::Poster;
 use super::post::Posted;
 use super::sign::signed_headers;
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, ClaimedDelivery, DeliveryEnd, Tx};
 
 /// Seconds between an attempt and the next: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
@@ -26,15 +27,15 @@ pub fn wait_after(attempts: i32) -> Option<TimeDelta> {
 
 /// Posts it and records what came of it. A receiver that answers 2xx has taken it; one that answers
 /// 410 is switched off.
-pub async fn deliver(app: &App, one: ClaimedDelivery) -> db::Result<()> {
-    let started = app.clock.now();
+pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db::Result<()> {
+    let started = cx.clock.now();
     let mut secrets = vec![one.secret.as_str()];
     if one.previous_until.is_some_and(|until| until > started) {
         secrets.extend(one.previous_secret.as_deref());
     }
     let headers = signed_headers(&secrets, one.id, started, &one.body);
-    let posted = app.poster.post(&one.url, headers, one.body, started).await;
-    let now = app.clock.now();
+    let posted = poster.post(&one.url, headers, one.body, started).await;
+    let now = cx.clock.now();
     let (status, response, error, wish) = match posted {
         Ok(Posted { status, .. }) if (200..300).contains(&status) => {
             ("delivered", Some(status), None, None)
@@ -84,7 +85,7 @@ pub async fn deliver(app: &App, one: ClaimedDelivery) -> db::Result<()> {
         db::delivery_end(&mut tx, id, claim, end, now).await?;
         Ok((tx, ()))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Work for Alerts {
 
     async fn perform(&self, alert: ClaimedAlert, _: &CancellationToken) -> db::Result<()> {
         let id = alert.id;
-        let done = alerts::notify(&self.app, alert).await;
+        let done = alerts::notify(&self.app, &self.app.poster, alert).await;
         if let Err(error) = &done {
             tracing::error!(alert.id = %id, %error,
                 "what came of an alert was not kept, it is passed on once more");

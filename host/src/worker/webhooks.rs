@@ -105,7 +105,7 @@ impl Work for Webhooks {
     async fn perform(&self, one: ClaimedDelivery, _: &CancellationToken) -> db::Result<()> {
         let _share = Share::take(self, one.endpoint_id);
         let id = one.id;
-        let done = webhooks::deliver(&self.app, one).await;
+        let done = webhooks::deliver(&self.app, &self.app.poster, one).await;
         if let Err(error) = &done {
             tracing::error!(delivery.id = %id, %error,
                 "what came of a webhook was not kept, it is told once more");

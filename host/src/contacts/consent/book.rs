@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use serde_json::json;
 
-use super::{Decision, Grounds, List, Outcome, Subject};
-use crate::contacts::mailbox::{Addresses, Mailbox};
+use super::{Decision, Grounds, Outcome, Subject};
+use crate::catalog::List;
+use crate::mailbox::{Addresses, Mailbox};
 use crate::db::{
     self, Conn, ConsentChange, ConsentDelta, Holder, NewAudit, NewCapture, Preferences,
 };
@@ -66,7 +67,7 @@ struct Happened {
 }
 
 struct Audited {
-    by: super::By,
+    by: crate::audit::By,
     resource: (&'static str, String),
     list: String,
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Book, Decision, Grounds, List, Outcome, Reach, Source, Subject};
+use super::{Book, Decision, Grounds, Outcome, Reach, Source, Subject};
+use crate::catalog::List;
 use crate::db::{self, Conn};
 use crate::ids::{ContactId, EventId};
 use crate::ingest::{Lists, NewEvent};

@@ -6,25 +6,25 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::semantics::address::comparable;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, ConsentDelta, Tx};
 
 /// Rows of one transaction.
 const BATCH: i64 = 500;
 
 /// Brings a batch of what was stored before up to date. Returns how many rows there were.
-pub async fn catch_up(app: &App) -> db::Result<usize> {
-    Ok(opt_outs(app).await? + suppressions(app).await?)
+pub async fn catch_up(cx: &Context) -> db::Result<usize> {
+    Ok(opt_outs(cx).await? + suppressions(cx).await?)
 }
 
 /// Copies a batch of opt-outs of contacts to their mailboxes. Until a row is copied it binds its
 /// mailbox all the same, for whoever asks looks at both.
-async fn opt_outs(app: &App) -> db::Result<usize> {
-    let now = app.clock.now();
-    app.db.transact(|tx| copy_opt_outs(app, tx, now)).await
+async fn opt_outs(cx: &Context) -> db::Result<usize> {
+    let now = cx.clock.now();
+    cx.db.transact(|tx| copy_opt_outs(cx, tx, now)).await
 }
 
-async fn copy_opt_outs(app: &App, mut tx: Tx, now: DateTime<Utc>) -> db::Result<(Tx, usize)> {
+async fn copy_opt_outs(cx: &Context, mut tx: Tx, now: DateTime<Utc>) -> db::Result<(Tx, usize)> {
     let due = db::preferences_not_copied(&mut tx, BATCH).await?;
     if due.is_empty() {
         return Ok((tx, 0));
@@ -36,7 +36,7 @@ async fn copy_opt_outs(app: &App, mut tx: Tx, now: DateTime<Utc>) -> db::Result<
         if refused == db::Preferences::default() {
             continue;
         }
-        let known = mailboxes.entry(app.addresses.mailbox(email).key());
+        let known = mailboxes.entry(cx.addresses.mailbox(email).key());
         let known = known.or_default();
         *known = known.stricter(&refused);
     }
@@ -60,8 +60,8 @@ async fn copy_opt_outs(app: &App, mut tx: Tx, now: DateTime<Utc>) -> db::Result<
 }
 
 /// Gives a batch of suppressions their normalised address. By their hashes they hold meanwhile.
-async fn suppressions(app: &App) -> db::Result<usize> {
-    app.db.transact(address_suppressions).await
+async fn suppressions(cx: &Context) -> db::Result<usize> {
+    cx.db.transact(address_suppressions).await
 }
 
 async fn address_suppressions(mut tx: Tx) -> db::Result<(Tx, usize)> {

@@ -2,19 +2,8 @@
 
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
+use crate::catalog::{List, title};
 use crate::db::Preferences;
-
-/// A list of this installation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct List {
-    pub id: String,
-    /// For people: `Product news` for `product-news`.
-    pub name: String,
-    /// What comes with it, for people; may be empty.
-    pub description: String,
-    /// Where it comes from: `journey` or `template`.
-    pub kind: &'static str,
-}
 
 /// A list a person may choose, and whether they get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,35 +42,4 @@ pub fn list_issue(id: &str) -> Option<&'static str> {
     id.chars()
         .any(char::is_control)
         .then_some("a list's id has no control characters")
-}
-
-/// A category as people read it, where nobody named it.
-pub fn title(id: &str) -> String {
-    // The category of journeys that name none.
-    if id == "journey" {
-        return "Tips and news".into();
-    }
-    let words = id.replace(['-', '_', '.'], " ");
-    let mut letters = words.trim().chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => id.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::title;
-
-    #[test]
-    fn categories_have_titles_for_people() {
-        for (id, expected) in [
-            ("journey", "Tips and news"),
-            ("product-news", "Product news"),
-            ("éclair_x.y", "Éclair x y"),
-            ("-", "-"),
-        ] {
-            assert_eq!(title(id), expected);
-        }
-    }
 }

@@ -13,14 +13,14 @@ mod lists;
 pub use book::{Book, Reach};
 pub use call::{Asked, choose};
 pub use catch_up::catch_up;
-pub use lists::{Choice, List, choices, list_issue, title};
+pub use lists::{Choice, choices, list_issue};
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use super::mailbox::Mailbox;
-use crate::app::App;
+use crate::mailbox::Mailbox;
+use crate::context::Context;
 use crate::db::{self, Conn, Contact, Preferences, Tx};
 use crate::ids::ContactId;
 use crate::ingest;
@@ -74,14 +74,6 @@ impl Source {
     }
 }
 
-/// Who answers for a consent, as the audit log keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct By {
-    pub kind: &'static str,
-    pub id: Option<String>,
-    pub name: String,
-}
-
 /// What a decision rests on.
 #[derive(Clone, Debug)]
 pub struct Grounds<'a> {
@@ -132,27 +124,27 @@ pub enum Outcome {
 /// Carries decisions out in a transaction of its own, and lets journeys, analytics and endpoints
 /// know. Returns what became of each.
 pub async fn change(
-    app: &App,
+    cx: &Context,
     subject: &Subject,
     decisions: &[Decision],
     grounds: &Grounds<'_>,
 ) -> db::Result<Vec<Outcome>> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let work = async |mut tx: Tx| {
-        let outcomes = decide(app, &mut tx, subject, decisions, grounds, now).await?;
+        let outcomes = decide(cx, &mut tx, subject, decisions, grounds, now).await?;
         Ok((tx, outcomes))
     };
-    app.db.transact(work).await
+    cx.db.transact(work).await
 }
 
 /// Locks a contact, and everybody else who holds its mailbox.
 pub async fn lock(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     contact: ContactId,
     email: Option<&str>,
 ) -> db::Result<()> {
-    let mailbox = email.map(|email| app.addresses.mailbox(email));
+    let mailbox = email.map(|email| cx.addresses.mailbox(email));
     let held = mailbox.as_ref().and_then(Mailbox::address);
     let held: Vec<String> = held.map(str::to_owned).into_iter().collect();
     db::contacts_holding_lock(conn, &[contact], &held).await?;
@@ -162,7 +154,7 @@ pub async fn lock(
 /// Carries decisions out as [`change`] does, in the caller's transaction, which holds no lock of a
 /// contact yet but those of [`lock`].
 pub async fn decide(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     subject: &Subject,
     decisions: &[Decision],
@@ -170,28 +162,28 @@ pub async fn decide(
     now: DateTime<Utc>,
 ) -> db::Result<Vec<Outcome>> {
     let subjects = std::slice::from_ref(subject);
-    let mut book = Book::open(conn, Some(&app.addresses), subjects, Reach::Everybody).await?;
-    let outcomes = book.decide(app.catalog.lists(), subject, decisions, grounds);
+    let mut book = Book::open(conn, Some(&cx.addresses), subjects, Reach::Everybody).await?;
+    let outcomes = book.decide(cx.catalog.lists(), subject, decisions, grounds);
     let events = book.write(conn, now).await?;
     if !events.is_empty() {
-        ingest::store(conn, &app.catalog, now, events).await?;
+        ingest::store(conn, &cx.catalog, now, events).await?;
     }
     Ok(outcomes)
 }
 
 /// What may be sent to a person: the stricter of what the contact and the mailbox want.
-pub async fn preferences(app: &App, conn: &mut Conn, contact: &Contact) -> db::Result<Preferences> {
-    preferences_at(app, conn, contact.id, contact.email.as_deref()).await
+pub async fn preferences(cx: &Context, conn: &mut Conn, contact: &Contact) -> db::Result<Preferences> {
+    preferences_at(cx, conn, contact.id, contact.email.as_deref()).await
 }
 
 /// What may be sent to a contact at an address.
 pub async fn preferences_at(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     contact: ContactId,
     email: Option<&str>,
 ) -> db::Result<Preferences> {
-    let keys = email.map(|email| app.addresses.mailbox(email).keys());
+    let keys = email.map(|email| cx.addresses.mailbox(email).keys());
     let keys = keys.unwrap_or_default();
     let found = db::consents(conn, &[contact], &keys).await?;
     Ok(found.of(contact, &keys))

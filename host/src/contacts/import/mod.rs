@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::consent::{Book, Decision, Grounds, Reach, Source, Subject};
 use super::file::Format;
 use super::{NoRoom, lock_people, resolve};
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
 use crate::ids::{ContactId, EventId};
 use crate::ingest::{self, NewEvent, Paths, Person, check_event};
@@ -36,7 +36,7 @@ const PATHS: Paths = Paths {
 };
 
 /// Brings in the rest of an import, until its end or `stop`.
-pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken) -> db::Result<()> {
+pub async fn run(cx: &Context, mut import: ClaimedImport, stop: &CancellationToken) -> db::Result<()> {
     let body = std::mem::take(&mut import.body);
     let format = Format::parse(&import.format).unwrap_or(Format::Csv);
     let skip = usize::try_from(import.processed).unwrap_or_default();
@@ -54,14 +54,14 @@ pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken)
                 line: None,
                 message: why,
             };
-            let mut conn = app.db.conn().await?;
-            return db::import_fail(&mut conn, &import, &error, app.clock.now()).await;
+            let mut conn = cx.db.conn().await?;
+            return db::import_fail(&mut conn, &import, &error, cx.clock.now()).await;
         }
     };
     loop {
         let chunk: Vec<_> = rows.by_ref().take(CHUNK).collect();
         let over = chunk.len() < CHUNK;
-        if !step(app, &mut import, chunk, over).await? {
+        if !step(cx, &mut import, chunk, over).await? {
             tracing::warn!(import.id = %import.id, "another worker took the import over");
             return Ok(());
         }
@@ -71,21 +71,21 @@ pub async fn run(app: &App, mut import: ClaimedImport, stop: &CancellationToken)
             return Ok(());
         }
         if stop.is_cancelled() {
-            let mut conn = app.db.conn().await?;
+            let mut conn = cx.db.conn().await?;
             let held = (import.id, import.claim);
-            return db::import_release(&mut conn, held, app.clock.now()).await;
+            return db::import_release(&mut conn, held, cx.clock.now()).await;
         }
     }
 }
 
 /// Brings in one chunk. False where another worker holds the import.
 async fn step(
-    app: &App,
+    cx: &Context,
     import: &mut ClaimedImport,
     chunk: Vec<Numbered>,
     over: bool,
 ) -> db::Result<bool> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let mut errors = Vec::new();
     let mut sound = Vec::new();
     let count = chunk.len();
@@ -124,7 +124,7 @@ async fn step(
         count: i32::try_from(count).unwrap_or(i32::MAX),
         over,
     };
-    let Some(after) = app.db.transact(|tx| store(app, tx, &chunk, now)).await? else {
+    let Some(after) = cx.db.transact(|tx| store(cx, tx, &chunk, now)).await? else {
         return Ok(false);
     };
     (import.processed, import.failed, import.errors) = after;
@@ -144,7 +144,7 @@ struct Chunk<'a> {
 /// Stores a chunk and how far the import is with it: rows read, rows that failed, errors kept. None
 /// where another worker holds the import.
 async fn store(
-    app: &App,
+    cx: &Context,
     mut tx: Tx,
     chunk: &Chunk<'_>,
     now: DateTime<Utc>,
@@ -156,13 +156,13 @@ async fn store(
     let mut errors = chunk.errors.clone();
     let people = chunk.sound.iter().map(|row| &row.event.person);
     lock_people(&mut tx, &[], people).await?;
-    if let Err(error) = apart(app, &mut tx, &chunk.sound, now).await {
+    if let Err(error) = apart(cx, &mut tx, &chunk.sound, now).await {
         if db::is_transient(&error) || db::is_unavailable(&error) {
             return Err(error);
         }
         // One row spoils the others: each for itself.
         for row in &chunk.sound {
-            match apart(app, &mut tx, std::slice::from_ref(row), now).await {
+            match apart(cx, &mut tx, std::slice::from_ref(row), now).await {
                 Err(error) if db::is_transient(&error) || db::is_unavailable(&error) => {
                     return Err(error);
                 }
@@ -193,7 +193,7 @@ async fn store(
         processed,
         failed,
         errors: &errors,
-        lease_until: (!chunk.over).then(|| now + app.config.lease),
+        lease_until: (!chunk.over).then(|| now + cx.config.lease),
     };
     db::import_progress(&mut tx, &progress, now).await?;
     let kept = import.errors + errors.len();
@@ -227,7 +227,7 @@ fn decisions(row: &Row) -> Vec<Decision> {
 }
 
 /// Stores rows, all of them or none. The caller holds the locks of everybody they may be.
-async fn apart(app: &App, conn: &mut Conn, rows: &[Sound], now: DateTime<Utc>) -> db::Result<()> {
+async fn apart(cx: &Context, conn: &mut Conn, rows: &[Sound], now: DateTime<Utc>) -> db::Result<()> {
     let mut inner = conn.begin().await?;
     let events = rows.iter().map(|row| (EventId::new(now), &row.event));
     let resolved = resolve(&mut inner, events, true, now).await?;
@@ -235,7 +235,7 @@ async fn apart(app: &App, conn: &mut Conn, rows: &[Sound], now: DateTime<Utc>) -
     let people: Vec<(ContactId, &Sound)> = people
         .filter_map(|(row, whom)| Some((whom.contact()?.id, row)))
         .collect();
-    ingest::follow(&mut inner, &app.catalog, now, resolved).await?;
+    ingest::follow(&mut inner, &cx.catalog, now, resolved).await?;
     let seen: Vec<(ContactId, DateTime<Utc>)> = people
         .iter()
         .filter_map(|(contact, row)| Some((*contact, row.first_seen_at?)))
@@ -248,14 +248,14 @@ async fn apart(app: &App, conn: &mut Conn, rows: &[Sound], now: DateTime<Utc>) -
         .collect();
     if !deciding.is_empty() {
         let subjects: Vec<Subject> = deciding.iter().map(|(who, _)| who.clone()).collect();
-        let addresses = Some(&*app.addresses);
+        let addresses = Some(&*cx.addresses);
         let mut book = Book::open(&mut inner, addresses, &subjects, Reach::Named).await?;
         let grounds = Grounds::new(Source::Import, "an imported file");
         for (subject, decisions) in deciding {
-            book.decide(app.catalog.lists(), &subject, decisions, &grounds);
+            book.decide(cx.catalog.lists(), &subject, decisions, &grounds);
         }
         let events = book.write(&mut inner, now).await?;
-        ingest::store(&mut inner, &app.catalog, now, events).await?;
+        ingest::store(&mut inner, &cx.catalog, now, events).await?;
     }
     inner.commit().await
 }

@@ -224,7 +224,7 @@ async fn send_again(app: &App, tx: &mut Conn, id: SendId) -> Result<SendId, ApiE
     let now = app.clock.now();
     once(db::send_dismiss(tx, id, now).await?)?;
     let story = db::send_story(tx, id).await?.ok_or_else(unknown)?;
-    let again = mail::send_again(tx, (&app.unsubscribe, &app.addresses), &story, now).await?;
+    let again = mail::send_again(tx, (&app.links, &app.addresses), &story, now).await?;
     again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))
 }
 

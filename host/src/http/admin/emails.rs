@@ -333,7 +333,7 @@ pub async fn resend_email(
         if ["queued", "sending"].contains(&story.status.as_str()) {
             return Err(ApiError::conflict("This mail is still on its way"));
         }
-        let ways = (&*app.unsubscribe, &*app.addresses);
+        let ways = (&*app.links, &*app.addresses);
         let again = mail::send_again(&mut tx, ways, &story, now).await?;
         let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
         let (text, change) = (id.to_string(), json!({ "emailSendId": again }));

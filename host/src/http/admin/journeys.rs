@@ -27,7 +27,8 @@ use crate::http::wire::names::names_at;
 use crate::ids::StateId;
 use crate::ingest::Paths;
 use crate::issue::Issue;
-use crate::enrolment::{JourneyEntry, enrol_one};
+use crate::catalog::JourneyEntry;
+use crate::enrolment::enrol_one;
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
 

@@ -14,7 +14,8 @@ use super::unsubscribe::{Link, card, refused, sender};
 use crate::app::App;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Preferences;
-use crate::mail::{Action, Recipient, Token, recipient};
+use crate::signed_link::{Action, Token};
+use crate::mail::{Recipient, recipient};
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
 

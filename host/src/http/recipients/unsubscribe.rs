@@ -14,7 +14,8 @@ use crate::http::wire::page::{escape, fill, page_in};
 use crate::app::App;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Conn;
-use crate::mail::{Action, Recipient, Token, TokenError, Whom, recipient};
+use crate::signed_link::{Action, Token, TokenError, Whom};
+use crate::mail::{Recipient, recipient};
 use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
 
@@ -36,7 +37,7 @@ pub struct Link {
 impl Link {
     /// The token, where it is for one of these actions.
     pub(super) fn read(&self, app: &App, actions: &[Action]) -> Result<Token, TokenError> {
-        let token = app.unsubscribe.verify(&self.token, app.clock.now())?;
+        let token = app.links.verify(&self.token, app.clock.now())?;
         if actions.contains(&token.action) {
             Ok(token)
         } else {
@@ -148,7 +149,7 @@ pub async fn unsubscribe(
         ),
         (false, _) => (&texts.left, &texts.left_notice, Action::Resubscribe),
     };
-    let undo = app.unsubscribe.sign(
+    let undo = app.links.sign(
         &Token {
             whom: Whom::Ids(reader.ids()),
             action: back,
@@ -272,7 +273,7 @@ pub(super) fn sender(app: &App) -> String {
 
 /// The way to all the choices.
 fn choose(app: &App, reader: &Recipient) -> String {
-    let manage = app.unsubscribe.sign(
+    let manage = app.links.sign(
         &Token {
             whom: Whom::Ids(reader.ids()),
             action: Action::Manage,

@@ -1,7 +1,7 @@
 //! The beginning of an attempt: the last questions, the frozen bytes, the moment to leave.
 
 use super::{Ready, Request, lease, people, postpone, providers, reach};
-use crate::app::App;
+use crate::context::Context;
 use crate::calls::{self, Open};
 use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths};
 use crate::ids::{BatchId, Claim, SendId};
@@ -12,13 +12,13 @@ use crate::plugins::DeliveryRef;
 /// Decides which of these mails go out now, and commits that an attempt at them begins. None where
 /// nothing is left to send.
 pub(super) async fn begin(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     group: Vec<Ready>,
 ) -> db::Result<Option<Request>> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let ids: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
-    let (mut tx, contacts) = people(app, &ids).await?;
+    let (mut tx, contacts) = people(cx, &ids).await?;
     let sends: Vec<&ClaimedSend> = group.iter().map(|ready| &ready.send).collect();
     let held = db::sends_hold(&mut tx, &sends).await?;
     let group: Vec<Ready> = group
@@ -32,7 +32,7 @@ pub(super) async fn begin(
         .map(|ready| &ready.send)
         .filter(|send| !send.in_doubt)
         .collect();
-    let answers = pace_all(app, &mut tx, &asked, &contacts, now).await?;
+    let answers = pace_all(cx, &mut tx, &asked, &contacts, now).await?;
     let mut skipped = Vec::new();
     let mut going = Vec::new();
     for (send, pace) in asked.iter().zip(answers) {
@@ -46,17 +46,17 @@ pub(super) async fn begin(
             }
         }
     }
-    let topics = settle(app, &mut tx, None, None, &skipped, now).await?;
+    let topics = settle(cx, &mut tx, None, None, &skipped, now).await?;
     let group: Vec<Ready> = group
         .into_iter()
         .filter(|ready| ready.send.in_doubt || going.contains(&ready.send.id))
         .collect();
     if group.is_empty() {
-        app.db.commit_and_wake(tx, &topics).await?;
+        cx.db.commit_and_wake(tx, &topics).await?;
         return Ok(None);
     }
 
-    let lease = lease(app);
+    let lease = lease(cx);
     let doubted = group.iter().any(|ready| ready.send.in_doubt);
     let batch = (group.len() > 1).then(|| ClaimedBatch {
         id: BatchId::new(now),
@@ -68,7 +68,7 @@ pub(super) async fn begin(
         deaths: Deaths::default(),
     });
     // Wherever the moment to leave lies, the lease begins there at the earliest.
-    let lease_until = now + reach(app) + lease;
+    let lease_until = now + reach(cx) + lease;
     if let Some(batch) = &batch {
         db::batch_insert(&mut tx, batch, lease_until).await?;
     }
@@ -83,26 +83,26 @@ pub(super) async fn begin(
         .collect();
     let id = batch.as_ref().map(|batch| batch.id);
     db::attempts_begin(&mut tx, provider.id(), id, &mails, lease_until, now).await?;
-    let call = super::open(app, provider, &group, batch.as_ref());
+    let call = super::open(cx, provider, &group, batch.as_ref());
     if let Some(call) = &call {
         db::call_switch(&mut tx, None, Some(call.call()), true, now).await?;
     }
     // The provider's row comes last: other workers wait for it as shortly as can be.
     let first = provider.capabilities().rate.map(providers::slot_us);
-    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
+    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(cx), now).await?;
     let late = |ready: &&Ready| slot >= last_moment(&ready.send);
-    if slot - now > reach(app) || group.iter().any(|ready| late(&ready)) {
+    if slot - now > reach(cx) || group.iter().any(|ready| late(&ready)) {
         tx.rollback().await?;
         call.into_iter().for_each(Open::close);
         let (late, others): (Vec<Ready>, Vec<Ready>) =
             group.into_iter().partition(|ready| late(&ready));
         let late: Vec<ClaimedSend> = late.into_iter().map(|ready| ready.send).collect();
-        expire(app, &late).await?;
+        expire(cx, &late).await?;
         let others: Vec<ClaimedSend> = others.into_iter().map(|ready| ready.send).collect();
-        postpone(app, &others, slot, "the provider's rate is used up").await?;
+        postpone(cx, &others, slot, "the provider's rate is used up").await?;
         return Ok(None);
     }
-    app.db.commit_and_wake(tx, &topics).await?;
+    cx.db.commit_and_wake(tx, &topics).await?;
     let number = batch.as_ref().map_or(group[0].number(), |_| 1);
     Ok(Some(Request {
         mails: group,
@@ -116,16 +116,16 @@ pub(super) async fn begin(
 }
 
 /// Ends mails whose last useful moment passed.
-pub(super) async fn expire(app: &App, sends: &[ClaimedSend]) -> db::Result<()> {
+pub(super) async fn expire(cx: &Context, sends: &[ClaimedSend]) -> db::Result<()> {
     let settled: Vec<Settled<'_>> = sends
         .iter()
         .map(|send| Settled::decided(send, expired(send)))
         .collect();
-    super::conclude::decide(app, &settled).await
+    super::conclude::decide(cx, &settled).await
 }
 
 /// Ends mails in whose calls workers ended three times.
-pub(super) async fn give_up(app: &App, sends: &[ClaimedSend]) -> db::Result<()> {
+pub(super) async fn give_up(cx: &Context, sends: &[ClaimedSend]) -> db::Result<()> {
     let settled: Vec<Settled<'_>> = sends
         .iter()
         .map(|send| {
@@ -139,8 +139,8 @@ pub(super) async fn give_up(app: &App, sends: &[ClaimedSend]) -> db::Result<()> 
             Settled::decided(send, standing)
         })
         .collect();
-    super::conclude::decide(app, &settled).await?;
-    super::forget(app, sends.iter().map(|send| send.id.into())).await
+    super::conclude::decide(cx, &settled).await?;
+    super::forget(cx, sends.iter().map(|send| send.id.into())).await
 }
 
 /// A mail in doubt may have arrived; no other one goes out.

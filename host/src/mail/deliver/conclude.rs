@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::{Request, covers, people};
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, ClaimedSend};
 use crate::ids::SendId;
 use crate::mail::fate::{Answer, Fate, Settled, Situation, Standing, settle, wait};
@@ -19,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Records an answer, again and again until it is stored or the lease is over: what the provider
 /// said comes only once. A claim that was lost meanwhile fences the record off.
 pub(super) async fn conclude(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     request: &Request,
     answer: &Answer,
@@ -27,10 +27,10 @@ pub(super) async fn conclude(
     for (place, ready) in request.mails.iter().enumerate() {
         log(&ready.send, provider, &answer.one(place), ready.number());
     }
-    let until = Instant::now() + app.config.lease;
+    let until = Instant::now() + cx.config.lease;
     let mut pause = PAUSE;
     loop {
-        match record(app, provider, request, answer).await {
+        match record(cx, provider, request, answer).await {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() + pause < until => {
                 tracing::warn!(sends = request.mails.len(), %error,
@@ -45,14 +45,14 @@ pub(super) async fn conclude(
 
 /// Records the end of an attempt for every mail in it, and lets their journeys go on, in one commit.
 async fn record(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     request: &Request,
     answer: &Answer,
 ) -> db::Result<()> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let ids: Vec<SendId> = request.mails.iter().map(|one| one.send.id).collect();
-    let (mut tx, _) = people(app, &ids).await?;
+    let (mut tx, _) = people(cx, &ids).await?;
     let settled: Vec<Settled<'_>> = request
         .mails
         .iter()
@@ -82,8 +82,8 @@ async fn record(
         }
     }
     let batch = request.batch.as_ref().map(|batch| batch.id);
-    let topics = settle(app, &mut tx, Some(provider.id()), batch, &settled, now).await?;
-    app.db.commit_and_wake(tx, &topics).await
+    let topics = settle(cx, &mut tx, Some(provider.id()), batch, &settled, now).await?;
+    cx.db.commit_and_wake(tx, &topics).await
 }
 
 fn standing(answer: &Answer, fate: Fate, at: Situation<'_>) -> Standing {
@@ -129,15 +129,15 @@ fn situation<'a>(
 }
 
 /// Ends mails that are held by the caller without an attempt.
-pub(super) async fn decide(app: &App, settled: &[Settled<'_>]) -> db::Result<()> {
+pub(super) async fn decide(cx: &Context, settled: &[Settled<'_>]) -> db::Result<()> {
     if settled.is_empty() {
         return Ok(());
     }
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let ids: Vec<SendId> = settled.iter().map(|one| one.send.id).collect();
-    let (mut tx, _) = people(app, &ids).await?;
-    let topics = settle(app, &mut tx, None, None, settled, now).await?;
-    app.db.commit_and_wake(tx, &topics).await
+    let (mut tx, _) = people(cx, &ids).await?;
+    let topics = settle(cx, &mut tx, None, None, settled, now).await?;
+    cx.db.commit_and_wake(tx, &topics).await
 }
 
 fn log(send: &ClaimedSend, provider: &DeliveryRef, fate: &Fate, number: i32) {

@@ -4,7 +4,7 @@ use super::begin::expired;
 use super::conclude::decide as settle_decided;
 use super::providers::{Providers, Way, sender_of};
 use super::{Ready, Request, Work, covers, lease, people, postpone, prepare, providers, reach};
-use crate::app::App;
+use crate::context::Context;
 use crate::calls::{self, Open};
 use crate::db::{self, ClaimedBatch, ClaimedSend};
 use crate::ids::SendId;
@@ -18,7 +18,7 @@ const TOO_LATE: &str =
 /// bytes and key. Where that could make it two mails, its category decides: a lifecycle mail is not
 /// repeated, a transactional one is, at another provider too if the first is down.
 pub(super) async fn decide(
-    app: &App,
+    cx: &Context,
     providers: &mut Providers,
     send: ClaimedSend,
 ) -> db::Result<Option<Work>> {
@@ -27,48 +27,48 @@ pub(super) async fn decide(
     let provider = providers.find(&before);
     if send.transactional
         && (provider.is_none() || providers.is_down(&before, &sender))
-        && let Way::Open(other, tried) = providers.choose(app, &sender).await?
+        && let Way::Open(other, tried) = providers.choose(cx, &sender).await?
     {
-        let group = prepare(app, &other, vec![(send, false)]).await?;
+        let group = prepare(cx, &other, vec![(send, false)]).await?;
         return Ok(Work::of(other, group, tried));
     }
     let Some(provider) = provider else {
         let reason = format!("its attempt at '{before}' was cut off, which is no longer in use");
-        give_up(app, &send, &reason).await?;
+        give_up(cx, &send, &reason).await?;
         return Ok(None);
     };
     let since = send.first_attempt_at.unwrap_or(send.created_at);
-    if !send.transactional && !covers(&provider, since, app.clock.now()) {
-        give_up(app, &send, TOO_LATE).await?;
+    if !send.transactional && !covers(&provider, since, cx.clock.now()) {
+        give_up(cx, &send, TOO_LATE).await?;
         return Ok(None);
     }
-    match providers.admit(app, &provider, &sender).await? {
+    match providers.admit(cx, &provider, &sender).await? {
         Err(shut) => {
-            postpone(app, &[send], shut.until, &shut.reason).await?;
+            postpone(cx, &[send], shut.until, &shut.reason).await?;
             Ok(None)
         }
         Ok(tried) => {
-            let group = prepare(app, &provider, vec![(send, false)]).await?;
+            let group = prepare(cx, &provider, vec![(send, false)]).await?;
             Ok(Work::of(provider, group, tried))
         }
     }
 }
 
-async fn give_up(app: &App, send: &ClaimedSend, reason: &str) -> db::Result<()> {
+async fn give_up(cx: &Context, send: &ClaimedSend, reason: &str) -> db::Result<()> {
     let settled = [Settled::decided(send, Standing::ambiguous(reason))];
-    settle_decided(app, &settled).await
+    settle_decided(cx, &settled).await
 }
 
 /// Decides on a batch in doubt that the caller holds: whole, and still known to its provider, it is
 /// asked about again.
 pub(super) async fn decide_batch(
-    app: &App,
+    cx: &Context,
     providers: &mut Providers,
     batch: ClaimedBatch,
 ) -> db::Result<Option<Work>> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let members = {
-        let mut conn = app.db.conn().await?;
+        let mut conn = cx.db.conn().await?;
         let members = db::batch_members(&mut conn, batch.id).await?;
         if members.iter().all(|send| !send.in_doubt) {
             // Webhooks told of every one of them.
@@ -81,8 +81,8 @@ pub(super) async fn decide_batch(
     if batch.deaths.count >= calls::DEATHS_MAX {
         let reason = calls::verdict(&batch.deaths);
         tracing::error!(batch.id = %batch.id, reason, "a batch ends its workers and is given up");
-        break_up(app, &batch, &members, &reason).await?;
-        super::forget(app, [batch.id.into()]).await?;
+        break_up(cx, &batch, &members, &reason).await?;
+        super::forget(cx, [batch.id.into()]).await?;
         return Ok(None);
     }
     let Some(provider) = providers.find(&batch.provider) else {
@@ -90,22 +90,22 @@ pub(super) async fn decide_batch(
             "its attempt at '{}' was cut off, which is no longer in use",
             batch.provider
         );
-        break_up(app, &batch, &members, &reason).await?;
+        break_up(cx, &batch, &members, &reason).await?;
         return Ok(None);
     };
     // If a member was erased since, the request would no longer be the same, byte for byte.
     let whole = members.len() as i32 == batch.size;
     let late = members
         .iter()
-        .any(|send| send.in_doubt && last_moment(send) <= now + reach(app));
+        .any(|send| send.in_doubt && last_moment(send) <= now + reach(cx));
     if !whole || late || !covers(&provider, batch.first_attempt_at, now) {
-        break_up(app, &batch, &members, TOO_LATE).await?;
+        break_up(cx, &batch, &members, TOO_LATE).await?;
         return Ok(None);
     }
     let sender = sender_of(&members[0].mail.from);
-    match providers.admit(app, &provider, &sender).await? {
+    match providers.admit(cx, &provider, &sender).await? {
         Err(shut) => {
-            let mut conn = app.db.conn().await?;
+            let mut conn = cx.db.conn().await?;
             db::batch_end(&mut conn, &batch, None, Some(shut.until), true, now).await?;
             Ok(None)
         }
@@ -119,12 +119,12 @@ pub(super) async fn decide_batch(
 
 /// Commits that another attempt at the batch begins.
 pub(super) async fn begin_again(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     batch: ClaimedBatch,
     members: Vec<ClaimedSend>,
 ) -> db::Result<Option<Request>> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let mails: Vec<Ready> = members
         .into_iter()
         .filter_map(|send| {
@@ -142,14 +142,14 @@ pub(super) async fn begin_again(
         .filter(|send| send.in_doubt)
         .collect();
     let ids: Vec<SendId> = open.iter().map(|send| send.id).collect();
-    let (mut tx, _) = people(app, &ids).await?;
-    if !db::batch_attempt(&mut tx, &batch, now + reach(app) + lease(app), now).await? {
+    let (mut tx, _) = people(cx, &ids).await?;
+    if !db::batch_attempt(&mut tx, &batch, now + reach(cx) + lease(cx), now).await? {
         return Ok(None);
     }
     db::attempts_repeat(&mut tx, provider.id(), batch.id, &open, now).await?;
     let first = provider.capabilities().rate.map(providers::slot_us);
-    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(app), now).await?;
-    let call = super::open(app, provider, &mails, Some(&batch));
+    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(cx), now).await?;
+    let call = super::open(cx, provider, &mails, Some(&batch));
     if let Some(call) = &call {
         db::call_switch(&mut tx, None, Some(call.call()), true, now).await?;
     }
@@ -157,7 +157,7 @@ pub(super) async fn begin_again(
         tx.rollback().await?;
         call.into_iter().for_each(Open::close);
         let members: Vec<ClaimedSend> = mails.into_iter().map(|ready| ready.send).collect();
-        break_up(app, &batch, &members, TOO_LATE).await?;
+        break_up(cx, &batch, &members, TOO_LATE).await?;
         return Ok(None);
     }
     tx.commit().await?;
@@ -175,14 +175,14 @@ pub(super) async fn begin_again(
 /// Ends a batch that can no longer be repeated. Each lifecycle mail in doubt stays so for good; a
 /// transactional one is tried again by itself while it is useful.
 async fn break_up(
-    app: &App,
+    cx: &Context,
     batch: &ClaimedBatch,
     members: &[ClaimedSend],
     reason: &str,
 ) -> db::Result<()> {
-    let now = app.clock.now();
+    let now = cx.clock.now();
     let ids: Vec<SendId> = members.iter().map(|send| send.id).collect();
-    let (mut tx, _) = people(app, &ids).await?;
+    let (mut tx, _) = people(cx, &ids).await?;
     if !db::batch_end(&mut tx, batch, Some("unknown"), None, true, now).await? {
         return Ok(());
     }
@@ -205,6 +205,6 @@ async fn break_up(
             standing: standing(send),
         })
         .collect();
-    let topics = settle(app, &mut tx, None, Some(batch.id), &settled, now).await?;
-    app.db.commit_and_wake(tx, &topics).await
+    let topics = settle(cx, &mut tx, None, Some(batch.id), &settled, now).await?;
+    cx.db.commit_and_wake(tx, &topics).await
 }

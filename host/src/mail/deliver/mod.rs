@@ -38,7 +38,7 @@ use super::compose::sender;
 use super::fate::{Answer, Fate, Settled, Standing, last_moment};
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::calls::{self, Open};
 use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, PluginCall, Tx};
 use crate::ids::{BatchId, Claim, SendId};
@@ -124,23 +124,23 @@ pub enum Lane {
 /// Claims what is due for about so many requests, and decides where each mail goes. What nobody
 /// takes now is kept, what is useful no more ends. Returns the requests and how many mails and
 /// batches were looked at.
-pub async fn claim(app: &App, places: usize, lane: Lane) -> db::Result<(Vec<Delivery>, usize)> {
+pub async fn claim(cx: &Context, places: usize, lane: Lane) -> db::Result<(Vec<Delivery>, usize)> {
     // What another process of this machine left behind when it was killed counts for nothing.
-    calls::take_back(app).await?;
-    let now = app.clock.now();
-    let mut providers = Providers::look(app).await?;
-    let most = app
+    calls::take_back(cx).await?;
+    let now = cx.clock.now();
+    let mut providers = Providers::look(cx).await?;
+    let most = cx
         .plugins
         .deliveries()
         .first()
         .map_or(1, |one| one.capabilities().batch_max as usize);
     let limit = places.max(if most > 1 { most } else { 1 });
     let (batch, sends) = {
-        let mut conn = app.db.conn().await?;
+        let mut conn = cx.db.conn().await?;
         for sender in providers.awaited() {
             db::sends_summon(&mut conn, sender.as_deref(), now).await?;
         }
-        let until = now + lease(app);
+        let until = now + lease(cx);
         let batch = match lane {
             Lane::All => db::batch_claim(&mut conn, now, until).await?,
             Lane::Urgent => None,
@@ -148,7 +148,7 @@ pub async fn claim(app: &App, places: usize, lane: Lane) -> db::Result<(Vec<Deli
         let urgent = lane == Lane::Urgent;
         let mut sends = db::send_claim(&mut conn, now, until, limit as i64, urgent).await?;
         if sends.len() < limit
-            && db::sends_after_clock_change(&mut conn, now + lease(app) * 2, now).await? > 0
+            && db::sends_after_clock_change(&mut conn, now + lease(cx) * 2, now).await? > 0
         {
             let rest = (limit - sends.len()) as i64;
             sends.extend(db::send_claim(&mut conn, now, until, rest, urgent).await?);
@@ -158,29 +158,29 @@ pub async fn claim(app: &App, places: usize, lane: Lane) -> db::Result<(Vec<Deli
     let looked_at = sends.len() + usize::from(batch.is_some());
     let mut works = Vec::new();
     if let Some(batch) = batch {
-        works.extend(doubt::decide_batch(app, &mut providers, batch).await?);
+        works.extend(doubt::decide_batch(cx, &mut providers, batch).await?);
     }
     let (late, sends): (Vec<_>, Vec<_>) =
         sends.into_iter().partition(|send| last_moment(send) <= now);
-    begin::expire(app, &late).await?;
+    begin::expire(cx, &late).await?;
     for send in &sends {
         calls::report("mail", send.id, &send.deaths);
     }
     let (fatal, sends): (Vec<_>, Vec<_>) = sends
         .into_iter()
         .partition(|send| send.deaths.count >= calls::DEATHS_MAX);
-    begin::give_up(app, &fatal).await?;
+    begin::give_up(cx, &fatal).await?;
     let (doubtful, fresh): (Vec<_>, Vec<_>) = sends.into_iter().partition(|send| send.in_doubt);
     for send in doubtful {
-        works.extend(doubt::decide(app, &mut providers, send).await?);
+        works.extend(doubt::decide(cx, &mut providers, send).await?);
     }
-    route(app, &mut providers, fresh, &mut works).await?;
+    route(cx, &mut providers, fresh, &mut works).await?;
     Ok((works.into_iter().map(Delivery).collect(), looked_at))
 }
 
 /// When there is something to claim again.
-pub async fn next_due(app: &App, lane: Lane) -> db::Result<Option<DateTime<Utc>>> {
-    let mut conn = app.db.conn().await?;
+pub async fn next_due(cx: &Context, lane: Lane) -> db::Result<Option<DateTime<Utc>>> {
+    let mut conn = cx.db.conn().await?;
     db::send_next_due(&mut conn, lane == Lane::Urgent).await
 }
 
@@ -221,19 +221,19 @@ impl Delivery {
 }
 
 /// Calls that are noted for mails: none of them is about a mail any more.
-async fn forget(app: &App, subjects: impl IntoIterator<Item = Uuid>) -> db::Result<()> {
+async fn forget(cx: &Context, subjects: impl IntoIterator<Item = Uuid>) -> db::Result<()> {
     let subjects: Vec<Uuid> = subjects.into_iter().collect();
     if subjects.is_empty() {
         return Ok(());
     }
-    let mut conn = app.db.conn().await?;
+    let mut conn = cx.db.conn().await?;
     db::calls_forget(&mut conn, &subjects).await
 }
 
 /// Makes due again what requests hold that were never begun.
-pub async fn give_back(app: &App, claims: Vec<Claims>) -> db::Result<()> {
-    let now = app.clock.now();
-    let mut conn = app.db.conn().await?;
+pub async fn give_back(cx: &Context, claims: Vec<Claims>) -> db::Result<()> {
+    let now = cx.clock.now();
+    let mut conn = cx.db.conn().await?;
     for one in claims {
         if let Some((id, claim)) = one.batch {
             db::batch_give_back(&mut conn, id, claim, now).await?;
@@ -248,25 +248,25 @@ pub async fn give_back(app: &App, claims: Vec<Claims>) -> db::Result<()> {
 /// # Errors
 /// The database's, where an answer could not be recorded for as long as the lease lasts. The lease
 /// brings the mails back; what the provider has is known by the frozen key.
-pub async fn perform(app: &App, delivery: Delivery) -> db::Result<()> {
-    let _turn = app.alone.turn(delivery.deaths()).await;
+pub async fn perform(cx: &Context, delivery: Delivery) -> db::Result<()> {
+    let _turn = cx.alone.turn(delivery.deaths()).await;
     match delivery.0 {
         Work::Attempt {
             provider,
             group,
             tried,
-        } => attempt(app, &provider, group, &tried).await,
+        } => attempt(cx, &provider, group, &tried).await,
         Work::Repeat {
             provider,
             batch,
             members,
-        } => repeat(app, &provider, batch, members).await,
+        } => repeat(cx, &provider, batch, members).await,
     }
 }
 
 /// Puts mails nobody has tried into requests.
 async fn route(
-    app: &App,
+    cx: &Context,
     providers: &mut Providers,
     sends: Vec<ClaimedSend>,
     works: &mut Vec<Work>,
@@ -276,7 +276,7 @@ async fn route(
     for mut send in sends {
         let mut address = sender_of(&send.mail.from);
         let mut restamped = false;
-        let own = sender(app, send.transactional);
+        let own = sender(cx, send.transactional);
         // The installation's sender was refused, and it has another one since.
         if send.sender_given == Some(false)
             && address != sender_of(&own)
@@ -287,7 +287,7 @@ async fn route(
             address = sender_of(&own);
             restamped = true;
         }
-        match providers.choose(app, &address).await? {
+        match providers.choose(cx, &address).await? {
             Way::Open(provider, tried) if tried.is_empty() => {
                 let id = provider.id().to_owned();
                 match going.iter_mut().find(|(one, _)| one.id() == id) {
@@ -296,9 +296,9 @@ async fn route(
                 }
             }
             Way::Open(provider, tried) => {
-                let group = prepare(app, &provider, vec![(send, restamped)]).await?;
+                let group = prepare(cx, &provider, vec![(send, restamped)]).await?;
                 if group.is_empty() {
-                    untry(app, &tried).await?;
+                    untry(cx, &tried).await?;
                 }
                 works.extend(Work::of(provider, group, tried));
             }
@@ -309,7 +309,7 @@ async fn route(
         }
     }
     for (provider, mails) in going {
-        let ready = prepare(app, &provider, mails).await?;
+        let ready = prepare(cx, &provider, mails).await?;
         let most = provider.capabilities().batch_max as usize;
         for group in together(ready, most) {
             works.extend(Work::of(provider.clone(), group, Vec::new()));
@@ -317,11 +317,11 @@ async fn route(
     }
     for (address, shut, mails) in kept {
         if shut.limit {
-            postpone(app, &mails, shut.until, &shut.reason).await?;
+            postpone(cx, &mails, shut.until, &shut.reason).await?;
         } else {
-            let mut conn = app.db.conn().await?;
+            let mut conn = cx.db.conn().await?;
             let sends: Vec<&ClaimedSend> = mails.iter().collect();
-            let until = app.clock.now() + KEPT;
+            let until = cx.clock.now() + KEPT;
             db::sends_keep(&mut conn, &sends, &address, until, &shut.reason).await?;
         }
     }
@@ -329,54 +329,54 @@ async fn route(
 }
 
 async fn attempt(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     group: Vec<Ready>,
     tried: &[Hold],
 ) -> db::Result<()> {
-    match begin::begin(app, provider, group).await? {
-        Some(request) => ask(app, provider, request).await,
-        None => untry(app, tried).await,
+    match begin::begin(cx, provider, group).await? {
+        Some(request) => ask(cx, provider, request).await,
+        None => untry(cx, tried).await,
     }
 }
 
 async fn repeat(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     batch: ClaimedBatch,
     members: Vec<ClaimedSend>,
 ) -> db::Result<()> {
-    match doubt::begin_again(app, provider, batch, members).await? {
-        Some(request) => ask(app, provider, request).await,
+    match doubt::begin_again(cx, provider, batch, members).await? {
+        Some(request) => ask(cx, provider, request).await,
         None => Ok(()),
     }
 }
 
 /// The mail that was to try a provider did not go out after all: another one may.
-async fn untry(app: &App, tried: &[Hold]) -> db::Result<()> {
+async fn untry(cx: &Context, tried: &[Hold]) -> db::Result<()> {
     if tried.is_empty() {
         return Ok(());
     }
-    let mut conn = app.db.conn().await?;
+    let mut conn = cx.db.conn().await?;
     for hold in tried {
-        db::provider_untry(&mut conn, hold, app.clock.now()).await?;
+        db::provider_untry(&mut conn, hold, cx.clock.now()).await?;
     }
     Ok(())
 }
 
 /// Asks the provider and records its answer, and holds on to the mails meanwhile.
-async fn ask(app: &App, provider: &DeliveryRef, mut request: Request) -> db::Result<()> {
+async fn ask(cx: &Context, provider: &DeliveryRef, mut request: Request) -> db::Result<()> {
     let call = request.call.take();
     let request = request;
     let done = async {
-        app.clock.sleep_until(request.slot).await;
-        let sent = send(app, provider, &request);
+        cx.clock.sleep_until(request.slot).await;
+        let sent = send(cx, provider, &request);
         let (answer, rate) = match call {
-            Some(call) => call.run(app, sent).await,
+            Some(call) => call.run(cx, sent).await,
             None => sent.await,
         };
         if let Some(rate) = rate {
-            providers::note_rate(app, provider.id(), rate).await;
+            providers::note_rate(cx, provider.id(), rate).await;
         }
         let first = &request.mails[0].send;
         let asked = Asked {
@@ -385,18 +385,18 @@ async fn ask(app: &App, provider: &DeliveryRef, mut request: Request) -> db::Res
             given: first.sender_given == Some(true),
             began: request.began,
         };
-        providers::note(app, asked, &answer).await;
-        conclude::conclude(app, provider, &request, &answer).await
+        providers::note(cx, asked, &answer).await;
+        conclude::conclude(cx, provider, &request, &answer).await
     };
     tokio::select! {
         done = done => done,
-        () = renew(app, &request) => Ok(()),
+        () = renew(cx, &request) => Ok(()),
     }
 }
 
 /// Prolongs the lease for as long as it is awaited.
-async fn renew(app: &App, request: &Request) {
-    let every = (app.config.lease / 3).max(Duration::from_millis(100));
+async fn renew(cx: &Context, request: &Request) {
+    let every = (cx.config.lease / 3).max(Duration::from_millis(100));
     let sends: Vec<_> = request
         .mails
         .iter()
@@ -404,9 +404,9 @@ async fn renew(app: &App, request: &Request) {
         .collect();
     loop {
         tokio::time::sleep(every).await;
-        let until = app.clock.now() + lease(app);
+        let until = cx.clock.now() + lease(cx);
         let renewed = async {
-            let mut conn = app.db.conn().await?;
+            let mut conn = cx.db.conn().await?;
             match &request.batch {
                 Some(batch) => db::batch_renew(&mut conn, batch, until).await,
                 None => db::sends_renew(&mut conn, &sends, until).await,
@@ -418,8 +418,8 @@ async fn renew(app: &App, request: &Request) {
     }
 }
 
-async fn send(app: &App, provider: &DeliveryRef, request: &Request) -> (Answer, Option<Rate>) {
-    let patience = patience(app, provider);
+async fn send(cx: &Context, provider: &DeliveryRef, request: &Request) -> (Answer, Option<Rate>) {
+    let patience = patience(cx, provider);
     let deadline_ms = u64::try_from(patience.as_millis()).ok();
     let asked = async {
         if let Some(batch) = &request.batch {
@@ -455,9 +455,9 @@ async fn send(app: &App, provider: &DeliveryRef, request: &Request) -> (Answer, 
 }
 
 /// How long an attempt may take. A lease says nothing about it, for it is prolonged.
-fn patience(app: &App, provider: &DeliveryRef) -> Duration {
+fn patience(cx: &Context, provider: &DeliveryRef) -> Duration {
     let asked = provider.capabilities().attempt_ms.unwrap_or(0);
-    app.config
+    cx.config
         .attempt
         .max(Duration::from_millis(asked))
         .min(PATIENCE_MAX)
@@ -465,7 +465,7 @@ fn patience(app: &App, provider: &DeliveryRef) -> Duration {
 
 /// The call in which a provider is handed mails; None where nobody holds them.
 fn open(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     mails: &[Ready],
     batch: Option<&ClaimedBatch>,
@@ -483,13 +483,13 @@ fn open(
         claim,
         name,
     };
-    Some(Open::new(app, what, call))
+    Some(Open::new(cx, what, call))
 }
 
 /// Makes the provider's bytes, or takes those frozen before. Mails the provider can never take end
 /// here.
 async fn prepare(
-    app: &App,
+    cx: &Context,
     provider: &DeliveryRef,
     sends: Vec<(ClaimedSend, bool)>,
 ) -> db::Result<Vec<Ready>> {
@@ -500,7 +500,7 @@ async fn prepare(
         let prepared = match send.prepared.clone().filter(|_| frozen) {
             Some(prepared) => Ok(Ok(prepared)),
             None => {
-                let _turn = app.alone.turn(send.deaths.count).await;
+                let _turn = cx.alone.turn(send.deaths.count).await;
                 let asked = provider.prepare(&send.mail);
                 let Some(claim) = send.claim else { continue };
                 let call = PluginCall {
@@ -509,9 +509,9 @@ async fn prepare(
                     name: format!("{}, prepare", provider.id()),
                 };
                 // One statement for the end of a call and the beginning of the next.
-                let call = Open::new(app, "mail", call);
+                let call = Open::new(cx, "mail", call);
                 let ended = before.take();
-                calls::switch(app, ended.as_ref().map(Open::call), Some(call.call())).await?;
+                calls::switch(cx, ended.as_ref().map(Open::call), Some(call.call())).await?;
                 ended.into_iter().for_each(Open::close);
                 let prepared = call.answer(asked).await;
                 before = Some(call);
@@ -526,18 +526,18 @@ async fn prepare(
             }),
             Ok(Err(reason)) => {
                 let failed = [Settled::decided(&send, Standing::failed(reason))];
-                conclude::decide(app, &failed).await?;
+                conclude::decide(cx, &failed).await?;
             }
             Err(error) => {
                 tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
-                let until = app.clock.now() + PLUGIN;
+                let until = cx.clock.now() + PLUGIN;
                 let reason = "the provider's plugin gave no answer";
-                postpone(app, &[send], until, reason).await?;
+                postpone(cx, &[send], until, reason).await?;
             }
         }
     }
     if let Some(last) = before {
-        calls::switch(app, Some(last.call()), None).await?;
+        calls::switch(cx, Some(last.call()), None).await?;
         last.close();
     }
     Ok(ready)
@@ -569,9 +569,9 @@ fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
 
 /// A transaction in which the contacts these mails belong to now are locked. They may have been
 /// merged into others since the mails were claimed.
-async fn people(app: &App, sends: &[SendId]) -> db::Result<(Tx, Vec<Contact>)> {
+async fn people(cx: &Context, sends: &[SendId]) -> db::Result<(Tx, Vec<Contact>)> {
     loop {
-        let mut tx = app.db.begin().await?;
+        let mut tx = cx.db.begin().await?;
         let owners = db::sends_owners(&mut tx, sends).await?;
         let contacts = db::contact_lock(&mut tx, &owners).await?;
         if db::sends_owners(&mut tx, sends).await? == owners {
@@ -587,17 +587,17 @@ fn covers(provider: &DeliveryRef, since: DateTime<Utc>, at: DateTime<Utc>) -> bo
     provider.capabilities().idempotency.covers(elapsed)
 }
 
-fn lease(app: &App) -> TimeDelta {
-    TimeDelta::from_std(app.config.lease).unwrap_or(TimeDelta::hours(1))
+fn lease(cx: &Context) -> TimeDelta {
+    TimeDelta::from_std(cx.config.lease).unwrap_or(TimeDelta::hours(1))
 }
 
 /// How far ahead a request reserves its moment to leave.
-fn reach(app: &App) -> TimeDelta {
-    lease(app) / 4
+fn reach(cx: &Context) -> TimeDelta {
+    lease(cx) / 4
 }
 
 async fn postpone(
-    app: &App,
+    cx: &Context,
     sends: &[ClaimedSend],
     until: DateTime<Utc>,
     reason: &str,
@@ -605,7 +605,7 @@ async fn postpone(
     if sends.is_empty() {
         return Ok(());
     }
-    let mut conn = app.db.conn().await?;
+    let mut conn = cx.db.conn().await?;
     let sends: Vec<&ClaimedSend> = sends.iter().collect();
     db::sends_postpone(&mut conn, &sends, until, reason).await
 }

@@ -8,7 +8,7 @@ use hogsend_plugin_api::{BlockScope, Rate};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
-use crate::app::App;
+use crate::context::Context;
 use crate::backoff;
 use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic};
 use crate::mail::fate::{Answer, Verdict};
@@ -56,10 +56,10 @@ impl Shut {
 
 impl Providers {
     /// Looks what they take. Holds that began with other settings are over.
-    pub async fn look(app: &App) -> db::Result<Self> {
-        let now = app.clock.now();
-        let all = app.plugins.deliveries();
-        let mut tx = app.db.begin().await?;
+    pub async fn look(cx: &Context) -> db::Result<Self> {
+        let now = cx.clock.now();
+        let all = cx.plugins.deliveries();
+        let mut tx = cx.db.begin().await?;
         let mut holds: HashMap<String, Vec<Hold>> = HashMap::new();
         for hold in db::provider_holds(&mut tx, now).await? {
             holds.entry(hold.provider.clone()).or_default().push(hold);
@@ -69,7 +69,7 @@ impl Providers {
             let Some(own) = holds.get_mut(provider.id()) else {
                 continue;
             };
-            let print = print(app, provider);
+            let print = print(cx, provider);
             if own.iter().any(|hold| hold.print != print) {
                 own.retain(|hold| hold.print == print);
                 cured += db::provider_cured(&mut tx, provider.id(), &print).await?;
@@ -81,7 +81,7 @@ impl Providers {
         }
         if cured > 0 {
             db::sends_release(&mut tx, now).await?;
-            app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
+            cx.db.commit_and_wake(tx, &[Topic::Mails]).await?;
         } else {
             tx.commit().await?;
         }
@@ -107,10 +107,10 @@ impl Providers {
 
     /// The first provider that takes mail of this sender. One that is merely busy is waited for; one
     /// that is down is passed over.
-    pub async fn choose(&mut self, app: &App, sender: &str) -> db::Result<Way> {
+    pub async fn choose(&mut self, cx: &Context, sender: &str) -> db::Result<Way> {
         let mut shut: Vec<Shut> = Vec::new();
         for provider in self.all.clone() {
-            match self.admit(app, &provider, sender).await? {
+            match self.admit(cx, &provider, sender).await? {
                 Ok(tried) => return Ok(Way::Open(provider, tried)),
                 Err(one) => {
                     let short = one.is_short(self.now);
@@ -136,7 +136,7 @@ impl Providers {
     /// Whether this provider takes mail of this sender: with the holds it tries, or until when not.
     pub async fn admit(
         &mut self,
-        app: &App,
+        cx: &Context,
         provider: &DeliveryRef,
         sender: &str,
     ) -> db::Result<Result<Vec<Hold>, Shut>> {
@@ -153,7 +153,7 @@ impl Providers {
             if hold.kind == HoldKind::Limit {
                 continue;
             }
-            let mut conn = app.db.conn().await?;
+            let mut conn = cx.db.conn().await?;
             lost |= !db::provider_probe(&mut conn, hold, now).await?;
             hold.until = now + PROBE_EVERY;
             tried.push(hold.clone());
@@ -204,8 +204,8 @@ pub(super) fn sender_of(from: &str) -> String {
 }
 
 /// Of the provider's version and settings, keyed: it shows that they changed and nothing else.
-pub(super) fn print(app: &App, provider: &DeliveryRef) -> String {
-    let key = app.config.secret.expose_secret().as_bytes();
+pub(super) fn print(cx: &Context, provider: &DeliveryRef) -> String {
+    let key = cx.config.secret.expose_secret().as_bytes();
     let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     hash.update(b"provider settings\0");
     hash.update(provider.version().as_bytes());
@@ -223,10 +223,10 @@ pub(super) fn slot_us(rate: Rate) -> i64 {
 }
 
 /// Takes over the rate an answer told of.
-pub(super) async fn note_rate(app: &App, provider: &str, rate: Rate) {
-    let noted = match app.db.conn().await {
+pub(super) async fn note_rate(cx: &Context, provider: &str, rate: Rate) {
+    let noted = match cx.db.conn().await {
         Ok(mut conn) => {
-            db::provider_rate(&mut conn, provider, slot_us(rate), app.clock.now()).await
+            db::provider_rate(&mut conn, provider, slot_us(rate), cx.clock.now()).await
         }
         Err(error) => Err(error),
     };
@@ -247,15 +247,15 @@ pub(super) struct Asked<'a> {
 
 /// Notes what an answer says about the provider: the circuit breaker, limits and blocks, which all
 /// workers share.
-pub(super) async fn note(app: &App, asked: Asked<'_>, answer: &Answer) {
-    if let Err(error) = note_verdict(app, asked, &Verdict::of(answer)).await {
+pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) {
+    if let Err(error) = note_verdict(cx, asked, &Verdict::of(answer)).await {
         let provider = asked.provider.id();
         tracing::warn!(provider, %error, "what the answer says of the provider could not be noted");
     }
 }
 
-async fn note_verdict(app: &App, asked: Asked<'_>, verdict: &Verdict<'_>) -> db::Result<()> {
-    let now = app.clock.now();
+async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> db::Result<()> {
+    let now = cx.clock.now();
     let id = asked.provider.id();
     let hold = |kind, sender: &str, until, reason: String| Hold {
         provider: id.to_owned(),
@@ -264,10 +264,10 @@ async fn note_verdict(app: &App, asked: Asked<'_>, verdict: &Verdict<'_>) -> db:
         reason,
         since: now,
         until,
-        print: print(app, asked.provider),
+        print: print(cx, asked.provider),
     };
     let soon = now + PROBE_EVERY;
-    let mut tx = app.db.begin().await?;
+    let mut tx = cx.db.begin().await?;
     let mut freed = 0;
     match verdict {
         Verdict::Faulty(reason) => {
@@ -323,7 +323,7 @@ async fn note_verdict(app: &App, asked: Asked<'_>, verdict: &Verdict<'_>) -> db:
     if freed > 0 {
         let kept = db::sends_release(&mut tx, now).await?;
         tracing::info!(provider = id, mails = kept, "the provider takes mail again");
-        return app.db.commit_and_wake(tx, &[Topic::Mails]).await;
+        return cx.db.commit_and_wake(tx, &[Topic::Mails]).await;
     }
     tx.commit().await
 }

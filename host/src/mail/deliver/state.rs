@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::providers::print;
-use crate::app::App;
+use crate::context::Context;
 use crate::db::{self, Conn, Hold, HoldKind};
 
 /// Whether a provider takes mail.
@@ -68,13 +68,13 @@ impl ProviderState {
 /// How the active providers are, in the operator's order. Limits that are over and holds that began
 /// with other settings say nothing any more.
 pub async fn provider_states(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     now: DateTime<Utc>,
 ) -> db::Result<Vec<ProviderState>> {
     let all = db::provider_holds(conn, now).await?;
-    let states = app.plugins.deliveries().into_iter().map(|provider| {
-        let print = print(app, &provider);
+    let states = cx.plugins.deliveries().into_iter().map(|provider| {
+        let print = print(cx, &provider);
         let counts = |hold: &&Hold| {
             hold.provider == provider.id()
                 && hold.print == print

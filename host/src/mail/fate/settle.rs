@@ -8,11 +8,12 @@ use hogsend_plugin_api::{BounceType, Properties};
 use serde_json::json;
 
 use super::Standing;
-use crate::app::App;
+use crate::context::Context;
 use crate::contacts;
 use crate::db::{self, ClaimedSend, Conn, EndedSend, SendEnd, SendStatus, StepEnd, Topic};
 use crate::ids::{BatchId, Claim, SendId, StateId};
-use crate::mail::status::{About, Told, bounce_event, tell};
+use crate::ingest::{Told, tell};
+use crate::mail::status::{About, bounce_event};
 use crate::webhooks::{News, announce};
 
 /// How a mail is from now on.
@@ -43,7 +44,7 @@ impl<'a> Settled<'a> {
 /// lost is left as it is. The contacts the mails belong to now are locked by the caller. Returns
 /// whom the commit has to wake.
 pub async fn settle(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     provider: Option<&str>,
     batch: Option<BatchId>,
@@ -82,7 +83,7 @@ pub async fn settle(
             continue;
         };
         if *bounce == BounceType::Permanent {
-            let mailbox = app.addresses.mailbox(&one.send.mail.to);
+            let mailbox = cx.addresses.mailbox(&one.send.mail.to);
             let words = (provider, Some(reason.as_str()));
             contacts::suppress(conn, &mailbox, "bounced", words, now).await?;
             tracing::info!(send.id = %row.id, "an address gets no more mail: it does not exist");
@@ -138,7 +139,7 @@ pub async fn settle(
     announce(conn, &news, now).await?;
     if !told.is_empty() {
         topics.extend([Topic::Runs, Topic::Captures]);
-        tell(app, conn, told, now).await?;
+        tell(conn, &cx.catalog, told, now).await?;
     }
     let due = |row: &SendEnd| row.retry_at.is_some_and(|at| at <= now);
     if rows.iter().any(due) {

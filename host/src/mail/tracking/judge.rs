@@ -9,7 +9,7 @@ use super::machine::{REPEAT, Seen, UNSENT};
 use crate::mail::status;
 use crate::mail::status::MailEvent;
 use super::links::is_tracked;
-use crate::app::App;
+use crate::context::Context;
 use crate::contacts;
 use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};
 
@@ -20,13 +20,13 @@ const UNSENT_MAX: TimeDelta = TimeDelta::minutes(10);
 
 /// Judges one open or click that is due, in a transaction of its own. False where another worker
 /// had it, or it is gone.
-pub async fn judge(app: &App, due: DueVisit) -> db::Result<bool> {
-    app.db.transact(|tx| judge_in(app, tx, &due)).await
+pub async fn judge(cx: &Context, due: DueVisit) -> db::Result<bool> {
+    cx.db.transact(|tx| judge_in(cx, tx, &due)).await
 }
 
-async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool)> {
+async fn judge_in(cx: &Context, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool)> {
     let id = due.id;
-    let now = app.clock.now();
+    let now = cx.clock.now();
     // In the order in which erasing takes them: the contact, the mail, what happened to it.
     db::send_find_locked(&mut tx, Some(due.send_id), "", None).await?;
     let Some(mail) = db::send_lock(&mut tx, due.send_id).await? else {
@@ -42,7 +42,7 @@ async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool
     }
     let machine = match unsent && !mail.in_doubt && visit.provider.is_none() {
         true => Some(UNSENT),
-        false => reason(app, &mut tx, &visit).await?,
+        false => reason(cx, &mut tx, &visit).await?,
     };
     db::visit_settle(&mut tx, id, machine).await?;
     if machine.is_some() {
@@ -55,7 +55,7 @@ async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool
     let mut told = MailEvent::new(visit.send_id, kind, visit.occurred_at);
     told.provider = visit.provider.as_deref();
     told.properties = properties(&visit);
-    status::record(app, &mut tx, told, now).await?;
+    status::record(cx, &mut tx, told, now).await?;
     if kind == Kind::Clicked
         && let Some((_, to)) = db::send_target(&mut tx, visit.send_id).await?
     {
@@ -64,9 +64,9 @@ async fn judge_in(app: &App, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool
     Ok((tx, true))
 }
 
-async fn reason(app: &App, conn: &mut Conn, visit: &Visit) -> db::Result<Option<&'static str>> {
+async fn reason(cx: &Context, conn: &mut Conn, visit: &Visit) -> db::Result<Option<&'static str>> {
     let click = visit.kind == "clicked";
-    let ours = |url: &str| is_tracked(url, &app.config.api_public_url);
+    let ours = |url: &str| is_tracked(url, &cx.config.api_public_url);
     if visit.provider.is_some() && visit.url.as_deref().is_some_and(ours) {
         return Ok(Some(REPEAT));
     }

@@ -25,7 +25,7 @@ pub(super) async fn has_event(
         Err(error) => return Ok(Err(error)),
     };
     let since = since(run.now, args.within_ms);
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let found = db::history_event(&mut conn, run.state.contact_id, &args.event, since).await?;
     Ok(Ok(json!(Occurrences {
         found: found.count > 0,
@@ -40,7 +40,7 @@ pub(super) async fn events(run: Performing<'_>, args: Args<HasEventArgs>) -> db:
         Err(error) => return Ok(Err(error)),
     };
     let since = since(run.now, args.within_ms);
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let contact = run.state.contact_id;
     let found = db::history_events(&mut conn, contact, &args.event, since, EVENTS).await?;
     let events = found.into_iter().map(Occurrence::from);
@@ -55,7 +55,7 @@ pub(super) async fn journey(
         Ok(args) => args,
         Err(error) => return Ok(Err(error)),
     };
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let past = db::history_journey(&mut conn, run.state.contact_id, &args.journey).await?;
     Ok(Ok(json!(past)))
 }
@@ -65,7 +65,7 @@ pub(super) async fn email(run: Performing<'_>, args: Args<EmailPastArgs>) -> db:
         Ok(args) => args,
         Err(error) => return Ok(Err(error)),
     };
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let past = db::history_email(&mut conn, run.state.contact_id, &args.template).await?;
     Ok(Ok(json!(past)))
 }

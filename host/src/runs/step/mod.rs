@@ -13,8 +13,8 @@ use hogsend_plugin_api::{Properties, StepError};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::enrolment::JourneyEntry;
-use crate::app::App;
+use crate::catalog::JourneyEntry;
+use crate::context::Context;
 use crate::db::{self, ClaimedState, NewCapture, NewSend, StepRow};
 use crate::ingest::NewEvent;
 use crate::plugins::JourneysRef;
@@ -61,7 +61,7 @@ pub enum Performed {
 /// The run whose steps are performed.
 #[derive(Clone, Copy)]
 pub struct Performing<'a> {
-    pub app: &'a App,
+    pub cx: &'a Context,
     pub state: &'a ClaimedState,
     pub entry: &'a JourneyEntry,
     /// The version of the plugin the run goes on with.

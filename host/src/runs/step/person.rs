@@ -12,7 +12,7 @@ use crate::db;
 use crate::runs::enrich::known_to_analytics;
 
 pub(super) async fn contact(run: Performing<'_>) -> db::Result<Outcome> {
-    let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+    let found = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
     let contact = found.map(|contact| Contact {
         id: contact.id.into(),
         external_id: contact.external_id,
@@ -37,19 +37,19 @@ pub(super) async fn is_subscribed(
         .as_deref()
         .unwrap_or(&run.entry.definition.category);
     let contact = run.state.contact_id;
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let wants = match db::contact_get(&mut conn, contact).await? {
-        Some(contact) => consent::preferences(run.app, &mut conn, &contact).await?,
+        Some(contact) => consent::preferences(run.cx, &mut conn, &contact).await?,
         None => Default::default(),
     };
     Ok(Ok(json!(wants.allow(category))))
 }
 
 pub(super) async fn person(run: Performing<'_>) -> db::Result<Outcome> {
-    let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+    let found = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
     let mut properties = found.map(|contact| contact.properties).unwrap_or_default();
     if let Some(id) = run.state.person.external_id.as_deref() {
-        properties.extend(known_to_analytics(run.app, id).await);
+        properties.extend(known_to_analytics(run.cx, id).await);
     }
     Ok(Ok(json!(properties)))
 }
@@ -62,7 +62,7 @@ pub(super) async fn when(
         Ok(args) => args,
         Err(error) => return Ok(Err(error)),
     };
-    let found = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+    let found = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
     let own = found.map(|contact| contact.properties).unwrap_or_default();
     let zone = zone_of(run, &own);
     let moment = when::resolve(&args, run.now, zone).map(|at| Moment {
@@ -77,6 +77,6 @@ fn zone_of(run: Performing<'_>, contact: &Properties) -> Tz {
     zone::of(
         &run.state.person.properties,
         contact,
-        run.app.config.policy.zone,
+        run.cx.config.policy.zone,
     )
 }

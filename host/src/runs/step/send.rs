@@ -16,8 +16,8 @@ pub(super) async fn send(
     args: SendArgs,
     effects: &mut Effects,
 ) -> db::Result<Performed> {
-    let Performing { app, state, .. } = run;
-    let contact = db::contact_get(&mut *app.db.conn().await?, state.contact_id).await?;
+    let Performing { cx, state, .. } = run;
+    let contact = db::contact_get(&mut *cx.db.conn().await?, state.contact_id).await?;
     let Some(mut contact) = contact else {
         return Ok(Performed::Done(Ok(
             json!({ "skipped": { "reason": "contact_deleted" } }),
@@ -36,7 +36,7 @@ pub(super) async fn send(
         strange: &strange,
         test: false,
     };
-    match mail::compose(app, composing, run.now).await {
+    match mail::compose(cx, composing, run.now).await {
         Err(error) => Ok(Performed::Done(Err(error))),
         Ok(send) => {
             let done = send
@@ -59,7 +59,7 @@ async fn strange(run: Performing<'_>, trust: Trust) -> db::Result<Vec<Properties
     }
     let state = run.state;
     let since = state.created_at - TimeDelta::days(1);
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let name = &state.trigger_event;
     let past = db::history_events(&mut conn, state.contact_id, name, Some(since), GATHERED).await?;
     let gathered = past.into_iter().map(|event| event.properties);

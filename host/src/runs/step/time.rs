@@ -47,7 +47,7 @@ pub(super) async fn digest(run: Performing<'_>) -> db::Result<Outcome> {
     let condition = run.entry.definition.trigger.condition.as_ref();
     let contact = &state.person.properties;
     let mut digest = Gathering::default();
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let mut before = None;
     for _ in 0..PAGES_MAX {
         let page = db::history_page(&mut conn, &since, before, PAGE).await?;
@@ -85,7 +85,7 @@ pub(super) async fn throttle(
         .and_then(TimeDelta::try_milliseconds)
         .and_then(|window| run.now.checked_sub_signed(window))
         .unwrap_or(DateTime::<Utc>::MIN_UTC);
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     // One run of a journey and person at a time, so nobody else counts meanwhile.
     let passed = db::passes_since(&mut conn, state.contact_id, &state.journey_id, since).await?;
     let passes = passed < i64::from(args.limit);
@@ -102,7 +102,7 @@ pub(super) async fn once_get(
         Err(error) => return Ok(Err(error)),
     };
     let state = run.state;
-    let mut conn = run.app.db.conn().await?;
+    let mut conn = run.cx.db.conn().await?;
     let value = db::once_get(&mut conn, state.contact_id, &state.journey_id, &key).await?;
     Ok(Ok(json!({ "found": value.is_some(), "value": value })))
 }

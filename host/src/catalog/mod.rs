@@ -1,5 +1,9 @@
 //! Every journey and template of every plugin, found by what an event asks for.
 
+mod list;
+
+pub use list::{List, title};
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +13,6 @@ use hogsend_plugin_api::journey::{Catalogue, Definition};
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
 use crate::config::Problem;
-use crate::contacts::consent::{self, List};
 use crate::nearest::nearest;
 use crate::plugins::{JourneysRef, Registry};
 use crate::templates::{Folder, Templates};
@@ -158,7 +161,7 @@ impl Catalog {
             return;
         }
         let name = match name {
-            "" => consent::title(id),
+            "" => title(id),
             name => name.to_owned(),
         };
         self.lists.push(List {

@@ -12,7 +12,7 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::contacts::{Addresses, SHORT};
+use crate::mailbox::{Addresses, SHORT};
 use crate::db::Contact;
 use crate::ids::ContactId;
 use payload::Payload;
@@ -91,7 +91,7 @@ pub enum TokenError {
 }
 
 /// Makes and checks links.
-pub struct Unsubscribe {
+pub struct LinkSigner {
     /// Of the secret of today, then of those of the past.
     keys: Vec<Keys>,
     base_url: String,
@@ -118,7 +118,7 @@ impl Keys {
     }
 }
 
-impl Unsubscribe {
+impl LinkSigner {
     /// Links begin with `public_url`, its host in ASCII (RFC 3492): headers of mails hold nothing
     /// else.
     pub fn new(secret: &SecretString, previous: &[SecretString], public_url: &str) -> Self {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Ids, Token, Whom};
-use crate::contacts::SHORT;
+use crate::mailbox::SHORT;
 use crate::ids::ContactId;
 
 const VERSION: u8 = 1;

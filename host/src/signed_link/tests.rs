@@ -13,8 +13,8 @@ fn now() -> DateTime<Utc> {
     at(1_800_000_000)
 }
 
-fn ours() -> Unsubscribe {
-    Unsubscribe::new(&"one secret".into(), &[], "http://localhost")
+fn ours() -> LinkSigner {
+    LinkSigner::new(&"one secret".into(), &[], "http://localhost")
 }
 
 fn token(action: Action, category: Option<&str>) -> Token {
@@ -45,7 +45,7 @@ fn only_our_own_untouched_tokens_are_read() {
     let token = token(Action::Unsubscribe, Some("journey"));
     let text = ours.sign(&token, now());
     assert_eq!(ours.verify(&text, now()), Ok(token));
-    let theirs = Unsubscribe::new(&"another".into(), &[], "http://localhost");
+    let theirs = LinkSigner::new(&"another".into(), &[], "http://localhost");
     assert_eq!(theirs.verify(&text, now()), Err(TokenError::Invalid));
     for position in 0..text.len() {
         let mut tampered = text.clone().into_bytes();
@@ -115,7 +115,7 @@ fn links_of_versions_before_work_as_long_as_they_were_to_and_unsubscribe_for_eve
 #[test]
 fn secrets_of_the_past_still_verify_and_sign_nothing() {
     let before = ours();
-    let rotated = Unsubscribe::new(
+    let rotated = LinkSigner::new(
         &"new".into(),
         &["x".into(), "one secret".into()],
         "http://a.test",
@@ -150,7 +150,7 @@ fn links_are_ascii_whatever_the_host_and_the_category_are() {
         ),
         ("http://localhost:3002", "http://localhost:3002/v1/"),
     ] {
-        let links = Unsubscribe::new(&"s".into(), &[], url);
+        let links = LinkSigner::new(&"s".into(), &[], url);
         for link in [links.url(ids, &category), links.preferences_url(ids, now())] {
             assert!(link.is_ascii() && link.starts_with(base), "{link}");
         }

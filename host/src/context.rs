@@ -1,0 +1,36 @@
+//! What the modules of one process share.
+
+use std::sync::Arc;
+
+use crate::cache::Cache;
+use crate::calls::{Alone, Calls};
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::loops::Loops;
+use crate::mailbox::Addresses;
+use crate::plugins::Registry;
+use crate::signed_link::LinkSigner;
+
+/// The store, the clock, the plugins and what they brought. Entry points have it inside their `App`;
+/// modules that run a whole task take it, and smaller functions take the part they need.
+#[derive(Clone)]
+pub struct Context {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub db: Db,
+    pub plugins: Registry,
+    pub cache: Arc<Cache>,
+    pub catalog: Arc<Catalog>,
+    /// How the background loops of this process are doing.
+    pub loops: Arc<Loops>,
+    /// Lets work that workers ended in be done alone.
+    pub(crate) alone: Arc<Alone>,
+    /// Which plugins are being called.
+    pub(crate) calls: Arc<Calls>,
+    /// Signs the links in mails.
+    pub links: Arc<LinkSigner>,
+    /// Hashes the addresses of mailboxes.
+    pub addresses: Arc<Addresses>,
+}
