@@ -109,7 +109,7 @@ impl App {
             context: Context {
                 loops: Arc::default(),
                 alone: Arc::default(),
-                calls: Arc::new(Calls::new(&config.data_dir)),
+                calls: Arc::new(Calls::new(&config.data_dir, db.clone(), clock.clone())),
                 config: Arc::new(config),
                 links: Arc::new(links),
                 addresses: Arc::new(addresses),

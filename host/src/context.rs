@@ -26,9 +26,9 @@ pub struct Context {
     /// How the background loops of this process are doing.
     pub loops: Arc<Loops>,
     /// Lets work that workers ended in be done alone.
-    pub(crate) alone: Arc<Alone>,
+    pub alone: Arc<Alone>,
     /// Which plugins are being called.
-    pub(crate) calls: Arc<Calls>,
+    pub calls: Arc<Calls>,
     /// Signs the links in mails.
     pub links: Arc<LinkSigner>,
     /// Hashes the addresses of mailboxes.

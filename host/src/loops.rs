@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::db;
 
+/// How often a worker says that it is alive.
+pub const BEAT: Duration = Duration::from_secs(10);
+
 /// The pause after a first failure, and the longest.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::db::{self, AlertRule, Conn, HoldKind, NewAlert, Tx};
 use crate::ids;
 use crate::mail;
-use crate::worker::BEAT;
+use crate::loops::BEAT;
 
 /// How often a rule is looked at.
 const EVERY: TimeDelta = TimeDelta::minutes(1);

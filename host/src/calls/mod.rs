@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use crate::context::Context;
-use crate::db::{self, Deaths, PluginCall};
+use crate::clock::Clock;
+use crate::db::{self, Db, Deaths, PluginCall};
 use crate::ids::Claim;
 use crate::plugins::flight::{self, Flights, Slot};
 
@@ -28,8 +28,9 @@ use crate::plugins::flight::{self, Flights, Slot};
 pub const DEATHS_MAX: i16 = 3;
 
 /// The calls of this process.
-#[derive(Debug)]
 pub struct Calls {
+    db: Db,
+    clock: Clock,
     flights: Flights,
     /// Noted calls whose caller was broken off.
     broken: Mutex<Vec<(Uuid, Claim)>>,
@@ -38,7 +39,6 @@ pub struct Calls {
 }
 
 /// A call that is noted, or about to be.
-#[derive(Debug)]
 pub struct Open {
     calls: Arc<Calls>,
     call: PluginCall,
@@ -47,12 +47,60 @@ pub struct Open {
 }
 
 impl Calls {
-    pub fn new(data_dir: &Path) -> Self {
+    pub fn new(data_dir: &Path, db: Db, clock: Clock) -> Self {
         Self {
+            db,
+            clock,
             flights: Flights::new(data_dir.join("calls")),
             broken: Mutex::default(),
             taking_back: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Calls a plugin for a run, a mail or a batch, with a note for as long as the call runs.
+    pub async fn noted<T>(
+        self: &Arc<Self>,
+        what: &'static str,
+        call: PluginCall,
+        answer: impl Future<Output = T>,
+    ) -> db::Result<T> {
+        let open = Open::new(self, what, call);
+        self.switch(None, Some(open.call())).await?;
+        Ok(open.run(answer).await)
+    }
+
+    /// Notes that a call has returned, that another begins, or both.
+    pub async fn switch(
+        &self,
+        ended: Option<&PluginCall>,
+        begun: Option<&PluginCall>,
+    ) -> db::Result<()> {
+        // The embedded database ends with the process.
+        let durable = self.db.is_embedded();
+        let mut conn = self.db.conn().await?;
+        db::call_switch(&mut conn, ended, begun, durable, self.clock.now()).await
+    }
+
+    /// Takes back the notes of calls that were broken off, and those of processes that ended while the
+    /// call was not inside the plugin's code.
+    pub async fn take_back(&self) -> db::Result<()> {
+        let _turn = self.taking_back.lock().await;
+        let broken = std::mem::take(&mut *self.broken());
+        let left = self.flights.left();
+        let idle = left.iter().flat_map(|one| one.idle.iter().copied());
+        let void: Vec<_> = broken.iter().copied().chain(idle).collect();
+        if !void.is_empty() {
+            let done = match self.db.conn().await {
+                Ok(mut conn) => db::calls_void(&mut conn, &void).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                self.broken().extend(broken);
+                return Err(error);
+            }
+        }
+        left.into_iter().for_each(flight::Left::remove);
+        Ok(())
     }
 
     fn broken(&self) -> std::sync::MutexGuard<'_, Vec<(Uuid, Claim)>> {
@@ -63,11 +111,11 @@ impl Calls {
 impl Open {
     /// Begins with a call; the note in the database is the caller's to write. `what` is a run, a mail
     /// or a batch.
-    pub fn new(cx: &Context, what: &'static str, call: PluginCall) -> Self {
+    pub fn new(calls: &Arc<Calls>, what: &'static str, call: PluginCall) -> Self {
         tracing::debug!(what, id = %call.subject, call = call.name, "calling a plugin");
-        let slot = cx.calls.flights.slot(call.subject, call.claim);
+        let slot = calls.flights.slot(call.subject, call.claim);
         Self {
-            calls: cx.calls.clone(),
+            calls: calls.clone(),
             call,
             slot,
             closed: false,
@@ -90,9 +138,9 @@ impl Open {
 
     /// Awaits the plugin's answer, then takes the note back. Where the database does not answer the
     /// note is taken back later.
-    pub async fn run<T>(self, cx: &Context, answer: impl Future<Output = T>) -> T {
+    pub async fn run<T>(self, answer: impl Future<Output = T>) -> T {
         let answer = self.answer(answer).await;
-        let ended = switch(cx, Some(&self.call), None);
+        let ended = self.calls.switch(Some(&self.call), None);
         match ended.await {
             Ok(()) => self.close(),
             Err(error) => tracing::debug!(%error, "a note of a call is taken back later"),
@@ -108,30 +156,6 @@ impl Drop for Open {
             self.calls.broken().push(call);
         }
     }
-}
-
-/// Calls a plugin for a run, a mail or a batch, with a note for as long as the call runs.
-pub async fn noted<T>(
-    cx: &Context,
-    what: &'static str,
-    call: PluginCall,
-    answer: impl Future<Output = T>,
-) -> db::Result<T> {
-    let open = Open::new(cx, what, call);
-    switch(cx, None, Some(open.call())).await?;
-    Ok(open.run(cx, answer).await)
-}
-
-/// Notes that a call has returned, that another begins, or both.
-pub async fn switch(
-    cx: &Context,
-    ended: Option<&PluginCall>,
-    begun: Option<&PluginCall>,
-) -> db::Result<()> {
-    // The embedded database ends with the process.
-    let durable = cx.db.is_embedded();
-    let mut conn = cx.db.conn().await?;
-    db::call_switch(&mut conn, ended, begun, durable, cx.clock.now()).await
 }
 
 /// Says from what a worker died whose run, mail or batch this one has claimed.
@@ -151,24 +175,3 @@ pub fn verdict(deaths: &Deaths) -> String {
     )
 }
 
-/// Takes back the notes of calls that were broken off, and those of processes that ended while the
-/// call was not inside the plugin's code.
-pub async fn take_back(cx: &Context) -> db::Result<()> {
-    let _turn = cx.calls.taking_back.lock().await;
-    let broken = std::mem::take(&mut *cx.calls.broken());
-    let left = cx.calls.flights.left();
-    let idle = left.iter().flat_map(|one| one.idle.iter().copied());
-    let void: Vec<_> = broken.iter().copied().chain(idle).collect();
-    if !void.is_empty() {
-        let done = match cx.db.conn().await {
-            Ok(mut conn) => db::calls_void(&mut conn, &void).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            cx.calls.broken().extend(broken);
-            return Err(error);
-        }
-    }
-    left.into_iter().for_each(flight::Left::remove);
-    Ok(())
-}

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use crate::contacts::{self, NoRoom, Resolved, Whom, consent};
 use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
-use crate::journeys;
+use crate::enrolment;
 use crate::catalog::Catalog;
 use crate::enrolment::Happened;
 
@@ -62,7 +62,7 @@ pub async fn follow(
     now: DateTime<Utc>,
     resolved: Resolved,
 ) -> db::Result<()> {
-    journeys::offer_again(conn, catalog, now, &resolved.reachable).await?;
+    enrolment::offer_again(conn, catalog, now, &resolved.reachable).await?;
     if !resolved.follows.is_empty() {
         store(conn, catalog, now, resolved.follows).await?;
     }
@@ -178,7 +178,7 @@ async fn store_round(
         }));
     }
     derived.extend(resolved.follows);
-    let again = journeys::offer_again(conn, catalog, now, &resolved.reachable).await?;
+    let again = enrolment::offer_again(conn, catalog, now, &resolved.reachable).await?;
 
     let happened: Vec<Happened<'_>> = new
         .iter()
@@ -196,7 +196,7 @@ async fn store_round(
             })
         })
         .collect();
-    let reactions = journeys::react(conn, catalog, now, &happened).await?;
+    let reactions = enrolment::react(conn, catalog, now, &happened).await?;
     for (event, exits) in happened.iter().zip(reactions.exits) {
         results[places[&event.id]].exits = exits;
     }

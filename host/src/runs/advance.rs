@@ -158,7 +158,7 @@ async fn noted<T>(
         claim: state.claim,
         name,
     };
-    calls::noted(cx, "run", call, answer).await
+    cx.calls.noted("run", call, answer).await
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {

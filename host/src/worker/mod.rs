@@ -37,9 +37,6 @@ pub fn watch(app: &App, crew: &mut Crew) {
     poll::start(crew, alerts::Alerts::new(app));
 }
 
-/// How often a worker says that it is alive.
-pub const BEAT: Duration = Duration::from_secs(10);
-
 /// Works until `stop`, then finishes what it began.
 ///
 /// # Errors
@@ -48,7 +45,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     let id = Uuid::now_v7();
     tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
     // Before anything is claimed: what it says is counted then.
-    if let Err(error) = calls::take_back(&app).await {
+    if let Err(error) = app.calls.take_back().await {
         tracing::warn!(%error, "which calls were under way at the last end is not known exactly");
     }
     let mut crew = Crew::new(stop);
@@ -73,7 +70,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     if let Err(error) = relay_due(&app).await {
         tracing::warn!(%error, "captures are left for the next start");
     }
-    if let Err(error) = calls::take_back(&app).await {
+    if let Err(error) = app.calls.take_back().await {
         tracing::warn!(%error, "calls that were broken off count as ends of this worker");
     }
     let left = match app.db.conn().await {
@@ -91,7 +88,7 @@ const BEATS: &str = "heartbeat";
 
 async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = calls::take_back(app).await {
+        if let Err(error) = app.calls.take_back().await {
             tracing::debug!(%error, "notes of calls are taken back later");
         }
         let seen = match app.db.conn().await {

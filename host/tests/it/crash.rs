@@ -177,10 +177,10 @@ async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
         name: "test-journeys, advance, step 0".into(),
     };
     let answer = std::future::pending::<()>();
-    let called = calls::noted(&server.app, "run", call.clone(), answer);
+    let called = server.app.calls.noted("run", call.clone(), answer);
     let broken_off = tokio::time::timeout(Duration::from_millis(1), called).await;
     assert!(broken_off.is_err());
-    calls::take_back(&server.app).await.unwrap();
+    server.app.calls.take_back().await.unwrap();
     let mut conn = server.app.db.conn().await.unwrap();
     let deaths = db::calls_died(&mut conn, &[call.subject]).await.unwrap();
     assert!(deaths.is_empty(), "{deaths:?}");
@@ -192,7 +192,7 @@ async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
             name: name.into(),
             ..call.clone()
         };
-        calls::switch(&server.app, None, Some(&call)).await.unwrap();
+        server.app.calls.switch(None, Some(&call)).await.unwrap();
         let mut conn = server.app.db.conn().await.unwrap();
         let deaths = db::calls_died(&mut conn, &[call.subject]).await.unwrap();
         let one = &deaths[&call.subject];
@@ -204,7 +204,7 @@ async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
             ..call.clone()
         };
         let answer = std::future::ready(());
-        calls::noted(&server.app, "run", call, answer)
+        server.app.calls.noted("run", call, answer)
             .await
             .unwrap();
     };

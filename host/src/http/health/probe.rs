@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::since_start;
 use crate::db::{self, HoldKind, Queues, SchemaState, WorkersSeen};
 use crate::mail::{self, ProviderState, Taking};
-use crate::worker::BEAT;
+use crate::loops::BEAT;
 use crate::worker::engine::{Embedded, Engine};
 
 /// Bound of each probe.

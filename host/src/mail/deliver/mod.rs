@@ -126,7 +126,7 @@ pub enum Lane {
 /// batches were looked at.
 pub async fn claim(cx: &Context, places: usize, lane: Lane) -> db::Result<(Vec<Delivery>, usize)> {
     // What another process of this machine left behind when it was killed counts for nothing.
-    calls::take_back(cx).await?;
+    cx.calls.take_back().await?;
     let now = cx.clock.now();
     let mut providers = Providers::look(cx).await?;
     let most = cx
@@ -372,7 +372,7 @@ async fn ask(cx: &Context, provider: &DeliveryRef, mut request: Request) -> db::
         cx.clock.sleep_until(request.slot).await;
         let sent = send(cx, provider, &request);
         let (answer, rate) = match call {
-            Some(call) => call.run(cx, sent).await,
+            Some(call) => call.run(sent).await,
             None => sent.await,
         };
         if let Some(rate) = rate {
@@ -483,7 +483,7 @@ fn open(
         claim,
         name,
     };
-    Some(Open::new(cx, what, call))
+    Some(Open::new(&cx.calls, what, call))
 }
 
 /// Makes the provider's bytes, or takes those frozen before. Mails the provider can never take end
@@ -509,9 +509,9 @@ async fn prepare(
                     name: format!("{}, prepare", provider.id()),
                 };
                 // One statement for the end of a call and the beginning of the next.
-                let call = Open::new(cx, "mail", call);
+                let call = Open::new(&cx.calls, "mail", call);
                 let ended = before.take();
-                calls::switch(cx, ended.as_ref().map(Open::call), Some(call.call())).await?;
+                cx.calls.switch(ended.as_ref().map(Open::call), Some(call.call())).await?;
                 ended.into_iter().for_each(Open::close);
                 let prepared = call.answer(asked).await;
                 before = Some(call);
@@ -537,7 +537,7 @@ async fn prepare(
         }
     }
     if let Some(last) = before {
-        calls::switch(cx, Some(last.call()), None).await?;
+        cx.calls.switch(Some(last.call()), None).await?;
         last.close();
     }
     Ok(ready)

@@ -53,7 +53,7 @@ impl Work for Runs {
 
     async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedState>> {
         // What another process of this machine left behind when it was killed counts for nothing.
-        calls::take_back(&self.app).await?;
+        self.app.calls.take_back().await?;
         let now = self.app.clock.now();
         let mut conn = self.app.db.conn().await?;
         db::state_claim(&mut conn, now, now + self.app.config.lease, room as i64).await
