@@ -6,7 +6,6 @@ mod environment;
 mod journeys;
 mod key;
 mod plugins;
-mod runs;
 mod secret;
 mod settings;
 mod start;

@@ -11,6 +11,7 @@ use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
 use crate::catalog::{Catalog, JourneyEntry};
+use super::happened::Happened;
 use super::wait;
 use crate::mailbox::Mailbox;
 use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
@@ -20,18 +21,6 @@ use crate::webhooks::{News, announce};
 
 /// How old the trigger event of a run may be to be offered again.
 const OFFERED_AGAIN: TimeDelta = TimeDelta::days(7);
-
-/// An event just stored, with its contact, whose row is locked.
-pub struct Happened<'a> {
-    pub id: EventId,
-    pub name: &'a str,
-    pub properties: &'a Properties,
-    pub depth: i16,
-    pub trust: Trust,
-    /// When its source says it happened; it arrives now.
-    pub occurred_at: DateTime<Utc>,
-    pub contact: &'a Contact,
-}
 
 /// What the events came to.
 #[derive(Default)]

@@ -2,7 +2,9 @@
 //! events satisfy.
 
 mod enrol;
+mod happened;
 mod wait;
 
-pub use enrol::{Happened, Reactions, enrol_one, offer_again, react};
+pub use enrol::{Reactions, enrol_one, offer_again, react};
+pub use happened::Happened;
 pub use wait::{Place, past};

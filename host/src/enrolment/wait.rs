@@ -6,7 +6,7 @@ use hogsend_plugin_api::journey::{Occurrence, WaitForArgs, Waited};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::enrol::Happened;
+use super::happened::Happened;
 use crate::db::{self, Conn, OpenWait, StepEnd};
 use crate::ids::{ContactId, StateId};
 

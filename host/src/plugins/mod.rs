@@ -17,6 +17,7 @@ mod preflight;
 mod problem;
 mod refs;
 mod registry;
+mod running;
 
 
 pub use caller::{ErrorKind, PluginError};

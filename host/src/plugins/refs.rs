@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::PluginError;
 use super::conversation::converse;
-use super::registry::Running;
+use super::running::Running;
 use crate::foreign::Foreign;
 
 impl Running {

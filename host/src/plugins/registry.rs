@@ -12,19 +12,9 @@ use super::Problem;
 use super::caller::{Caller, Image, read_error};
 use super::discover::{Discovered, Found, PluginInfo};
 use super::perform::{Performer, Scope};
+use super::running::Running;
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};
 use crate::clock::Clock;
-
-/// A started plugin and all that calling it takes.
-pub(super) struct Running {
-    pub caller: Caller,
-    pub scope: Scope,
-    pub settings: Settings,
-    pub performer: Performer,
-    pub clock: Clock,
-    pub capabilities: Option<Capabilities>,
-    pub catalogue: Catalogue,
-}
 
 /// Every running plugin. Cheap to clone.
 #[derive(Clone)]

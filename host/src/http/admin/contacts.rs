@@ -382,12 +382,6 @@ pub async fn show_timeline(
     }))
 }
 
-/// The contact of this name; 404 where there is none.
-pub(super) async fn found(conn: &mut Conn, name: &str) -> Result<ContactRow, ApiError> {
-    let row = db::contact_row(conn, name).await?;
-    row.ok_or_else(|| ApiError::not_found("Contact not found"))
-}
-
 fn taken() -> ApiError {
     ApiError::conflict("Another contact has this externalId or email")
 }

@@ -241,7 +241,7 @@ pub async fn replay_events(
     if let Some(id) = &body.journey_id
         && app.catalog.journey(id).is_none()
     {
-        return Err(super::journeys::unknown());
+        return Err(super::lookup::unknown_journey());
     }
     let (events, truncated) = chosen(&app, &body).await?;
     let mut out = ReplayOut {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::lookup::unknown_journey;
 use super::states::{self, StateOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
@@ -193,7 +194,7 @@ pub async fn change_journey(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<JourneyChangeIn>,
 ) -> Result<Json<OneJourneyOut>, ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown)?;
+    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?;
     let Some(enabled) = body.enabled else {
         let issue = Issue::new("enabled", "is required, true or false");
         return Err(ApiError::validation(&[issue]));
@@ -258,7 +259,7 @@ pub async fn enroll_person(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<EnrollIn>,
 ) -> Result<(StatusCode, Json<EnrolledOut>), ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown)?.clone();
+    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?.clone();
     let person = body.check(&app, "")?;
     let out = enroll(&app, &caller, &entry, person).await?;
     Ok((StatusCode::ACCEPTED, Json(out)))
@@ -291,7 +292,7 @@ pub async fn enroll_people(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<EnrollBatchIn>,
 ) -> Result<(StatusCode, Json<EnrollBatchOut>), ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown)?.clone();
+    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?.clone();
     let users = body.users.unwrap_or_default();
     if users.is_empty() || users.len() > PEOPLE_MAX {
         let issue = Issue::new("users", format!("must hold 1 to {PEOPLE_MAX} people"));
@@ -412,7 +413,7 @@ fn late(definition: &Definition) -> Option<u64> {
 }
 
 async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
-    let entry = app.catalog.journey(id).ok_or_else(unknown)?;
+    let entry = app.catalog.journey(id).ok_or_else(unknown_journey)?;
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
@@ -431,8 +432,4 @@ async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
         recent_states: states::recent(&mut conn, id).await?,
     };
     Ok(Json(OneJourneyOut { journey }))
-}
-
-pub(super) fn unknown() -> ApiError {
-    ApiError::not_found("Journey not found")
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::journeys::unknown;
+use super::lookup::unknown_journey;
 use crate::app::App;
 use crate::db::{self, JourneyCount, Outcomes};
 use crate::http::ApiError;
@@ -339,7 +339,7 @@ pub async fn show_journey_metrics(
     Query(span): Query<SpanQuery>,
 ) -> Result<Json<OneJourneyMetricsOut>, ApiError> {
     if app.catalog.journey(&id).is_none() {
-        return Err(unknown());
+        return Err(unknown_journey());
     }
     let (since, until) = span.read(&app)?;
     let mut conn = app.db.report().await?;

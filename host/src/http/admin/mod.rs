@@ -11,6 +11,7 @@ pub mod events;
 pub mod export;
 pub mod import;
 pub mod journeys;
+mod lookup;
 pub mod metrics;
 pub mod pending;
 pub mod plugins;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::contacts::{TOLD, found};
+use super::contacts::TOLD;
+use super::lookup::found;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;

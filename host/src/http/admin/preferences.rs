@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::contacts::{TOLD, found};
+use super::contacts::TOLD;
+use super::lookup::found;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;

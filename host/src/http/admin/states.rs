@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::journeys::unknown;
+use super::lookup::unknown_journey;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic, Tx};
@@ -135,7 +135,7 @@ pub async fn list_states(
     let stories = db::state_stories(&mut conn, &filter, page.limit, page.offset).await?;
     let total = db::state_count(&mut conn, &filter).await?;
     if total == 0 && app.catalog.journey(&journey).is_none() {
-        return Err(unknown());
+        return Err(unknown_journey());
     }
     Ok(Json(StatesOut {
         next_cursor: page.next_cursor(stories.iter().map(|one| (one.created_at, one.id.0))),

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::gate::Known;
+use super::known::Known;
 use super::{Actor, Scope, client_address, counted};
 use crate::app::App;
 use crate::http::ApiError;

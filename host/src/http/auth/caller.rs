@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use super::gate::Known;
+use super::known::Known;
 use super::{Actor, Scope};
 use crate::http::ApiError;
 

@@ -6,6 +6,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::known::Known;
 use super::bearer::{by_environment, by_key};
 use super::cookie::{session_cookie, session_token};
 use super::origin::origin_is_trusted;
@@ -41,13 +42,6 @@ impl Gate {
             Self::Admin => ("admin", access.admin_limit),
         }
     }
-}
-
-/// A caller a gate let in.
-#[derive(Clone)]
-pub struct Known {
-    pub actor: Actor,
-    pub scopes: Vec<Scope>,
 }
 
 /// Lets known callers pass and refuses others: 401, or 429 where they come too often.

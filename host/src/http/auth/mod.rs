@@ -8,6 +8,7 @@ mod bearer;
 mod caller;
 mod cookie;
 mod gate;
+mod known;
 mod origin;
 mod scope;
 

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Environment, require_schema, start};
+use crate::cli::{Environment, require_schema, start};
 use crate::app::App;
 use crate::audit::{Actor, Change, audit};
 use crate::config::Mode;
@@ -301,7 +301,7 @@ fn argument(args: &Value) -> String {
             .map(|ms| {
                 format!(
                     " {}",
-                    super::journeys::length(std::time::Duration::from_millis(ms))
+                    super::length(std::time::Duration::from_millis(ms))
                 )
             })
             .unwrap_or_default(),

@@ -1,0 +1,20 @@
+//! An event that journeys are shown.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::Trust;
+
+use crate::db::Contact;
+use crate::ids::EventId;
+
+/// An event just stored, with its contact, whose row is locked.
+pub struct Happened<'a> {
+    pub id: EventId,
+    pub name: &'a str,
+    pub properties: &'a Properties,
+    pub depth: i16,
+    pub trust: Trust,
+    /// When its source says it happened; it arrives now.
+    pub occurred_at: DateTime<Utc>,
+    pub contact: &'a Contact,
+}

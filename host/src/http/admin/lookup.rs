@@ -1,0 +1,14 @@
+//! What a path names, or 404.
+
+use crate::db::{self, Conn, ContactRow};
+use crate::http::ApiError;
+
+pub(super) fn unknown_journey() -> ApiError {
+    ApiError::not_found("Journey not found")
+}
+
+/// The contact of this name; 404 where there is none.
+pub(super) async fn found(conn: &mut Conn, name: &str) -> Result<ContactRow, ApiError> {
+    let row = db::contact_row(conn, name).await?;
+    row.ok_or_else(|| ApiError::not_found("Contact not found"))
+}
