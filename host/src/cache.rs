@@ -9,8 +9,8 @@ use redis::RedisError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::sync::watch;
 
-use crate::http_client::install_tls;
 use crate::clock::Clock;
+use crate::http_client::install_tls;
 
 /// Bound of one operation: a cache that is slower than this is no use.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(250);

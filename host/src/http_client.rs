@@ -30,4 +30,3 @@ pub fn http_client() -> Client {
         .build();
     client.expect("a client with a TLS provider installed can be built")
 }
-

@@ -11,8 +11,8 @@ use std::time::Instant;
 use redis::aio::ConnectionManager;
 use uuid::Uuid;
 
-use crate::clock::Clock;
 use crate::cache::Cache;
+use crate::clock::Clock;
 
 /// The window, in microseconds.
 const WINDOW: i64 = 60_000_000;
@@ -150,8 +150,8 @@ mod tests {
     use std::time::Duration;
 
     use super::Limits;
-    use crate::clock::Clock;
     use crate::cache::Cache;
+    use crate::clock::Clock;
 
     #[tokio::test]
     async fn without_redis_the_window_slides_and_refusals_do_not_count() {

@@ -66,7 +66,7 @@ pub async fn bench() {
     let port = free_port();
     let mut api = start("api", port, &variables);
     answers(port).await;
-    let client = hogsend::plugins::http_client();
+    let client = hogsend::http_client::http_client();
     let ask = async |path: &str| {
         let started = Instant::now();
         let answer = client

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use hogsend::app::{App, Parts};
+use hogsend::cache::Cache;
 use hogsend::clock::Clock;
 use hogsend::config::{Config, Mode};
 use hogsend::crew::Crew;
 use hogsend::db::{self, Db, NewIdentity};
+use hogsend::http_client::http_client;
 use hogsend::ingest::{NewEvent, Person};
-use hogsend::plugins::{self, Cache, Discovered, Performer};
+use hogsend::plugins::{Discovered, Performer};
 use hogsend::worker::{self, engine::advance_due};
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User, hours};
 use sqlx::AssertSqlSafe;
@@ -55,7 +57,7 @@ async fn open(url: &str) -> App {
         .expect("a connection");
     db::migrate(&db).await.expect("a schema");
     let cache = std::sync::Arc::new(Cache::connect(None, clock.clone()));
-    let performer = Performer::new(plugins::http_client(), cache.clone(), data.clone());
+    let performer = Performer::new(http_client(), cache.clone(), data.clone());
     let (found, _) = Discovered::find(None, &data);
     let plugins = found
         .start(&Default::default(), &[], &[], performer, clock.clone())

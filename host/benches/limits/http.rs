@@ -112,7 +112,7 @@ pub async fn bench() {
 /// Sends batches in which every event is about somebody new. Returns the milliseconds of one at the
 /// median.
 async fn strangers(port: u16) -> f64 {
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     let mut times = Vec::new();
     for round in 0..9 {
         let event = |n: usize| {

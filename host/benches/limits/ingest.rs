@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use hogsend::cache::Cache;
+use hogsend::catalog::Catalog;
 use hogsend::clock::Clock;
 use hogsend::crew::Crew;
 use hogsend::db::{self, Db, NewIdentity};
+use hogsend::http_client::http_client;
 use hogsend::ingest::{Ingestor, NewEvent, Person};
-use hogsend::journeys::Catalog;
-use hogsend::plugins::{self, Cache, Discovered, Performer};
+use hogsend::plugins::{Discovered, Performer};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -147,7 +149,7 @@ async fn ingestor(db: &Db) -> Ingestor {
     let clock = Clock::system();
     let (found, _) = Discovered::find(None, &data);
     let performer = Performer::new(
-        plugins::http_client(),
+        http_client(),
         Arc::new(Cache::connect(None, clock.clone())),
         data,
     );

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::Passwords;
 use super::user::{PasswordError, checked_password, forms, keep};
-use crate::context::Context;
 use crate::contacts;
+use crate::context::Context;
 use crate::db::{self, Conn, Db, NewIdentity, Topic};
 use crate::mail;
 

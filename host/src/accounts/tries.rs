@@ -109,8 +109,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::clock::Clock;
     use crate::cache::Cache;
+    use crate::clock::Clock;
 
     #[tokio::test(start_paused = true)]
     async fn many_tries_for_one_account_take_turns_and_others_do_not_wait() {

@@ -7,8 +7,8 @@ use super::kind::Seen;
 use crate::context::Context;
 use crate::db::{self, AlertRule, Conn, HoldKind, NewAlert, Tx};
 use crate::ids;
-use crate::mail;
 use crate::loops::BEAT;
+use crate::mail;
 
 /// How often a rule is looked at.
 const EVERY: TimeDelta = TimeDelta::minutes(1);

@@ -5,8 +5,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::{EVENT_TYPE, TEMPLATE};
-use crate::context::Context;
 use crate::contacts;
+use crate::context::Context;
 use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Tx};
 use crate::mail;
 use crate::webhooks::{Poster, signed_headers, timestamp, wait_after};

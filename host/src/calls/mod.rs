@@ -174,4 +174,3 @@ pub fn verdict(deaths: &Deaths) -> String {
         deaths.count
     )
 }
-

@@ -85,7 +85,7 @@ enum JourneysCommand {
     /// Play events against a journey, without a database, and print what comes of them
     Simulate(journeys::Simulate),
     #[command(flatten)]
-    Runs(runs::RunCommand),
+    Runs(journeys::runs::RunCommand),
 }
 
 /// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
@@ -185,7 +185,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
         }
         Command::Templates(command) => Box::pin(templates::run(environment, command)).await,
         Command::Journeys(JourneysCommand::Runs(command)) => {
-            Box::pin(runs::run(environment, command)).await
+            Box::pin(journeys::runs::run(environment, command)).await
         }
     }
 }

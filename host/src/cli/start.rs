@@ -9,13 +9,13 @@ use secrecy::ExposeSecret;
 
 use super::{Environment, Misconfigured, key, require_schema, secret};
 use crate::app::{App, Parts};
+use crate::cache::Cache;
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
 use crate::db::{self, Db};
-use crate::catalog::Catalog;
 use crate::http_client::http_client;
 use crate::plugins;
-use crate::cache::Cache;
 use crate::plugins::{Discovered, Performer, Registry};
 use crate::telemetry;
 
@@ -97,11 +97,7 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     let sound = problems.is_empty();
     let redis = config.redis_url.as_deref().filter(|_| sound);
     let cache = Arc::new(Cache::connect(redis, clock.clone()));
-    let performer = Performer::new(
-        http_client(),
-        cache.clone(),
-        config.data_dir.clone(),
-    );
+    let performer = Performer::new(http_client(), cache.clone(), config.data_dir.clone());
     let brings_journeys = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::Journeys);
     let bringing = manifests.iter().filter(brings_journeys).count();
     if !sound {

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::journeys::load;
 use super::{Environment, Misconfigured};
-use crate::config::Config;
 use crate::catalog::Catalog;
+use crate::config::Config;
 use crate::templates::{CATEGORY, Entry, LAYOUT_FILE};
 
 #[derive(Subcommand)]

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::mime;
 use hogsend_plugin_api::semantics::identity::USER;
 
-use crate::mailbox::Mailbox;
 use super::named;
 use super::suppress::forget;
 use crate::context::Context;
 use crate::db::{self, Conn};
 use crate::ids::ContactId;
+use crate::mailbox::Mailbox;
 use crate::webhooks::announce_deleted;
 
 /// Erases the people known by this id of the product, else those with this address, in the caller's

@@ -2,12 +2,12 @@
 
 pub mod consent;
 mod erase;
+pub mod export;
 pub mod file;
 mod fill;
 pub mod import;
 pub mod pending;
 mod resolve;
-pub mod export;
 mod suppress;
 pub mod suppression_file;
 
@@ -24,10 +24,10 @@ use sha2::{Digest, Sha256};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::identity::Id;
 
+use crate::catalog::Catalog;
 use crate::db::{self, Conn, Contact, NewIdentity, Wanted};
 use crate::ids::{ContactId, EventId};
 use crate::ingest::{self, NewEvent, Person};
-use crate::catalog::Catalog;
 use resolve::{found, holding};
 
 /// Makes requests that name the same people take turns until the transaction ends.

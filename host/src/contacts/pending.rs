@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::semantics::address::comparable;
 
 use super::{claim, put, unite};
+use crate::catalog::Catalog;
 use crate::db::{self, Conn, NewIdentity, PendingChange, PendingRow};
 use crate::ids::ContactId;
 use crate::ingest;
-use crate::catalog::Catalog;
 
 /// Makes a change come about, on the way that a trusted call takes, and lets go of what waits for it.
 /// False where somebody else stands in its way, or a contact is gone; then nothing changed, and the

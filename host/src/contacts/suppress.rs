@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::mailbox::Mailbox;
 use crate::db::{self, Conn, NewSuppression, Suppression};
+use crate::mailbox::Mailbox;
 
 /// The suppressions of some mailboxes.
 pub struct Suppressions(Vec<Suppression>);

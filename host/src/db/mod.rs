@@ -8,24 +8,24 @@
 mod account;
 mod contact;
 mod event;
+mod lock;
 mod mail;
 mod outbound;
 mod report;
 mod run;
 mod server;
-mod lock;
 mod transact;
 mod wake;
 
 pub use account::*;
 pub use contact::*;
 pub use event::*;
+pub use lock::Level;
 pub use mail::*;
 pub use outbound::*;
 pub use report::*;
 pub use run::*;
 pub use server::*;
-pub use lock::Level;
 pub use transact::{
     Failure, Patience, Tx, in_doubt, may_be_committed, not_committed, stir, transaction_id,
 };

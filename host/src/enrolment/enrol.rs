@@ -10,13 +10,13 @@ use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::semantics::guard::{Facts, decide};
 use serde_json::json;
 
-use crate::catalog::{Catalog, JourneyEntry};
 use super::happened::Happened;
 use super::wait;
-use crate::mailbox::Mailbox;
+use crate::catalog::{Catalog, JourneyEntry};
 use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::ingest::{Exit, NewEvent};
+use crate::mailbox::Mailbox;
 use crate::webhooks::{News, announce};
 
 /// How old the trigger event of a run may be to be offered again.
@@ -351,7 +351,7 @@ struct Changes {
 }
 
 /// What endpoints are told of a run that begins.
-pub(super) fn enrolled(state: &NewState, now: DateTime<Utc>) -> News {
+pub fn enrolled(state: &NewState, now: DateTime<Utc>) -> News {
     let mut data = Properties::new();
     data.insert("journeyId".into(), json!(state.journey_id));
     data.insert("stateId".into(), json!(state.id));

@@ -61,7 +61,10 @@ fn routes(app: &App) -> Routes {
         let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
         let strict = middleware::from_fn_with_state(Known::of(&routes), params::strict);
         let turn = in_turn(&lane.gated());
-        routes.route_layer(turn).route_layer(strict).route_layer(gate)
+        routes
+            .route_layer(turn)
+            .route_layer(strict)
+            .route_layer(gate)
     };
     let files = other.with_body(admin::import::FILE_MAX);
     Routes::with_openapi(openapi::base())

@@ -11,11 +11,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Ingested, Naming, NewEvent, known, store};
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::contacts::NoRoom;
 use crate::crew::Crew;
 use crate::db::{self, Db, Patience, PoolConn, Tx};
-use crate::catalog::Catalog;
 
 /// Requests that may wait; more are turned away.
 const QUEUE: usize = 4_096;

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{Ingested, NewEvent, Person};
+use crate::catalog::Catalog;
 use crate::db::{self, Db, KnownEvent, PoolConn};
 use crate::ids::EventId;
-use crate::catalog::Catalog;
 
 /// How exact `last_seen_at` is: within it, seeing a person again writes nothing.
 const SEEN_EXACT: TimeDelta = TimeDelta::minutes(1);

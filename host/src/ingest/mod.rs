@@ -19,12 +19,12 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::catalog::Catalog;
 use crate::contacts::{self, NoRoom, Resolved, Whom, consent};
 use crate::db::{self, Conn, EventRow};
-use crate::ids::EventId;
 use crate::enrolment;
-use crate::catalog::Catalog;
 use crate::enrolment::Happened;
+use crate::ids::EventId;
 
 pub use hogsend_plugin_api::semantics::MAX_DEPTH;
 

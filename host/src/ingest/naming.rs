@@ -7,8 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::NewEvent;
-use crate::config::Aliases;
 use crate::catalog::Catalog;
+use crate::config::Aliases;
 use crate::nearest::nearest;
 
 /// Names kept; strangers can make up any number.

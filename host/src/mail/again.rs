@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 
-use super::tracking::links::track_anew;
-use crate::signed_link::LinkSigner;
-use crate::mailbox::Addresses;
+use super::tracking::track_anew;
 use crate::db::{self, Conn, Contact, NewSend, SendStory, TrackedLink};
 use crate::ids::SendId;
+use crate::mailbox::Addresses;
+use crate::signed_link::LinkSigner;
 
 /// Decides on the same mail anew, to the same person and with the same content: it has an id and a
 /// key of its own, belongs to no run, passes the same guards, is counted for itself, and can be

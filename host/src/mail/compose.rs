@@ -8,13 +8,13 @@ use hogsend_render::{Values, render};
 use serde_json::json;
 
 use super::fate;
-use super::tracking::links::{Tracked, track};
-use crate::signed_link::Ids;
+use super::tracking::{Tracked, track};
 use super::untrusted::without_strangers;
 use crate::context::Context;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
 use crate::nearest::nearest;
+use crate::signed_link::Ids;
 
 /// Why a transactional mail is skipped whose address nobody who is trusted has named.
 pub const UNCONFIRMED: &str = "unconfirmed_address";

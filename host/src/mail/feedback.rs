@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::recipient::addressee;
 use super::status::{self, MailEvent};
-use crate::context::Context;
 use crate::contacts;
 use crate::contacts::consent::{Book, Decision, Grounds, Reach, Source, Subject};
+use crate::context::Context;
 use crate::db::{self, Conn, NewMailEvent, Tx};
 use crate::ids::{self, ContactId, EventId, SendId};
 use crate::ingest;

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
 
-use crate::context::Context;
-use crate::mailbox::Mailbox;
 use crate::contacts::{Suppressions, suppressions};
+use crate::context::Context;
 use crate::db::{self, ClaimedSend, Conn, Consents, Contact, NewSend, SendOrigin};
 use crate::ids::{ContactId, StateId};
+use crate::mailbox::Mailbox;
 
 /// What is to be done with a mail no attempt has been made at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

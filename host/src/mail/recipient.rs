@@ -1,10 +1,10 @@
 //! Whom a signed link is for.
 
-use crate::context::Context;
 use crate::contacts::consent::Subject;
-use crate::mailbox::{Mailbox, SHORT};
+use crate::context::Context;
 use crate::db::{self, Conn, Contact, Preferences};
 use crate::ids::ContactId;
+use crate::mailbox::{Mailbox, SHORT};
 use crate::signed_link::{Category, Ids, Token, Whom};
 
 /// The reader of a mail, as far as the store knows them.

@@ -19,7 +19,6 @@ mod refs;
 mod registry;
 mod running;
 
-
 pub use caller::{ErrorKind, PluginError};
 pub use discover::{Discovered, Origin, PluginInfo};
 pub use perform::Performer;

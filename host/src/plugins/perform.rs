@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::allow::AllowList;
-use crate::cache::Cache;
 use super::{files, http};
+use crate::cache::Cache;
 
 /// Performs requests of every plugin.
 #[derive(Clone)]

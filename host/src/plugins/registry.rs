@@ -12,8 +12,8 @@ use super::Problem;
 use super::caller::{Caller, Image, read_error};
 use super::discover::{Discovered, Found, PluginInfo};
 use super::perform::{Performer, Scope};
-use super::running::Running;
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};
+use super::running::Running;
 use crate::clock::Clock;
 
 /// Every running plugin. Cheap to clone.

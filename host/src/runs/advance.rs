@@ -6,16 +6,17 @@ use hogsend_plugin_api::journey::{AdvanceIn, Pin, RunStatus, TriggerEvent, step}
 use hogsend_plugin_api::limits;
 use serde_json::json;
 
+use super::enrich;
 use super::journal::Journal;
 use super::step::{Effects, Performed, Performing, perform};
-use crate::catalog::JourneyEntry;
-use crate::enrolment::wait;
-use super::enrich;
-use crate::context::Context;
+use super::wait;
 use crate::backoff;
 use crate::calls;
+use crate::catalog::JourneyEntry;
 use crate::contacts;
+use crate::context::Context;
 use crate::db::{self, ClaimedState, Contact, Log, PluginCall, Progress, StepRow, Tx};
+use crate::enrolment;
 use crate::ingest::{self, NewEvent};
 use crate::plugins::JourneysRef;
 use crate::webhooks::{News, announce};
@@ -64,7 +65,7 @@ pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Advanced>
     let state = if journal.len() == 0 {
         let products: Vec<_> = cx.plugins.analytics();
         let products: Vec<&str> = products.iter().map(|one| one.id()).collect();
-        let person = person::complete(cx, state);
+        let person = enrich::complete(cx, state);
         known_now = if products.is_empty() {
             person.await
         } else {

@@ -10,7 +10,7 @@ use crate::ids::StateId;
 use crate::ingest::{self, NewEvent};
 use crate::webhooks::{News, announce};
 
-use crate::enrolment::enrol::enrolled;
+use crate::enrolment::enrolled;
 
 /// Why a run stays as it is.
 #[derive(Debug, thiserror::Error)]

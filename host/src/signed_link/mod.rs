@@ -12,9 +12,9 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::mailbox::{Addresses, SHORT};
 use crate::db::Contact;
 use crate::ids::ContactId;
+use crate::mailbox::{Addresses, SHORT};
 use payload::Payload;
 
 pub use payload::Category;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Ids, Token, Whom};
-use crate::mailbox::SHORT;
 use crate::ids::ContactId;
+use crate::mailbox::SHORT;
 
 const VERSION: u8 = 1;
 const HAS_CONTACT: u8 = 1;

@@ -29,6 +29,7 @@ use crate::calls;
 use crate::contacts::consent;
 use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};
+use crate::loops::BEAT;
 use engine::{Embedded, Engine};
 
 /// Looks at alert rules and passes alerts on in a process that is no worker: whichever lives notices

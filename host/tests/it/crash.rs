@@ -204,9 +204,7 @@ async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
             ..call.clone()
         };
         let answer = std::future::ready(());
-        server.app.calls.noted("run", call, answer)
-            .await
-            .unwrap();
+        server.app.calls.noted("run", call, answer).await.unwrap();
     };
     assert_eq!(
         died("p, advance, step 1").await,

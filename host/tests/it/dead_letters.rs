@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hogsend::ids::StateId;
-use hogsend::journeys::admin::{self, AdminError};
+use hogsend::runs::decide::{self, AdminError};
 use serde_json::json;
 
 use crate::on_each_store;
@@ -53,7 +53,7 @@ async fn a_retry_takes_the_failed_step_again_and_nothing_before_it() {
     );
 
     // Retried while nobody answers it fails again; then somebody does.
-    admin::retry(&server.app, run).await.unwrap();
+    decide::retry(&server.app, run).await.unwrap();
     assert_eq!(
         server.text(steps).await,
         "trigger done 0, sleep done 0, sleep done 0, http open 0"
@@ -67,7 +67,7 @@ async fn a_retry_takes_the_failed_step_again_and_nothing_before_it() {
         .unwrap();
     let answering = axum::Router::new().fallback(async || "yes");
     tokio::spawn(axum::serve(listener, answering).into_future());
-    admin::retry(&server.app, run).await.unwrap();
+    decide::retry(&server.app, run).await.unwrap();
     server.drain().await;
     assert_eq!(
         server
@@ -88,7 +88,7 @@ async fn a_retry_takes_the_failed_step_again_and_nothing_before_it() {
         2
     );
     assert!(matches!(
-        admin::retry(&server.app, run).await,
+        decide::retry(&server.app, run).await,
         Err(AdminError::Conflict(_))
     ));
     server.stop().await;
@@ -107,14 +107,14 @@ on_each_store! {
 
         // The code is what it was again.
         MOODS.lock().unwrap().retain(|one| *one != user);
-        admin::resume(&server.app, run).await.unwrap();
+        decide::resume(&server.app, run).await.unwrap();
         server.drain().await;
         assert_eq!(server.statuses().await, "completed");
 
         let run = server.enter("t.moody", &user).await;
         MOODS.lock().unwrap().push(user.clone());
         server.advance(HOUR).await;
-        let new = admin::restart(&server.app, run, false).await.unwrap();
+        let new = decide::restart(&server.app, run, false).await.unwrap();
         assert!(new.again.is_empty());
         let new = new.run;
         server.drain().await;
@@ -132,12 +132,12 @@ on_each_store! {
         server.run_sql("UPDATE contacts SET email = 'ann@example.com'").await;
         server.drain().await;
         assert_eq!(server.statuses().await, "completed");
-        let refused = admin::restart(&server.app, run, false).await.unwrap_err().to_string();
+        let refused = decide::restart(&server.app, run, false).await.unwrap_err().to_string();
         assert!(refused.contains("is completed") && refused.contains("--force"), "{refused}");
         let sent = server.text("SELECT template_key FROM email_sends").await;
         assert!(refused.contains(&format!("would send again what this one sent: {sent}")), "{refused}");
         assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
-        let new = admin::restart(&server.app, run, true).await.unwrap();
+        let new = decide::restart(&server.app, run, true).await.unwrap();
         assert_eq!(new.again, [sent]);
         assert_ne!(new.run, run);
         server.stop().await;
@@ -149,14 +149,14 @@ on_each_store! {
         let run = server.enter("t.slow", "u").await;
         server.clock.advance(25 * HOUR);
         hogsend::worker::engine::advance_due(&server.app).await.unwrap();
-        admin::exit(&server.app, run, "asked to").await.unwrap();
+        decide::exit(&server.app, run, "asked to").await.unwrap();
         server.advance(HOUR).await;
         assert_eq!(server.statuses().await, "exited");
         assert_eq!(server.text("SELECT status || ' ' || reason FROM email_sends").await, "skipped journey_exited");
-        assert!(matches!(admin::exit(&server.app, run, "").await, Err(AdminError::Conflict(_))));
-        assert!(matches!(admin::resume(&server.app, run).await, Err(AdminError::Conflict(_))));
+        assert!(matches!(decide::exit(&server.app, run, "").await, Err(AdminError::Conflict(_))));
+        assert!(matches!(decide::resume(&server.app, run).await, Err(AdminError::Conflict(_))));
         let nobody = StateId(uuid::Uuid::nil());
-        assert!(matches!(admin::retry(&server.app, nobody).await, Err(AdminError::NotFound(_))));
+        assert!(matches!(decide::retry(&server.app, nobody).await, Err(AdminError::NotFound(_))));
         server.stop().await;
     }
 }
@@ -169,7 +169,7 @@ on_each_store! {
             hogsend::db::states_broken(&mut conn, 10).await.unwrap()
         };
         assert_eq!(list().await[0].id, run);
-        admin::dismiss(&server.app, run).await.unwrap();
+        decide::dismiss(&server.app, run).await.unwrap();
         assert!(list().await.is_empty());
         server.stop().await;
     }

@@ -139,7 +139,7 @@ async fn a_worker_tells_of_its_health_and_a_stopping_api_is_not_ready() {
     };
     let worker = Process::start("worker", free_port(), &variables(&health_port));
     let mut api = Process::start("api", free_port(), &variables(&api_health));
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     let ask = async |url: String| {
         let answer = http.get(url).send().await.ok()?;
         let status = answer.status().as_u16();

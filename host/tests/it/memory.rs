@@ -52,7 +52,7 @@ impl Api {
         let process = Process::start("api", free_port(), &variables);
         let api = Self {
             process,
-            http: hogsend::plugins::http_client(),
+            http: hogsend::http_client::http_client(),
             store,
             _data: data,
         };
@@ -265,6 +265,6 @@ async fn when_all_connections_are_taken_health_is_answered_and_the_rest_turned_a
 
 async fn ask_status(port: u16, path: &str) -> u16 {
     let url = format!("http://127.0.0.1:{port}{path}");
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     http.get(url).send().await.unwrap().status().as_u16()
 }

@@ -96,7 +96,7 @@ async fn two_thousand_slow_clients_keep_nobody_waiting() {
         ("ADMIN_API_KEY", KEY),
     ];
     let api = Process::start("api", free_port(), &variables);
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     until("the API answers", async || {
         http.get(api.url("/v1/health")).send().await.is_ok()
     })

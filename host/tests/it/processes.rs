@@ -81,7 +81,7 @@ async fn two_workers_and_an_api_never_run_a_step_twice() {
     installation.migrate();
     let api = installation.start("api");
     let mut workers = [installation.start("worker"), installation.start("worker")];
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     until("everything is healthy", async || {
         healthy(&http, &api)
             .await
@@ -282,7 +282,7 @@ async fn dev_on_the_embedded_database_survives_kill_9() {
         ("REDIS_URL", "redis://127.0.0.1:1"),
         ("WORKER_LEASE_SECONDS", "1"),
     ];
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     let mut accepted = 0;
     for round in 0..5 {
         let mut dev = Process::start("dev", free_port(), &variables);

@@ -24,7 +24,7 @@ async fn the_lines_of_the_api_section_work_on_a_fresh_server() {
         ("REDIS_URL", "redis://127.0.0.1:1"),
     ];
     let server = Process::start("dev", port, &variables);
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     until("the server answers", async || {
         http.get(server.url("/v1/health")).send().await.is_ok()
     })

@@ -1,6 +1,7 @@
 //! `hogsend journeys …`.
 
 mod list;
+pub mod runs;
 mod script;
 mod simulate;
 
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use hogsend_plugin_api::Kind;
 
 use super::{Environment, Misconfigured};
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;
 use crate::plugins;
-use crate::cache::Cache;
 use crate::plugins::{Discovered, JourneysRef, Performer};
 use crate::telemetry;
 

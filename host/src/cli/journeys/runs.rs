@@ -5,9 +5,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::{Environment, require_schema, start};
 use crate::app::App;
 use crate::audit::{Actor, Change, audit};
+use crate::cli::{Environment, require_schema, start};
 use crate::config::Mode;
 use crate::db::{self, Db, StateRow, StepRow, Tx};
 use crate::ids::StateId;
@@ -103,12 +103,12 @@ type Changed = (Uuid, &'static str, Value, String);
 async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed, AdminError> {
     Ok(match *command {
         RunCommand::Retry { run } => {
-            admin::retry_in(app, tx, StateId(run)).await?;
+            decide::retry_in(app, tx, StateId(run)).await?;
             let said = format!("{run} goes on from the step that failed");
             (run, "journey_state.retry", json!({}), said)
         }
         RunCommand::Resume { run } => {
-            admin::resume_in(app, tx, StateId(run)).await?;
+            decide::resume_in(app, tx, StateId(run)).await?;
             (
                 run,
                 "journey_state.resume",
@@ -118,7 +118,7 @@ async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed,
         }
         RunCommand::Restart { run, force } => {
             let Restarted { run: new, again } =
-                admin::restart_in(app, tx, StateId(run), force).await?;
+                decide::restart_in(app, tx, StateId(run), force).await?;
             let mut said = format!("{run} is ended, {new} begins");
             if !again.is_empty() {
                 said += &format!(" and sends again: {}", again.join(", "));
@@ -131,12 +131,12 @@ async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed,
             )
         }
         RunCommand::Exit { run, ref reason } => {
-            admin::exit_in(app, tx, StateId(run), reason).await?;
+            decide::exit_in(app, tx, StateId(run), reason).await?;
             let after = json!({ "reason": reason });
             (run, "journey_state.exit", after, format!("{run} is ended"))
         }
         RunCommand::Dismiss { run } => {
-            admin::dismiss_in(app, tx, StateId(run)).await?;
+            decide::dismiss_in(app, tx, StateId(run)).await?;
             let said = format!("{run} is off the list");
             (run, "journey_state.dismiss", json!({}), said)
         }
@@ -298,12 +298,7 @@ fn argument(args: &Value) -> String {
     match found {
         Some((name, value)) if name.ends_with("ms") => value
             .as_u64()
-            .map(|ms| {
-                format!(
-                    " {}",
-                    super::length(std::time::Duration::from_millis(ms))
-                )
-            })
+            .map(|ms| format!(" {}", super::length(std::time::Duration::from_millis(ms))))
             .unwrap_or_default(),
         Some((_, value)) => format!(" {}", plain(value)),
         None => String::new(),

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{Decision, Grounds, Outcome, Subject};
 use crate::catalog::List;
-use crate::mailbox::{Addresses, Mailbox};
 use crate::db::{
     self, Conn, ConsentChange, ConsentDelta, Holder, NewAudit, NewCapture, Preferences,
 };
 use crate::ids::{self, ContactId};
 use crate::ingest::{MAX_DEPTH, NewEvent};
+use crate::mailbox::{Addresses, Mailbox};
 use crate::webhooks::{News, announce};
 
 /// The source of the events a change of consent makes.

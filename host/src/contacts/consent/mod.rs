@@ -19,11 +19,12 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use crate::mailbox::Mailbox;
+use crate::audit::By;
 use crate::context::Context;
 use crate::db::{self, Conn, Contact, Preferences, Tx};
 use crate::ids::ContactId;
 use crate::ingest;
+use crate::mailbox::Mailbox;
 
 /// What somebody decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +173,11 @@ pub async fn decide(
 }
 
 /// What may be sent to a person: the stricter of what the contact and the mailbox want.
-pub async fn preferences(cx: &Context, conn: &mut Conn, contact: &Contact) -> db::Result<Preferences> {
+pub async fn preferences(
+    cx: &Context,
+    conn: &mut Conn,
+    contact: &Contact,
+) -> db::Result<Preferences> {
     preferences_at(cx, conn, contact.id, contact.email.as_deref()).await
 }
 

@@ -36,7 +36,11 @@ const PATHS: Paths = Paths {
 };
 
 /// Brings in the rest of an import, until its end or `stop`.
-pub async fn run(cx: &Context, mut import: ClaimedImport, stop: &CancellationToken) -> db::Result<()> {
+pub async fn run(
+    cx: &Context,
+    mut import: ClaimedImport,
+    stop: &CancellationToken,
+) -> db::Result<()> {
     let body = std::mem::take(&mut import.body);
     let format = Format::parse(&import.format).unwrap_or(Format::Csv);
     let skip = usize::try_from(import.processed).unwrap_or_default();
@@ -227,7 +231,12 @@ fn decisions(row: &Row) -> Vec<Decision> {
 }
 
 /// Stores rows, all of them or none. The caller holds the locks of everybody they may be.
-async fn apart(cx: &Context, conn: &mut Conn, rows: &[Sound], now: DateTime<Utc>) -> db::Result<()> {
+async fn apart(
+    cx: &Context,
+    conn: &mut Conn,
+    rows: &[Sound],
+    now: DateTime<Utc>,
+) -> db::Result<()> {
     let mut inner = conn.begin().await?;
     let events = rows.iter().map(|row| (EventId::new(now), &row.event));
     let resolved = resolve(&mut inner, events, true, now).await?;

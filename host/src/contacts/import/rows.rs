@@ -10,8 +10,8 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::contacts::consent::list_issue;
-use crate::contacts::file::{Format, ROWS_MAX, Table, short};
 use crate::contacts::export;
+use crate::contacts::file::{Format, ROWS_MAX, Table, short};
 use crate::db::NewIdentity;
 use crate::foreign;
 
@@ -228,7 +228,7 @@ fn undefused(cell: &str) -> &str {
         return cell;
     };
     match rest.chars().next() {
-        Some(first) if sheet::is_active(first) => rest,
+        Some(first) if export::is_active(first) => rest,
         _ => cell,
     }
 }
@@ -830,7 +830,7 @@ mod tests {
                 anonymous_id,
                 wants: Preferences { unsubscribed_all, categories },
             };
-            let csv = [sheet::head(), sheet::lines(std::slice::from_ref(&exported))].concat();
+            let csv = [export::head(), export::lines(std::slice::from_ref(&exported))].concat();
             let csv = String::from_utf8(csv).unwrap();
             prop_assert_eq!(read(Format::Csv, &csv), [Ok(expected.clone())]);
             let json = json!({ "contacts": [exported.out()] }).to_string();

@@ -45,7 +45,7 @@ pub struct PastEvent {
 }
 
 /// As it is stored.
-pub(super) struct EventOfPast {
+pub(in crate::db) struct EventOfPast {
     pub id: EventId,
     pub name: String,
     pub properties: Json<Properties>,

@@ -11,6 +11,6 @@ pub use history::{
 pub use insert::{
     EventRow, KnownEvent, event_insert, event_insert_known, event_key_claim, events_stored,
 };
-pub use list::{
-    EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story,
-};
+pub use list::{EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story};
+
+pub(in crate::db) use history::EventOfPast;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
 use sqlx::types::Json;
 
-use crate::db::calls_died;
 use super::claim::StoredSend;
+use crate::db::calls_died;
 use crate::db::{ClaimedSend, Conn, Deaths, Result};
 use crate::ids::{BatchId, Claim};
 

@@ -62,7 +62,7 @@ const FACTS: &str = "SELECT current_setting('server_version_num')::int / 10000 A
 
 /// Connects once and looks at the server, so that whatever is wrong is known before a pool waits for
 /// it to pass. `migrating` asks for the right to make tables, too.
-pub(super) async fn examine(
+pub(in crate::db) async fn examine(
     options: &PgConnectOptions,
     migrating: bool,
 ) -> std::result::Result<(), Unusable> {

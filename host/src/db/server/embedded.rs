@@ -19,7 +19,7 @@ use crate::private;
 const USER: &str = "postgres";
 
 /// A running embedded database.
-pub(super) struct Embedded {
+pub(in crate::db) struct Embedded {
     server: PgliteServer,
     socket_dir: PathBuf,
     /// Held so that a second process does not open, and corrupt, the same folder.
@@ -37,7 +37,7 @@ impl Embedded {
 }
 
 /// Opens the database in `folder`, making it where there is none.
-pub(super) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
+pub(in crate::db) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
     private::folder(folder)
         .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
     let lock = lock(folder)?;

@@ -16,8 +16,9 @@ use crate::audit::{Change, audit};
 use crate::db::{self, AlertRow, AlertRule, Conn, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::wire::body::JsonBody;
 use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
@@ -26,7 +27,6 @@ use crate::ids::AlertRuleId;
 use crate::issue::Issue;
 use crate::webhooks::{check_url, new_secret};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

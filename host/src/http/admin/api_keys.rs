@@ -14,6 +14,7 @@ use crate::db::{self, ApiKey, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::Path;
@@ -22,7 +23,6 @@ use crate::ids::ApiKeyId;
 use crate::issue::Issue;
 use crate::keys::NewKey;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

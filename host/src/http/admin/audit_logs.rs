@@ -13,15 +13,14 @@ use crate::db::{self, AuditFilter, AuditRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
 use crate::http::wire::openapi::BadRequest;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::Query;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(list_audit_logs))
+    Routes::new().routes(routes!(list_audit_logs))
 }
 
 /// One change.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::lookup::found;
 use super::pending::{self, PendingOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
@@ -17,18 +18,18 @@ use crate::db::{self, Conn, ContactRow, NewIdentity, Topic};
 use crate::foreign;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::wire::body::JsonBody;
 use crate::http::product::contacts::{ContactOut, ErasedOut};
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::names::names;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
-use crate::http::wire::names::names;
 use crate::http::wire::search::Search;
 use crate::http::wire::words::TimelineType;
 use crate::issue::Issue;
 use crate::webhooks::{News, announce};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

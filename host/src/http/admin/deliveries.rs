@@ -13,18 +13,17 @@ use crate::app::App;
 use crate::db::{self, DeliveryRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::{DeliveryStatus, checked};
 use crate::ids::EndpointId;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(list_webhook_deliveries))
+    Routes::new().routes(routes!(list_webhook_deliveries))
 }
 
 /// Something told to an endpoint, or on its way.

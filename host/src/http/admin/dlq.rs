@@ -16,15 +16,15 @@ use crate::db::{self, Conn, DeadLetter, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::{DeadLetterStatus, DeadLetterType, checked};
 use crate::ids::{ContactId, SendId, StateId};
-use crate::runs::decide;
 use crate::mail;
+use crate::runs::decide;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -173,8 +173,8 @@ async fn retry(
         }
         _ => {
             let done = match letter.status.as_str() {
-                "stuck" => admin::resume_in(app, &mut tx, StateId(id)).await,
-                _ => admin::retry_in(app, &mut tx, StateId(id)).await,
+                "stuck" => decide::resume_in(app, &mut tx, StateId(id)).await,
+                _ => decide::retry_in(app, &mut tx, StateId(id)).await,
             };
             done.map_err(refused)?;
             Topic::Runs
@@ -207,7 +207,7 @@ pub async fn dismiss_dead_letter(
             "webhook" => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
             "analytics" => once(db::capture_dismiss(&mut tx, id).await?)?,
             _ => {
-                let done = admin::dismiss_in(&app, &mut tx, StateId(id)).await;
+                let done = decide::dismiss_in(&app, &mut tx, StateId(id)).await;
                 done.map_err(refused)?;
             }
         }

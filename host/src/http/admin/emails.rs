@@ -14,6 +14,7 @@ use crate::audit::{Change, audit};
 use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Path, Query, time};
@@ -21,7 +22,6 @@ use crate::http::wire::words::{EmailStatus, checked};
 use crate::ids::{ContactId, SendId, StateId};
 use crate::mail;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -16,17 +16,17 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, EventFilter, EventStory, Tx};
+use crate::enrolment::enrol_one;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Path, Query, time};
 use crate::ids::{ContactId, EventId};
 use crate::issue::Issue;
-use crate::enrolment::enrol_one;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

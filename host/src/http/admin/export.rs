@@ -10,24 +10,23 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::contacts::file::Format;
 use crate::contacts::export;
 use crate::contacts::export::{Exported, ExportedOut};
+use crate::contacts::file::Format;
 use crate::db::{self, ContactRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
 use crate::http::wire::openapi::BadRequest;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Query;
 use crate::http::wire::search::Search;
 use crate::http::wire::words::{ExportFormat, checked};
 use crate::ids::ContactId;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(export_contacts))
+    Routes::new().routes(routes!(export_contacts))
 }
 
 /// Contacts read at once.
@@ -156,9 +155,9 @@ impl Reading {
         match self.format {
             Format::Csv => {
                 if !self.begun {
-                    part.extend(sheet::head());
+                    part.extend(export::head());
                 }
-                part.extend(sheet::lines(&rows));
+                part.extend(export::lines(&rows));
             }
             Format::Json => self.json(&rows, &mut part),
         }

@@ -18,24 +18,22 @@ use crate::db::{self, ImportRow, NewImport, RowError, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::body::Raw;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::params::Path;
 use crate::http::wire::words::ImportStatus;
 use crate::ids::ImportId;
 use crate::issue::Issue;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The route to an import under way.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(show_import))
+    Routes::new().routes(routes!(show_import))
 }
 
 /// The route that takes a whole file.
 pub fn file_routes() -> Routes {
-    Routes::new()
-        .routes(routes!(import_contacts))
+    Routes::new().routes(routes!(import_contacts))
 }
 
 /// The largest file, in bytes.

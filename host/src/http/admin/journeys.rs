@@ -16,22 +16,22 @@ use super::lookup::unknown_journey;
 use super::states::{self, StateOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
+use crate::catalog::JourneyEntry;
 use crate::contacts;
 use crate::db::{self, JourneyCount, NewIdentity, Topic, Tx};
+use crate::enrolment::enrol_one;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::wire::body::JsonBody;
+use crate::http::wire::names::names_at;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
-use crate::http::wire::names::names_at;
 use crate::ids::StateId;
 use crate::ingest::Paths;
 use crate::issue::Issue;
-use crate::catalog::JourneyEntry;
-use crate::enrolment::enrol_one;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -259,7 +259,11 @@ pub async fn enroll_person(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<EnrollIn>,
 ) -> Result<(StatusCode, Json<EnrolledOut>), ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?.clone();
+    let entry = app
+        .catalog
+        .journey(&id)
+        .ok_or_else(unknown_journey)?
+        .clone();
     let person = body.check(&app, "")?;
     let out = enroll(&app, &caller, &entry, person).await?;
     Ok((StatusCode::ACCEPTED, Json(out)))
@@ -292,7 +296,11 @@ pub async fn enroll_people(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<EnrollBatchIn>,
 ) -> Result<(StatusCode, Json<EnrollBatchOut>), ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?.clone();
+    let entry = app
+        .catalog
+        .journey(&id)
+        .ok_or_else(unknown_journey)?
+        .clone();
     let users = body.users.unwrap_or_default();
     if users.is_empty() || users.len() > PEOPLE_MAX {
         let issue = Issue::new("users", format!("must hold 1 to {PEOPLE_MAX} people"));

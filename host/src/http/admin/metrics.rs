@@ -13,11 +13,11 @@ use crate::app::App;
 use crate::db::{self, JourneyCount, Outcomes};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path, Query, time};
 use crate::issue::Issue;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

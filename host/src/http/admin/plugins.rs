@@ -9,14 +9,13 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
+use crate::http::wire::openapi::Routes;
 use crate::plugins::Origin;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(list_plugins))
+    Routes::new().routes(routes!(list_plugins))
 }
 
 /// A plugin that was found.

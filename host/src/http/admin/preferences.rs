@@ -18,19 +18,18 @@ use crate::contacts::consent::{self, Decision, Grounds, Source, Subject};
 use crate::db::{self, Conn, ContactRow, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::wire::body::JsonBody;
 use crate::http::product::contacts::list_issues;
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path};
 use crate::http::wire::words::SuppressionReason;
 use crate::issue::Issue;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(show_admin_preferences, put_preferences))
+    Routes::new().routes(routes!(show_admin_preferences, put_preferences))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -10,15 +10,14 @@ use crate::app::App;
 use crate::db::Hold;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::words::{ProviderHold, ProviderStatus};
 use crate::mail::{self, ProviderState};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(list_providers))
+    Routes::new().routes(routes!(list_providers))
 }
 
 /// An active delivery provider.

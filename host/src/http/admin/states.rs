@@ -14,6 +14,7 @@ use crate::audit::{Change, audit};
 use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Name, Path, Query, Under};
@@ -22,7 +23,6 @@ use crate::ids::{ContactId, StateId};
 use crate::runs::decide;
 use crate::runs::decide::AdminError;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -227,7 +227,7 @@ pub async fn cancel_state(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let before = found(&mut tx, &journey, id).await?;
-        let ended = admin::exit_in(&app, &mut tx, id, "cancelled").await;
+        let ended = decide::exit_in(&app, &mut tx, id, "cancelled").await;
         ended.map_err(refused)?;
         let after = found(&mut tx, &journey, id).await?;
         let change = Change::changed(

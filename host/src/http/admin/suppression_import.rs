@@ -9,22 +9,21 @@ use utoipa::ToSchema;
 use super::import::uploaded;
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::contacts::suppression_file::{self, Numbered};
 use crate::contacts;
-use crate::mailbox::Mailbox;
+use crate::contacts::suppression_file::{self, Numbered};
 use crate::db::{self, RowError, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut};
 use crate::ids;
 use crate::issue::Issue;
+use crate::mailbox::Mailbox;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(import_suppressions))
+    Routes::new().routes(routes!(import_suppressions))
 }
 
 /// Addresses of one transaction.

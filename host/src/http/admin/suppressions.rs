@@ -16,8 +16,9 @@ use crate::contacts::suppression_file::WORDS_MAX;
 use crate::db::{self, Suppression, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::wire::body::JsonBody;
 use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
@@ -25,7 +26,6 @@ use crate::http::wire::search::Search;
 use crate::http::wire::words::{SuppressionReason, checked};
 use crate::issue::Issue;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

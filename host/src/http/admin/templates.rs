@@ -13,8 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
-use crate::http::wire::body::JsonBody;
 use crate::http::product::emails::{EmailQueuedOut, prop_issues, queue_test};
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
@@ -22,7 +23,6 @@ use crate::issue::Issue;
 use crate::nearest::nearest;
 use crate::templates::{self, Entry};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

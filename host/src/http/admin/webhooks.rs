@@ -13,8 +13,9 @@ use crate::audit::{Change, audit};
 use crate::db::{self, Conn, Endpoint, NewDelivery, Topic};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
-use crate::http::wire::body::JsonBody;
 use crate::http::product::contacts::ErasedOut;
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
@@ -23,7 +24,6 @@ use crate::ids::{self, EndpointId};
 use crate::issue::Issue;
 use crate::webhooks::{EVENT_TYPES, TEST_TYPE, check_url, new_secret, secret_prefix, timestamp};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

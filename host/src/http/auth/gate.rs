@@ -6,9 +6,9 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::known::Known;
 use super::bearer::{by_environment, by_key};
 use super::cookie::{session_cookie, session_token};
+use super::known::Known;
 use super::origin::origin_is_trusted;
 use super::{Actor, Scope};
 use crate::accounts;

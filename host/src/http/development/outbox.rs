@@ -5,11 +5,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hogsend_plugin_api::Prepared;
 
-use crate::http::ApiError;
 use super::{Here, page};
-use crate::http::wire::page::escape;
 use crate::app::App;
 use crate::db::{self, SendRow};
+use crate::http::ApiError;
+use crate::http::wire::page::escape;
 use crate::ids::SendId;
 
 /// Mails on the page.

@@ -16,8 +16,8 @@ use self::out::HealthOut;
 use super::auth;
 use super::serve::Draining;
 use crate::app::App;
-use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
+use utoipa_axum::routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

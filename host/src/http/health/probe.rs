@@ -11,8 +11,8 @@ use super::out::{
 use crate::app::App;
 use crate::clock::since_start;
 use crate::db::{self, HoldKind, Queues, SchemaState, WorkersSeen};
-use crate::mail::{self, ProviderState, Taking};
 use crate::loops::BEAT;
+use crate::mail::{self, ProviderState, Taking};
 use crate::worker::engine::{Embedded, Engine};
 
 /// Bound of each probe.

@@ -5,20 +5,19 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use hogsend_plugin_api::{DeliveryReading, Refusal, Webhook};
 
+use super::sources::{WebhookOut, invalid_payload, key_of, webhook};
+use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
 use crate::http::wire::openapi::ErrorOut;
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::{Name, Path};
-use super::sources::{WebhookOut, invalid_payload, key_of, webhook};
-use crate::app::App;
 use crate::mail;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(receive_feedback))
+    Routes::new().routes(routes!(receive_feedback))
 }
 
 /// Takes in what a provider tells of mails. A fault of our own is answered with 5xx, so that the

@@ -12,20 +12,19 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-use crate::http::wire::body::Raw;
-use crate::http::wire::openapi::ErrorOut;
-use crate::http::wire::params::{Name, Path};
-use crate::http::ApiError;
 use super::feedback;
 use crate::app::App;
+use crate::http::ApiError;
+use crate::http::wire::body::Raw;
+use crate::http::wire::openapi::ErrorOut;
+use crate::http::wire::openapi::Routes;
+use crate::http::wire::params::{Name, Path};
 use crate::ingest::{Exit, NewEvent, admit};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(receive_webhook, answer_challenge))
+    Routes::new().routes(routes!(receive_webhook, answer_challenge))
 }
 
 /// Events of one webhook that are stored together. A vendor that repeats a webhook of which only a

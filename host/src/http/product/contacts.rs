@@ -9,20 +9,20 @@ use hogsend_plugin_api::Properties;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::ApiError;
-use crate::http::auth::{Caller, Ingest, LookUp};
-use crate::http::wire::body::JsonBody;
-use crate::http::wire::openapi::BadRequest;
-use crate::http::wire::params::Query;
-use crate::http::wire::names::names;
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Source, Subject, list_issue};
 use crate::db::{self, ContactRow, NewIdentity, Topic};
+use crate::http::ApiError;
+use crate::http::auth::{Caller, Ingest, LookUp};
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::names::names;
+use crate::http::wire::openapi::BadRequest;
+use crate::http::wire::openapi::Routes;
+use crate::http::wire::params::Query;
 use crate::ids::ContactId;
 use crate::issue::Issue;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -15,29 +15,28 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::http::ApiError;
-use crate::http::auth::{Actor, Caller, Ingest, Scope};
-use crate::http::wire::body::{JsonBody, idempotency_key};
-use crate::http::wire::openapi::{BadRequest, NotFound};
-use crate::http::wire::params::time;
-use crate::http::wire::names::names;
-use crate::http::wire::words::EmailStatus;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
 use crate::foreign;
+use crate::http::ApiError;
+use crate::http::auth::{Actor, Caller, Ingest, Scope};
+use crate::http::wire::body::{JsonBody, idempotency_key};
+use crate::http::wire::names::names;
+use crate::http::wire::openapi::Routes;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::params::time;
+use crate::http::wire::words::EmailStatus;
 use crate::ids::SendId;
 use crate::issue::Issue;
 use crate::mail::{Composing, UNCONFIRMED, compose, misfits, refusal};
 use crate::templates;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(send_email))
+    Routes::new().routes(routes!(send_email))
 }
 
 /// The longest subject.

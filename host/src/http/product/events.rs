@@ -11,20 +11,20 @@ use hogsend_plugin_api::semantics::Trust;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::ApiError;
-use crate::http::auth::{Actor, Caller, Events, Scope};
-use crate::http::wire::body::{JsonBody, idempotency_key};
 use super::contacts::list_issues;
-use crate::http::wire::openapi::BadRequest;
 use crate::app::App;
 use crate::db::NewIdentity;
 use crate::foreign::{self, DEDUPE_KEY_MAX, ISSUES_MAX};
+use crate::http::ApiError;
+use crate::http::auth::{Actor, Caller, Events, Scope};
+use crate::http::wire::body::{JsonBody, idempotency_key};
+use crate::http::wire::openapi::BadRequest;
+use crate::http::wire::openapi::Routes;
 use crate::ingest::{
     Exit, IngestError, Ingested, Lists, NewEvent, Paths, Person, check_from_outside,
 };
 use crate::issue::Issue;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -8,19 +8,19 @@ use hogsend_plugin_api::Properties;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::ApiError;
-use crate::http::auth::{Actor, Caller, Ingest, LookUp};
-use crate::http::wire::body::JsonBody;
-use crate::http::wire::openapi::{BadRequest, NotFound};
-use crate::http::wire::params::{Path, Query};
-use crate::http::wire::names::names;
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
 use crate::db::{self, NewIdentity, Preferences};
+use crate::http::ApiError;
+use crate::http::auth::{Actor, Caller, Ingest, LookUp};
+use crate::http::wire::body::JsonBody;
+use crate::http::wire::names::names;
+use crate::http::wire::openapi::Routes;
+use crate::http::wire::openapi::{BadRequest, NotFound};
+use crate::http::wire::params::{Path, Query};
 use crate::ids::ContactId;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

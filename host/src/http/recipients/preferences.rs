@@ -7,22 +7,21 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::http::ApiError;
-use crate::http::wire::body::{Fields, Raw};
-use crate::http::wire::page::{escape, fill};
 use super::unsubscribe::{Link, card, refused, sender};
 use crate::app::App;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Preferences;
-use crate::signed_link::{Action, Token};
-use crate::mail::{Recipient, recipient};
-use utoipa_axum::routes;
+use crate::http::ApiError;
+use crate::http::wire::body::{Fields, Raw};
 use crate::http::wire::openapi::Routes;
+use crate::http::wire::page::{escape, fill};
+use crate::mail::{Recipient, recipient};
+use crate::signed_link::{Action, Token};
+use utoipa_axum::routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(show_preferences, save_preferences))
+    Routes::new().routes(routes!(show_preferences, save_preferences))
 }
 
 /// Shows the choices and changes nothing.

@@ -8,17 +8,17 @@ use reqwest::Url;
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use crate::http::ApiError;
-use crate::http::wire::page::escape;
-use crate::http::wire::params::Path;
 use super::unsubscribe::{card, sender};
 use crate::app::App;
 use crate::db::{self, NewVisit};
+use crate::http::ApiError;
+use crate::http::wire::openapi::Routes;
+use crate::http::wire::page::escape;
+use crate::http::wire::params::Path;
 use crate::ids::{self, SendId};
 use crate::mail::SETTLE;
 use crate::mail::tracking::HEAD;
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

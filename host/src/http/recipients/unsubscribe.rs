@@ -8,21 +8,21 @@ use hogsend_render::Brand;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::http::ApiError;
-use crate::http::wire::body::Raw;
-use crate::http::wire::page::{escape, fill, page_in};
 use crate::app::App;
+use crate::catalog::title;
 use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Conn;
-use crate::signed_link::{Action, Token, TokenError, Whom};
-use crate::mail::{Recipient, recipient};
-use utoipa_axum::routes;
+use crate::http::ApiError;
+use crate::http::wire::body::Raw;
 use crate::http::wire::openapi::Routes;
+use crate::http::wire::page::{escape, fill, page_in};
+use crate::mail::{Recipient, recipient};
+use crate::signed_link::{Action, Token, TokenError, Whom};
+use utoipa_axum::routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new()
-        .routes(routes!(show_unsubscribe, unsubscribe))
+    Routes::new().routes(routes!(show_unsubscribe, unsubscribe))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -248,7 +248,7 @@ pub(super) fn list_name(app: &App, id: &str) -> String {
         return told.name.clone();
     }
     let known = app.catalog.lists().iter().find(|list| list.id == id);
-    known.map_or_else(|| consent::title(id), |list| list.name.clone())
+    known.map_or_else(|| title(id), |list| list.name.clone())
 }
 
 /// Who sends the mails, and how to write to them.

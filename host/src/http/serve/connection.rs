@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::http::ApiError;
 use super::patience::{Life, Noted, Taken, Verdict};
+use crate::http::ApiError;
 
 /// What a head may have, and what is read and written at once, in bytes.
 const HEAD_MAX: usize = 16 * 1024;

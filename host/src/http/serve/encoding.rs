@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::http::ApiError;
 use super::memory::{Buffer, Full, Held, full, too_large};
+use crate::http::ApiError;
 use crate::issue::Issue;
 
 /// What [`Encoding::of`] knows, as `Accept-Encoding` has it.
@@ -182,8 +182,8 @@ fn unknown() -> ApiError {
 mod tests {
     use std::io::Write as _;
 
-    use crate::http::serve::memory::{Memory, Sender};
     use super::*;
+    use crate::http::serve::memory::{Memory, Sender};
 
     fn packed(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
         let level = flate2::Compression::best();

@@ -15,11 +15,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::http::ApiError;
-use crate::http::wire::body::BODY_MAX;
 use super::connection::is_health;
 use super::encoding::Encoding;
 use super::memory::{Held, Memory, Sender};
+use crate::http::ApiError;
+use crate::http::wire::body::BODY_MAX;
 
 /// How long a request waits for its turn.
 pub const WAIT: Duration = Duration::from_secs(1);

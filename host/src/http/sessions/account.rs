@@ -16,8 +16,8 @@ use crate::app::App;
 use crate::http::ApiError;
 use crate::http::auth::{no_cookie, origin_is_trusted, session_cookie, session_token};
 use crate::http::wire::body::JsonBody;
-use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
+use utoipa_axum::routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -27,8 +27,8 @@ use crate::accounts::{
     self, Client, HashError, NewAccount, PasswordError, Session, SignInError, SignUpError,
 };
 use crate::app::App;
-use utoipa_axum::routes;
 use crate::http::wire::openapi::Routes;
+use utoipa_axum::routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

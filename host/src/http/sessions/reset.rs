@@ -16,10 +16,10 @@ use crate::accounts::{self, PasswordError, ResetError};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::{Fields, JsonBody, Raw};
+use crate::http::wire::openapi::Routes;
 use crate::http::wire::page::{escape, page};
 use crate::http::wire::params::{Name, Path, Query};
 use utoipa_axum::routes;
-use crate::http::wire::openapi::Routes;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use hogsend_plugin_api::json;
 use serde::de::DeserializeOwned;
 
-use crate::http::ApiError;
 use crate::foreign;
+use crate::http::ApiError;
 use crate::issue::Issue;
 
 /// Larger bodies are parsed on a thread of their own, in bytes.

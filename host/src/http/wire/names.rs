@@ -2,9 +2,9 @@
 
 use hogsend_plugin_api::Properties;
 
-use crate::http::ApiError;
 use crate::app::App;
 use crate::db::NewIdentity;
+use crate::http::ApiError;
 use crate::ids::ContactId;
 use crate::ingest::{NewEvent, Paths, Person, check_event};
 use crate::issue::Issue;

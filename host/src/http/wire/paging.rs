@@ -8,8 +8,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use crate::http::ApiError;
 use super::params::Query;
+use crate::http::ApiError;
 use crate::issue::Issue;
 
 const LIMIT: i64 = 50;

@@ -15,9 +15,9 @@ use serde::{Deserialize, Deserializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 
-use crate::http::ApiError;
 use super::openapi::Routes;
 use crate::foreign::ISSUES_MAX;
+use crate::http::ApiError;
 use crate::issue::Issue;
 
 /// Where a parameter that is not known is a mistake of the caller's program. Elsewhere it is what mail

@@ -1,8 +1,8 @@
 //! The beginning of an attempt: the last questions, the frozen bytes, the moment to leave.
 
 use super::{Ready, Request, lease, people, postpone, providers, reach};
-use crate::context::Context;
 use crate::calls::{self, Open};
+use crate::context::Context;
 use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};

@@ -38,8 +38,8 @@ use super::compose::sender;
 use super::fate::{Answer, Fate, Settled, Standing, last_moment};
 use uuid::Uuid;
 
-use crate::context::Context;
 use crate::calls::{self, Open};
+use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, PluginCall, Tx};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::plugins::DeliveryRef;
@@ -511,7 +511,9 @@ async fn prepare(
                 // One statement for the end of a call and the beginning of the next.
                 let call = Open::new(&cx.calls, "mail", call);
                 let ended = before.take();
-                cx.calls.switch(ended.as_ref().map(Open::call), Some(call.call())).await?;
+                cx.calls
+                    .switch(ended.as_ref().map(Open::call), Some(call.call()))
+                    .await?;
                 ended.into_iter().for_each(Open::close);
                 let prepared = call.answer(asked).await;
                 before = Some(call);

@@ -8,8 +8,8 @@ use hogsend_plugin_api::{BlockScope, Rate};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
-use crate::context::Context;
 use crate::backoff;
+use crate::context::Context;
 use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic};
 use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;
@@ -225,9 +225,7 @@ pub(super) fn slot_us(rate: Rate) -> i64 {
 /// Takes over the rate an answer told of.
 pub(super) async fn note_rate(cx: &Context, provider: &str, rate: Rate) {
     let noted = match cx.db.conn().await {
-        Ok(mut conn) => {
-            db::provider_rate(&mut conn, provider, slot_us(rate), cx.clock.now()).await
-        }
+        Ok(mut conn) => db::provider_rate(&mut conn, provider, slot_us(rate), cx.clock.now()).await,
         Err(error) => Err(error),
     };
     if let Err(error) = noted {

@@ -8,8 +8,8 @@ use hogsend_plugin_api::{BounceType, Properties};
 use serde_json::json;
 
 use super::Standing;
-use crate::context::Context;
 use crate::contacts;
+use crate::context::Context;
 use crate::db::{self, ClaimedSend, Conn, EndedSend, SendEnd, SendStatus, StepEnd, Topic};
 use crate::ids::{BatchId, Claim, SendId, StateId};
 use crate::ingest::{Told, tell};

@@ -4,14 +4,14 @@ use chrono::TimeDelta;
 use hogsend_plugin_api::{DeliveryEventKind as Kind, Properties};
 use serde_json::json;
 
+use super::links::is_tracked;
 use super::machine;
 use super::machine::{REPEAT, Seen, UNSENT};
+use crate::contacts;
+use crate::context::Context;
+use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};
 use crate::mail::status;
 use crate::mail::status::MailEvent;
-use super::links::is_tracked;
-use crate::context::Context;
-use crate::contacts;
-use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};
 
 /// How long one waits for its mail to be recorded as sent before it is looked at again.
 const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);

@@ -5,5 +5,5 @@ mod links;
 mod machine;
 
 pub use judge::judge;
-pub use links::{Tracked, track};
+pub use links::{Tracked, track, track_anew};
 pub use machine::HEAD;

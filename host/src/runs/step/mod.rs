@@ -3,9 +3,9 @@
 mod event;
 mod history;
 mod http;
-mod time;
 mod person;
 mod send;
+mod time;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::{Waited, step};
@@ -112,7 +112,7 @@ pub async fn perform(
             Err(error) => Err(error),
             Ok(args) => return Ok(http::http(run, row, args).await),
         },
-        step::DIGEST if due => pace::digest(run).await?,
+        step::DIGEST if due => time::digest(run).await?,
         step::DIGEST if row.due_at.is_some() => return Ok(Performed::Open),
         step::TRIGGER => args(row).and_then(|args| event::trigger(run, args, effects)),
         step::CAPTURE => args(row).and_then(|args| event::capture(run, args, effects)),
@@ -125,10 +125,10 @@ pub async fn perform(
         step::IS_SUBSCRIBED => person::is_subscribed(run, args(row)).await?,
         step::PERSON => person::person(run).await?,
         step::WHEN => person::when(run, args(row)).await?,
-        step::VARIANT => args(row).and_then(|args| pace::variant(run, &args)),
-        step::THROTTLE => pace::throttle(run, args(row), effects).await?,
-        step::ONCE_GET => pace::once_get(run, args(row)).await?,
-        step::ONCE_PUT => args(row).and_then(|args| pace::once_put(args, effects)),
+        step::VARIANT => args(row).and_then(|args| time::variant(run, &args)),
+        step::THROTTLE => time::throttle(run, args(row), effects).await?,
+        step::ONCE_GET => time::once_get(run, args(row)).await?,
+        step::ONCE_PUT => args(row).and_then(|args| time::once_put(args, effects)),
         step::SLEEP | step::SLEEP_UNTIL | step::WAIT_FOR | step::DIGEST => Err(StepError::new(
             "step_unreadable",
             format!("a '{kind}' has to say how long it waits at most"),

@@ -21,10 +21,12 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::{DateTime, Utc};
 use hogsend::app::{App, Parts};
+use hogsend::cache::Cache;
 use hogsend::clock::Clock;
 use hogsend::config::{Config, Mode, plugin_settings};
 use hogsend::crew::Crew;
-use hogsend::plugins::{self, Cache, Discovered, Performer};
+use hogsend::http_client::http_client;
+use hogsend::plugins::{Discovered, Performer};
 use hogsend::{db, worker};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -110,11 +112,7 @@ impl Server {
             None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),
         };
         let cache = Arc::new(Cache::connect(config.redis_url.as_deref(), clock.clone()));
-        let performer = Performer::new(
-            plugins::http_client(),
-            cache.clone(),
-            config.data_dir.clone(),
-        );
+        let performer = Performer::new(http_client(), cache.clone(), config.data_dir.clone());
         let registry = found
             .start(
                 &read.settings,
