@@ -7,6 +7,7 @@ pub mod engine;
 mod importer;
 mod janitor;
 mod mailer;
+mod periodic;
 mod poll;
 mod relay;
 mod tracker;
@@ -32,6 +33,7 @@ use crate::contacts::consent;
 use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};
 use engine::{Embedded, Engine};
+use periodic::Periodic;
 
 /// Looks at alert rules and passes alerts on in a process that is no worker: whichever lives notices
 /// that others do not.
@@ -68,8 +70,8 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, webhooks::Webhooks::new(&app));
     poll::start(&mut crew, alerts::Alerts::new(&app));
     poll::start(&mut crew, importer::Imports::new(&app));
-    poll::start(&mut crew, catch_up::CatchUp::new(&app));
-    poll::start(&mut crew, janitor::Janitor::new(&app));
+    poll::start(&mut crew, Periodic::new(catch_up::CatchUp::new(&app)));
+    poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
     let ended = crew.ended().await;
     // What the last requests left behind, once: another worker takes what is left after that.
     if let Err(error) = relay_due(&app).await {
