@@ -166,8 +166,8 @@ pub use state::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, Unreached,
     journeys_disabled, log_insert, skip_insert, state_claim, state_exit, state_failed,
     state_failures, state_fence, state_insert, state_last_entries, state_next_due, state_person,
-    state_progress, state_release, states_give_back, states_open, states_renew, states_unreached,
-    states_waiting,
+    state_progress, state_release, states_after_clock_change, states_give_back, states_open,
+    states_renew, states_unreached, states_waiting,
 };
 pub use state_admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,

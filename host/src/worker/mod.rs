@@ -6,6 +6,7 @@ mod catch_up;
 pub mod engine;
 mod importer;
 mod janitor;
+mod leases;
 mod mailer;
 mod periodic;
 mod poll;
@@ -72,6 +73,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, importer::Imports::new(&app));
     poll::start(&mut crew, Periodic::new(catch_up::CatchUp::new(&app)));
     poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
+    poll::start(&mut crew, Periodic::new(leases::Leases::new(&app)));
     let ended = crew.ended().await;
     // What the last requests left behind, once: another worker takes what is left after that.
     if let Err(error) = relay_due(&app).await {
