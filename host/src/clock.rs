@@ -18,6 +18,8 @@ enum Kind {
         /// What the machine's clock showed at `start`.
         since: DateTime<Utc>,
         factor: i32,
+        /// Where it stops.
+        stop: DateTime<Utc>,
     },
 }
 
@@ -33,25 +35,33 @@ impl Clock {
     }
 
     /// A clock that showed `start` when the machine's showed `since`, and runs `factor` times as
-    /// fast: for tests of several processes.
-    pub fn fast(start: DateTime<Utc>, since: DateTime<Utc>, factor: i32) -> Self {
+    /// fast until it shows `stop`, where it stands: for tests of several processes.
+    pub fn fast(
+        start: DateTime<Utc>,
+        since: DateTime<Utc>,
+        factor: i32,
+        stop: DateTime<Utc>,
+    ) -> Self {
         Self(Kind::Fast {
             start,
             since,
             factor: factor.max(1),
+            stop,
         })
     }
 
-    /// Reads `start/since/factor`.
+    /// Reads `start/since/factor`, or `start/since/factor/stop`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
         let start = parts.next()?.parse().ok()?;
         let since = parts.next()?.parse().ok()?;
         let factor = parts.next()?.parse().ok()?;
-        parts
-            .next()
-            .is_none()
-            .then(|| Self::fast(start, since, factor))
+        let stop = match parts.next() {
+            Some(stop) => stop.parse().ok()?,
+            None => DateTime::<Utc>::MAX_UTC,
+        };
+        let whole = parts.next().is_none();
+        whole.then(|| Self::fast(start, since, factor, stop))
     }
 
     /// Now, in whole microseconds: what Postgres keeps.
@@ -63,7 +73,8 @@ impl Clock {
                 start,
                 since,
                 factor,
-            } => *start + (wall() - *since) * *factor,
+                stop,
+            } => (*start + (wall() - *since) * *factor).min(*stop),
         }
     }
 
@@ -75,7 +86,8 @@ impl Clock {
         }
     }
 
-    /// Waits until this clock shows `at`. A manual clock does not run, so nobody waits for it.
+    /// Waits until this clock shows `at`. A manual clock does not run, so nobody waits for it; one that
+    /// stops is waited for as if it ran on.
     pub async fn sleep_until(&self, at: DateTime<Utc>) {
         if matches!(self.0, Kind::Manual(_)) {
             return;
@@ -107,4 +119,30 @@ static START: std::sync::LazyLock<std::time::Instant> =
 /// How long the process has been running; the first call starts the count.
 pub fn since_start() -> Duration {
     START.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::{Clock, wall};
+
+    #[test]
+    fn a_fast_clock_stops_where_it_is_told_to() {
+        let start: DateTime<Utc> = "2026-03-02T09:00:00Z".parse().unwrap();
+        let since = wall() - TimeDelta::seconds(10);
+        let text = format!("{}/{}/3600", start.to_rfc3339(), since.to_rfc3339());
+        let runs = Clock::parse(&text).unwrap();
+        assert!(runs.now() >= start + TimeDelta::hours(10));
+        let stops = Clock::parse(&format!("{text}/2026-03-02T11:00:00Z")).unwrap();
+        assert_eq!(stops.now(), start + TimeDelta::hours(2));
+        for wrong in [
+            "",
+            "2026-03-02T09:00:00Z",
+            &format!("{text}/soon"),
+            &format!("{text}/a/b"),
+        ] {
+            assert!(Clock::parse(wrong).is_none(), "{wrong}");
+        }
+    }
 }

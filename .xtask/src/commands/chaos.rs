@@ -26,10 +26,10 @@ pub fn long() -> anyhow::Result<ExitCode> {
     for args in LONG {
         run(program(&servers)?.args(args))?;
     }
-    // Journeys of three days, whose workers are killed while the clock runs fast.
+    // Four days of journeys, whose workers are killed while the clock runs fast.
     let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
     tell_tests(&mut journeys, &servers, "debug")?;
-    run(journeys.args(["--ignored", "kill_journeys"]))?;
+    run(journeys.args(["--ignored", "--nocapture", "kill_journeys"]))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -222,7 +222,7 @@ pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
 fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
     match lookup("HOGSEND_TEST_CLOCK") {
         Some(text) if !text.is_empty() && !production => Clock::parse(&text)
-            .context("HOGSEND_TEST_CLOCK is no start/since/factor of two instants and a number"),
+            .context("HOGSEND_TEST_CLOCK is no start/since/factor of two instants and a number, perhaps with /stop"),
         _ => Ok(Clock::system()),
     }
 }

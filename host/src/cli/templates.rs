@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_plugin_api::{Properties, Template};
-use hogsend_render::{LAYOUT, Values, file, render};
+use hogsend_plugin_api::Properties;
+use hogsend_render::{LAYOUT, file};
 use serde_json::{Value, json};
 
 use super::journeys::load;
 use super::{Environment, Misconfigured};
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::templates::{CATEGORY, Entry, LAYOUT_FILE};
+use crate::templates::{Entry, LAYOUT_FILE, category, preview, sample_person};
 
 #[derive(Subcommand)]
 pub enum TemplatesCommand {
@@ -114,10 +113,6 @@ pub async fn run(environment: &Environment, command: TemplatesCommand) -> anyhow
 fn found<'a>(catalog: &'a Catalog, key: &str) -> anyhow::Result<&'a Entry> {
     let found = catalog.templates().get(key);
     found.with_context(|| catalog.no_template(key))
-}
-
-fn category(template: &Template) -> &str {
-    template.category.as_deref().unwrap_or(CATEGORY)
 }
 
 fn origin(entry: &Entry) -> String {
@@ -248,25 +243,8 @@ fn show_rendered(config: &Config, catalog: &Catalog, wanted: Render) -> anyhow::
         eprintln!("props.{} {fault}", fault.name());
     }
     let props = template.fitting(props);
-    let contact = wanted
-        .contact
-        .map_or_else(|| json!({ "first_name": "Ann" }), Value::from);
-    let category = category(template);
-    let values = Values {
-        contact: json!({ "id": "0", "external_id": "u1", "email": "ann@example.com",
-                         "properties": contact }),
-        props: &props,
-        event: &props,
-        category,
-        unsubscribe_url: "https://example.com/unsubscribe",
-        preferences_url: "https://example.com/preferences",
-        postal_address: &config.postal_address,
-        brand: &config.brand,
-        footer: &config
-            .texts
-            .footer(&config.brand.name, category == TRANSACTIONAL),
-    };
-    let mail = render(template, catalog.templates().layout(), None, &values)?;
+    let contact = wanted.contact.unwrap_or_else(sample_person);
+    let mail = preview(config, catalog.templates(), template, &props, contact)?;
     let text = match wanted.part {
         Part::Html => mail.html,
         Part::Text => mail.text,

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_render::file::{TemplateFile, parse};
-use hogsend_render::{Brand, Footer, RenderError, Values, syntax};
-use serde_json::json;
+use hogsend_render::{Brand, Footer, RenderError, syntax};
 
 use super::Templates;
+use super::preview::{sample_person, sample_values};
 use crate::config::Problem;
 use crate::nearest::nearest;
 
@@ -119,8 +119,7 @@ impl Folder {
         if let Some((line, why)) = category_fault(&read, &template, base, lists, &text) {
             return self.wrong(file, Some(line), &why);
         }
-        let category = template.category.clone();
-        let category = category.as_deref().unwrap_or(super::CATEGORY);
+        let category = super::category(&template);
         let tried =
             syntax(&template).and_then(|()| try_out(&template, self.layout.as_deref(), category));
         if let Err(error) = tried {
@@ -199,20 +198,10 @@ fn try_out(template: &Template, layout: Option<&str>, category: &str) -> Result<
         unsubscribe: "Unsubscribe".into(),
         choose: "Choose".into(),
     };
+    let brand = Brand::default();
     // With values and without: a template has to do without what is not required.
     for props in [template.samples(), Properties::new()] {
-        let values = Values {
-            contact: json!({ "id": "0", "external_id": "u1", "email": "ann@example.com",
-                             "properties": { "first_name": "Ann" } }),
-            props: &props,
-            event: &props,
-            category,
-            unsubscribe_url: "https://example.com/unsubscribe",
-            preferences_url: "https://example.com/preferences",
-            postal_address: "1 Main Street",
-            brand: &Brand::default(),
-            footer: &footer,
-        };
+        let values = sample_values(sample_person(), &props, category, &brand, &footer);
         hogsend_render::try_out(template, layout, &values)?;
     }
     Ok(())

@@ -2,8 +2,10 @@
 //! which take their places or add to them.
 
 mod folder;
+mod preview;
 
 pub use folder::{Folder, LAYOUT_FILE};
+pub use preview::{preview, sample_person};
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -14,6 +16,11 @@ use hogsend_plugin_api::journey::Catalogue;
 
 /// The category of mails whose template and journey name none.
 pub const CATEGORY: &str = "journey";
+
+/// What people leave who want no more mails of a template, where no journey says so.
+pub fn category(template: &Template) -> &str {
+    template.category.as_deref().unwrap_or(CATEGORY)
+}
 
 /// A template and where it comes from.
 #[derive(Clone, Debug)]

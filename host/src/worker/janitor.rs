@@ -1,17 +1,15 @@
 //! Deletes what was kept long enough, in small batches.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::poll::Work;
+use super::periodic::{Left, Pass};
 use crate::app::App;
-use crate::db::{self, Kept, Lifetime, Topic};
+use crate::db::{self, Kept, Lifetime};
 
-/// Between two passes.
-const EVERY: TimeDelta = TimeDelta::minutes(5);
 /// Rows deleted in one transaction.
 const BATCH: i64 = 1_000;
 
@@ -22,27 +20,20 @@ pub async fn tidy(app: &App) -> db::Result<()> {
 
 pub(super) struct Janitor {
     app: App,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// When the last pass began.
-    last: Option<DateTime<Utc>>,
     /// Up to where everything of a kind is gone.
-    done: HashMap<&'static str, DateTime<Utc>>,
+    done: Mutex<HashMap<&'static str, DateTime<Utc>>>,
 }
 
 impl Janitor {
     pub(super) fn new(app: &App) -> Self {
         Self {
             app: app.clone(),
-            state: Mutex::default(),
+            done: Mutex::default(),
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn done(&self) -> MutexGuard<'_, HashMap<&'static str, DateTime<Utc>>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whatever is older goes. None where it is kept for ever.
@@ -67,7 +58,7 @@ impl Janitor {
     async fn clean(&self, stop: &CancellationToken) -> db::Result<()> {
         let mut failed = Ok(());
         for kept in db::KEPT {
-            if let Err(error) = self.pass(kept, stop).await {
+            if let Err(error) = self.delete(kept, stop).await {
                 tracing::warn!(what = kept.what, %error, "old data was not deleted, later again");
                 failed = Err(error);
             }
@@ -75,14 +66,14 @@ impl Janitor {
         failed
     }
 
-    async fn pass(&self, kept: &Kept, stop: &CancellationToken) -> db::Result<()> {
+    async fn delete(&self, kept: &Kept, stop: &CancellationToken) -> db::Result<()> {
         let Some(before) = self.before(kept, self.app.clock.now()) else {
             return Ok(());
         };
         // What is open today is over tomorrow: only what has a fixed age is not looked at again.
         let mut from = match kept.by {
             Lifetime::Needed => None,
-            _ => self.state().done.get(kept.what).copied(),
+            _ => self.done().get(kept.what).copied(),
         };
         let mut total = 0;
         while !stop.is_cancelled() {
@@ -96,7 +87,7 @@ impl Janitor {
             }
         }
         if let Some(from) = from {
-            self.state().done.insert(kept.what, from);
+            self.done().insert(kept.what, from);
         }
         if total > 0 {
             tracing::info!(what = kept.what, count = total, "old data was deleted");
@@ -105,47 +96,16 @@ impl Janitor {
     }
 }
 
-impl Work for Janitor {
-    type Item = ();
-    type Ticket = ();
-
+impl Pass for Janitor {
     const NAME: &'static str = "retention";
-    const TOPIC: Option<Topic> = None;
-    const REPEATABLE: bool = true;
+    const EVERY: TimeDelta = TimeDelta::minutes(5);
 
     fn app(&self) -> &App {
         &self.app
     }
 
-    fn places(&self) -> usize {
-        1
-    }
-
-    async fn claim(&self, _: usize) -> db::Result<Vec<()>> {
-        let now = self.app.clock.now();
-        let mut state = self.state();
-        // A clock that was set back must not keep it waiting.
-        if state
-            .last
-            .is_some_and(|last| now >= last && now < last + EVERY)
-        {
-            return Ok(Vec::new());
-        }
-        state.last = Some(now);
-        Ok(vec![()])
-    }
-
-    async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
-        Ok(self.state().last.map(|last| last + EVERY))
-    }
-
-    async fn perform(&self, (): (), stop: &CancellationToken) -> db::Result<()> {
-        self.clean(stop).await
-    }
-
-    fn ticket((): &()) {}
-
-    async fn give_back(&self, _: Vec<()>) -> db::Result<()> {
-        Ok(())
+    async fn pass(&self, stop: &CancellationToken) -> db::Result<Left> {
+        self.clean(stop).await?;
+        Ok(Left::Nothing)
     }
 }

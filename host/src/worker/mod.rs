@@ -5,7 +5,9 @@ mod catch_up;
 pub mod engine;
 mod importer;
 mod janitor;
+mod leases;
 mod mailer;
+mod periodic;
 mod poll;
 mod relay;
 mod tracker;
@@ -31,6 +33,7 @@ use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};
 use crate::loops::BEAT;
 use engine::{Embedded, Engine};
+use periodic::Periodic;
 
 /// Looks at alert rules and passes alerts on in a process that is no worker: whichever lives notices
 /// that others do not.
@@ -64,8 +67,9 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, webhooks::Webhooks::new(&app));
     poll::start(&mut crew, alerts::Alerts::new(&app));
     poll::start(&mut crew, importer::Imports::new(&app));
-    poll::start(&mut crew, catch_up::CatchUp::new(&app));
-    poll::start(&mut crew, janitor::Janitor::new(&app));
+    poll::start(&mut crew, Periodic::new(catch_up::CatchUp::new(&app)));
+    poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
+    poll::start(&mut crew, Periodic::new(leases::Leases::new(&app)));
     let ended = crew.ended().await;
     // What the last requests left behind, once: another worker takes what is left after that.
     if let Err(error) = relay_due(&app).await {

@@ -1,9 +1,12 @@
-//! Background work: what a stop does to it.
+//! Background work: what a stop does to it, and a clock that was set back.
+
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::process::until;
 use crate::support::{Server, Store};
 use hogsend::worker;
 
@@ -27,5 +30,28 @@ async fn a_stop_gives_back_the_run_it_cannot_wait_for() {
     assert_eq!(server.count(claimed).await, 0);
     let due = "SELECT count(*) FROM journey_states WHERE wake_at <= '2026-03-02T09:00:00Z'";
     assert_eq!(server.count(due).await, 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_put_back_keeps_no_run_back_that_a_dead_worker_held() {
+    let server = Server::start(Store::native().await).await;
+    server.clock.advance(Duration::from_secs(3_600));
+    let body = json!({ "event": "t.mail", "userId": "u", "userEmail": "u@example.com", "properties": { "category": "journey" } });
+    assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+    server
+        .run_sql("UPDATE journey_states SET claim = gen_random_uuid(), wake_at = wake_at + interval '1 minute'")
+        .await;
+    // Its clock is an hour behind the one that gave the lease.
+    let back = server.replica(&[]).await;
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(worker::run(back.app.clone(), stop.clone()));
+    until("the run has ended", async || {
+        back.text("SELECT status FROM journey_states").await == "completed"
+    })
+    .await;
+    stop.cancel();
+    assert_eq!(working.await.unwrap(), Ok(()));
+    back.app.db.close().await;
     server.stop().await;
 }

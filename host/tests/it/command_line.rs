@@ -1,11 +1,14 @@
-//! `hogsend admin …` and `hogsend journeys …` at the command line of an installation.
+//! `hogsend admin …`, `hogsend journeys …` and `hogsend templates …` at the command line of an
+//! installation.
 
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::process::binary;
+use crate::support::process::{self, binary};
 use crate::support::{Server, Store};
 
 /// Runs a command with nothing but a database, as in production. Returns whether it succeeded and what
@@ -29,7 +32,7 @@ fn run(url: &str, arguments: &[&str], input: &str) -> (bool, String) {
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
     assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
+        fs::read_dir(folder.path()).unwrap().count(),
         0,
         "it leaves files behind"
     );
@@ -158,5 +161,100 @@ fn commands_that_look_say_which_database_they_need() {
         "{said}"
     );
     assert!(said.contains("no database of `hogsend dev`"), "{said}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// What `hogsend templates <arguments>` says and ends with, where `TEMPLATE_DIR` is the folder `mails`.
+fn templates(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mails = folder.join("mails");
+    let variables = [
+        ("TEMPLATE_DIR", mails.to_str().unwrap()),
+        ("LOG_LEVEL", "error"),
+    ];
+    process::run(folder, &[&["templates"], arguments].concat(), &variables)
+}
+
+#[test]
+fn a_template_is_shown_with_what_it_takes_and_as_the_file_it_would_be() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("mails")).unwrap();
+    let (code, said) = templates(folder.path(), &["show", "password-reset"]);
+    assert_eq!(code, Some(0), "{said}");
+    for told in [
+        "password-reset (transactional), plugin lifecycle\n",
+        "    props.url (url, required unless code is given): ",
+        "\n+++\n",
+        "category = \"transactional\"\n",
+        "[props.url]\n",
+        "<h1>Choose a new password</h1>",
+    ] {
+        assert!(said.contains(told), "{told} is not in {said}");
+    }
+    let (code, said) = templates(folder.path(), &["show", "pasword-reset"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("did you mean 'password-reset'?"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+#[test]
+fn an_ejected_template_is_a_file_that_is_used_and_never_written_over_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mails = folder.join("mails");
+    let (welcome, layout) = (mails.join("welcome.mjml"), mails.join("layout.mjml"));
+    // An unknown one among them: nothing is written.
+    let (code, said) = templates(folder, &["eject", "welcome", "welcom"]);
+    assert!(code == Some(1) && !welcome.exists(), "{said}");
+    let (code, said) = templates(folder, &["eject", "welcome", "layout"]);
+    assert_eq!(code, Some(0), "{said}");
+    for file in [&welcome, &layout] {
+        assert!(
+            said.contains(&format!("wrote {}\n", file.display())),
+            "{said}"
+        );
+    }
+    // As it was written it says what the plugin says, with its place as the only change.
+    let rendered = |part: &str| templates(folder, &["render", "welcome", "--part", part]);
+    let html = rendered("html");
+    assert_eq!(html.0, Some(0), "{}", html.1);
+    let (code, shown) = templates(folder, &["show", "welcome"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let place = format!("welcome (journey), {}\n", welcome.display());
+    assert!(shown.starts_with(&place), "{shown}");
+    assert!(shown.contains(fs::read_to_string(&welcome).unwrap().trim()));
+    fs::remove_dir_all(&mails).unwrap();
+    fs::create_dir(&mails).unwrap();
+    assert_eq!(rendered("html"), html);
+
+    // What is there is somebody's work.
+    let own = "+++\nsubject = \"Servus\"\n+++\n<p>Our own words</p>";
+    fs::write(&welcome, own).unwrap();
+    assert_eq!(rendered("subject"), (Some(0), "Servus\n".to_owned()));
+    assert!(rendered("text").1.contains("Our own words"));
+    let (code, said) = templates(folder, &["eject", "--all"]);
+    assert_eq!(code, Some(1), "{said}");
+    let words = format!(
+        "{} is there already; --force writes over it",
+        welcome.display()
+    );
+    assert!(said.contains(&words), "{said}");
+    assert_eq!(fs::read_to_string(&welcome).unwrap(), own);
+    assert!(!layout.exists(), "all or nothing");
+    // Elsewhere there is nothing to write over.
+    let (code, said) = templates(folder, &["eject", "welcome", "--to", "elsewhere"]);
+    assert_eq!(code, Some(0), "{said}");
+    let copy = fs::read_to_string(folder.join("elsewhere/welcome.mjml")).unwrap();
+    assert!(
+        copy.contains("Servus") && copy.contains("Our own words"),
+        "the template that is in use: {copy}"
+    );
+    let (code, said) = templates(folder, &["eject", "--all", "--force"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(layout.exists() && mails.join("password-reset.mjml").exists());
+    let (code, said) = templates(folder, &["list"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        !said.contains("plugin lifecycle"),
+        "every one is a file: {said}"
+    );
 }

@@ -1,6 +1,8 @@
 //! Databases that cannot be used: each is refused at once, in one line that says what to do.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::process::run;
 
@@ -72,6 +74,61 @@ async fn what_cannot_be_reached_is_said_with_the_fix() {
             let said = refused(command, &url);
             assert!(said.contains(expected), "{command}: {said}");
         }
+    }
+}
+
+/// A server that asks for a password and refuses it, as Postgres does with `scram-sha-256` or
+/// `password` in pg_hba.conf: that of the tests trusts everybody.
+async fn refuses_passwords() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(refuse(client));
+        }
+    });
+    port
+}
+
+/// One connection to it (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
+async fn refuse(mut client: TcpStream) -> std::io::Result<()> {
+    const TLS: u32 = 80_877_103;
+    loop {
+        let length = client.read_u32().await?;
+        let kind = client.read_u32().await?;
+        let mut rest = vec![0; length as usize - 8];
+        client.read_exact(&mut rest).await?;
+        if kind != TLS {
+            break;
+        }
+        client.write_all(b"N").await?;
+    }
+    // AuthenticationCleartextPassword.
+    client.write_all(b"R\0\0\0\x08\0\0\0\x03").await?;
+    client.read_u8().await?;
+    let length = client.read_u32().await?;
+    let mut password = vec![0; length as usize - 4];
+    client.read_exact(&mut password).await?;
+    assert_eq!(password, b"hunter2\0");
+    let said = b"SFATAL\0VFATAL\0C28P01\0\
+                 Mpassword authentication failed for user \"ann\"\0\
+                 Fauth.c\0L326\0Rauth_failed\0\0";
+    client.write_all(b"E").await?;
+    client.write_u32(said.len() as u32 + 4).await?;
+    client.write_all(said).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_said_with_the_fix_and_without_the_password() {
+    let port = refuses_passwords().await;
+    let url = format!("postgres://ann:hunter2@127.0.0.1:{port}/shop");
+    for command in ["migrate", "api", "worker"] {
+        let said = refused(command, &url);
+        let words = format!(
+            "127.0.0.1:{port} refuses the password of the user 'ann': correct it in DATABASE_URL"
+        );
+        assert!(said.contains(&words), "{command}: {said}");
     }
 }
 

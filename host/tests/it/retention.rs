@@ -27,21 +27,19 @@ impl Server {
 
 const WITH_CONTENT: &str =
     "SELECT count(*) FROM email_sends WHERE mail IS NOT NULL OR prepared IS NOT NULL";
+/// A mail that waits, as the one there is but for that.
+const ONE_IS_OPEN: &str = "INSERT INTO email_sends (id, contact_id, template_key, category, from_email, to_email,
+         subject, mail, prepared, idempotency_key, status, next_attempt_at, created_at, updated_at)
+     SELECT gen_random_uuid(), contact_id, template_key, category, from_email, to_email,
+         subject, mail, 'x', 'open', 'queued', created_at + interval '9 years', created_at,
+         updated_at FROM email_sends";
 const LOGS: &str = "SELECT count(*) FROM journey_logs";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contents_go_after_a_month_and_logs_after_a_year_but_mails_and_runs_stay() {
     let server = mailed(&[]).await;
     // What is not over keeps all it needs, however old it is.
-    server
-        .run_sql(
-            "INSERT INTO email_sends (id, contact_id, template_key, category, from_email, to_email,
-                 subject, mail, prepared, idempotency_key, status, next_attempt_at, created_at, updated_at)
-             SELECT gen_random_uuid(), contact_id, template_key, category, from_email, to_email,
-                 subject, mail, 'x', 'open', 'queued', created_at + interval '9 years', created_at,
-                 updated_at FROM email_sends",
-        )
-        .await;
+    server.run_sql(ONE_IS_OPEN).await;
     let logs = server.count(LOGS).await;
     assert!(logs > 0);
     server.days_later(29).await;
@@ -73,6 +71,30 @@ async fn contents_go_after_a_month_and_logs_after_a_year_but_mails_and_runs_stay
         1
     );
     assert_eq!(server.count("SELECT count(*) FROM event_keys").await, server.count("SELECT count(*) FROM event_keys k WHERE EXISTS (SELECT 1 FROM user_events e WHERE e.id = k.event_id)").await);
+    server
+        .run_sql("DELETE FROM email_sends WHERE idempotency_key = 'open'")
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_production_a_providers_request_goes_as_soon_as_its_mail_is_over() {
+    let server = mailed(&[]).await;
+    server.run_sql(ONE_IS_OPEN).await;
+    let requests = "SELECT string_agg(status, ' ') FROM email_sends WHERE prepared IS NOT NULL";
+    worker::tidy(&server.app).await.unwrap();
+    // The development page shows it.
+    assert_eq!(server.text(requests).await.split(' ').count(), 2);
+    let production = [
+        ("NODE_ENV", "production"),
+        ("DATABASE_URL", "postgres://localhost/unused"),
+        ("RESEND_API_KEY", "re_test"),
+        ("RESEND_FROM_EMAIL", "Acme <hello@acme.test>"),
+    ];
+    let replica = server.replica(&production).await;
+    worker::tidy(&replica.app).await.unwrap();
+    assert_eq!(server.text(requests).await, "queued");
+    assert_eq!(server.count(WITH_CONTENT).await, 2);
     server
         .run_sql("DELETE FROM email_sends WHERE idempotency_key = 'open'")
         .await;

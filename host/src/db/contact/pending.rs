@@ -102,6 +102,23 @@ pub async fn pending_put(
     Ok(usize::try_from(done.rows_affected()).unwrap_or_default())
 }
 
+/// The look-up of changes where a condition holds.
+macro_rules! pending_where {
+    ($condition:literal, $($value:expr),+) => {
+        sqlx::query_as!(
+            PendingRow,
+            r#"SELECT p.id AS "id: PendingId", p.contact_id AS "contact_id: ContactId", c.external_id,
+                  c.email, p.address, p.other_id AS "other_id: ContactId",
+                  o.external_id AS "other_external_id?", o.email AS "other_email?", p.source,
+                  p.event_id AS "event_id: EventId", p.created_at
+           FROM pending_changes p JOIN contacts c ON c.id = p.contact_id
+                LEFT JOIN contacts o ON o.id = p.other_id
+           "# + $condition,
+            $($value),+
+        )
+    };
+}
+
 /// Changes that wait, the longest waiting first; those of one contact, or all.
 pub async fn pending_list(
     conn: &mut Conn,
@@ -109,16 +126,9 @@ pub async fn pending_list(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<PendingRow>> {
-    sqlx::query_as!(
-        PendingRow,
-        r#"SELECT p.id AS "id: PendingId", p.contact_id AS "contact_id: ContactId", c.external_id,
-                  c.email, p.address, p.other_id AS "other_id: ContactId",
-                  o.external_id AS "other_external_id?", o.email AS "other_email?", p.source,
-                  p.event_id AS "event_id: EventId", p.created_at
-           FROM pending_changes p JOIN contacts c ON c.id = p.contact_id
-                LEFT JOIN contacts o ON o.id = p.other_id
-           WHERE $1::uuid IS NULL OR p.contact_id = $1 OR p.other_id = $1
-           ORDER BY p.id LIMIT $2 OFFSET $3"#,
+    pending_where!(
+        "WHERE $1::uuid IS NULL OR p.contact_id = $1 OR p.other_id = $1
+           ORDER BY p.id LIMIT $2 OFFSET $3",
         contact as Option<ContactId>,
         limit,
         offset
@@ -128,19 +138,9 @@ pub async fn pending_list(
 }
 
 pub async fn pending_get(conn: &mut Conn, id: PendingId) -> Result<Option<PendingRow>> {
-    sqlx::query_as!(
-        PendingRow,
-        r#"SELECT p.id AS "id: PendingId", p.contact_id AS "contact_id: ContactId", c.external_id,
-                  c.email, p.address, p.other_id AS "other_id: ContactId",
-                  o.external_id AS "other_external_id?", o.email AS "other_email?", p.source,
-                  p.event_id AS "event_id: EventId", p.created_at
-           FROM pending_changes p JOIN contacts c ON c.id = p.contact_id
-                LEFT JOIN contacts o ON o.id = p.other_id
-           WHERE p.id = $1"#,
-        id as PendingId
-    )
-    .fetch_optional(conn)
-    .await
+    pending_where!("WHERE p.id = $1", id as PendingId)
+        .fetch_optional(conn)
+        .await
 }
 
 /// True where there was such a change: of two who decide at once, one finds it gone.

@@ -428,6 +428,27 @@ pub async fn states_renew(
     Ok(())
 }
 
+/// Makes due the runs whose lease is longer than anybody gives: a clock ahead of this one gave it.
+/// Returns how many there were.
+///
+/// Two workers racing: each skips the rows the other has locked.
+pub async fn states_after_clock_change(
+    conn: &mut Conn,
+    longest_lease: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE journey_states SET wake_at = $2
+         WHERE id IN (SELECT id FROM journey_states
+                      WHERE claim IS NOT NULL AND wake_at > $1 FOR UPDATE SKIP LOCKED)",
+        longest_lease,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Gives claims back that still hold; the runs are due at once.
 pub async fn states_give_back(
     conn: &mut Conn,

@@ -1,21 +1,99 @@
 //! Deleting what was kept long enough.
 
 use chrono::{DateTime, Utc};
+use sqlx::AssertSqlSafe;
 
 use crate::db::{Conn, Result};
 
-/// A kind of data that is kept for a while.
+/// A kind of data that is kept for a while: which rows of which table, and how they are found.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
     /// As the log calls it.
     pub what: &'static str,
     pub by: Lifetime,
-    /// Deletes at most `$2` rows older than `$1`, the oldest first, none of them older than `$3`.
-    /// `$4` is the least id that was made at `$1`. Returns how many there were and the time of the
-    /// last, which is where the next call goes on.
+    table: &'static str,
+    /// The columns of its primary key.
+    key: &'static [&'static str],
+    /// The column that a row's age counts from.
+    time: &'static str,
+    find: Find,
+    /// What else holds of a row that goes.
+    condition: &'static str,
+    goes: Goes,
+}
+
+/// By which column the oldest rows are found. A table that grows has an index on it.
+#[derive(Clone, Copy, Debug)]
+enum Find {
+    /// Its time.
+    Time,
+    /// An id of the row, or of what it belongs to: ids sort by age.
+    Id(&'static str),
+}
+
+/// What goes of a row.
+#[derive(Clone, Copy, Debug)]
+enum Goes {
+    Row,
+    /// These columns. The row stays where the next look would find it, so that one goes on from its
+    /// time.
+    Columns(&'static [&'static str]),
+}
+
+impl Kept {
+    /// Takes at most `$2` rows older than `$1`, the oldest first, none of them older than `$3` where
+    /// rows stay. `$4` is the least id that was made at `$1`. Returns how many there were and, where
+    /// rows stay, the time of the last, which is where the next call goes on.
     ///
     /// Two workers racing: each skips the rows the other has locked.
-    sql: &'static str,
+    fn sql(&self) -> String {
+        let Self {
+            table, key, time, ..
+        } = self;
+        // A moment after it was kept, what nothing needs is old.
+        let older = match self.by {
+            Lifetime::Needed => "<=",
+            _ => "<",
+        };
+        let mut condition = format!("t.{time} {older} $1");
+        if !self.condition.is_empty() {
+            condition += &format!(" AND {}", self.condition);
+        }
+        let order = match self.find {
+            Find::Time => self.time,
+            Find::Id(id) => {
+                condition += &format!(" AND t.{id} < $4");
+                id
+            }
+        };
+        let each = |of: &dyn Fn(&str) -> String, with: &str, all: &[&str]| {
+            let all: Vec<String> = all.iter().map(|column| of(column)).collect();
+            all.join(with)
+        };
+        let keys = each(&|column| format!("t.{column}"), ", ", key);
+        let same = each(&|column| format!("t.{column} = old.{column}"), " AND ", key);
+        let (gone, last) = match self.goes {
+            Goes::Row => (
+                format!("DELETE FROM {table} t USING old WHERE {same}"),
+                "NULL::timestamptz",
+            ),
+            Goes::Columns(columns) => {
+                condition += &format!(" AND t.{time} >= $3");
+                let nulls = each(&|column| format!("{column} = NULL"), ", ", columns);
+                let gone = format!("UPDATE {table} t SET {nulls} FROM old WHERE {same}");
+                (gone, "max(at)")
+            }
+        };
+        // Every statement knows every parameter's type.
+        format!(
+            "WITH old AS (
+                SELECT {keys}, t.{time} AS at FROM {table} t WHERE {condition}
+                ORDER BY t.{order} LIMIT $2 FOR UPDATE OF t SKIP LOCKED),
+             gone AS ({gone})
+             SELECT count(*), {last} FROM old
+             WHERE $3::timestamptz IS NOT NULL AND $4::uuid IS NOT NULL"
+        )
+    }
 }
 
 /// The setting that says how long.
@@ -46,145 +124,147 @@ pub const KEPT: &[Kept] = &[
     Kept {
         what: "requests of mails that are over",
         by: Lifetime::Needed,
+        table: "email_sends",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Time,
         // A batch is repeated as it was frozen, so its members keep their bytes as long as it is open.
-        sql: "WITH old AS (
-                SELECT s.id, s.created_at AS at FROM email_sends s
-                WHERE s.prepared IS NOT NULL AND s.created_at <= $1 AND s.created_at >= $3
-                  AND s.status NOT IN ('queued', 'sending') AND NOT s.in_doubt
-                  AND NOT EXISTS (SELECT 1 FROM email_batches b
-                                  WHERE b.id = s.batch_id AND b.outcome IS NULL)
-                ORDER BY s.created_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED),
-              gone AS (UPDATE email_sends s SET prepared = NULL, prepared_type = NULL
-                       FROM old WHERE s.id = old.id)
-              SELECT count(*), max(at) FROM old WHERE $4::uuid IS NOT NULL",
+        condition: "t.prepared IS NOT NULL
+            AND t.status NOT IN ('queued', 'sending') AND NOT t.in_doubt
+            AND NOT EXISTS (SELECT 1 FROM email_batches b
+                            WHERE b.id = t.batch_id AND b.outcome IS NULL)",
+        goes: Goes::Columns(&["prepared", "prepared_type"]),
     },
     Kept {
         what: "content of mails",
         by: Lifetime::Bodies,
-        sql: "WITH old AS (
-                SELECT id, created_at AS at FROM email_sends
-                WHERE created_at < $1 AND created_at >= $3
-                  AND (mail IS NOT NULL OR prepared IS NOT NULL)
-                  AND status NOT IN ('queued', 'sending') AND next_attempt_at IS NULL
-                ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (UPDATE email_sends s SET mail = NULL, prepared = NULL, prepared_type = NULL
-                       FROM old WHERE s.id = old.id)
-              SELECT count(*), max(at) FROM old WHERE $4::uuid IS NOT NULL",
+        table: "email_sends",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Time,
+        condition: "(t.mail IS NOT NULL OR t.prepared IS NOT NULL)
+            AND t.status NOT IN ('queued', 'sending') AND t.next_attempt_at IS NULL",
+        goes: Goes::Columns(&["mail", "prepared", "prepared_type"]),
     },
     Kept {
         what: "what happened to mails after they were sent",
         by: Lifetime::Visits,
-        sql: "WITH old AS (
-                SELECT id, recorded_at AS at FROM email_events
-                WHERE send_id < $4 AND recorded_at < $1 AND settle_at IS NULL
-                ORDER BY send_id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM email_events v USING old WHERE v.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "email_events",
+        key: &["id"],
+        time: "recorded_at",
+        find: Find::Id("send_id"),
+        condition: "t.settle_at IS NULL",
+        goes: Goes::Row,
     },
     Kept {
         what: "transitions of runs",
         by: Lifetime::Logs,
-        sql: "WITH old AS (
-                SELECT id FROM journey_logs WHERE state_id < $4 AND created_at < $1
-                ORDER BY state_id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM journey_logs l USING old WHERE l.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "journey_logs",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Id("state_id"),
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "enrolments turned away",
         by: Lifetime::Logs,
-        sql: "WITH old AS (
-                SELECT id FROM enrolment_skips WHERE id < $4 AND created_at < $1
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM enrolment_skips s USING old WHERE s.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "enrolment_skips",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Id("id"),
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "alerts",
         by: Lifetime::Logs,
-        sql: "WITH old AS (
-                SELECT id FROM alert_history
-                WHERE created_at < $1 AND next_attempt_at IS NULL
-                ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM alert_history a USING old WHERE a.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+        table: "alert_history",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Time,
+        condition: "t.next_attempt_at IS NULL",
+        goes: Goes::Row,
     },
     Kept {
         what: "calls of plugins that ended workers, of what is gone",
         by: Lifetime::Logs,
-        sql: "WITH old AS (
-                SELECT subject FROM plugin_calls WHERE noted_at < $1
-                LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM plugin_calls c USING old WHERE c.subject = old.subject)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+        table: "plugin_calls",
+        key: &["subject"],
+        time: "noted_at",
+        find: Find::Time,
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "imports",
         by: Lifetime::Logs,
-        sql: "WITH old AS (
-                SELECT id FROM import_jobs
-                WHERE id < $4 AND created_at < $1 AND next_attempt_at IS NULL
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM import_jobs j USING old WHERE j.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "import_jobs",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Id("id"),
+        condition: "t.next_attempt_at IS NULL",
+        goes: Goes::Row,
     },
     Kept {
         what: "webhooks delivered or dismissed",
         by: Lifetime::Deliveries,
-        sql: "WITH old AS (
-                SELECT id FROM webhook_deliveries
-                WHERE next_attempt_at IS NULL AND updated_at < $1
-                  AND (status = 'delivered' OR dismissed_at IS NOT NULL)
-                ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM webhook_deliveries d USING old WHERE d.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+        table: "webhook_deliveries",
+        key: &["id"],
+        time: "updated_at",
+        find: Find::Time,
+        condition: "t.next_attempt_at IS NULL AND (t.status = 'delivered' OR t.dismissed_at IS NOT NULL)",
+        goes: Goes::Row,
     },
     Kept {
         what: "events",
         by: Lifetime::Events,
-        sql: "WITH old AS (
-                SELECT id, occurred_at FROM user_events WHERE id < $4 AND received_at < $1
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM user_events e USING old
-                       WHERE e.id = old.id AND e.occurred_at = old.occurred_at)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "user_events",
+        key: &["id", "occurred_at"],
+        time: "received_at",
+        find: Find::Id("id"),
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "keys of events",
         by: Lifetime::Keys,
-        sql: "WITH old AS (
-                SELECT source, key FROM event_keys WHERE event_id < $4 AND received_at < $1
-                ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM event_keys k USING old
-                       WHERE k.source = old.source AND k.key = old.key)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "event_keys",
+        key: &["source", "key"],
+        time: "received_at",
+        find: Find::Id("event_id"),
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "the audit log",
         by: Lifetime::Audit,
-        sql: "WITH old AS (
-                SELECT id FROM audit_logs WHERE created_at < $1
-                ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM audit_logs a USING old WHERE a.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+        table: "audit_logs",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Time,
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "captures given up",
         by: Lifetime::Deliveries,
-        sql: "WITH old AS (
-                SELECT id FROM analytics_given_up WHERE created_at < $1
-                ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM analytics_given_up c USING old WHERE c.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1 AND $4::uuid IS NOT NULL",
+        table: "analytics_given_up",
+        key: &["id"],
+        time: "created_at",
+        find: Find::Time,
+        condition: "",
+        goes: Goes::Row,
     },
     Kept {
         what: "events of visitors nobody knows",
         by: Lifetime::Visitors,
-        sql: "WITH old AS (
-                SELECT id FROM anonymous_events WHERE id < $4 AND received_at < $1
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED),
-              gone AS (DELETE FROM anonymous_events e USING old WHERE e.id = old.id)
-              SELECT count(*), NULL::timestamptz FROM old WHERE $3 <= $1",
+        table: "anonymous_events",
+        key: &["id"],
+        time: "received_at",
+        find: Find::Id("id"),
+        condition: "",
+        goes: Goes::Row,
     },
 ];
 
@@ -198,7 +278,7 @@ pub async fn kept_delete(
     limit: i64,
 ) -> Result<(i64, Option<DateTime<Utc>>)> {
     let from = from.unwrap_or(DateTime::UNIX_EPOCH);
-    let (count, last): (i64, Option<DateTime<Utc>>) = sqlx::query_as(kept.sql)
+    let (count, last): (i64, Option<DateTime<Utc>>) = sqlx::query_as(AssertSqlSafe(kept.sql()))
         .bind(before)
         .bind(limit)
         .bind(from)

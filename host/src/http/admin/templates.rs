@@ -4,10 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_render::{Values, render};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
@@ -21,7 +18,7 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
 use crate::issue::Issue;
 use crate::nearest::nearest;
-use crate::templates::{self, Entry};
+use crate::templates::{Entry, category, preview};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -76,13 +73,12 @@ impl From<&Entry> for TemplateOut {
             unless: prop.unless.clone(),
             about: prop.about.clone(),
         });
-        let category = template.category.as_deref();
         let name = |file: &std::path::PathBuf| Some(file.file_name()?.to_str()?.to_owned());
         Self {
             key: template.key.clone(),
             subject: template.subject.clone(),
             preview: template.preview.clone(),
-            category: category.unwrap_or(templates::CATEGORY).to_owned(),
+            category: category(template).to_owned(),
             props: props.collect(),
             samples: template.samples(),
             plugin: entry.plugin.clone(),
@@ -172,21 +168,8 @@ pub async fn preview_template(
         return Err(ApiError::validation(&issues));
     }
     let rendered = tokio::task::spawn_blocking(move || {
-        let config = &app.config;
-        let category = template.category.as_deref().unwrap_or(templates::CATEGORY);
-        let transactional = category == TRANSACTIONAL;
-        let values = Values {
-            contact: json!({ "email": "ann@example.com", "external_id": "u1", "properties": {} }),
-            props: &props,
-            event: &props,
-            category,
-            unsubscribe_url: "https://example.com/unsubscribe",
-            preferences_url: "https://example.com/preferences",
-            postal_address: &config.postal_address,
-            brand: &config.brand,
-            footer: &config.texts.footer(&config.brand.name, transactional),
-        };
-        render(&template, app.catalog.templates().layout(), None, &values)
+        let (config, templates) = (&app.config, app.catalog.templates());
+        preview(config, templates, &template, &props, Properties::new())
     });
     let rendered = rendered.await.map_err(|error| ApiError::internal(&error))?;
     let rendered = rendered

@@ -3,7 +3,9 @@
 use super::begin::expired;
 use super::conclude::decide as settle_decided;
 use super::providers::{Providers, Way, sender_of};
-use super::{Ready, Request, Work, covers, lease, people, postpone, prepare, providers, reach};
+use super::route::prepare;
+use super::{Ready, Request, Work, covers, lease, people, postpone, providers, reach};
+use crate::app::App;
 use crate::calls::{self, Open};
 use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend};

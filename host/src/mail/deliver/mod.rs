@@ -20,10 +20,12 @@
 //! A claim is a lease: a mail whose worker died is due again when it ends. The lease is prolonged
 //! while the provider is asked, so an attempt may take longer than a lease.
 
+mod ask;
 mod begin;
 mod conclude;
 mod doubt;
 mod providers;
+mod route;
 mod state;
 
 pub use state::{ProviderState, Taking, provider_states};
@@ -31,11 +33,12 @@ pub use state::{ProviderState, Taking, provider_states};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::{Attempt, BatchAttempt, BatchOutcome, Prepared, Rate};
+use hogsend_plugin_api::Prepared;
 
-use self::providers::{Asked, Providers, Shut, Way, sender_of};
-use super::compose::sender;
-use super::fate::{Answer, Fate, Settled, Standing, last_moment};
+use self::ask::ask;
+use self::providers::Providers;
+use self::route::route;
+use super::fate::last_moment;
 use uuid::Uuid;
 
 use crate::calls::{self, Open};
@@ -43,15 +46,6 @@ use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, PluginCall, Tx};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::plugins::DeliveryRef;
-
-/// How long mails nobody takes are kept before they are looked at though nobody called them.
-const KEPT: TimeDelta = TimeDelta::hours(1);
-/// How long a mail waits whose provider's plugin does not work.
-const PLUGIN: TimeDelta = TimeDelta::seconds(30);
-/// How much longer than it was told a plugin is waited for.
-const GRACE: Duration = Duration::from_secs(2);
-/// The longest an attempt may take, whatever a plugin asks for.
-const PATIENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A mail and the bytes a provider gets.
 #[derive(Clone, Debug)]
@@ -264,70 +258,6 @@ pub async fn perform(cx: &Context, delivery: Delivery) -> db::Result<()> {
     }
 }
 
-/// Puts mails nobody has tried into requests.
-async fn route(
-    cx: &Context,
-    providers: &mut Providers,
-    sends: Vec<ClaimedSend>,
-    works: &mut Vec<Work>,
-) -> db::Result<()> {
-    let mut going: Vec<(DeliveryRef, Vec<(ClaimedSend, bool)>)> = Vec::new();
-    let mut kept: Vec<(String, Shut, Vec<ClaimedSend>)> = Vec::new();
-    for mut send in sends {
-        let mut address = sender_of(&send.mail.from);
-        let mut restamped = false;
-        let own = sender(cx, send.transactional);
-        // The installation's sender was refused, and it has another one since.
-        if send.sender_given == Some(false)
-            && address != sender_of(&own)
-            && providers.refuses(&address)
-        {
-            send.mail.from.clone_from(&own);
-            send.prepared = None;
-            address = sender_of(&own);
-            restamped = true;
-        }
-        match providers.choose(cx, &address).await? {
-            Way::Open(provider, tried) if tried.is_empty() => {
-                let id = provider.id().to_owned();
-                match going.iter_mut().find(|(one, _)| one.id() == id) {
-                    Some((_, mails)) => mails.push((send, restamped)),
-                    None => going.push((provider, vec![(send, restamped)])),
-                }
-            }
-            Way::Open(provider, tried) => {
-                let group = prepare(cx, &provider, vec![(send, restamped)]).await?;
-                if group.is_empty() {
-                    untry(cx, &tried).await?;
-                }
-                works.extend(Work::of(provider, group, tried));
-            }
-            Way::Shut(shut) => match kept.iter_mut().find(|(one, ..)| *one == address) {
-                Some((_, _, mails)) => mails.push(send),
-                None => kept.push((address, shut, vec![send])),
-            },
-        }
-    }
-    for (provider, mails) in going {
-        let ready = prepare(cx, &provider, mails).await?;
-        let most = provider.capabilities().batch_max as usize;
-        for group in together(ready, most) {
-            works.extend(Work::of(provider.clone(), group, Vec::new()));
-        }
-    }
-    for (address, shut, mails) in kept {
-        if shut.limit {
-            postpone(cx, &mails, shut.until, &shut.reason).await?;
-        } else {
-            let mut conn = cx.db.conn().await?;
-            let sends: Vec<&ClaimedSend> = mails.iter().collect();
-            let until = cx.clock.now() + KEPT;
-            db::sends_keep(&mut conn, &sends, &address, until, &shut.reason).await?;
-        }
-    }
-    Ok(())
-}
-
 async fn attempt(
     cx: &Context,
     provider: &DeliveryRef,
@@ -364,105 +294,6 @@ async fn untry(cx: &Context, tried: &[Hold]) -> db::Result<()> {
     Ok(())
 }
 
-/// Asks the provider and records its answer, and holds on to the mails meanwhile.
-async fn ask(cx: &Context, provider: &DeliveryRef, mut request: Request) -> db::Result<()> {
-    let call = request.call.take();
-    let request = request;
-    let done = async {
-        cx.clock.sleep_until(request.slot).await;
-        let sent = send(cx, provider, &request);
-        let (answer, rate) = match call {
-            Some(call) => call.run(sent).await,
-            None => sent.await,
-        };
-        if let Some(rate) = rate {
-            providers::note_rate(cx, provider.id(), rate).await;
-        }
-        let first = &request.mails[0].send;
-        let asked = Asked {
-            provider,
-            sender: &sender_of(&first.mail.from),
-            given: first.sender_given == Some(true),
-            began: request.began,
-        };
-        providers::note(cx, asked, &answer).await;
-        conclude::conclude(cx, provider, &request, &answer).await
-    };
-    tokio::select! {
-        done = done => done,
-        () = renew(cx, &request) => Ok(()),
-    }
-}
-
-/// Prolongs the lease for as long as it is awaited.
-async fn renew(cx: &Context, request: &Request) {
-    let every = (cx.config.lease / 3).max(Duration::from_millis(100));
-    let sends: Vec<_> = request
-        .mails
-        .iter()
-        .map(|ready| (ready.send.id, ready.send.claim))
-        .collect();
-    loop {
-        tokio::time::sleep(every).await;
-        let until = cx.clock.now() + lease(cx);
-        let renewed = async {
-            let mut conn = cx.db.conn().await?;
-            match &request.batch {
-                Some(batch) => db::batch_renew(&mut conn, batch, until).await,
-                None => db::sends_renew(&mut conn, &sends, until).await,
-            }
-        };
-        if let Err(error) = renewed.await {
-            tracing::warn!(sends = sends.len(), %error, "a lease of mails could not be prolonged");
-        }
-    }
-}
-
-async fn send(cx: &Context, provider: &DeliveryRef, request: &Request) -> (Answer, Option<Rate>) {
-    let patience = patience(cx, provider);
-    let deadline_ms = u64::try_from(patience.as_millis()).ok();
-    let asked = async {
-        if let Some(batch) = &request.batch {
-            let mails = request.mails.iter().map(|ready| ready.prepared.clone());
-            let attempt = BatchAttempt {
-                idempotency_key: batch.id.to_string(),
-                mails: mails.collect(),
-                number: request.number as u32,
-                deadline_ms,
-            };
-            let sent = provider.send_batch(attempt).await?;
-            return Ok((sent.outcome, sent.rate));
-        }
-        let Ready { send, prepared, .. } = &request.mails[0];
-        let attempt = Attempt {
-            idempotency_key: send.idempotency_key.clone(),
-            prepared: prepared.clone(),
-            created_at: send.created_at,
-            number: request.number as u32,
-            deadline_ms,
-        };
-        let sent = provider.send(attempt).await?;
-        Ok((BatchOutcome::All(sent.outcome), sent.rate))
-    };
-    match tokio::time::timeout(patience + GRACE.min(patience), asked).await {
-        Ok(Ok((outcome, rate))) => (Answer::of(outcome, request.mails.len()), rate),
-        Ok(Err(error)) => (Answer::of_error(&error), None),
-        Err(_) => {
-            let reason = format!("no answer within {patience:?}");
-            (Answer::All(Fate::Doubtful { reason }), None)
-        }
-    }
-}
-
-/// How long an attempt may take. A lease says nothing about it, for it is prolonged.
-fn patience(cx: &Context, provider: &DeliveryRef) -> Duration {
-    let asked = provider.capabilities().attempt_ms.unwrap_or(0);
-    cx.config
-        .attempt
-        .max(Duration::from_millis(asked))
-        .min(PATIENCE_MAX)
-}
-
 /// The call in which a provider is handed mails; None where nobody holds them.
 fn open(
     cx: &Context,
@@ -484,89 +315,6 @@ fn open(
         name,
     };
     Some(Open::new(&cx.calls, what, call))
-}
-
-/// Makes the provider's bytes, or takes those frozen before. Mails the provider can never take end
-/// here.
-async fn prepare(
-    cx: &Context,
-    provider: &DeliveryRef,
-    sends: Vec<(ClaimedSend, bool)>,
-) -> db::Result<Vec<Ready>> {
-    let mut ready = Vec::with_capacity(sends.len());
-    let mut before: Option<Open> = None;
-    for (send, restamped) in sends {
-        let frozen = send.provider.as_deref() == Some(provider.id());
-        let prepared = match send.prepared.clone().filter(|_| frozen) {
-            Some(prepared) => Ok(Ok(prepared)),
-            None => {
-                let _turn = cx.alone.turn(send.deaths.count).await;
-                let asked = provider.prepare(&send.mail);
-                let Some(claim) = send.claim else { continue };
-                let call = PluginCall {
-                    subject: send.id.into(),
-                    claim,
-                    name: format!("{}, prepare", provider.id()),
-                };
-                // One statement for the end of a call and the beginning of the next.
-                let call = Open::new(&cx.calls, "mail", call);
-                let ended = before.take();
-                cx.calls
-                    .switch(ended.as_ref().map(Open::call), Some(call.call()))
-                    .await?;
-                ended.into_iter().for_each(Open::close);
-                let prepared = call.answer(asked).await;
-                before = Some(call);
-                prepared
-            }
-        };
-        match prepared {
-            Ok(Ok(prepared)) => ready.push(Ready {
-                send,
-                prepared,
-                restamped,
-            }),
-            Ok(Err(reason)) => {
-                let failed = [Settled::decided(&send, Standing::failed(reason))];
-                conclude::decide(cx, &failed).await?;
-            }
-            Err(error) => {
-                tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
-                let until = cx.clock.now() + PLUGIN;
-                let reason = "the provider's plugin gave no answer";
-                postpone(cx, &[send], until, reason).await?;
-            }
-        }
-    }
-    if let Some(last) = before {
-        cx.calls.switch(Some(last.call()), None).await?;
-        last.close();
-    }
-    Ok(ready)
-}
-
-/// Puts mails of one sender into requests of at most `most`, never two to one person into the same,
-/// so that what one decides about a person is known when the other is decided.
-fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
-    let (alone, social): (Vec<_>, Vec<_>) = ready
-        .into_iter()
-        .partition(|mail| mail.send.alone || most < 2 || mail.send.sender_given == Some(true));
-    let mut groups: Vec<Vec<Ready>> = Vec::new();
-    for mail in social {
-        let person = mail.send.contact_id;
-        let from = sender_of(&mail.send.mail.from);
-        let fits = |group: &&mut Vec<Ready>| {
-            group.len() < most
-                && sender_of(&group[0].send.mail.from) == from
-                && group.iter().all(|one| one.send.contact_id != person)
-        };
-        match groups.iter_mut().find(fits) {
-            Some(group) => group.push(mail),
-            None => groups.push(vec![mail]),
-        }
-    }
-    groups.extend(alone.into_iter().map(|mail| vec![mail]));
-    groups
 }
 
 /// A transaction in which the contacts these mails belong to now are locked. They may have been

@@ -3,7 +3,6 @@
 use chrono::TimeDelta;
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::SendArgs;
-use hogsend_plugin_api::semantics::Trust;
 use serde_json::json;
 
 use super::{Effects, Performed, Performing};
@@ -25,7 +24,7 @@ pub(super) async fn send(
     };
     // What the run itself set just now is not stored yet.
     contact.properties.extend(effects.identify.clone());
-    let strange = strange(run, run.state.trust).await?;
+    let strange = strange(run).await?;
     let composing = Composing {
         contact: &contact,
         args: &args,
@@ -52,12 +51,12 @@ pub(super) async fn send(
 
 /// Properties of the events that began an untrusted run and that it may have gathered since, as a
 /// digest does.
-async fn strange(run: Performing<'_>, trust: Trust) -> db::Result<Vec<Properties>> {
+async fn strange(run: Performing<'_>) -> db::Result<Vec<Properties>> {
     const GATHERED: i64 = 1_000;
-    if trust.is_trusted() {
+    let state = run.state;
+    if state.trust.is_trusted() {
         return Ok(Vec::new());
     }
-    let state = run.state;
     let since = state.created_at - TimeDelta::days(1);
     let mut conn = run.cx.db.conn().await?;
     let name = &state.trigger_event;

@@ -1,0 +1,61 @@
+//! Brings back runs whose lease was given by a clock ahead of this one: the machine's clock was set
+//! back, and the worker that held them is gone. Mails have the same in their claim.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::periodic::{Left, Pass};
+use crate::app::App;
+use crate::db::{self, Topic};
+
+pub(super) struct Leases {
+    app: App,
+    /// What the clock showed last. None at first: it may have been set back before this process began.
+    seen: Mutex<Option<DateTime<Utc>>>,
+}
+
+impl Leases {
+    pub(super) fn new(app: &App) -> Self {
+        Self {
+            app: app.clone(),
+            seen: Mutex::default(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<DateTime<Utc>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass for Leases {
+    const NAME: &'static str = "leases";
+    const EVERY: TimeDelta = TimeDelta::seconds(10);
+
+    fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Looks at the runs only when the clock went back, for there may be millions that sleep.
+    async fn pass(&self, _: &CancellationToken) -> db::Result<Left> {
+        let now = self.app.clock.now();
+        let went_on = self.seen().is_some_and(|seen| seen <= now);
+        if !went_on {
+            // Other workers may give longer leases, but hardly so much longer.
+            let longest = now + self.app.config.lease * 2;
+            let mut conn = self.app.db.conn().await?;
+            let runs = db::states_after_clock_change(&mut conn, longest, now).await?;
+            drop(conn);
+            if runs > 0 {
+                self.app.db.wake().nudge(Topic::Runs);
+                tracing::warn!(
+                    runs,
+                    "the clock was set back: runs that were claimed before are due again"
+                );
+            }
+        }
+        *self.seen() = Some(now);
+        Ok(Left::Nothing)
+    }
+}

@@ -1,0 +1,94 @@
+//! Fields of a body: what may stand in them, and what a wrong one is called.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{Properties, Refusal};
+use serde_json::Value;
+
+pub fn invalid(details: impl Into<String>) -> Refusal {
+    Refusal::Invalid {
+        details: details.into(),
+    }
+}
+
+/// An object, or the JSON text of one: PostHog's body template has `"{event}"` in quotes, and some
+/// versions fill it in as text. Null and empty text are nothing.
+pub fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, Refusal> {
+    let parsed;
+    let value = match value {
+        Some(Value::String(text)) if text.trim().is_empty() => None,
+        Some(Value::String(text)) => {
+            parsed = hogsend_plugin_api::json::lenient(text.as_bytes()).map_err(|error| {
+                invalid(format!("{path} is text that is not valid JSON: {error}"))
+            })?;
+            Some(&parsed)
+        }
+        value => value,
+    };
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(fields)) => Ok(Some(fields.clone())),
+        Some(other) => Err(invalid(format!(
+            "{path} must be an object, not {}",
+            kind(other)
+        ))),
+    }
+}
+
+/// Text with something in it.
+pub fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(invalid(format!(
+            "{path} must be a string, not {}",
+            kind(other)
+        ))),
+    }
+}
+
+/// Products that number their people send numbers.
+pub fn identifier(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
+    match value {
+        Some(Value::Number(number)) if number.is_f64() => Err(invalid(format!(
+            "{path} must be a string: as a number it is not a whole one, or too large to keep its digits"
+        ))),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        value => text(path, value),
+    }
+}
+
+/// An id among what whoever sends events fills in.
+pub fn loose_id(value: &Value) -> Option<String> {
+    identifier("", Some(value)).ok().flatten()
+}
+
+/// PostHog's property `email`. What is no address is left among the properties: the event counts
+/// though nobody can be written to.
+pub fn email(contact: &Properties) -> Option<String> {
+    let email = contact.get("email")?.as_str()?.trim();
+    let (local, domain) = email.rsplit_once('@')?;
+    let plain = |c: char| !(c.is_control() || c.is_whitespace() || "<>,;\"()[]\\:@".contains(c));
+    let sound = (1..=64).contains(&local.len())
+        && domain.split('.').all(|label| !label.is_empty())
+        && email.len() <= 254
+        && local.chars().chain(domain.chars()).all(plain);
+    sound.then(|| email.to_owned())
+}
+
+/// Where it says no instant, the event is dated by its arrival: it happened all the same.
+pub fn timestamp(value: Option<&Value>) -> Option<DateTime<Utc>> {
+    let at = DateTime::parse_from_rfc3339(value?.as_str()?.trim()).ok()?;
+    Some(at.to_utc())
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

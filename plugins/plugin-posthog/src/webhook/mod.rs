@@ -1,0 +1,97 @@
+//! A webhook of PostHog's HTTP destination (`template-webhook`).
+
+mod field;
+mod identity;
+#[cfg(test)]
+mod tests;
+
+use hogsend_plugin_api::{Properties, Reading, Refusal, SourceEvent, Webhook};
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+
+use field::{email, identifier, invalid, loose_id, object, text, timestamp};
+use identity::{PERSON, is_visitor, joined};
+
+/// Verifies and reads a webhook: `{event: {…}, person: {…}}`. The `url`s in it point at PostHog's own
+/// pages and say nothing about the person, so they are left out.
+pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal> {
+    if !secret.is_none_or(|secret| knows(webhook, secret)) {
+        return Err(Refusal::Unauthorized);
+    }
+    let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
+        .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+    let body = object("the body", Some(&body))?.unwrap_or_default();
+    let event = object("event", body.get("event"))?.ok_or_else(|| {
+        invalid("event is required: send PostHog's default body, {\"event\": …, \"person\": …}")
+    })?;
+    let properties = object("event.properties", event.get("properties"))?.unwrap_or_default();
+    let person = object("person", body.get("person"))?.unwrap_or_default();
+    let known = object("person.properties", person.get("properties"))?.unwrap_or_default();
+    // Whoever sends events fills these in, so what is no object is none.
+    let told = |name: &str| {
+        object(name, properties.get(name))
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    };
+    let (set, set_once) = (told("$set"), told("$set_once"));
+    let email = [&known, &set, &set_once].into_iter().find_map(email);
+    let name = text("event.event", event.get("event"))?
+        .ok_or_else(|| invalid("event.event is required: the event's name"))?;
+    let distinct_id = identifier("event.distinct_id", event.get("distinct_id"))?
+        .ok_or_else(|| invalid("event.distinct_id is required: whom the event is about"))?;
+    let person_id = person.get("id").and_then(loose_id);
+    let mut identities: Vec<(String, String)> = Vec::new();
+    identities.extend(person_id.map(|id| (PERSON.to_owned(), id)));
+    identities.extend(joined(&name, &distinct_id, &properties));
+    let visitor = is_visitor(&name, &distinct_id, &properties);
+    let (user_id, anonymous_id) = match visitor {
+        true => (None, Some(distinct_id)),
+        false => (Some(distinct_id), None),
+    };
+    let read = SourceEvent {
+        name,
+        dedupe_key: text("event.uuid", event.get("uuid"))?,
+        user_id,
+        email,
+        anonymous_id,
+        identities,
+        contact_properties: person_properties(known, set, set_once, properties.get("$unset")),
+        properties,
+        occurred_at: timestamp(event.get("timestamp")),
+    };
+    Ok(Reading::Events(vec![read]))
+}
+
+/// What is known of the person: PostHog's own record, and what this event sets, which that record
+/// may not have yet.
+fn person_properties(
+    known: Properties,
+    set: Properties,
+    set_once: Properties,
+    unset: Option<&Value>,
+) -> Properties {
+    let mut all = known;
+    all.extend(set);
+    for (name, value) in set_once {
+        all.entry(name).or_insert(value);
+    }
+    let names = unset.and_then(Value::as_array).into_iter().flatten();
+    for name in names.filter_map(Value::as_str) {
+        all.insert(name.to_owned(), Value::Null);
+    }
+    all
+}
+
+/// Whether the webhook brings the secret, in PostHog's own header or as a bearer token.
+fn knows(webhook: &Webhook, secret: &str) -> bool {
+    let bearer = webhook.header("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim())
+    });
+    let given = [webhook.header("x-posthog-webhook-secret"), bearer];
+    let equal = |given: &str| bool::from(given.as_bytes().ct_eq(secret.as_bytes()));
+    given.into_iter().flatten().any(equal)
+}
