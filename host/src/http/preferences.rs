@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -23,7 +23,7 @@ use crate::mail::{Action, Recipient, Token, recipient};
 )]
 pub async fn show_preferences(
     State(app): State<App>,
-    Query(link): Query<Link>,
+    link: Link,
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &[Action::Manage]) {
         Ok(token) => token,
@@ -42,7 +42,7 @@ pub async fn show_preferences(
 )]
 pub async fn save_preferences(
     State(app): State<App>,
-    Query(link): Query<Link>,
+    link: Link,
     headers: axum::http::HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response, ApiError> {

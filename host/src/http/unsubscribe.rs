@@ -1,11 +1,13 @@
 //! Leaving a mailing, by the signed link in a mail, and coming back.
 
-use axum::extract::{Query, State};
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use hogsend_plugin_api::mime;
 use hogsend_render::Brand;
-use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::ApiError;
@@ -16,13 +18,25 @@ use crate::contacts::consent::{self, Decision, Grounds, Source};
 use crate::db::Conn;
 use crate::mail::{Action, Recipient, Token, TokenError, Whom, recipient};
 
-#[derive(Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Link {
     /// The signed token of the link.
-    #[serde(default)]
-    #[param(required = true)]
     pub(super) token: String,
+}
+
+/// Takes whatever stands in the query: a link that a mail program has spoilt is answered with a page.
+impl<S: Send + Sync> FromRequestParts<S> for Link {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let query = parts.uri.query().unwrap_or_default();
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let token = pairs.find(|(name, _)| name == "token");
+        Ok(Self {
+            token: token.map_or_else(String::new, |(_, token)| token.into_owned()),
+        })
+    }
 }
 
 impl Link {
@@ -47,7 +61,7 @@ const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
 )]
 pub async fn show_unsubscribe(
     State(app): State<App>,
-    Query(link): Query<Link>,
+    link: Link,
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
@@ -100,7 +114,7 @@ pub async fn show_unsubscribe(
 )]
 pub async fn unsubscribe(
     State(app): State<App>,
-    Query(link): Query<Link>,
+    link: Link,
     body: Result<Raw, ApiError>,
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
