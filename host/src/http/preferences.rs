@@ -21,10 +21,7 @@ use crate::mail::{Action, Recipient, Token, recipient};
     get, path = "/v1/email/preferences", tag = "recipients", params(Link),
     responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
 )]
-pub async fn show_preferences(
-    State(app): State<App>,
-    link: Link,
-) -> Result<Response, ApiError> {
+pub async fn show_preferences(State(app): State<App>, link: Link) -> Result<Response, ApiError> {
     let token = match link.read(&app, &[Action::Manage]) {
         Ok(token) => token,
         Err(error) => return Ok(refused(&app, error)),

@@ -59,10 +59,7 @@ const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
     get, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
     responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
 )]
-pub async fn show_unsubscribe(
-    State(app): State<App>,
-    link: Link,
-) -> Result<Response, ApiError> {
+pub async fn show_unsubscribe(State(app): State<App>, link: Link) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
         Err(error) => return Ok(refused(&app, error)),

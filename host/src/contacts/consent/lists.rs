@@ -71,7 +71,45 @@ pub fn title(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::title;
+    use hogsend_plugin_api::semantics::TRANSACTIONAL;
+
+    use super::{List, choices, title};
+    use crate::db::Preferences;
+
+    #[test]
+    fn lists_come_in_the_order_of_the_plugins_with_what_they_are_about() {
+        let list = |id: &str, description: &str| List {
+            id: id.to_owned(),
+            name: title(id),
+            description: description.to_owned(),
+            kind: "journey",
+        };
+        let known = [list("tips", "Now and then."), list("billing", "")];
+        let spoken = [
+            ("billing", false),
+            ("old-news", true),
+            (TRANSACTIONAL, true),
+        ];
+        let preferences = Preferences {
+            categories: spoken.map(|(id, on)| (id.to_owned(), on)).into(),
+            ..Preferences::default()
+        };
+        let shown: Vec<_> = choices(&known, &preferences)
+            .into_iter()
+            .map(|one| (one.id, one.title, one.description, one.subscribed))
+            .collect();
+        let one = |id: &str, title: &str, about: &str, on| {
+            (id.to_owned(), title.to_owned(), about.to_owned(), on)
+        };
+        assert_eq!(
+            shown,
+            [
+                one("tips", "Tips", "Now and then.", true),
+                one("billing", "Billing", "", false),
+                one("old-news", "Old news", "", true),
+            ]
+        );
+    }
 
     #[test]
     fn categories_have_titles_for_people() {
