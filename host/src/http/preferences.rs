@@ -19,7 +19,7 @@ use crate::mail::{Action, Recipient, Token, recipient};
 /// Shows the choices and changes nothing.
 #[utoipa::path(
     get, path = "/v1/email/preferences", tag = "recipients", params(Link),
-    responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
 pub async fn show_preferences(State(app): State<App>, link: Link) -> Result<Response, ApiError> {
     let token = match link.read(&app, &[Action::Manage]) {
@@ -35,7 +35,7 @@ pub async fn show_preferences(State(app): State<App>, link: Link) -> Result<Resp
 #[utoipa::path(
     post, path = "/v1/email/preferences", tag = "recipients", params(Link),
     request_body(content = Object, description = "`category` for each category that is wanted, or `all`", content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "The page, with what was saved", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+    responses((status = 200, description = "The page, with what was saved", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
 pub async fn save_preferences(
     State(app): State<App>,

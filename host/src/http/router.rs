@@ -209,7 +209,9 @@ fn routes(app: &App) -> Routes {
         .routes(routes!(health::show_live))
         .routes(routes!(health::show_ready))
         // Recipients, with a signed link
-        .merge(recipients.route_layer(in_turn(&anyone)))
+        .merge(recipients.route_layer(in_turn(&anyone)).route_layer(
+            middleware::from_fn_with_state(app.clone(), unsubscribe::failing_pages),
+        ))
         // Recipients, who read a mail
         .routes(routes!(tracking::follow_link))
         .routes(routes!(tracking::show_pixel))

@@ -9,9 +9,8 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::ApiError;
-use super::page::escape;
 use super::params::Path;
-use super::unsubscribe::{card, sender};
+use super::unsubscribe::told;
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::ids::{self, SendId};
@@ -138,17 +137,6 @@ fn unknown(app: &App) -> Response {
         &texts.link_broken,
         &texts.link_gone,
     )
-}
-
-/// A page with a way on: to write to who sent the mail.
-fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
-    let body = format!(
-        "<h1>{}</h1><p>{}</p>{}",
-        escape(title),
-        escape(advice),
-        sender(app)
-    );
-    card(app, status, title, &body)
 }
 
 #[cfg(test)]

@@ -73,3 +73,17 @@ on_each_store! {
         server.stop().await;
     }
 }
+
+on_each_store! {
+    async fn while_the_database_fails_a_recipient_reads_a_page(server: Server) {
+        let link = link(&server).await;
+        server.run_sql("ALTER TABLE contacts RENAME TO contacts_away").await;
+        let answer = server.get(&link).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(answer.text().contains("This link does not work right now"), "{}", answer.text());
+        server.run_sql("ALTER TABLE contacts_away RENAME TO contacts").await;
+        assert_eq!(server.get(&link).await.status, StatusCode::OK);
+        server.stop().await;
+    }
+}
