@@ -18,7 +18,7 @@ pub use start::{Started, start};
 
 use std::net::TcpListener;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -87,6 +87,10 @@ enum JourneysCommand {
     #[command(flatten)]
     Runs(journeys::runs::RunCommand),
 }
+
+/// How often a worker looks for the migrations it waits for, and how often it says that it waits.
+const SCHEMA_LOOK: Duration = Duration::from_secs(2);
+const SCHEMA_TOLD: Duration = Duration::from_secs(60);
 
 /// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
 const BAD_CONFIG: u8 = 78;
@@ -224,14 +228,50 @@ async fn serve(
 
 async fn work(environment: &Environment) -> anyhow::Result<()> {
     let Started { app, .. } = start(environment, Mode::Worker).await?;
-    if !app.config.skip_schema_check {
-        require_schema(&app.db).await?;
-    }
     let stop = stop::on_signal();
+    // Before the wait, so that health says what the worker waits for.
     http::serve_health(&app, &stop)?;
-    let ended = Box::pin(worker::run(app.clone(), stop)).await;
+    let ended = if app.config.skip_schema_check || wait_for_schema(&app.db, &stop).await? {
+        Box::pin(worker::run(app.clone(), stop)).await
+    } else {
+        Ok(())
+    };
     app.db.close().await;
     Ok(ended?)
+}
+
+/// Waits until the database has every migration of this binary: a platform may start the new worker
+/// before the deployment of the API has migrated. False where the process is to stop first.
+async fn wait_for_schema(db: &Db, stop: &CancellationToken) -> anyhow::Result<bool> {
+    let mut told: Option<Instant> = None;
+    while !stop.is_cancelled() {
+        let waits_for = match pending(db).await {
+            Ok(None) => {
+                if told.is_some() {
+                    tracing::info!("the database has all migrations now");
+                }
+                return Ok(true);
+            }
+            Ok(Some(pending)) => format!("the database lacks migrations: {pending}"),
+            // It answered before and may again.
+            Err(error) if told.is_some() && db::is_unavailable(&error) => {
+                format!("the database does not answer: {error}")
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if told.is_none_or(|at| at.elapsed() >= SCHEMA_TOLD) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                "{waits_for}. The worker waits until `hogsend migrate` has run; \
+                 SKIP_SCHEMA_CHECK=true starts it all the same"
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SCHEMA_LOOK) => {}
+        }
+    }
+    Ok(false)
 }
 
 async fn migrate(environment: &Environment) -> anyhow::Result<()> {
@@ -257,13 +297,17 @@ async fn migrate(environment: &Environment) -> anyhow::Result<()> {
 
 /// Refuses a database that lacks migrations of this binary.
 async fn require_schema(db: &Db) -> anyhow::Result<()> {
-    let schema = db::schema_state(&mut *db.conn().await?).await?;
-    if schema.in_sync() {
+    let Some(pending) = pending(db).await? else {
         return Ok(());
-    }
+    };
     anyhow::bail!(
-        "the database lacks migrations: {}. Run `hogsend migrate`, or set SKIP_SCHEMA_CHECK=true \
-         to start all the same",
-        schema.pending.join(", ")
+        "the database lacks migrations: {pending}. Run `hogsend migrate`, or set \
+         SKIP_SCHEMA_CHECK=true to start all the same"
     )
+}
+
+/// The migrations of this binary that the database lacks, by name.
+async fn pending(db: &Db) -> db::Result<Option<String>> {
+    let schema = db::schema_state(&mut *db.conn().await?).await?;
+    Ok((!schema.in_sync()).then(|| schema.pending.join(", ")))
 }

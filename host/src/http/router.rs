@@ -71,7 +71,12 @@ fn routes(app: &App) -> Routes {
         // Anyone
         .merge(health::routes())
         // Recipients, with a signed link
-        .merge(limited(recipients::routes(), &anyone))
+        .merge(
+            limited(recipients::routes(), &anyone).route_layer(middleware::from_fn_with_state(
+                app.clone(),
+                recipients::unsubscribe::failing_pages,
+            )),
+        )
         // Recipients, who read a mail
         .merge(recipients::tracking::routes())
         // People's browsers, on Better Auth's wire

@@ -122,6 +122,8 @@ async fn a_journey_is_switched_off_and_on_and_people_enter_it_by_hand() {
     );
     let logs = get(&server, &format!("/journey-logs/{id}")).await.json();
     assert_eq!(logs["logs"], shown["logs"]);
+    assert_eq!(logs["total"], json!(actions.len()));
+    assert_eq!(logs["offset"], 0);
     let audit = get(&server, "/audit-logs").await.json();
     let rows: Vec<_> = audit["auditLogs"]
         .as_array()

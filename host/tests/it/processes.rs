@@ -172,6 +172,39 @@ async fn the_api_refuses_a_schema_that_is_behind_and_names_the_mend() {
     installation.store.remove().await;
 }
 
+/// What a worker says of its health, where it answers.
+async fn told(http: &reqwest::Client, port: u16) -> Option<String> {
+    let url = format!("http://127.0.0.1:{port}/v1/health");
+    let health: Value = http.get(url).send().await.ok()?.json().await.ok()?;
+    health["status"].as_str().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_waits_for_migrations_and_works_once_they_are_there() {
+    let port = free_port();
+    let installation = Installation::new(&[("HEALTH_PORT", &port.to_string())]).await;
+    let http = hogsend::plugins::http_client();
+    let mut worker = installation.start("worker");
+    until("the worker says that it waits", async || {
+        told(&http, port).await.as_deref() == Some("migration_pending")
+    })
+    .await;
+    // Asked to stop, it waits no longer.
+    assert_eq!(worker.terminate(), Some(0));
+    let mut worker = installation.start("worker");
+    until("the next worker waits as well", async || {
+        told(&http, port).await.as_deref() == Some("migration_pending")
+    })
+    .await;
+    installation.migrate();
+    until("the worker works", async || {
+        told(&http, port).await.as_deref() == Some("healthy")
+    })
+    .await;
+    assert_eq!(worker.terminate(), Some(0));
+    installation.store.remove().await;
+}
+
 #[test]
 fn every_wrong_setting_is_told_at_once_with_its_fix_and_without_secrets() {
     let folder = tempfile::tempdir().unwrap();

@@ -58,12 +58,32 @@ on_each_store! {
         let link = link(&server).await;
         let (body, signature) = link.rsplit_once('.').unwrap();
         let other = format!("{body}.{}", signature.chars().rev().collect::<String>());
-        for bad in [other, body.to_owned(), "/v1/email/unsubscribe".into(), "/v1/email/unsubscribe?token=%00".into(), format!("{link}x")] {
+        let path = "/v1/email/unsubscribe";
+        for bad in [other, body.to_owned(), path.into(), format!("{path}?token=%00"), format!("{link}x"),
+                    format!("{path}?token=x&token=y"), format!("{path}?%=&token&%ff=%fe")] {
             let posted = server.request(Request::post(&bad).body(Body::empty()).unwrap()).await;
-            assert_eq!(posted.status, StatusCode::BAD_REQUEST, "{bad}");
-            assert_eq!(server.get(&bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
+            for answer in [posted, server.get(&bad).await] {
+                assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
+                assert_eq!(answer.headers[header::CONTENT_TYPE], "text/html; charset=utf-8", "{bad}");
+            }
         }
+        let choices = server.get("/v1/email/preferences?token=x&token=y").await;
+        assert_eq!(choices.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(server.count("SELECT count(*) FROM email_preferences").await, 0);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
+    async fn while_the_database_fails_a_recipient_reads_a_page(server: Server) {
+        let link = link(&server).await;
+        server.run_sql("ALTER TABLE contacts RENAME TO contacts_away").await;
+        let answer = server.get(&link).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(answer.text().contains("This link does not work right now"), "{}", answer.text());
+        server.run_sql("ALTER TABLE contacts_away RENAME TO contacts").await;
+        assert_eq!(server.get(&link).await.status, StatusCode::OK);
         server.stop().await;
     }
 }

@@ -23,6 +23,7 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     warn_of_keys(&app).await?;
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
+    http::serve_health(&app, &stop)?;
     welcome(&app, &delivery);
     let console = tokio::spawn(console::run(app.clone(), stop.clone()));
     // Where one of the two ends, so does the other.

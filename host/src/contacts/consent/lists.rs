@@ -43,3 +43,47 @@ pub fn list_issue(id: &str) -> Option<&'static str> {
         .any(char::is_control)
         .then_some("a list's id has no control characters")
 }
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::semantics::TRANSACTIONAL;
+
+    use super::choices;
+    use crate::catalog::{List, title};
+    use crate::db::Preferences;
+
+    #[test]
+    fn lists_come_in_the_order_of_the_plugins_with_what_they_are_about() {
+        let list = |id: &str, description: &str| List {
+            id: id.to_owned(),
+            name: title(id),
+            description: description.to_owned(),
+            kind: "journey",
+        };
+        let known = [list("tips", "Now and then."), list("billing", "")];
+        let spoken = [
+            ("billing", false),
+            ("old-news", true),
+            (TRANSACTIONAL, true),
+        ];
+        let preferences = Preferences {
+            categories: spoken.map(|(id, on)| (id.to_owned(), on)).into(),
+            ..Preferences::default()
+        };
+        let shown: Vec<_> = choices(&known, &preferences)
+            .into_iter()
+            .map(|one| (one.id, one.title, one.description, one.subscribed))
+            .collect();
+        let one = |id: &str, title: &str, about: &str, on| {
+            (id.to_owned(), title.to_owned(), about.to_owned(), on)
+        };
+        assert_eq!(
+            shown,
+            [
+                one("tips", "Tips", "Now and then.", true),
+                one("billing", "Billing", "", false),
+                one("old-news", "Old news", "", true),
+            ]
+        );
+    }
+}

@@ -259,9 +259,12 @@ pub async fn cancel_state(
 #[derive(Serialize, ToSchema)]
 pub struct LogsOut {
     logs: Vec<LogOut>,
+    total: usize,
+    limit: usize,
+    offset: usize,
 }
 
-/// Shows what happened to a run, oldest first; at most the newest 1,000 transitions.
+/// Shows what happened to a run, oldest first; at most the newest 1,000 transitions, in one page.
 #[utoipa::path(
     get, path = "/v1/admin/journey-logs/{stateId}", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
@@ -280,6 +283,9 @@ pub async fn list_journey_logs(
         return Err(ApiError::not_found("Run not found"));
     }
     Ok(Json(LogsOut {
+        total: logs.len(),
+        limit: logs.len(),
+        offset: 0,
         logs: logs.into_iter().map(LogOut::from).collect(),
     }))
 }

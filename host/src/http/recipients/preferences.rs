@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -27,12 +27,9 @@ pub fn routes() -> Routes {
 /// Shows the choices and changes nothing.
 #[utoipa::path(
     get, path = "/v1/email/preferences", tag = "recipients", params(Link),
-    responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
-pub async fn show_preferences(
-    State(app): State<App>,
-    Query(link): Query<Link>,
-) -> Result<Response, ApiError> {
+pub async fn show_preferences(State(app): State<App>, link: Link) -> Result<Response, ApiError> {
     let token = match link.read(&app, &[Action::Manage]) {
         Ok(token) => token,
         Err(error) => return Ok(refused(&app, error)),
@@ -46,11 +43,11 @@ pub async fn show_preferences(
 #[utoipa::path(
     post, path = "/v1/email/preferences", tag = "recipients", params(Link),
     request_body(content = Object, description = "`category` for each category that is wanted, or `all`", content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "The page, with what was saved", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+    responses((status = 200, description = "The page, with what was saved", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
 pub async fn save_preferences(
     State(app): State<App>,
-    Query(link): Query<Link>,
+    link: Link,
     headers: axum::http::HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response, ApiError> {

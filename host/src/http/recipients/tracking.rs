@@ -8,12 +8,11 @@ use reqwest::Url;
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use super::unsubscribe::{card, sender};
+use super::unsubscribe::told;
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::http::ApiError;
 use crate::http::wire::openapi::Routes;
-use crate::http::wire::page::escape;
 use crate::http::wire::params::Path;
 use crate::ids::{self, SendId};
 use crate::mail::SETTLE;
@@ -148,17 +147,6 @@ fn unknown(app: &App) -> Response {
         &texts.link_broken,
         &texts.link_gone,
     )
-}
-
-/// A page with a way on: to write to who sent the mail.
-fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
-    let body = format!(
-        "<h1>{}</h1><p>{}</p>{}",
-        escape(title),
-        escape(advice),
-        sender(app)
-    );
-    card(app, status, title, &body)
 }
 
 #[cfg(test)]

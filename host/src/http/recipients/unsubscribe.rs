@@ -1,11 +1,14 @@
 //! Leaving a mailing, by the signed link in a mail, and coming back.
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::Response;
 use hogsend_plugin_api::mime;
 use hogsend_render::Brand;
-use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::app::App;
@@ -25,13 +28,25 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(show_unsubscribe, unsubscribe))
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Link {
     /// The signed token of the link.
-    #[serde(default)]
-    #[param(required = true)]
     pub(super) token: String,
+}
+
+/// Takes whatever stands in the query: a link that a mail program has spoilt is answered with a page.
+impl<S: Send + Sync> FromRequestParts<S> for Link {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let query = parts.uri.query().unwrap_or_default();
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let token = pairs.find(|(name, _)| name == "token");
+        Ok(Self {
+            token: token.map_or_else(String::new, |(_, token)| token.into_owned()),
+        })
+    }
 }
 
 impl Link {
@@ -52,12 +67,9 @@ const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
 /// Shows one button and changes nothing: link scanners follow links.
 #[utoipa::path(
     get, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
-    responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
-pub async fn show_unsubscribe(
-    State(app): State<App>,
-    Query(link): Query<Link>,
-) -> Result<Response, ApiError> {
+pub async fn show_unsubscribe(State(app): State<App>, link: Link) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
         Ok(token) => token,
         Err(error) => return Ok(refused(&app, error)),
@@ -105,11 +117,11 @@ pub async fn show_unsubscribe(
 /// follow no redirect (RFC 8058 §3.1, §3.2).
 #[utoipa::path(
     post, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
-    responses((status = 200, description = "A page: unsubscribed", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page: unsubscribed", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
 pub async fn unsubscribe(
     State(app): State<App>,
-    Query(link): Query<Link>,
+    link: Link,
     body: Result<Raw, ApiError>,
 ) -> Result<Response, ApiError> {
     let token = match link.read(&app, &ACTIONS) {
@@ -186,6 +198,36 @@ async fn category(
 fn is_one_click(body: &[u8]) -> bool {
     const MARK: &[u8] = b"One-Click";
     body.windows(MARK.len()).any(|part| part == MARK)
+}
+
+/// A page with a way on: to write to who sent the mail.
+pub(super) fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
+    let body = format!(
+        "<h1>{}</h1><p>{}</p>{}",
+        escape(title),
+        escape(advice),
+        sender(app)
+    );
+    card(app, status, title, &body)
+}
+
+/// People read a page where the request fails on our side, whatever it fails of.
+pub async fn failing_pages(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if !response.status().is_server_error() {
+        return response;
+    }
+    let texts = &app.config.texts;
+    let mut page = told(
+        &app,
+        response.status(),
+        &texts.link_waits,
+        &texts.link_later,
+    );
+    if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
+        page.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+    }
+    page
 }
 
 /// A page of these, in the language of the texts.
