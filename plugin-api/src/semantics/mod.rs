@@ -7,6 +7,7 @@ pub mod digest;
 pub mod guard;
 pub mod identity;
 pub mod name;
+pub mod own_address;
 pub mod pace;
 mod trust;
 pub mod variant;
