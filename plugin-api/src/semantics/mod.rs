@@ -9,6 +9,7 @@ pub mod identity;
 pub mod name;
 pub mod own_address;
 pub mod pace;
+pub mod strangers;
 mod trust;
 pub mod variant;
 pub mod when;

@@ -276,6 +276,7 @@ pub(super) fn occurrence(event: &Event) -> Occurrence {
         properties: event.properties.clone(),
         occurred_at: event.at,
         id: None,
+        trust: event.trust,
     }
 }
 
