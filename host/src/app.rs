@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use hogsend_plugin_api::semantics::Trust;
-
 use crate::accounts::{Passwords, Tries};
 use crate::cache::Cache;
 use crate::calls::Calls;
@@ -120,13 +118,5 @@ impl App {
                 catalog,
             },
         })
-    }
-
-    /// Whether an event source is believed: what its plugin says of it, or the operator.
-    pub fn trust(&self, source: &str) -> Trust {
-        let named = self.config.trusted_sources.iter().any(|id| id == source);
-        let plugin = self.plugins.event_source(source);
-        let strangers = plugin.is_none_or(|plugin| plugin.manifest().untrusted);
-        Trust::from(named || !strangers)
     }
 }

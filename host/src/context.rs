@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hogsend_plugin_api::semantics::Trust;
+
 use crate::cache::Cache;
 use crate::calls::{Alone, Calls};
 use crate::catalog::Catalog;
@@ -33,4 +35,14 @@ pub struct Context {
     pub links: Arc<LinkSigner>,
     /// Hashes the addresses of mailboxes.
     pub addresses: Arc<Addresses>,
+}
+
+impl Context {
+    /// Whether an event source is believed: what its plugin says of it, or the operator.
+    pub fn trust(&self, source: &str) -> Trust {
+        let named = self.config.trusted_sources.iter().any(|id| id == source);
+        let plugin = self.plugins.event_source(source);
+        let strangers = plugin.is_none_or(|plugin| plugin.manifest().untrusted);
+        Trust::from(named || !strangers)
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::identity::Id;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -17,6 +18,8 @@ use crate::ids::ContactId;
 pub struct Exported {
     pub contact: ContactRow,
     pub anonymous_id: Option<String>,
+    /// Further ids.
+    pub identities: Vec<Id>,
     /// What they get: the stricter of what they and their mailboxes want.
     pub wants: Preferences,
 }
@@ -30,6 +33,8 @@ pub struct ExportedOut<'a> {
     external_id: Option<&'a str>,
     email: Option<&'a str>,
     anonymous_id: Option<&'a str>,
+    /// Further ids: of the product, of devices, and those that sources bring.
+    identities: Vec<IdentityOut<'a>>,
     #[schema(value_type = Object)]
     properties: &'a Properties,
     unsubscribed_all: bool,
@@ -41,18 +46,33 @@ pub struct ExportedOut<'a> {
     updated_at: DateTime<Utc>,
 }
 
+/// An id of a contact beyond `externalId` and `anonymousId`.
+#[derive(Serialize, ToSchema)]
+pub struct IdentityOut<'a> {
+    /// `user`, `anonymous`, or what a source calls it.
+    #[schema(example = "posthog_person")]
+    kind: &'a str,
+    value: &'a str,
+}
+
 impl Exported {
     pub fn out(&self) -> ExportedOut<'_> {
         let Self {
             contact,
             anonymous_id,
+            identities,
             wants,
         } = self;
+        let identities = identities.iter().map(|id| IdentityOut {
+            kind: &id.kind,
+            value: &id.value,
+        });
         ExportedOut {
             id: contact.id,
             external_id: contact.external_id.as_deref(),
             email: contact.email.as_deref(),
             anonymous_id: anonymous_id.as_deref(),
+            identities: identities.collect(),
             properties: &contact.properties,
             unsubscribed_all: wants.unsubscribed_all,
             lists: &wants.categories,
@@ -65,7 +85,7 @@ impl Exported {
 }
 
 /// The columns, in their order.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "id",
     "externalId",
     "email",
@@ -77,6 +97,7 @@ const COLUMNS: [&str; 11] = [
     "updatedAt",
     "anonymousId",
     "lists",
+    "identities",
 ];
 
 /// The line that names the columns.
@@ -93,6 +114,10 @@ pub fn lines(rows: &[Exported]) -> Vec<u8> {
             true => String::new(),
             false => json!(row.lists).to_string(),
         };
+        let identities = match row.identities.is_empty() {
+            true => String::new(),
+            false => json!(row.identities).to_string(),
+        };
         [
             row.id.to_string(),
             cell(row.external_id.unwrap_or_default()),
@@ -105,6 +130,7 @@ pub fn lines(rows: &[Exported]) -> Vec<u8> {
             time(row.updated_at),
             cell(row.anonymous_id.unwrap_or_default()),
             lists,
+            identities,
         ]
     });
     write(&cells.collect::<Vec<_>>())
@@ -151,7 +177,7 @@ mod tests {
 
     #[test]
     fn another_reader_finds_the_cells_again() {
-        let mut line: [String; 11] = Default::default();
+        let mut line: [String; 12] = Default::default();
         for (place, text) in ["a,b", "\"q\"", "two\r\nlines", "ünï", ""]
             .iter()
             .enumerate()

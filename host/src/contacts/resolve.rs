@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::Trust;
 use hogsend_plugin_api::semantics::address::comparable;
 use hogsend_plugin_api::semantics::identity::{
     About, Address, Id, Known, Names, Pending, USER, decide,
 };
+use hogsend_plugin_api::semantics::own_address::keep_own;
 use serde_json::{Value, json};
 
 use super::lock_names;
@@ -112,6 +114,7 @@ pub async fn resolve<'a>(
     let places = events.iter().enumerate();
     let places = places.map(|(at, (id, event))| people.place(at, *id, event));
     let places: Vec<Option<usize>> = places.collect();
+    people.remember();
     if !people.no_room.is_empty() {
         let properties = std::mem::take(&mut people.no_room);
         return Err(NoRoom { properties }.into());
@@ -173,6 +176,7 @@ pub async fn unite(
     }
     people.absorb(kept, gone, "administrator", source);
     people.all[kept].touched = true;
+    people.all[kept].reached = true;
     people.write(conn, &[], vec![Some(kept)]).await.map(Some)
 }
 
@@ -240,7 +244,18 @@ struct People {
     merges: Vec<Merged>,
     gains: Vec<NewId>,
     pending: Vec<(usize, PendingAt, String, EventId)>,
+    past: Vec<Past>,
     no_room: Vec<(usize, Unfit)>,
+}
+
+/// What somebody was in the past.
+struct Past {
+    /// The place of the contact.
+    place: usize,
+    at: DateTime<Utc>,
+    properties: Properties,
+    /// The place of the event whose caller hears of what does not fit.
+    asked: Option<usize>,
 }
 
 struct Record {
@@ -248,6 +263,8 @@ struct Record {
     /// The address in its normal form.
     address: Option<String>,
     had_address: bool,
+    /// Something that happens now told of a person with an address; the past sets nothing going.
+    reached: bool,
     touched: bool,
     made: bool,
     /// It got its address just now, or somebody who is believed named it.
@@ -285,6 +302,7 @@ impl People {
             merges: Vec::new(),
             gains: Vec::new(),
             pending: Vec::new(),
+            past: Vec::new(),
             no_room: Vec::new(),
         }
     }
@@ -314,6 +332,7 @@ impl People {
         }
         self.all.push(Record {
             had_address: address.is_some(),
+            reached: false,
             contact,
             address,
             touched: false,
@@ -342,13 +361,17 @@ impl People {
             Person::Contact(id) => return self.by_contact.get(id).map(|place| self.now(*place)),
             Person::Names(given) => given,
         };
+        let seen = match event.historical {
+            true => event.occurred_at.unwrap_or(self.now).min(self.now),
+            false => self.now,
+        };
         let names = given.names();
         let known = self.known(&names);
         let decision = decide(&names, &known, event.trust, self.make);
         let place = match decision.about {
             About::Nobody => return None,
             About::Contact(id) => self.by_contact[&id],
-            About::New => self.create(),
+            About::New => self.create(seen),
         };
         let record = &mut self.all[place];
         let addressed = matches!(decision.address, Address::Set { .. }) && record.address.is_none();
@@ -365,7 +388,7 @@ impl People {
         let record = &mut self.all[place];
         record.touched = true;
         let contact = &mut record.contact;
-        contact.last_seen_at = contact.last_seen_at.max(self.now);
+        see(contact, seen);
         // Who is believed also says how the address is spelt.
         let spells = event.trust.is_trusted() && names.address == record.address;
         match (decision.address, &given.email) {
@@ -389,13 +412,22 @@ impl People {
             _ => {}
         }
         let record = &mut self.all[place];
-        let unfit = match event.contact_properties.is_empty() {
-            true => Vec::new(),
-            false => {
-                let patch = event.contact_properties.clone();
-                record.changed |= differs(&record.contact.properties, &patch);
-                foreign::merge(&mut record.contact.properties, patch)
-            }
+        record.reached |= !event.historical && record.address.is_some();
+        let mut patch = event.contact_properties.clone();
+        keep_own(&mut patch, event.trust, record.contact.email.as_deref());
+        let unfit = if patch.is_empty() {
+            Vec::new()
+        } else if event.historical {
+            self.past.push(Past {
+                place,
+                at: seen,
+                properties: patch,
+                asked: event.is_asked().then_some(at),
+            });
+            Vec::new()
+        } else {
+            record.changed |= differs(&record.contact.properties, &patch);
+            foreign::merge(&mut record.contact.properties, patch)
         };
         if event.is_asked() {
             self.no_room.extend(unfit.into_iter().map(|one| (at, one)));
@@ -457,15 +489,32 @@ impl People {
         known.collect()
     }
 
-    fn create(&mut self) -> usize {
+    /// Adds what people were in the past, the newest first, where nothing is known of them.
+    fn remember(&mut self) {
+        let mut past = std::mem::take(&mut self.past);
+        past.reverse();
+        past.sort_by_key(|one| std::cmp::Reverse(one.at));
+        for one in past {
+            let place = self.now(one.place);
+            let record = &mut self.all[place];
+            let before = record.contact.properties.len();
+            let unfit = add_absent(&mut record.contact, one.properties);
+            record.changed |= record.contact.properties.len() > before;
+            if let Some(at) = one.asked {
+                self.no_room.extend(unfit.into_iter().map(|one| (at, one)));
+            }
+        }
+    }
+
+    fn create(&mut self, seen: DateTime<Utc>) -> usize {
         let contact = Contact {
             id: ContactId::new(self.now),
             external_id: None,
             email: None,
             anonymous_id: None,
             properties: Properties::new(),
-            first_seen_at: self.now,
-            last_seen_at: self.now,
+            first_seen_at: seen,
+            last_seen_at: seen,
             listening: false,
             email_unconfirmed: false,
         };
@@ -511,7 +560,8 @@ impl People {
     /// What the person is known to be wins over what the other contact was.
     fn absorb(&mut self, kept: usize, gone: usize, reason: &'static str, source: &str) {
         self.all[gone].merged_into = Some(kept);
-        let earlier = self.all[gone].contact.clone();
+        self.all[kept].reached |= self.all[gone].reached;
+        let mut earlier = self.all[gone].contact.clone();
         let own = earlier.external_id.iter().map(Id::user);
         for id in own.chain(earlier.anonymous_id.iter().map(Id::anonymous)) {
             self.gains.push(NewId {
@@ -524,6 +574,8 @@ impl People {
         contact.listening |= earlier.listening;
         contact.first_seen_at = contact.first_seen_at.min(earlier.first_seen_at);
         contact.last_seen_at = contact.last_seen_at.max(earlier.last_seen_at);
+        let trust = Trust::from(!earlier.email_unconfirmed);
+        keep_own(&mut earlier.properties, trust, contact.email.as_deref());
         add_absent(contact, earlier.properties);
         self.merges.push(Merged {
             kept,
@@ -581,7 +633,7 @@ impl People {
                 resolved.made.push(id);
                 continue;
             }
-            if record.address.is_some() && !record.had_address {
+            if record.reached && record.address.is_some() && !record.had_address {
                 resolved.reachable.push(contact.clone());
             }
             if record.linked {
@@ -624,15 +676,16 @@ impl People {
         let ids: Vec<Id> = self.gains.iter().map(|gain| gain.id.clone()).collect();
         let taken = db::anonymous_take(conn, &ids, HISTORY_MAX).await?;
         let mut rows = Vec::with_capacity(taken.len());
-        let mut newest_first = Vec::new();
         for event in taken {
             let owner = event.ids.iter().find_map(|id| self.by_id.get(id)?.first());
             let Some(owner) = owner.map(|place| self.now(*place)) else {
                 continue;
             };
-            let record = &mut self.all[owner];
-            let contact = &mut record.contact;
-            contact.first_seen_at = contact.first_seen_at.min(event.received_at);
+            let contact = &mut self.all[owner].contact;
+            let at = event.occurred_at.min(event.received_at);
+            see(contact, at);
+            let mut properties = event.contact_properties;
+            keep_own(&mut properties, event.trust, contact.email.as_deref());
             rows.push(EventRow {
                 id: event.id,
                 contact_id: contact.id,
@@ -645,12 +698,14 @@ impl People {
                 occurred_at: event.occurred_at,
                 received_at: event.received_at,
             });
-            newest_first.push((owner, event.contact_properties));
+            self.past.push(Past {
+                place: owner,
+                at,
+                properties,
+                asked: None,
+            });
         }
-        for (owner, mut properties) in newest_first.into_iter().rev() {
-            properties.retain(|_, value| !value.is_null());
-            add_absent(&mut self.all[owner].contact, properties);
-        }
+        self.remember();
         Ok(rows)
     }
 
@@ -756,11 +811,17 @@ fn differs(properties: &Properties, patch: &Properties) -> bool {
         })
 }
 
-/// Adds properties the contact does not have, as far as they fit.
-fn add_absent(contact: &mut Contact, properties: Properties) {
+/// Widens the time in which the contact was seen.
+fn see(contact: &mut Contact, at: DateTime<Utc>) {
+    contact.first_seen_at = contact.first_seen_at.min(at);
+    contact.last_seen_at = contact.last_seen_at.max(at);
+}
+
+/// Adds properties the contact does not have, and returns those that do not fit.
+fn add_absent(contact: &mut Contact, properties: Properties) -> Vec<Unfit> {
     let mut new = properties;
-    new.retain(|name, _| !contact.properties.contains_key(name));
-    foreign::merge(&mut contact.properties, new);
+    new.retain(|name, value| !value.is_null() && !contact.properties.contains_key(name));
+    foreign::merge(&mut contact.properties, new)
 }
 
 /// The contacts that have an address, whichever way it is written, locked until the transaction

@@ -55,6 +55,7 @@ pub async fn satisfy(
                 properties: event.properties.clone(),
                 occurred_at: event.occurred_at,
                 id: Some(event.id.into()),
+                trust: event.trust,
             });
             ends.push(StepEnd {
                 state: wait.state_id,

@@ -4,7 +4,7 @@
 use hogsend_plugin_api::address::Mailbox;
 use hogsend_plugin_api::semantics::identity::no_id;
 
-use super::validate::{EVENT_NAME_MAX, KEY_MAX, PERSON_ID_MAX};
+use super::validate::{EVENT_NAME_MAX, KEY_MAX, PERSON_ID_MAX, is_kind};
 use super::{NewEvent, Person};
 use crate::event_names::{is_own, taken};
 use crate::foreign::{self, Unfit};
@@ -59,9 +59,9 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
         names.also.truncate(IDENTITIES_MAX);
         names.also.retain_mut(|id| {
             foreign::cleaned(&mut id.value);
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let kind = (1..=40).contains(&id.kind.len()) && id.kind.chars().all(word);
-            kind && id.value.chars().nth(PERSON_ID_MAX).is_none() && no_id(&id.value).is_none()
+            is_kind(&id.kind)
+                && id.value.chars().nth(PERSON_ID_MAX).is_none()
+                && no_id(&id.value).is_none()
         });
         if let Some(email) = &names.email
             && let Err(why) = Mailbox::parse(email)

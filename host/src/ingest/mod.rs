@@ -13,7 +13,10 @@ pub use batch::{IngestError, Ingestor};
 pub use event::{Exit, Ingested, Lists, NewEvent, Person};
 pub use naming::{Naming, Unheard};
 pub use own::{Told, tell};
-pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_from_outside, check_journey_event};
+pub use validate::{
+    EVENT_NAME_MAX, PERSON_ID_MAX, Paths, check_event, check_from_outside, check_journey_event,
+    is_kind,
+};
 
 use std::collections::{HashMap, HashSet};
 

@@ -12,7 +12,8 @@ use crate::issue::Issue;
 /// Characters in an event's name.
 pub const EVENT_NAME_MAX: usize = 200;
 pub(super) const KEY_MAX: usize = 256;
-pub(super) const PERSON_ID_MAX: usize = 256;
+/// Characters in an id of a person.
+pub const PERSON_ID_MAX: usize = 256;
 
 /// Everything wrong with an event, each with the path of the field in the caller's terms.
 pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<Issue> {
@@ -114,6 +115,12 @@ fn check_text(path: &str, text: &str, max: usize, add: &mut impl FnMut(&str, Str
     } else if text.chars().nth(max).is_some() {
         add(path, format!("must be at most {max} characters"));
     }
+}
+
+/// Whether ids may be of a kind of this name, as sources make them up.
+pub fn is_kind(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (1..=40).contains(&name.len()) && name.chars().all(word)
 }
 
 fn check_id(path: &str, id: &str, add: &mut impl FnMut(&str, String)) {

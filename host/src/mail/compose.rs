@@ -34,8 +34,7 @@ pub struct Composing<'a> {
     pub origin: Option<(StateId, u32)>,
     /// Further labels for the provider's reports.
     pub labels: &'a [(&'a str, &'a str)],
-    /// Properties of events that anybody could have sent and that the run knows of; none where its
-    /// first event is believed.
+    /// Properties of events that anybody could have sent and that the run knows of.
     pub strange: &'a [Properties],
     /// An administrator's look at the mail: it goes whatever its reader left.
     pub test: bool,

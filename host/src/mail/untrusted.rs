@@ -1,9 +1,9 @@
 //! What an event that anybody can send may put into a mail.
 //!
-//! A journey gives its templates values of the event that began it. Where the source of that event is
-//! not believed, a link of it leads only to the product's own hosts, and a text of it is shown only
-//! where it looks like a name. What the journey itself says is not touched: a value is the event's
-//! where it holds a text of the event that may not be shown.
+//! A journey gives its templates values of the event that began it and of those it has read since.
+//! Where the source of one is not believed, a link of it leads only to the product's own hosts, and a
+//! text of it is shown only where it looks like a name. What the journey itself says is not touched: a
+//! value is the event's where it holds a text of the event that may not be shown.
 
 use hogsend_plugin_api::semantics::name::person_name;
 use hogsend_plugin_api::{Properties, Template};

@@ -218,7 +218,7 @@ async fn perform_one(
     let Some(row) = journal.open().find(|row| row.step.seq == seq).cloned() else {
         return Ok(false);
     };
-    match perform(run, &row, seq as usize >= fresh, effects).await? {
+    match perform(run, journal, &row, seq as usize >= fresh, effects).await? {
         Performed::Done(result) => {
             journal.complete(seq, result, run.now);
             return Ok(true);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::semantics::own_address::keep_own;
 
 use crate::context::Context;
 use crate::db::ClaimedState;
@@ -17,19 +18,21 @@ pub async fn complete(cx: &Context, state: &ClaimedState) -> ClaimedState {
     let Some(id) = state.person.external_id.clone() else {
         return state;
     };
-    for (name, value) in known_to_analytics(cx, &id).await {
+    for (name, value) in known_to_analytics(cx, &id, state.person.email.as_deref()).await {
         state.person.properties.entry(name).or_insert(value);
     }
     state
 }
 
-/// What the analytics products know of a person, the first one's word first. Empty where none
-/// answers in time.
-pub async fn known_to_analytics(cx: &Context, id: &str) -> Properties {
+/// What the analytics products know of a person with this address, the first one's word first. Empty
+/// where none answers in time.
+pub async fn known_to_analytics(cx: &Context, id: &str, address: Option<&str>) -> Properties {
     let mut all = Properties::new();
     for product in cx.plugins.analytics() {
         match tokio::time::timeout(BOUND, product.person(id)).await {
-            Ok(Ok(Some(known))) => {
+            Ok(Ok(Some(mut known))) => {
+                // It has it from events that anybody may have sent.
+                keep_own(&mut known, cx.trust(product.id()), address);
                 for (name, value) in known {
                     all.entry(name).or_insert(value);
                 }

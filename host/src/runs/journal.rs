@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{DigestArgs, SleepArgs, SleepUntilArgs, WaitForArgs, step};
-use hogsend_plugin_api::{Command, Step, StepError, StepState, limits};
+use hogsend_plugin_api::semantics::{Trust, strangers};
+use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState, limits};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -52,6 +53,16 @@ impl Journal {
     /// The steps as the plugin sees them.
     pub fn steps(&self) -> Vec<Step> {
         self.rows.iter().map(|row| row.step.clone()).collect()
+    }
+
+    /// Properties of the events that strangers may have sent and that the run has read.
+    pub fn strangers(&self) -> impl Iterator<Item = &Properties> {
+        strangers::gathered(self.rows.iter().map(|row| &row.step))
+    }
+
+    /// Whether what the run says now is believed, where `began` says so of its first event.
+    pub fn trust(&self, began: Trust) -> Trust {
+        strangers::trust(began, self.rows.iter().map(|row| &row.step))
     }
 
     pub fn len(&self) -> usize {

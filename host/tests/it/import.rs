@@ -180,12 +180,14 @@ async fn two_workers_bring_a_file_in_once_while_the_api_changes_the_same_people(
     server.stop().await;
 }
 
-/// People as the import has to find them: names, properties, when they were first seen, and what they
+/// People as the import has to find them: names and further ids, properties, when they were first seen, and what they
 /// do not get.
 const PEOPLE: &str = "SELECT string_agg(concat_ws('|', external_id, email, anonymous_id,
         properties::text, first_seen_at, p.unsubscribed_all,
         (SELECT string_agg(key || value, ',' ORDER BY key) FROM jsonb_each(p.categories)
-         WHERE value = 'false')), E'\n' ORDER BY external_id, email, anonymous_id)
+         WHERE value = 'false'),
+        (SELECT string_agg(kind || value, ',' ORDER BY kind, value) FROM contact_identities i
+         WHERE i.contact_id = c.id)), E'\n' ORDER BY external_id, email, anonymous_id)
     FROM contacts c LEFT JOIN email_preferences p ON p.contact_id = c.id";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,6 +242,13 @@ async fn what_one_installation_exports_another_imports() {
         let set = call(&from, Method::PUT, &path, wants).await;
         assert_eq!(set.status, 200, "{}", set.text());
     }
+    from.run_sql(
+        "INSERT INTO contact_identities (kind, value, contact_id, source, created_at)
+         SELECT kind, kind || ' =\"' || id, id, 'test', now()
+         FROM contacts, unnest(ARRAY['user', 'anonymous', 'posthog_person']) AS kind
+         WHERE external_id IS NOT NULL AND (kind <> 'anonymous' OR anonymous_id IS NOT NULL)",
+    )
+    .await;
     let expected = from.text(PEOPLE).await;
     for (format, kind) in [("csv", "text/csv"), ("json", "application/json")] {
         let file = get(&from, &format!("/contacts/export?format={format}")).await;
@@ -259,6 +268,42 @@ async fn what_one_installation_exports_another_imports() {
         to.stop().await;
     }
     from.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn further_ids_of_a_file_find_their_person_as_those_of_a_trusted_call_do() {
+    let server = server().await;
+    for (user, email) in [("ann", "ann@example.com"), ("bob", "bob@example.com")] {
+        let known = json!({ "userId": user, "email": email });
+        server
+            .call(Method::PUT, "/v1/contacts", KEY, Some(&known))
+            .await;
+    }
+    let file = "externalId,plan,identities\n\
+                ann,pro,\"[{\"\"kind\"\":\"\"user\"\",\"\"value\"\":\"\"ann-2\"\"},{\"\"kind\"\":\"\"posthog_person\"\",\"\"value\"\":\"\"p1\"\"}]\"\n\
+                carl,team,\"[{\"\"kind\"\":\"\"user\"\",\"\"value\"\":\"\"bob\"\"}]\"\n\
+                dora,free,ann-3\n\
+                eve,free,\"[{\"\"kind\"\":\"\"user\"\",\"\"value\"\":\"\"null\"\"}]\"\n";
+    let id = begun(&server, "text/csv", file).await;
+    server.drain().await;
+    let done = job(&server, &id).await;
+    assert_eq!(done["failedRows"], 2, "{done}");
+    let why = |at: usize| done["errors"][at]["message"].as_str().unwrap().to_owned();
+    assert!(why(0).contains("kind and value"), "{}", why(0));
+    assert!(why(1).contains("is no id"), "{}", why(1));
+    let plan = async |path: &str| {
+        let answer = get(&server, path).await;
+        answer.json()["contact"]["properties"]["plan"].clone()
+    };
+    assert_eq!(plan("/contacts/ann-2").await, "pro");
+    // The row says that the two are one person, so they are.
+    assert_eq!(plan("/contacts/bob").await, "team");
+    assert_eq!(plan("/contacts/carl").await, "team");
+    assert_eq!(server.count("SELECT count(*) FROM contacts").await, 2);
+    let told = json!({ "name": "x", "userId": "ann-2" });
+    let told = server.call(Method::POST, "/v1/events", KEY, Some(&told));
+    assert_eq!(told.await.json()["contactKey"], "ann");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

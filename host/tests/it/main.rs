@@ -46,6 +46,7 @@ mod openapi;
 mod outage;
 mod outbound;
 mod overload;
+mod past;
 mod plugins;
 mod policy;
 mod preferences;

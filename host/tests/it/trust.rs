@@ -480,3 +480,122 @@ async fn every_id_of_the_product_reaches_its_person() {
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
     server.stop().await;
 }
+
+impl Server {
+    /// An event of PostHog about a person whose address is known, with these properties.
+    async fn tells(&self, event: &str, user: &str, properties: Value) {
+        let uuid = uuid::Uuid::new_v4().to_string();
+        let address = format!("{user}@example.com");
+        let mut body = posthog(&uuid, event, user, &address, "Free gift bit.ly/3xFree");
+        body["event"]["properties"] = properties;
+        let answer = self.post("/v1/webhooks/posthog", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_puts_no_other_address_among_a_persons_properties() {
+    let server = with_key().await;
+    let person =
+        json!({ "userId": "ann", "email": "ann@example.com", "properties": { "plan": "pro" } });
+    server.put("/v1/contacts", person).await;
+    let known =
+        async || server.admin(Method::GET, "ann", 200).await["contact"]["properties"].clone();
+    server.says("1", "t.nothing", "ann", "eve@evil.test").await;
+    let set = json!({ "$set": {
+        "email": "eve@evil.test", "user_email": "eve@evil.test", "E-Mail Address": ["eve@evil.test"], "city": "Rome",
+    } });
+    let mut body = posthog("2", "t.nothing", "ann", "", "A");
+    body["event"]["properties"] = set;
+    let answer = server.post("/v1/webhooks/posthog", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let expected = json!({ "plan": "pro", "name": "A", "first_name": "A", "city": "Rome" });
+    assert_eq!(known().await, expected);
+
+    // Their own is not somebody else's, however it is spelt.
+    server
+        .says("3", "t.nothing", "ann", "Ann@EXAMPLE.com")
+        .await;
+    assert_eq!(known().await["email"], "Ann@EXAMPLE.com");
+    server.says("4", "t.nothing", "ann", "eve@evil.test").await;
+    assert_eq!(known().await["email"], "Ann@EXAMPLE.com");
+    // The product may write there what it likes.
+    let own = json!({ "userId": "ann", "properties": { "email": "billing@example.com" } });
+    server.put("/v1/contacts", own).await;
+    assert_eq!(known().await["email"], "billing@example.com");
+
+    // Nor does a visitor bring one along.
+    let mut visit = posthog("5", "t.nothing", "device", "", "A");
+    visit["person"] = json!({});
+    visit["event"]["properties"] = json!({ "$process_person_profile": false, "$set": { "user_email": "eve@evil.test", "shoe": 7 } });
+    server.post("/v1/webhooks/posthog", &visit).await;
+    let bob = json!({ "userId": "bob", "email": "bob@example.com", "anonymousId": "device" });
+    server.put("/v1/contacts", bob).await;
+    let bob = server.admin(Method::GET, "bob", 200).await;
+    assert_eq!(bob["contact"]["properties"], json!({ "shoe": 7 }));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stranger_calls_a_person_and_links_to_stands_in_no_mail() {
+    let server = with_key().await;
+    let won = json!({ "milestone": "Free gift bit.ly/3xFree", "detail": "Call +1 900 555 0199", "url": "https://evil.test/win" });
+    server.tells("user.created", "ann", won.clone()).await;
+    server.tells("milestone.reached", "ann", won).await;
+    server.drain().await;
+    for _ in 0..3 {
+        server.advance(std::time::Duration::from_secs(3_600)).await;
+    }
+    let sent = "SELECT string_agg(template_key, ',' ORDER BY template_key) FROM email_sends WHERE status = 'sent'";
+    assert_eq!(server.text(sent).await, "retention-achievement,welcome");
+    let strange =
+        "SELECT count(*) FROM email_sends WHERE mail::text ~ '3xFree|evil[.]test|900 555'";
+    assert_eq!(server.count(strange).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_trusted_run_reads_of_strangers_stays_a_strangers_word() {
+    const SUBJECTS: &str = "SELECT string_agg(subject, ',' ORDER BY subject) FROM email_sends";
+    let ours = json!({ "word": "see docs.vendor.test" });
+    let theirs = json!({ "word": "see evil.test" });
+    for by in ["wait", "history", "digest"] {
+        for (stranger, subjects, relayed) in [
+            (false, "Plain see docs.vendor.test", "t-trusted entered"),
+            (true, "Plain", "t-trusted untrusted_event"),
+        ] {
+            let server = with_key().await;
+            // In a digest the trigger itself counts, and is the product's own word.
+            let told = if by == "digest" { "t.gather" } else { "t.told" };
+            let mut begins = json!({ "by": by });
+            if by == "digest" && !stranger {
+                begins["word"] = ours["word"].clone();
+            }
+            let begins = json!({ "name": "t.gather", "userId": "ann", "email": "ann@example.com", "eventProperties": begins });
+            server.put("/v1/events", begins).await;
+            server.drain().await;
+            if stranger {
+                server.tells(told, "ann", theirs.clone()).await;
+            } else if by != "digest" {
+                let event = json!({ "name": told, "userId": "ann", "eventProperties": ours });
+                server.put("/v1/events", event).await;
+            }
+            server.drain().await;
+            server.advance(std::time::Duration::from_secs(3_600)).await;
+            server.drain().await;
+            let all = server.text(SUBJECTS).await;
+            let mails: Vec<&str> = all.split(',').map(str::trim).collect();
+            assert!(mails.contains(&subjects), "{by} {stranger}: {all}");
+            let strange = "SELECT count(*) FROM email_sends WHERE mail::text LIKE '%evil%' OR subject LIKE '%evil%'";
+            assert_eq!(server.count(strange).await, 0, "{by}");
+            let entries = server.entries().await;
+            assert!(entries.contains(relayed), "{by} {stranger}: {entries}");
+            // What it notes of the person is no address of a stranger's making either.
+            let noted =
+                server.admin(Method::GET, "ann", 200).await["contact"]["properties"]["email"]
+                    .clone();
+            assert_eq!(noted.is_null(), stranger, "{by} {stranger}: {noted}");
+            server.stop().await;
+        }
+    }
+}

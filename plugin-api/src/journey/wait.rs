@@ -13,6 +13,7 @@ use super::sleep::millis;
 use super::{Condition, step};
 use crate::Properties;
 use crate::replay::{Replay, StepHandle};
+use crate::semantics::Trust;
 
 /// Inputs of a `wait_for` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,13 @@ pub struct Occurrence {
     /// The host's own id of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
+    /// Whether its source is believed; absent where it is.
+    #[serde(default, skip_serializing_if = "is_believed")]
+    pub trust: Trust,
+}
+
+fn is_believed(trust: &Trust) -> bool {
+    trust.is_trusted()
 }
 
 impl Occurrence {

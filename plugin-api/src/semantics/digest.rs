@@ -80,6 +80,7 @@ mod tests {
 
     use super::{BYTES_MAX, EVENTS_MAX, Gathering, fitting};
     use crate::journey::{Digest, Occurrence};
+    use crate::semantics::Trust;
 
     fn event((number, size): (usize, usize)) -> Occurrence {
         let properties = json!({ "n": number, "text": "x".repeat(size) });
@@ -88,6 +89,7 @@ mod tests {
             properties: properties.as_object().cloned().unwrap_or_default(),
             occurred_at: DateTime::UNIX_EPOCH,
             id: None,
+            trust: Trust::Trusted,
         }
     }
 

@@ -306,6 +306,28 @@ fn untrusted_late_and_historical_events_do_what_they_may() {
 }
 
 #[test]
+fn what_a_run_triggers_after_it_read_a_stranger_is_not_trusted() {
+    let relays = || {
+        Journey::new("relays", |_, ctx: Ctx| async move {
+            ctx.wait_for("paid").timeout(days(9)).await;
+            ctx.trigger("granted").await?;
+            Ok(())
+        })
+        .trigger("go")
+    };
+    let strict = || {
+        Journey::new("strict", |_, _| async { Ok(()) })
+            .trigger("granted")
+            .trusted()
+    };
+    let mut sim = Sim::new(relays).journey(strict);
+    sim.person("ann").event("go").untrusted_event("paid");
+    sim.assert_not_entered("strict");
+    sim.person("bob").event("go").event("paid");
+    sim.assert_status_of("strict", Status::Completed);
+}
+
+#[test]
 fn people_are_told_apart_as_the_host_tells_them_apart() {
     let greets = || {
         Journey::new("greets", |_, ctx: Ctx| async move {

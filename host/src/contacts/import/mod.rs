@@ -20,7 +20,7 @@ use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
 use crate::ids::{ContactId, EventId};
 use crate::ingest::{self, NewEvent, Paths, Person, check_event};
 
-/// Rows of a transaction: each is known by up to two names, and a transaction locks few.
+/// Rows of a transaction: most are known by few names, and one that locks many keeps out all others.
 const CHUNK: usize = 50;
 /// Errors kept of one import.
 const ERRORS_MAX: usize = 100;

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use hogsend_plugin_api::semantics::identity::{Id, no_id};
+use hogsend_plugin_api::semantics::own_address::is_address;
 use hogsend_plugin_api::{Properties, json};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -14,11 +16,14 @@ use crate::contacts::export;
 use crate::contacts::file::{Format, ROWS_MAX, Table, short};
 use crate::db::NewIdentity;
 use crate::foreign;
+use crate::ingest::{PERSON_ID_MAX, is_kind};
 
 /// Columns that are told of as not used.
 const UNUSED_MAX: usize = 100;
 /// Lists one row may speak of.
 const LISTS_MAX: usize = 200;
+/// Further ids of one row.
+const IDENTITIES_MAX: usize = 1_000;
 
 /// A contact as a file has it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,6 +94,7 @@ enum Field {
     ExternalId,
     Email,
     AnonymousId,
+    Identities,
     UnsubscribedAll,
     Lists,
     Properties,
@@ -125,8 +131,9 @@ impl Fields {
         let field = |name: &str| match plain(name).as_str() {
             "externalid" | "userid" => Field::ExternalId,
             "id" => id.clone(),
-            "email" | "emailaddress" | "useremail" => Field::Email,
+            _ if is_address(name) => Field::Email,
             "anonymousid" => Field::AnonymousId,
+            "identities" => Field::Identities,
             "unsubscribedall" | "unsubscribed" => Field::UnsubscribedAll,
             "lists" => Field::Lists,
             "properties" => Field::Properties,
@@ -143,7 +150,12 @@ impl Fields {
     }
 
     fn names_people(&self) -> bool {
-        let people = [Field::ExternalId, Field::Email, Field::AnonymousId];
+        let people = [
+            Field::ExternalId,
+            Field::Email,
+            Field::AnonymousId,
+            Field::Identities,
+        ];
         self.0.values().any(|field| people.contains(field))
     }
 
@@ -304,6 +316,7 @@ fn fill<'n>(
         match fields.get(name) {
             Field::ExternalId => row.names.external_id = id(name, value)?,
             Field::AnonymousId => row.names.anonymous_id = id(name, value)?,
+            Field::Identities => row.names.also = identities(name, value)?,
             Field::Email => match value {
                 Value::String(text) => {
                     row.names.email = Some(text.trim().to_owned()).filter(|it| !it.is_empty());
@@ -353,6 +366,39 @@ fn id(name: &str, value: Value) -> Result<Option<String>, String> {
         _ => return Err(format!("{} must be text", short(name))),
     };
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
+}
+
+/// Further ids, as `[{"kind": …, "value": …}]` or that as the text in a cell.
+fn identities(name: &str, value: Value) -> Result<Vec<Id>, String> {
+    #[derive(Deserialize)]
+    struct Given {
+        kind: String,
+        value: String,
+    }
+    let read = match value {
+        Value::String(text) => json::from_slice::<Vec<Given>>(text.as_bytes()).ok(),
+        value => serde_json::from_value(value).ok(),
+    };
+    let name = short(name);
+    let given =
+        read.ok_or_else(|| format!("{name} must be a JSON array of objects with kind and value"))?;
+    if given.len() > IDENTITIES_MAX {
+        return Err(format!("{name} may hold {IDENTITIES_MAX} ids"));
+    }
+    let ids = given.into_iter().map(|Given { kind, mut value }| {
+        foreign::cleaned(&mut value);
+        if !is_kind(&kind) {
+            return Err(format!("{name}: '{}' is no kind of ids", short(&kind)));
+        }
+        match no_id(&value) {
+            Some(why) => Err(format!("{name}: '{}' {why}", short(&value))),
+            None if value.chars().nth(PERSON_ID_MAX).is_some() => Err(format!(
+                "{name}: an id must be at most {PERSON_ID_MAX} characters"
+            )),
+            None => Ok(Id::new(kind, value)),
+        }
+    });
+    ids.collect()
 }
 
 fn truth(value: &Value) -> Option<bool> {
@@ -715,6 +761,41 @@ mod tests {
     }
 
     #[test]
+    fn further_ids_that_are_none_spoil_their_row() {
+        let long = "x".repeat(PERSON_ID_MAX + 1);
+        for (given, why) in [
+            (json!("u2"), "array of objects"),
+            (json!({ "kind": "user", "value": "u2" }), "array of objects"),
+            (json!([{ "kind": "user" }]), "array of objects"),
+            (json!([{ "kind": "", "value": "u2" }]), "no kind of ids"),
+            (json!([{ "kind": "a b", "value": "u2" }]), "no kind of ids"),
+            (
+                json!([{ "kind": "user", "value": " " }]),
+                "must not be empty",
+            ),
+            (
+                json!([{ "kind": "user", "value": "undefined" }]),
+                "is no id",
+            ),
+            (json!([{ "kind": "user", "value": long }]), "at most 256"),
+            (
+                json!(vec![
+                    json!({ "kind": "user", "value": "a" });
+                    IDENTITIES_MAX + 1
+                ]),
+                "1000 ids",
+            ),
+        ] {
+            let text = json!([{ "email": "x@x.test", "identities": given }]).to_string();
+            let read = read(Format::Json, &text);
+            assert!(read[0].clone().unwrap_err().contains(why), "{read:?}");
+        }
+        let text = json!([{ "identities": [{ "kind": "shop", "value": "7", "since": 2020 }] }]);
+        let read = read(Format::Json, &text.to_string());
+        assert_eq!(read[0].clone().unwrap().names.also, [Id::new("shop", "7")]);
+    }
+
+    #[test]
     fn text_in_a_file_can_be_stored() {
         let text = "email,a\0,properties\nx@x.test,b\0,\"{\"\"c\"\":\"\"\\u0000\\ud83d\"\"}\"\n";
         let expected = json!({ "a\u{fffd}": "b\u{fffd}", "c": "\u{fffd}\u{fffd}" });
@@ -781,6 +862,13 @@ mod tests {
         prop::option::of(text.prop_map(|text| text.trim().to_owned()))
     }
 
+    fn further_ids() -> impl Strategy<Value = Vec<Id>> {
+        let kind = prop_oneof![Just("user"), Just("anonymous"), Just("posthog_person")];
+        let value = "['=+@\\-\t,;\"\\\\ é\u{1f600}]{0,3}[a-z,;\"]{0,3}[b-d=]";
+        let id = (kind, value).prop_map(|(kind, value)| Id::new(kind, value));
+        prop::collection::vec(id, 0..4)
+    }
+
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -800,7 +888,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_the_export_writes_is_read_again(
-            external_id in id(), anonymous_id in id(), email in id(),
+            external_id in id(), anonymous_id in id(), email in id(), identities in further_ids(),
             properties in prop::collection::btree_map("[a-zA-Z'=;,\" ]{1,6}", value(), 0..4),
             unsubscribed_all in any::<bool>(),
             categories in prop::collection::btree_map("[a-z][a-z-]{0,5}", any::<bool>(), 0..3),
@@ -819,7 +907,7 @@ mod tests {
                 updated_at: at,
             };
             let expected = Row {
-                names: NewIdentity { external_id, email, anonymous_id: anonymous_id.clone(), ..NewIdentity::default() },
+                names: NewIdentity { external_id, email, anonymous_id: anonymous_id.clone(), also: identities.clone() },
                 properties: contact.properties.clone(),
                 unsubscribed_all,
                 lists: categories.clone(),
@@ -828,6 +916,7 @@ mod tests {
             let exported = Exported {
                 contact,
                 anonymous_id,
+                identities,
                 wants: Preferences { unsubscribed_all, categories },
             };
             let csv = [export::head(), export::lines(std::slice::from_ref(&exported))].concat();

@@ -316,6 +316,7 @@ pub async fn contact_upsert(
              external_id = excluded.external_id, email = excluded.email,
              address = excluded.address, address_of = excluded.address_of,
              anonymous_id = excluded.anonymous_id, properties = excluded.properties,
+             first_seen_at = least(contacts.first_seen_at, excluded.first_seen_at),
              last_seen_at = excluded.last_seen_at,
              email_unconfirmed = excluded.email_unconfirmed, updated_at = excluded.updated_at",
         &ids as &[ContactId],

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
+use hogsend_plugin_api::semantics::Trust;
 use sqlx::types::Json;
 
 use crate::db::{Conn, Result};
@@ -42,6 +43,7 @@ pub struct PastEvent {
     pub properties: Properties,
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
+    pub trust: Trust,
 }
 
 /// As it is stored.
@@ -51,6 +53,7 @@ pub(in crate::db) struct EventOfPast {
     pub properties: Json<Properties>,
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
+    pub trusted: bool,
 }
 
 impl From<EventOfPast> for PastEvent {
@@ -61,6 +64,7 @@ impl From<EventOfPast> for PastEvent {
             properties: row.properties.0,
             occurred_at: row.occurred_at,
             received_at: row.received_at,
+            trust: row.trusted.into(),
         }
     }
 }
@@ -72,6 +76,7 @@ impl From<PastEvent> for Occurrence {
             properties: event.properties,
             occurred_at: event.occurred_at,
             id: Some(event.id.into()),
+            trust: event.trust,
         }
     }
 }
@@ -87,7 +92,7 @@ pub async fn history_events(
     sqlx::query_as!(
         EventOfPast,
         r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
-                  occurred_at, received_at
+                  occurred_at, received_at, trusted
            FROM user_events
            WHERE contact_id = $1 AND name = $2
              AND ($3::timestamptz IS NULL OR occurred_at >= $3)
@@ -125,7 +130,7 @@ pub async fn history_page(
     sqlx::query_as!(
         EventOfPast,
         r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
-                  occurred_at, received_at
+                  occurred_at, received_at, trusted
            FROM user_events
            WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
              AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5))

@@ -113,7 +113,8 @@ pub async fn event_insert_known(
     let historical: Vec<bool> = events.iter().map(|e| e.historical).collect();
     sqlx::query_scalar!(
         r#"WITH known AS MATERIALIZED (
-               SELECT id, external_id, email, email_unconfirmed, properties FROM contacts
+               SELECT id, external_id, email, email_unconfirmed, properties, first_seen_at
+               FROM contacts
                WHERE external_id = ANY($2::text[]) AND last_seen_at > $10 AND NOT listening
                  AND ($11 OR NOT EXISTS (
                      SELECT FROM journey_states s
@@ -131,6 +132,8 @@ pub async fn event_insert_known(
                WHERE (i.email IS NULL
                       OR i.email = k.email AND NOT (i.trusted AND k.email_unconfirmed))
                  AND k.properties @> i.changes
+                 -- The past moves the beginning.
+                 AND NOT (i.historical AND i.occurred_at < k.first_seen_at)
                  -- An id moves to another contact only where this one goes, which is seen below.
                  AND NOT EXISTS (
                      SELECT FROM jsonb_array_elements(i.also) AS own (id)

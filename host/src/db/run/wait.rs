@@ -85,7 +85,7 @@ pub async fn events_arrived(
     sqlx::query_as!(
         EventOfPast,
         r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
-                  occurred_at, received_at
+                  occurred_at, received_at, trusted
            FROM user_events
            WHERE contact_id = $1 AND name = $2 AND NOT historical
              AND ((received_at, id) > ($3, $4) OR received_at >= $5)

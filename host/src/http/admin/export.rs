@@ -1,10 +1,13 @@
 //! Contacts, all of them, as they are read.
 
+use std::collections::HashMap;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt as _};
+use hogsend_plugin_api::semantics::identity::Id;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -140,6 +143,13 @@ impl Reading {
             .collect();
         let found = db::consents(&mut conn, &ids, &keys.concat()).await?;
         let mut anonymous_ids = db::contact_anonymous_ids(&mut conn, &ids).await?;
+        let mut identities: HashMap<ContactId, Vec<Id>> = HashMap::new();
+        for (contact, id) in db::identities_of(&mut conn, &ids).await? {
+            let own = anonymous_ids.get(&contact);
+            if own.is_none_or(|own| id != Id::anonymous(own)) {
+                identities.entry(contact).or_default().push(id);
+            }
+        }
         drop(conn);
         self.after = rows.last().map(|row| row.id.0);
         self.over = i64::try_from(rows.len()).is_ok_and(|rows| rows < CHUNK);
@@ -147,6 +157,7 @@ impl Reading {
         let rows: Vec<Exported> = both
             .map(|(contact, keys)| Exported {
                 anonymous_id: anonymous_ids.remove(&contact.id),
+                identities: identities.remove(&contact.id).unwrap_or_default(),
                 wants: found.of(contact.id, keys),
                 contact,
             })

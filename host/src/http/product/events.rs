@@ -135,7 +135,7 @@ pub struct EventIn {
     /// `ingest`.
     consent: Option<bool>,
     /// True keeps the event as part of the person's past: it enrols nobody, ends no run and satisfies
-    /// no wait.
+    /// no wait, and replaces no property that the contact has.
     historical: Option<bool>,
     /// A repeated key stores nothing.
     idempotency_key: Option<String>,

@@ -1,16 +1,23 @@
 //! Telling the world: events for this system, events and properties for analytics.
 
 use hogsend_plugin_api::journey::{CaptureArgs, IdentifyArgs, TriggerArgs};
+use hogsend_plugin_api::semantics::own_address::{is_address, keep_own};
 use hogsend_plugin_api::{Properties, StepError};
 use serde_json::{Value, json};
 
 use super::{Effects, Outcome, Performing};
-use crate::db::{NewCapture, NewIdentity};
+use crate::db::{self, NewCapture, NewIdentity};
 use crate::foreign;
 use crate::ids;
 use crate::ingest::{MAX_DEPTH, NewEvent, Person, check_journey_event};
+use crate::journeys::journal::Journal;
 
-pub(super) fn trigger(run: Performing<'_>, args: TriggerArgs, effects: &mut Effects) -> Outcome {
+pub(super) fn trigger(
+    run: Performing<'_>,
+    journal: &Journal,
+    args: TriggerArgs,
+    effects: &mut Effects,
+) -> Outcome {
     let state = run.state;
     let depth = state.depth.saturating_add(1);
     if depth >= MAX_DEPTH {
@@ -21,7 +28,7 @@ pub(super) fn trigger(run: Performing<'_>, args: TriggerArgs, effects: &mut Effe
         return Err(StepError::new("trigger_too_deep", message));
     }
     let mut event = NewEvent::from_journey(state.contact_id, &args.event, args.properties, depth)
-        .believed(state.trust);
+        .believed(journal.trust(state.trust));
     if let Some(user_id) = args.user_id {
         event.person = Person::Names(NewIdentity {
             external_id: Some(user_id),
@@ -53,9 +60,24 @@ pub(super) fn capture(run: Performing<'_>, args: CaptureArgs, effects: &mut Effe
     Ok(Value::Null)
 }
 
-pub(super) fn identify(run: Performing<'_>, args: IdentifyArgs, effects: &mut Effects) -> Outcome {
-    let properties = fitting(args.properties)?;
-    effects.identify.extend(properties.clone());
+pub(super) async fn identify(
+    run: Performing<'_>,
+    journal: &Journal,
+    args: Result<IdentifyArgs, StepError>,
+    effects: &mut Effects,
+) -> db::Result<Outcome> {
+    let properties = match args.and_then(|args| fitting(args.properties)) {
+        Ok(properties) => properties,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut own = properties.clone();
+    let trust = journal.trust(run.state.trust);
+    if !trust.is_trusted() && own.keys().any(|name| is_address(name)) {
+        let contact = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+        let address = contact.and_then(|contact| contact.email);
+        keep_own(&mut own, trust, address.as_deref());
+    }
+    effects.identify.extend(own);
     effects.captures.push(NewCapture {
         id: ids::at(run.now),
         contact_id: run.state.contact_id,
@@ -63,7 +85,7 @@ pub(super) fn identify(run: Performing<'_>, args: IdentifyArgs, effects: &mut Ef
         properties,
         occurred_at: run.now,
     });
-    Ok(Value::Null)
+    Ok(Ok(Value::Null))
 }
 
 /// Properties within the bounds that hold for those from outside.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::JourneyEntry;
 use crate::context::Context;
+use super::journal::Journal;
 use crate::db::{self, ClaimedState, NewCapture, NewSend, StepRow};
 use crate::ingest::NewEvent;
 use crate::plugins::JourneysRef;
@@ -73,6 +74,7 @@ pub struct Performing<'a> {
 /// now; a mail is decided on once, when its step is new.
 pub async fn perform(
     run: Performing<'_>,
+    journal: &Journal,
     row: &StepRow,
     fresh: bool,
     effects: &mut Effects,
@@ -105,7 +107,7 @@ pub async fn perform(
         step::SEND if !fresh => return Ok(Performed::Open),
         step::SEND => match args(row) {
             Err(error) => Err(error),
-            Ok(args) => return send::send(run, row, args, effects).await,
+            Ok(args) => return send::send(run, journal, row, args, effects).await,
         },
         step::HTTP if row.due_at.is_some() && !due => return Ok(Performed::Open),
         step::HTTP => match args(row) {
@@ -114,9 +116,9 @@ pub async fn perform(
         },
         step::DIGEST if due => time::digest(run).await?,
         step::DIGEST if row.due_at.is_some() => return Ok(Performed::Open),
-        step::TRIGGER => args(row).and_then(|args| event::trigger(run, args, effects)),
+        step::TRIGGER => args(row).and_then(|args| event::trigger(run, journal, args, effects)),
         step::CAPTURE => args(row).and_then(|args| event::capture(run, args, effects)),
-        step::IDENTIFY => args(row).and_then(|args| event::identify(run, args, effects)),
+        step::IDENTIFY => event::identify(run, journal, args(row), effects).await?,
         step::HAS_EVENT => history::has_event(run, args(row)).await?,
         step::EVENTS => history::events(run, args(row)).await?,
         step::JOURNEY => history::journey(run, args(row)).await?,

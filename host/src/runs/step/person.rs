@@ -47,9 +47,11 @@ pub(super) async fn is_subscribed(
 
 pub(super) async fn person(run: Performing<'_>) -> db::Result<Outcome> {
     let found = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
-    let mut properties = found.map(|contact| contact.properties).unwrap_or_default();
+    let (mut properties, address) = found
+        .map(|contact| (contact.properties, contact.email))
+        .unwrap_or_default();
     if let Some(id) = run.state.person.external_id.as_deref() {
-        properties.extend(known_to_analytics(run.cx, id).await);
+        properties.extend(known_to_analytics(run.cx, id, address.as_deref()).await);
     }
     Ok(Ok(json!(properties)))
 }

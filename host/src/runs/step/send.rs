@@ -1,16 +1,17 @@
 //! Deciding on a mail.
 
-use chrono::TimeDelta;
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::SendArgs;
 use serde_json::json;
 
 use super::{Effects, Performed, Performing};
-use crate::db::{self, StepRow};
+use crate::db::{self, ClaimedState, StepRow};
+use crate::journeys::journal::Journal;
 use crate::mail::{self, Composing};
 
 pub(super) async fn send(
     run: Performing<'_>,
+    journal: &Journal,
     row: &StepRow,
     args: SendArgs,
     effects: &mut Effects,
@@ -24,7 +25,7 @@ pub(super) async fn send(
     };
     // What the run itself set just now is not stored yet.
     contact.properties.extend(effects.identify.clone());
-    let strange = strange(run).await?;
+    let strange = strange(state, journal);
     let composing = Composing {
         contact: &contact,
         args: &args,
@@ -49,18 +50,13 @@ pub(super) async fn send(
     }
 }
 
-/// Properties of the events that began an untrusted run and that it may have gathered since, as a
-/// digest does.
-async fn strange(run: Performing<'_>) -> db::Result<Vec<Properties>> {
-    const GATHERED: i64 = 1_000;
-    let state = run.state;
-    if state.trust.is_trusted() {
-        return Ok(Vec::new());
-    }
-    let since = state.created_at - TimeDelta::days(1);
-    let mut conn = run.cx.db.conn().await?;
-    let name = &state.trigger_event;
-    let past = db::history_events(&mut conn, state.contact_id, name, Some(since), GATHERED).await?;
-    let gathered = past.into_iter().map(|event| event.properties);
-    Ok(gathered.chain([state.context.clone()]).collect())
+/// Properties of the events that strangers may have sent: the one that began the run, and those it has
+/// read since.
+fn strange(state: &ClaimedState, journal: &Journal) -> Vec<Properties> {
+    let began = (!state.trust.is_trusted()).then_some(&state.context);
+    began
+        .into_iter()
+        .chain(journal.strangers())
+        .cloned()
+        .collect()
 }

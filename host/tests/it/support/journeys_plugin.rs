@@ -42,6 +42,7 @@ impl Journeys for TestJourneys {
                 .trigger("t.trusted")
                 .trusted(),
             Journey::new("t-relay", relaying).trigger("t.relay"),
+            Journey::new("t-gather", gathering).trigger("t.gather"),
             Journey::new("t-late", nothing).trigger("t.late"),
             Journey::new("t-however-late", nothing)
                 .trigger("t.late")
@@ -98,6 +99,29 @@ async fn nothing(_: User, _: Ctx) -> journey::Result {
 }
 
 async fn relaying(_: User, ctx: Ctx) -> journey::Result {
+    ctx.trigger("t.trusted").await?;
+    Ok(())
+}
+
+/// Reads events, mails a word of each, and passes them on.
+async fn gathering(_: User, ctx: Ctx) -> journey::Result {
+    let read = match ctx.event().text("by") {
+        Some("digest") => ctx.digest(hours(1)).await?.events,
+        Some("history") => {
+            ctx.sleep(hours(1)).await;
+            ctx.history().events("t.told").within(hours(2)).await?
+        }
+        _ => {
+            let told = ctx.wait_for("t.told").timeout(hours(1)).await;
+            told.event().into_iter().collect()
+        }
+    };
+    for event in &read {
+        let word = event.text("word").unwrap_or("none").to_owned();
+        ctx.send("t-plain").prop("word", word.clone()).await?;
+        let noted = [("email".to_owned(), word.into())];
+        ctx.identify(noted.into_iter().collect()).await?;
+    }
     ctx.trigger("t.trusted").await?;
     Ok(())
 }

@@ -10,8 +10,8 @@ use super::person::Event;
 use super::run::{Place, Run, Status};
 use super::{Due, Sim, What, ids};
 use crate::journey::{AdvanceIn, Occurrence, TriggerEvent, WaitForArgs, Waited, step};
-use crate::semantics::Trust;
 use crate::semantics::guard::{Facts, decide};
+use crate::semantics::{Trust, own_address};
 use crate::{Properties, StepError};
 
 /// An event on its way in.
@@ -70,8 +70,15 @@ impl Sim<'_> {
                 depth: incoming.depth,
             });
             let person = &mut self.people[incoming.person];
-            person.properties.extend(incoming.contact_properties);
-            person.last_seen_at = self.now;
+            let mut properties = incoming.contact_properties;
+            own_address::keep_own(&mut properties, event.trust, person.email.as_deref());
+            if event.historical {
+                person.seen(event.at);
+                person.learn(properties);
+            } else {
+                person.seen(self.now);
+                person.properties.extend(properties);
+            }
             person.events.push(event.clone());
             taken.push((incoming.person, event));
         }
@@ -269,6 +276,7 @@ pub(super) fn occurrence(event: &Event) -> Occurrence {
         properties: event.properties.clone(),
         occurred_at: event.at,
         id: None,
+        trust: event.trust,
     }
 }
 

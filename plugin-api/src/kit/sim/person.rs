@@ -99,9 +99,7 @@ impl Person {
     /// Takes over everything of another contact of the same person. What is known of this one wins,
     /// and the stricter consent.
     pub fn absorb(&mut self, gone: Self) {
-        for (name, value) in gone.properties {
-            self.properties.entry(name).or_insert(value);
-        }
+        self.learn(gone.properties);
         for (name, value) in gone.analytics {
             self.analytics.entry(name).or_insert(value);
         }
@@ -144,6 +142,19 @@ impl Person {
             own.extend(passes);
             own.sort_unstable();
         }
+    }
+
+    /// Takes properties that the person does not have.
+    pub fn learn(&mut self, properties: Properties) {
+        for (name, value) in properties {
+            self.properties.entry(name).or_insert(value);
+        }
+    }
+
+    /// Widens the time in which the person was seen.
+    pub fn seen(&mut self, at: DateTime<Utc>) {
+        self.first_seen_at = self.first_seen_at.min(at);
+        self.last_seen_at = self.last_seen_at.max(at);
     }
 
     /// Whether mails of this category may be sent. A category nobody spoke of counts as wanted.

@@ -11,7 +11,7 @@ use crate::journey::{
     CaptureArgs, DigestArgs, IdentifyArgs, Moment, SleepArgs, SleepUntilArgs, SubscribedArgs,
     ThrottleArgs, TriggerArgs, VariantArgs, WaitForArgs, Waited, WhenArgs, step,
 };
-use crate::semantics::{MAX_DEPTH, variant, when, zone};
+use crate::semantics::{MAX_DEPTH, own_address, strangers, variant, when, zone};
 
 /// What became of a step.
 pub(super) enum Performed<T> {
@@ -125,8 +125,12 @@ impl Sim<'_> {
                 read(&args).and_then(|args: TriggerArgs| self.trigger(index, args, effects))
             }
             step::IDENTIFY => read(&args).map(|args: IdentifyArgs| {
-                let person = &mut self.people[self.runs[index].place.person];
-                person.properties.extend(args.properties);
+                let run = &self.runs[index];
+                let trust = strangers::trust(run.input.event.trust, &run.input.steps);
+                let person = &mut self.people[run.place.person];
+                let mut properties = args.properties;
+                own_address::keep_own(&mut properties, trust, person.email.as_deref());
+                person.properties.extend(properties);
                 Value::Null
             }),
             step::CAPTURE => read(&args).and_then(|args: CaptureArgs| {
@@ -217,15 +221,14 @@ impl Sim<'_> {
         if args.event.trim().is_empty() {
             return Err(StepError::new("event_invalid", "event must not be empty"));
         }
+        let input = &self.runs[index].input;
+        let trust = strangers::trust(input.event.trust, &input.steps);
         let person = match &args.user_id {
-            Some(id) => {
-                let trust = self.runs[index].input.event.trust;
-                self.find_or_make(Some(id), None, trust)
-            }
+            Some(id) => self.find_or_make(Some(id), None, trust),
             None => place.person,
         };
         let mut event = Incoming::new(person, &args.event, args.properties, depth);
-        event.trust = self.runs[index].input.event.trust;
+        event.trust = trust;
         effects.push(event);
         Ok(Value::Null)
     }

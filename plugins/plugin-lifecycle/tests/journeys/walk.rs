@@ -30,6 +30,7 @@ pub fn occurrence(name: &str, about: Value, at: DateTime<Utc>) -> Occurrence {
         properties: properties(about),
         occurred_at: at,
         id: None,
+        trust: Default::default(),
     }
 }
 

@@ -1,0 +1,80 @@
+//! Properties of a contact that say what their address is.
+//!
+//! Templates and conditions read them, so of a stranger's word there only the address counts that the
+//! contact has.
+
+use super::Trust;
+use super::address::comparable;
+use crate::Properties;
+
+/// Whether a property or a column of this name holds the address of a person: `email`,
+/// `email_address`, `User Email`.
+pub fn is_address(name: &str) -> bool {
+    let letters = name
+        .trim()
+        .chars()
+        .filter(|c| !matches!(c, '_' | ' ' | '-'));
+    let plain: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    matches!(plain.as_str(), "email" | "emailaddress" | "useremail")
+}
+
+/// Leaves out what somebody who is not believed says of the address, unless it is the contact's own,
+/// however spelt.
+pub fn keep_own(properties: &mut Properties, trust: Trust, own: Option<&str>) {
+    if trust.is_trusted() {
+        return;
+    }
+    let own = own.map(comparable);
+    properties.retain(|name, value| {
+        !is_address(name) || own.is_some() && value.as_str().map(comparable) == own
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{is_address, keep_own};
+    use crate::Properties;
+    use crate::semantics::Trust::{self, Trusted, Untrusted};
+
+    fn kept(properties: Value, trust: Trust, own: Option<&str>) -> Value {
+        let mut properties: Properties = serde_json::from_value(properties).unwrap();
+        keep_own(&mut properties, trust, own);
+        properties.into()
+    }
+
+    #[test]
+    fn a_stranger_names_no_address_but_the_contacts_own() {
+        let said = json!({
+            "email": "eve@evil.test", "E-Mail": "eve@evil.test", "user_email": "eve@evil.test",
+            "Email Address": ["eve@evil.test"], "plan": "pro", "emails": 3,
+        });
+        let rest = json!({ "plan": "pro", "emails": 3 });
+        for own in [None, Some("ann@example.com")] {
+            assert_eq!(kept(said.clone(), Untrusted, own), rest);
+            assert_eq!(kept(said.clone(), Trusted, own), said);
+        }
+        let own = json!({ "email": " Ann@EXAMPLE.com" });
+        assert_eq!(kept(own.clone(), Untrusted, Some("ann@example.com")), own);
+        // Nor is it taken away.
+        let none = json!({ "email": null });
+        assert_eq!(kept(none, Untrusted, Some("ann@example.com")), json!({}));
+    }
+
+    #[test]
+    fn names_of_addresses_are_known_however_they_are_written() {
+        for name in [
+            "email",
+            "E-Mail",
+            "EMAIL_ADDRESS",
+            "user email",
+            " userEmail ",
+        ] {
+            assert!(is_address(name), "{name}");
+        }
+        for name in ["", "mail", "emails", "email.opened", "billing_email"] {
+            assert!(!is_address(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What strangers said to a run after it began.
+//!
+//! A run gathers further events: it waits for them, keeps a digest, or asks for history. Each of them
+//! says in the journal whether its source is believed, so a replay comes to the same answer whatever
+//! becomes of the events.
+
+use serde_json::Value;
+
+use super::Trust;
+use crate::Properties;
+use crate::journey::step;
+use crate::step::{Step, StepState};
+
+/// The properties of every untrusted event that these steps gave the run.
+pub fn gathered<'a>(
+    steps: impl IntoIterator<Item = &'a Step>,
+) -> impl Iterator<Item = &'a Properties> {
+    untrusted(steps).filter_map(|event| event.get("properties")?.as_object())
+}
+
+/// Whether what the run tells others is believed: it began with an event that is, and has read no
+/// other since.
+pub fn trust<'a>(began: Trust, steps: impl IntoIterator<Item = &'a Step>) -> Trust {
+    Trust::from(began.is_trusted() && untrusted(steps).next().is_none())
+}
+
+fn untrusted<'a>(steps: impl IntoIterator<Item = &'a Step>) -> impl Iterator<Item = &'a Value> {
+    let events = steps.into_iter().flat_map(events);
+    events.filter(|event| event["trust"] == "untrusted")
+}
+
+/// The events that a step gave its run.
+fn events(step: &Step) -> &[Value] {
+    let StepState::Done { result: Ok(ok), .. } = &step.state else {
+        return &[];
+    };
+    match step.kind.as_str() {
+        step::WAIT_FOR => ok
+            .get("event")
+            .map(std::slice::from_ref)
+            .unwrap_or_default(),
+        step::DIGEST => ok.get("events").map(list).unwrap_or_default(),
+        step::EVENTS => list(ok),
+        _ => &[],
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+
+    use super::{gathered, trust};
+    use crate::journey::{Digest, Occurrence, Waited, step};
+    use crate::semantics::Trust::{self, Trusted, Untrusted};
+    use crate::step::{Step, StepError, StepState};
+
+    fn event(word: &str, trust: Trust) -> Occurrence {
+        Occurrence {
+            name: "x".into(),
+            properties: [("word".to_owned(), json!(word))].into_iter().collect(),
+            occurred_at: DateTime::UNIX_EPOCH,
+            id: None,
+            trust,
+        }
+    }
+
+    fn done(kind: &str, result: Result<Value, StepError>) -> Step {
+        Step {
+            seq: 0,
+            after: 0,
+            kind: kind.into(),
+            label: None,
+            print: String::new(),
+            state: StepState::Done {
+                pos: 1,
+                at: DateTime::UNIX_EPOCH,
+                result,
+            },
+        }
+    }
+
+    fn words(steps: &[Step]) -> Vec<&str> {
+        gathered(steps)
+            .filter_map(|properties| properties["word"].as_str())
+            .collect()
+    }
+
+    #[test]
+    fn every_way_to_read_an_event_tells_whether_a_stranger_may_have_sent_it() {
+        let both = || vec![event("ours", Trusted), event("theirs", Untrusted)];
+        let digest = Digest {
+            events: both(),
+            count: 2,
+        };
+        for read in [
+            done(
+                step::WAIT_FOR,
+                Ok(json!(Waited::Event(event("theirs", Untrusted)))),
+            ),
+            done(step::EVENTS, Ok(json!(both()))),
+            done(step::DIGEST, Ok(json!(digest))),
+        ] {
+            let steps = [done(step::SLEEP, Ok(Value::Null)), read];
+            assert_eq!(words(&steps), ["theirs"], "{steps:?}");
+            assert_eq!(trust(Trusted, &steps), Untrusted);
+        }
+    }
+
+    #[test]
+    fn a_run_that_read_no_stranger_is_believed_as_what_began_it() {
+        let steps = [
+            done(step::WAIT_FOR, Ok(json!(Waited::TimedOut))),
+            done(
+                step::WAIT_FOR,
+                Ok(json!(Waited::Event(event("ours", Trusted)))),
+            ),
+            done(step::EVENTS, Ok(json!([]))),
+            done(step::DIGEST, Err(StepError::new("x", "x"))),
+            // What another service answers looks like anything.
+            done(step::HTTP, Ok(json!({ "event": { "trust": "untrusted" } }))),
+        ];
+        assert_eq!(words(&steps), [""; 0]);
+        assert_eq!(trust(Trusted, &steps), Trusted);
+        assert_eq!(trust(Untrusted, &steps), Untrusted);
+    }
+}
