@@ -337,6 +337,7 @@ pub struct TimelineItemOut {
 #[derive(Serialize, ToSchema)]
 pub struct TimelineOut {
     timeline: Vec<TimelineItemOut>,
+    /// Events, mails and transitions of runs, each counted to 100,000.
     total: i64,
     limit: i64,
     offset: i64,
