@@ -11,4 +11,4 @@ mod wait;
 
 pub use advance::{Advanced, advance, unrecorded};
 pub use catalog::{Catalog, CatalogError, JourneyEntry};
-pub use enrol::{Happened, Reactions, enrol_one, offer_again, react};
+pub use enrol::{Entrant, Happened, Reactions, enrol_each, offer_again, react};
