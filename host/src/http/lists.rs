@@ -17,7 +17,7 @@ use super::people::names;
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
-use crate::db::{self, NewIdentity, Preferences};
+use crate::db::{self, NewIdentity, Preferences, Tx};
 use crate::ids::ContactId;
 
 #[derive(Serialize, ToSchema)]
@@ -175,10 +175,12 @@ async fn set(
     };
     let identity = names(app, identity, &Properties::new(), false)?;
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
-    let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
+        let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
+        Ok::<_, ApiError>((tx, put))
+    };
+    let put = app.db.transact(work).await?;
     let subject = Subject::contact(put.contact.id);
     let route = if subscribed {
         "subscribe"
