@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Passwords;
 use super::session::{Client, MAX_LIFE, Session, begin};
 use super::user::{PasswordError, checked_password, keep};
-use crate::db::{self, Db, SessionRow};
+use crate::db::{self, Db, SessionRow, Tx};
 use crate::ids::SessionId;
 
 /// What the session of another browser is called in place of its token, which is kept nowhere.
@@ -40,34 +40,30 @@ pub async fn change_password(
         return Err(ChangeError::Wrong);
     }
     let hashed = passwords.hash(new).await?;
-    let mut tx = db.begin().await?;
-    db::user_set_password(&mut tx, session.user.id, &hashed, now).await?;
-    keep(&mut tx, &session.user, "user.change_password", None, now).await?;
-    let mut fresh = None;
-    if alone {
-        db::sessions_delete_of(&mut tx, session.user.id).await?;
-        let client = session.client.clone();
-        let begun = begin(
-            &mut tx,
-            session.user.clone(),
-            client,
-            session.remembered(),
-            now,
-        );
-        fresh = Some(begun.await?);
-    }
-    tx.commit().await?;
-    Ok(fresh)
+    let work = async |mut tx: Tx| {
+        db::user_set_password(&mut tx, session.user.id, &hashed, now).await?;
+        keep(&mut tx, &session.user, "user.change_password", None, now).await?;
+        let mut fresh = None;
+        if alone {
+            db::sessions_delete_of(&mut tx, session.user.id).await?;
+            let (user, client) = (session.user.clone(), session.client.clone());
+            fresh = Some(begin(&mut tx, user, client, session.remembered(), now).await?);
+        }
+        db::Result::Ok((tx, fresh))
+    };
+    Ok(db.transact(work).await?)
 }
 
 /// Gives the person of a session another name.
 pub async fn rename(db: &Db, session: &Session, name: &str, now: DateTime<Utc>) -> db::Result<()> {
-    let mut tx = db.begin().await?;
     let mut user = session.user.clone();
     user.name = name.replace('\0', "");
-    db::user_rename(&mut tx, user.id, &user.name, now).await?;
-    keep(&mut tx, &user, "user.update", None, now).await?;
-    tx.commit().await
+    let work = async |mut tx: Tx| {
+        db::user_rename(&mut tx, user.id, &user.name, now).await?;
+        keep(&mut tx, &user, "user.update", None, now).await?;
+        db::Result::Ok((tx, ()))
+    };
+    db.transact(work).await
 }
 
 /// The sessions of the person of this one, the newest first. The token of this session is its own;

@@ -7,8 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Passwords;
 use super::user::{PasswordError, checked_password, forms, keep};
 use crate::contacts;
-use crate::context::Context;
-use crate::db::{self, Conn, Db, NewIdentity, Topic};
+use crate::db::{self, Conn, Db, NewIdentity, Topic, Tx};
 use crate::mail;
 
 /// How long the link works.
@@ -45,12 +44,24 @@ pub async fn send_reset(
     if forms.iter().any(|form| form.contains('\0')) {
         return Ok(());
     }
-    let mut tx = cx.db.begin().await?;
-    let Some((user, _)) = db::user_by_email(&mut tx, &forms).await? else {
-        return Ok(());
-    };
     let random: [u8; 32] = rand::random();
     let token = URL_SAFE_NO_PAD.encode(random);
+    let link = link(&token);
+    let work = async |tx: Tx| write(cx, tx, &forms, (&token, &link), now).await;
+    cx.db.transact(work).await
+}
+
+/// Writes the mail. Where there is nothing to send, nothing is committed.
+async fn write(
+    cx: &Context,
+    mut tx: Tx,
+    forms: &[String; 2],
+    (token, link): (&str, &str),
+    now: DateTime<Utc>,
+) -> db::Result<(Option<Tx>, ())> {
+    let Some((user, _)) = db::user_by_email(&mut tx, forms).await? else {
+        return Ok((None, ()));
+    };
     let names = NewIdentity {
         external_id: None,
         email: Some(user.email.clone()),
@@ -59,26 +70,27 @@ pub async fn send_reset(
     // People first, as everywhere.
     let Some(put) = contacts::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?
     else {
-        return Ok(());
+        return Ok((None, ()));
     };
     let times = (now - APART, now, now + LIFE);
-    if !db::reset_insert(&mut tx, &hash(&token), user.id, times).await? {
-        return Ok(());
+    if !db::reset_insert(&mut tx, &hash(token), user.id, times).await? {
+        return Ok((None, ()));
     }
     let text = [
         format!(
             "Somebody, hopefully you, asked for another password for {}.",
             user.email
         ),
-        format!("Choose it here within an hour: {}", link(&token)),
+        format!("Choose it here within an hour: {link}"),
         "If it was not you, there is nothing to do: your password stays as it is.".to_owned(),
     ];
-    let key = format!("reset-{}", hex::encode(hash(&token)));
+    let key = format!("reset-{}", hex::encode(hash(token)));
     let subject = "Choose another password";
     let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (subject, &text), now);
     db::send_insert(&mut tx, &send, now).await?;
     keep(&mut tx, &user, "user.request_password_reset", None, now).await?;
-    cx.db.commit_and_wake(tx, &[Topic::Mails]).await
+    db::stir(Topic::Mails);
+    Ok((Some(tx), ()))
 }
 
 /// Whether a link still works.
@@ -100,15 +112,18 @@ pub async fn reset_password(
         return Err(ResetError::Token);
     }
     let hashed = passwords.hash(password).await?;
-    let mut tx = db.begin().await?;
-    let user = db::reset_take(&mut tx, &hash(token), now).await?;
-    let user = user.ok_or(ResetError::Token)?;
-    let Some((user, _)) = db::user_by_id(&mut tx, user).await? else {
-        return Err(ResetError::Token);
+    let work = async |mut tx: Tx| {
+        let Some(user) = db::reset_take(&mut tx, &hash(token), now).await? else {
+            return Ok((None, false));
+        };
+        let Some((user, _)) = db::user_by_id(&mut tx, user).await? else {
+            return Ok((None, false));
+        };
+        db::user_set_password(&mut tx, user.id, &hashed, now).await?;
+        db::sessions_delete_of(&mut tx, user.id).await?;
+        keep(&mut tx, &user, "user.reset_password", None, now).await?;
+        db::Result::Ok((Some(tx), true))
     };
-    db::user_set_password(&mut tx, user.id, &hashed, now).await?;
-    db::sessions_delete_of(&mut tx, user.id).await?;
-    keep(&mut tx, &user, "user.reset_password", None, now).await?;
-    tx.commit().await?;
-    Ok(())
+    let done = db.transact(work).await?;
+    if done { Ok(()) } else { Err(ResetError::Token) }
 }

@@ -121,16 +121,17 @@ pub async fn first_sign_up(
     }
     account.check()?;
     let hash = passwords.hash(account.password.clone()).await?;
-    let mut tx = db.begin().await?;
-    // Two first sign-ups racing: one of them waits here and then sees the other.
-    db::users_lock(&mut tx).await?;
-    if db::user_any(&mut tx).await? {
-        return Err(SignUpError::Closed);
-    }
-    let user = insert(&mut tx, account, hash, None, now).await?;
-    let session = begin(&mut tx, user, client, remember, now).await?;
-    tx.commit().await?;
-    Ok(session)
+    let work = async |mut tx: Tx| {
+        // Two first sign-ups racing: one of them waits here and then sees the other.
+        db::users_lock(&mut tx).await?;
+        if db::user_any(&mut tx).await? {
+            return Ok((tx, None));
+        }
+        let user = insert(&mut tx, &account, &hash, None, now).await?;
+        let session = begin(&mut tx, user, client.clone(), remember, now).await?;
+        db::Result::Ok((tx, Some(session)))
+    };
+    db.transact(work).await?.ok_or(SignUpError::Closed)
 }
 
 /// Makes an administrator from the command line.
@@ -142,17 +143,16 @@ pub async fn create(
 ) -> Result<User, SignUpError> {
     account.check()?;
     let hash = passwords.hash(account.password.clone()).await?;
-    let mut tx = db.begin().await?;
-    db::users_lock(&mut tx).await?;
-    if db::user_by_email(&mut tx, &forms(&account.email))
-        .await?
-        .is_some()
-    {
-        return Err(SignUpError::Taken);
-    }
-    let user = insert(&mut tx, account, hash, Some("hogsend"), now).await?;
-    tx.commit().await?;
-    Ok(user)
+    let work = async |mut tx: Tx| {
+        db::users_lock(&mut tx).await?;
+        let known = db::user_by_email(&mut tx, &forms(&account.email)).await?;
+        if known.is_some() {
+            return Ok((tx, None));
+        }
+        let user = insert(&mut tx, &account, &hash, Some("hogsend"), now).await?;
+        db::Result::Ok((tx, Some(user)))
+    };
+    db.transact(work).await?.ok_or(SignUpError::Taken)
 }
 
 /// Gives an administrator another password and ends all sessions of theirs. False where there is
@@ -166,15 +166,16 @@ pub async fn set_password(
 ) -> Result<bool, SignUpError> {
     let password = checked_password(&password)?;
     let hash = passwords.hash(password).await?;
-    let mut tx = db.begin().await?;
-    let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
-        return Ok(false);
+    let work = async |mut tx: Tx| {
+        let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
+            return Ok((tx, false));
+        };
+        db::user_set_password(&mut tx, user.id, &hash, now).await?;
+        db::sessions_delete_of(&mut tx, user.id).await?;
+        keep(&mut tx, &user, "user.set_password", Some("hogsend"), now).await?;
+        db::Result::Ok((tx, true))
     };
-    db::user_set_password(&mut tx, user.id, &hash, now).await?;
-    db::sessions_delete_of(&mut tx, user.id).await?;
-    keep(&mut tx, &user, "user.set_password", Some("hogsend"), now).await?;
-    tx.commit().await?;
-    Ok(true)
+    Ok(db.transact(work).await?)
 }
 
 /// Removes an administrator, whose sessions end at once. Returns how many are left, and `None` where
@@ -195,19 +196,19 @@ pub async fn remove(db: &Db, email: &str, now: DateTime<Utc>) -> db::Result<Opti
 
 async fn insert(
     tx: &mut Tx,
-    account: NewAccount,
-    hash: String,
+    account: &NewAccount,
+    hash: &str,
     by: Option<&str>,
     now: DateTime<Utc>,
 ) -> db::Result<User> {
     let user = User {
         id: UserId::new(now),
-        name: account.name,
-        email: account.email,
+        name: account.name.clone(),
+        email: account.email.clone(),
         created_at: now,
         updated_at: now,
     };
-    db::user_insert(tx, &user, &hash).await?;
+    db::user_insert(tx, &user, hash).await?;
     keep(tx, &user, "user.create", by, now).await?;
     Ok(user)
 }
@@ -258,8 +259,9 @@ pub async fn sign_in(
     let (user, hash) = found.unzip();
     let right = passwords.check(&password, hash).await?;
     let user = user.filter(|_| right).ok_or(SignInError::Wrong)?;
-    let mut tx = db.begin().await?;
-    let session = begin(&mut tx, user, client, remember, now).await?;
-    tx.commit().await?;
-    Ok(session)
+    let work = async |mut tx: Tx| {
+        let session = begin(&mut tx, user.clone(), client.clone(), remember, now).await?;
+        db::Result::Ok((tx, session))
+    };
+    Ok(db.transact(work).await?)
 }

@@ -80,23 +80,44 @@ pub async fn put(
     properties: Properties,
     now: DateTime<Utc>,
 ) -> db::Result<Option<Put>> {
-    let mut event = NewEvent::from_journey(ContactId::new(now), "", Properties::new(), 0);
-    event.source = "api".into();
-    event.person = Person::Names(names.clone());
-    event.contact_properties = properties;
-    lock_names(conn, std::iter::once(&event.person)).await?;
-    let told = std::iter::once((EventId::new(now), &event));
-    let mut resolved = resolve(conn, told, true, now).await?;
-    let Some(Whom::Contact(contact)) = resolved.people.pop() else {
+    let people = vec![(names.clone(), properties)];
+    let put = put_all(conn, catalog, people, now).await?;
+    Ok(put.and_then(|all| all.into_iter().next()))
+}
+
+/// As [`put`], for several people, in their order; some of them may turn out to be one. None where
+/// one of them was not stored.
+pub async fn put_all(
+    conn: &mut Conn,
+    catalog: &Catalog,
+    people: Vec<(NewIdentity, Properties)>,
+    now: DateTime<Utc>,
+) -> db::Result<Option<Vec<Put>>> {
+    let event = |(names, properties): (NewIdentity, Properties)| {
+        let mut event = NewEvent::from_journey(ContactId::new(now), "", Properties::new(), 0);
+        event.source = "api".into();
+        event.person = Person::Names(names);
+        event.contact_properties = properties;
+        event
+    };
+    let events: Vec<NewEvent> = people.into_iter().map(event).collect();
+    lock_names(conn, events.iter().map(|event| &event.person)).await?;
+    let told = events.iter().map(|event| (EventId::new(now), event));
+    let resolved = resolve(conn, told, true, now).await?;
+    let put = |whom: &Whom| {
+        let contact = whom.contact()?.clone();
+        Some(Put {
+            created: resolved.made.contains(&contact.id),
+            linked: resolved.linked.contains(&contact.id),
+            contact,
+        })
+    };
+    let put: Option<Vec<Put>> = resolved.people.iter().map(put).collect();
+    if put.is_none() {
         return Ok(None);
-    };
-    let put = Put {
-        created: resolved.made.contains(&contact.id),
-        linked: resolved.linked.contains(&contact.id),
-        contact,
-    };
+    }
     ingest::follow(conn, catalog, now, resolved).await?;
-    Ok(Some(put))
+    Ok(put)
 }
 
 /// The contacts a call names, locked until the transaction ends: the one with the product's id, else

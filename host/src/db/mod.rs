@@ -149,12 +149,6 @@ impl Db {
         self.pool.acquire().await
     }
 
-    /// A transaction that its caller commits. It is not retried, wakes nobody and its locks are not
-    /// checked: everything but tests uses [`transact`](Self::transact).
-    pub async fn begin(&self) -> Result<Tx> {
-        self.pool.begin().await.map(Tx::new)
-    }
-
     /// A transaction for lists and reports. All its statements see one state of the store, each is
     /// planned for the values it comes with, and the server ends one that takes longer than 25 s.
     pub async fn report(&self) -> Result<Tx> {
@@ -163,14 +157,6 @@ impl Db {
 
     pub fn wake(&self) -> &Wake {
         &self.wake
-    }
-
-    /// Commits and tells the workers there is something to do.
-    pub async fn commit_and_wake(&self, mut tx: Tx, topics: &[Topic]) -> Result<()> {
-        self.wake.announce(&mut tx, topics).await?;
-        tx.commit().await?;
-        self.wake.committed(topics);
-        Ok(())
     }
 
     /// Closes every connection, and stops the database where it is the embedded one.

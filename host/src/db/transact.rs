@@ -37,7 +37,7 @@ impl Tx {
         Self(transaction)
     }
 
-    pub async fn commit(self) -> Result<()> {
+    async fn commit(self) -> Result<()> {
         self.0.commit().await.map_err(CommitLost::of)
     }
 
@@ -139,27 +139,29 @@ impl Patience {
 impl Db {
     /// Runs `work` in a transaction, commits it and wakes whoever has something to do by it.
     ///
-    /// `work` gives the transaction back with its value. Where another transaction was in the way
-    /// (SQLSTATE 40001, 40P01) it runs again, so everything it does goes through the transaction and
-    /// everything it changes outside is set anew at each call. An error rolls back. Locks are taken
-    /// in one order, which is checked in builds with debug assertions (see [`Level`]).
+    /// `work` gives the transaction back with its value, or `None` in its place where nothing is to
+    /// be committed. Where another transaction was in the way (SQLSTATE 40001, 40P01) it runs again,
+    /// so everything it does goes through the transaction and everything it changes outside is set
+    /// anew at each call. An error rolls back. Locks are taken in one order, which is checked in
+    /// builds with debug assertions (see [`Level`]).
     ///
     /// # Errors
     /// The error of `work` or of the commit; a transient one after six tries.
     ///
     /// # Panics
     /// Inside another transaction, which on the embedded database would wait for itself.
-    pub async fn transact<T, E, F, U>(&self, work: F) -> std::result::Result<T, E>
+    pub async fn transact<T, E, F, U, X>(&self, work: F) -> std::result::Result<T, E>
     where
         E: Failure,
         F: FnMut(Tx) -> U,
-        U: Future<Output = std::result::Result<(Tx, T), E>>,
+        U: Future<Output = std::result::Result<(X, T), E>>,
+        X: Into<Option<Tx>>,
     {
         self.transact_within(Patience::Request, work).await
     }
 
     /// As [`transact`](Self::transact), with another bound for its statements.
-    pub async fn transact_within<T, E, F, U>(
+    pub async fn transact_within<T, E, F, U, X>(
         &self,
         patience: Patience,
         mut work: F,
@@ -167,7 +169,8 @@ impl Db {
     where
         E: Failure,
         F: FnMut(Tx) -> U,
-        U: Future<Output = std::result::Result<(Tx, T), E>>,
+        U: Future<Output = std::result::Result<(X, T), E>>,
+        X: Into<Option<Tx>>,
     {
         let mut tries = 1;
         loop {
@@ -188,7 +191,7 @@ impl Db {
         }
     }
 
-    async fn transact_once<T, E, F, U>(
+    async fn transact_once<T, E, F, U, X>(
         &self,
         patience: Patience,
         work: &mut F,
@@ -196,7 +199,8 @@ impl Db {
     where
         E: Failure,
         F: FnMut(Tx) -> U,
-        U: Future<Output = std::result::Result<(Tx, T), E>>,
+        U: Future<Output = std::result::Result<(X, T), E>>,
+        X: Into<Option<Tx>>,
     {
         assert!(
             CONTEXT.try_with(|_| ()).is_err(),
@@ -205,11 +209,22 @@ impl Db {
         let tx = self.pool.begin_with(patience.begin()).await.map(Tx::new)?;
         let inside = async {
             let (tx, value) = work(tx).await?;
-            let topics = CONTEXT.with(|context| context.borrow().topics);
-            self.commit_and_wake(tx, &topics.list()).await?;
+            let tx: Option<Tx> = tx.into();
+            if let Some(tx) = tx {
+                let topics = CONTEXT.with(|context| context.borrow().topics);
+                self.commit_and_wake(tx, &topics.list()).await?;
+            }
             Ok(value)
         };
         CONTEXT.scope(RefCell::default(), inside).await
+    }
+
+    /// Commits and tells the workers there is something to do.
+    async fn commit_and_wake(&self, mut tx: Tx, topics: &[Topic]) -> Result<()> {
+        self.wake.announce(&mut tx, topics).await?;
+        tx.commit().await?;
+        self.wake.committed(topics);
+        Ok(())
     }
 }
 

@@ -81,40 +81,59 @@ pub async fn react(
     Ok(reactions)
 }
 
-/// Enrols a person in one journey, as its trigger event with these properties would: past the same
-/// guards, whose refusal is the error. No event is stored, so nothing else happens. The caller
-/// holds the contact's lock.
-pub async fn enrol_one(
+/// A person to be enrolled in one journey.
+#[derive(Clone, Copy)]
+pub struct Entrant<'a> {
+    pub entry: &'a JourneyEntry,
+    /// Whose row is locked.
+    pub contact: &'a Contact,
+    /// As if the trigger event had them.
+    pub properties: &'a Properties,
+    pub trust: Trust,
+}
+
+/// Enrols people, one after the other, as the trigger events of the journeys with these properties
+/// would: past the same guards, whose refusals are the errors. No event is stored, so nothing else
+/// happens. What the guards look at is read once, however many people there are.
+pub async fn enrol_each(
     conn: &mut Conn,
     catalog: &Catalog,
     now: DateTime<Utc>,
-    entry: &JourneyEntry,
-    (contact, properties, trust): (&Contact, &Properties, Trust),
-) -> db::Result<Result<StateId, &'static str>> {
-    let event = Happened {
-        id: EventId::new(now),
-        name: &entry.definition.trigger.event,
-        properties,
-        depth: 0,
-        trust,
-        occurred_at: now,
-        contact,
-    };
-    let mut people = People::load(conn, catalog, std::slice::from_ref(&event)).await?;
+    entrants: &[Entrant<'_>],
+) -> db::Result<Vec<Result<StateId, &'static str>>> {
+    let events: Vec<Happened<'_>> = entrants
+        .iter()
+        .map(|entrant| Happened {
+            id: EventId::new(now),
+            name: &entrant.entry.definition.trigger.event,
+            properties: entrant.properties,
+            depth: 0,
+            trust: entrant.trust,
+            occurred_at: now,
+            contact: entrant.contact,
+        })
+        .collect();
+    let mut people = People::load(conn, catalog, &events).await?;
     let mut changes = Changes::default();
-    let refused = people.guard(entry, &event, now).err();
-    match refused {
-        None => people.enter(entry, &event, now, &mut changes),
-        Some(reason) => changes.skips.push(NewSkip {
-            journey_id: entry.definition.id.clone(),
-            contact_id: contact.id,
-            event_id: event.id,
-            reason,
-        }),
+    let mut results = Vec::with_capacity(entrants.len());
+    for (Entrant { entry, contact, .. }, event) in entrants.iter().zip(&events) {
+        let refused = people.guard(entry, event, now).err();
+        match refused {
+            None => people.enter(entry, event, now, &mut changes),
+            Some(reason) => changes.skips.push(NewSkip {
+                journey_id: entry.definition.id.clone(),
+                contact_id: contact.id,
+                event_id: event.id,
+                reason,
+            }),
+        }
+        results.push(match (refused, changes.entered.last()) {
+            (None, Some(state)) => Ok(state.id),
+            (refused, _) => Err(refused.unwrap_or("already_active")),
+        });
     }
-    let state = changes.entered.first().map(|state| state.id);
     changes.write(conn, now).await?;
-    Ok(state.ok_or(refused.unwrap_or("already_active")))
+    Ok(results)
 }
 
 /// Offers journeys again to people who have an address at last: those they entered of late where all

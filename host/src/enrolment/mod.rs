@@ -5,6 +5,6 @@ mod enrol;
 mod happened;
 mod wait;
 
-pub use enrol::{Reactions, enrol_one, enrolled, offer_again, react};
+pub use enrol::{Reactions, Entrant, enrol_each, enrolled, offer_again, react};
 pub use happened::Happened;
 pub use wait::{Place, past};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
 
@@ -70,6 +70,36 @@ pub async fn refusal(
     Ok(unwanted(about, &suppressions, &consents))
 }
 
+/// When the journeys behind these runs last sent a mail to these people, where their minimum
+/// interval asks for it: nothing older than the longest of the intervals is read.
+async fn last_sends(
+    app: &App,
+    conn: &mut Conn,
+    people: &[ContactId],
+    origins: &HashMap<StateId, SendOrigin>,
+    now: DateTime<Utc>,
+) -> db::Result<HashMap<(ContactId, String), DateTime<Utc>>> {
+    let mut journeys: Vec<&str> = Vec::new();
+    let mut longest = 0;
+    for run in origins.values() {
+        let journey = app.catalog.journey(&run.journey_id);
+        let gap = journey.map_or(0, |journey| journey.definition.suppress_ms);
+        if gap > 0 {
+            journeys.push(&run.journey_id);
+            longest = longest.max(gap);
+        }
+    }
+    if journeys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let gap = i64::try_from(longest).ok();
+    let gap = gap.and_then(TimeDelta::try_milliseconds);
+    let since = gap.and_then(|gap| now.checked_sub_signed(gap));
+    // No mail is older than that, and every moment after it is one of Postgres as well.
+    let since = since.unwrap_or_default().max(DateTime::UNIX_EPOCH);
+    db::journey_last_sends(conn, people, &journeys, since).await
+}
+
 struct Facts<'a> {
     contacts: HashMap<ContactId, &'a Contact>,
     origins: HashMap<StateId, SendOrigin>,
@@ -78,6 +108,7 @@ struct Facts<'a> {
     /// By the address as the mail has it.
     mailboxes: HashMap<String, Mailbox>,
     suppressions: Suppressions,
+    /// Of journeys with a minimum interval alone.
     last: HashMap<(ContactId, String), DateTime<Utc>>,
     begun: HashMap<ContactId, i64>,
 }
@@ -104,13 +135,14 @@ impl<'a> Facts<'a> {
             Some(cap) => db::sends_begun_since(conn, &people, cap.since(now)).await?,
             None => HashMap::new(),
         };
+        let origins = db::send_origins(conn, &runs).await?;
         Ok(Self {
             contacts: contacts.iter().map(|one| (one.id, one)).collect(),
-            origins: db::send_origins(conn, &runs).await?,
+            last: last_sends(app, conn, &people, &origins, now).await?,
+            origins,
             consents,
             mailboxes,
             suppressions,
-            last: db::journey_last_sends(conn, &people).await?,
             begun,
         })
     }

@@ -190,6 +190,68 @@ async fn many_enter_at_once_or_none_where_one_of_them_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_enter_in_few_transactions_and_whom_a_guard_refuses_stops_nobody_else() {
+    let server = server().await;
+    let user =
+        |n: usize| json!({ "userId": format!("u{n}"), "userEmail": format!("u{n}@example.com") });
+    let one = "/journeys/t-slow/enroll";
+    let inside = call(&server, Method::POST, one, user(7)).await.json();
+    let body = json!({ "userId": "u9", "email": "u9@example.com" });
+    let put = server.call(Method::PUT, "/v1/contacts", KEY, Some(&body));
+    assert_eq!(put.await.status, 200);
+    let off = json!({ "unsubscribedAll": true });
+    let left = call(&server, Method::PUT, "/contacts/u9/preferences", off).await;
+    assert_eq!(left.status, 200, "{}", left.text());
+
+    // The third a second time, once in the same transaction and once in a later one.
+    let mut users: Vec<_> = (0..120).map(user).collect();
+    users[20] = user(3);
+    users[110] = json!({ "userEmail": "U3@example.com" });
+    let path = "/journeys/t-slow/enroll/batch";
+    let answer = call(&server, Method::POST, path, json!({ "users": users })).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let results = answer.json()["results"].clone();
+    let results = results.as_array().unwrap();
+    assert_eq!(results.len(), 120);
+    let mut conn = server.app.db.conn().await.unwrap();
+    for (n, result) in results.iter().enumerate() {
+        let reason = match n {
+            7 | 20 | 110 => Some("already_active"),
+            9 => Some("user_unsubscribed"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            assert_eq!(
+                *result,
+                json!({ "enrolled": false, "reason": reason }),
+                "{n}"
+            );
+            continue;
+        }
+        assert_eq!(result["enrolled"], true, "{n}");
+        let id: uuid::Uuid = result["stateId"].as_str().unwrap().parse().unwrap();
+        assert_ne!(inside["stateId"], result["stateId"]);
+        let whose: String = sqlx::query_scalar(
+            "SELECT c.external_id FROM contacts c JOIN journey_states s ON s.contact_id = c.id WHERE s.id = $1",
+        )
+        .bind(id)
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+        assert_eq!(whose, format!("u{n}"));
+    }
+    drop(conn);
+    let audits = "SELECT count(*) FROM audit_logs WHERE action = 'journey.enroll'";
+    assert_eq!(server.count(audits).await, 117);
+    // One of the person who was in it, and three of the 120.
+    let transactions = "SELECT count(DISTINCT xmin::text) FROM journey_states";
+    assert_eq!(server.count(transactions).await, 4);
+    let skips = "SELECT count(*) FROM enrolment_skips";
+    assert_eq!(server.count(skips).await, 4);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn templates_are_shown_rendered_and_sent_for_a_look() {
     let server = server().await;
     let list = get(&server, "/templates").await.json();

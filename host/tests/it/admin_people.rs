@@ -223,6 +223,102 @@ async fn preferences_are_replaced_and_suppressions_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_of_a_timeline_are_its_whole_story_newest_first() {
+    let server = server().await;
+    let entered = json!({ "userId": "ann", "userEmail": "ann@example.com" });
+    call(&server, Method::POST, "/journeys/t-slow/enroll", entered).await;
+    let mail = json!({ "to": "ann@example.com", "template": "welcome" });
+    let sent = server.call(Method::POST, "/v1/emails", KEY, Some(&mail));
+    assert_eq!(sent.await.status, 202);
+    // Names by turns, some of them at one moment, and one of somebody else.
+    let now = server.now();
+    let event = |n: i64| {
+        let at = now - chrono::TimeDelta::minutes(n / 2);
+        json!({ "name": format!("seen.{}", n % 5), "userId": if n == 8 { "bob" } else { "ann" },
+                "timestamp": at, "eventProperties": { "n": n } })
+    };
+    let events: Vec<_> = (0..40).map(event).collect();
+    let batch = json!({ "events": events });
+    let stored = server.call(Method::POST, "/v1/events/batch", KEY, Some(&batch));
+    let stored = stored.await;
+    assert_eq!(stored.status, 202, "{}", stored.text());
+    server.drain().await;
+
+    let whole = get(&server, "/contacts/ann/timeline?limit=100")
+        .await
+        .json();
+    let all = whole["timeline"].as_array().unwrap();
+    assert_eq!(whole["total"], all.len());
+    for kind in ["event", "email", "journey"] {
+        assert!(all.iter().any(|item| item["type"] == kind), "{kind}");
+    }
+    let at = |item: &Value| {
+        item["timestamp"]
+            .as_str()
+            .unwrap()
+            .parse::<chrono::DateTime<chrono::Utc>>()
+            .unwrap()
+    };
+    assert!(all.windows(2).all(|two| at(&two[0]) >= at(&two[1])));
+    let seen = all
+        .iter()
+        .filter_map(|item| item["data"]["properties"]["n"].as_i64());
+    let mut seen: Vec<i64> = seen.collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..40).filter(|n| *n != 8).collect::<Vec<_>>());
+    let mut paged = Vec::new();
+    while paged.len() < all.len() {
+        let path = format!("/contacts/ann/timeline?limit=7&offset={}", paged.len());
+        let page = get(&server, &path).await.json();
+        assert_eq!(page["total"], whole["total"]);
+        let items = page["timeline"].as_array().unwrap();
+        assert!(!items.is_empty() && items.len() <= 7);
+        paged.extend(items.iter().cloned());
+    }
+    assert_eq!(&paged, all);
+    let far = format!("/contacts/ann/timeline?offset={}", i64::MAX);
+    assert_eq!(get(&server, &far).await.json()["timeline"], json!([]));
+    server.stop().await;
+}
+
+/// What is not on the page is not read: neither the content of a long past nor every mail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_a_long_timeline_reads_little_of_it() {
+    let server = server().await;
+    let event = json!({ "event": "first", "userId": "ann" });
+    let stored = server.call(Method::POST, "/v1/ingest", KEY, Some(&event));
+    assert_eq!(stored.await.status, 202);
+    server.run_sql("INSERT INTO user_events (id, contact_id, source, name, properties, occurred_at, received_at) SELECT gen_random_uuid(), c.id, 'api', 'n' || n % 10, jsonb_build_object('n', n), now() - n * interval '1 second', now() FROM generate_series(1, 50000) n, contacts c").await;
+    server.run_sql("VACUUM ANALYZE user_events").await;
+    let read = "SELECT (idx_tup_fetch + seq_tup_read)::bigint FROM pg_stat_xact_user_tables WHERE relname = 'user_events'";
+    let mut conn = server.app.db.conn().await.unwrap();
+    let ann: uuid::Uuid = sqlx::query_scalar("SELECT id FROM contacts")
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    // The table is all hers here, which would make reading it whole the shortest way.
+    for begin in ["BEGIN", "SET LOCAL enable_seqscan = off"] {
+        sqlx::query(begin).execute(&mut *conn).await.unwrap();
+    }
+    let before: i64 = sqlx::query_scalar(read)
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    let (items, total) = hogsend::db::contact_timeline(&mut conn, ann.into(), 50, 0)
+        .await
+        .unwrap();
+    let after: i64 = sqlx::query_scalar(read)
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    sqlx::query("ROLLBACK").execute(&mut *conn).await.unwrap();
+    drop(conn);
+    assert_eq!((items.len(), total), (50, 50_001));
+    assert!(after - before < 5_000, "{} rows were read", after - before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_holds_everyone_once_and_no_formula() {
     let server = server().await;
     server.run_sql("INSERT INTO contacts (id, external_id, email, properties, first_seen_at, last_seen_at, created_at, updated_at) SELECT gen_random_uuid(), CASE WHEN n = 7 THEN '=cmd|''x''!A1' ELSE 'u' || n END, n || '@example.com', jsonb_build_object('n', n, 'said', E'\"a,b\"\n'), now(), now(), now(), now() FROM generate_series(1, 2500) n").await;

@@ -1,7 +1,10 @@
 //! Events, dead letters and reports as administrators see them.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use serde_json::json;
+use sqlx::Connection as _;
 
 use crate::delivery;
 use crate::support::admin::{KEY, call, get, server};
@@ -98,6 +101,54 @@ async fn events_are_listed_and_replayed_for_the_one_journey_that_missed_them() {
         seen["events"][0],
         json!({ "name": "t.slow", "count": 3, "people": 2 })
     );
+    server.stop().await;
+}
+
+/// Somebody holds one of the people for longer than further transactions begin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_whose_time_is_up_says_where_to_go_on() {
+    let server = server().await;
+    let off = json!({ "enabled": false });
+    call(&server, Method::PATCH, "/journeys/t-slow", off).await;
+    let event = |n: usize| json!({ "name": "t.slow", "userId": format!("u{n}") });
+    let batch = json!({ "events": (0..150).map(event).collect::<Vec<_>>() });
+    let stored = server.call(Method::POST, "/v1/events/batch", KEY, Some(&batch));
+    assert_eq!(stored.await.status, 202);
+    let on = json!({ "enabled": true });
+    call(&server, Method::PATCH, "/journeys/t-slow", on).await;
+
+    let mut conn = server.app.db.conn().await.unwrap();
+    let mut held = conn.begin().await.unwrap();
+    sqlx::query("SELECT id FROM contacts WHERE id = (SELECT contact_id FROM user_events ORDER BY id LIMIT 1) FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let wanted = json!({ "name": "t.slow", "journeyId": "t-slow" });
+    let (part, ()) = tokio::join!(
+        call(&server, Method::POST, "/events/replay", wanted.clone()),
+        async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            held.rollback().await.unwrap();
+        }
+    );
+    drop(conn);
+    let hundredth = "SELECT id::text FROM user_events ORDER BY id LIMIT 1 OFFSET 99";
+    let after = server.text(hundredth).await;
+    assert_eq!(part.status, 202, "{}", part.text());
+    assert_eq!(
+        part.json(),
+        json!({ "matched": 150, "replayed": 100, "enrolled": 100, "skipped": {}, "truncated": false,
+                "continueAfter": after })
+    );
+    let mut rest = wanted;
+    rest["after"] = json!(after);
+    let rest = call(&server, Method::POST, "/events/replay", rest).await;
+    assert_eq!(
+        rest.json(),
+        json!({ "matched": 50, "replayed": 50, "enrolled": 50, "skipped": {}, "truncated": false })
+    );
+    let transactions = "SELECT count(DISTINCT xmin::text) FROM journey_states";
+    assert_eq!(server.count(transactions).await, 2);
     server.stop().await;
 }
 

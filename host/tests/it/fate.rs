@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
-use hogsend::worker;
+use hogsend::{db, worker};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -319,24 +319,22 @@ async fn a_contact_merged_while_its_mail_is_in_flight_loses_no_answer() {
         assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
         let merging = async {
             hold.taken().await;
-            let mut conn = server.app.db.begin().await.unwrap();
-            let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
-                "SELECT id FROM contacts WHERE external_id IN ('ann', 'ann-2') ORDER BY external_id DESC",
-            )
-            .fetch_all(&mut *conn)
-            .await
-            .unwrap();
-            let (keep, gone) = (ids[0].into(), ids[1].into());
-            let merge = hogsend::db::Merge {
-                keep,
-                gone,
-                reason: "alias",
-                source: "test",
+            let merging = async |mut tx: db::Tx| {
+                let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
+                    "SELECT id FROM contacts WHERE external_id IN ('ann', 'ann-2') ORDER BY external_id DESC",
+                )
+                .fetch_all(&mut *tx)
+                .await?;
+                let merge = db::Merge {
+                    keep: ids[0].into(),
+                    gone: ids[1].into(),
+                    reason: "alias",
+                    source: "test",
+                };
+                db::contact_merge(&mut tx, merge, server.now()).await?;
+                db::Result::Ok((tx, ()))
             };
-            hogsend::db::contact_merge(&mut conn, merge, server.now())
-                .await
-                .unwrap();
-            conn.commit().await.unwrap();
+            server.app.db.transact(merging).await.unwrap();
             hold.go_on();
         };
         tokio::join!(server.drain(), merging);

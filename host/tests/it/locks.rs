@@ -6,6 +6,7 @@ use hogsend::db::{self, Tx};
 use hogsend::worker;
 use serde_json::json;
 
+use crate::on_each_store;
 use crate::support::{Server, Store};
 
 /// People in the test of runs that trigger each other's person.
@@ -103,6 +104,32 @@ async fn a_transaction_that_loses_a_deadlock_runs_again() {
     assert_eq!(tries.load(Ordering::Relaxed), 3);
     assert_eq!(server.count("SELECT sum(n) FROM pair").await, 4);
     server.stop().await;
+}
+
+on_each_store! {
+    /// The embedded database has one connection, which has to be free again.
+    async fn a_transaction_that_is_not_given_back_changes_nothing(server: Server) {
+        server.run_sql("CREATE TABLE pair (id int PRIMARY KEY, n int NOT NULL)").await;
+        server.run_sql("INSERT INTO pair VALUES (1, 0)").await;
+        for rolls_back in [false, true] {
+            let work = async |mut tx: Tx| {
+                add(&mut tx, 1).await?;
+                if rolls_back {
+                    tx.rollback().await?;
+                }
+                db::Result::Ok((None::<Tx>, "nothing to do"))
+            };
+            assert_eq!(server.app.db.transact(work).await.unwrap(), "nothing to do");
+            assert_eq!(server.count("SELECT sum(n) FROM pair").await, 0);
+        }
+        let work = async |mut tx: Tx| {
+            add(&mut tx, 1).await?;
+            db::Result::Ok((Some(tx), ()))
+        };
+        server.app.db.transact(work).await.unwrap();
+        assert_eq!(server.count("SELECT sum(n) FROM pair").await, 1);
+        server.stop().await;
+    }
 }
 
 async fn add(tx: &mut Tx, id: i32) -> db::Result<()> {

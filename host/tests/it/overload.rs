@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode, header};
 use serde_json::json;
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -18,7 +19,8 @@ const REQUESTS: usize = 512 + 2_048 + 300;
 async fn what_is_too_much_is_turned_away_and_what_is_taken_is_stored() {
     let server = std::sync::Arc::new(server().await);
     // The database stands still for events.
-    let mut blocker = server.app.db.begin().await.unwrap();
+    let mut conn = server.app.db.conn().await.unwrap();
+    let mut blocker = conn.begin().await.unwrap();
     sqlx::query("LOCK TABLE user_events IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *blocker)
         .await
@@ -58,6 +60,7 @@ async fn what_is_too_much_is_turned_away_and_what_is_taken_is_stored() {
         .await;
     assert_eq!(contacts.status, StatusCode::OK);
     blocker.rollback().await.unwrap();
+    drop(conn);
     let (mut taken, mut refused) = (0, 0);
     for one in futures_util::future::join_all(requests).await {
         match one.unwrap() {

@@ -81,6 +81,15 @@ async fn a_journeys_own_gap_holds_across_enrolments() {
         mails(&server).await,
         format!("sent, {gap}, {gap}, {gap}, sent, {gap}")
     );
+    // Neither older mails nor those of other journeys keep one back.
+    server.clock.advance(240 * HOUR);
+    enter(&server, "t.mail", "u", "UTC").await;
+    enter(&server, "s.gap", "u", "UTC").await;
+    assert!(
+        mails(&server)
+            .await
+            .ends_with(&format!("sent, {gap}, sent, sent, {gap}"))
+    );
     server.stop().await;
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use hogsend::db::{self, Tx};
 use hogsend::worker;
 use serde_json::{Value, json};
 
@@ -479,11 +480,11 @@ async fn an_erased_persons_links_are_gone() {
     later(&server).await;
     visit(&server, &mail.links[0]).await;
     let now = server.now();
-    let mut tx = server.app.db.begin().await.unwrap();
-    hogsend::contacts::erase(&server.app, &mut tx, Some("ann"), None, now)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    let erase = async |mut tx: Tx| {
+        hogsend::contacts::erase(&server.app, &mut tx, Some("ann"), None, now).await?;
+        db::Result::Ok((tx, ()))
+    };
+    server.app.db.transact(erase).await.unwrap();
     judged(&server).await;
     assert_eq!(server.count("SELECT count(*) FROM email_events").await, 0);
     assert_eq!(

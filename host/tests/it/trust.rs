@@ -136,18 +136,20 @@ on_each_store! {
         let bob = contact(&server, "bob", "bob@example.com").await;
         let eve = contact(&server, "eve", "eve@example.com").await;
         let now = server.now();
-        let mut tx = server.app.db.begin().await.unwrap();
         let address = |text: &str| PendingChange::Address(text.into());
         let all = [
             pending(&server, ann, PendingChange::Unite(bob)),
             pending(&server, eve, PendingChange::Unite(bob)),
             pending(&server, bob, address("eve@example.com")),
         ];
-        assert_eq!(db::pending_put(&mut tx, &all, now).await.unwrap(), 3);
-        db::contact_lock(&mut tx, &[ann, bob]).await.unwrap();
-        let merge = db::Merge { keep: ann, gone: bob, reason: "alias", source: "test" };
-        db::contact_merge(&mut tx, merge, now).await.unwrap();
-        tx.commit().await.unwrap();
+        let merging = async |mut tx: db::Tx| {
+            let put = db::pending_put(&mut tx, &all, now).await?;
+            db::contact_lock(&mut tx, &[ann, bob]).await?;
+            let merge = db::Merge { keep: ann, gone: bob, reason: "alias", source: "test" };
+            db::contact_merge(&mut tx, merge, now).await?;
+            db::Result::Ok((tx, put))
+        };
+        assert_eq!(server.app.db.transact(merging).await.unwrap(), 3);
         let mut conn = server.app.db.conn().await.unwrap();
         let left = db::pending_list(&mut conn, None, 10, 0).await.unwrap();
         let left: Vec<_> = left.iter().map(|row| (row.contact_id, row.change().unwrap())).collect();
@@ -156,9 +158,11 @@ on_each_store! {
         assert!(left.contains(&(ann, address("eve@example.com"))));
         drop(conn);
 
-        let mut tx = server.app.db.begin().await.unwrap();
-        hogsend::contacts::erase(&server.app, &mut tx, Some("eve"), None, now).await.unwrap();
-        tx.commit().await.unwrap();
+        let erase = async |mut tx: db::Tx| {
+            hogsend::contacts::erase(&server.app, &mut tx, Some("eve"), None, now).await?;
+            db::Result::Ok((tx, ()))
+        };
+        server.app.db.transact(erase).await.unwrap();
         assert_eq!(server.count("SELECT count(*) FROM pending_changes").await, 0);
         server.stop().await;
     }

@@ -137,8 +137,14 @@ pub struct TimelineItem {
     pub data: Value,
 }
 
+/// Entries of each kind that a timeline is counted to.
+const TIMELINE_COUNTED: i64 = 100_000;
+
 /// What a person did, which mails were decided on and where their runs stood, newest first, and
-/// how much there is on all pages.
+/// how much there is on all pages, counted to 100,000 of each kind.
+///
+/// Of each kind no more is read than the page and what is left out before it: events one name at a
+/// time and transitions one run at a time, each by its index, and their content for the page alone.
 pub async fn contact_timeline(
     conn: &mut Conn,
     contact: ContactId,
@@ -147,36 +153,61 @@ pub async fn contact_timeline(
 ) -> Result<(Vec<TimelineItem>, i64)> {
     let items = sqlx::query_as!(
         TimelineItem,
-        r#"SELECT kind AS "kind!", at AS "at!", data AS "data!" FROM (
-               SELECT 'event' AS kind, occurred_at AS at, id,
-                      jsonb_build_object('id', id, 'name', name, 'source', source,
-                                         'properties', properties) AS data
-               FROM user_events WHERE contact_id = $1
+        r#"WITH RECURSIVE names AS (
+               (SELECT name FROM user_events WHERE contact_id = $1 ORDER BY name LIMIT 1)
                UNION ALL
-               SELECT 'email', created_at, id,
-                      jsonb_build_object('id', id, 'templateKey', template_key,
-                                         'subject', subject, 'status', status, 'reason', reason)
-               FROM email_sends WHERE contact_id = $1
-               UNION ALL
-               SELECT 'journey', l.created_at, l.id,
-                      jsonb_build_object('journeyId', s.journey_id, 'stateId', s.id,
-                                         'action', l.action, 'from', l.from_status,
-                                         'to', l.to_status)
-               FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
-               WHERE s.contact_id = $1) AS story
-           ORDER BY at DESC, id DESC LIMIT $2 OFFSET $3"#,
+               SELECT (SELECT e.name FROM user_events e
+                       WHERE e.contact_id = $1 AND e.name > n.name ORDER BY e.name LIMIT 1)
+               FROM names n WHERE n.name IS NOT NULL),
+           page AS MATERIALIZED (
+               SELECT kind, at, id FROM (
+                   (SELECT 'event' AS kind, e.at, e.id FROM names n CROSS JOIN LATERAL (
+                        SELECT occurred_at AS at, id FROM user_events
+                        WHERE contact_id = $1 AND name = n.name
+                        ORDER BY occurred_at DESC, id DESC LIMIT $4) AS e
+                    ORDER BY e.at DESC, e.id DESC LIMIT $4)
+                   UNION ALL
+                   (SELECT 'email', created_at, id FROM email_sends WHERE contact_id = $1
+                    ORDER BY created_at DESC, id DESC LIMIT $4)
+                   UNION ALL
+                   (SELECT 'journey', l.at, l.id FROM journey_states s CROSS JOIN LATERAL (
+                        SELECT created_at AS at, id FROM journey_logs WHERE state_id = s.id
+                        ORDER BY created_at DESC, id DESC LIMIT $4) AS l
+                    WHERE s.contact_id = $1 ORDER BY l.at DESC, l.id DESC LIMIT $4)) AS story
+               ORDER BY at DESC, id DESC LIMIT $2 OFFSET $3)
+           SELECT p.kind AS "kind!", p.at AS "at!",
+                  CASE p.kind
+                      WHEN 'event' THEN jsonb_build_object('id', e.id, 'name', e.name,
+                          'source', e.source, 'properties', e.properties)
+                      WHEN 'email' THEN jsonb_build_object('id', m.id,
+                          'templateKey', m.template_key, 'subject', m.subject,
+                          'status', m.status, 'reason', m.reason)
+                      ELSE jsonb_build_object('journeyId', s.journey_id, 'stateId', s.id,
+                          'action', l.action, 'from', l.from_status, 'to', l.to_status)
+                  END AS "data!"
+           FROM page p
+           LEFT JOIN user_events e ON p.kind = 'event' AND e.id = p.id AND e.occurred_at = p.at
+           LEFT JOIN email_sends m ON p.kind = 'email' AND m.id = p.id
+           LEFT JOIN journey_logs l ON p.kind = 'journey' AND l.id = p.id
+           LEFT JOIN journey_states s ON s.id = l.state_id
+           ORDER BY p.at DESC, p.id DESC"#,
         contact as ContactId,
         limit,
-        offset
+        offset,
+        limit.saturating_add(offset)
     )
     .fetch_all(&mut *conn)
     .await?;
     let total = sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM user_events WHERE contact_id = $1)
-                + (SELECT count(*) FROM email_sends WHERE contact_id = $1)
-                + (SELECT count(*) FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
-                   WHERE s.contact_id = $1) AS "total!""#,
-        contact as ContactId
+        r#"SELECT (SELECT count(*) FROM (
+                       SELECT FROM user_events WHERE contact_id = $1 LIMIT $2) AS events)
+                + (SELECT count(*) FROM (
+                       SELECT FROM email_sends WHERE contact_id = $1 LIMIT $2) AS mails)
+                + (SELECT count(*) FROM (
+                       SELECT FROM journey_states s JOIN journey_logs l ON l.state_id = s.id
+                       WHERE s.contact_id = $1 LIMIT $2) AS transitions) AS "total!""#,
+        contact as ContactId,
+        TIMELINE_COUNTED
     )
     .fetch_one(conn)
     .await?;

@@ -41,6 +41,8 @@ pub struct EventFilter {
     pub until: Option<DateTime<Utc>>,
     /// Only events received before this one.
     pub after: Option<Uuid>,
+    /// Only events received after this one.
+    pub newer_than: Option<EventId>,
 }
 
 /// Events, the latest received first.
@@ -67,6 +69,7 @@ pub async fn event_stories(
                           UNION SELECT contact_id FROM contact_identities
                                 WHERE kind = 'user' AND value = $6 LIMIT 1))
              AND ($7::uuid IS NULL OR e.id < $7)
+             AND ($10::uuid IS NULL OR e.id > $10)
            ORDER BY e.id DESC LIMIT $8 OFFSET $9"#,
         filter.name,
         filter.source,
@@ -76,7 +79,8 @@ pub async fn event_stories(
         filter.user,
         filter.after,
         limit,
-        offset
+        offset,
+        filter.newer_than as Option<EventId>
     )
     .fetch_all(conn)
     .await
@@ -96,7 +100,8 @@ pub async fn event_story(conn: &mut Conn, id: EventId) -> Result<Option<EventSto
     .await
 }
 
-/// How many events there are, counted to [`EVENTS_COUNTED`], without regard to `after`.
+/// How many events there are, counted to [`EVENTS_COUNTED`], without regard to `after` and
+/// `newer_than`.
 pub async fn event_count(conn: &mut Conn, filter: &EventFilter) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (

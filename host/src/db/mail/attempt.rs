@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Prepared;
 
-use crate::db::{ClaimedSend, Conn, Result, SendStatus};
+use crate::db::transact::moved;
+use crate::db::{ClaimedSend, Conn, Contact, Result, SendStatus, contact_lock};
 use crate::ids::{BatchId, Claim, ContactId, SendId, StateId};
 
 /// A mail an attempt is about to begin for.
@@ -240,8 +241,21 @@ pub async fn sends_end(
     .await
 }
 
-/// The contacts these mails belong to now, in no order.
-pub async fn sends_owners(conn: &mut Conn, ids: &[SendId]) -> Result<Vec<ContactId>> {
+/// The contacts these mails belong to now, locked until the transaction ends. They may have been
+/// merged into others since the mails were claimed.
+///
+/// # Errors
+/// A transient one where a contact was merged into another while its lock was awaited.
+pub async fn sends_owners_lock(conn: &mut Conn, ids: &[SendId]) -> Result<Vec<Contact>> {
+    let owners = sends_owners(conn, ids).await?;
+    let contacts = contact_lock(conn, &owners).await?;
+    if sends_owners(conn, ids).await? != owners {
+        return Err(moved());
+    }
+    Ok(contacts)
+}
+
+async fn sends_owners(conn: &mut Conn, ids: &[SendId]) -> Result<Vec<ContactId>> {
     sqlx::query_scalar!(
         r#"SELECT DISTINCT contact_id AS "id: ContactId" FROM email_sends WHERE id = ANY($1)
            ORDER BY 1"#,

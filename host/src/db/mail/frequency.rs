@@ -66,19 +66,24 @@ pub async fn sends_begun_since(
         .collect())
 }
 
-/// When the last mail of each journey to each of these people was begun.
+/// When the last mail of each of these journeys to each of these people was begun, of those begun
+/// after `since`.
 pub async fn journey_last_sends(
     conn: &mut Conn,
     contacts: &[ContactId],
+    journeys: &[&str],
+    since: DateTime<Utc>,
 ) -> Result<HashMap<(ContactId, String), DateTime<Utc>>> {
     let rows = sqlx::query!(
         r#"SELECT e.contact_id AS "contact: ContactId", s.journey_id,
                   max(e.first_attempt_at) AS "last!"
            FROM email_sends e JOIN journey_states s ON s.id = e.journey_state_id
-           WHERE e.contact_id = ANY($1) AND e.first_attempt_at IS NOT NULL
-             AND e.status NOT IN ('failed', 'skipped')
+           WHERE e.contact_id = ANY($1) AND e.first_attempt_at > $3
+             AND e.status NOT IN ('failed', 'skipped') AND s.journey_id = ANY($2)
            GROUP BY e.contact_id, s.journey_id"#,
-        contacts as &[ContactId]
+        contacts as &[ContactId],
+        journeys as &[&str],
+        since
     )
     .fetch_all(conn)
     .await?;

@@ -13,7 +13,7 @@ mod state;
 mod visit;
 
 pub use attempt::{
-    Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners,
+    Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners_lock,
     sends_renew,
 };
 pub use batch::{

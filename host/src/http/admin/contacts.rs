@@ -14,7 +14,7 @@ use super::pending::{self, PendingOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
-use crate::db::{self, Conn, ContactRow, NewIdentity, Topic};
+use crate::db::{self, Conn, ContactRow, NewIdentity, Topic, Tx};
 use crate::foreign;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -170,23 +170,19 @@ pub async fn create_contact(
     let properties = body.properties.unwrap_or_default();
     let identity = checked(&app, body.external_id, body.email, &properties)?;
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &app.catalog, &identity, properties, now).await?;
-    // Dropped here, the transaction changes nothing about whom it found.
-    let put = put
-        .filter(|put| put.created && !put.linked)
-        .ok_or_else(taken)?;
-    let row = found(&mut tx, &put.contact.id.to_string()).await?;
-    keep(
-        &mut tx,
-        &caller,
-        "contact.create",
-        &row,
-        Change::created(told(&row)),
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let given = properties.clone();
+        let put = contacts::put(&mut tx, &app.catalog, &identity, given, now).await?;
+        // An error rolls back: nothing changes about whom it found.
+        let put = put
+            .filter(|put| put.created && !put.linked)
+            .ok_or_else(taken)?;
+        let row = found(&mut tx, &put.contact.id.to_string()).await?;
+        let change = Change::created(told(&row));
+        keep(&mut tx, &caller, "contact.create", &row, change, now).await?;
+        Ok::<_, ApiError>((tx, row))
+    };
+    let row = app.db.transact(work).await?;
     let out = OneContactOut {
         contact: row.into(),
     };
@@ -235,8 +231,21 @@ pub async fn change_contact(
     JsonBody(body): JsonBody<ContactChangeIn>,
 ) -> Result<Json<OneContactOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let before = found(&mut tx, &name).await?;
+    let work = async |tx: Tx| change(&app, tx, &caller, (&name, &body), now).await;
+    let row = app.db.transact(work).await?;
+    Ok(Json(OneContactOut {
+        contact: row.into(),
+    }))
+}
+
+async fn change(
+    app: &App,
+    mut tx: Tx,
+    caller: &Caller<FullAdmin>,
+    (name, body): (&str, &ContactChangeIn),
+    now: DateTime<Utc>,
+) -> Result<(Tx, ContactRow), ApiError> {
+    let before = found(&mut tx, name).await?;
     let mut given = NewIdentity {
         external_id: body.external_id.clone().flatten(),
         email: body.email.clone().flatten(),
@@ -249,16 +258,15 @@ pub async fn change_contact(
     let others = contacts::claim(&mut tx, before.id, &given).await?;
     let before = found(&mut tx, &before.id.to_string()).await?;
     let mut after = before.clone();
-    if let Some(external_id) = body.external_id {
-        after.external_id = external_id;
+    if let Some(external_id) = &body.external_id {
+        after.external_id.clone_from(external_id);
     }
-    let names_address = body.email.is_some();
-    if let Some(email) = body.email {
-        after.email = email;
+    if let Some(email) = &body.email {
+        after.email.clone_from(email);
     }
-    let changes = body.properties.unwrap_or_default();
+    let changes = body.properties.clone().unwrap_or_default();
     checked(
-        &app,
+        app,
         after.external_id.clone(),
         after.email.clone(),
         &changes,
@@ -278,12 +286,12 @@ pub async fn change_contact(
         return Err(ApiError::validation(&issues.collect::<Vec<_>>()));
     }
     db::contact_change(&mut tx, &after, now).await?;
-    if names_address {
+    if body.email.is_some() {
         db::contact_confirm(&mut tx, before.id, now).await?;
     }
     let row = found(&mut tx, &before.id.to_string()).await?;
     let change = Change::changed(told(&before), told(&row));
-    keep(&mut tx, &caller, "contact.update", &row, change, now).await?;
+    keep(&mut tx, caller, "contact.update", &row, change, now).await?;
     let own = |row: &ContactRow| {
         let names = (row.external_id.clone(), row.email.clone());
         (names, row.properties.clone())
@@ -297,10 +305,8 @@ pub async fn change_contact(
         };
         announce(&mut tx, &[news], now).await?;
     }
-    app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
-    Ok(Json(OneContactOut {
-        contact: row.into(),
-    }))
+    db::stir(Topic::Webhooks);
+    Ok((tx, row))
 }
 
 /// Erases a contact: identity, events, runs, logs and rendered mail go, a keyed hash of the address
@@ -317,20 +323,15 @@ pub async fn erase_contact(
     Path(Name(name)): Path<Name>,
 ) -> Result<Json<ErasedOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let row = found(&mut tx, &name).await?;
-    let erased = contacts::erase_one(&app, &mut tx, row.id, now).await?;
-    // The row says that somebody was erased, not who.
-    keep(
-        &mut tx,
-        &caller,
-        "contact.erase",
-        &row,
-        Change::deleted(json!({})),
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let row = found(&mut tx, &name).await?;
+        let erased = contacts::erase_one(&app, &mut tx, row.id, now).await?;
+        // The row says that somebody was erased, not who.
+        let change = Change::deleted(json!({}));
+        keep(&mut tx, &caller, "contact.erase", &row, change, now).await?;
+        Ok::<_, ApiError>((tx, erased))
+    };
+    let erased = app.db.transact(work).await?;
     Ok(Json(ErasedOut { deleted: erased }))
 }
 
@@ -348,6 +349,7 @@ pub struct TimelineItemOut {
 #[derive(Serialize, ToSchema)]
 pub struct TimelineOut {
     timeline: Vec<TimelineItemOut>,
+    /// Events, mails and transitions of runs, each counted to 100,000.
     total: i64,
     limit: i64,
     offset: i64,

@@ -1,6 +1,7 @@
 //! Events: what came in, and letting journeys see it once more.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,13 +11,14 @@ use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::semantics::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, EventFilter, EventStory, Tx};
-use crate::enrolment::enrol_one;
+use crate::db::{self, EventFilter, EventStory, Patience, Tx};
+use crate::enrolment::{Entrant, enrol_each};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::body::JsonBody;
@@ -36,10 +38,15 @@ pub fn routes() -> Routes {
         .routes(routes!(replay_events))
 }
 
-/// Events replayed in one transaction, so that a request of many ends well before its time is up.
+/// Events replayed in one transaction.
 const TOGETHER: usize = 100;
 /// Events one request replays.
 const REPLAY_MAX: i64 = 1_000;
+/// How long it may take to find them.
+const FINDING: Duration = Duration::from_secs(12);
+/// For how long further transactions begin. The last of them waits 10 s for its people at most, so
+/// the answer comes before the request's time is up.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// Events one request names by id.
 const IDS_MAX: usize = 100;
 
@@ -142,6 +149,7 @@ pub async fn list_events(
         since: query.since,
         until: query.until,
         after: page.after.map(|(_, id)| id),
+        newer_than: None,
     };
     let mut conn = app.db.report().await?;
     let stories = db::event_stories(&mut conn, &filter, page.limit, page.offset).await?;
@@ -194,6 +202,8 @@ pub struct ReplayIn {
     /// Happened before this time.
     #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
+    /// Only events received after this one, of those of a `name`: the `continueAfter` of an answer.
+    after: Option<EventId>,
     /// The only journey that sees them; else every journey they trigger.
     journey_id: Option<String>,
     /// Only says how many events there are.
@@ -202,6 +212,7 @@ pub struct ReplayIn {
 }
 
 #[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ReplayOut {
     /// Events found, at most 1,000.
     matched: usize,
@@ -213,10 +224,15 @@ pub struct ReplayOut {
     skipped: BTreeMap<&'static str, usize>,
     /// There are more: these were the latest 1,000.
     truncated: bool,
+    /// The time of the request was up before all that matched were replayed. This was the last one:
+    /// the same request with it as `after` goes on from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continue_after: Option<EventId>,
 }
 
 /// Lets journeys see stored events once more, oldest first: one that is new, or was off, enrols the
-/// people it would have. The guards apply as of now. Nothing is stored twice, and no run ends.
+/// people it would have. The guards apply as of now. Nothing is stored twice, and no run ends. Where
+/// the database is slow it answers with `continueAfter` before it is through.
 #[utoipa::path(
     post, path = "/v1/admin/events/replay", tag = "events",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -243,7 +259,13 @@ pub async fn replay_events(
     {
         return Err(super::lookup::unknown_journey());
     }
+    let asked = Instant::now();
     let (events, truncated) = chosen(&app, &body).await?;
+    if asked.elapsed() > FINDING && !body.dry_run {
+        let message = "Finding the events took too long, and none was replayed: ask for less, by \
+                       contactId, since or until";
+        return Err(ApiError::unavailable(message, 60));
+    }
     let mut out = ReplayOut {
         matched: events.len(),
         truncated,
@@ -262,9 +284,24 @@ pub async fn replay_events(
             let mut conn = app.db.conn().await?;
             audit(&mut conn, &caller.actor, "event.replay", about, change, now).await?;
         }
+        let begun = Instant::now();
+        let mut last = None;
         for events in events.chunks(TOGETHER) {
+            if begun.elapsed() > BEGINNING && last.is_some() {
+                out.continue_after = last;
+                break;
+            }
             let work = |tx| replay(&app, tx, events, body.journey_id.as_deref());
-            let came: ReplayOut = app.db.transact(work).await?;
+            let came: ReplayOut = match app.db.transact_within(Patience::Shared, work).await {
+                Ok(came) => came,
+                // What was replayed until here is committed.
+                Err(_) if last.is_some() => {
+                    out.continue_after = last;
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            last = events.last().map(|event| event.id);
             out.replayed += came.replayed;
             out.enrolled += came.enrolled;
             for (reason, count) in came.skipped {
@@ -285,6 +322,7 @@ async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), A
         since: body.since,
         until: body.until,
         after: None,
+        newer_than: body.after,
     };
     let mut conn = app.db.report().await?;
     let mut events = Vec::new();
@@ -321,23 +359,26 @@ async fn replay(
     people.sort_unstable();
     people.dedup();
     let people = db::contact_lock(&mut tx, &people).await?;
+    let mut entrants = Vec::new();
     for event in events {
-        let wanted = app.catalog.triggered_by(&event.name).iter();
-        let wanted: Vec<_> = wanted
-            .filter(|entry| only.is_none_or(|only| only == entry.definition.id))
-            .collect();
         let contact = people.iter().find(|one| one.id == event.contact_id);
-        let Some(contact) = contact.filter(|_| !wanted.is_empty()) else {
-            continue;
-        };
-        for entry in wanted {
-            let about = (contact, &event.properties.0, Trust::from(event.trusted));
-            match enrol_one(&mut tx, &app.catalog, now, entry, about).await? {
-                Ok(_) => out.enrolled += 1,
-                Err(reason) => *out.skipped.entry(reason).or_default() += 1,
-            }
+        let Some(contact) = contact else { continue };
+        let before = entrants.len();
+        let wanted = app.catalog.triggered_by(&event.name).iter();
+        let wanted = wanted.filter(|entry| only.is_none_or(|only| only == entry.definition.id));
+        entrants.extend(wanted.map(|entry| Entrant {
+            entry,
+            contact,
+            properties: &event.properties.0,
+            trust: Trust::from(event.trusted),
+        }));
+        out.replayed += usize::from(entrants.len() > before);
+    }
+    for result in enrol_each(&mut tx, &app.catalog, now, &entrants).await? {
+        match result {
+            Ok(_) => out.enrolled += 1,
+            Err(reason) => *out.skipped.entry(reason).or_default() += 1,
         }
-        out.replayed += 1;
     }
     Ok((tx, out))
 }

@@ -18,8 +18,8 @@ use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::catalog::JourneyEntry;
 use crate::contacts;
-use crate::db::{self, JourneyCount, NewIdentity, Topic, Tx};
-use crate::enrolment::enrol_one;
+use crate::db::{self, JourneyCount, NewIdentity, Tx};
+use crate::enrolment::{Entrant, enrol_each};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::wire::body::JsonBody;
@@ -44,6 +44,9 @@ pub fn routes() -> Routes {
 
 /// People in one request.
 const PEOPLE_MAX: usize = 500;
+/// People enrolled in one transaction: a request of many takes ten of them, and each is over soon
+/// for whoever waits for one of its people.
+const TOGETHER: usize = 50;
 
 /// An event of some name, where it meets a condition.
 #[derive(Serialize, ToSchema)]
@@ -265,7 +268,8 @@ pub async fn enroll_person(
         .ok_or_else(unknown_journey)?
         .clone();
     let person = body.check(&app, "")?;
-    let out = enroll(&app, &caller, &entry, person).await?;
+    let out = enroll(&app, &caller, &entry, &[person]).await?.pop();
+    let out = out.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
@@ -311,8 +315,8 @@ pub async fn enroll_people(
         people.push(user.check(&app, &format!("users.{index}: "))?);
     }
     let mut results = Vec::with_capacity(people.len());
-    for person in people {
-        results.push(enroll(&app, &caller, &entry, person).await?);
+    for people in people.chunks(TOGETHER) {
+        results.extend(enroll(&app, &caller, &entry, people).await?);
     }
     Ok((StatusCode::ACCEPTED, Json(EnrollBatchOut { results })))
 }
@@ -339,37 +343,56 @@ impl EnrollIn {
     }
 }
 
+/// Enrols these people in one transaction, and says what came of each, in their order.
 async fn enroll(
     app: &App,
     caller: &Caller<JourneyAdmin>,
     entry: &JourneyEntry,
-    (identity, properties): (NewIdentity, Properties),
-) -> Result<EnrolledOut, ApiError> {
+    people: &[(NewIdentity, Properties)],
+) -> Result<Vec<EnrolledOut>, ApiError> {
+    let work = async |tx: Tx| enroll_in(app, tx, caller, entry, people).await;
+    let results = app.db.transact(work).await?;
+    Ok(results
+        .into_iter()
+        .map(|result| EnrolledOut {
+            enrolled: result.is_ok(),
+            reason: result.err(),
+            state_id: result.ok(),
+        })
+        .collect())
+}
+
+async fn enroll_in(
+    app: &App,
+    mut tx: Tx,
+    caller: &Caller<JourneyAdmin>,
+    entry: &JourneyEntry,
+    people: &[(NewIdentity, Properties)],
+) -> Result<(Tx, Vec<Result<StateId, &'static str>>), ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
+    let names = people.iter();
+    let names = names.map(|(identity, _)| (identity.clone(), Properties::new()));
+    let put = contacts::put_all(&mut tx, &app.catalog, names.collect(), now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    let about = (&*put.contact, &properties, Trust::Trusted);
-    let came = enrol_one(&mut tx, &app.catalog, now, entry, about).await?;
-    if let Ok(state) = came {
+    let entrants: Vec<Entrant<'_>> = put
+        .iter()
+        .zip(people)
+        .map(|(put, (_, properties))| Entrant {
+            entry,
+            contact: &put.contact,
+            properties,
+            trust: Trust::Trusted,
+        })
+        .collect();
+    let results = enrol_each(&mut tx, &app.catalog, now, &entrants).await?;
+    let journey = ("journey", entry.definition.id.as_str());
+    let actor = &caller.actor;
+    for (put, result) in put.iter().zip(&results) {
+        let Ok(state) = result else { continue };
         let change = Change::created(json!({ "stateId": state, "contactId": put.contact.id }));
-        let journey = ("journey", entry.definition.id.as_str());
-        audit(
-            &mut tx,
-            &caller.actor,
-            "journey.enroll",
-            journey,
-            change,
-            now,
-        )
-        .await?;
+        audit(&mut tx, actor, "journey.enroll", journey, change, now).await?;
     }
-    app.db.commit_and_wake(tx, &[Topic::Runs]).await?;
-    Ok(EnrolledOut {
-        enrolled: came.is_ok(),
-        reason: came.err(),
-        state_id: came.ok(),
-    })
+    Ok((tx, results))
 }
 
 /// What is known of all journeys.

@@ -12,7 +12,7 @@ use super::lookup::found;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
-use crate::db::{self, Conn, PendingRow};
+use crate::db::{self, Conn, PendingRow, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ContactOut;
@@ -174,9 +174,21 @@ async fn decide(
     id: PendingId,
     applies: bool,
 ) -> Result<Json<DecidedOut>, ApiError> {
-    let gone = || ApiError::not_found("Pending change not found");
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let work = async |tx: Tx| decide_in(app, tx, caller, id, applies, now).await;
+    let contact = app.db.transact(work).await?;
+    Ok(Json(DecidedOut { contact }))
+}
+
+async fn decide_in(
+    app: &App,
+    mut tx: Tx,
+    caller: &Caller<FullAdmin>,
+    id: PendingId,
+    applies: bool,
+    now: DateTime<Utc>,
+) -> Result<(Tx, ContactOut), ApiError> {
+    let gone = || ApiError::not_found("Pending change not found");
     let pending = db::pending_get(&mut tx, id).await?.ok_or_else(gone)?;
     let action = if applies {
         if !contacts::pending::apply(&mut tx, &app.catalog, &pending, now).await? {
@@ -206,6 +218,6 @@ async fn decide(
     let actor = &caller.actor;
     audit(&mut tx, actor, action, ("contact", &about), change, now).await?;
     let contact = found(&mut tx, &about).await?.into();
-    app.db.commit_and_wake(tx, &TOLD).await?;
-    Ok(Json(DecidedOut { contact }))
+    TOLD.into_iter().for_each(db::stir);
+    Ok((tx, contact))
 }

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::db::{self, Conn, Endpoint, NewDelivery, Topic};
+use crate::db::{self, Conn, Endpoint, NewDelivery, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::product::contacts::ErasedOut;
@@ -205,7 +205,7 @@ pub struct EndpointIn {
 }
 
 /// What is to change of an endpoint; what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointChangeIn {
     #[schema(max_length = 2048)]
@@ -282,11 +282,13 @@ pub async fn create_webhook(
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    let mut tx = app.db.begin().await?;
-    db::webhook_insert(&mut tx, &endpoint).await?;
-    let change = Change::created(told(&endpoint));
-    keep(&mut tx, &caller, "webhook.create", endpoint.id, change, now).await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        db::webhook_insert(&mut tx, &endpoint).await?;
+        let change = Change::created(told(&endpoint));
+        keep(&mut tx, &caller, "webhook.create", endpoint.id, change, now).await?;
+        db::Result::Ok((tx, ()))
+    };
+    app.db.transact(work).await?;
     let secret = endpoint.secret.clone();
     let out = NewEndpointOut {
         endpoint: EndpointOut::of(endpoint, &caller, now),
@@ -310,19 +312,22 @@ pub async fn change_webhook(
     JsonBody(body): JsonBody<EndpointChangeIn>,
 ) -> Result<Json<EndpointOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let mut endpoint = lock(&mut tx, id).await?;
-    let before = told(&endpoint);
-    let mut issues = Vec::new();
-    body.apply(&app, &mut endpoint, &mut issues);
-    if !issues.is_empty() {
-        return Err(ApiError::validation(&issues));
-    }
-    endpoint.updated_at = now;
-    db::webhook_update(&mut tx, &endpoint).await?;
-    let change = Change::changed(before, told(&endpoint));
-    keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
+    let work = async |mut tx: Tx| {
+        let mut endpoint = lock(&mut tx, id).await?;
+        let before = told(&endpoint);
+        let mut issues = Vec::new();
+        body.clone().apply(&app, &mut endpoint, &mut issues);
+        if !issues.is_empty() {
+            return Err(ApiError::validation(&issues));
+        }
+        endpoint.updated_at = now;
+        db::webhook_update(&mut tx, &endpoint).await?;
+        let change = Change::changed(before, told(&endpoint));
+        keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
+        db::stir(Topic::Webhooks);
+        Ok((tx, endpoint))
+    };
+    let endpoint = app.db.transact(work).await?;
     Ok(Json(EndpointOut::of(endpoint, &caller, now)))
 }
 
@@ -371,12 +376,14 @@ pub async fn delete_webhook(
     Path(id): Path<EndpointId>,
 ) -> Result<Json<ErasedOut>, ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let endpoint = lock(&mut tx, id).await?;
-    db::webhook_delete(&mut tx, id).await?;
-    let change = Change::deleted(told(&endpoint));
-    keep(&mut tx, &caller, "webhook.delete", id, change, now).await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let endpoint = lock(&mut tx, id).await?;
+        db::webhook_delete(&mut tx, id).await?;
+        let change = Change::deleted(told(&endpoint));
+        keep(&mut tx, &caller, "webhook.delete", id, change, now).await?;
+        Ok::<_, ApiError>((tx, ()))
+    };
+    app.db.transact(work).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 
@@ -404,16 +411,18 @@ pub async fn rotate_webhook_secret(
 ) -> Result<Json<RotatedOut>, ApiError> {
     let now = app.clock.now();
     let secret = new_secret();
-    let mut tx = app.db.begin().await?;
-    let before = lock(&mut tx, id).await?;
-    db::webhook_rotate(&mut tx, id, &secret, now + OVERLAP, now).await?;
     let prefix = secret_prefix(&secret);
-    let change = Change::changed(
-        json!({ "secretPrefix": secret_prefix(&before.secret) }),
-        json!({ "secretPrefix": prefix }),
-    );
-    keep(&mut tx, &caller, "webhook.rotate_secret", id, change, now).await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let before = lock(&mut tx, id).await?;
+        db::webhook_rotate(&mut tx, id, &secret, now + OVERLAP, now).await?;
+        let change = Change::changed(
+            json!({ "secretPrefix": secret_prefix(&before.secret) }),
+            json!({ "secretPrefix": prefix }),
+        );
+        keep(&mut tx, &caller, "webhook.rotate_secret", id, change, now).await?;
+        Ok::<_, ApiError>((tx, ()))
+    };
+    app.db.transact(work).await?;
     Ok(Json(RotatedOut {
         id,
         secret,
@@ -447,25 +456,28 @@ pub async fn test_webhook(
     Path(id): Path<EndpointId>,
 ) -> Result<(StatusCode, Json<TestedOut>), ApiError> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let endpoint = lock(&mut tx, id).await?;
-    if endpoint.disabled {
-        return Err(ApiError::conflict(
-            "This endpoint is switched off: switch it on with {\"disabled\": false} first",
-        ));
-    }
-    let delivery = NewDelivery {
-        id: ids::at(now),
-        endpoint_id: id,
-        contact_id: None,
-        event_type: TEST_TYPE.into(),
-        occurred_at: timestamp(now),
-        data: json!({ "test": true, "contactId": null, "userId": null, "email": null }),
+    let work = async |mut tx: Tx| {
+        let endpoint = lock(&mut tx, id).await?;
+        if endpoint.disabled {
+            return Err(ApiError::conflict(
+                "This endpoint is switched off: switch it on with {\"disabled\": false} first",
+            ));
+        }
+        let delivery = NewDelivery {
+            id: ids::at(now),
+            endpoint_id: id,
+            contact_id: None,
+            event_type: TEST_TYPE.into(),
+            occurred_at: timestamp(now),
+            data: json!({ "test": true, "contactId": null, "userId": null, "email": null }),
+        };
+        db::deliveries_insert(&mut tx, &[delivery], now).await?;
+        let change = Change::created(json!({ "eventType": TEST_TYPE }));
+        keep(&mut tx, &caller, "webhook.test", id, change, now).await?;
+        db::stir(Topic::Webhooks);
+        Ok((tx, ()))
     };
-    db::deliveries_insert(&mut tx, &[delivery], now).await?;
-    let change = Change::created(json!({ "eventType": TEST_TYPE }));
-    keep(&mut tx, &caller, "webhook.test", id, change, now).await?;
-    app.db.commit_and_wake(tx, &[Topic::Webhooks]).await?;
+    app.db.transact(work).await?;
     let out = TestedOut {
         enqueued: true,
         event_type: TEST_TYPE,
@@ -494,10 +506,9 @@ async fn keep(
     id: EndpointId,
     change: Change,
     now: DateTime<Utc>,
-) -> Result<(), ApiError> {
+) -> db::Result<()> {
     let about = ("webhook", &*id.to_string());
-    audit(conn, &caller.actor, action, about, change, now).await?;
-    Ok(())
+    audit(conn, &caller.actor, action, about, change, now).await
 }
 
 /// What the audit log keeps of an endpoint: its host, for the path may hold a secret.

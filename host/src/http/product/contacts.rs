@@ -12,7 +12,6 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Source, Subject, list_issue};
-use crate::db::{self, ContactRow, NewIdentity, Topic};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Ingest, LookUp};
 use crate::http::wire::body::JsonBody;
@@ -20,6 +19,7 @@ use crate::http::wire::names::names;
 use crate::http::wire::openapi::BadRequest;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Query;
+use crate::db::{self, ContactRow, NewIdentity, Topic, Tx};
 use crate::ids::ContactId;
 use crate::issue::Issue;
 use utoipa_axum::routes;
@@ -120,12 +120,16 @@ pub async fn put_contact(
     }
     let mut asked = Asked::read(app.catalog.lists(), &lists, body.consent == Some(true));
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &app.catalog, &identity, properties, now).await?;
-    let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    app.db
-        .commit_and_wake(tx, &[Topic::Runs, Topic::Captures])
-        .await?;
+    let work = async |mut tx: Tx| {
+        let given = properties.clone();
+        let put = contacts::put(&mut tx, &app.catalog, &identity, given, now).await?;
+        let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
+        [Topic::Runs, Topic::Captures]
+            .into_iter()
+            .for_each(db::stir);
+        Ok::<_, ApiError>((tx, put))
+    };
+    let put = app.db.transact(work).await?;
     if !asked.decisions.is_empty() {
         let subject = Subject::contact(put.contact.id);
         let grounds = Grounds {
@@ -223,16 +227,12 @@ pub async fn delete_contact(
     };
     let identity = names(&app, identity, &Properties::new(), false)?;
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let erased = contacts::erase(
-        &app,
-        &mut tx,
-        identity.external_id.as_deref(),
-        identity.email.as_deref(),
-        now,
-    )
-    .await?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let (id, email) = (identity.external_id.as_deref(), identity.email.as_deref());
+        let erased = contacts::erase(&app, &mut tx, id, email, now).await?;
+        db::Result::Ok((tx, erased))
+    };
+    let erased = app.db.transact(work).await?;
     Ok(Json(ErasedOut {
         deleted: erased > 0,
     }))

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
-use crate::db::{self, Contact, NewIdentity, NewSend, Topic};
+use crate::db::{self, Contact, NewIdentity, NewSend, Tx};
 use crate::foreign;
 use crate::http::ApiError;
 use crate::http::auth::{Actor, Caller, Ingest, Scope};
@@ -178,50 +178,46 @@ async fn queue(
         return Ok(known);
     }
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let contact = match (&asked.names.external_id, &asked.names.email) {
-        (Some(id), None) => {
-            let found = contacts::named(&mut tx, Some(id), None).await?;
-            let found = found.into_iter().next();
-            found.ok_or_else(|| ApiError::not_found("Contact not found"))?
-        }
-        _ => contacts::put(&mut tx, &app.catalog, &asked.names, Properties::new(), now)
-            .await?
-            .map(|put| Arc::unwrap_or_clone(put.contact))
-            .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
-    };
     // The mail is rendered without a connection in hand: the embedded database has but one.
-    tx.commit().await?;
+    let contact = recipient(app, &asked.names, now).await?;
     let test = administrator.is_some();
-    let mut send = asked.compose(app, &contact, key.clone(), test).await?;
-    let mut tx = app.db.begin().await?;
-    if send.mail.is_ok()
-        && let Some(reason) = refusal(app, &mut tx, &send).await?
-    {
-        send.mail = Err(reason);
-        send.links.clear();
-    }
-    if let Err(error) = db::send_insert(&mut tx, &send, now).await {
-        drop(tx);
-        // A request with the same key was faster.
-        let twin = error.as_database_error();
-        if twin.is_some_and(|error| error.is_unique_violation())
-            && let Some(known) = known(app, key.as_deref()).await?
-        {
-            return Ok(known);
+    let composed = asked.compose(app, &contact, key.clone(), test).await?;
+    let work = async |mut tx: Tx| {
+        let refused = match &composed.mail {
+            Ok(_) => refusal(app, &mut tx, &composed).await?,
+            Err(_) => None,
+        };
+        let skipped = refused.map(|reason| NewSend {
+            mail: Err(reason),
+            links: Vec::new(),
+            ..composed.clone()
+        });
+        let send = skipped.as_ref().unwrap_or(&composed);
+        db::send_insert(&mut tx, send, now).await?;
+        if let Some(actor) = administrator {
+            let change = Change::created(json!({ "emailSendId": send.id }));
+            let about = ("template", send.template_key.as_str());
+            audit(&mut tx, actor, "template.send_test", about, change, now).await?;
         }
-        return Err(error.into());
-    }
-    if let Some(actor) = administrator {
-        let change = Change::created(json!({ "emailSendId": send.id }));
-        let about = ("template", send.template_key.as_str());
-        audit(&mut tx, actor, "template.send_test", about, change, now).await?;
-    }
-    app.db.commit_and_wake(tx, &[Topic::Mails]).await?;
-    let reason = send.mail.as_ref().err().map(|reason| (*reason).to_owned());
+        let reason = send.mail.as_ref().err().copied();
+        db::Result::Ok((tx, reason))
+    };
+    let reason = match app.db.transact(work).await {
+        Ok(reason) => reason.map(str::to_owned),
+        Err(error) => {
+            // A request with the same key was faster.
+            let twin = error.as_database_error();
+            if twin.is_some_and(|error| error.is_unique_violation())
+                && let Some(known) = known(app, key.as_deref()).await?
+            {
+                return Ok(known);
+            }
+            return Err(error.into());
+        }
+    };
     Ok(EmailQueuedOut {
         help: help(reason.as_deref()),
-        email_send_id: send.id,
+        email_send_id: composed.id,
         status: if reason.is_some() {
             "skipped"
         } else {
@@ -231,6 +227,30 @@ async fn queue(
         reason,
         warnings: asked.warnings,
     })
+}
+
+/// Who gets the mail: the person with the product's id, who has to be known, or whoever has the
+/// address, who becomes a contact.
+async fn recipient(
+    app: &App,
+    names: &NewIdentity,
+    now: DateTime<Utc>,
+) -> Result<Contact, ApiError> {
+    let work = async |mut tx: Tx| {
+        let contact = match (&names.external_id, &names.email) {
+            (Some(id), None) => {
+                let found = contacts::named(&mut tx, Some(id), None).await?;
+                let found = found.into_iter().next();
+                found.ok_or_else(|| ApiError::not_found("Contact not found"))?
+            }
+            _ => contacts::put(&mut tx, &app.catalog, names, Properties::new(), now)
+                .await?
+                .map(|put| Arc::unwrap_or_clone(put.contact))
+                .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
+        };
+        Ok::<_, ApiError>((tx, contact))
+    };
+    app.db.transact(work).await
 }
 
 /// The mail an earlier request with this key made.

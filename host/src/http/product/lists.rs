@@ -11,7 +11,6 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
-use crate::db::{self, NewIdentity, Preferences};
 use crate::http::ApiError;
 use crate::http::auth::{Actor, Caller, Ingest, LookUp};
 use crate::http::wire::body::JsonBody;
@@ -19,6 +18,7 @@ use crate::http::wire::names::names;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Path, Query};
+use crate::db::{self, NewIdentity, Preferences, Tx};
 use crate::ids::ContactId;
 use utoipa_axum::routes;
 
@@ -185,10 +185,12 @@ async fn set(
     };
     let identity = names(app, identity, &Properties::new(), false)?;
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
-    let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    tx.commit().await?;
+    let work = async |mut tx: Tx| {
+        let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
+        let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
+        Ok::<_, ApiError>((tx, put))
+    };
+    let put = app.db.transact(work).await?;
     let subject = Subject::contact(put.contact.id);
     let route = if subscribed {
         "subscribe"

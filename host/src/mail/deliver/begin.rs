@@ -1,13 +1,31 @@
 //! The beginning of an attempt: the last questions, the frozen bytes, the moment to leave.
 
-use super::{Ready, Request, lease, people, postpone, providers, reach};
-use crate::calls::{self, Open};
+use chrono::{DateTime, Utc};
+
+use super::{Ready, Request, lease, postpone, reach, reserve};
 use crate::context::Context;
-use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths};
+use crate::calls::{self, Open};
+use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths, Tx};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};
 use crate::mail::frequency::{Pace, pace_all};
 use crate::plugins::DeliveryRef;
+
+/// What became of mails that were about to go out.
+enum Begun {
+    /// None of them is to go out now.
+    Nothing,
+    /// The provider's rate is used up until then; nothing was committed.
+    TooLate(Vec<SendId>, DateTime<Utc>),
+    /// An attempt at these begins.
+    Attempt {
+        going: Vec<SendId>,
+        batch: Option<ClaimedBatch>,
+        doubted: bool,
+        slot: DateTime<Utc>,
+        call: Option<Open>,
+    },
+}
 
 /// Decides which of these mails go out now, and commits that an attempt at them begins. None where
 /// nothing is left to send.
@@ -17,12 +35,59 @@ pub(super) async fn begin(
     group: Vec<Ready>,
 ) -> db::Result<Option<Request>> {
     let now = cx.clock.now();
+    let work = |tx| begin_in(cx, tx, provider, &group, now);
+    let begun = cx.db.transact(work).await?;
+    let of = |ids: Vec<SendId>, group: Vec<Ready>| -> Vec<Ready> {
+        let among = group.into_iter();
+        among.filter(|one| ids.contains(&one.send.id)).collect()
+    };
+    match begun {
+        Begun::Nothing => Ok(None),
+        Begun::TooLate(ids, slot) => {
+            let late = |ready: &Ready| slot >= last_moment(&ready.send);
+            let (late, others): (Vec<Ready>, Vec<Ready>) =
+                of(ids, group).into_iter().partition(late);
+            let late: Vec<ClaimedSend> = late.into_iter().map(|ready| ready.send).collect();
+            expire(cx, &late).await?;
+            let others: Vec<ClaimedSend> = others.into_iter().map(|ready| ready.send).collect();
+            postpone(cx, &others, slot, "the provider's rate is used up").await?;
+            Ok(None)
+        }
+        Begun::Attempt {
+            going,
+            batch,
+            doubted,
+            slot,
+            call,
+        } => {
+            let mails = of(going, group);
+            let number = batch.as_ref().map_or(mails[0].number(), |_| 1);
+            Ok(Some(Request {
+                mails,
+                batch,
+                number,
+                doubted,
+                began: now,
+                slot,
+                call,
+            }))
+        }
+    }
+}
+
+async fn begin_in(
+    cx: &Context,
+    mut tx: Tx,
+    provider: &DeliveryRef,
+    group: &[Ready],
+    now: DateTime<Utc>,
+) -> db::Result<(Option<Tx>, Begun)> {
     let ids: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
-    let (mut tx, contacts) = people(cx, &ids).await?;
+    let contacts = db::sends_owners_lock(&mut tx, &ids).await?;
     let sends: Vec<&ClaimedSend> = group.iter().map(|ready| &ready.send).collect();
     let held = db::sends_hold(&mut tx, &sends).await?;
-    let group: Vec<Ready> = group
-        .into_iter()
+    let group: Vec<&Ready> = group
+        .iter()
         .filter(|ready| held.contains(&ready.send.id))
         .collect();
 
@@ -46,14 +111,13 @@ pub(super) async fn begin(
             }
         }
     }
-    let topics = settle(cx, &mut tx, None, None, &skipped, now).await?;
-    let group: Vec<Ready> = group
+    settle(cx, &mut tx, None, None, &skipped, now).await?;
+    let group: Vec<&Ready> = group
         .into_iter()
         .filter(|ready| ready.send.in_doubt || going.contains(&ready.send.id))
         .collect();
     if group.is_empty() {
-        cx.db.commit_and_wake(tx, &topics).await?;
-        return Ok(None);
+        return Ok((Some(tx), Begun::Nothing));
     }
 
     let lease = lease(cx);
@@ -83,36 +147,23 @@ pub(super) async fn begin(
         .collect();
     let id = batch.as_ref().map(|batch| batch.id);
     db::attempts_begin(&mut tx, provider.id(), id, &mails, lease_until, now).await?;
-    let call = super::open(cx, provider, &group, batch.as_ref());
-    if let Some(call) = &call {
-        db::call_switch(&mut tx, None, Some(call.call()), true, now).await?;
-    }
-    // The provider's row comes last: other workers wait for it as shortly as can be.
-    let first = provider.capabilities().rate.map(providers::slot_us);
-    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(cx), now).await?;
+    let call = super::open(cx, provider, group.first().copied(), batch.as_ref());
+    let (call, slot) = reserve(cx, &mut tx, provider, call, now).await?;
+    let going: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
     let late = |ready: &&Ready| slot >= last_moment(&ready.send);
-    if slot - now > reach(cx) || group.iter().any(|ready| late(&ready)) {
+    if slot - now > reach(cx) || group.iter().any(late) {
         tx.rollback().await?;
         call.into_iter().for_each(Open::close);
-        let (late, others): (Vec<Ready>, Vec<Ready>) =
-            group.into_iter().partition(|ready| late(&ready));
-        let late: Vec<ClaimedSend> = late.into_iter().map(|ready| ready.send).collect();
-        expire(cx, &late).await?;
-        let others: Vec<ClaimedSend> = others.into_iter().map(|ready| ready.send).collect();
-        postpone(cx, &others, slot, "the provider's rate is used up").await?;
-        return Ok(None);
+        return Ok((None, Begun::TooLate(going, slot)));
     }
-    cx.db.commit_and_wake(tx, &topics).await?;
-    let number = batch.as_ref().map_or(group[0].number(), |_| 1);
-    Ok(Some(Request {
-        mails: group,
+    let begun = Begun::Attempt {
+        going,
         batch,
-        number,
         doubted,
-        began: now,
         slot,
         call,
-    }))
+    };
+    Ok((Some(tx), begun))
 }
 
 /// Ends mails whose last useful moment passed.

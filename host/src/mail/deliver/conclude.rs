@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Request, covers, people};
+use super::{Request, covers};
 use crate::context::Context;
-use crate::db::{self, ClaimedSend};
+use crate::db::{self, ClaimedSend, Tx};
 use crate::ids::SendId;
 use crate::mail::fate::{Answer, Fate, Settled, Situation, Standing, settle, wait};
 use crate::plugins::DeliveryRef;
@@ -50,9 +50,20 @@ async fn record(
     request: &Request,
     answer: &Answer,
 ) -> db::Result<()> {
+    let work = |tx| record_in(cx, tx, provider, request, answer);
+    cx.db.transact(work).await
+}
+
+async fn record_in(
+    cx: &Context,
+    mut tx: Tx,
+    provider: &DeliveryRef,
+    request: &Request,
+    answer: &Answer,
+) -> db::Result<(Tx, ())> {
     let now = cx.clock.now();
     let ids: Vec<SendId> = request.mails.iter().map(|one| one.send.id).collect();
-    let (mut tx, _) = people(cx, &ids).await?;
+    db::sends_owners_lock(&mut tx, &ids).await?;
     let settled: Vec<Settled<'_>> = request
         .mails
         .iter()
@@ -78,12 +89,12 @@ async fn record(
         let counted = !matches!(fate, Fate::Limited { .. } | Fate::Blocked { .. });
         let word = (!again).then(|| answer.word());
         if !db::batch_end(&mut tx, batch, word, retry_at, counted || !again, now).await? {
-            return Ok(());
+            return Ok((tx, ()));
         }
     }
     let batch = request.batch.as_ref().map(|batch| batch.id);
-    let topics = settle(cx, &mut tx, Some(provider.id()), batch, &settled, now).await?;
-    cx.db.commit_and_wake(tx, &topics).await
+    settle(cx, &mut tx, Some(provider.id()), batch, &settled, now).await?;
+    Ok((tx, ()))
 }
 
 fn standing(answer: &Answer, fate: Fate, at: Situation<'_>) -> Standing {
@@ -135,9 +146,12 @@ pub(super) async fn decide(cx: &Context, settled: &[Settled<'_>]) -> db::Result<
     }
     let now = cx.clock.now();
     let ids: Vec<SendId> = settled.iter().map(|one| one.send.id).collect();
-    let (mut tx, _) = people(cx, &ids).await?;
-    let topics = settle(cx, &mut tx, None, None, settled, now).await?;
-    cx.db.commit_and_wake(tx, &topics).await
+    let work = async |mut tx: Tx| {
+        db::sends_owners_lock(&mut tx, &ids).await?;
+        settle(cx, &mut tx, None, None, settled, now).await?;
+        db::Result::Ok((tx, ()))
+    };
+    cx.db.transact(work).await
 }
 
 fn log(send: &ClaimedSend, provider: &DeliveryRef, fate: &Fate, number: i32) {

@@ -1,14 +1,15 @@
 //! Mails whose last attempt was cut off or got no clear answer.
 
+use chrono::{DateTime, Utc};
+
 use super::begin::expired;
 use super::conclude::decide as settle_decided;
 use super::providers::{Providers, Way, sender_of};
 use super::route::prepare;
-use super::{Ready, Request, Work, covers, lease, people, postpone, providers, reach};
-use crate::app::App;
-use crate::calls::{self, Open};
+use super::{Ready, Request, Work, covers, lease, postpone, reach, reserve};
 use crate::context::Context;
-use crate::db::{self, ClaimedBatch, ClaimedSend};
+use crate::calls::{self, Open};
+use crate::db::{self, ClaimedBatch, ClaimedSend, Tx};
 use crate::ids::SendId;
 use crate::mail::fate::{Settled, Standing, last_moment, settle};
 use crate::plugins::DeliveryRef;
@@ -138,40 +139,62 @@ pub(super) async fn begin_again(
             })
         })
         .collect();
+    let work = |tx| repeat_in(cx, tx, provider, (&batch, &mails), now);
+    match cx.db.transact(work).await? {
+        Again::Lost => Ok(None),
+        Again::TooLate => {
+            let members: Vec<ClaimedSend> = mails.into_iter().map(|ready| ready.send).collect();
+            break_up(cx, &batch, &members, TOO_LATE).await?;
+            Ok(None)
+        }
+        Again::Attempt(slot, call) => Ok(Some(Request {
+            mails,
+            number: batch.attempts + 1,
+            call,
+            batch: Some(batch),
+            doubted: true,
+            began: now,
+            slot,
+        })),
+    }
+}
+
+/// What became of a batch that was about to be asked about again.
+enum Again {
+    /// Somebody else holds it.
+    Lost,
+    /// A mail of it would be useless by the time it leaves; nothing was committed.
+    TooLate,
+    /// The attempt leaves then.
+    Attempt(DateTime<Utc>, Option<Open>),
+}
+
+async fn repeat_in(
+    cx: &Context,
+    mut tx: Tx,
+    provider: &DeliveryRef,
+    (batch, mails): (&ClaimedBatch, &[Ready]),
+    now: DateTime<Utc>,
+) -> db::Result<(Option<Tx>, Again)> {
     let open: Vec<&ClaimedSend> = mails
         .iter()
         .map(|ready| &ready.send)
         .filter(|send| send.in_doubt)
         .collect();
     let ids: Vec<SendId> = open.iter().map(|send| send.id).collect();
-    let (mut tx, _) = people(cx, &ids).await?;
-    if !db::batch_attempt(&mut tx, &batch, now + reach(cx) + lease(cx), now).await? {
-        return Ok(None);
+    db::sends_owners_lock(&mut tx, &ids).await?;
+    if !db::batch_attempt(&mut tx, batch, now + reach(cx) + lease(cx), now).await? {
+        return Ok((Some(tx), Again::Lost));
     }
     db::attempts_repeat(&mut tx, provider.id(), batch.id, &open, now).await?;
-    let first = provider.capabilities().rate.map(providers::slot_us);
-    let slot = db::provider_slot(&mut tx, provider.id(), first, reach(cx), now).await?;
-    let call = super::open(cx, provider, &mails, Some(&batch));
-    if let Some(call) = &call {
-        db::call_switch(&mut tx, None, Some(call.call()), true, now).await?;
-    }
+    let call = super::open(cx, provider, mails.first(), Some(batch));
+    let (call, slot) = reserve(cx, &mut tx, provider, call, now).await?;
     if open.iter().any(|send| last_moment(send) <= slot) {
         tx.rollback().await?;
         call.into_iter().for_each(Open::close);
-        let members: Vec<ClaimedSend> = mails.into_iter().map(|ready| ready.send).collect();
-        break_up(cx, &batch, &members, TOO_LATE).await?;
-        return Ok(None);
+        return Ok((None, Again::TooLate));
     }
-    tx.commit().await?;
-    Ok(Some(Request {
-        mails,
-        number: batch.attempts + 1,
-        call,
-        batch: Some(batch),
-        doubted: true,
-        began: now,
-        slot,
-    }))
+    Ok((Some(tx), Again::Attempt(slot, call)))
 }
 
 /// Ends a batch that can no longer be repeated. Each lifecycle mail in doubt stays so for good; a
@@ -184,10 +207,6 @@ async fn break_up(
 ) -> db::Result<()> {
     let now = cx.clock.now();
     let ids: Vec<SendId> = members.iter().map(|send| send.id).collect();
-    let (mut tx, _) = people(cx, &ids).await?;
-    if !db::batch_end(&mut tx, batch, Some("unknown"), None, true, now).await? {
-        return Ok(());
-    }
     let standing = |send: &ClaimedSend| match send {
         late if last_moment(late) <= now => expired(late),
         send if send.transactional => Standing::Alone {
@@ -207,6 +226,12 @@ async fn break_up(
             standing: standing(send),
         })
         .collect();
-    let topics = settle(cx, &mut tx, None, Some(batch.id), &settled, now).await?;
-    cx.db.commit_and_wake(tx, &topics).await
+    let work = async |mut tx: Tx| {
+        db::sends_owners_lock(&mut tx, &ids).await?;
+        if db::batch_end(&mut tx, batch, Some("unknown"), None, true, now).await? {
+            settle(cx, &mut tx, None, Some(batch.id), &settled, now).await?;
+        }
+        db::Result::Ok((tx, ()))
+    };
+    cx.db.transact(work).await
 }

@@ -43,7 +43,7 @@ use uuid::Uuid;
 
 use crate::calls::{self, Open};
 use crate::context::Context;
-use crate::db::{self, ClaimedBatch, ClaimedSend, Contact, Hold, PluginCall, Tx};
+use crate::db::{self, ClaimedBatch, ClaimedSend, Conn, Hold, PluginCall};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::plugins::DeliveryRef;
 
@@ -298,13 +298,13 @@ async fn untry(cx: &Context, tried: &[Hold]) -> db::Result<()> {
 fn open(
     cx: &Context,
     provider: &DeliveryRef,
-    mails: &[Ready],
+    first: Option<&Ready>,
     batch: Option<&ClaimedBatch>,
 ) -> Option<Open> {
     let (what, subject, claim, method) = match batch {
         Some(batch) => ("batch", batch.id.into(), batch.claim, "send_batch"),
         None => {
-            let send = &mails.first()?.send;
+            let send = &first?.send;
             ("mail", send.id.into(), send.claim?, "send")
         }
     };
@@ -317,17 +317,29 @@ fn open(
     Some(Open::new(&cx.calls, what, call))
 }
 
-/// A transaction in which the contacts these mails belong to now are locked. They may have been
-/// merged into others since the mails were claimed.
-async fn people(cx: &Context, sends: &[SendId]) -> db::Result<(Tx, Vec<Contact>)> {
-    loop {
-        let mut tx = cx.db.begin().await?;
-        let owners = db::sends_owners(&mut tx, sends).await?;
-        let contacts = db::contact_lock(&mut tx, &owners).await?;
-        if db::sends_owners(&mut tx, sends).await? == owners {
-            return Ok((tx, contacts));
+/// Notes the call in the transaction in which an attempt begins, and reserves its moment to leave.
+/// The provider's row comes last: other workers wait for it as shortly as can be. Where this fails
+/// there is no note of the call.
+async fn reserve(
+    cx: &Context,
+    conn: &mut Conn,
+    provider: &DeliveryRef,
+    call: Option<Open>,
+    now: DateTime<Utc>,
+) -> db::Result<(Option<Open>, DateTime<Utc>)> {
+    let reserved = async {
+        if let Some(call) = &call {
+            db::call_switch(&mut *conn, None, Some(call.call()), true, now).await?;
         }
-        tx.rollback().await?;
+        let first = provider.capabilities().rate.map(providers::slot_us);
+        db::provider_slot(conn, provider.id(), first, reach(cx), now).await
+    };
+    match reserved.await {
+        Ok(slot) => Ok((call, slot)),
+        Err(error) => {
+            call.into_iter().for_each(Open::close);
+            Err(error)
+        }
     }
 }
 

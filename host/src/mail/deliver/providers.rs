@@ -9,8 +9,7 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 
 use crate::backoff;
-use crate::context::Context;
-use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic};
+use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic, Tx};
 use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;
 
@@ -59,31 +58,36 @@ impl Providers {
     pub async fn look(cx: &Context) -> db::Result<Self> {
         let now = cx.clock.now();
         let all = cx.plugins.deliveries();
-        let mut tx = cx.db.begin().await?;
-        let mut holds: HashMap<String, Vec<Hold>> = HashMap::new();
-        for hold in db::provider_holds(&mut tx, now).await? {
-            holds.entry(hold.provider.clone()).or_default().push(hold);
-        }
-        let mut cured = 0;
-        for provider in &all {
-            let Some(own) = holds.get_mut(provider.id()) else {
-                continue;
-            };
-            let print = print(cx, provider);
-            if own.iter().any(|hold| hold.print != print) {
-                own.retain(|hold| hold.print == print);
-                cured += db::provider_cured(&mut tx, provider.id(), &print).await?;
-                tracing::info!(
-                    provider = provider.id(),
-                    "the provider's settings changed: mails are handed to it again"
-                );
+        let work = async |mut tx: Tx| {
+            let mut holds: HashMap<String, Vec<Hold>> = HashMap::new();
+            for hold in db::provider_holds(&mut tx, now).await? {
+                holds.entry(hold.provider.clone()).or_default().push(hold);
             }
-        }
-        if cured > 0 {
-            db::sends_release(&mut tx, now).await?;
-            cx.db.commit_and_wake(tx, &[Topic::Mails]).await?;
-        } else {
-            tx.commit().await?;
+            let mut changed = Vec::new();
+            let mut cured = 0;
+            for provider in &all {
+                let Some(own) = holds.get_mut(provider.id()) else {
+                    continue;
+                };
+                let print = print(cx, provider);
+                if own.iter().any(|hold| hold.print != print) {
+                    own.retain(|hold| hold.print == print);
+                    cured += db::provider_cured(&mut tx, provider.id(), &print).await?;
+                    changed.push(provider.id().to_owned());
+                }
+            }
+            if cured > 0 {
+                db::sends_release(&mut tx, now).await?;
+                db::stir(Topic::Mails);
+            }
+            db::Result::Ok((tx, (holds, changed)))
+        };
+        let (holds, changed) = cx.db.transact(work).await?;
+        for provider in changed {
+            tracing::info!(
+                provider,
+                "the provider's settings changed: mails are handed to it again"
+            );
         }
         Ok(Self { all, holds, now })
     }
@@ -254,6 +258,48 @@ pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) {
 
 async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> db::Result<()> {
     let now = cx.clock.now();
+    let work = |tx| note_in(cx, tx, asked, verdict, now);
+    let noted = cx.db.transact(work).await?;
+    let provider = asked.provider.id();
+    match verdict {
+        Verdict::Faulty(reason) if noted.held => tracing::error!(
+            provider,
+            reason,
+            "the provider failed several times in a row and is left alone; mails are kept, and one tries every 30 seconds"
+        ),
+        Verdict::Blocked(BlockScope::Provider, reason) if noted.held => tracing::error!(
+            provider,
+            reason,
+            "the provider refuses all mail until someone acts; mails are kept, and one tries every 30 seconds"
+        ),
+        Verdict::Blocked(BlockScope::Sender, reason) if noted.held => tracing::error!(
+            provider,
+            reason,
+            "the provider refuses a sender until someone acts; its mails are kept, and one tries every 30 seconds"
+        ),
+        _ => {}
+    }
+    if let Some(mails) = noted.released {
+        tracing::info!(provider, mails, "the provider takes mail again");
+    }
+    Ok(())
+}
+
+/// What a verdict changed.
+struct Noted {
+    /// A hold began for which someone has to act.
+    held: bool,
+    /// The kept mails that are due again, where a hold ended.
+    released: Option<u64>,
+}
+
+async fn note_in(
+    cx: &Context,
+    mut tx: Tx,
+    asked: Asked<'_>,
+    verdict: &Verdict<'_>,
+    now: DateTime<Utc>,
+) -> db::Result<(Tx, Noted)> {
     let id = asked.provider.id();
     let hold = |kind, sender: &str, until, reason: String| Hold {
         provider: id.to_owned(),
@@ -265,21 +311,15 @@ async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> 
         print: print(cx, asked.provider),
     };
     let soon = now + PROBE_EVERY;
-    let mut tx = cx.db.begin().await?;
     let mut freed = 0;
+    let mut held = false;
     match verdict {
         Verdict::Faulty(reason) => {
             let faults = db::provider_fault(&mut tx, id, asked.began, now).await?;
             if let Some(faults) = faults.filter(|faults| *faults >= FAULTS_MAX) {
                 let why = format!("{faults} failures in a row, the last one: {reason}");
                 let rest = hold(HoldKind::Rest, "", soon, why);
-                if db::provider_hold(&mut tx, &rest, now).await? {
-                    tracing::error!(
-                        provider = id,
-                        reason,
-                        "the provider failed several times in a row and is left alone; mails are kept, and one tries every 30 seconds"
-                    );
-                }
+                held = db::provider_hold(&mut tx, &rest, now).await?;
             }
         }
         Verdict::Sound { sender } => {
@@ -295,35 +335,23 @@ async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> 
         Verdict::Blocked(BlockScope::Provider, reason) => {
             freed = sound(&mut tx, id, None, &[HoldKind::Rest], now).await?;
             let block = hold(HoldKind::Block, "", soon, (*reason).to_owned());
-            if db::provider_hold(&mut tx, &block, now).await? {
-                tracing::error!(
-                    provider = id,
-                    reason,
-                    "the provider refuses all mail until someone acts; mails are kept, and one tries every 30 seconds"
-                );
-            }
+            held = db::provider_hold(&mut tx, &block, now).await?;
         }
         Verdict::Blocked(BlockScope::Sender, reason) => {
             let works = [HoldKind::Rest, HoldKind::Block];
             freed = sound(&mut tx, id, None, &works, now).await?;
             if !asked.given {
                 let block = hold(HoldKind::Block, asked.sender, soon, (*reason).to_owned());
-                if db::provider_hold(&mut tx, &block, now).await? {
-                    tracing::error!(
-                        provider = id,
-                        reason,
-                        "the provider refuses a sender until someone acts; its mails are kept, and one tries every 30 seconds"
-                    );
-                }
+                held = db::provider_hold(&mut tx, &block, now).await?;
             }
         }
     }
+    let mut released = None;
     if freed > 0 {
-        let kept = db::sends_release(&mut tx, now).await?;
-        tracing::info!(provider = id, mails = kept, "the provider takes mail again");
-        return cx.db.commit_and_wake(tx, &[Topic::Mails]).await;
+        released = Some(db::sends_release(&mut tx, now).await?);
+        db::stir(Topic::Mails);
     }
-    tx.commit().await
+    Ok((tx, Noted { held, released }))
 }
 
 async fn sound(

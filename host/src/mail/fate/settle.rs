@@ -41,8 +41,7 @@ impl<'a> Settled<'a> {
 
 /// Writes how mails are and does what follows from it: completes the steps that wait for them,
 /// stores events, announces news, suppresses addresses that do not exist. A mail that the caller
-/// lost is left as it is. The contacts the mails belong to now are locked by the caller. Returns
-/// whom the commit has to wake.
+/// lost is left as it is. The contacts the mails belong to now are locked by the caller.
 pub async fn settle(
     cx: &Context,
     conn: &mut Conn,
@@ -50,9 +49,9 @@ pub async fn settle(
     batch: Option<BatchId>,
     settled: &[Settled<'_>],
     now: DateTime<Utc>,
-) -> db::Result<Vec<Topic>> {
+) -> db::Result<()> {
     if settled.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let rows: Vec<SendEnd> = settled
         .iter()
@@ -67,7 +66,6 @@ pub async fn settle(
         .iter()
         .filter_map(|one| Some((one, *held.get(&one.send.id)?)))
         .collect();
-    let mut topics = Vec::new();
 
     let steps: Vec<StepEnd> = ours
         .iter()
@@ -75,7 +73,7 @@ pub async fn settle(
         .collect();
     if !steps.is_empty() {
         db::steps_complete(conn, &steps, now).await?;
-        topics.push(Topic::Runs);
+        db::stir(Topic::Runs);
     }
 
     for (one, row) in &ours {
@@ -138,15 +136,16 @@ pub async fn settle(
     }
     announce(conn, &news, now).await?;
     if !told.is_empty() {
-        topics.extend([Topic::Runs, Topic::Captures]);
+        [Topic::Runs, Topic::Captures]
+            .into_iter()
+            .for_each(db::stir);
         tell(conn, &cx.catalog, told, now).await?;
     }
     let due = |row: &SendEnd| row.retry_at.is_some_and(|at| at <= now);
     if rows.iter().any(due) {
-        topics.push(Topic::Mails);
+        db::stir(Topic::Mails);
     }
-    topics.dedup();
-    Ok(topics)
+    Ok(())
 }
 
 /// What the step that waits for the mail learns; None while another attempt follows.
