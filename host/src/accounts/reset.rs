@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Passwords;
 use super::user::{PasswordError, checked_password, forms, keep};
 use crate::contacts;
+use crate::context::Context;
 use crate::db::{self, Conn, Db, NewIdentity, Topic, Tx};
 use crate::mail;
 

@@ -73,7 +73,7 @@ pub async fn refusal(
 /// When the journeys behind these runs last sent a mail to these people, where their minimum
 /// interval asks for it: nothing older than the longest of the intervals is read.
 async fn last_sends(
-    app: &App,
+    cx: &Context,
     conn: &mut Conn,
     people: &[ContactId],
     origins: &HashMap<StateId, SendOrigin>,
@@ -82,7 +82,7 @@ async fn last_sends(
     let mut journeys: Vec<&str> = Vec::new();
     let mut longest = 0;
     for run in origins.values() {
-        let journey = app.catalog.journey(&run.journey_id);
+        let journey = cx.catalog.journey(&run.journey_id);
         let gap = journey.map_or(0, |journey| journey.definition.suppress_ms);
         if gap > 0 {
             journeys.push(&run.journey_id);
@@ -138,7 +138,7 @@ impl<'a> Facts<'a> {
         let origins = db::send_origins(conn, &runs).await?;
         Ok(Self {
             contacts: contacts.iter().map(|one| (one.id, one)).collect(),
-            last: last_sends(app, conn, &people, &origins, now).await?,
+            last: last_sends(cx, conn, &people, &origins, now).await?,
             origins,
             consents,
             mailboxes,

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 
 use crate::backoff;
+use crate::context::Context;
 use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic, Tx};
 use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;

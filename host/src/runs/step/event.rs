@@ -10,7 +10,7 @@ use crate::db::{self, NewCapture, NewIdentity};
 use crate::foreign;
 use crate::ids;
 use crate::ingest::{MAX_DEPTH, NewEvent, Person, check_journey_event};
-use crate::journeys::journal::Journal;
+use crate::runs::journal::Journal;
 
 pub(super) fn trigger(
     run: Performing<'_>,
@@ -73,7 +73,7 @@ pub(super) async fn identify(
     let mut own = properties.clone();
     let trust = journal.trust(run.state.trust);
     if !trust.is_trusted() && own.keys().any(|name| is_address(name)) {
-        let contact = db::contact_get(&mut *run.app.db.conn().await?, run.state.contact_id).await?;
+        let contact = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
         let address = contact.and_then(|contact| contact.email);
         keep_own(&mut own, trust, address.as_deref());
     }

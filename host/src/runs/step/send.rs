@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Effects, Performed, Performing};
 use crate::db::{self, ClaimedState, StepRow};
-use crate::journeys::journal::Journal;
+use crate::runs::journal::Journal;
 use crate::mail::{self, Composing};
 
 pub(super) async fn send(
