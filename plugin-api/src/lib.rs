@@ -31,6 +31,7 @@ mod replay;
 #[cfg(feature = "engine")]
 pub mod semantics;
 mod step;
+mod trust;
 
 pub use analytics::{Analytics, Capture, Captured, RefusedCapture};
 pub use body::Body;
@@ -44,6 +45,7 @@ pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResp
 pub use journey::{Journeys, Template};
 pub use manifest::{Kind, Manifest, Setting, Settings};
 pub use step::{Command, Step, StepError, StepState};
+pub use trust::Trust;
 
 /// A JSON object: event properties, contact properties, template values.
 pub type Properties = serde_json::Map<String, serde_json::Value>;

@@ -8,13 +8,12 @@ pub mod guard;
 pub mod identity;
 pub mod name;
 pub mod pace;
-mod trust;
 pub mod variant;
 pub mod when;
 pub mod zone;
 
 pub use crate::address;
-pub use trust::Trust;
+pub use crate::Trust;
 
 /// Chains of journeys that trigger each other end here.
 pub const MAX_DEPTH: i16 = 16;
