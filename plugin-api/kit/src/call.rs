@@ -1,14 +1,14 @@
 //! Calls, with a script in the host's place.
 
 use chrono::TimeDelta;
+use hogsend_plugin_api::call::{Ask, CallError, Reply, decode, encode};
+use hogsend_plugin_api::export::{Exported, Instance, create};
+use hogsend_plugin_api::{Command, Settings, Step, StepError, StepState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::beginning;
-use crate::call::{Ask, CallError, Reply, decode, encode};
-use crate::export::{Exported, Instance, create};
-use crate::{Command, Settings, Step, StepError, StepState};
 
 /// Rounds of questions and answers in one call; no plugin needs that many.
 const ROUNDS: usize = 16;

@@ -1,9 +1,8 @@
 //! HTTP in a script.
 
+use hogsend_plugin_api::{Body, Command, HttpRequest, HttpResponse, StepError};
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use crate::{Body, Command, HttpRequest, HttpResponse, StepError};
 
 /// The HTTP request a command asks for.
 ///

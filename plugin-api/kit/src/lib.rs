@@ -3,20 +3,19 @@
 //! [`start`] makes an instance, [`ask`] and [`call`] use its methods, [`Run`] takes a journey from
 //! step to step. These make every call more than once: a plugin that answers the same input in two
 //! ways fails its test here instead of parking someone's run later. [`delivery`] holds a delivery
-//! plugin against what all of them promise. `Sim` (feature `engine`) is a world of people and
-//! journeys with a clock of its own.
+//! plugin against what all of them promise. [`Sim`] is a world of people and journeys with a clock of
+//! its own, and [`render`] makes mails of templates as the host does.
 
 mod call;
 pub mod delivery;
 mod http;
 mod run;
-#[cfg(feature = "engine")]
 pub mod sim;
 
 pub use call::{ask, call, start};
+pub use hogsend_render as render;
 pub use http::{request, response};
 pub use run::{Run, user};
-#[cfg(feature = "engine")]
 pub use sim::Sim;
 
 use chrono::{DateTime, Utc};

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::call::{decode, encode, method};
+use hogsend_plugin_api::export::Instance;
+use hogsend_plugin_api::journey::{
+    AdvanceIn, AdvanceOut, RunStatus, SleepArgs, SleepUntilArgs, TriggerEvent, User, step,
+};
+use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::beginning;
 use super::call::repeat;
-use crate::call::{decode, encode, method};
-use crate::export::Instance;
-use crate::journey::{
-    AdvanceIn, AdvanceOut, RunStatus, SleepArgs, SleepUntilArgs, TriggerEvent, User, step,
-};
-use crate::{Command, Properties, Step, StepError, StepState};
 
 /// How often each replay is repeated. Code that tosses a coin, as by reading a clock, passes once
 /// in a million.

@@ -1,17 +1,17 @@
-//! `kit::delivery` passes a sound plugin and names the fault of every other.
+//! The conformance kit passes a sound plugin and names the fault of every other.
 
 #![forbid(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::kit::delivery::{Hooks, Http, Provider, Seen, conformance};
 use hogsend_plugin_api::{
     Attempt, BatchAttempt, BatchOutcome, BatchSent, Body, Capabilities, Delivery, DeliveryEvent,
     DeliveryEventKind, DeliveryReading, Host, HttpMethod, HttpRequest, HttpResponse, Idempotency,
     Mail, Manifest, Plugin, Prepared, Refusal, RetryFault, SendOutcome, Sent, Setting, Settings,
     Webhook, export_plugin,
 };
+use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, conformance};
 use serde_json::{Value, json};
 
 const KEY: &str = "hush-0123456789";

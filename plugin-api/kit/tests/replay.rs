@@ -7,10 +7,10 @@ use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::journey::{
     self, Ctx, Divergence, Journey, RunStatus, Sent, TriggerEvent, User, days, hours,
 };
-use hogsend_plugin_api::kit::{self, Run};
 use hogsend_plugin_api::{
     Journeys, Manifest, Plugin, Properties, Settings, StepError, StepState, Template, export_plugin,
 };
+use hogsend_plugin_kit::{self as kit, Run};
 use serde_json::{Value, json};
 
 struct Replays;

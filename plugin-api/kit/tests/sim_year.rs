@@ -1,5 +1,4 @@
 //! A thousand people live through a year of ten journeys, and what must always be true is.
-#![cfg(feature = "engine")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use hogsend_plugin_api::journey::{
     self, Condition, Ctx, Entry, Journey, User, Waited, Weekday, days, hours,
 };
-use hogsend_plugin_api::kit::sim::{Entry as Line, Policy, Sim, Status, Tz, What};
-use hogsend_plugin_api::kit::{beginning, start};
 use hogsend_plugin_api::{Journeys, Manifest, Plugin, Settings, Template, export_plugin};
+use hogsend_plugin_kit::sim::{Entry as Line, Policy, Sim, Status, Tz, What};
+use hogsend_plugin_kit::{beginning, start};
 use serde_json::json;
 
 struct Year;
@@ -322,7 +321,7 @@ fn a_thousand_people_live_a_year() {
     let (runs, sent) = (sim.runs().len(), sim.sends().len());
     let with = |reason: &str| {
         let skipped = sim.mails().iter().filter(|mail| {
-            mail.outcome == hogsend_plugin_api::kit::sim::Outcome::Skipped(reason.into())
+            mail.outcome == hogsend_plugin_kit::sim::Outcome::Skipped(reason.into())
         });
         skipped.count()
     };

@@ -13,9 +13,8 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 
+use hogsend_plugin_api::Mail;
 pub use name_addr::{NameAddr, NameAddrError};
-
-use crate::Mail;
 
 /// Characters of an unreadable address that its error shows.
 const SHOWN_MAX: usize = 100;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::address::{Mailbox, NoAddress};
+use hogsend_semantics::address::{Mailbox, NoAddress};
 
 /// The longest display name, in characters: a line of a message has at most 998 octets.
 const NAME_MAX: usize = 200;

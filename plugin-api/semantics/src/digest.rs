@@ -1,7 +1,7 @@
 //! What steps keep of many events.
 
-use crate::journey::{Digest, Occurrence};
-use crate::limits::OUTPUT_MAX;
+use hogsend_plugin_api::journey::{Digest, Occurrence};
+use hogsend_plugin_api::limits::OUTPUT_MAX;
 
 /// Events one digest keeps; further ones are counted.
 pub const EVENTS_MAX: usize = 1_000;
@@ -79,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     use super::{BYTES_MAX, EVENTS_MAX, Gathering, fitting};
-    use crate::journey::{Digest, Occurrence};
+    use hogsend_plugin_api::journey::{Digest, Occurrence};
 
     fn event((number, size): (usize, usize)) -> Occurrence {
         let properties = json!({ "n": number, "text": "x".repeat(size) });
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(fitting((0..10).map(|n| event((n, BYTES_MAX / 4)))).len(), 3);
         assert_eq!(fitting([event((1, 2 * BYTES_MAX))]).len(), 1);
         let full = json!(gathered((0..2_000).map(|n| (n, 1_000))));
-        assert!(crate::limits::size(&full) <= crate::limits::OUTPUT_MAX);
+        assert!(hogsend_plugin_api::limits::size(&full) <= hogsend_plugin_api::limits::OUTPUT_MAX);
         // One is always kept, and no older one takes the place of a larger newer one.
         let one = gathered([(3, 2 * BYTES_MAX), (2, 1), (1, 1)].into_iter());
         assert_eq!((numbers(&one), one.count), (vec![3], 3));

@@ -1,10 +1,10 @@
 //! Who may enter a journey.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::journey::{Definition, Entry, Late};
+use hogsend_plugin_api::{Properties, Trust};
 
-use super::{MAX_DEPTH, Trust};
-use crate::Properties;
-use crate::journey::{Definition, Entry, Late};
+use super::MAX_DEPTH;
 
 /// What the guards look at.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ fn is_late(late: Late, age: TimeDelta) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journey::{Journey, days, hours};
+    use hogsend_plugin_api::journey::{Journey, days, hours};
 
     /// What becomes of an event of this trust and age, for a journey that nothing else speaks against.
     fn refusal(journey: Journey, trust: Trust, age: TimeDelta) -> Option<&'static str> {

@@ -6,9 +6,8 @@
 //! without an id of the product, so two accounts with one mailbox stay two people.
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Trust;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
-
-use super::Trust;
 
 /// The kind of the product's own ids.
 pub const USER: &str = "user";
@@ -49,7 +48,7 @@ impl Id {
 /// strangers. The reason continues a sentence as "userId …".
 ///
 /// ```
-/// use hogsend_plugin_api::semantics::identity::no_id;
+/// use hogsend_semantics::identity::no_id;
 ///
 /// assert!(no_id("[Object object]").is_some());
 /// assert!(no_id("u-0").is_none());

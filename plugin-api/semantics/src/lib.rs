@@ -1,8 +1,9 @@
-//! What steps and guards mean, apart from where their facts are kept.
+//! What the host and the simulator both decide by, apart from where the facts are kept.
 //!
-//! The host and the simulator both decide by these functions, so a simulated journey cannot differ
-//! from a real one in them.
+//! A simulated journey cannot differ from a real one in what these functions decide: who may enter,
+//! whether two addresses are one mailbox, when a step is due, how many mails are too many.
 
+pub mod address;
 pub mod digest;
 pub mod guard;
 pub mod identity;
@@ -11,9 +12,6 @@ pub mod pace;
 pub mod variant;
 pub mod when;
 pub mod zone;
-
-pub use crate::address;
-pub use crate::Trust;
 
 /// Chains of journeys that trigger each other end here.
 pub const MAX_DEPTH: i16 = 16;

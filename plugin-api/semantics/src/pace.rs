@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use hogsend_plugin_api::journey::WhenArgs;
 
 use super::when;
-use crate::journey::WhenArgs;
 
 /// The most mails one person gets within a window that moves with the clock, over all journeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

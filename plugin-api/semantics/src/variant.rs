@@ -1,10 +1,9 @@
 //! Which arm of an experiment a person is in.
 
+use hogsend_plugin_api::StepError;
+use hogsend_plugin_api::journey::VariantArgs;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-
-use crate::journey::VariantArgs;
-use crate::step::StepError;
 
 /// The arm of a person: SHA-256 of journey, key and person, spread evenly over the arms.
 ///

@@ -3,9 +3,8 @@
 use chrono::{DateTime, Datelike as _, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono::{TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
-
-use crate::journey::WhenArgs;
-use crate::step::StepError;
+use hogsend_plugin_api::StepError;
+use hogsend_plugin_api::journey::WhenArgs;
 
 /// The instant meant, seen from `now` in a zone.
 ///

@@ -1,8 +1,7 @@
 //! The time zone a person lives in.
 
 use chrono_tz::Tz;
-
-use crate::Properties;
+use hogsend_plugin_api::Properties;
 
 /// Where analytics products keep the zone: PostHog's GeoIP, then the common names.
 const ANALYTICS: [&str; 3] = ["$geoip_time_zone", "timezone", "time_zone"];

@@ -1,11 +1,13 @@
 //! What stands in a message of RFC 5322, read by a library that did not write it.
+//!
+//! For the conformance tests of delivery plugins whose provider takes whole messages. It is a crate of
+//! its own because the host links the kit, for `hogsend journeys simulate`, and needs no parser.
 
+use hogsend_mime::NameAddr;
+use hogsend_plugin_kit::delivery::Seen;
 use mail_parser::{Addr, Address, MessageParser};
 
-use super::Seen;
-use crate::mime::NameAddr;
-
-/// Reads a message, for [`Provider::contents`](super::Provider::contents).
+/// Reads a message, for [`Provider::contents`](hogsend_plugin_kit::delivery::Provider::contents).
 ///
 /// # Panics
 ///

@@ -1,17 +1,16 @@
 //! Claims about what a provider's answers mean.
 
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::export::Instance;
+use hogsend_plugin_api::{
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, Command, HttpError, HttpErrorKind, HttpRequest,
+    HttpResponse, Idempotency, Prepared, SendOutcome, Sent, ask,
+};
 use serde_json::{Value, json};
 
 use super::mails::same;
 use super::{Http, Subject, mail};
-use crate::call::method;
-use crate::export::Instance;
-use crate::host::ask;
-use crate::kit::{beginning, call as converse, request};
-use crate::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, Command, HttpError, HttpErrorKind, HttpRequest,
-    HttpResponse, Idempotency, Prepared, SendOutcome, Sent,
-};
+use crate::{beginning, call as converse, request};
 
 const KEY: &str = "run-0198-step-3";
 const BATCH_KEY: &str = "batch-0198-7";

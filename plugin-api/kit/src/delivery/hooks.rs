@@ -1,9 +1,10 @@
 //! Claims about webhooks.
 
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::{Body, DeliveryReading, Refusal, Webhook};
+
 use super::{Hooks, Subject, call};
-use crate::call::method;
-use crate::kit::beginning;
-use crate::{Body, DeliveryReading, Refusal, Webhook};
+use crate::beginning;
 
 type Read = Result<DeliveryReading, Refusal>;
 

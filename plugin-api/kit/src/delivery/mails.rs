@@ -1,9 +1,10 @@
 //! Claims about the bytes of a mail.
 
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::export::Instance;
+use hogsend_plugin_api::{Mail, Prepared};
+
 use super::{Seen, Subject, call, mail};
-use crate::call::method;
-use crate::export::Instance;
-use crate::{Mail, Prepared};
 
 impl Subject<'_> {
     pub(super) fn prepare(&self, mail: &Mail) -> Prepared {

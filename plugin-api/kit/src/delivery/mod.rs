@@ -25,20 +25,15 @@
 mod answers;
 mod hooks;
 mod mails;
-#[cfg(feature = "kit-message")]
-mod message;
-
-#[cfg(feature = "kit-message")]
-pub use message::message;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::export::{Exported, Instance, manifest};
+use hogsend_plugin_api::{Body, Capabilities, HttpResponse, Idempotency, Mail, Prepared, Settings};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{ask, beginning, start};
-use crate::call::method;
-use crate::export::{Exported, Instance, manifest};
-use crate::{Body, Capabilities, HttpResponse, Idempotency, Mail, Prepared, Settings};
 
 /// A delivery plugin and its provider, as the claims need to know them.
 pub struct Provider {

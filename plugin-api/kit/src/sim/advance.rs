@@ -1,9 +1,9 @@
 //! Whoever runs the code of journeys.
 
-use crate::call::{CallError, decode, encode, method};
-use crate::export::Instance;
-use crate::journey::{AdvanceIn, AdvanceOut, Cache, Catalogue, Journey, dispatch};
-use crate::{Journeys, Template};
+use hogsend_plugin_api::call::{CallError, decode, encode, method};
+use hogsend_plugin_api::export::Instance;
+use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Cache, Catalogue, Journey, dispatch};
+use hogsend_plugin_api::{Journeys, Template};
 
 /// Brings journeys and advances their runs: an instance of a plugin, a function that makes one
 /// journey, or a program that has plugins loaded.

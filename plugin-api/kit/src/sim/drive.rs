@@ -1,13 +1,13 @@
 //! Takes a run as far as it goes without waiting.
 
+use hogsend_plugin_api::journey::{RunStatus, step};
+use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState, limits};
 use serde_json::json;
 
 use super::ingest::Incoming;
 use super::run::{Open, Status};
 use super::step::Performed;
 use super::{Due, Sim, What};
-use crate::journey::{RunStatus, step};
-use crate::{Command, Properties, Step, StepError, StepState, limits};
 
 /// What performing the open steps came to.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::journey::{AdvanceIn, Occurrence, TriggerEvent, WaitForArgs, Waited, step};
+use hogsend_plugin_api::{Properties, StepError, Trust};
+use hogsend_semantics::guard::{Facts, decide};
 use serde_json::json;
 
 use super::person::Event;
 use super::run::{Place, Run, Status};
 use super::{Due, Sim, What, ids};
-use crate::journey::{AdvanceIn, Occurrence, TriggerEvent, WaitForArgs, Waited, step};
-use crate::semantics::Trust;
-use crate::semantics::guard::{Facts, decide};
-use crate::{Properties, StepError};
 
 /// An event on its way in.
 pub(super) struct Incoming {

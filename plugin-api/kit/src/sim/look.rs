@@ -1,11 +1,11 @@
 //! What can be seen of the world.
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Properties;
+use hogsend_semantics::address::comparable;
 
 use super::person::Person;
 use super::{Entry, Mail, Outcome, Run, Sim};
-use crate::Properties;
-use crate::semantics::address::comparable;
 
 impl Sim<'_> {
     /// The ids of the journeys that take part.

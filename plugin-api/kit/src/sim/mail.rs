@@ -3,6 +3,10 @@
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::{SendArgs, Sent};
+use hogsend_plugin_api::{Properties, StepError};
+use hogsend_semantics::TRANSACTIONAL;
+use hogsend_semantics::pace::gap_allows;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,10 +14,6 @@ use super::run::Status;
 use super::script::Fate;
 use super::step::Performed;
 use super::{Due, Sim, What, ids};
-use crate::journey::{SendArgs, Sent};
-use crate::semantics::TRANSACTIONAL;
-use crate::semantics::pace::gap_allows;
-use crate::{Properties, StepError};
 
 /// A mail somebody decided to send.
 #[derive(Clone, Debug)]

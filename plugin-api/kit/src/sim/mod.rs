@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use hogsend_plugin_api::journey::{self, Ctx, Journey, User, days};
-//! use hogsend_plugin_api::kit::Sim;
+//! use hogsend_plugin_kit::Sim;
 //!
 //! fn trial() -> Journey {
 //!     Journey::new("trial", run).trigger("trial.started").exit_on("user.deleted")
@@ -22,8 +22,8 @@
 //! ```
 //!
 //! Guards, time zones, experiments and the pace of mail are decided by the functions the host
-//! decides by ([`semantics`](crate::semantics)). Mails are not rendered and nothing is retried: a
-//! scripted failure is what a journey sees after the host gave up.
+//! decides by ([`hogsend_semantics`]). Mails are not rendered and nothing is retried: a scripted
+//! failure is what a journey sees after the host gave up.
 //!
 //! Everything follows from the seed and from what the test does, so the same simulation gives the
 //! same [`trace`](Sim::trace), byte for byte.
@@ -58,9 +58,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::{Definition, Journey, Template};
 
 use super::beginning;
-use crate::journey::{Definition, Journey, Template};
 use advance::Made;
 use person::Person;
 use script::Script;

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_semantics::address::comparable;
+use hogsend_semantics::identity::{About, Address, Id, Known, Names, USER, decide};
 use serde_json::json;
 
 use super::ingest::Incoming;
 use super::person::Person;
 use super::run::Status;
 use super::{Sim, ids};
-use crate::Properties;
-use crate::semantics::Trust;
-use crate::semantics::address::comparable;
-use crate::semantics::identity::{About, Address, Id, Known, Names, USER, decide};
 
 impl Sim<'_> {
     /// Finds or makes the person that these names mean, and unites those that turn out to be one.

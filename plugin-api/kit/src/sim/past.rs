@@ -4,17 +4,17 @@ use std::cmp::Reverse;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::StepError;
+use hogsend_plugin_api::journey::{
+    EmailPast, EmailPastArgs, HasEventArgs, JourneyPast, JourneyPastArgs, Occurrence, Occurrences,
+};
+use hogsend_semantics::digest::{Gathering, fitting};
 use serde_json::{Value, json};
 
 use super::Sim;
 use super::ingest::occurrence;
 use super::person::Event;
 use super::run::Status;
-use crate::StepError;
-use crate::journey::{
-    EmailPast, EmailPastArgs, HasEventArgs, JourneyPast, JourneyPastArgs, Occurrence, Occurrences,
-};
-use crate::semantics::digest::{Gathering, fitting};
 
 /// Events a question is answered with.
 const EVENTS: usize = 100;

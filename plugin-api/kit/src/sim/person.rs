@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::{Contact, User};
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_semantics as semantics;
 use serde_json::Value;
 use uuid::Uuid;
-
-use crate::Properties;
-use crate::journey::{Contact, User};
-use crate::semantics::{self, Trust};
 
 /// An event that was taken in.
 #[derive(Debug)]

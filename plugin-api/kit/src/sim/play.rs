@@ -4,14 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::{Properties, StepError, Trust};
 use serde_json::Value;
 
 use super::ingest::Incoming;
 use super::script::Fate;
 use super::timeline::What;
 use super::{Due, Sim};
-use crate::semantics::Trust;
-use crate::{Properties, StepError};
 
 /// How an event comes: by default from a source that is believed, when it happens.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -264,7 +263,7 @@ impl Sim<'_> {
     }
 
     /// Answers the next request to a URL that begins like this. Of several answers each is given
-    /// once, and the last for good. [`response`](crate::kit::response) makes one.
+    /// once, and the last for good. [`response`](crate::response) makes one.
     pub fn http(&mut self, url: &str, answer: Result<Value, StepError>) -> &mut Self {
         self.script.answer(url, answer);
         self

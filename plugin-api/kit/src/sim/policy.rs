@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
-
-use crate::semantics::pace::{Cap, Window};
+use hogsend_semantics::pace::{Cap, Window};
 
 /// An hour and a minute on somebody's clock.
 pub type HourMinute = (u32, u32);

@@ -5,11 +5,10 @@ use std::fmt;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::AdvanceIn;
+use hogsend_plugin_api::{Command, StepError, StepState};
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::journey::AdvanceIn;
-use crate::{Command, StepError, StepState};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

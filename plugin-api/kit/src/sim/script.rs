@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use hogsend_plugin_api::{HttpRequest, StepError};
 use serde_json::Value;
-
-use crate::{HttpRequest, StepError};
 
 /// How mails of a template end.
 #[derive(Clone, Debug)]

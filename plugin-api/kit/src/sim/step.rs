@@ -1,17 +1,17 @@
 //! Performing what a run asks for.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::StepError;
+use hogsend_plugin_api::journey::{
+    CaptureArgs, DigestArgs, IdentifyArgs, Moment, SleepArgs, SleepUntilArgs, SubscribedArgs,
+    ThrottleArgs, TriggerArgs, VariantArgs, WaitForArgs, Waited, WhenArgs, step,
+};
+use hogsend_semantics::{MAX_DEPTH, variant, when, zone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ingest::{Incoming, read};
 use super::{Sim, What};
-use crate::StepError;
-use crate::journey::{
-    CaptureArgs, DigestArgs, IdentifyArgs, Moment, SleepArgs, SleepUntilArgs, SubscribedArgs,
-    ThrottleArgs, TriggerArgs, VariantArgs, WaitForArgs, Waited, WhenArgs, step,
-};
-use crate::semantics::{MAX_DEPTH, variant, when, zone};
 
 /// What became of a step.
 pub(super) enum Performed<T> {

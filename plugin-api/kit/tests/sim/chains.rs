@@ -1,7 +1,7 @@
 //! Journeys that set others going, and what fails.
 
 use hogsend_plugin_api::journey::{Condition, Ctx, Journey, User, days, hours};
-use hogsend_plugin_api::kit::sim::{Sim, Status};
+use hogsend_plugin_kit::sim::{Sim, Status};
 
 use crate::made;
 
@@ -92,7 +92,7 @@ fn failures_name_their_place_and_can_trigger() {
     sim.event("go").assert_status_of("fails", Status::Failed);
     let reason = sim.runs()[0].reason.as_deref().unwrap();
     assert!(
-        reason.contains("(event_invalid) at plugin-api/tests/sim/chains.rs:"),
+        reason.contains("(event_invalid) at plugin-api/kit/tests/sim/chains.rs:"),
         "{reason}"
     );
     sim.assert_status_of("mends", Status::Exited);

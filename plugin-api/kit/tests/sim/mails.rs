@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::{Ctx, Journey, Sent, User, days, hours};
-use hogsend_plugin_api::kit::sim::{Outcome, Policy, Sim, Status};
+use hogsend_plugin_kit::sim::{Outcome, Policy, Sim, Status};
 
 use crate::made;
 

@@ -1,5 +1,4 @@
 //! What steps and guards come to in the simulator.
-#![cfg(feature = "engine")]
 
 mod chains;
 mod mails;
@@ -8,10 +7,9 @@ use chrono::TimeDelta;
 use hogsend_plugin_api::journey::{
     self, Condition, Ctx, Entry, Journey, Op, User, Waited, Weekday, days, hours, minutes,
 };
-use hogsend_plugin_api::kit::sim::{Policy, Sim, Status, Told, Tz};
-use hogsend_plugin_api::kit::{beginning, response};
-use hogsend_plugin_api::semantics::Trust;
-use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties};
+use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties, Trust};
+use hogsend_plugin_kit::sim::{Policy, Sim, Status, Told, Tz};
+use hogsend_plugin_kit::{beginning, response};
 use serde_json::json;
 
 /// A journey that only goes through these steps.
