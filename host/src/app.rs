@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::Trust;
 
 use crate::accounts::{Passwords, Tries};
 use crate::calls::Calls;

@@ -3,7 +3,7 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use hogsend_plugin_api::mime;
+use hogsend_mime as mime;
 use hogsend_render::Brand;
 use serde::Deserialize;
 use utoipa::IntoParams;

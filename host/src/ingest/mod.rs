@@ -22,7 +22,7 @@ use crate::db::{self, Conn, EventRow};
 use crate::ids::EventId;
 use crate::journeys::{self, Catalog, Happened};
 
-pub use hogsend_plugin_api::semantics::MAX_DEPTH;
+pub use hogsend_semantics::MAX_DEPTH;
 
 /// Stores events and everything they cause, in order, inside the caller's transaction.
 ///
