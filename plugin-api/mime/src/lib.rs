@@ -1,4 +1,5 @@
-//! Mails as messages of RFC 5322, for providers that take them whole.
+//! Mails as messages of RFC 5322, for providers that take them whole, and addresses with names as
+//! their headers have them.
 
 mod name_addr;
 
