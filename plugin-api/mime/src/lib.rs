@@ -5,6 +5,7 @@ mod name_addr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hogsend_plugin_api::Mail;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::HeaderType;
 use mail_builder::headers::address::Address;
@@ -14,7 +15,6 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::MimePart;
 
-use hogsend_plugin_api::Mail;
 pub use name_addr::{NameAddr, NameAddrError};
 
 /// Characters of an unreadable address that its error shows.

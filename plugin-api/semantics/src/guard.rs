@@ -98,7 +98,7 @@ mod tests {
             open: false,
             depth: 0,
         };
-        decide(&journey.definition, &facts).err()
+        decide(journey.definition(), &facts).err()
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
                 Some("late_event"),
             ),
         ] {
-            let definition = &journey.definition;
+            let definition = journey.definition();
             let about = (definition.trusted, definition.late);
             assert_eq!(
                 refusal(journey, trust, age),
