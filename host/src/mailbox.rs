@@ -1,8 +1,8 @@
 //! Mailboxes: what consent and suppression hold for, whoever has the address.
 
 use hmac::{Hmac, Mac};
-use hogsend_plugin_api::mime;
-use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_mime as mime;
+use hogsend_semantics::address::comparable;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 

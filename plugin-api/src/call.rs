@@ -87,12 +87,14 @@ pub enum Reply<T> {
     Ask(Vec<Command>),
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(input: &[u8]) -> Result<T, CallError> {
+/// Reads what a method is given, or what it answers.
+pub fn decode<T: DeserializeOwned>(input: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(input)
         .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
 }
 
-pub(crate) fn encode<T: Serialize>(output: &T) -> Result<Vec<u8>, CallError> {
+/// Writes what a method is given, or what it answers.
+pub fn encode<T: Serialize>(output: &T) -> Result<Vec<u8>, CallError> {
     serde_json::to_vec(output)
         .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
 }

@@ -8,10 +8,12 @@
 //! ([`Manifest::blocking()`]). Where it needs the outside world it asks the [`Host`] and awaits the
 //! answer; the host performs the request and calls the plugin again with the answer recorded.
 //! Code between two `.await`s may therefore run more than once and has to be deterministic.
+//!
+//! The crate is what a plugin is compiled against and nothing more. `hogsend-plugin-kit` has the test
+//! kit and the simulator, `hogsend-mime` writes messages for delivery plugins, `hogsend-semantics` is
+//! what the host decides by.
 
 pub mod abi;
-#[cfg(feature = "address")]
-pub mod address;
 mod analytics;
 mod body;
 pub mod call;
@@ -22,15 +24,11 @@ mod guard;
 mod host;
 pub mod journey;
 pub mod json;
-pub mod kit;
 pub mod limits;
 mod manifest;
-#[cfg(feature = "mime")]
-pub mod mime;
 mod replay;
-#[cfg(feature = "engine")]
-pub mod semantics;
 mod step;
+mod trust;
 
 pub use analytics::{Analytics, Capture, Captured, RefusedCapture};
 pub use body::Body;
@@ -40,10 +38,11 @@ pub use delivery::{
     RejectFault, RetryFault, SendOutcome, Sent,
 };
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};
-pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
+pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, ask};
 pub use journey::{Journeys, Template};
 pub use manifest::{Kind, Manifest, Setting, Settings};
 pub use step::{Command, Step, StepError, StepState};
+pub use trust::Trust;
 
 /// A JSON object: event properties, contact properties, template values.
 pub type Properties = serde_json::Map<String, serde_json::Value>;

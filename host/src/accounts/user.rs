@@ -1,7 +1,7 @@
 //! Becoming an administrator, and proving to be one.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::address;
+use hogsend_semantics::address;
 use serde_json::json;
 
 use super::password::normalised;

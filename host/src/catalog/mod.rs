@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hogsend_plugin_api::Template;
 use hogsend_plugin_api::journey::{Catalogue, Definition};
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_semantics::TRANSACTIONAL;
 
 use crate::config::Problem;
 use crate::nearest::nearest;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use hogsend_plugin_api::Properties;
-use hogsend_render::{LAYOUT, file};
+use hogsend_plugin_api::{Properties, Template};
+use hogsend_render::{LAYOUT, Values, file, render};
+use hogsend_semantics::TRANSACTIONAL;
 use serde_json::{Value, json};
 
 use super::journeys::load;

@@ -35,7 +35,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hogsend_plugin_api::mime::NameAddr;
+use hogsend_mime::NameAddr;
 use hogsend_render::Brand;
 use secrecy::SecretString;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use hogsend_plugin_api::address::Mailbox;
-use hogsend_plugin_api::semantics::pace::{Cap, Window};
+use hogsend_semantics::address::Mailbox;
+use hogsend_semantics::pace::{Cap, Window};
 
 use super::reader::Reader;
 

@@ -1,6 +1,6 @@
 //! Who mails come from.
 
-use hogsend_plugin_api::mime::NameAddr;
+use hogsend_mime::NameAddr;
 
 use super::reader::{QUOTED, Reader, is_quoted};
 

@@ -1,8 +1,8 @@
 //! Erasure: a person's right to be forgotten (GDPR, article 17).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::mime;
-use hogsend_plugin_api::semantics::identity::USER;
+use hogsend_mime as mime;
+use hogsend_semantics::identity::USER;
 
 use super::named;
 use super::suppress::forget;

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::identity::Id;
+use hogsend_semantics::identity::Id;
 
 use crate::catalog::Catalog;
 use crate::db::{self, Conn, Contact, NewIdentity, Wanted};

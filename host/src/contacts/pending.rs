@@ -1,7 +1,7 @@
 //! What untrusted events asked for and an administrator decides.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_semantics::address::comparable;
 
 use super::{claim, put, unite};
 use crate::catalog::Catalog;

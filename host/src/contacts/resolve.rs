@@ -8,12 +8,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::Trust;
-use hogsend_plugin_api::semantics::address::comparable;
-use hogsend_plugin_api::semantics::identity::{
-    About, Address, Id, Known, Names, Pending, USER, decide,
-};
-use hogsend_plugin_api::semantics::own_address::keep_own;
+use hogsend_semantics::address::comparable;
+use hogsend_semantics::identity::{About, Address, Id, Known, Names, Pending, USER, decide};
 use serde_json::{Value, json};
 
 use super::lock_names;

@@ -1,7 +1,7 @@
 //! The rows of a file of addresses that are to get no mail.
 
 use hogsend_plugin_api::json;
-use hogsend_plugin_api::semantics::address::normalise;
+use hogsend_semantics::address::normalise;
 use serde::Deserialize;
 use serde_json::Value;
 

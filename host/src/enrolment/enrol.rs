@@ -4,10 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{Entry, User};
-use hogsend_plugin_api::semantics::Trust;
-use hogsend_plugin_api::semantics::guard::{Facts, decide};
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_semantics::guard::{Facts, decide};
 use serde_json::json;
 
 use super::happened::Happened;

@@ -1,8 +1,8 @@
 //! Events of sources, made storable: vendors repeat nothing for our sake, so an event is kept and
 //! loses only what does not fit.
 
-use hogsend_plugin_api::address::Mailbox;
-use hogsend_plugin_api::semantics::identity::no_id;
+use hogsend_semantics::address::Mailbox;
+use hogsend_semantics::identity::no_id;
 
 use super::validate::{EVENT_NAME_MAX, KEY_MAX, PERSON_ID_MAX, is_kind};
 use super::{NewEvent, Person};
@@ -97,8 +97,7 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use hogsend_plugin_api::SourceEvent;
-    use hogsend_plugin_api::semantics::Trust;
+    use hogsend_plugin_api::{SourceEvent, Trust};
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::semantics::Trust;
-use hogsend_plugin_api::semantics::identity::Id;
-use hogsend_plugin_api::{Properties, SourceEvent};
+use hogsend_plugin_api::{Properties, SourceEvent, Trust};
+use hogsend_semantics::identity::Id;
 use serde::Serialize;
 
 use crate::audit::By;

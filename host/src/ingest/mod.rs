@@ -29,7 +29,7 @@ use crate::enrolment;
 use crate::enrolment::Happened;
 use crate::ids::EventId;
 
-pub use hogsend_plugin_api::semantics::MAX_DEPTH;
+pub use hogsend_semantics::MAX_DEPTH;
 
 /// Stores events and everything they cause, in order, inside the caller's transaction.
 ///

@@ -1,8 +1,8 @@
 //! What an event must be before it is stored.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::address::Mailbox;
-use hogsend_plugin_api::semantics::identity::no_id;
+use hogsend_semantics::address::Mailbox;
+use hogsend_semantics::identity::no_id;
 
 use super::{NewEvent, Person};
 use crate::event_names::{is_own, taken};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_semantics::TRANSACTIONAL;
 
 use super::tracking::track_anew;
 use crate::db::{self, Conn, Contact, NewSend, SendStory, TrackedLink};

@@ -1,10 +1,11 @@
 //! The decision to send: a template becomes a frozen mail, or a reason not to send one.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_mime as mime;
 use hogsend_plugin_api::journey::{PropFault, SendArgs};
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_plugin_api::{Mail, Properties, StepError, Template, mime};
+use hogsend_plugin_api::{Mail, Properties, StepError, Template};
 use hogsend_render::{Values, render};
+use hogsend_semantics::TRANSACTIONAL;
 use serde_json::json;
 
 use super::fate;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::{TRANSACTIONAL, pace, zone};
+use hogsend_semantics::{TRANSACTIONAL, pace, zone};
 
 use crate::contacts::{Suppressions, suppressions};
 use crate::context::Context;

@@ -1,8 +1,9 @@
 //! Mails of the installation's own, which no template makes: to administrators.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
-use hogsend_plugin_api::{Mail, mime};
+use hogsend_mime as mime;
+use hogsend_plugin_api::Mail;
+use hogsend_semantics::TRANSACTIONAL;
 
 use super::compose::{domain_of, sender};
 use crate::context::Context;

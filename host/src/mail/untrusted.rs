@@ -5,8 +5,8 @@
 //! text of it is shown only where it looks like a name. What the journey itself says is not touched: a
 //! value is the event's where it holds a text of the event that may not be shown.
 
-use hogsend_plugin_api::semantics::name::person_name;
 use hogsend_plugin_api::{Properties, Template};
+use hogsend_semantics::name::person_name;
 use serde_json::Value;
 
 use crate::config::LinkHosts;

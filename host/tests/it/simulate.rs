@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use hogsend_plugin_api::Settings;
-use hogsend_plugin_api::kit::sim::{Outcome, Sim};
-use hogsend_plugin_api::kit::start;
+use hogsend_plugin_kit::sim::{Outcome, Sim};
+use hogsend_plugin_kit::start;
 use serde_json::{Value, json};
 
 use crate::support::journeys_plugin::TestJourneys;

@@ -21,8 +21,8 @@ pub use text::text;
 use std::borrow::Cow;
 
 use css_inline::CSSInliner;
-use hogsend_plugin_api::semantics::{TRANSACTIONAL, name};
 use hogsend_plugin_api::{Properties, Template};
+use hogsend_semantics::{TRANSACTIONAL, name};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Jinja};
 use serde::Serialize;
 use serde_json::Value;

@@ -16,9 +16,8 @@ use super::{
     WaitFor, When, pace,
 };
 use crate::replay::Replay;
-use crate::semantics::Trust;
 use crate::step::StepError;
-use crate::{HttpRequest, HttpResponse, Properties};
+use crate::{HttpRequest, HttpResponse, Properties, Trust};
 
 /// Kinds of journey steps, as they stand in [`Command::kind`](crate::Command::kind).
 pub mod step {

@@ -10,7 +10,7 @@ use super::{Condition, Ctx, Result, User};
 
 /// A journey: metadata and an async function.
 pub struct Journey {
-    pub(crate) definition: Definition,
+    pub(super) definition: Definition,
     pub(super) run: Box<RunFn>,
 }
 
@@ -46,6 +46,11 @@ impl Journey {
             },
             run: Box::new(move |user, ctx| Box::pin(run(user, ctx))),
         }
+    }
+
+    /// What the host knows about it without running it.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
     }
 
     /// A name for people.

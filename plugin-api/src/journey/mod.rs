@@ -23,7 +23,7 @@
 //!
 //! The function is run from the top again after each step, with the steps that ended answered from
 //! the record. It has to take the same way each time: no clock but [`Ctx::now`], no environment, no
-//! random numbers, no order of a `HashMap`. [`kit::Run`](crate::kit::Run) repeats every replay and
+//! random numbers, no order of a `HashMap`. `hogsend_plugin_kit::Run` repeats every replay and
 //! fails the test of a journey that does not.
 //!
 //! `join!` and `select!` over steps work, as steps are numbered where they are called for. Branches

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use hogsend_plugin_api::Settings;
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::{Catalogue, days};
-use hogsend_plugin_api::kit::sim::{Entry as Line, Policy, Sim, Status, Tz, What};
-use hogsend_plugin_api::kit::{self, beginning};
+use hogsend_plugin_kit::sim::{Entry as Line, Policy, Sim, Status, Tz, What};
+use hogsend_plugin_kit::{self as kit, beginning};
 use hogsend_plugin_lifecycle::Lifecycle;
 use serde_json::{Value, json};
 

@@ -5,9 +5,10 @@
 #[cfg(test)]
 mod tests;
 
+use hogsend_mime as mime;
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, Host, Idempotency, Mail, Manifest, Plugin, Prepared,
-    SendOutcome, Sent, Settings, export_plugin, mime,
+    SendOutcome, Sent, Settings, export_plugin,
 };
 
 /// Characters of the idempotency key that become part of a file's name.

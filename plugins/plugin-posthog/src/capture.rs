@@ -99,7 +99,8 @@ fn outcome(answer: &HttpResponse) -> Captured {
 #[cfg(test)]
 mod tests {
     use hogsend_plugin_api::call::method;
-    use hogsend_plugin_api::{HttpRequest, Settings, kit};
+    use hogsend_plugin_api::{HttpRequest, Settings};
+    use hogsend_plugin_kit as kit;
 
     use super::*;
     use crate::PostHog;

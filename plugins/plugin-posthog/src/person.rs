@@ -123,10 +123,10 @@ mod tests {
 
     use hogsend_plugin_api::call::method;
     use hogsend_plugin_api::export::Instance;
-    use hogsend_plugin_api::kit::{self, request, response};
     use hogsend_plugin_api::{
         Command, HttpError, HttpErrorKind, HttpMethod, Properties, Settings, StepError,
     };
+    use hogsend_plugin_kit::{self as kit, request, response};
     use serde_json::{Value, json};
 
     use crate::PostHog;

@@ -1,6 +1,7 @@
 //! The body of `POST /email` (<https://postmarkapp.com/developer/api/email-api>).
 
-use hogsend_plugin_api::{Mail, Prepared, mime};
+use hogsend_mime as mime;
+use hogsend_plugin_api::{Mail, Prepared};
 use serde::Serialize;
 use uuid::Uuid;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hogsend_plugin_api::{Mail, Prepared, mime};
+use hogsend_mime as mime;
+use hogsend_plugin_api::{Mail, Prepared};
 use serde::Serialize;
 
 /// Resend allows tag names and values of at most 256 letters, digits, `_` and `-`.

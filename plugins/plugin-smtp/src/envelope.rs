@@ -1,6 +1,7 @@
 //! Who sends and who receives, frozen with the message.
 
-use hogsend_plugin_api::{Mail, Prepared, mime};
+use hogsend_mime as mime;
+use hogsend_plugin_api::{Mail, Prepared};
 use serde::{Deserialize, Serialize};
 
 /// Marks what [`Envelope::freeze`] makes: a line of JSON, then the message.

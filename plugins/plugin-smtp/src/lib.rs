@@ -11,9 +11,10 @@ mod settings;
 mod wire;
 mod words;
 
+use hogsend_mime as mime;
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, Host, Idempotency, Mail, Manifest, Plugin, Prepared,
-    SendOutcome, Sent, Setting, Settings, export_plugin, mime,
+    SendOutcome, Sent, Setting, Settings, export_plugin,
 };
 use std::time::Duration;
 

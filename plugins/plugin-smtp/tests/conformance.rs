@@ -1,7 +1,8 @@
 //! What every delivery plugin promises, as far as it asks no server.
 
 use hogsend_plugin_api::Settings;
-use hogsend_plugin_api::kit::delivery::{Provider, conformance, message};
+use hogsend_plugin_kit::delivery::{Provider, conformance};
+use hogsend_plugin_kit_message::message;
 use hogsend_plugin_smtp::Smtp;
 
 #[test]

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use hogsend_plugin_api::call::{Ask, Reply, method};
 use hogsend_plugin_api::export::Instance;
-use hogsend_plugin_api::kit::{self, beginning};
 use hogsend_plugin_api::{Attempt, BounceType, Prepared, SendOutcome, Sent, Settings};
+use hogsend_plugin_kit::{self as kit, beginning};
 use hogsend_plugin_smtp::Smtp;
 use mail_parser::{MessageParser, MimeHeaders as _};
 use scripted::Scripted;

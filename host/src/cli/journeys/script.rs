@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::kit::beginning;
+use hogsend_plugin_kit::beginning;
 use serde::Deserialize;
 use serde_json::Value;
 

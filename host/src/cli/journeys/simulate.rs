@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
+use hogsend_plugin_api::Trust;
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
-use hogsend_plugin_api::kit;
-use hogsend_plugin_api::kit::sim::{Advance, Entry, Outcome, Policy, Sim, Told};
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_kit as kit;
+use hogsend_plugin_kit::sim::{Advance, Entry, Outcome, Policy, Sim, Told};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 

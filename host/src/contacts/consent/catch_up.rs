@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_semantics::address::comparable;
 
 use crate::context::Context;
 use crate::db::{self, ConsentDelta, Tx};

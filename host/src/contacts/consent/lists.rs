@@ -1,6 +1,6 @@
 //! Lists: the categories of mail people are on or not.
 
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
+use hogsend_semantics::TRANSACTIONAL;
 
 use crate::catalog::{List, title};
 use crate::db::Preferences;

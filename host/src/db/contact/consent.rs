@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_semantics::address::comparable;
 use serde::Serialize;
 use sqlx::types::Json;
 

@@ -1,9 +1,8 @@
 //! Ids of people beyond those in their own rows, and events of visitors nobody knows.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::Trust;
-use hogsend_plugin_api::semantics::identity::Id;
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_semantics::identity::Id;
 use serde::Serialize;
 use sqlx::types::Json;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::address::comparable;
+use hogsend_semantics::address::comparable;
 use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;

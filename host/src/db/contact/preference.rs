@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::semantics;
+use hogsend_semantics as semantics;
 use sqlx::types::Json;
 
 use crate::db::{Conn, Result};

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::address::comparable;
-use hogsend_plugin_api::semantics::identity::{ANONYMOUS, Id, Names, USER};
+use hogsend_semantics::address::comparable;
+use hogsend_semantics::identity::{ANONYMOUS, Id, Names, USER};
 use sqlx::types::Json;
 
 use crate::db::transact::{makes_contacts, moved, takes_contacts, takes_names};

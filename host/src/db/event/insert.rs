@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::Trust;
-use hogsend_plugin_api::semantics::identity::Id;
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_semantics::identity::Id;
 use sqlx::types::Json;
 
 use crate::db::transact::takes;

@@ -1,9 +1,8 @@
 //! Runs as administrators see and change them.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::User;
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::{Properties, Trust};
 use sqlx::types::Json;
 
 use super::plugin_call::calls_forget;

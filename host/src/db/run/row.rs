@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::User;
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::{Properties, Trust};
 use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;

@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::{Properties, Trust};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

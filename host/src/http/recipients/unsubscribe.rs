@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use hogsend_plugin_api::mime;
+use hogsend_mime as mime;
 use hogsend_render::Brand;
 use utoipa::IntoParams;
 

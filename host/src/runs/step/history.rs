@@ -5,7 +5,7 @@ use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::{
     EmailPastArgs, HasEventArgs, JourneyPastArgs, Occurrence, Occurrences,
 };
-use hogsend_plugin_api::semantics::digest::fitting;
+use hogsend_semantics::digest::fitting;
 use serde_json::json;
 
 use super::{Outcome, Performing};

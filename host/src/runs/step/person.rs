@@ -2,8 +2,8 @@
 
 use chrono_tz::Tz;
 use hogsend_plugin_api::journey::{Contact, Moment, SubscribedArgs, WhenArgs};
-use hogsend_plugin_api::semantics::{when, zone};
 use hogsend_plugin_api::{Properties, StepError};
+use hogsend_semantics::{when, zone};
 use serde_json::json;
 
 use super::{Outcome, Performing};

@@ -1,7 +1,8 @@
 //! Deciding on a mail.
 
-use hogsend_plugin_api::Properties;
+use chrono::TimeDelta;
 use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::{Properties, Trust};
 use serde_json::json;
 
 use super::{Effects, Performed, Performing};

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::{ThrottleArgs, VariantArgs};
-use hogsend_plugin_api::semantics::digest::Gathering;
-use hogsend_plugin_api::semantics::variant as semantics;
+use hogsend_semantics::digest::Gathering;
+use hogsend_semantics::variant as semantics;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

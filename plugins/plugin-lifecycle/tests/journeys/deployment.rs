@@ -1,6 +1,6 @@
 //! The journey that proves a deployment.
 
-use hogsend_plugin_api::kit;
+use hogsend_plugin_kit as kit;
 use serde_json::json;
 
 use crate::walk::{Walk, properties};

@@ -1,7 +1,7 @@
 //! Milestones.
 
 use hogsend_plugin_api::journey::{Digest, hours, step, weeks};
-use hogsend_plugin_api::kit;
+use hogsend_plugin_kit as kit;
 use serde_json::{Value, json};
 
 use crate::walk::{Walk, occurrence};

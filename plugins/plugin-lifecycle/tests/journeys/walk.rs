@@ -8,8 +8,8 @@ use hogsend_plugin_api::journey::{
     Catalogue, EmailPast, JourneyPast, Moment, Occurrence, Occurrences, RunStatus, Sent,
     TriggerEvent, User, Waited, step,
 };
-use hogsend_plugin_api::kit::{self, Run};
 use hogsend_plugin_api::{Properties, Settings, StepError};
+use hogsend_plugin_kit::{self as kit, Run};
 use hogsend_plugin_lifecycle::Lifecycle;
 use serde_json::{Value, json};
 

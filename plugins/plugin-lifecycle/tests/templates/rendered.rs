@@ -2,10 +2,10 @@
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::Catalogue;
-use hogsend_plugin_api::kit;
 use hogsend_plugin_api::{Properties, Settings, Template};
+use hogsend_plugin_kit as kit;
+use hogsend_plugin_kit::render::{Brand, Footer, Values};
 use hogsend_plugin_lifecycle::Lifecycle;
-use hogsend_render::{Brand, Footer, Values};
 use serde_json::{Value, json};
 
 pub const UNSUBSCRIBE: &str = "https://mail.acme.test/v1/email/unsubscribe?token=aB3_.x&y=1";
@@ -55,7 +55,7 @@ impl Given {
 }
 
 pub fn acme() -> Brand {
-    let color = hogsend_render::Color::parse("#0f766e");
+    let color = hogsend_plugin_kit::render::Color::parse("#0f766e");
     Brand::new("Acme & Sons", "https://acme.test/", "", color)
 }
 
@@ -92,7 +92,7 @@ pub fn render(template: &Template, given: &Given) -> Rendered {
             choose: "Choose what you get".into(),
         },
     };
-    let mail = hogsend_render::render(template, None, None, &values)
+    let mail = hogsend_plugin_kit::render::render(template, None, None, &values)
         .unwrap_or_else(|error| panic!("{error}"));
     Rendered {
         key: template.key.clone(),

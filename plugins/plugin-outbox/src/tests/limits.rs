@@ -1,6 +1,7 @@
 //! Whatever a mail holds, its message keeps the limits of RFC 5322 and says the same.
 
-use hogsend_plugin_api::{Mail, mime};
+use hogsend_mime as mime;
+use hogsend_plugin_api::Mail;
 use mail_parser::MessageParser;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};

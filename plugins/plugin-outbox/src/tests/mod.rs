@@ -5,10 +5,10 @@ mod limits;
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
-use hogsend_plugin_api::kit;
 use hogsend_plugin_api::{
     Attempt, Capabilities, Idempotency, Prepared, SendOutcome, Settings, StepError,
 };
+use hogsend_plugin_kit as kit;
 use mail_parser::{MessageParser, MimeHeaders as _};
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::kit::{self, request, response};
 use hogsend_plugin_api::{Attempt, BatchAttempt, BatchSent, HttpRequest, Prepared, SendOutcome};
+use hogsend_plugin_kit::{self as kit, request, response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

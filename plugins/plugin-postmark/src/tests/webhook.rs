@@ -4,10 +4,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::kit;
 use hogsend_plugin_api::{
     BounceType, DeliveryEvent, DeliveryEventKind as Kind, DeliveryReading, Refusal, Webhook,
 };
+use hogsend_plugin_kit as kit;
 use serde_json::{Value, json};
 
 use super::{ID, start};

@@ -1,8 +1,8 @@
 //! Requests recorded from the npm client `resend` 6.38.0 for the same mails.
 
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::kit::{self, request, response};
 use hogsend_plugin_api::{Attempt, BatchAttempt, BatchSent, HttpRequest, Prepared, SendOutcome};
+use hogsend_plugin_kit::{self as kit, request, response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

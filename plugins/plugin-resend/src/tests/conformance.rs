@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
-use hogsend_plugin_api::kit::delivery::{Hooks, Http, Provider, Seen, conformance};
 use hogsend_plugin_api::{Body, HttpResponse, Settings};
+use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, conformance};
 use serde_json::{Value, json};
 use sha2::Sha256;
 

@@ -7,11 +7,11 @@ mod webhook;
 
 use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::export::Instance;
-use hogsend_plugin_api::kit::{self, request, response};
 use hogsend_plugin_api::{
     Attempt, Capabilities, HttpError, HttpErrorKind, HttpMethod, Idempotency, Prepared,
     SendOutcome, Settings, StepError,
 };
+use hogsend_plugin_kit::{self as kit, request, response};
 use serde_json::{Value, json};
 
 use crate::Resend;

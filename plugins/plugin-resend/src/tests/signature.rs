@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 use hogsend_plugin_api::call::{CallError, method};
-use hogsend_plugin_api::kit;
 use hogsend_plugin_api::{DeliveryReading, Refusal, Settings, Webhook};
+use hogsend_plugin_kit as kit;
 use serde::Deserialize;
 
 use crate::Resend;

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::kit;
 use hogsend_plugin_api::{
     BounceType, DeliveryEvent, DeliveryEventKind as Kind, DeliveryReading, Refusal, Webhook,
 };
+use hogsend_plugin_kit as kit;
 use serde_json::{Value, json};
 
 use super::{ID, plugin};

@@ -1,0 +1,322 @@
+//! Claims about what a provider's answers mean.
+
+use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::export::Instance;
+use hogsend_plugin_api::{
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, Command, HttpError, HttpErrorKind, HttpRequest,
+    HttpResponse, Idempotency, Prepared, SendOutcome, Sent, ask,
+};
+use serde_json::{Value, json};
+
+use super::mails::same;
+use super::{Http, Subject, mail};
+use crate::{beginning, call as converse, request};
+
+const KEY: &str = "run-0198-step-3";
+const BATCH_KEY: &str = "batch-0198-7";
+/// How long a rate limit asks to wait, in seconds.
+const WAIT: u64 = 7;
+
+type Answer<'a> = &'a dyn Fn(&HttpRequest) -> Result<HttpResponse, HttpError>;
+
+fn attempt(prepared: Prepared) -> Attempt {
+    Attempt {
+        idempotency_key: KEY.into(),
+        prepared,
+        created_at: beginning(),
+        number: 1,
+        deadline_ms: None,
+    }
+}
+
+/// Asks for one delivery. Whatever is no HTTP request is done: caches are empty.
+fn deliver<I: serde::Serialize, T: serde::de::DeserializeOwned>(
+    plugin: &dyn Instance,
+    number: u32,
+    input: I,
+    answer: Answer<'_>,
+) -> (T, Vec<HttpRequest>) {
+    let mut asked = Vec::new();
+    let told = converse(plugin, number, input, |command: &Command| {
+        if command.kind != ask::HTTP {
+            return Ok(Value::Null);
+        }
+        let request = request(command);
+        let answered = answer(&request).map_err(HttpError::into_step_error);
+        asked.push(request);
+        answered.map(|response| json!(response))
+    });
+    let told = told.unwrap_or_else(|error| panic!("a plugin tells how an attempt ended: {error}"));
+    (told, asked)
+}
+
+/// Why a plugin that lacks a setting takes no mail.
+pub(super) fn reason_without_asking(
+    plugin: &dyn Instance,
+    prepared: Result<Prepared, String>,
+) -> String {
+    let prepared = prepared.unwrap_or_else(|error| panic!("{error}"));
+    let nothing = |request: &HttpRequest| -> Result<HttpResponse, HttpError> {
+        panic!(
+            "without a required setting nothing is asked of {}",
+            request.url
+        )
+    };
+    let sent: (Sent, _) = deliver(plugin, method::DELIVERY_SEND, attempt(prepared), &nothing);
+    match sent.0.outcome {
+        SendOutcome::Blocked { reason, .. } => reason,
+        other => panic!("without a required setting mails wait: {other:?}"),
+    }
+}
+
+fn no_answer(kind: HttpErrorKind) -> HttpError {
+    HttpError {
+        kind,
+        message: "no answer".into(),
+    }
+}
+
+/// What an end is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Retry,
+    Pause,
+    Blocked,
+    Rejected,
+    Unknown,
+}
+
+fn end(outcome: &SendOutcome) -> Option<End> {
+    Some(match outcome {
+        SendOutcome::Accepted { .. } => return None,
+        SendOutcome::Retry { pause: true, .. } => End::Pause,
+        SendOutcome::Retry { .. } => End::Retry,
+        SendOutcome::Blocked { .. } => End::Blocked,
+        SendOutcome::Rejected { .. } => End::Rejected,
+        SendOutcome::Unknown { .. } => End::Unknown,
+    })
+}
+
+fn wait(outcome: &SendOutcome) -> Option<u64> {
+    match outcome {
+        SendOutcome::Retry { retry_after_ms, .. } | SendOutcome::Blocked { retry_after_ms, .. } => {
+            *retry_after_ms
+        }
+        _ => None,
+    }
+}
+
+/// Errors, and what they mean for a mail.
+const ERRORS: [(u16, End, &str); 5] = [
+    (401, End::Blocked, "a refused key keeps mails back"),
+    (
+        422,
+        End::Rejected,
+        "a mail the provider refuses is given up",
+    ),
+    (429, End::Pause, "a rate limit is a pause for every mail"),
+    (500, End::Unknown, "a fault may have come after acceptance"),
+    (
+        502,
+        End::Unknown,
+        "a fault on the way may have come after acceptance",
+    ),
+];
+
+impl Subject<'_> {
+    fn send(&self, answer: Answer<'_>) -> (SendOutcome, Vec<HttpRequest>) {
+        let attempt = attempt(self.prepare(&mail(1)));
+        let plugin = self.plugin.as_ref();
+        let (sent, asked): (Sent, _) = deliver(plugin, method::DELIVERY_SEND, attempt, answer);
+        (sent.outcome, asked)
+    }
+
+    fn send_batch(&self, answer: Answer<'_>) -> (BatchOutcome, Vec<HttpRequest>) {
+        let batch = BatchAttempt {
+            idempotency_key: BATCH_KEY.into(),
+            mails: [1, 2].map(|number| self.prepare(&mail(number))).into(),
+            number: 1,
+            deadline_ms: None,
+        };
+        let plugin = self.plugin.as_ref();
+        let (sent, asked): (BatchSent, _) =
+            deliver(plugin, method::DELIVERY_SEND_BATCH, batch, answer);
+        (sent.outcome, asked)
+    }
+
+    /// The request that carries the mails: others may come before it, for a token.
+    fn last<'a>(&self, asked: &'a [HttpRequest], key: &str) -> &'a HttpRequest {
+        let last = asked
+            .last()
+            .unwrap_or_else(|| panic!("a mail leaves in an HTTP request"));
+        let carries = |text: &str| text.contains(key);
+        let carried = carries(&last.url)
+            || last.headers.iter().any(|(_, value)| carries(value))
+            || carries(&last.body.text_lossy());
+        assert!(
+            carried || self.capabilities.idempotency == Idempotency::None,
+            "a plugin that claims idempotency sends the key {key}"
+        );
+        self.holds_no_secret("URLs", &last.url);
+        last
+    }
+
+    pub(super) fn an_accepted_mail_has_the_providers_id(&self, http: &Http) {
+        let (outcome, asked) = self.send(&|_| Ok((http.accepted)(&["id-1"])));
+        let message_id = "id-1".into();
+        assert_eq!(
+            outcome,
+            SendOutcome::Accepted { message_id },
+            "an accepted mail has the provider's id"
+        );
+        let body = &self.last(&asked, KEY).body;
+        self.matches(&mail(1), &(self.provider.contents)(body));
+    }
+
+    pub(super) fn an_answer_means_what_it_says_of_the_mail(&self, http: &Http) {
+        for (status, expected, claim) in ERRORS {
+            let (outcome, _) = self.send(&|_| Ok(failure(http, status, "The words.")));
+            assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
+            let told = format!("{outcome:?}");
+            assert!(
+                told.contains("The words"),
+                "the provider's words on {status} are passed on: {told}"
+            );
+            if status == 429 {
+                self.waits(&outcome);
+            }
+        }
+        for garbage in ["", "<html>", "{}", "[]", "null"] {
+            let (outcome, _) = self.send(&|_| Ok(answer(200, garbage)));
+            assert_eq!(
+                end(&outcome),
+                Some(End::Unknown),
+                "200 without an id does not tell whether the mail was taken: {outcome:?}"
+            );
+        }
+    }
+
+    fn waits(&self, outcome: &SendOutcome) {
+        assert_eq!(
+            wait(outcome),
+            Some(WAIT * 1_000),
+            "a rate limit with retry-after pauses that long"
+        );
+    }
+
+    pub(super) fn no_answer_is_judged_by_how_far_the_request_came(&self) {
+        for (kind, expected, claim) in [
+            (
+                HttpErrorKind::Lost,
+                End::Unknown,
+                "a lost answer leaves the mail in doubt",
+            ),
+            (
+                HttpErrorKind::Connect,
+                End::Retry,
+                "a refused connection is tried again",
+            ),
+            (
+                HttpErrorKind::Refused,
+                End::Blocked,
+                "a refused request waits for a mend",
+            ),
+        ] {
+            let (outcome, _) = self.send(&|_| Err(no_answer(kind)));
+            assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
+            if self.capabilities.batch_max > 1 {
+                let (outcome, _) = self.send_batch(&|_| Err(no_answer(kind)));
+                let BatchOutcome::All(outcome) = outcome else {
+                    panic!("{claim}, in a batch for all: {outcome:?}");
+                };
+                assert_eq!(end(&outcome), Some(expected), "{claim}, in a batch too");
+            }
+        }
+    }
+
+    pub(super) fn secrets_stay_secret_when_the_provider_repeats_them(&self, http: &Http) {
+        let (_, asked) = self.send(&|_| Ok((http.accepted)(&["id-1"])));
+        // A provider can repeat what it was given: keys and tokens, not what it never saw.
+        let mut words = String::new();
+        for (_, value) in asked.iter().flat_map(|request| &request.headers) {
+            words += &format!("{value} ");
+        }
+        // Where a reason is cut, no part of a secret is left at the end.
+        for before in [0, 380, 390, 395, 398] {
+            let words = format!("{}{words}", "x".repeat(before));
+            for status in [400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
+                let (outcome, _) = self.send(&|_| Ok(failure(http, status, &words)));
+                self.holds_no_secret("what is told of a mail", &outcome);
+                if self.capabilities.batch_max > 1 {
+                    let (outcome, _) = self.send_batch(&|_| Ok(failure(http, status, &words)));
+                    self.holds_no_secret("what is told of a batch", &outcome);
+                }
+            }
+        }
+    }
+
+    pub(super) fn a_batch_keeps_its_order(&self, http: &Http) {
+        let (outcome, asked) = self.send_batch(&|_| Ok((http.accepted)(&["id-1", "id-2"])));
+        let accepted = ["id-1", "id-2"].map(|id| SendOutcome::Accepted {
+            message_id: id.into(),
+        });
+        assert_eq!(
+            outcome,
+            BatchOutcome::Each(accepted.into()),
+            "a batch of two is answered for each, in order"
+        );
+        let seen = (self.provider.contents)(&self.last(&asked, BATCH_KEY).body);
+        assert_eq!(seen.len(), 2, "a batch of two holds two mails");
+        for (number, seen) in [1, 2].into_iter().zip(&seen) {
+            same(&mail(number), seen);
+        }
+    }
+
+    pub(super) fn a_batch_ends_as_its_answer_says(&self, http: &Http) {
+        for (status, expected, claim) in ERRORS {
+            let (outcome, _) = self.send_batch(&|_| Ok(failure(http, status, "The words.")));
+            match (&outcome, expected) {
+                (BatchOutcome::Apart { .. }, End::Rejected) => {}
+                (BatchOutcome::All(all), _) if end(all) == Some(expected) => {
+                    assert_ne!(
+                        expected,
+                        End::Rejected,
+                        "a batch that is refused goes apart, so that one bad mail holds up no other"
+                    );
+                    if status == 429 {
+                        self.waits(all);
+                    }
+                }
+                _ => panic!("{claim}, in a batch too: {outcome:?}"),
+            }
+        }
+        let few: &[&str] = &["id-1"];
+        let many: &[&str] = &["id-1", "id-2", "id-3"];
+        for ids in [few, many] {
+            let (outcome, _) = self.send_batch(&|_| Ok((http.accepted)(ids)));
+            assert!(
+                matches!(outcome, BatchOutcome::All(SendOutcome::Unknown { .. })),
+                "an answer with {} ids to two mails leaves them in doubt: {outcome:?}",
+                ids.len()
+            );
+        }
+    }
+}
+
+fn failure(http: &Http, status: u16, words: &str) -> HttpResponse {
+    let mut answer = (http.failure)(status, words);
+    answer.status = status;
+    if status == 429 && answer.header("retry-after").is_none() {
+        let header = ("retry-after".to_owned(), WAIT.to_string());
+        answer.headers.push(header);
+    }
+    answer
+}
+
+fn answer(status: u16, body: &str) -> HttpResponse {
+    HttpResponse {
+        status,
+        headers: Vec::new(),
+        body: body.into(),
+    }
+}
