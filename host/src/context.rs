@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::Trust;
 
 use crate::cache::Cache;
 use crate::calls::{Alone, Calls};

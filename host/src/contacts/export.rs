@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::identity::Id;
+use hogsend_semantics::identity::Id;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;

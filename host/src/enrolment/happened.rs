@@ -1,8 +1,7 @@
 //! An event that journeys are shown.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::{Properties, Trust};
 
 use crate::db::Contact;
 use crate::ids::EventId;

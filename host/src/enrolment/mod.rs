@@ -5,6 +5,6 @@ mod enrol;
 mod happened;
 mod wait;
 
-pub use enrol::{Reactions, Entrant, enrol_each, enrolled, offer_again, react};
+pub use enrol::{Entrant, Reactions, enrol_each, enrolled, offer_again, react};
 pub use happened::Happened;
 pub use wait::{Place, past};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::semantics::own_address::keep_own;
+use hogsend_semantics::own_address::keep_own;
 
 use crate::context::Context;
 use crate::db::ClaimedState;

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{DigestArgs, SleepArgs, SleepUntilArgs, WaitForArgs, step};
-use hogsend_plugin_api::semantics::{Trust, strangers};
-use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState, limits};
+use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState, Trust, limits};
+use hogsend_semantics::strangers;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

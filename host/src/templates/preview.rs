@@ -1,8 +1,8 @@
 //! A template as it looks, for a person who does not exist.
 
-use hogsend_plugin_api::semantics::TRANSACTIONAL;
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_render::{Brand, Footer, RenderError, Rendered, Values, render};
+use hogsend_semantics::TRANSACTIONAL;
 use serde_json::json;
 
 use super::{Templates, category};

@@ -28,7 +28,8 @@ impl Server {
 const WITH_CONTENT: &str =
     "SELECT count(*) FROM email_sends WHERE mail IS NOT NULL OR prepared IS NOT NULL";
 /// A mail that waits, as the one there is but for that.
-const ONE_IS_OPEN: &str = "INSERT INTO email_sends (id, contact_id, template_key, category, from_email, to_email,
+const ONE_IS_OPEN: &str =
+    "INSERT INTO email_sends (id, contact_id, template_key, category, from_email, to_email,
          subject, mail, prepared, idempotency_key, status, next_attempt_at, created_at, updated_at)
      SELECT gen_random_uuid(), contact_id, template_key, category, from_email, to_email,
          subject, mail, 'x', 'open', 'queued', created_at + interval '9 years', created_at,

@@ -3,9 +3,8 @@
 //! Templates and conditions read them, so of a stranger's word there only the address counts that the
 //! contact has.
 
-use super::Trust;
 use super::address::comparable;
-use crate::Properties;
+use hogsend_plugin_api::{Properties, Trust};
 
 /// Whether a property or a column of this name holds the address of a person: `email`,
 /// `email_address`, `User Email`.
@@ -35,8 +34,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{is_address, keep_own};
-    use crate::Properties;
-    use crate::semantics::Trust::{self, Trusted, Untrusted};
+    use hogsend_plugin_api::Properties;
+    use hogsend_plugin_api::Trust::{self, Trusted, Untrusted};
 
     fn kept(properties: Value, trust: Trust, own: Option<&str>) -> Value {
         let mut properties: Properties = serde_json::from_value(properties).unwrap();

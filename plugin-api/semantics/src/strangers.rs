@@ -6,10 +6,9 @@
 
 use serde_json::Value;
 
-use super::Trust;
-use crate::Properties;
-use crate::journey::step;
-use crate::step::{Step, StepState};
+use hogsend_plugin_api::journey::step;
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_plugin_api::{Step, StepState};
 
 /// The properties of every untrusted event that these steps gave the run.
 pub fn gathered<'a>(
@@ -55,9 +54,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{gathered, trust};
-    use crate::journey::{Digest, Occurrence, Waited, step};
-    use crate::semantics::Trust::{self, Trusted, Untrusted};
-    use crate::step::{Step, StepError, StepState};
+    use hogsend_plugin_api::Trust::{self, Trusted, Untrusted};
+    use hogsend_plugin_api::journey::{Digest, Occurrence, Waited, step};
+    use hogsend_plugin_api::{Step, StepError, StepState};
 
     fn event(word: &str, trust: Trust) -> Occurrence {
         Occurrence {

@@ -46,7 +46,7 @@ pub fn list_issue(id: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use hogsend_plugin_api::semantics::TRANSACTIONAL;
+    use hogsend_semantics::TRANSACTIONAL;
 
     use super::choices;
     use crate::catalog::{List, title};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use hogsend_plugin_api::semantics::identity::{Id, no_id};
-use hogsend_plugin_api::semantics::own_address::is_address;
 use hogsend_plugin_api::{Properties, json};
+use hogsend_semantics::identity::{Id, no_id};
+use hogsend_semantics::own_address::is_address;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;

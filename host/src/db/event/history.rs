@@ -1,9 +1,8 @@
 //! What a person did before.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
-use hogsend_plugin_api::semantics::Trust;
+use hogsend_plugin_api::{Properties, Trust};
 use sqlx::types::Json;
 
 use crate::db::{Conn, Result};

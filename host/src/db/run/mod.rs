@@ -21,8 +21,8 @@ pub use row::{
     ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, Unreached,
     journeys_disabled, log_insert, skip_insert, state_claim, state_exit, state_failed,
     state_failures, state_fence, state_insert, state_last_entries, state_next_due, state_person,
-    state_progress, state_release, states_after_clock_change, states_give_back, states_open, states_renew, states_unreached,
-    states_waiting,
+    state_progress, state_release, states_after_clock_change, states_give_back, states_open,
+    states_renew, states_unreached, states_waiting,
 };
 pub use step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};

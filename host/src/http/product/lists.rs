@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
+use crate::db::{self, NewIdentity, Preferences, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Actor, Caller, Ingest, LookUp};
 use crate::http::wire::body::JsonBody;
@@ -18,7 +19,6 @@ use crate::http::wire::names::names;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Path, Query};
-use crate::db::{self, NewIdentity, Preferences, Tx};
 use crate::ids::ContactId;
 use utoipa_axum::routes;
 

@@ -18,7 +18,11 @@ const GRACE: Duration = Duration::from_secs(2);
 const PATIENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Asks the provider and records its answer, and holds on to the mails meanwhile.
-pub(super) async fn ask(cx: &Context, provider: &DeliveryRef, mut request: Request) -> db::Result<()> {
+pub(super) async fn ask(
+    cx: &Context,
+    provider: &DeliveryRef,
+    mut request: Request,
+) -> db::Result<()> {
     let call = request.call.take();
     let request = request;
     let done = async {

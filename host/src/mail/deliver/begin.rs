@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{Ready, Request, lease, postpone, reach, reserve};
-use crate::context::Context;
 use crate::calls::{self, Open};
+use crate::context::Context;
 use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths, Tx};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 
 use super::providers::{Providers, Shut, Way, sender_of};
 use super::{Ready, Work, conclude, postpone, untry};
-use crate::context::Context;
 use crate::calls::{self, Open};
+use crate::context::Context;
 use crate::db::{self, ClaimedSend, PluginCall};
 use crate::mail::compose::sender;
 use crate::mail::fate::{Settled, Standing};
@@ -105,7 +105,9 @@ pub(super) async fn prepare(
                 // One statement for the end of a call and the beginning of the next.
                 let call = Open::new(&cx.calls, "mail", call);
                 let ended = before.take();
-                cx.calls.switch(ended.as_ref().map(Open::call), Some(call.call())).await?;
+                cx.calls
+                    .switch(ended.as_ref().map(Open::call), Some(call.call()))
+                    .await?;
                 ended.into_iter().for_each(Open::close);
                 let prepared = call.answer(asked).await;
                 before = Some(call);

@@ -1,8 +1,8 @@
 //! Telling the world: events for this system, events and properties for analytics.
 
 use hogsend_plugin_api::journey::{CaptureArgs, IdentifyArgs, TriggerArgs};
-use hogsend_plugin_api::semantics::own_address::{is_address, keep_own};
 use hogsend_plugin_api::{Properties, StepError};
+use hogsend_semantics::own_address::{is_address, keep_own};
 use serde_json::{Value, json};
 
 use super::{Effects, Outcome, Performing};

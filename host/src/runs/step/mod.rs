@@ -13,9 +13,9 @@ use hogsend_plugin_api::{Properties, StepError};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::journal::Journal;
 use crate::catalog::JourneyEntry;
 use crate::context::Context;
-use super::journal::Journal;
 use crate::db::{self, ClaimedState, NewCapture, NewSend, StepRow};
 use crate::ingest::NewEvent;
 use crate::plugins::JourneysRef;

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{Effects, Performed, Performing};
 use crate::db::{self, ClaimedState, StepRow};
-use crate::runs::journal::Journal;
 use crate::mail::{self, Composing};
+use crate::runs::journal::Journal;
 
 pub(super) async fn send(
     run: Performing<'_>,
