@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::{Properties, Trust};
 use hogsend_semantics::address::comparable;
 use hogsend_semantics::identity::{About, Address, Id, Known, Names, Pending, USER, decide};
+use hogsend_semantics::own_address::keep_own;
 use serde_json::{Value, json};
 
 use super::lock_names;

@@ -13,7 +13,7 @@ use super::sleep::millis;
 use super::{Condition, step};
 use crate::Properties;
 use crate::replay::{Replay, StepHandle};
-use crate::semantics::Trust;
+use crate::Trust;
 
 /// Inputs of a `wait_for` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

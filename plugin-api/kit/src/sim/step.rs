@@ -126,10 +126,10 @@ impl Sim<'_> {
             }
             step::IDENTIFY => read(&args).map(|args: IdentifyArgs| {
                 let run = &self.runs[index];
-                let trust = strangers::trust(run.input.event.trust, &run.input.steps);
+                let trust = hogsend_semantics::strangers::trust(run.input.event.trust, &run.input.steps);
                 let person = &mut self.people[run.place.person];
                 let mut properties = args.properties;
-                own_address::keep_own(&mut properties, trust, person.email.as_deref());
+                hogsend_semantics::own_address::keep_own(&mut properties, trust, person.email.as_deref());
                 person.properties.extend(properties);
                 Value::Null
             }),
@@ -222,7 +222,7 @@ impl Sim<'_> {
             return Err(StepError::new("event_invalid", "event must not be empty"));
         }
         let input = &self.runs[index].input;
-        let trust = strangers::trust(input.event.trust, &input.steps);
+        let trust = hogsend_semantics::strangers::trust(input.event.trust, &input.steps);
         let person = match &args.user_id {
             Some(id) => self.find_or_make(Some(id), None, trust),
             None => place.person,
