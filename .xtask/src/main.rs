@@ -15,7 +15,7 @@ Usage: cargo xtask <chore>
   test [args…]      build the workspace and run its tests; args go to `cargo test`
   bench [args…]     run the host's benches; args go to `cargo bench`
   chaos [args…]     kill the API and the worker at random under load; `chaos --help` names the args
-  long              the long runs of chaos, whose figures are in docs/chaos.md
+  long              the long runs of chaos, whose figures are in docs/reference/chaos.md
   services          start Postgres and Redis, print their URLs, stay until Ctrl-C
   prepare           write .sqlx/, the facts the checked queries are compiled from
   prepare --check   fail when .sqlx/ is not what `prepare` would write

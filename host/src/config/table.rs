@@ -171,7 +171,7 @@ pub const TABLE: &[Variable] = &[
     variable(
         "TEMPLATE_DIR",
         "",
-        "folder with templates that take the place of those of the plugins (docs/templates.md)",
+        "folder with templates that take the place of those of the plugins (docs/reference/templates.md)",
     ),
     variable(
         "PAGE_TEXTS",

@@ -113,7 +113,7 @@ impl Texts {
             Err(error) => Err(error.to_string()),
         };
         read.unwrap_or_else(|why| {
-            let message = format!("'{path}' is no file of texts (docs/mail.md): {why}");
+            let message = format!("'{path}' is no file of texts (docs/reference/mail.md): {why}");
             reader.problem(NAME, message);
             Self::default()
         })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// A refusal with a code that has a paragraph in `docs/plugins.md`.
+/// A refusal with a code that has a paragraph in `docs/reference/plugins.md`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code} {message}")]
 pub struct Problem {

@@ -73,8 +73,8 @@ pub async fn show_mail(
     let Some(mail) = &send.mail else {
         let reason = send.reason.as_deref().unwrap_or("unknown");
         let body = format!(
-            "<h1>Not sent</h1><p>This mail was not rendered: <code>{}</code>. docs/mail.md tells what \
-             each reason means.</p><p><a href=\"/outbox\">All mails</a></p>",
+            "<h1>Not sent</h1><p>This mail was not rendered: <code>{}</code>. \
+             docs/reference/mail.md tells what each reason means.</p><p><a href=\"/outbox\">All mails</a></p>",
             escape(reason)
         );
         return Ok(page(StatusCode::OK, Here::Outbox, "Not sent", &body));

@@ -73,8 +73,8 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
         <li><code>hogsend journeys list</code> shows what starts each journey, and \
         <code>hogsend journeys simulate</code> plays weeks in milliseconds.</li>\
         <li>The folder <code>docs</code> of the source has a page for each next step: \
-        <code>connect-posthog.md</code>, <code>connect-resend.md</code>, and <code>plugins.md</code> for \
-        journeys of your own.</li></ul>";
+        <code>connect-posthog.md</code>, <code>connect-resend.md</code>, and \
+        <code>write-a-journey.md</code> for journeys of your own.</li></ul>";
     if !app.config.aliases.is_empty() {
         let names = app.config.aliases.iter().map(|(alias, event)| {
             format!(
