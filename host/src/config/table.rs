@@ -33,12 +33,12 @@ pub const TABLE: &[Variable] = &[
     variable(
         "NODE_ENV",
         "development",
-        "`production` closes the open defaults and the development pages",
+        "`production` switches off the open defaults and the development pages",
     ),
     variable(
         "HOST",
         "",
-        "address the API listens on; by default every address of the machine, with `hogsend dev` `127.0.0.1`",
+        "address the API listens on; by default every address of the machine, with `hogsend dev` only `127.0.0.1`",
     ),
     variable("PORT", "3002", "port of the API"),
     variable(
@@ -49,119 +49,119 @@ pub const TABLE: &[Variable] = &[
     variable(
         "DATABASE_URL",
         "",
-        "Postgres; `hogsend dev` brings its own where it is not set",
+        "Postgres; without it `hogsend dev` starts an embedded one",
     )
     .in_production("required"),
     variable(
         "HEALTH_PORT",
         "",
-        "port where /v1/health, /v1/health/live and /v1/health/ready answer in full without a key, for the API and the worker",
+        "port on which /v1/health, /v1/health/live and /v1/health/ready show everything without a key, for the API and the worker",
     ),
     variable(
         "REDIS_URL",
         "",
-        "cache, redis:// or rediss://; in production redis://localhost:6379 where it is not set; `off` does without",
+        "cache, redis:// or rediss://; in production redis://localhost:6379 by default; `off` disables it",
     ),
     variable(
         "BETTER_AUTH_SECRET",
         "",
-        "signs the links in mails and the cookies of sessions",
+        "signs the links in mails and session cookies",
     )
     .in_production("required, 32 characters or more"),
     variable(
         "BETTER_AUTH_SECRET_PREVIOUS",
         "",
-        "comma-separated secrets of the past: links they signed and addresses of erased people they hashed are still recognised",
+        "comma-separated former secrets: links they signed and addresses of erased contacts they hashed stay recognised",
     ),
     variable(
         "API_PUBLIC_URL",
         "http://localhost:3002",
-        "base of the links in mails",
+        "base URL of every link in mails",
     )
-    .in_production("required, https, and not an address of the machine itself"),
+    .in_production("required, https, and not a loopback address"),
     variable(
         "BETTER_AUTH_URL",
         "",
-        "where browsers reach /api/auth; by default `API_PUBLIC_URL`; on https the cookies of sessions are for https only",
+        "where browsers reach /api/auth; by default `API_PUBLIC_URL`; with https, session cookies are Secure",
     )
     .in_production("https"),
     variable(
         "TRUSTED_ORIGINS",
         "",
-        "comma-separated further origins whose pages may change things with a session",
+        "comma-separated further origins whose pages may change data with a session",
     ),
     variable(
         "TRUSTED_PROXIES",
         "",
-        "comma-separated networks of the proxies whose X-Forwarded-For is believed, as `10.0.0.0/8`",
+        "comma-separated networks of the proxies whose X-Forwarded-For is trusted, for example `10.0.0.0/8`",
     ),
     variable(
         "WEBHOOK_ALLOWED_NETWORKS",
         "",
-        "comma-separated networks webhooks and alerts may reach besides the public internet, as `10.0.0.0/8`",
+        "comma-separated networks that webhooks and alerts may reach besides the public internet, for example `10.0.0.0/8`",
     ),
     variable("ADMIN_API_KEY", "", "a key with every scope")
         .in_production("24 characters or more"),
     variable(
         "RATE_LIMIT_ADMIN",
         "100",
-        "requests to /v1/admin each key or user may make within 60 s; 0 for any number",
+        "requests to /v1/admin that each key or user may make within 60 s; 0 means unlimited",
     ),
     variable(
         "RATE_LIMIT_EMAILS",
         "30",
-        "requests to /v1/emails each key may make within 60 s; 0 for any number",
+        "requests to /v1/emails that each key may make within 60 s; 0 means unlimited",
     ),
     variable(
         "RATE_LIMIT_EVENTS",
         "0",
-        "requests with events or contacts each key may make within 60 s; 0 for any number",
+        "requests with events or contacts that each key may make within 60 s; 0 means unlimited",
     ),
     variable(
         "HTTP_CONNECTIONS",
         "4096",
-        "most connections to the API at once; beyond them only /v1/health is answered",
+        "maximum number of open connections to the API; beyond it only /v1/health is answered",
     ),
     variable(
         "REQUEST_MEMORY_MB",
         "64",
-        "most memory, in MiB, for the bodies of all requests together; beyond it requests are answered 503",
+        "maximum memory for the bodies of all requests together, in MiB; beyond it requests get 503",
     ),
     variable(
         "EMAIL_PROVIDER",
         "",
-        "ids of the delivery plugins that take mail, with commas between, asked in this order where one is down; by default the one whose settings are there, in development without any the outbox",
+        "comma-separated ids of delivery plugins in order of preference; by default the one whose settings are there, in development without any the outbox",
     ),
     variable(
         "EMAIL_FROM",
         "",
-        "sender, where the delivery plugin has no setting of its own for it, as `Acme <hello@acme.com>`",
+        "sender, if the delivery plugin has no setting of its own for it, for example `Acme <hello@acme.com>`",
     )
     .in_production("required, or the delivery plugin's own"),
     variable(
         "EMAIL_FROM_TRANSACTIONAL",
         "",
-        "sender of mail of the category `transactional`, where it is another",
+        "sender of transactional mail, if it differs",
     ),
     variable(
         "EMAIL_POSTAL_ADDRESS",
         "",
-        "postal address in the footer of mails; the law asks for one",
+        "postal address in the footer of mails; many countries require one by law",
     ),
     variable(
         "BRAND_NAME",
         "",
-        "the product's name, in stock mails and recipients' pages; by default that of the sender",
+        "the product's name, in stock mails and recipients' pages; by default the sender's name",
     ),
     variable(
         "BRAND_URL",
         "",
-        "the product's own page: where its name in mails leads, and buttons without a goal of their own",
+        "the product's web page: the product's name in mails links to it, and so do buttons without a link of their own",
     ),
     variable(
         "BRAND_LOGO_URL",
         "",
-        "picture in place of the name at the top of stock mails and recipients' pages, shown 120 pixels wide",
+        "image shown instead of the name at the top of stock mails and recipients' pages, 120 pixels wide",
     ),
     variable(
         "BRAND_COLOR",
@@ -171,27 +171,27 @@ pub const TABLE: &[Variable] = &[
     variable(
         "TEMPLATE_DIR",
         "",
-        "folder with templates that take the place of those of the plugins (docs/reference/templates.md)",
+        "folder with templates that replace those of the plugins (docs/reference/templates.md)",
     ),
     variable(
         "PAGE_TEXTS",
         "",
-        "JSON file with the texts of the pages for recipients and of the footer of mails, for another language than English",
+        "JSON file with the texts of recipients' pages and mail footers, for a language other than English (docs/reference/mail.md)",
     ),
     variable(
         "EMAIL_FREQUENCY_CAP",
         "",
-        "most mails one person gets over all journeys, as `3/24h` or `10/7d`; further ones are skipped",
+        "maximum number of mails to one contact over all journeys, for example `3/24h` or `10/7d`; further ones are skipped",
     ),
     variable(
         "EMAIL_SEND_WINDOW",
         "",
-        "hours of the person's day in which mail goes out, as `09:00-21:00`; outside it waits",
+        "hours of the contact's day in which mail goes out, for example `09:00-21:00`; outside them mail waits",
     ),
     variable(
         "DEFAULT_TIMEZONE",
         "UTC",
-        "zone of people whose own is not known",
+        "time zone of contacts whose own is unknown",
     ),
     variable(
         "EMAIL_TEST_TO",
@@ -201,93 +201,93 @@ pub const TABLE: &[Variable] = &[
     variable(
         "EMAIL_TRACKING",
         "opens,clicks",
-        "what mails tell of their readers: `opens`, `clicks`, or `off` for neither",
+        "what Hogsend tracks in mails: `opens`, `clicks`, or `off` for neither",
     ),
     variable(
         "EVENT_ALIASES",
         "",
-        "comma-separated other names of events, as `signed_up=user.created`: whatever brings the first is stored as the second",
+        "comma-separated aliases of event names, for example `signed_up=user.created`: an event with the first name is stored under the second",
     ),
     variable(
         "TRUSTED_SOURCES",
         "",
-        "comma-separated ids of event sources whose events come from your servers only, for example `posthog`: what they say of people is believed",
+        "comma-separated ids of event sources whose events come from your servers only, for example `posthog`: their events are trusted (docs/connect-posthog.md)",
     ),
     variable(
         "LINK_HOSTS",
         "",
-        "comma-separated hosts that links from untrusted events may lead to; by default those of `BRAND_URL` and `API_PUBLIC_URL`",
+        "comma-separated hosts that links from untrusted events may lead to; by default the hosts of `BRAND_URL` and `API_PUBLIC_URL`",
     ),
     variable(
         "ENABLED_JOURNEYS",
         "*",
-        "comma-separated ids of the journeys people may enter",
+        "comma-separated ids of the journeys that contacts may enter",
     ),
     variable("PLUGIN_DIR", "", "folder with plugin libraries"),
     variable(
         "HOGSEND_DATA_DIR",
         ".hogsend",
-        "the embedded database, the outbox, the plugin cache",
+        "folder of the embedded database, the outbox and the plugin cache",
     ),
     variable(
         "EMAIL_ATTEMPT_SECONDS",
         "60",
-        "how long an attempt at a mail may take; a delivery plugin may ask for longer",
+        "how long an attempt to deliver a mail may take; a delivery plugin may ask for more",
     ),
     variable(
         "WORKER_LEASE_SECONDS",
         "60",
-        "after how long the work of a worker that fell silent goes to another, at least 20 in production",
+        "after how long without a sign of life a worker's work goes to another worker; at least 20 in production",
     ),
     variable(
         "DATABASE_POOL_SIZE",
         "16",
-        "connections of each process to Postgres, 4 to 500; a worker advances as many journeys side by side",
+        "connections of each process to Postgres, 4 to 500; a worker advances as many runs in parallel",
     ),
     variable(
         "RETENTION_BODIES_DAYS",
         "30",
-        "days that the content of a mail is kept once the mail is over; 0 for ever",
+        "days that the content of a mail is kept once the mail is final; 0 means for ever",
     ),
     variable(
         "RETENTION_VISITS_DAYS",
         "365",
-        "days that opens, clicks and providers' reports about a mail are kept; 0 for ever",
+        "days that opens, clicks and providers' reports about a mail are kept; 0 means for ever",
     ),
     variable(
         "RETENTION_LOGS_DAYS",
         "365",
-        "days that transitions of runs, enrolments turned away, alerts and imports are kept; 0 for ever",
+        "days that transitions of runs, refused enrolments, alerts and imports are kept; 0 means for ever",
     ),
     variable(
         "RETENTION_DELIVERIES_DAYS",
         "30",
-        "days that delivered or dismissed webhooks, and captures given up, are kept; 0 for ever",
+        "days that delivered or dismissed webhooks, and dead letters of analytics, are kept; 0 means for ever",
     ),
     variable(
         "RETENTION_VISITORS_DAYS",
         "90",
-        "days that events of visitors nobody knows are kept; 0 for ever",
+        "days that events of unidentified visitors are kept; 0 means for ever",
     ),
     variable(
         "RETENTION_EVENTS_DAYS",
         "0",
-        "days that events are kept; 0 for ever: replay and journeys that look back find no older ones",
+        "days that events are kept; 0 means for ever. Replay and journeys that look back find no older ones",
     ),
     variable(
         "RETENTION_KEYS_DAYS",
         "365",
-        "days within which an event that comes again is known; 0 for ever",
+        "days within which a repeated event is recognised as a duplicate; 0 means for ever",
     ),
     variable(
         "RETENTION_AUDIT_DAYS",
         "0",
-        "days that the audit log is kept; 0 for ever",
+        "days that the audit log is kept; 0 means for ever",
     ),
     variable(
         "SKIP_SCHEMA_CHECK",
         "false",
-        "start although migrations are pending",
+        "start even if migrations are pending",
     ),
 ];
 
