@@ -4,7 +4,7 @@
 use css_inline::CSSInliner;
 use hogsend::config::Tracking;
 use hogsend::ids::SendId;
-use hogsend::mail::{Tracked, track};
+use hogsend::mail::tracking::{Tracked, track};
 use hogsend_plugin_api::journey::Catalogue;
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_render::{Brand, Footer, LAYOUT, Values, render};

@@ -183,7 +183,7 @@ async fn told(http: &reqwest::Client, port: u16) -> Option<String> {
 async fn a_worker_waits_for_migrations_and_works_once_they_are_there() {
     let port = free_port();
     let installation = Installation::new(&[("HEALTH_PORT", &port.to_string())]).await;
-    let http = hogsend::plugins::http_client();
+    let http = hogsend::http_client::http_client();
     let mut worker = installation.start("worker");
     until("the worker says that it waits", async || {
         told(&http, port).await.as_deref() == Some("migration_pending")

@@ -79,6 +79,7 @@ mod tests {
     use serde_json::json;
 
     use super::{BYTES_MAX, EVENTS_MAX, Gathering, fitting};
+    use hogsend_plugin_api::Trust;
     use hogsend_plugin_api::journey::{Digest, Occurrence};
 
     fn event((number, size): (usize, usize)) -> Occurrence {
