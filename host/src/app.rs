@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use hogsend_plugin_api::Trust;
-
 use crate::accounts::{Passwords, Tries};
 use crate::cache::Cache;
 use crate::calls::Calls;

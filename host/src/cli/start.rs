@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
 use crate::db::{self, Db};
 use crate::http_client::http_client;
-use crate::plugins;
 use crate::plugins::{Discovered, Performer, Registry};
 use crate::telemetry;
 

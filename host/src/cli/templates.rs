@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use hogsend_plugin_api::{Properties, Template};
-use hogsend_render::{LAYOUT, Values, file, render};
-use hogsend_semantics::TRANSACTIONAL;
+use hogsend_plugin_api::Properties;
+use hogsend_render::{LAYOUT, file};
 use serde_json::{Value, json};
 
 use super::journeys::load;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, ClientBuilder, Method, Url, redirect};
+use reqwest::{Client, Method, Url};
 
 use super::allow::AllowList;
 use crate::http_client::TIMEOUT;

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_render::file::{TemplateFile, parse};
-use hogsend_render::{Brand, Footer, RenderError, Values, syntax};
+use hogsend_render::{Brand, Footer, RenderError, syntax};
 use hogsend_semantics::TRANSACTIONAL;
-use serde_json::json;
 
 use super::Templates;
 use super::preview::{sample_person, sample_values};

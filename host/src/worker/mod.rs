@@ -21,13 +21,10 @@ pub use relay::relay_due;
 pub use tracker::track_due;
 pub use webhooks::post_due;
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::calls;
 use crate::contacts::consent;
 use crate::crew::{Crew, Died};
 use crate::db::{self, Conn};

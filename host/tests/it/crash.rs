@@ -3,7 +3,6 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use hogsend::calls;
 use hogsend::clock::Clock;
 use hogsend::db::{self, PluginCall};
 use hogsend::ids::Claim;

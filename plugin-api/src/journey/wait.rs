@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::sleep::millis;
 use super::{Condition, step};
 use crate::Properties;
-use crate::replay::{Replay, StepHandle};
 use crate::Trust;
+use crate::replay::{Replay, StepHandle};
 
 /// Inputs of a `wait_for` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

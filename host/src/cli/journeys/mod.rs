@@ -18,7 +18,6 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;
-use crate::plugins;
 use crate::plugins::{Discovered, JourneysRef, Performer};
 use crate::telemetry;
 

@@ -4,8 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hogsend_plugin_api::Properties;
-use hogsend_render::{Values, render};
-use hogsend_semantics::TRANSACTIONAL;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::providers::{Providers, Shut, Way, sender_of};
 use super::{Ready, Work, conclude, postpone, untry};
-use crate::calls::{self, Open};
+use crate::calls::Open;
 use crate::context::Context;
 use crate::db::{self, ClaimedSend, PluginCall};
 use crate::mail::compose::sender;

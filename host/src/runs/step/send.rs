@@ -1,8 +1,7 @@
 //! Deciding on a mail.
 
-use chrono::TimeDelta;
+use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::SendArgs;
-use hogsend_plugin_api::{Properties, Trust};
 use serde_json::json;
 
 use super::{Effects, Performed, Performing};

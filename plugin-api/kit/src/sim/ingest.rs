@@ -70,7 +70,11 @@ impl Sim<'_> {
             });
             let person = &mut self.people[incoming.person];
             let mut properties = incoming.contact_properties;
-            hogsend_semantics::own_address::keep_own(&mut properties, event.trust, person.email.as_deref());
+            hogsend_semantics::own_address::keep_own(
+                &mut properties,
+                event.trust,
+                person.email.as_deref(),
+            );
             if event.historical {
                 person.seen(event.at);
                 person.learn(properties);

@@ -126,10 +126,15 @@ impl Sim<'_> {
             }
             step::IDENTIFY => read(&args).map(|args: IdentifyArgs| {
                 let run = &self.runs[index];
-                let trust = hogsend_semantics::strangers::trust(run.input.event.trust, &run.input.steps);
+                let trust =
+                    hogsend_semantics::strangers::trust(run.input.event.trust, &run.input.steps);
                 let person = &mut self.people[run.place.person];
                 let mut properties = args.properties;
-                hogsend_semantics::own_address::keep_own(&mut properties, trust, person.email.as_deref());
+                hogsend_semantics::own_address::keep_own(
+                    &mut properties,
+                    trust,
+                    person.email.as_deref(),
+                );
                 person.properties.extend(properties);
                 Value::Null
             }),
