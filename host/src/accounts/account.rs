@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Passwords;
 use super::session::{Client, MAX_LIFE, Session, begin};
 use super::user::{PasswordError, checked_password, keep};
+use super::{HashError, Passwords};
 use crate::db::{self, Db, SessionRow, Tx};
 use crate::ids::SessionId;
 
@@ -21,6 +21,12 @@ pub enum ChangeError {
     Password(#[from] PasswordError),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<HashError> for ChangeError {
+    fn from(error: HashError) -> Self {
+        Self::Password(error.into())
+    }
 }
 
 /// Gives the person of a session another password. With `alone`, all their sessions end and a new one

@@ -4,11 +4,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use super::Passwords;
 use super::user::{PasswordError, checked_password, forms, keep};
-use crate::contacts;
+use super::{HashError, Passwords};
 use crate::context::Context;
 use crate::db::{self, Conn, Db, NewIdentity, Topic, Tx};
+use crate::ingest;
 use crate::mail;
 
 /// How long the link works.
@@ -31,6 +31,12 @@ pub enum ResetError {
     Password(#[from] PasswordError),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<HashError> for ResetError {
+    fn from(error: HashError) -> Self {
+        Self::Password(error.into())
+    }
 }
 
 /// Sends the administrator of this address a link, where there is one. `link` makes the link of a
@@ -69,7 +75,7 @@ async fn write(
         ..NewIdentity::default()
     };
     // People first, as everywhere.
-    let Some(put) = contacts::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?
+    let Some(put) = ingest::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?
     else {
         return Ok((None, ()));
     };

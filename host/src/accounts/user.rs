@@ -56,18 +56,6 @@ impl From<HashError> for SignUpError {
     }
 }
 
-impl From<HashError> for super::ChangeError {
-    fn from(error: HashError) -> Self {
-        Self::Password(error.into())
-    }
-}
-
-impl From<HashError> for super::ResetError {
-    fn from(error: HashError) -> Self {
-        Self::Password(error.into())
-    }
-}
-
 /// Why nobody signed in. Both a wrong address and a wrong password are `Wrong`.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {

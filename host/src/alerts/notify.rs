@@ -5,9 +5,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::{EVENT_TYPE, TEMPLATE};
-use crate::contacts;
 use crate::context::Context;
 use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Tx};
+use crate::ingest;
 use crate::mail;
 use crate::webhooks::{Poster, signed_headers, timestamp, wait_after};
 
@@ -102,7 +102,7 @@ async fn write_mail_in(cx: &Context, mut tx: Tx, alert: &ClaimedAlert) -> db::Re
         retry_at: None,
         error,
     };
-    let put = contacts::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?;
+    let put = ingest::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?;
     let Some(put) = put else {
         let end = end("failed", Some("the address could not be kept"));
         db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;

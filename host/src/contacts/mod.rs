@@ -1,33 +1,32 @@
 //! Who an event is about.
 
+mod check;
 pub mod consent;
 mod erase;
 pub mod export;
 pub mod file;
 mod fill;
+mod follow_up;
 pub mod import;
 pub mod pending;
 mod resolve;
 mod suppress;
 pub mod suppression_file;
+mod touch;
 
+pub use check::{Paths, check, check_names, check_text};
 pub use erase::{erase, erase_one};
 pub use fill::fill_addresses;
+pub use follow_up::FollowUp;
 pub use resolve::{NoRoom, Resolved, Rival, Whom, claim, lock_people, resolve, unite};
 pub use suppress::{Suppressions, lift, suppress, suppress_all, suppression_of, suppressions};
+pub use touch::{PERSON_ID_MAX, Person, Touch, Visit, is_kind};
 
-use std::sync::Arc;
-
-use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use hogsend_plugin_api::Properties;
 use hogsend_semantics::identity::Id;
 
-use crate::catalog::Catalog;
-use crate::db::{self, Conn, Contact, NewIdentity, Wanted};
-use crate::ids::{ContactId, EventId};
-use crate::ingest::{self, NewEvent, Person};
+use crate::db::{self, Conn, Contact, Wanted};
 use resolve::{found, holding};
 
 /// Makes requests that name the same people take turns until the transaction ends.
@@ -60,64 +59,6 @@ fn lock_name(kind: &str, name: &str) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(first)
-}
-
-/// What a request about a person came to.
-#[derive(Clone, Debug)]
-pub struct Put {
-    pub contact: Arc<Contact>,
-    pub created: bool,
-    /// A name was new to a person who was known, or two contacts turned out to be one.
-    pub linked: bool,
-}
-
-/// Finds or makes the contact with these names and gives it the properties, in the caller's
-/// transaction.
-pub async fn put(
-    conn: &mut Conn,
-    catalog: &Catalog,
-    names: &NewIdentity,
-    properties: Properties,
-    now: DateTime<Utc>,
-) -> db::Result<Option<Put>> {
-    let people = vec![(names.clone(), properties)];
-    let put = put_all(conn, catalog, people, now).await?;
-    Ok(put.and_then(|all| all.into_iter().next()))
-}
-
-/// As [`put`], for several people, in their order; some of them may turn out to be one. None where
-/// one of them was not stored.
-pub async fn put_all(
-    conn: &mut Conn,
-    catalog: &Catalog,
-    people: Vec<(NewIdentity, Properties)>,
-    now: DateTime<Utc>,
-) -> db::Result<Option<Vec<Put>>> {
-    let event = |(names, properties): (NewIdentity, Properties)| {
-        let mut event = NewEvent::from_journey(ContactId::new(now), "", Properties::new(), 0);
-        event.source = "api".into();
-        event.person = Person::Names(names);
-        event.contact_properties = properties;
-        event
-    };
-    let events: Vec<NewEvent> = people.into_iter().map(event).collect();
-    lock_names(conn, events.iter().map(|event| &event.person)).await?;
-    let told = events.iter().map(|event| (EventId::new(now), event));
-    let resolved = resolve(conn, told, true, now).await?;
-    let put = |whom: &Whom| {
-        let contact = whom.contact()?.clone();
-        Some(Put {
-            created: resolved.made.contains(&contact.id),
-            linked: resolved.linked.contains(&contact.id),
-            contact,
-        })
-    };
-    let put: Option<Vec<Put>> = resolved.people.iter().map(put).collect();
-    if put.is_none() {
-        return Ok(None);
-    }
-    ingest::follow(conn, catalog, now, resolved).await?;
-    Ok(put)
 }
 
 /// The contacts a call names, locked until the transaction ends: the one with the product's id, else

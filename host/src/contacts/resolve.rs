@@ -13,14 +13,13 @@ use hogsend_semantics::identity::{About, Address, Id, Known, Names, Pending, USE
 use hogsend_semantics::own_address::keep_own;
 use serde_json::{Value, json};
 
-use super::lock_names;
+use super::{FollowUp, Person, Touch, lock_names};
 use crate::db::{
     self, AnonymousEvent, Conn, Contact, EventRow, Merge, NewId, NewIdentity, NewPending,
     PendingChange, Wanted,
 };
 use crate::foreign::{self, Unfit};
 use crate::ids::{ContactId, EventId};
-use crate::ingest::{NewEvent, Person};
 use crate::issue::Issue;
 use crate::webhooks::{News, announce};
 
@@ -86,7 +85,7 @@ pub struct Resolved {
     /// One for each event.
     pub people: Vec<Whom>,
     /// Events that follow, which the caller stores in the same transaction.
-    pub follows: Vec<NewEvent>,
+    pub follows: Vec<FollowUp>,
     /// Who has an address now, and had none.
     pub reachable: Vec<Arc<Contact>>,
     pub made: Vec<ContactId>,
@@ -98,35 +97,33 @@ pub struct Resolved {
 /// contacts stay locked until the transaction ends. `make` makes contacts of visitors as well.
 pub async fn resolve<'a>(
     conn: &mut Conn,
-    events: impl Iterator<Item = (EventId, &'a NewEvent)>,
+    touches: impl Iterator<Item = Touch<'a>>,
     make: bool,
     now: DateTime<Utc>,
 ) -> db::Result<Resolved> {
-    let events: Vec<(EventId, &NewEvent)> = events.collect();
+    let touches: Vec<Touch<'a>> = touches.collect();
     let mut people = People::new(make, now);
-    let wanted = wanted(events.iter().map(|(_, event)| &event.person));
+    let wanted = wanted(touches.iter().map(|touch| touch.person));
     for found in found(conn, &wanted).await? {
         people.add(found.contact, &found.ids);
     }
-    let places = events.iter().enumerate();
-    let places = places.map(|(at, (id, event))| people.place(at, *id, event));
+    let places = touches.iter().enumerate();
+    let places = places.map(|(at, touch)| people.place(at, touch));
     let places: Vec<Option<usize>> = places.collect();
     people.remember();
     if !people.no_room.is_empty() {
         let properties = std::mem::take(&mut people.no_room);
         return Err(NoRoom { properties }.into());
     }
-    let visitors = events
+    let visitors = touches
         .iter()
         .zip(&places)
-        .filter_map(|((id, event), place)| {
-            let Person::Names(names) = &event.person else {
-                return None;
-            };
-            place.is_none().then(|| visitor(*id, event, names, now))
+        .filter_map(|(touch, place)| match place {
+            Some(_) => None,
+            None => visitor(touch, now),
         });
     db::anonymous_insert(conn, &visitors.collect::<Vec<_>>()).await?;
-    people.write(conn, &events, places).await
+    people.write(conn, &touches, places).await
 }
 
 /// Locks these contacts and everyone the people may be, in the one order of locks, and returns the
@@ -210,23 +207,23 @@ pub(super) async fn found(conn: &mut Conn, wanted: &Wanted) -> db::Result<Vec<db
     db::contacts_wanted(conn, wanted).await
 }
 
-fn visitor(
-    id: EventId,
-    event: &NewEvent,
-    names: &NewIdentity,
-    now: DateTime<Utc>,
-) -> AnonymousEvent {
-    AnonymousEvent {
-        id,
+/// The event of a visitor nobody knows.
+fn visitor(touch: &Touch<'_>, now: DateTime<Utc>) -> Option<AnonymousEvent> {
+    let Person::Names(names) = touch.person else {
+        return None;
+    };
+    let event = touch.event?;
+    Some(AnonymousEvent {
+        id: touch.id,
         ids: names.names().ids,
-        source: event.source.clone(),
-        trust: event.trust,
-        name: event.name.clone(),
+        source: touch.source.to_owned(),
+        trust: touch.trust,
+        name: event.name.to_owned(),
         properties: event.properties.clone(),
-        contact_properties: event.contact_properties.clone(),
-        occurred_at: event.occurred_at.unwrap_or(now),
+        contact_properties: touch.properties.clone(),
+        occurred_at: touch.occurred_at.unwrap_or(now),
         received_at: now,
-    }
+    })
 }
 
 /// The contacts of one transaction. Everything is found by a map, so that many events of many
@@ -352,19 +349,19 @@ impl People {
     }
 
     /// The place of the event's contact. None where there is none.
-    fn place(&mut self, at: usize, id: EventId, event: &NewEvent) -> Option<usize> {
-        let given = match &event.person {
+    fn place(&mut self, at: usize, touch: &Touch<'_>) -> Option<usize> {
+        let given = match touch.person {
             // The host's own events are no sign of life and bring no properties.
             Person::Contact(id) => return self.by_contact.get(id).map(|place| self.now(*place)),
             Person::Names(given) => given,
         };
-        let seen = match event.historical {
-            true => event.occurred_at.unwrap_or(self.now).min(self.now),
+        let seen = match touch.historical {
+            true => touch.occurred_at.unwrap_or(self.now).min(self.now),
             false => self.now,
         };
         let names = given.names();
         let known = self.known(&names);
-        let decision = decide(&names, &known, event.trust, self.make);
+        let decision = decide(&names, &known, touch.trust, self.make);
         let place = match decision.about {
             About::Nobody => return None,
             About::Contact(id) => self.by_contact[&id],
@@ -379,15 +376,15 @@ impl People {
             self.inherit(place, self.by_contact[&heir]);
         }
         for (gone, link) in decision.absorbed {
-            self.absorb(place, self.by_contact[&gone], link.name(), &event.source);
+            self.absorb(place, self.by_contact[&gone], link.name(), touch.source);
         }
-        self.gain(place, decision.gains, &event.source);
+        self.gain(place, decision.gains, touch.source);
         let record = &mut self.all[place];
         record.touched = true;
         let contact = &mut record.contact;
         see(contact, seen);
         // Who is believed also says how the address is spelt.
-        let spells = event.trust.is_trusted() && names.address == record.address;
+        let spells = touch.trust.is_trusted() && names.address == record.address;
         match (decision.address, &given.email) {
             (Address::Set { unconfirmed }, Some(email)) => {
                 record.changed |= contact.email.as_ref() != Some(email);
@@ -409,37 +406,38 @@ impl People {
             _ => {}
         }
         let record = &mut self.all[place];
-        record.reached |= !event.historical && record.address.is_some();
-        let mut patch = event.contact_properties.clone();
-        keep_own(&mut patch, event.trust, record.contact.email.as_deref());
+        record.reached |= !touch.historical && record.address.is_some();
+        let mut patch = touch.properties.clone();
+        keep_own(&mut patch, touch.trust, record.contact.email.as_deref());
         let unfit = if patch.is_empty() {
             Vec::new()
-        } else if event.historical {
+        } else if touch.historical {
             self.past.push(Past {
                 place,
                 at: seen,
                 properties: patch,
-                asked: event.is_asked().then_some(at),
+                asked: touch.is_asked().then_some(at),
             });
             Vec::new()
         } else {
             record.changed |= differs(&record.contact.properties, &patch);
             foreign::merge(&mut record.contact.properties, patch)
         };
-        if event.is_asked() {
+        if touch.is_asked() {
             self.no_room.extend(unfit.into_iter().map(|one| (at, one)));
         } else {
-            let unfit = event.unfit.iter().cloned().chain(unfit);
+            let unfit = touch.unfit.iter().cloned().chain(unfit);
             record
                 .unfit
-                .extend(unfit.map(|one| (event.source.clone(), one)));
+                .extend(unfit.map(|one| (touch.source.to_owned(), one)));
         }
         for pending in decision.pending {
             let change = match pending {
                 Pending::Address => PendingAt::Address(names.address.clone().unwrap_or_default()),
                 Pending::Unite(other) => PendingAt::Unite(self.by_contact[&other]),
             };
-            self.pending.push((place, change, event.source.clone(), id));
+            self.pending
+                .push((place, change, touch.source.to_owned(), touch.id));
         }
         Some(place)
     }
@@ -585,7 +583,7 @@ impl People {
     async fn write(
         mut self,
         conn: &mut Conn,
-        events: &[(EventId, &NewEvent)],
+        touches: &[Touch<'_>],
         places: Vec<Option<usize>>,
     ) -> db::Result<Resolved> {
         let now = self.now;
@@ -658,7 +656,7 @@ impl People {
         }
         let whom = |(at, place): (usize, Option<usize>)| match place {
             Some(place) => Whom::Contact(kept[&self.now(place)].clone()),
-            None => match events.get(at).map(|(_, event)| &event.person) {
+            None => match touches.get(at).map(|touch| touch.person) {
                 Some(Person::Names(_)) => Whom::Nobody,
                 _ => Whom::Gone,
             },
@@ -736,9 +734,15 @@ impl People {
                 data: data.clone(),
             });
             let depth = ended.depth.saturating_add(1);
-            resolved
-                .follows
-                .push(NewEvent::from_journey(keep, "journey.exited", data, depth));
+            resolved.follows.push(FollowUp {
+                contact: keep,
+                source: "journey",
+                name: "journey.exited",
+                properties: data,
+                trust: Trust::Trusted,
+                depth,
+                occurred_at: None,
+            });
         }
         announce(conn, &news, self.now).await
     }

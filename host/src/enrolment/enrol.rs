@@ -9,12 +9,13 @@ use hogsend_plugin_api::{Properties, Trust};
 use hogsend_semantics::guard::{Facts, decide};
 use serde_json::json;
 
+use super::exit::Exit;
 use super::happened::Happened;
 use super::wait;
 use crate::catalog::{Catalog, JourneyEntry};
+use crate::contacts::FollowUp;
 use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
 use crate::ids::{ContactId, EventId, StateId};
-use crate::ingest::{Exit, NewEvent};
 use crate::mailbox::Mailbox;
 use crate::webhooks::{News, announce};
 
@@ -27,7 +28,7 @@ pub struct Reactions {
     /// For each event: the open runs of the person that have exit conditions.
     pub exits: Vec<Vec<Exit>>,
     /// Events that follow.
-    pub events: Vec<NewEvent>,
+    pub events: Vec<FollowUp>,
     /// Runs that are due now: those that began, and those whose wait the events ended.
     pub enrolled: usize,
 }
@@ -57,9 +58,15 @@ pub async fn react(
                 occurred_at: now,
                 data: properties.clone(),
             });
-            let follows =
-                NewEvent::from_journey(event.contact.id, "journey.exited", properties, depth);
-            reactions.events.push(follows.believed(event.trust));
+            reactions.events.push(FollowUp {
+                contact: event.contact.id,
+                source: "journey",
+                name: "journey.exited",
+                properties,
+                trust: event.trust,
+                depth,
+                occurred_at: None,
+            });
         }
         reactions.exits.push(exits);
         for entry in catalog.triggered_by(event.name) {

@@ -4,8 +4,10 @@
 use hogsend_semantics::address::Mailbox;
 use hogsend_semantics::identity::no_id;
 
-use super::validate::{EVENT_NAME_MAX, KEY_MAX, PERSON_ID_MAX, is_kind};
-use super::{NewEvent, Person};
+use super::NewEvent;
+use super::validate::{EVENT_NAME_MAX, KEY_MAX};
+use crate::contacts::Person;
+use crate::contacts::{PERSON_ID_MAX, is_kind};
 use crate::event_names::{is_own, taken};
 use crate::foreign::{self, Unfit};
 

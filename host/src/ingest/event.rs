@@ -1,42 +1,15 @@
 //! An event on its way in.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, SourceEvent, Trust};
 use hogsend_semantics::identity::Id;
-use serde::Serialize;
 
-use crate::audit::By;
+use crate::contacts::consent::Lists;
+use crate::contacts::{FollowUp, Person, Touch, Visit};
 use crate::db::{EventRow, NewIdentity};
+use crate::enrolment::Exit;
 use crate::foreign::Unfit;
-use crate::ids::{ContactId, EventId, StateId};
-
-/// Whom an event is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Person {
-    /// A contact that exists.
-    Contact(ContactId),
-    /// Names from outside; the contact is found or made.
-    Names(NewIdentity),
-}
-
-/// Lists a call puts a person on, or takes them off.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lists {
-    /// Id of a list to whether the person is to be on it.
-    pub changes: BTreeMap<String, bool>,
-    /// The caller says that the person consents to lists they left.
-    pub consent: bool,
-    /// Who calls, where the audit log knows such callers.
-    pub by: Option<By>,
-}
-
-impl Lists {
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-}
+use crate::ids::{ContactId, EventId};
 
 /// An event to store.
 #[derive(Clone, Debug)]
@@ -115,16 +88,28 @@ impl NewEvent {
         }
     }
 
-    /// A call of the product or a file asks for it, and hears of what does not fit; what a source
-    /// tells is kept as far as it fits.
-    pub fn is_asked(&self) -> bool {
-        matches!(self.source.as_str(), "api" | "import")
-    }
-
     /// The same event, believed as what caused it is.
     pub fn believed(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
+    }
+
+    /// What it says about its contact.
+    pub(super) fn touch(&self, id: EventId) -> Touch<'_> {
+        Touch {
+            id,
+            person: &self.person,
+            source: &self.source,
+            trust: self.trust,
+            historical: self.historical,
+            occurred_at: self.occurred_at,
+            properties: &self.contact_properties,
+            unfit: &self.unfit,
+            event: Some(Visit {
+                name: &self.name,
+                properties: &self.properties,
+            }),
+        }
     }
 
     pub(super) fn row(&self, id: EventId, contact: ContactId, now: DateTime<Utc>) -> EventRow {
@@ -139,6 +124,17 @@ impl NewEvent {
             depth: self.depth,
             occurred_at: self.occurred_at.unwrap_or(now),
             received_at: now,
+        }
+    }
+}
+
+impl From<FollowUp> for NewEvent {
+    fn from(one: FollowUp) -> Self {
+        Self {
+            source: one.source.into(),
+            trust: one.trust,
+            occurred_at: one.occurred_at,
+            ..Self::from_journey(one.contact, one.name, one.properties, one.depth)
         }
     }
 }
@@ -173,13 +169,4 @@ impl Ingested {
             lists_error: None,
         }
     }
-}
-
-/// An open run of the person whose journey has exit conditions, and whether this event met one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Exit {
-    pub journey_id: String,
-    pub state_id: StateId,
-    pub exited: bool,
 }

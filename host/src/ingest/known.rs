@@ -6,8 +6,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{Ingested, NewEvent, Person};
+use super::{Ingested, NewEvent};
 use crate::catalog::Catalog;
+use crate::contacts::Person;
 use crate::db::{self, Db, KnownEvent, PoolConn};
 use crate::ids::EventId;
 

@@ -1,10 +1,9 @@
 //! What an event must be before it is stored.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_semantics::address::Mailbox;
-use hogsend_semantics::identity::no_id;
 
-use super::{NewEvent, Person};
+use super::NewEvent;
+use crate::contacts::{self, Person};
 use crate::event_names::{is_own, taken};
 use crate::foreign;
 use crate::issue::Issue;
@@ -12,31 +11,18 @@ use crate::issue::Issue;
 /// Characters in an event's name.
 pub const EVENT_NAME_MAX: usize = 200;
 pub(super) const KEY_MAX: usize = 256;
-/// Characters in an id of a person.
-pub const PERSON_ID_MAX: usize = 256;
 
 /// Everything wrong with an event, each with the path of the field in the caller's terms.
 pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<Issue> {
     let mut issues = Vec::new();
     let mut add = |path: &str, message: String| issues.push(Issue::new(path, message));
 
-    check_text(paths.name, &event.name, EVENT_NAME_MAX, &mut add);
+    contacts::check_text(paths.name, &event.name, EVENT_NAME_MAX, &mut add);
     if let Some(key) = &event.dedupe_key {
-        check_text(paths.dedupe_key, key, KEY_MAX, &mut add);
+        contacts::check_text(paths.dedupe_key, key, KEY_MAX, &mut add);
     }
     if let Person::Names(names) = &event.person {
-        if names.is_empty() {
-            add("", paths.nobody.to_owned());
-        }
-        if let Some(id) = &names.external_id {
-            check_id(paths.user_id, id, &mut add);
-        }
-        if let Some(id) = &names.anonymous_id {
-            check_id("anonymousId", id, &mut add);
-        }
-        if let Some(email) = &names.email {
-            check_email(paths.email, email, &mut add);
-        }
+        contacts::check_names(names, &paths.person(), &mut issues);
     }
     foreign::check(paths.properties, &event.properties, &mut issues);
     foreign::check(
@@ -83,6 +69,16 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Those of the names.
+    fn person(&self) -> contacts::Paths {
+        contacts::Paths {
+            user_id: self.user_id,
+            email: self.email,
+            properties: self.contact_properties,
+            nobody: self.nobody,
+        }
+    }
+
     /// `/v1/events`.
     pub const API: Self = Self {
         name: "name",
@@ -107,31 +103,4 @@ pub fn check_journey_event(event: &NewEvent) -> Option<Issue> {
     check_event(event, DateTime::UNIX_EPOCH, &paths)
         .into_iter()
         .next()
-}
-
-fn check_text(path: &str, text: &str, max: usize, add: &mut impl FnMut(&str, String)) {
-    if text.trim().is_empty() {
-        add(path, "must not be empty".into());
-    } else if text.chars().nth(max).is_some() {
-        add(path, format!("must be at most {max} characters"));
-    }
-}
-
-/// Whether ids may be of a kind of this name, as sources make them up.
-pub fn is_kind(name: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    (1..=40).contains(&name.len()) && name.chars().all(word)
-}
-
-fn check_id(path: &str, id: &str, add: &mut impl FnMut(&str, String)) {
-    match no_id(id) {
-        Some(why) => add(path, why.into()),
-        None => check_text(path, id, PERSON_ID_MAX, add),
-    }
-}
-
-fn check_email(path: &str, email: &str, add: &mut impl FnMut(&str, String)) {
-    if let Err(why) = Mailbox::parse(email) {
-        add(path, format!("must be an e-mail address: {why}"));
-    }
 }

@@ -139,7 +139,13 @@ async fn unsubscribe(
     book.decide(cx.catalog.lists(), &subjects[0], &[decision], &grounds);
     let events = book.write(conn, now).await?;
     if !events.is_empty() {
-        ingest::store(conn, &cx.catalog, now, events).await?;
+        ingest::store(
+            conn,
+            &cx.catalog,
+            now,
+            events.into_iter().map(Into::into).collect(),
+        )
+        .await?;
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::poll::{self, Work};
 use crate::app::App;
-use crate::contacts::import;
 use crate::db::{self, ClaimedImport, Topic};
 use crate::ids::{Claim, ImportId};
+use crate::ingest::import;
 
 /// Goes on with an import that is due, until its end or `stop`. Returns how many there were.
 pub async fn import_due(app: &App, stop: &CancellationToken) -> db::Result<usize> {

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Properties;
+use hogsend_plugin_api::{Properties, Trust};
+use hogsend_semantics::MAX_DEPTH;
 use serde_json::json;
 
 use super::{Decision, Grounds, Outcome, Subject};
 use crate::catalog::List;
+use crate::contacts::FollowUp;
 use crate::db::{
     self, Conn, ConsentChange, ConsentDelta, Holder, NewAudit, NewCapture, Preferences,
 };
 use crate::ids::{self, ContactId};
-use crate::ingest::{MAX_DEPTH, NewEvent};
 use crate::mailbox::{Addresses, Mailbox};
 use crate::webhooks::{News, announce};
 
@@ -373,7 +374,7 @@ impl Book {
 
     /// Stores what changed, with its proof, and queues it for analytics and endpoints. Returns the
     /// events journeys may react to; the caller stores them in the same transaction.
-    pub async fn write(self, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Vec<NewEvent>> {
+    pub async fn write(self, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Vec<FollowUp>> {
         let locked = self.people.iter().filter(|(_, one)| one.locked);
         let locked: Vec<ContactId> = locked.map(|(id, _)| *id).collect();
         let people = self
@@ -424,10 +425,14 @@ impl Book {
         let events = self.happened.into_iter().filter_map(|one| {
             // A journey that is triggered by what it causes would never end.
             let depth = one.depth.checked_add(1).filter(|it| *it < MAX_DEPTH)?;
-            Some(NewEvent {
-                source: SOURCE.into(),
+            Some(FollowUp {
+                contact: one.contact,
+                source: SOURCE,
+                name: one.name,
+                properties: one.data,
+                trust: Trust::Trusted,
+                depth,
                 occurred_at: Some(now),
-                ..NewEvent::from_journey(one.contact, one.name, one.data, depth)
             })
         });
         Ok(events.collect())

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Book, Decision, Grounds, Outcome, Reach, Source, Subject};
+use super::{Book, Decision, Grounds, Lists, Outcome, Reach, Source, Subject};
 use crate::catalog::List;
+use crate::contacts::FollowUp;
 use crate::db::{self, Conn};
 use crate::ids::{ContactId, EventId};
-use crate::ingest::{Lists, NewEvent};
 
 /// What a call asks for that can be asked for, and what of it cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,29 +75,40 @@ impl Asked {
     }
 }
 
+/// The lists of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Choosing<'a> {
+    pub event: EventId,
+    pub name: &'a str,
+    pub contact: ContactId,
+    pub lists: &'a Lists,
+    /// How many journeys are between the event and one from outside.
+    pub depth: i16,
+}
+
 /// Carries out the lists of events, whose contacts are locked. Returns what was not done for each,
 /// and the events that follow.
 pub async fn choose(
     conn: &mut Conn,
     known: &[List],
-    events: &[(EventId, &NewEvent, ContactId)],
+    events: &[Choosing<'_>],
     now: DateTime<Utc>,
-) -> db::Result<(Vec<(EventId, Option<String>)>, Vec<NewEvent>)> {
+) -> db::Result<(Vec<(EventId, Option<String>)>, Vec<FollowUp>)> {
     if events.is_empty() {
         return Ok(Default::default());
     }
     let subjects: Vec<Subject> = events
         .iter()
-        .map(|(_, _, contact)| Subject::contact(*contact))
+        .map(|event| Subject::contact(event.contact))
         .collect();
     let mut book = Book::open(conn, None, &subjects, Reach::Named).await?;
     let mut refused = Vec::with_capacity(events.len());
-    for ((id, event, _), subject) in events.iter().zip(&subjects) {
+    for (event, subject) in events.iter().zip(&subjects) {
         let Lists {
             changes,
             consent,
             by,
-        } = &event.lists;
+        } = event.lists;
         let mut asked = Asked::read(known, changes, *consent);
         let grounds = Grounds {
             by: by.clone(),
@@ -105,7 +116,7 @@ pub async fn choose(
         };
         let outcomes = book.decide_at(known, subject, &asked.decisions, &grounds, event.depth);
         asked.note(&outcomes);
-        refused.push((*id, asked.error()));
+        refused.push((event.event, asked.error()));
     }
     Ok((refused, book.write(conn, now).await?))
 }

@@ -1,9 +1,29 @@
 //! Lists: the categories of mail people are on or not.
 
+use std::collections::BTreeMap;
+
 use hogsend_semantics::TRANSACTIONAL;
 
+use crate::audit::By;
 use crate::catalog::{List, title};
 use crate::db::Preferences;
+
+/// Lists a call puts a person on, or takes them off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// Id of a list to whether the person is to be on it.
+    pub changes: BTreeMap<String, bool>,
+    /// The caller says that the person consents to lists they left.
+    pub consent: bool,
+    /// Who calls, where the audit log knows such callers.
+    pub by: Option<By>,
+}
+
+impl Lists {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
 
 /// A list a person may choose, and whether they get it.
 #[derive(Clone, Debug, PartialEq, Eq)]

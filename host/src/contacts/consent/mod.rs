@@ -11,19 +11,16 @@ mod catch_up;
 mod lists;
 
 pub use book::{Book, Reach};
-pub use call::{Asked, choose};
+pub use call::{Asked, Choosing, choose};
 pub use catch_up::catch_up;
-pub use lists::{Choice, choices, list_issue};
+pub use lists::{Choice, Lists, choices, list_issue};
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
-
 use crate::audit::By;
 use crate::context::Context;
-use crate::db::{self, Conn, Contact, Preferences, Tx};
+use crate::db::{self, Conn, Contact, Preferences};
 use crate::ids::ContactId;
-use crate::ingest;
 use crate::mailbox::Mailbox;
 
 /// What somebody decided.
@@ -122,22 +119,6 @@ pub enum Outcome {
     Left,
 }
 
-/// Carries decisions out in a transaction of its own, and lets journeys, analytics and endpoints
-/// know. Returns what became of each.
-pub async fn change(
-    cx: &Context,
-    subject: &Subject,
-    decisions: &[Decision],
-    grounds: &Grounds<'_>,
-) -> db::Result<Vec<Outcome>> {
-    let now = cx.clock.now();
-    let work = async |mut tx: Tx| {
-        let outcomes = decide(cx, &mut tx, subject, decisions, grounds, now).await?;
-        Ok((tx, outcomes))
-    };
-    cx.db.transact(work).await
-}
-
 /// Locks a contact, and everybody else who holds its mailbox.
 pub async fn lock(
     cx: &Context,
@@ -150,26 +131,6 @@ pub async fn lock(
     let held: Vec<String> = held.map(str::to_owned).into_iter().collect();
     db::contacts_holding_lock(conn, &[contact], &held).await?;
     Ok(())
-}
-
-/// Carries decisions out as [`change`] does, in the caller's transaction, which holds no lock of a
-/// contact yet but those of [`lock`].
-pub async fn decide(
-    cx: &Context,
-    conn: &mut Conn,
-    subject: &Subject,
-    decisions: &[Decision],
-    grounds: &Grounds<'_>,
-    now: DateTime<Utc>,
-) -> db::Result<Vec<Outcome>> {
-    let subjects = std::slice::from_ref(subject);
-    let mut book = Book::open(conn, Some(&cx.addresses), subjects, Reach::Everybody).await?;
-    let outcomes = book.decide(cx.catalog.lists(), subject, decisions, grounds);
-    let events = book.write(conn, now).await?;
-    if !events.is_empty() {
-        ingest::store(conn, &cx.catalog, now, events).await?;
-    }
-    Ok(outcomes)
 }
 
 /// What may be sent to a person: the stricter of what the contact and the mailbox want.

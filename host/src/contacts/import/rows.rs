@@ -14,9 +14,9 @@ use serde_json::Value;
 use crate::contacts::consent::list_issue;
 use crate::contacts::export;
 use crate::contacts::file::{Format, ROWS_MAX, Table, short};
+use crate::contacts::{PERSON_ID_MAX, is_kind};
 use crate::db::NewIdentity;
 use crate::foreign;
-use crate::ingest::{PERSON_ID_MAX, is_kind};
 
 /// Columns that are told of as not used.
 const UNUSED_MAX: usize = 100;

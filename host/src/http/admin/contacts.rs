@@ -27,6 +27,7 @@ use crate::http::wire::paging::{CursorParam, Page, Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
 use crate::http::wire::search::Search;
 use crate::http::wire::words::TimelineType;
+use crate::ingest;
 use crate::issue::Issue;
 use crate::webhooks::{News, announce};
 use utoipa_axum::routes;
@@ -168,11 +169,11 @@ pub async fn create_contact(
     JsonBody(body): JsonBody<NewContactIn>,
 ) -> Result<(StatusCode, Json<OneContactOut>), ApiError> {
     let properties = body.properties.unwrap_or_default();
-    let identity = checked(&app, body.external_id, body.email, &properties)?;
+    let identity = checked(body.external_id, body.email, &properties)?;
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let given = properties.clone();
-        let put = contacts::put(&mut tx, &app.catalog, &identity, given, now).await?;
+        let put = ingest::put(&mut tx, &app.catalog, &identity, given, now).await?;
         // An error rolls back: nothing changes about whom it found.
         let put = put
             .filter(|put| put.created && !put.linked)
@@ -239,7 +240,7 @@ pub async fn change_contact(
 }
 
 async fn change(
-    app: &App,
+    _app: &App,
     mut tx: Tx,
     caller: &Caller<FullAdmin>,
     (name, body): (&str, &ContactChangeIn),
@@ -265,12 +266,7 @@ async fn change(
         after.email.clone_from(email);
     }
     let changes = body.properties.clone().unwrap_or_default();
-    checked(
-        app,
-        after.external_id.clone(),
-        after.email.clone(),
-        &changes,
-    )?;
+    checked(after.external_id.clone(), after.email.clone(), &changes)?;
     // People with ids of the product may share an address.
     let mut taken_by = others
         .iter()
@@ -390,7 +386,6 @@ fn taken() -> ApiError {
 }
 
 fn checked(
-    app: &App,
     external_id: Option<String>,
     email: Option<String>,
     properties: &Properties,
@@ -404,7 +399,7 @@ fn checked(
         email,
         ..NewIdentity::default()
     };
-    names(app, identity, properties, false)
+    names(identity, properties, false)
 }
 
 /// What the audit row holds of a contact: names and which properties, not their values.
@@ -423,6 +418,3 @@ async fn keep(
     let id = row.id.to_string();
     audit(conn, &caller.actor, action, ("contact", &id), change, now).await
 }
-
-/// What a change of contacts wakes.
-pub(super) const TOLD: [Topic; 2] = [Topic::Runs, Topic::Captures];

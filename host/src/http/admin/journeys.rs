@@ -16,7 +16,7 @@ use super::states::{self, StateOut};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::catalog::JourneyEntry;
-use crate::contacts;
+use crate::contacts::Paths;
 use crate::db::{self, JourneyCount, NewIdentity, Tx};
 use crate::enrolment::{Entrant, enrol_each};
 use crate::http::ApiError;
@@ -28,7 +28,7 @@ use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
 use crate::ids::StateId;
-use crate::ingest::Paths;
+use crate::ingest;
 use crate::issue::Issue;
 use utoipa_axum::routes;
 
@@ -266,7 +266,7 @@ pub async fn enroll_person(
         .journey(&id)
         .ok_or_else(unknown_journey)?
         .clone();
-    let person = body.check(&app, "")?;
+    let person = body.check("")?;
     let out = enroll(&app, &caller, &entry, &[person]).await?.pop();
     let out = out.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
     Ok((StatusCode::ACCEPTED, Json(out)))
@@ -311,7 +311,7 @@ pub async fn enroll_people(
     }
     let mut people = Vec::with_capacity(users.len());
     for (index, user) in users.into_iter().enumerate() {
-        people.push(user.check(&app, &format!("users.{index}: "))?);
+        people.push(user.check(&format!("users.{index}: "))?);
     }
     let mut results = Vec::with_capacity(people.len());
     for people in people.chunks(TOGETHER) {
@@ -321,7 +321,7 @@ pub async fn enroll_people(
 }
 
 impl EnrollIn {
-    fn check(self, app: &App, prefix: &str) -> Result<(NewIdentity, Properties), ApiError> {
+    fn check(self, prefix: &str) -> Result<(NewIdentity, Properties), ApiError> {
         let nobody = format!("{prefix}userId or userEmail is required");
         if self.user_id.is_none() && self.user_email.is_none() {
             return Err(ApiError::validation(&[Issue::new("", nobody)]));
@@ -333,11 +333,12 @@ impl EnrollIn {
         };
         let properties = self.properties.unwrap_or_default();
         let paths = Paths {
+            user_id: "userId",
             email: "userEmail",
-            contact_properties: "properties",
-            ..Paths::API
+            properties: "properties",
+            nobody: "userId or userEmail is required",
         };
-        let identity = names_at(app, identity, &properties, false, &paths)?;
+        let identity = names_at(identity, &properties, false, &paths)?;
         Ok((identity, properties))
     }
 }
@@ -371,7 +372,7 @@ async fn enroll_in(
     let now = app.clock.now();
     let names = people.iter();
     let names = names.map(|(identity, _)| (identity.clone(), Properties::new()));
-    let put = contacts::put_all(&mut tx, &app.catalog, names.collect(), now).await?;
+    let put = ingest::put_all(&mut tx, &app.catalog, names.collect(), now).await?;
     let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
     let entrants: Vec<Entrant<'_>> = put
         .iter()

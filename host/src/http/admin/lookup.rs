@@ -1,6 +1,6 @@
 //! What a path names, or 404.
 
-use crate::db::{self, Conn, ContactRow};
+use crate::db::{self, Conn, ContactRow, Topic};
 use crate::http::ApiError;
 
 pub(super) fn unknown_journey() -> ApiError {
@@ -12,3 +12,6 @@ pub(super) async fn found(conn: &mut Conn, name: &str) -> Result<ContactRow, Api
     let row = db::contact_row(conn, name).await?;
     row.ok_or_else(|| ApiError::not_found("Contact not found"))
 }
+
+/// What a change of contacts wakes.
+pub(super) const WOKEN: [Topic; 2] = [Topic::Runs, Topic::Captures];

@@ -7,11 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::contacts::TOLD;
-use super::lookup::found;
+use super::lookup::{WOKEN, found};
 use crate::app::App;
 use crate::audit::{Change, audit};
-use crate::contacts;
 use crate::db::{self, Conn, PendingRow, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -21,6 +19,7 @@ use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::Path;
 use crate::ids::{ContactId, EventId, PendingId};
+use crate::ingest;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -191,7 +190,7 @@ async fn decide_in(
     let gone = || ApiError::not_found("Pending change not found");
     let pending = db::pending_get(&mut tx, id).await?.ok_or_else(gone)?;
     let action = if applies {
-        if !contacts::pending::apply(&mut tx, &app.catalog, &pending, now).await? {
+        if !ingest::apply_pending(&mut tx, &app.catalog, &pending, now).await? {
             return Err(ApiError::conflict(
                 "Another contact holds this address, or is gone: change or unite the contacts first",
             ));
@@ -218,6 +217,6 @@ async fn decide_in(
     let actor = &caller.actor;
     audit(&mut tx, actor, action, ("contact", &about), change, now).await?;
     let contact = found(&mut tx, &about).await?.into();
-    TOLD.into_iter().for_each(db::stir);
+    WOKEN.into_iter().for_each(db::stir);
     Ok((tx, contact))
 }

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::contacts::TOLD;
-use super::lookup::found;
+use super::lookup::{WOKEN, found};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::contacts;
@@ -24,6 +23,7 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path};
 use crate::http::wire::words::SuppressionReason;
+use crate::ingest;
 use crate::issue::Issue;
 use utoipa_axum::routes;
 
@@ -127,7 +127,7 @@ async fn put(
     let decisions: Vec<Decision> = replace.into_iter().chain(all).collect();
     let grounds = Grounds::new(Source::Admin, "changed by an administrator");
     let subject = Subject::contact(contact.id);
-    consent::decide(app, &mut tx, &subject, &decisions, &grounds, now).await?;
+    ingest::decide_consent(app, &mut tx, &subject, &decisions, &grounds, now).await?;
     if let Some(suppressed) = body.suppressed {
         let Some(email) = &contact.email else {
             let issue = Issue::new("suppressed", "the contact has no address");
@@ -152,7 +152,7 @@ async fn put(
         now,
     )
     .await?;
-    TOLD.into_iter().for_each(db::stir);
+    WOKEN.into_iter().for_each(db::stir);
     Ok((tx, after))
 }
 

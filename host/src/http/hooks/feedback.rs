@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use hogsend_plugin_api::{DeliveryReading, Refusal, Webhook};
 
-use super::sources::{WebhookOut, invalid_payload, key_of, webhook};
+use super::hook::{WebhookOut, invalid_payload, key_of, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;

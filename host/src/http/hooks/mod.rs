@@ -1,6 +1,7 @@
 //! What vendors call: event sources and mail providers, with the secret of their plugin.
 
 pub mod feedback;
+mod hook;
 pub mod sources;
 
 use super::wire::openapi::Routes;

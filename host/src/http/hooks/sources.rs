@@ -5,21 +5,19 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{Reading, Refusal, Webhook};
-use serde::Serialize;
-use serde_json::json;
-use sha2::{Digest as _, Sha256};
+use hogsend_plugin_api::{Reading, Refusal};
+use sha2::Digest as _;
 use utoipa::ToSchema;
 
 use super::feedback;
+use super::hook::{WebhookOut, invalid_payload, key_of, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
 use crate::http::wire::openapi::ErrorOut;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::{Name, Path};
-use crate::ingest::{Exit, NewEvent, admit};
+use crate::ingest::{NewEvent, admit};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -30,43 +28,6 @@ pub fn routes() -> Routes {
 /// Events of one webhook that are stored together. A vendor that repeats a webhook of which only a
 /// part was stored is known by the events' own ids.
 const TOGETHER: usize = 250;
-
-/// What became of a webhook: the event it told, or why it told none.
-#[derive(Default, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WebhookOut {
-    #[schema(example = true)]
-    ok: bool,
-    /// The name of the first event.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<Option<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exits: Option<Vec<Exit>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-impl WebhookOut {
-    pub(super) fn taken() -> Self {
-        Self {
-            ok: true,
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn skipped(reason: String) -> Self {
-        Self {
-            ok: true,
-            skipped: Some(true),
-            reason: Some(reason),
-            ..Self::default()
-        }
-    }
-}
 
 /// Takes a webhook in. The plugin of that id gets the raw body and headers, and says what
 /// happened; the answer follows the commit.
@@ -203,66 +164,9 @@ pub async fn answer_challenge(
     }
 }
 
-/// How long a webhook is known that tells neither an id nor a time: as long as signatures are taken.
-const TOLERANCE: i64 = 300;
-
-/// The key of what a vendor told without an id of its own, so that nobody gains by sending a request
-/// again that they saw. One that tells when it happened is the same thing whenever it comes; without a
-/// time the same may happen twice, so only what comes within the tolerance of signatures is the same.
-pub(super) fn key_of(webhook: &Webhook, at: usize, occurred_at: Option<DateTime<Utc>>) -> String {
-    let mut hash = Sha256::new();
-    for (name, value) in &webhook.headers {
-        if name.ends_with("signature") || name.ends_with("timestamp") {
-            hash.update(format!("{name}\0{value}\0"));
-        }
-    }
-    hash.update(webhook.body.as_slice());
-    let hash = hex::encode(hash.finalize());
-    // What tells no time has been given that of its arrival.
-    match occurred_at.filter(|at| *at != webhook.received_at) {
-        Some(_) => format!("body:{hash}#{at}"),
-        None => {
-            let window = webhook.received_at.timestamp().div_euclid(TOLERANCE);
-            format!("body:{hash}#{at}@{window}")
-        }
-    }
-}
-
 fn invalid_secret() -> ApiError {
     ApiError::new(
         axum::http::StatusCode::UNAUTHORIZED,
         "Invalid webhook secret",
     )
-}
-
-/// A request as plugins see it.
-pub(super) fn webhook(
-    app: &App,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Webhook {
-    Webhook {
-        headers: readable(headers),
-        body: body.to_vec().into(),
-        received_at: app.clock.now(),
-        method: method.as_str().to_owned(),
-        path: uri.path().to_owned(),
-        query: uri.query().unwrap_or_default().to_owned(),
-    }
-}
-
-pub(super) fn invalid_payload(details: &str) -> ApiError {
-    ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
-}
-
-/// Headers that are text; names are in lower case already.
-fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        })
-        .collect()
 }

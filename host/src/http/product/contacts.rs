@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::contacts;
-use crate::contacts::consent::{self, Asked, Grounds, Source, Subject, list_issue};
+use crate::contacts::consent::{Asked, Grounds, Source, Subject, list_issue};
 use crate::db::{self, ContactRow, NewIdentity, Topic, Tx};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Ingest, LookUp};
@@ -21,6 +21,7 @@ use crate::http::wire::openapi::BadRequest;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Query;
 use crate::ids::ContactId;
+use crate::ingest;
 use crate::issue::Issue;
 use utoipa_axum::routes;
 
@@ -112,7 +113,7 @@ pub async fn put_contact(
         anonymous_id: body.anonymous_id,
         ..NewIdentity::default()
     };
-    let identity = names(&app, identity, &properties, true)?;
+    let identity = names(identity, &properties, true)?;
     let lists = body.lists.unwrap_or_default();
     let issues = list_issues(&lists);
     if !issues.is_empty() {
@@ -122,7 +123,7 @@ pub async fn put_contact(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let given = properties.clone();
-        let put = contacts::put(&mut tx, &app.catalog, &identity, given, now).await?;
+        let put = ingest::put(&mut tx, &app.catalog, &identity, given, now).await?;
         let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
         [Topic::Runs, Topic::Captures]
             .into_iter()
@@ -137,7 +138,7 @@ pub async fn put_contact(
             ..Grounds::new(Source::Api, "lists of PUT /v1/contacts")
         };
         // Apart from the contact, since it locks everybody who holds the mailbox.
-        let outcomes = consent::change(&app, &subject, &asked.decisions, &grounds).await?;
+        let outcomes = ingest::change_consent(&app, &subject, &asked.decisions, &grounds).await?;
         asked.note(&outcomes);
     }
     Ok(Json(ContactPutOut {
@@ -225,7 +226,7 @@ pub async fn delete_contact(
         email: body.email,
         ..NewIdentity::default()
     };
-    let identity = names(&app, identity, &Properties::new(), false)?;
+    let identity = names(identity, &Properties::new(), false)?;
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let (id, email) = (identity.external_id.as_deref(), identity.email.as_deref());

@@ -30,6 +30,7 @@ use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::time;
 use crate::http::wire::words::EmailStatus;
 use crate::ids::SendId;
+use crate::ingest;
 use crate::issue::Issue;
 use crate::mail::{Composing, UNCONFIRMED, compose, misfits, refusal};
 use crate::templates;
@@ -244,7 +245,7 @@ async fn recipient(
                 let found = found.into_iter().next();
                 found.ok_or_else(|| ApiError::not_found("Contact not found"))?
             }
-            _ => contacts::put(&mut tx, &app.catalog, names, Properties::new(), now)
+            _ => ingest::put(&mut tx, &app.catalog, names, Properties::new(), now)
                 .await?
                 .map(|put| Arc::unwrap_or_clone(put.contact))
                 .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
@@ -360,7 +361,7 @@ impl Asked {
             ..NewIdentity::default()
         };
         let props = body.props.unwrap_or_default();
-        let names = names(app, identity, &props, false)?;
+        let names = names(identity, &props, false)?;
         Ok(Self {
             names,
             args: SendArgs {

@@ -12,16 +12,17 @@ use utoipa::ToSchema;
 
 use super::contacts::list_issues;
 use crate::app::App;
+use crate::contacts::Person;
+use crate::contacts::consent::Lists;
 use crate::db::NewIdentity;
+use crate::enrolment::Exit;
 use crate::foreign::{self, DEDUPE_KEY_MAX, ISSUES_MAX};
 use crate::http::ApiError;
 use crate::http::auth::{Actor, Caller, Events, Scope};
 use crate::http::wire::body::{JsonBody, idempotency_key};
 use crate::http::wire::openapi::BadRequest;
 use crate::http::wire::openapi::Routes;
-use crate::ingest::{
-    Exit, IngestError, Ingested, Lists, NewEvent, Paths, Person, check_from_outside,
-};
+use crate::ingest::{IngestError, Ingested, NewEvent, Paths, check_from_outside};
 use crate::issue::Issue;
 use utoipa_axum::routes;
 

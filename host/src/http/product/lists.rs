@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::contacts;
 use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
 use crate::db::{self, NewIdentity, Preferences, Tx};
 use crate::http::ApiError;
@@ -20,6 +19,7 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Path, Query};
 use crate::ids::ContactId;
+use crate::ingest;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -183,10 +183,10 @@ async fn set(
         email: body.email,
         ..NewIdentity::default()
     };
-    let identity = names(app, identity, &Properties::new(), false)?;
+    let identity = names(identity, &Properties::new(), false)?;
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
-        let put = contacts::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
+        let put = ingest::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
         let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
         Ok::<_, ApiError>((tx, put))
     };
@@ -202,7 +202,7 @@ async fn set(
         ..Grounds::new(Source::Api, format!("POST /v1/lists/{id}/{route}"))
     };
     // Apart from the contact, since it locks everybody who holds the mailbox.
-    let outcomes = consent::change(app, &subject, &asked.decisions, &grounds).await?;
+    let outcomes = ingest::change_consent(app, &subject, &asked.decisions, &grounds).await?;
     let left = outcomes.contains(&Outcome::Left);
     Ok(Json(MemberOut {
         list: id,

@@ -15,6 +15,7 @@ use crate::http::ApiError;
 use crate::http::wire::body::{Fields, Raw};
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::page::{escape, fill};
+use crate::ingest;
 use crate::mail::{Recipient, recipient};
 use crate::signed_link::{Action, Token};
 use utoipa_axum::routes;
@@ -63,7 +64,7 @@ pub async fn save_preferences(
         _ => chosen(&app, &before, &fields),
     };
     let grounds = Grounds::new(Source::Page, "the page of preferences");
-    consent::change(&app, &reader.subject, &decisions, &grounds).await?;
+    ingest::change_consent(&app, &reader.subject, &decisions, &grounds).await?;
     let (reader, preferences) = look(&app, &token).await?;
     let note = format!(
         "<p class=\"note\" role=\"status\">{}</p>",

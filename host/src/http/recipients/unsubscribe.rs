@@ -13,12 +13,13 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::catalog::title;
-use crate::contacts::consent::{self, Decision, Grounds, Source};
+use crate::contacts::consent::{Decision, Grounds, Source};
 use crate::db::Conn;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::page::{escape, fill, page_in};
+use crate::ingest;
 use crate::mail::{Recipient, recipient};
 use crate::signed_link::{Action, Token, TokenError, Whom};
 use utoipa_axum::routes;
@@ -144,7 +145,7 @@ pub async fn unsubscribe(
         }
         _ => Grounds::new(Source::Page, "the button of the page"),
     };
-    consent::change(&app, &reader.subject, &[decision], &grounds).await?;
+    ingest::change_consent(&app, &reader.subject, &[decision], &grounds).await?;
     let wants = reader.preferences(&mut *app.db.conn().await?).await?;
     tracing::info!(category, subscribed, "changed a subscription by link");
     let gets = match &category {

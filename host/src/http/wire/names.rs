@@ -2,43 +2,37 @@
 
 use hogsend_plugin_api::Properties;
 
-use crate::app::App;
+use crate::contacts::{self, Paths};
 use crate::db::NewIdentity;
 use crate::http::ApiError;
-use crate::ids::ContactId;
-use crate::ingest::{NewEvent, Paths, Person, check_event};
 use crate::issue::Issue;
 
 /// How the fields of these bodies are called.
 const PATHS: Paths = Paths {
-    contact_properties: "properties",
+    user_id: "userId",
+    email: "email",
+    properties: "properties",
     nobody: "email or userId is required",
-    ..Paths::API
 };
 
 /// The names of a person, checked as those of an event are.
 pub fn names(
-    app: &App,
     names: NewIdentity,
     properties: &Properties,
     anonymous_will_do: bool,
 ) -> Result<NewIdentity, ApiError> {
-    names_at(app, names, properties, anonymous_will_do, &PATHS)
+    names_at(names, properties, anonymous_will_do, &PATHS)
 }
 
 /// The names of a person, in a body whose fields are called otherwise.
 pub fn names_at(
-    app: &App,
     names: NewIdentity,
     properties: &Properties,
     anonymous_will_do: bool,
     paths: &Paths,
 ) -> Result<NewIdentity, ApiError> {
-    let now = app.clock.now();
-    let mut about = NewEvent::from_journey(ContactId::new(now), "x", Properties::new(), 0);
-    about.contact_properties.clone_from(properties);
-    about.person = Person::Names(names.clone());
-    let mut issues: Vec<Issue> = check_event(&about, now, paths);
+    let mut issues = Vec::new();
+    contacts::check(&names, properties, paths, &mut issues);
     let only_anonymous = names.external_id.is_none() && names.email.is_none();
     if only_anonymous && !anonymous_will_do && issues.iter().all(|issue| !issue.path.is_empty()) {
         issues.push(Issue::new("", paths.nobody));

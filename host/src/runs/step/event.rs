@@ -6,10 +6,11 @@ use hogsend_semantics::own_address::{is_address, keep_own};
 use serde_json::{Value, json};
 
 use super::{Effects, Outcome, Performing};
+use crate::contacts::Person;
 use crate::db::{self, NewCapture, NewIdentity};
 use crate::foreign;
 use crate::ids;
-use crate::ingest::{MAX_DEPTH, NewEvent, Person, check_journey_event};
+use crate::ingest::{MAX_DEPTH, NewEvent, check_journey_event};
 use crate::runs::journal::Journal;
 
 pub(super) fn trigger(

@@ -1,0 +1,108 @@
+//! What webhooks of both kinds share: the request as plugins see it, and the answer.
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method, Uri};
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::Webhook;
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::enrolment::Exit;
+use crate::http::ApiError;
+
+/// How long a webhook is known that tells neither an id nor a time: as long as signatures are taken.
+const TOLERANCE: i64 = 300;
+
+/// What became of a webhook: the event it told, or why it told none.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookOut {
+    #[schema(example = true)]
+    pub(super) ok: bool,
+    /// The name of the first event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exits: Option<Vec<Exit>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) skipped: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+}
+
+impl WebhookOut {
+    pub(super) fn taken() -> Self {
+        Self {
+            ok: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn skipped(reason: String) -> Self {
+        Self {
+            ok: true,
+            skipped: Some(true),
+            reason: Some(reason),
+            ..Self::default()
+        }
+    }
+}
+
+/// The key of what a vendor told without an id of its own, so that nobody gains by sending a request
+/// again that they saw. One that tells when it happened is the same thing whenever it comes; without a
+/// time the same may happen twice, so only what comes within the tolerance of signatures is the same.
+pub(super) fn key_of(webhook: &Webhook, at: usize, occurred_at: Option<DateTime<Utc>>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in &webhook.headers {
+        if name.ends_with("signature") || name.ends_with("timestamp") {
+            hash.update(format!("{name}\0{value}\0"));
+        }
+    }
+    hash.update(webhook.body.as_slice());
+    let hash = hex::encode(hash.finalize());
+    // What tells no time has been given that of its arrival.
+    match occurred_at.filter(|at| *at != webhook.received_at) {
+        Some(_) => format!("body:{hash}#{at}"),
+        None => {
+            let window = webhook.received_at.timestamp().div_euclid(TOLERANCE);
+            format!("body:{hash}#{at}@{window}")
+        }
+    }
+}
+
+/// A request as plugins see it.
+pub(super) fn webhook(
+    app: &App,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Webhook {
+    Webhook {
+        headers: readable(headers),
+        body: body.to_vec().into(),
+        received_at: app.clock.now(),
+        method: method.as_str().to_owned(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+    }
+}
+
+pub(super) fn invalid_payload(details: &str) -> ApiError {
+    ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
+}
+
+/// Headers that are text; names are in lower case already.
+fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
+        .collect()
+}
