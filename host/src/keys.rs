@@ -16,6 +16,9 @@ use tokio::sync::Semaphore;
 
 use crate::db::{self, ApiKey, Db};
 
+/// Where it stands in the data folder.
+pub const KEY_FILE: &str = "dev-key";
+
 /// How long a look-up answers.
 const LEASE: Duration = Duration::from_secs(1);
 /// Look-ups in the database at once.

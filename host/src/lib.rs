@@ -26,7 +26,6 @@ pub mod http;
 pub mod http_client;
 pub mod ids;
 pub mod ingest;
-pub mod issue;
 mod keys;
 mod limits;
 mod linked_plugins;

@@ -1,13 +1,11 @@
 //! The key of a development installation, so that its API can be called at once.
 
+use crate::keys::KEY_FILE;
 use std::path::Path;
 
 use secrecy::SecretString;
 
 use super::secret;
-
-/// Where it stands in the data folder.
-pub const KEY_FILE: &str = "dev-key";
 
 /// The key kept in the data folder, made at the first start.
 pub fn of_data_folder(folder: &Path) -> anyhow::Result<SecretString> {

@@ -13,7 +13,6 @@ mod stop;
 mod templates;
 
 pub use environment::Environment;
-pub use key::KEY_FILE;
 pub use start::{Started, start};
 
 use std::net::TcpListener;

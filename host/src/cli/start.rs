@@ -184,7 +184,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
         return Err(Misconfigured::of(&[problem]).into());
     }
     Db::embedded(&folder).await.with_context(|| {
-        let key = config.data_dir.join(key::KEY_FILE);
+        let key = config.data_dir.join(crate::keys::KEY_FILE);
         format!(
             "the database in {} cannot be opened. While `hogsend dev` runs, ask it instead: \
              curl http://localhost:{}/v1/admin/dlq -H \"authorization: Bearer $(cat {})\"",

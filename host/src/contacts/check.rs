@@ -7,7 +7,7 @@ use hogsend_semantics::identity::no_id;
 use super::PERSON_ID_MAX;
 use crate::db::NewIdentity;
 use crate::foreign;
-use crate::issue::Issue;
+use crate::foreign::Issue;
 
 /// How the caller's own fields are called.
 #[derive(Clone, Copy, Debug)]

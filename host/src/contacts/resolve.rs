@@ -18,9 +18,9 @@ use crate::db::{
     self, AnonymousEvent, Conn, Contact, EventRow, Merge, NewId, NewIdentity, NewPending,
     PendingChange, Wanted,
 };
+use crate::foreign::Issue;
 use crate::foreign::{self, Unfit};
 use crate::ids::{ContactId, EventId};
-use crate::issue::Issue;
 use crate::webhooks::{News, announce};
 
 /// Events of a visitor that become history when somebody turns out to be that visitor; older ones go

@@ -10,7 +10,7 @@ use super::bounds::{
     DEPTH_MAX, ISSUES_MAX, PROPERTIES_BYTES_MAX, PROPERTIES_MAX, PROPERTY_NAME_MAX,
 };
 use super::text::{cleaned, text};
-use crate::issue::Issue;
+use crate::foreign::Issue;
 
 /// Replaces what Postgres does not keep, in keys as well.
 pub fn clean(value: &mut Value) {

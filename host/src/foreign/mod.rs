@@ -9,12 +9,14 @@
 
 mod answer;
 mod bounds;
+mod issue;
 mod json;
 mod text;
 mod time;
 
 pub use answer::Foreign;
 pub use bounds::*;
+pub use issue::Issue;
 pub use json::{Unfit, check, clean, clean_properties, fit, merge, size};
 pub use text::{cleaned, key, text};
 pub use time::{arrived, is_storable};

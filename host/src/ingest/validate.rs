@@ -6,7 +6,7 @@ use super::NewEvent;
 use crate::contacts::{self, Person};
 use crate::event_names::{is_own, taken};
 use crate::foreign;
-use crate::issue::Issue;
+use crate::foreign::Issue;
 
 /// Characters in an event's name.
 pub const EVENT_NAME_MAX: usize = 200;

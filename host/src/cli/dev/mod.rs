@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::start::warn_of_keys;
-use super::{Environment, Started, key, start, stop};
+use super::{Environment, Started, start, stop};
 use crate::app::App;
 use crate::config::Mode;
 use crate::http::sample;
@@ -78,7 +78,7 @@ fn welcome(app: &App, delivery: &str) {
     if config.development_key
         && let Some(key) = &config.admin_api_key
     {
-        let file = config.data_dir.join(key::KEY_FILE);
+        let file = config.data_dir.join(crate::keys::KEY_FILE);
         println!(
             "  key       {}  for /v1/admin on this machine, kept in {}",
             key.expose_secret(),

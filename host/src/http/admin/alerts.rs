@@ -14,6 +14,7 @@ use crate::alerts::Kind;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, AlertRow, AlertRule, Conn, Topic, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ErasedOut;
@@ -24,7 +25,6 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::{AlertChannel, AlertType, DeliveryStatus, Words as _};
 use crate::ids::AlertRuleId;
-use crate::issue::Issue;
 use crate::webhooks::{check_url, new_secret};
 use utoipa_axum::routes;
 

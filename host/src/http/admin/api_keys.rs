@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, ApiKey, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::wire::body::JsonBody;
@@ -20,7 +21,6 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::Path;
 use crate::http::wire::words::Words as _;
 use crate::ids::ApiKeyId;
-use crate::issue::Issue;
 use crate::keys::NewKey;
 use utoipa_axum::routes;
 

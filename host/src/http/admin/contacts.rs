@@ -16,6 +16,7 @@ use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::db::{self, Conn, ContactRow, NewIdentity, Topic, Tx};
 use crate::foreign;
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::{ContactOut, ErasedOut};
@@ -28,7 +29,6 @@ use crate::http::wire::params::{Name, Path, Query};
 use crate::http::wire::search::Search;
 use crate::http::wire::words::TimelineType;
 use crate::ingest;
-use crate::issue::Issue;
 use crate::webhooks::{News, announce};
 use utoipa_axum::routes;
 

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, EventFilter, EventStory, Patience, Tx};
 use crate::enrolment::{Entrant, enrol_each};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::body::JsonBody;
@@ -26,7 +27,6 @@ use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Path, Query, time};
 use crate::ids::{ContactId, EventId};
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

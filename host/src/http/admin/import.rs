@@ -15,6 +15,7 @@ use crate::audit::{Change, audit};
 use crate::contacts::file::{Format, Upload};
 use crate::contacts::import::Rows;
 use crate::db::{self, ImportRow, NewImport, RowError, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::body::Raw;
@@ -23,7 +24,6 @@ use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::params::Path;
 use crate::http::wire::words::ImportStatus;
 use crate::ids::ImportId;
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The route to an import under way.

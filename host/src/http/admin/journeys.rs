@@ -19,6 +19,7 @@ use crate::catalog::JourneyEntry;
 use crate::contacts::Paths;
 use crate::db::{self, JourneyCount, NewIdentity, Tx};
 use crate::enrolment::{Entrant, enrol_each};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::wire::body::JsonBody;
@@ -29,7 +30,6 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
 use crate::ids::StateId;
 use crate::ingest;
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

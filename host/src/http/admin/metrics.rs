@@ -11,12 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::lookup::unknown_journey;
 use crate::app::App;
 use crate::db::{self, JourneyCount, Outcomes};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path, Query, time};
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

@@ -15,6 +15,7 @@ use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::contacts::consent::{self, Decision, Grounds, Source, Subject};
 use crate::db::{self, Conn, ContactRow, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::list_issues;
@@ -24,7 +25,6 @@ use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path};
 use crate::http::wire::words::SuppressionReason;
 use crate::ingest;
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

@@ -12,12 +12,12 @@ use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::contacts::suppression_file::{self, Numbered};
 use crate::db::{self, RowError, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut};
 use crate::ids;
-use crate::issue::Issue;
 use crate::mailbox::Mailbox;
 use utoipa_axum::routes;
 

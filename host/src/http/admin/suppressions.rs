@@ -14,6 +14,7 @@ use crate::audit::{Change, audit};
 use crate::contacts;
 use crate::contacts::suppression_file::WORDS_MAX;
 use crate::db::{self, Suppression, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ErasedOut;
@@ -24,7 +25,6 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
 use crate::http::wire::search::Search;
 use crate::http::wire::words::{SuppressionReason, checked};
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

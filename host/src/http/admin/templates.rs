@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::emails::{EmailQueuedOut, prop_issues, queue_test};
@@ -16,7 +17,6 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path, Query};
-use crate::issue::Issue;
 use crate::nearest::nearest;
 use crate::templates::{Entry, category, preview};
 use utoipa_axum::routes;

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, Conn, Endpoint, NewDelivery, Topic, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::product::contacts::ErasedOut;
@@ -21,7 +22,6 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::{EndpointStatus, WebhookEventType, WebhookKind, Words as _};
 use crate::ids::{self, EndpointId};
-use crate::issue::Issue;
 use crate::webhooks::{EVENT_TYPES, TEST_TYPE, check_url, new_secret, secret_prefix, timestamp};
 use utoipa_axum::routes;
 

@@ -34,7 +34,7 @@ pub fn webhook(url: &str, app: &App) -> Option<String> {
 /// A command that lists mails with the key there is.
 pub fn admin(url: &str, app: &App) -> String {
     let key = if app.config.development_key {
-        let file = app.config.data_dir.join(crate::cli::KEY_FILE);
+        let file = app.config.data_dir.join(crate::keys::KEY_FILE);
         format!("$(cat {})", file.display())
     } else {
         "$ADMIN_API_KEY".to_owned()

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use self::out::HealthOut;
 use super::auth;
-use super::serve::Draining;
+use super::serve::draining::Draining;
 use crate::app::App;
 use crate::http::wire::openapi::Routes;
 use utoipa_axum::routes;

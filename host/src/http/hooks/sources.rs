@@ -6,8 +6,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{Reading, Refusal};
-use sha2::Digest as _;
-use utoipa::ToSchema;
 
 use super::feedback;
 use super::hook::{WebhookOut, invalid_payload, key_of, webhook};

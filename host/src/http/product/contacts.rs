@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{Asked, Grounds, Source, Subject, list_issue};
 use crate::db::{self, ContactRow, NewIdentity, Topic, Tx};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Ingest, LookUp};
 use crate::http::wire::body::JsonBody;
@@ -22,7 +23,6 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Query;
 use crate::ids::ContactId;
 use crate::ingest;
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

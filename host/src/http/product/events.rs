@@ -16,6 +16,7 @@ use crate::contacts::Person;
 use crate::contacts::consent::Lists;
 use crate::db::NewIdentity;
 use crate::enrolment::Exit;
+use crate::foreign::Issue;
 use crate::foreign::{self, DEDUPE_KEY_MAX, ISSUES_MAX};
 use crate::http::ApiError;
 use crate::http::auth::{Actor, Caller, Events, Scope};
@@ -23,7 +24,6 @@ use crate::http::wire::body::{JsonBody, idempotency_key};
 use crate::http::wire::openapi::BadRequest;
 use crate::http::wire::openapi::Routes;
 use crate::ingest::{IngestError, Ingested, NewEvent, Paths, check_from_outside};
-use crate::issue::Issue;
 use utoipa_axum::routes;
 
 /// The routes of this file.

@@ -11,8 +11,8 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::memory::{Buffer, Full, Held, full, too_large};
+use crate::foreign::Issue;
 use crate::http::ApiError;
-use crate::issue::Issue;
 
 /// What [`Encoding::of`] knows, as `Accept-Encoding` has it.
 const KNOWN: &str = "gzip, deflate, br, zstd";

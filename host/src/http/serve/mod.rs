@@ -1,6 +1,7 @@
 //! Listening, and stopping without cutting anyone off.
 
 mod connection;
+pub mod draining;
 mod encoding;
 pub mod memory;
 mod patience;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connection::{Place, Server};
+use self::draining::Draining;
 use super::{health, router};
 use crate::app::App;
 
@@ -31,10 +33,6 @@ const RESERVE: usize = 64;
 const OTHER_FILES: u64 = 256;
 /// How long nothing is accepted after the machine refused to.
 const REFUSED: Duration = Duration::from_millis(100);
-
-/// Whether the server was asked to stop, for handlers.
-#[derive(Clone)]
-pub struct Draining(pub CancellationToken);
 
 /// Takes the port at one address, or at every one of the machine, so that a port in use is reported
 /// before anything starts.

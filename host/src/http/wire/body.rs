@@ -7,8 +7,8 @@ use hogsend_plugin_api::json;
 use serde::de::DeserializeOwned;
 
 use crate::foreign;
+use crate::foreign::Issue;
 use crate::http::ApiError;
-use crate::issue::Issue;
 
 /// Larger bodies are parsed on a thread of their own, in bytes.
 const READ_AT_ONCE: usize = 32 * 1024;

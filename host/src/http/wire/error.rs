@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::contacts::NoRoom;
 use crate::db::Failure;
 use crate::foreign::ISSUES_MAX;
+use crate::foreign::Issue;
 use crate::ingest::IngestError;
-use crate::issue::Issue;
 
 /// An answer that says what is wrong.
 #[derive(Debug)]

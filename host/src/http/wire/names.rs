@@ -4,8 +4,8 @@ use hogsend_plugin_api::Properties;
 
 use crate::contacts::{self, Paths};
 use crate::db::NewIdentity;
+use crate::foreign::Issue;
 use crate::http::ApiError;
-use crate::issue::Issue;
 
 /// How the fields of these bodies are called.
 const PATHS: Paths = Paths {

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi as _, ToResponse, ToSchema};
 
-use crate::issue::Issue;
+use crate::foreign::Issue;
 
 /// Routers of this API: each route comes with its path item.
 pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;

@@ -9,8 +9,8 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::params::Query;
+use crate::foreign::Issue;
 use crate::http::ApiError;
-use crate::issue::Issue;
 
 const LIMIT: i64 = 50;
 const LIMIT_MAX: i64 = 100;

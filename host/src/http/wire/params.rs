@@ -17,8 +17,8 @@ use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 
 use super::openapi::Routes;
 use crate::foreign::ISSUES_MAX;
+use crate::foreign::Issue;
 use crate::http::ApiError;
-use crate::issue::Issue;
 
 /// Where a parameter that is not known is a mistake of the caller's program. Elsewhere it is what mail
 /// tools, vendors and browsers add to an address.

@@ -8,9 +8,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::alerts::Kind;
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::Scope;
-use crate::issue::Issue;
 use crate::mail::Taking;
 use crate::webhooks::EVENT_TYPES;
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::foreign;
+use super::text;
 
 /// One problem of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -21,8 +21,8 @@ impl Issue {
     /// Shortens what is long.
     pub fn new(path: &str, message: impl Into<String>) -> Self {
         Self {
-            path: foreign::text(path, PATH_MAX),
-            message: foreign::text(&message.into(), MESSAGE_MAX),
+            path: text(path, PATH_MAX),
+            message: text(&message.into(), MESSAGE_MAX),
         }
     }
 }

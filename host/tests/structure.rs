@@ -1,0 +1,553 @@
+//! The structure of the host, held by what its files import.
+//!
+//! Modules depend on each other in one direction: [`MODULES`] lists them lowest first, each with what it
+//! may use. No two files import each other, directly or by way of others; a folder's `mod.rs` may share
+//! types with the files of its folder.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use syn::visit::{self, Visit};
+use syn::{Item, UseTree};
+
+/// Every module of the host, lowest first, and what it may use of the others. What a module uses stands
+/// above it in this list, so the list has no circle.
+const MODULES: &[(&str, &[&str])] = &[
+    // Parts without a subject of their own.
+    ("ids", &[]),
+    ("clock", &[]),
+    ("private", &[]),
+    ("states", &[]),
+    ("nearest", &[]),
+    ("backoff", &[]),
+    ("refusals", &[]),
+    ("crew", &[]),
+    ("event_names", &[]),
+    ("http_client", &[]),
+    ("linked_plugins", &[]),
+    ("foreign", &[]),
+    ("cache", &["clock", "http_client"]),
+    ("limits", &["cache", "clock"]),
+    ("config", &["event_names", "nearest"]),
+    ("telemetry", &["config"]),
+    // The store and the plugins.
+    ("db", &["ids", "private"]),
+    (
+        "plugins",
+        &[
+            "cache",
+            "clock",
+            "foreign",
+            "http_client",
+            "ids",
+            "linked_plugins",
+            "private",
+        ],
+    ),
+    ("loops", &["db"]),
+    ("keys", &["db"]),
+    ("audit", &["db", "ids"]),
+    ("mailbox", &[]),
+    ("signed_link", &["db", "ids", "mailbox"]),
+    ("calls", &["clock", "db", "ids", "plugins"]),
+    ("templates", &["config", "nearest"]),
+    ("catalog", &["config", "nearest", "plugins", "templates"]),
+    (
+        "context",
+        &[
+            "cache",
+            "calls",
+            "catalog",
+            "clock",
+            "config",
+            "db",
+            "loops",
+            "mailbox",
+            "plugins",
+            "signed_link",
+        ],
+    ),
+    // Who is told.
+    ("webhooks", &["context", "db", "http_client", "ids"]),
+    // The product: contacts, enrolment, ingest, mail, runs.
+    (
+        "contacts",
+        &[
+            "audit", "catalog", "context", "db", "foreign", "ids", "mailbox", "webhooks",
+        ],
+    ),
+    (
+        "enrolment",
+        &["catalog", "contacts", "db", "ids", "mailbox", "webhooks"],
+    ),
+    (
+        "ingest",
+        &[
+            "catalog",
+            "clock",
+            "config",
+            "contacts",
+            "context",
+            "crew",
+            "db",
+            "enrolment",
+            "event_names",
+            "foreign",
+            "ids",
+            "nearest",
+            "webhooks",
+        ],
+    ),
+    (
+        "mail",
+        &[
+            "backoff",
+            "calls",
+            "config",
+            "contacts",
+            "context",
+            "db",
+            "ids",
+            "ingest",
+            "mailbox",
+            "nearest",
+            "plugins",
+            "signed_link",
+            "webhooks",
+        ],
+    ),
+    (
+        "runs",
+        &[
+            "backoff",
+            "calls",
+            "catalog",
+            "contacts",
+            "context",
+            "db",
+            "enrolment",
+            "foreign",
+            "ids",
+            "ingest",
+            "mail",
+            "plugins",
+            "webhooks",
+        ],
+    ),
+    (
+        "alerts",
+        &[
+            "context", "db", "ids", "ingest", "loops", "mail", "webhooks",
+        ],
+    ),
+    (
+        "accounts",
+        &["audit", "context", "db", "ids", "ingest", "limits", "mail"],
+    ),
+    // The entry points.
+    (
+        "app",
+        &[
+            "accounts",
+            "cache",
+            "calls",
+            "catalog",
+            "clock",
+            "config",
+            "context",
+            "db",
+            "ingest",
+            "keys",
+            "limits",
+            "mailbox",
+            "plugins",
+            "refusals",
+            "signed_link",
+            "webhooks",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "alerts", "app", "backoff", "calls", "contacts", "crew", "db", "ids", "ingest",
+            "loops", "mail", "plugins", "runs", "webhooks",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "accounts",
+            "alerts",
+            "app",
+            "audit",
+            "catalog",
+            "clock",
+            "contacts",
+            "db",
+            "enrolment",
+            "foreign",
+            "ids",
+            "ingest",
+            "keys",
+            "limits",
+            "loops",
+            "mail",
+            "mailbox",
+            "nearest",
+            "plugins",
+            "runs",
+            "signed_link",
+            "templates",
+            "webhooks",
+            "worker",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "accounts",
+            "app",
+            "audit",
+            "cache",
+            "catalog",
+            "clock",
+            "config",
+            "crew",
+            "db",
+            "http",
+            "http_client",
+            "ids",
+            "keys",
+            "nearest",
+            "plugins",
+            "private",
+            "runs",
+            "telemetry",
+            "templates",
+            "worker",
+        ],
+    ),
+];
+
+/// A path in the crate, as the words between `::`.
+type Words = Vec<String>;
+
+/// One file: which module it is, and every path of the crate it names outside its tests.
+struct File {
+    module: Words,
+    is_folder: bool,
+    /// Names it gives to others, with the path each stands for.
+    exports: HashMap<String, Words>,
+    names: Vec<Words>,
+}
+
+#[test]
+fn modules_use_only_what_stands_below_them() {
+    let files = read();
+    for (at, (name, uses)) in MODULES.iter().enumerate() {
+        for used in *uses {
+            let below = MODULES[..at].iter().any(|(one, _)| one == used);
+            assert!(
+                below,
+                "`{name}` lists `{used}`, which does not stand above it in MODULES"
+            );
+        }
+    }
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for file in &files {
+        let Some(module) = file.module.first() else {
+            continue;
+        };
+        let Some((_, allowed)) = MODULES.iter().find(|(name, _)| name == module) else {
+            if module != "main" {
+                wrong.push(format!("`{module}` is not listed in MODULES"));
+            }
+            continue;
+        };
+        for path in &file.names {
+            let Some(used) = path.first().filter(|used| *used != module) else {
+                continue;
+            };
+            if !MODULES.iter().any(|(name, _)| name == used) {
+                continue;
+            }
+            found
+                .entry(module.clone())
+                .or_default()
+                .insert(used.clone());
+            if !allowed.contains(&used.as_str()) {
+                let (from, to) = (file.module.join("/"), path.join("::"));
+                wrong.push(format!("{from} names {to}, which `{module}` may not use"));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (module, allowed) in MODULES {
+        let used = found.get(*module).cloned().unwrap_or_default();
+        let idle: Vec<_> = allowed.iter().filter(|one| !used.contains(**one)).collect();
+        assert!(
+            idle.is_empty(),
+            "`{module}` does not use {idle:?}: take it off the list"
+        );
+    }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = read();
+    let places: HashMap<&Words, usize> = files
+        .iter()
+        .enumerate()
+        .map(|(at, file)| (&file.module, at))
+        .collect();
+    let mut edges: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); files.len()];
+    for (from, file) in files.iter().enumerate() {
+        for path in &file.names {
+            let Some(to) = home(&files, &places, path, 0) else {
+                continue;
+            };
+            // A folder and its files are one thing.
+            let shared =
+                |one: &File, other: &File| one.is_folder && other.module.starts_with(&one.module);
+            if to != from && !shared(file, &files[to]) && !shared(&files[to], file) {
+                edges[from].insert(to);
+            }
+        }
+    }
+    for start in 0..files.len() {
+        if let Some(circle) = back_to(start, &edges) {
+            let names: Vec<String> = circle
+                .iter()
+                .map(|at| files[*at].module.join("/"))
+                .collect();
+            panic!(
+                "these files import each other in a circle: {}",
+                names.join(" -> ")
+            );
+        }
+    }
+}
+
+/// The file a path leads to, past names that folders only pass on.
+fn home(
+    files: &[File],
+    places: &HashMap<&Words, usize>,
+    path: &Words,
+    depth: usize,
+) -> Option<usize> {
+    let length = (1..=path.len())
+        .rev()
+        .find(|n| places.contains_key(&path[..*n].to_vec()))?;
+    let at = places[&path[..length].to_vec()];
+    let next = path.get(length);
+    match next.and_then(|name| files[at].exports.get(name)) {
+        Some(further) if depth < 8 => home(files, places, further, depth + 1).or(Some(at)),
+        // A module named as such is no use of what is in it.
+        _ => next.map(|_| at),
+    }
+}
+
+/// A way from a file back to itself.
+fn back_to(start: usize, edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
+    let mut before: HashMap<usize, usize> = HashMap::new();
+    let mut next = vec![start];
+    while let Some(at) = next.pop() {
+        for to in &edges[at] {
+            if *to == start {
+                let mut way = vec![start, at];
+                while let Some(one) = before.get(way.last()?) {
+                    way.push(*one);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            if *to != start && !before.contains_key(to) {
+                before.insert(*to, at);
+                next.push(*to);
+            }
+        }
+    }
+    None
+}
+
+fn read() -> Vec<File> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    gather(&source, &mut paths);
+    let mut files: Vec<File> = paths.iter().map(|path| parse(&source, path)).collect();
+    files.sort_by(|one, other| one.module.cmp(&other.module));
+    assert!(files.len() > 100, "the sources of the host are read");
+    files
+}
+
+fn gather(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, paths);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            paths.push(path);
+        }
+    }
+}
+
+fn parse(source: &Path, path: &Path) -> File {
+    let relative = path.strip_prefix(source).unwrap().with_extension("");
+    let mut module: Words = relative
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    let is_folder = module
+        .last()
+        .is_some_and(|last| last == "mod" || last == "lib");
+    if is_folder {
+        module.pop();
+    }
+    let text = std::fs::read_to_string(path).unwrap();
+    let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let mut reader = Reader {
+        module: module.clone(),
+        exports: HashMap::new(),
+        imports: HashMap::new(),
+        names: Vec::new(),
+        folder: is_folder,
+    };
+    reader.imports(&parsed.items);
+    reader.visit_file(&parsed);
+    File {
+        module,
+        is_folder,
+        exports: reader.exports,
+        names: reader.names,
+    }
+}
+
+struct Reader {
+    module: Words,
+    folder: bool,
+    exports: HashMap<String, Words>,
+    /// What names of this file stand for.
+    imports: HashMap<String, Words>,
+    names: Vec<Words>,
+}
+
+impl Reader {
+    fn imports(&mut self, items: &[Item]) {
+        for item in items {
+            if let Item::Use(item) = item {
+                let mut paths = Vec::new();
+                flatten(&item.tree, &mut Vec::new(), &mut paths);
+                for (name, path) in paths {
+                    let Some(path) = self.absolute(&path) else {
+                        continue;
+                    };
+                    let passes_on = self.folder && !matches!(item.vis, syn::Visibility::Inherited);
+                    if passes_on {
+                        self.exports.insert(name, path);
+                    } else {
+                        self.imports.insert(name, path);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A path from the root of the crate; None for one of another crate.
+    fn absolute(&self, path: &Words) -> Option<Words> {
+        let mut at = self.module.clone();
+        let mut rest = path.as_slice();
+        match rest.first()?.as_str() {
+            "crate" => return Some(rest[1..].to_vec()),
+            "self" | "super" => {
+                while let Some(word) = rest
+                    .first()
+                    .filter(|one| ["self", "super"].contains(&one.as_str()))
+                {
+                    if word == "super" {
+                        at.pop()?;
+                    }
+                    rest = &rest[1..];
+                }
+            }
+            // A child of a folder is named without more.
+            _ if self.folder => {}
+            _ => return None,
+        }
+        at.extend_from_slice(rest);
+        Some(at)
+    }
+}
+
+impl<'a> Visit<'a> for Reader {
+    fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
+        // Tests are no part of the program.
+        if item.content.is_none() || item.ident != "tests" {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
+        if self.folder && !matches!(item.vis, syn::Visibility::Inherited) {
+            return;
+        }
+        let mut paths = Vec::new();
+        flatten(&item.tree, &mut Vec::new(), &mut paths);
+        let known = paths.iter().filter_map(|(_, path)| self.absolute(path));
+        self.names.extend(known.collect::<Vec<_>>());
+    }
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        let words: Words = path
+            .segments
+            .iter()
+            .map(|one| one.ident.to_string())
+            .collect();
+        if words.len() > 1 {
+            let imported = self.imports.get(&words[0]).map(|start| {
+                let mut whole = start.clone();
+                whole.extend_from_slice(&words[1..]);
+                whole
+            });
+            let own = ["crate", "self", "super"].contains(&words[0].as_str());
+            let known = imported.or_else(|| own.then(|| self.absolute(&words)).flatten());
+            self.names.extend(known);
+        }
+        visit::visit_path(self, path);
+    }
+}
+
+/// The single paths of a `use`, each with the name it gives.
+fn flatten(tree: &UseTree, before: &mut Words, paths: &mut Vec<(String, Words)>) {
+    match tree {
+        UseTree::Path(path) => {
+            before.push(path.ident.to_string());
+            flatten(&path.tree, before, paths);
+            before.pop();
+        }
+        UseTree::Name(name) => {
+            let mut whole = before.clone();
+            let name = name.ident.to_string();
+            if name != "self" {
+                whole.push(name.clone());
+            }
+            let given = whole.last().cloned().unwrap_or(name);
+            paths.push((given, whole));
+        }
+        UseTree::Rename(name) => {
+            let mut whole = before.clone();
+            if name.ident != "self" {
+                whole.push(name.ident.to_string());
+            }
+            paths.push((name.rename.to_string(), whole));
+        }
+        UseTree::Glob(_) => paths.push(("*".into(), before.clone())),
+        UseTree::Group(group) => {
+            for tree in &group.items {
+                flatten(tree, before, paths);
+            }
+        }
+    }
+}
