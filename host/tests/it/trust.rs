@@ -594,11 +594,13 @@ async fn what_a_trusted_run_reads_of_strangers_stays_a_strangers_word() {
             assert_eq!(server.count(strange).await, 0, "{by}");
             let entries = server.entries().await;
             assert!(entries.contains(relayed), "{by} {stranger}: {entries}");
-            // What it notes of the person is no address of a stranger's making either.
+            // What it notes of the person is no address of a stranger's making either: at most the
+            // person's own is kept.
             let noted =
                 server.admin(Method::GET, "ann", 200).await["contact"]["properties"]["email"]
                     .clone();
-            assert_eq!(noted.is_null(), stranger, "{by} {stranger}: {noted}");
+            assert_eq!(noted == ours["word"], !stranger, "{by} {stranger}: {noted}");
+            assert_ne!(noted, theirs["word"], "{by} {stranger}");
             server.stop().await;
         }
     }
