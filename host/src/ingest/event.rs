@@ -11,6 +11,7 @@ use crate::audit::By;
 use crate::db::{EventRow, NewIdentity};
 use crate::foreign::Unfit;
 use crate::ids::{ContactId, EventId, StateId};
+use crate::run_ended::RunEnded;
 
 /// Whom an event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +120,13 @@ impl NewEvent {
     /// tells is kept as far as it fits.
     pub fn is_asked(&self) -> bool {
         matches!(self.source.as_str(), "api" | "import")
+    }
+
+    /// The event that reports the end of a run.
+    pub fn run_ended(ended: &RunEnded) -> Self {
+        let depth = ended.depth.saturating_add(1);
+        Self::from_journey(ended.contact, ended.name(), ended.properties(), depth)
+            .believed(ended.trust)
     }
 
     /// The same event, believed as what caused it is.
