@@ -1,4 +1,4 @@
-//! Deciding on a mail.
+//! The step that sends a mail.
 
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::SendArgs;
@@ -23,7 +23,7 @@ pub(super) async fn send(
             json!({ "skipped": { "reason": "contact_deleted" } }),
         )));
     };
-    // What the run itself set just now is not stored yet.
+    // Properties that the run set in this advance are not stored yet.
     contact.properties.extend(effects.identify.clone());
     let strange = strange(state, journal);
     let composing = Composing {
@@ -50,8 +50,8 @@ pub(super) async fn send(
     }
 }
 
-/// Properties of the events that strangers may have sent: the one that began the run, and those it has
-/// read since.
+/// Properties of the events that strangers may have sent: the one that began the run, and those that the
+/// run has read since.
 fn strange(state: &ClaimedState, journal: &Journal) -> Vec<Properties> {
     let began = (!state.trust.is_trusted()).then_some(&state.context);
     began
