@@ -176,7 +176,7 @@ impl<'a> Advance<'a> {
             Ok(out) => Ok(Some(out)),
             Err(error) => {
                 tracing::error!(journey.id = %state.journey_id, state.id = %state.id, %error,
-                    "the journey's plugin gave no answer, its run waits");
+                    "the journey's plugin gave no answer; the worker calls it again in a minute");
                 Ok(None)
             }
         }

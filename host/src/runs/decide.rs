@@ -96,14 +96,14 @@ pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> 
     let again = db::sends_of_run(tx, state.contact_id, id).await?;
     if !force && !state.status.is_broken() {
         let what = match &again[..] {
-            [] => "nothing it has done calls for it".to_owned(),
+            [] => "nothing needs a restart".to_owned(),
             again => format!(
                 "a new run would send again what this one sent: {}",
                 again.join(", ")
             ),
         };
         return Err(AdminError::Conflict(format!(
-            "this run is {}, neither failed nor stuck: {what}. Use --force to restart it all the same",
+            "this run is {}, neither failed nor stuck: {what}. Use --force to restart it anyway",
             state.status
         )));
     }

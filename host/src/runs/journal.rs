@@ -134,7 +134,7 @@ impl Journal {
         }
     }
 
-    /// The step that was the `pos`th to end, with when and how; none for 0.
+    /// The step that ended as the `wanted`th, with the time and the result; none for 0.
     pub fn completed(
         &self,
         wanted: u32,
@@ -239,7 +239,7 @@ mod tests {
         }
         let more = journal.exceeds(&[command(limits::STEPS_MAX, "")]);
         assert!(more.unwrap().contains("2000 steps"));
-        // Whatever numbers it gives them.
+        // The numbers that the plugin gives its steps make no difference.
         assert!(journal.exceeds(&[command(0, "")]).is_some());
         let large = command(0, &"x".repeat(limits::INPUT_MAX));
         let large = Journal::new(Vec::new(), 0).exceeds(&[large]);
@@ -257,7 +257,7 @@ mod tests {
             !journal.is_full()
         });
         assert_eq!(steps.count(), 15);
-        // As read again.
+        // As it is read from the database.
         let again = Journal::new(journal.rows.clone(), journal.completions());
         assert_eq!(again.bytes, journal.bytes);
         assert!(again.is_full());

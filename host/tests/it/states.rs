@@ -17,7 +17,7 @@ async fn every_column_of_states_allows_the_words_of_its_enum() {
     let mut conn = server.app.db.conn().await.unwrap();
     // Those of one column each.
     let checks: Vec<(String, String)> = sqlx::query_as(
-        "SELECT c.conrelid::regclass::text || '.' || a.attname, pg_get_constraintdef(c.oid)
+        "SELECT c.conrelid::regclass::text || '.' || a.attname::text, pg_get_constraintdef(c.oid)
          FROM pg_constraint c
          JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
          WHERE c.contype = 'c' AND cardinality(c.conkey) = 1 AND a.attname IN ('status', 'state')

@@ -176,3 +176,37 @@ fn args<T: DeserializeOwned>(row: &StepRow) -> Result<T, StepError> {
     serde_json::from_value(row.args.clone())
         .map_err(|error| StepError::new("step_unreadable", error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::journey::RunStatus;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::ContactId;
+
+    #[test]
+    fn events_come_before_the_end_of_a_run_and_after_the_state_of_one_that_waits() {
+        let contact = ContactId(Uuid::nil());
+        let effects = Effects {
+            events: vec![NewEvent::from_journey(
+                contact,
+                "paid",
+                Properties::new(),
+                1,
+            )],
+            ..Effects::default()
+        };
+        let counts = |status: &RunStatus| {
+            let Plan { before, after } = effects.plan(&Ending::of(status));
+            (before.len(), after.len())
+        };
+        assert_eq!(counts(&RunStatus::Waiting), (0, 1));
+        assert_eq!(counts(&RunStatus::Completed), (1, 0));
+        let failed = RunStatus::Failed {
+            message: "no".into(),
+            location: None,
+        };
+        assert_eq!(counts(&failed), (1, 0));
+    }
+}
