@@ -115,7 +115,8 @@ pub async fn sends_recent(conn: &mut Conn, limit: i64) -> Result<Vec<SendRow>> {
 pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Option<Prepared>)>> {
     sqlx::query!(
         r#"SELECT id, to_email, from_email, subject, template_key,
-                  status AS "status: SendStatus", reason, created_at, mail AS "mail: Json<Mail>", prepared_type, prepared
+                  status AS "status: SendStatus", reason, created_at,
+                  mail AS "mail: Json<Mail>", prepared_type, prepared
            FROM email_sends WHERE id = $1"#,
         id as SendId
     )

@@ -228,8 +228,7 @@ pub async fn states_unreached(
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (contact_id, journey_id) id AS "id: StateId", journey_id,
                   contact_id AS "contact_id: ContactId", status AS "status: RunState", depth,
-                  trigger_event,
-                  context AS "context: Json<Properties>", trusted, created_at
+                  trigger_event, context AS "context: Json<Properties>", trusted, created_at
            FROM journey_states s
            WHERE contact_id = ANY($1) AND created_at >= $2 AND status NOT IN ('failed', 'stuck')
              AND EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
