@@ -1,5 +1,9 @@
-//! The states of what the store keeps, each defined once: the word in the column, the enum in Rust and the
-//! enumeration in the OpenAPI document. A test holds the CHECKs of the tables against them.
+//! The states of what the database keeps, each defined once: the word in the column, the enum in Rust and
+//! the enumeration in the OpenAPI document. The integration test `states` compares the CHECK constraints of
+//! the tables with them.
+//!
+//! `may_become` is the table of transitions. The transition of a mail is decided by what a provider reports,
+//! so its table is `mail/fate/stage.rs`.
 
 /// Defines an enum whose variants are stored as words.
 macro_rules! stored {
@@ -18,7 +22,7 @@ macro_rules! stored {
         impl $name {
             pub const ALL: &'static [Self] = &[$( Self::$variant, )+];
 
-            /// The word in the store and on the wire.
+            /// The word in the database and on the wire.
             pub fn name(self) -> &'static str {
                 match self {
                     $( Self::$variant => $word, )+
@@ -61,7 +65,7 @@ macro_rules! stored {
             ) -> Result<Self, sqlx::error::BoxDynError> {
                 let word = <&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?;
                 Self::parse(word)
-                    .ok_or_else(|| format!(concat!("'{}' is no ", $schema), word).into())
+                    .ok_or_else(|| format!(concat!("'{}' is not a ", $schema), word).into())
             }
         }
 
@@ -85,61 +89,89 @@ macro_rules! stored {
 }
 
 stored! {
-    /// Where a run is. What may follow what is [`RunState::may_become`].
+    /// The state of a run.
     pub enum RunState as "StateStatus" {
         /// A worker may advance it.
         Active = "active",
         /// It waits for a time or an event.
         Waiting = "waiting",
+        /// The journey's code returned.
         Completed = "completed",
-        /// The journey's code failed.
+        /// The journey's code returned an error or panicked.
         Failed = "failed",
-        /// It was ended before its end.
+        /// It was ended before the code returned.
         Exited = "exited",
-        /// It cannot go on: the code diverged, it could not be recorded, or a worker died in it.
+        /// It cannot go on: the code diverged, it could not be recorded, or workers died in it.
         Stuck = "stuck",
     }
 }
 
 stored! {
-    /// Where a mail is. What may follow what is decided in `mail/fate/stage.rs`.
+    /// The state of a mail. `mail/fate/stage.rs` decides which may follow which.
     pub enum SendStatus as "EmailStatus" {
         /// Due now or later.
         Queued = "queued",
         /// An attempt began and has not ended.
         Sending = "sending",
-        /// The provider has it.
+        /// The provider accepted it.
         Sent = "sent",
         Delivered = "delivered",
         Opened = "opened",
         Clicked = "clicked",
         Bounced = "bounced",
         Complained = "complained",
-        /// It surely did not go out and never will.
+        /// It certainly did not go out and never will.
         Failed = "failed",
-        /// The provider may have it, and a repeat could be a second mail.
+        /// The provider may have accepted it, and a retry could be a second mail.
         Ambiguous = "ambiguous",
-        /// Decided against.
+        /// The host decided not to send it.
         Skipped = "skipped",
     }
 }
 
 stored! {
-    /// Where something is that is delivered to an endpoint or a channel.
+    /// The state of a webhook delivery or of an alert.
     pub enum DeliveryState as "DeliveryStatus" {
+        /// An attempt is due now or later.
         Pending = "pending",
         Delivered = "delivered",
+        /// No attempt follows by itself.
         Failed = "failed",
     }
 }
 
 stored! {
-    /// Where an import is.
+    /// The state of an import.
     pub enum ImportState as "ImportStatus" {
         Pending = "pending",
         Running = "running",
         Completed = "completed",
         Failed = "failed",
+    }
+}
+
+stored! {
+    /// What a dead letter is.
+    pub enum DeadLetterKind as "DeadLetterType" {
+        /// A run.
+        Journey = "journey",
+        /// A mail.
+        Email = "email",
+        /// A webhook delivery.
+        Webhook = "webhook",
+        /// An event or properties for an analytics product.
+        Analytics = "analytics",
+    }
+}
+
+stored! {
+    /// The state of a dead letter, in the words of the row it stands for.
+    pub enum DeadLetterState as "DeadLetterStatus" {
+        Failed = "failed",
+        /// Of runs alone.
+        Stuck = "stuck",
+        /// Of mails alone.
+        Ambiguous = "ambiguous",
     }
 }
 
@@ -154,19 +186,31 @@ impl RunState {
         matches!(self, Self::Failed | Self::Stuck)
     }
 
-    /// Nothing moves it.
+    /// It never opens again.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Exited)
     }
 
-    /// The table of transitions: a run goes on while it is open, a broken one is reopened or ended by an
-    /// administrator, and a final one stays as it is.
+    /// The table of transitions. An open run goes anywhere, an administrator reopens or ends a broken one,
+    /// and a forced restart ends even a completed one.
     pub fn may_become(self, next: Self) -> bool {
         use RunState::{Active, Completed, Exited, Failed, Stuck, Waiting};
         match self {
             Active | Waiting => true,
             Failed | Stuck => matches!(next, Active | Exited) || self == next,
-            Completed | Exited => self == next,
+            Completed => matches!(next, Completed | Exited),
+            Exited => next == Exited,
+        }
+    }
+}
+
+impl DeliveryState {
+    /// A delivery stays pending until it is delivered or given up; an administrator may retry a failed one.
+    pub fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Pending => true,
+            Self::Delivered => next == Self::Delivered,
+            Self::Failed => matches!(next, Self::Failed | Self::Pending),
         }
     }
 }
@@ -185,31 +229,134 @@ impl ImportState {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_word_is_read_as_it_is_written() {
-        for state in RunState::ALL {
-            assert_eq!(RunState::parse(state.name()), Some(*state));
+        macro_rules! check {
+            ($($name:ident)*) => { $(
+                for one in $name::ALL {
+                    assert_eq!($name::parse(one.name()), Some(*one));
+                    assert_eq!(one.to_string(), one.name());
+                    assert_eq!(serde_json::json!(one), one.name());
+                }
+                assert_eq!($name::parse("Failed"), None);
+            )* };
         }
-        for state in SendStatus::ALL {
-            assert_eq!(SendStatus::parse(state.name()), Some(*state));
+        check!(RunState SendStatus DeliveryState ImportState DeadLetterKind DeadLetterState);
+    }
+
+    #[test]
+    fn a_dead_letter_has_the_state_of_what_it_stands_for() {
+        for state in DeadLetterState::ALL {
+            let name = state.name();
+            let run = RunState::parse(name).is_some_and(RunState::is_broken);
+            let mail = SendStatus::parse(name).is_some();
+            assert!(run || mail, "{name}");
+        }
+        assert!(DeliveryState::parse(DeadLetterState::Failed.name()).is_some());
+    }
+
+    /// Every state is reachable from the first one.
+    fn all_reachable<T: Copy + PartialEq + std::fmt::Debug>(
+        all: &[T],
+        may_become: impl Fn(T, T) -> bool,
+    ) {
+        let mut reached = vec![all[0]];
+        let mut at = 0;
+        while let Some(&from) = reached.get(at) {
+            let next = all.iter().filter(|to| may_become(from, **to));
+            let new: Vec<T> = next.filter(|to| !reached.contains(*to)).copied().collect();
+            reached.extend(new);
+            at += 1;
+        }
+        for one in all {
+            assert!(reached.contains(one), "nothing leads to {one:?}");
         }
     }
 
     #[test]
-    fn what_is_final_stays_and_what_is_broken_waits_for_a_decision() {
-        for from in RunState::ALL {
-            for to in RunState::ALL {
-                let allowed = from.may_become(*to);
-                if from.is_final() {
-                    assert_eq!(allowed, from == to, "{from} to {to}");
-                }
-                if from.is_broken() && allowed && from != to {
-                    assert!(matches!(to, RunState::Active | RunState::Exited), "{from} to {to}");
-                }
+    fn every_state_is_reachable_from_the_first() {
+        all_reachable(RunState::ALL, RunState::may_become);
+        all_reachable(DeliveryState::ALL, DeliveryState::may_become);
+        all_reachable(ImportState::ALL, ImportState::may_become);
+    }
+
+    /// Follows the wanted transitions that the table allows and returns each state on the way.
+    fn walk<T: Copy>(first: T, wanted: Vec<T>, may_become: impl Fn(T, T) -> bool) -> Vec<T> {
+        let mut way = vec![first];
+        for next in wanted {
+            if may_become(way[way.len() - 1], next) {
+                way.push(next);
             }
-            assert!(from.may_become(*from), "{from} again");
+        }
+        way
+    }
+
+    fn some<T: Copy + std::fmt::Debug + 'static>(
+        all: &'static [T],
+    ) -> impl Strategy<Value = Vec<T>> {
+        prop::collection::vec(prop::sample::select(all), 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_that_is_over_never_opens_again(wanted in some(RunState::ALL)) {
+            let way = walk(RunState::Active, wanted, RunState::may_become);
+            let over = way.iter().skip_while(|state| !state.is_final());
+            for state in over.clone() {
+                prop_assert!(state.is_final(), "{way:?}");
+            }
+            let exited = over.skip_while(|state| **state != RunState::Exited);
+            for state in exited {
+                prop_assert_eq!(*state, RunState::Exited);
+            }
+        }
+
+        #[test]
+        fn a_broken_run_waits_for_an_administrator(
+            broken in prop::sample::select(RunState::ALL).prop_filter("open", |one| one.is_broken()),
+            next in prop::sample::select(RunState::ALL),
+        ) {
+            let decided = matches!(next, RunState::Active | RunState::Exited);
+            prop_assert_eq!(broken.may_become(next), decided || broken == next);
+        }
+
+        #[test]
+        fn a_transition_made_twice_is_made_once(
+            run in prop::sample::select(RunState::ALL),
+            delivery in prop::sample::select(DeliveryState::ALL),
+            import in prop::sample::select(ImportState::ALL),
+        ) {
+            prop_assert!(run.may_become(run));
+            prop_assert!(delivery.may_become(delivery));
+            prop_assert!(import.may_become(import));
+        }
+
+        #[test]
+        fn an_import_only_moves_forward(wanted in some(ImportState::ALL)) {
+            let rank = |state: &ImportState| match state {
+                ImportState::Pending => 0,
+                ImportState::Running => 1,
+                ImportState::Completed | ImportState::Failed => 2,
+            };
+            let way = walk(ImportState::Pending, wanted, ImportState::may_become);
+            prop_assert!(way.is_sorted_by_key(rank), "{way:?}");
+            let ends = way.iter().copied().filter(|state| rank(state) == 2);
+            let mut ends: Vec<ImportState> = ends.collect();
+            ends.dedup();
+            prop_assert!(ends.len() <= 1, "{way:?}");
+        }
+
+        #[test]
+        fn what_was_delivered_stays_delivered(wanted in some(DeliveryState::ALL)) {
+            let way = walk(DeliveryState::Pending, wanted, DeliveryState::may_become);
+            let after = way.iter().skip_while(|state| **state != DeliveryState::Delivered);
+            for state in after {
+                prop_assert_eq!(*state, DeliveryState::Delivered);
+            }
         }
     }
 }

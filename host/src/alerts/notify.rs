@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::db::{self, AlertEnd, ClaimedAlert, NewIdentity, Tx};
 use crate::ingest;
 use crate::mail;
+use crate::states::DeliveryState;
 use crate::webhooks::{Poster, signed_headers, timestamp, wait_after};
 
 /// Passes one alert on, and records what came of it. What was not taken is tried again as a webhook
@@ -37,9 +38,9 @@ pub async fn notify(cx: &Context, poster: &Poster, alert: ClaimedAlert) -> db::R
     }
     let end = AlertEnd {
         status: match (&error, retry_at) {
-            (None, _) => "delivered",
-            (Some(_), Some(_)) => "pending",
-            (Some(_), None) => "failed",
+            (None, _) => DeliveryState::Delivered,
+            (Some(_), Some(_)) => DeliveryState::Pending,
+            (Some(_), None) => DeliveryState::Failed,
         },
         retry_at,
         error: error.as_deref(),
@@ -104,7 +105,7 @@ async fn write_mail_in(cx: &Context, mut tx: Tx, alert: &ClaimedAlert) -> db::Re
     };
     let put = ingest::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?;
     let Some(put) = put else {
-        let end = end("failed", Some("the address could not be kept"));
+        let end = end(DeliveryState::Failed, Some("the address could not be kept"));
         db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;
         return Ok((tx, ()));
     };
@@ -117,9 +118,9 @@ async fn write_mail_in(cx: &Context, mut tx: Tx, alert: &ClaimedAlert) -> db::Re
     let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (&subject, &text), now);
     let error = send.mail.as_ref().err().copied();
     let status = if error.is_some() {
-        "failed"
+        DeliveryState::Failed
     } else {
-        "delivered"
+        DeliveryState::Delivered
     };
     if db::alert_end(&mut tx, alert.id, alert.claim, end(status, error), now).await? {
         db::send_insert(&mut tx, &send, now).await?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Trust};
 
 use crate::ids::ContactId;
+use crate::run_ended::RunEnded;
 
 /// An event of the host's own making that is still to be stored, in the same transaction.
 #[derive(Clone, Debug)]
@@ -19,4 +20,19 @@ pub struct FollowUp {
     pub depth: i16,
     /// The time of the transaction where it is None.
     pub occurred_at: Option<DateTime<Utc>>,
+}
+
+impl FollowUp {
+    /// The event that reports the end of a run.
+    pub fn run_ended(ended: &RunEnded) -> Self {
+        Self {
+            contact: ended.contact,
+            source: "journey",
+            name: ended.name(),
+            properties: ended.properties(),
+            trust: ended.trust,
+            depth: ended.depth.saturating_add(1),
+            occurred_at: None,
+        }
+    }
 }

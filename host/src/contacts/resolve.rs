@@ -21,6 +21,7 @@ use crate::db::{
 use crate::foreign::Issue;
 use crate::foreign::{self, Unfit};
 use crate::ids::{ContactId, EventId};
+use crate::run_ended::{RunEnd, RunEnded};
 use crate::webhooks::{News, announce};
 
 /// Events of a visitor that become history when somebody turns out to be that visitor; older ones go
@@ -723,26 +724,18 @@ impl People {
         };
         let mut news = Vec::new();
         for ended in db::contact_merge(conn, merge, self.now).await? {
-            let mut data = Properties::new();
-            data.insert("journeyId".into(), json!(ended.journey_id));
-            data.insert("stateId".into(), json!(ended.state));
-            data.insert("reason".into(), json!("merged"));
-            news.push(News {
-                event_type: "journey.exited",
+            let ended = RunEnded {
+                run: ended.state,
+                journey_id: ended.journey_id,
                 contact: keep,
-                occurred_at: self.now,
-                data: data.clone(),
-            });
-            let depth = ended.depth.saturating_add(1);
-            resolved.follows.push(FollowUp {
-                contact: keep,
-                source: "journey",
-                name: "journey.exited",
-                properties: data,
+                end: RunEnd::Exited {
+                    reason: "merged".into(),
+                },
+                depth: ended.depth,
                 trust: Trust::Trusted,
-                depth,
-                occurred_at: None,
-            });
+            };
+            news.push(ended.news(self.now));
+            resolved.follows.push(FollowUp::run_ended(&ended));
         }
         announce(conn, &news, self.now).await
     }

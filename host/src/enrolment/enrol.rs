@@ -1,4 +1,4 @@
-//! What events do to journeys: end runs, and begin them past the guards.
+//! What events do to journeys: they end runs, and begin runs that the guards allow.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,12 +17,14 @@ use crate::contacts::FollowUp;
 use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::mailbox::Mailbox;
+use crate::run_ended::{RunEnd, RunEnded};
+use crate::states::RunState;
 use crate::webhooks::{News, announce};
 
-/// How old the trigger event of a run may be to be offered again.
+/// How long ago a run may have begun for its journey to be offered again.
 const OFFERED_AGAIN: TimeDelta = TimeDelta::days(7);
 
-/// What the events came to.
+/// The effects of events on journeys.
 #[derive(Default)]
 pub struct Reactions {
     /// For each event: the open runs of the person that have exit conditions.
@@ -33,8 +35,8 @@ pub struct Reactions {
     pub enrolled: usize,
 }
 
-/// Lets events end and begin runs, in order. The contacts' locks make this exact: nobody else
-/// begins or ends a run of these people until the transaction is over.
+/// Lets events end and begin runs, in order. The caller holds the contacts' locks, so no other transaction
+/// begins or ends a run of these people meanwhile.
 pub async fn react(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -47,26 +49,18 @@ pub async fn react(
     for event in events {
         let exits = people.exit(catalog, event, &mut changes);
         for exit in exits.iter().filter(|exit| exit.exited) {
-            let mut properties = Properties::new();
-            properties.insert("journeyId".into(), json!(exit.journey_id));
-            properties.insert("stateId".into(), json!(exit.state_id));
-            properties.insert("event".into(), json!(event.name));
-            let depth = event.depth.saturating_add(1);
-            changes.news.push(News {
-                event_type: "journey.exited",
+            let ended = RunEnded {
+                run: exit.state_id,
+                journey_id: exit.journey_id.clone(),
                 contact: event.contact.id,
-                occurred_at: now,
-                data: properties.clone(),
-            });
-            reactions.events.push(FollowUp {
-                contact: event.contact.id,
-                source: "journey",
-                name: "journey.exited",
-                properties,
+                end: RunEnd::ExitedOn {
+                    event: event.name.to_owned(),
+                },
+                depth: event.depth,
                 trust: event.trust,
-                depth,
-                occurred_at: None,
-            });
+            };
+            changes.news.push(ended.news(now));
+            reactions.events.push(FollowUp::run_ended(&ended));
         }
         reactions.exits.push(exits);
         for entry in catalog.triggered_by(event.name) {
@@ -93,14 +87,14 @@ pub struct Entrant<'a> {
     pub entry: &'a JourneyEntry,
     /// Whose row is locked.
     pub contact: &'a Contact,
-    /// As if the trigger event had them.
+    /// Properties that the trigger event would have.
     pub properties: &'a Properties,
     pub trust: Trust,
 }
 
 /// Enrols people, one after the other, as the trigger events of the journeys with these properties
-/// would: past the same guards, whose refusals are the errors. No event is stored, so nothing else
-/// happens. What the guards look at is read once, however many people there are.
+/// would: the same guards decide, and their refusals are the errors. No event is stored, so nothing else
+/// happens. The facts that the guards need are read once, however many people there are.
 pub async fn enrol_each(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -142,9 +136,9 @@ pub async fn enrol_each(
     Ok(results)
 }
 
-/// Offers journeys again to people who have an address at last: those they entered of late where all
-/// mails were skipped for want of one. Such a run that is still open ends, so that its first mail is
-/// not lost. The caller holds the contacts' locks. Returns how many runs began.
+/// Enrols people who just got an address again in the journeys that they entered in the last days and that
+/// skipped all mails because there was no address. Such a run that is still open ends, so that its first
+/// mail is not lost. The caller holds the contacts' locks. Returns how many runs began.
 pub async fn offer_again(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -177,13 +171,13 @@ pub async fn offer_again(
         })
         .collect();
     let mut ending = Changes::default();
-    let open = |run: &&Unreached| matches!(run.state.status.as_str(), "active" | "waiting");
+    let open = |run: &&Unreached| run.state.status.is_open();
     for run in unreached.iter().filter(open) {
         ending.exited.push(run.state.id);
         ending.logs.push(Log {
             state_id: run.state.id,
-            from: Some(run.state.status.clone()),
-            to: "exited".into(),
+            from: Some(run.state.status),
+            to: RunState::Exited,
             action: "address_arrived",
             detail: json!({}),
         });
@@ -206,13 +200,14 @@ pub async fn offer_again(
     changes.write(conn, now).await
 }
 
-/// The key of a contact's mailbox. What is known under a hash alone is seen when a mail is to go out.
+/// The key of a contact's mailbox. Entries that have only a hash of the address are checked before a mail
+/// goes out.
 fn mailbox(contact: &Contact) -> Option<String> {
     let email = contact.email.as_deref()?;
     Some(Mailbox::plain(email).key())
 }
 
-/// What the guards look at, read once for all events.
+/// The facts that the guards need, read once for all events.
 struct People {
     open: Vec<OpenState>,
     last_entries: HashMap<(String, ContactId), DateTime<Utc>>,
@@ -294,7 +289,7 @@ impl People {
         exits
     }
 
-    /// The guards, in their order; the first that fails names the reason.
+    /// Asks the guards in their order; the first that refuses names the reason.
     fn guard(
         &self,
         entry: &JourneyEntry,
@@ -350,12 +345,12 @@ impl People {
             depth: event.depth,
             trust: event.trust,
         };
-        // Later events of the same transaction see the run.
+        // Later events of the same transaction have to see the run.
         self.open.push(OpenState {
             id: state.id,
             journey_id: state.journey_id.clone(),
             contact_id: state.contact_id,
-            status: "active".into(),
+            status: RunState::Active,
             depth: state.depth,
         });
         self.last_entries
@@ -364,18 +359,18 @@ impl People {
     }
 }
 
-/// What is to be written, in one statement a kind.
+/// Rows to write, in one statement for each kind.
 #[derive(Default)]
 struct Changes {
     entered: Vec<NewState>,
     exited: Vec<StateId>,
     skips: Vec<NewSkip>,
     logs: Vec<Log>,
-    /// What endpoints are told, besides the runs that begin.
+    /// Webhooks, apart from those of runs that begin.
     news: Vec<News>,
 }
 
-/// What endpoints are told of a run that begins.
+/// The webhook of a run that begins.
 pub fn enrolled(state: &NewState, now: DateTime<Utc>) -> News {
     let mut data = Properties::new();
     data.insert("journeyId".into(), json!(state.journey_id));
@@ -394,7 +389,7 @@ impl Changes {
         self.logs.push(Log {
             state_id: state.id,
             from: None,
-            to: "active".into(),
+            to: RunState::Active,
             action: "enrolled",
             detail: json!({ "event": event.name, "eventId": event.id }),
         });
@@ -405,8 +400,8 @@ impl Changes {
         self.exited.push(state.id);
         self.logs.push(Log {
             state_id: state.id,
-            from: Some(state.status.clone()),
-            to: "exited".into(),
+            from: Some(state.status),
+            to: RunState::Exited,
             action: "exit_condition_met",
             detail: json!({ "event": event.name, "eventId": event.id }),
         });
@@ -414,11 +409,11 @@ impl Changes {
 
     async fn write(self, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<usize> {
         let mut made = HashSet::new();
-        // In the order of what happened: a run begins before it ends.
+        // In the order in which it happened: a run begins before it ends.
         let mut news: Vec<News> = self.entered.iter().map(|it| enrolled(it, now)).collect();
         news.extend(self.news);
-        // A run may begin, end and begin again within one transaction: the unique index wants the
-        // old one ended first, and an exit can only end a run that is there.
+        // A run may begin, end and begin again within one transaction: the unique index allows a new run
+        // only after the old one ended, and an exit can only end a run that is stored.
         let exited: HashSet<StateId> = self.exited.iter().copied().collect();
         let brief: Vec<NewState> = self
             .entered

@@ -1,4 +1,4 @@
-//! An event that journeys are shown.
+//! An event that journeys react to.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Trust};
@@ -13,7 +13,7 @@ pub struct Happened<'a> {
     pub properties: &'a Properties,
     pub depth: i16,
     pub trust: Trust,
-    /// When its source says it happened; it arrives now.
+    /// When it happened, by its source; it is received now.
     pub occurred_at: DateTime<Utc>,
     pub contact: &'a Contact,
 }

@@ -1,5 +1,4 @@
-//! Who enters and leaves a journey: the catalog of journeys, the guards before a run, exits, and waits that
-//! events satisfy.
+//! Enrolment: events begin runs that the guards allow, end runs by exit conditions, and satisfy waits.
 
 mod enrol;
 mod exit;

@@ -1,4 +1,4 @@
-//! Events that runs wait for. Arrival decides, not the clock of the sender.
+//! Events that runs wait for. The time of arrival decides, not the clock of the sender.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Properties;
@@ -10,11 +10,11 @@ use super::happened::Happened;
 use crate::db::{self, Conn, OpenWait, StepEnd};
 use crate::ids::{ContactId, StateId};
 
-/// Events of the past that are looked at together.
-const TOGETHER: i64 = 200;
+/// Events of the past that one query reads.
+const PAGE: i64 = 200;
 
-/// Ends the waits the events satisfy, in the transaction that stores the events. The contacts are
-/// locked. Returns how many runs go on.
+/// Ends the waits that the events satisfy, in the transaction that stores the events. The caller holds the
+/// contacts' locks. Returns how many steps ended.
 pub async fn satisfy(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -67,8 +67,9 @@ pub async fn satisfy(
     Ok(db::steps_complete(conn, &ends, now).await? as usize)
 }
 
-/// The first event that had arrived since the step before the wait ended, or as long before the wait as
-/// it looks back. The contact is locked, and marked as one that is listened to before anything is read.
+/// The first matching event that arrived between the end of the step before and the wait, or within the
+/// time that the wait looks back. The caller holds the contact's lock and has marked the contact as one
+/// whose events are waited for, so no event is missed.
 pub async fn past(
     conn: &mut Conn,
     (contact, properties): (ContactId, &Properties),
@@ -80,11 +81,11 @@ pub async fn past(
     let mut after = after;
     loop {
         let about = (contact, args.event.as_str());
-        let found = db::events_arrived(conn, about, after, since, TOGETHER).await?;
+        let found = db::events_arrived(conn, about, after, since, PAGE).await?;
         let last = found
             .last()
             .map(|event| (event.received_at, event.id.into()));
-        let full = found.len() == TOGETHER as usize;
+        let full = found.len() == PAGE as usize;
         let mut found = found.into_iter();
         if let Some(event) =
             found.find(|event| matches(args, &event.name, &event.properties, properties))
@@ -98,10 +99,10 @@ pub async fn past(
     }
 }
 
-/// A place in the order of arrival: when, and which of those that arrived then.
+/// A place in the order of arrival: the time, and the id among events that arrived at that time.
 pub type Place = (DateTime<Utc>, Uuid);
 
-/// From when on events of the past count; none where the wait does not look back.
+/// The time since which events of the past count. None where the wait does not look back.
 fn looks_back_to(args: &WaitForArgs, issued_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if args.lookback_ms == 0 {
         return None;
@@ -109,7 +110,7 @@ fn looks_back_to(args: &WaitForArgs, issued_at: DateTime<Utc>) -> Option<DateTim
     let age = i64::try_from(args.lookback_ms).ok();
     let age = age.and_then(TimeDelta::try_milliseconds);
     let from = age.and_then(|age| issued_at.checked_sub_signed(age));
-    // Older than Postgres' calendar.
+    // A time before Postgres' calendar would be an error.
     Some(from.unwrap_or(DateTime::UNIX_EPOCH))
 }
 

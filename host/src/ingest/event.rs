@@ -10,6 +10,7 @@ use crate::db::{EventRow, NewIdentity};
 use crate::enrolment::Exit;
 use crate::foreign::Unfit;
 use crate::ids::{ContactId, EventId};
+use crate::run_ended::RunEnded;
 
 /// An event to store.
 #[derive(Clone, Debug)]
@@ -86,6 +87,11 @@ impl NewEvent {
             depth,
             unfit: Vec::new(),
         }
+    }
+
+    /// The event that reports the end of a run.
+    pub fn run_ended(ended: &RunEnded) -> Self {
+        FollowUp::run_ended(ended).into()
     }
 
     /// The same event, believed as what caused it is.

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::db::{self, ClaimedSend, Conn, Consents, Contact, NewSend, SendOrigin};
 use crate::ids::{ContactId, StateId};
 use crate::mailbox::Mailbox;
+use crate::states::RunState;
 
 /// What is to be done with a mail no attempt has been made at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +150,7 @@ impl<'a> Facts<'a> {
 
     fn judge(&self, cx: &Context, send: &ClaimedSend, now: DateTime<Utc>) -> Pace {
         let origin = send.state_id.and_then(|state| self.origins.get(&state));
-        if origin.is_some_and(|run| run.status == "exited") {
+        if origin.is_some_and(|run| run.status == RunState::Exited) {
             return Pace::Skip("journey_exited");
         }
         let mailbox = self.mailboxes.get(&send.mail.to);

@@ -1,26 +1,27 @@
 //! What administrators do to runs: retry, resume, restart, exit, dismiss.
 
-use hogsend_plugin_api::Properties;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::end::report;
 use crate::context::Context;
 use crate::db::{self, Failure, Log, NewState, StateRow, Tx};
+use crate::enrolment::enrolled;
 use crate::foreign::{self, REASON_MAX};
 use crate::ids::StateId;
-use crate::ingest::{self, NewEvent};
-use crate::webhooks::{News, announce};
+use crate::run_ended::{RunEnd, RunEnded};
+use crate::states::RunState;
+use crate::webhooks::announce;
 
-use crate::enrolment::enrolled;
-
-/// Why a run stays as it is.
+/// Why a run was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     #[error("there is no run {0}")]
     NotFound(StateId),
-    /// The run is not in a state for it; the text says in which.
+    /// The state of the run does not allow it; the text says why.
     #[error("{0}")]
     Conflict(String),
-    #[error("the database did not do it")]
+    #[error("the database did not complete the change")]
     Database(#[from] sqlx::Error),
 }
 
@@ -32,8 +33,8 @@ impl Failure for AdminError {
 
 type Result<T = ()> = std::result::Result<T, AdminError>;
 
-/// Lets a failed run go on from the step that failed, which is really taken again. Where the code
-/// itself failed, by a panic or an error of its own, it runs again from its last step.
+/// Reopens a failed run at the step that failed, which is performed again. Where the code itself failed,
+/// by a panic or an error of its own, it runs again from its last step.
 pub async fn retry(cx: &Context, id: StateId) -> Result {
     let work = |mut tx: Tx| async move {
         retry_in(cx, &mut tx, id).await?;
@@ -45,12 +46,11 @@ pub async fn retry(cx: &Context, id: StateId) -> Result {
 /// As [`retry`], in the caller's transaction.
 pub async fn retry_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
-    expect(&state, &["failed"], "retried")?;
+    expect(&state, &[RunState::Failed], "retried")?;
     reopen(cx, tx, &state, false, "retried").await
 }
 
-/// Lets a stuck run go on: with the version of its plugin it began with where that is loaded,
-/// else with the newest.
+/// Reopens a stuck run: with the plugin version it began with where that is loaded, else with the newest.
 pub async fn resume(cx: &Context, id: StateId) -> Result {
     let work = |mut tx: Tx| async move {
         resume_in(cx, &mut tx, id).await?;
@@ -62,25 +62,25 @@ pub async fn resume(cx: &Context, id: StateId) -> Result {
 /// As [`resume`], in the caller's transaction.
 pub async fn resume_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
-    expect(&state, &["stuck"], "resumed")?;
+    expect(&state, &[RunState::Stuck], "resumed")?;
     let version = cx
         .plugins
         .journeys_at(&state.plugin_id, &state.plugin_version);
     reopen(cx, tx, &state, version.is_some(), "resumed").await
 }
 
-/// A run that began anew.
+/// The run that a restart began.
 #[derive(Clone, Debug)]
 pub struct Restarted {
     pub run: StateId,
-    /// Templates of the mails its predecessor sent, which it sends again.
+    /// Templates of the mails that the run before sent, which this one sends again.
     pub again: Vec<String>,
 }
 
 /// Ends a run and begins a new one with the same event.
 ///
 /// # Errors
-/// A conflict, naming what would be sent again, where the run neither failed nor is stuck and
+/// A conflict, naming the mails that would be sent again, where the run neither failed nor is stuck and
 /// `force` is not set.
 pub async fn restart(cx: &Context, id: StateId, force: bool) -> Result<Restarted> {
     let work = |mut tx: Tx| async move {
@@ -94,22 +94,22 @@ pub async fn restart(cx: &Context, id: StateId, force: bool) -> Result<Restarted
 pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> Result<Restarted> {
     let state = lock(tx, id).await?;
     let again = db::sends_of_run(tx, state.contact_id, id).await?;
-    if !force && !["failed", "stuck"].contains(&state.status.as_str()) {
+    if !force && !state.status.is_broken() {
         let what = match &again[..] {
-            [] => "nothing it has done calls for it".to_owned(),
+            [] => "nothing needs a restart".to_owned(),
             again => format!(
                 "a new run would send again what this one sent: {}",
                 again.join(", ")
             ),
         };
         return Err(AdminError::Conflict(format!(
-            "this run is {}, neither failed nor stuck: {what}. Use --force to restart it all the same",
+            "this run is {}, neither failed nor stuck: {what}. Use --force to restart it anyway",
             state.status
         )));
     }
     let entry = cx.catalog.journey(&state.journey_id).ok_or_else(|| {
         let message = format!(
-            "no plugin brings the journey '{}' any more",
+            "no plugin has the journey '{}': load the one that had it, then restart the run",
             state.journey_id
         );
         AdminError::Conflict(message)
@@ -117,9 +117,9 @@ pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> 
     refuse_rival(tx, &state).await?;
     let now = cx.clock.now();
     end(tx, &state, "restarted", now).await?;
-    // That it failed was told when it did.
-    if state.status != "failed" {
-        tell_exit(cx, tx, &state, "restarted").await?;
+    // That it failed was reported when it did.
+    if state.status != RunState::Failed {
+        report_exit(cx, tx, &state, "restarted").await?;
     }
     let new = NewState {
         id: StateId::new(now),
@@ -139,7 +139,7 @@ pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> 
     let log = Log {
         state_id: new_id,
         from: None,
-        to: "active".into(),
+        to: RunState::Active,
         action: "restarted",
         detail: json!({ "of": state.id }),
     };
@@ -147,7 +147,7 @@ pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> 
     Ok(Restarted { run: new_id, again })
 }
 
-/// Ends a run that is not over. Mails it decided on and nobody attempted yet do not go out.
+/// Ends a run that is not over. Mails of it that no worker has attempted yet do not go out.
 pub async fn exit(cx: &Context, id: StateId, reason: &str) -> Result {
     let work = |mut tx: Tx| async move {
         exit_in(cx, &mut tx, id, reason).await?;
@@ -159,30 +159,31 @@ pub async fn exit(cx: &Context, id: StateId, reason: &str) -> Result {
 /// As [`exit`], in the caller's transaction.
 pub async fn exit_in(cx: &Context, tx: &mut Tx, id: StateId, reason: &str) -> Result {
     let state = lock(tx, id).await?;
-    expect(&state, &["active", "waiting", "failed", "stuck"], "ended")?;
+    let from = [
+        RunState::Active,
+        RunState::Waiting,
+        RunState::Failed,
+        RunState::Stuck,
+    ];
+    expect(&state, &from, "ended")?;
     let now = cx.clock.now();
     end(tx, &state, "admin_exit", now).await?;
-    tell_exit(cx, tx, &state, reason).await
+    report_exit(cx, tx, &state, reason).await
 }
 
-/// Tells endpoints and other journeys that a run was ended.
-async fn tell_exit(cx: &Context, tx: &mut Tx, state: &StateRow, reason: &str) -> Result {
-    let now = cx.clock.now();
-    let mut properties = Properties::new();
-    properties.insert("journeyId".into(), json!(state.journey_id));
-    properties.insert("stateId".into(), json!(state.id));
-    properties.insert("reason".into(), json!(foreign::text(reason, REASON_MAX)));
-    let news = News {
-        event_type: "journey.exited",
+/// Reports to endpoints and other journeys that a run was ended.
+async fn report_exit(cx: &Context, tx: &mut Tx, state: &StateRow, reason: &str) -> Result {
+    let ended = RunEnded {
+        run: state.id,
+        journey_id: state.journey_id.clone(),
         contact: state.contact_id,
-        occurred_at: now,
-        data: properties.clone(),
+        end: RunEnd::Exited {
+            reason: foreign::text(reason, REASON_MAX),
+        },
+        depth: state.depth,
+        trust: state.trust,
     };
-    announce(tx, &[news], now).await?;
-    let depth = state.depth.saturating_add(1);
-    let event = NewEvent::from_journey(state.contact_id, "journey.exited", properties, depth)
-        .believed(state.trust);
-    ingest::store(tx, &cx.catalog, now, vec![event]).await?;
+    report(tx, &cx.catalog, &ended, cx.clock.now()).await?;
     Ok(())
 }
 
@@ -198,25 +199,26 @@ pub async fn dismiss(cx: &Context, id: StateId) -> Result {
 /// As [`dismiss`], in the caller's transaction.
 pub async fn dismiss_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
-    expect(&state, &["failed", "stuck"], "dismissed")?;
+    expect(&state, &[RunState::Failed, RunState::Stuck], "dismissed")?;
     db::state_dismiss(tx, id, cx.clock.now()).await?;
     Ok(())
 }
 
-/// The run, with its person locked.
+/// The run, with its contact locked.
 async fn lock(tx: &mut Tx, id: StateId) -> Result<StateRow> {
     let found = db::state_get(tx, id).await?;
     let contact = found.ok_or(AdminError::NotFound(id))?.contact_id;
     db::contact_lock(tx, &[contact]).await?;
-    // Once more, now that nobody else changes it.
+    // Read again, now that no other transaction changes it.
     let state = db::state_get(tx, id).await?;
     state.ok_or(AdminError::NotFound(id))
 }
 
-fn expect(state: &StateRow, from: &[&str], done: &str) -> Result {
-    if from.contains(&state.status.as_str()) {
+fn expect(state: &StateRow, from: &[RunState], done: &str) -> Result {
+    if from.contains(&state.status) {
         return Ok(());
     }
+    let from: Vec<&str> = from.iter().map(|state| state.name()).collect();
     Err(AdminError::Conflict(format!(
         "the run is {}: only a run that is {} can be {done}",
         state.status,
@@ -244,8 +246,8 @@ async fn reopen(
     db::state_reopen(tx, state.id, pinned, now).await?;
     let log = Log {
         state_id: state.id,
-        from: Some(state.status.clone()),
-        to: "active".into(),
+        from: Some(state.status),
+        to: RunState::Active,
         action,
         detail: json!({ "was": state.error_message }),
     };
@@ -253,17 +255,12 @@ async fn reopen(
     Ok(())
 }
 
-async fn end(
-    tx: &mut Tx,
-    state: &StateRow,
-    action: &'static str,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result {
+async fn end(tx: &mut Tx, state: &StateRow, action: &'static str, now: DateTime<Utc>) -> Result {
     db::state_end(tx, state.id, now).await?;
     let log = Log {
         state_id: state.id,
-        from: Some(state.status.clone()),
-        to: "exited".into(),
+        from: Some(state.status),
+        to: RunState::Exited,
         action,
         detail: json!({}),
     };

@@ -10,13 +10,13 @@ use serde_json::Value;
 use crate::db::StepRow;
 use crate::foreign::{self, REASON_MAX};
 
-/// The steps of one run, by number, and which of them changed.
+/// The steps of one run, by number, and which of them this advance changed.
 #[derive(Clone)]
 pub struct Journal {
     rows: Vec<StepRow>,
     changed: Vec<bool>,
     completions: u32,
-    /// Of inputs and results, as JSON.
+    /// Size of inputs and results, as JSON.
     bytes: usize,
 }
 
@@ -37,7 +37,7 @@ impl Journal {
         }
     }
 
-    /// The limit that further steps of one call would pass, if any.
+    /// The limit that the commands of one call exceed, if any.
     pub fn exceeds(&self, commands: &[Command]) -> Option<String> {
         let mut call = limits::Call::default();
         let passed = commands.iter().find_map(|new| call.take(new).err());
@@ -45,7 +45,7 @@ impl Journal {
         passed.or_else(|| (steps > limits::STEPS_MAX).then(limits::too_many_steps))
     }
 
-    /// Whether the run holds more than it may.
+    /// Whether inputs and results are larger than a run may hold.
     pub fn is_full(&self) -> bool {
         self.bytes > limits::RUN_MAX
     }
@@ -55,12 +55,12 @@ impl Journal {
         self.rows.iter().map(|row| row.step.clone()).collect()
     }
 
-    /// Properties of the events that strangers may have sent and that the run has read.
+    /// Properties of the events that the run has read and that strangers may have sent.
     pub fn strangers(&self) -> impl Iterator<Item = &Properties> {
         strangers::gathered(self.rows.iter().map(|row| &row.step))
     }
 
-    /// Whether what the run says now is believed, where `began` says so of its first event.
+    /// The trust of events that the run triggers now, where its first event has the trust `began`.
     pub fn trust(&self, began: Trust) -> Trust {
         strangers::trust(began, self.rows.iter().map(|row| &row.step))
     }
@@ -125,7 +125,7 @@ impl Journal {
         }
     }
 
-    /// Records that a step failed for now.
+    /// Records that an attempt failed and when the worker retries it.
     pub fn retry(&mut self, seq: u32, at: DateTime<Utc>) {
         if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
             row.attempts += 1;
@@ -134,7 +134,7 @@ impl Journal {
         }
     }
 
-    /// The step that was the `pos`th to end, with when and how; none for 0.
+    /// The step that ended as the `wanted`th, with the time and the result; none for 0.
     pub fn completed(
         &self,
         wanted: u32,
@@ -145,7 +145,7 @@ impl Journal {
         })
     }
 
-    /// The steps the code waits on.
+    /// The steps that the code waits for.
     pub fn open(&self) -> impl Iterator<Item = &StepRow> {
         self.rows.iter().filter(|row| row.is_open())
     }
@@ -160,12 +160,12 @@ impl Journal {
         due.into_iter().map(|(_, seq)| seq).collect()
     }
 
-    /// When the next wait is over.
+    /// When the next step is due.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         self.open().filter_map(|row| row.due_at).min()
     }
 
-    /// Where the run stands, for people: its newest step.
+    /// Where the run is, to be shown: its newest step.
     pub fn node(&self) -> Option<String> {
         let row = self.rows.last()?;
         let detail = match row.step.kind.as_str() {
@@ -192,7 +192,7 @@ impl Journal {
     }
 }
 
-/// The inputs of a step. One that cannot be read fails when it is performed.
+/// The inputs of a step. A step whose inputs cannot be read fails when it is performed.
 fn read<T: DeserializeOwned>(row: &StepRow) -> Option<T> {
     T::deserialize(&row.args).ok()
 }
@@ -239,7 +239,7 @@ mod tests {
         }
         let more = journal.exceeds(&[command(limits::STEPS_MAX, "")]);
         assert!(more.unwrap().contains("2000 steps"));
-        // Whatever numbers it gives them.
+        // The numbers that the plugin gives its steps make no difference.
         assert!(journal.exceeds(&[command(0, "")]).is_some());
         let large = command(0, &"x".repeat(limits::INPUT_MAX));
         let large = Journal::new(Vec::new(), 0).exceeds(&[large]);
@@ -257,7 +257,7 @@ mod tests {
             !journal.is_full()
         });
         assert_eq!(steps.count(), 15);
-        // As read again.
+        // As it is read from the database.
         let again = Journal::new(journal.rows.clone(), journal.completions());
         assert_eq!(again.bytes, journal.bytes);
         assert!(again.is_full());

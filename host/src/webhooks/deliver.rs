@@ -8,6 +8,7 @@ use super::post::Posted;
 use super::sign::signed_headers;
 use crate::context::Context;
 use crate::db::{self, ClaimedDelivery, DeliveryEnd, Tx};
+use crate::states::DeliveryState;
 
 /// Seconds between an attempt and the next: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
 const WAITS: [i64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
@@ -38,7 +39,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
     let now = cx.clock.now();
     let (status, response, error, wish) = match posted {
         Ok(Posted { status, .. }) if (200..300).contains(&status) => {
-            ("delivered", Some(status), None, None)
+            (DeliveryState::Delivered, Some(status), None, None)
         }
         Ok(Posted {
             status,
@@ -49,19 +50,26 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
                 GONE => "answered 410: it wants nothing more".to_owned(),
                 _ => format!("answered {status}"),
             };
-            ("pending", Some(status), Some(text), retry_after)
+            (
+                DeliveryState::Pending,
+                Some(status),
+                Some(text),
+                retry_after,
+            )
         }
-        Err(text) => ("pending", None, Some(text), None),
+        Err(text) => (DeliveryState::Pending, None, Some(text), None),
     };
     let gone = response == Some(GONE);
     let wish = wish.and_then(|wish| TimeDelta::from_std(wish).ok());
     let wish = wish.unwrap_or_default().min(WISH_MAX);
     let retry_at = match status {
-        "pending" if !gone => wait_after(one.attempts).map(|wait| now + wait.max(wish)),
+        DeliveryState::Pending if !gone => {
+            wait_after(one.attempts).map(|wait| now + wait.max(wish))
+        }
         _ => None,
     };
     let status = match retry_at {
-        None if status == "pending" => "failed",
+        None if status == DeliveryState::Pending => DeliveryState::Failed,
         _ => status,
     };
     if let Some(error) = &error {

@@ -58,6 +58,7 @@ mod search;
 mod sessions;
 mod simulate;
 mod sources;
+mod states;
 mod steps;
 mod templates;
 mod tracking;

@@ -13,6 +13,7 @@ use crate::db::{self, Db, StateRow, StepRow, Tx};
 use crate::ids::StateId;
 use crate::runs::decide;
 use crate::runs::decide::{AdminError, Restarted};
+use crate::states::RunState;
 
 #[derive(Subcommand)]
 pub enum RunCommand {
@@ -160,7 +161,7 @@ async fn broken(db: &Db, as_json: bool) -> anyhow::Result<()> {
     }
     for run in &runs {
         print(run);
-        let verb = if run.status == "stuck" {
+        let verb = if run.status == RunState::Stuck {
             "resume"
         } else {
             "retry"

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use crate::db::transact::stir;
 use crate::db::{Conn, Result, Topic};
 use crate::ids::{Claim, ContactId, ImportId};
+use crate::states::ImportState;
 
 /// What is wrong with a row; row 0 is the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -22,7 +23,7 @@ pub struct RowError {
 /// An import as it stands.
 pub struct ImportRow {
     pub id: ImportId,
-    pub status: String,
+    pub status: ImportState,
     pub file_name: Option<String>,
     pub unused: Vec<String>,
     pub total: i32,
@@ -90,8 +91,8 @@ pub async fn import_insert(conn: &mut Conn, new: &NewImport<'_>, now: DateTime<U
 
 pub async fn import_get(conn: &mut Conn, id: ImportId) -> Result<Option<ImportRow>> {
     sqlx::query!(
-        r#"SELECT id AS "id: ImportId", status, file_name, unused, total_rows, processed_rows,
-                  failed_rows, errors AS "errors: Json<Vec<RowError>>", created_at, updated_at
+        r#"SELECT id AS "id: ImportId", status AS "status: ImportState", file_name, unused,
+                  total_rows, processed_rows, failed_rows, errors AS "errors: Json<Vec<RowError>>", created_at, updated_at
            FROM import_jobs WHERE id = $1"#,
         id as ImportId
     )

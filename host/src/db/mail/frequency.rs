@@ -8,12 +8,14 @@ use sqlx::types::Json;
 
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, StateId};
+use crate::states::RunState;
 
 /// The run behind a mail.
 #[derive(Clone, Debug)]
 pub struct SendOrigin {
     pub journey_id: String,
-    pub status: String,
+    /// Of the run.
+    pub status: RunState,
     /// How many journeys stand between the run and an event from outside.
     pub depth: i16,
     /// The person's properties when the run began, with what analytics knew.
@@ -25,7 +27,7 @@ pub async fn send_origins(
     states: &[StateId],
 ) -> Result<HashMap<StateId, SendOrigin>> {
     let rows = sqlx::query!(
-        r#"SELECT id AS "id: StateId", journey_id, status, depth,
+        r#"SELECT id AS "id: StateId", journey_id, status AS "status: RunState", depth,
                   person -> 'properties' AS "properties: Json<Properties>"
            FROM journey_states WHERE id = ANY($1)"#,
         states as &[StateId]

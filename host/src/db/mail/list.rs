@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::db::{Conn, Result};
+use crate::db::{Conn, Result, SendStatus};
 use crate::ids::{ContactId, SendId, StateId};
 
 /// A mail without its content.
@@ -19,7 +19,7 @@ pub struct SendStory {
     pub from_email: String,
     pub to_email: String,
     pub subject: String,
-    pub status: String,
+    pub status: SendStatus,
     pub reason: Option<String>,
     pub provider: Option<String>,
     pub message_id: Option<String>,
@@ -40,7 +40,7 @@ pub struct SendStory {
 /// What a list of mails is narrowed to; an absent part lets all pass.
 #[derive(Clone, Debug, Default)]
 pub struct SendFilter {
-    pub status: Option<String>,
+    pub status: Option<SendStatus>,
     pub template_key: Option<String>,
     pub category: Option<String>,
     pub contact: Option<ContactId>,
@@ -65,7 +65,8 @@ pub async fn send_stories(
         SendStory,
         r#"SELECT e.id AS "id: SendId", e.contact_id AS "contact_id: ContactId",
                e.journey_state_id AS "journey_state_id: StateId", s.journey_id AS "journey_id?",
-               e.template_key, e.category, e.from_email, e.to_email, e.subject, e.status, e.reason,
+               e.template_key, e.category, e.from_email, e.to_email, e.subject,
+               e.status AS "status: SendStatus", e.reason,
                e.provider, e.message_id, e.attempts, e.created_at, e.sent_at, e.delivered_at,
                e.opened_at, e.clicked_at, e.bounced_at, e.complained_at,
                e.not_after, e.sender_given
@@ -83,7 +84,7 @@ pub async fn send_stories(
                                 WHERE kind = 'user' AND value = $8 LIMIT 1))
              AND ($9::timestamptz IS NULL OR (e.created_at, e.id) < ($9, $10::uuid))
            ORDER BY e.created_at DESC, e.id DESC LIMIT $11 OFFSET $12"#,
-        filter.status,
+        filter.status.map(SendStatus::name),
         filter.template_key,
         filter.category,
         filter.contact as Option<ContactId>,
@@ -115,7 +116,7 @@ pub async fn send_count(conn: &mut Conn, filter: &SendFilter) -> Result<i64> {
                   OR contact_id = (SELECT id FROM contacts WHERE external_id = $8
                           UNION SELECT contact_id FROM contact_identities
                                 WHERE kind = 'user' AND value = $8 LIMIT 1))"#,
-        filter.status,
+        filter.status.map(SendStatus::name),
         filter.template_key,
         filter.category,
         filter.contact as Option<ContactId>,
@@ -133,7 +134,8 @@ pub async fn send_story(conn: &mut Conn, id: SendId) -> Result<Option<SendStory>
         SendStory,
         r#"SELECT e.id AS "id: SendId", e.contact_id AS "contact_id: ContactId",
                e.journey_state_id AS "journey_state_id: StateId", s.journey_id AS "journey_id?",
-               e.template_key, e.category, e.from_email, e.to_email, e.subject, e.status, e.reason,
+               e.template_key, e.category, e.from_email, e.to_email, e.subject,
+               e.status AS "status: SendStatus", e.reason,
                e.provider, e.message_id, e.attempts, e.created_at, e.sent_at, e.delivered_at,
                e.opened_at, e.clicked_at, e.bounced_at, e.complained_at,
                e.not_after, e.sender_given

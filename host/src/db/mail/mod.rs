@@ -9,9 +9,9 @@ mod list;
 mod progress;
 mod provider;
 mod row;
-mod state;
 mod visit;
 
+pub use crate::states::SendStatus;
 pub use attempt::{
     Beginning, EndedSend, SendEnd, attempts_begin, attempts_repeat, sends_end, sends_owners_lock,
     sends_renew,
@@ -39,7 +39,6 @@ pub use provider::{
     provider_probe, provider_rate, provider_release, provider_slot, provider_sound, provider_untry,
 };
 pub use row::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_of_run, sends_recent};
-pub use state::SendStatus;
 pub use visit::{
     Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
     visit_settle, visits_due,

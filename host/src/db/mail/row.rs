@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::claim::prepared;
 use super::link::{TrackedLink, links_insert};
 use crate::db::transact::{stir, takes};
-use crate::db::{Conn, Level, Result, Topic};
+use crate::db::{Conn, Level, Result, SendStatus, Topic};
 use crate::ids::{ContactId, SendId, StateId};
 
 /// A decision to send, about to be recorded.
@@ -42,7 +42,7 @@ pub struct SendRow {
     pub from_email: String,
     pub subject: String,
     pub template_key: String,
-    pub status: String,
+    pub status: SendStatus,
     pub reason: Option<String>,
     pub created_at: DateTime<Utc>,
     pub mail: Option<Mail>,
@@ -52,8 +52,8 @@ pub struct SendRow {
 pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) -> Result<()> {
     takes(Level::Runs);
     let (status, reason, due) = match &send.mail {
-        Ok(_) => ("queued", None, Some(now)),
-        Err(reason) => ("skipped", Some(*reason), None),
+        Ok(_) => (SendStatus::Queued, None, Some(now)),
+        Err(reason) => (SendStatus::Skipped, Some(*reason), None),
     };
     sqlx::query!(
         "INSERT INTO email_sends (id, contact_id, journey_state_id, step_seq, template_key, category,
@@ -72,7 +72,7 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
         send.subject,
         send.mail.as_ref().ok().map(Json) as Option<Json<&Mail>>,
         send.idempotency_key,
-        status,
+        status.name(),
         reason,
         due,
         now,
@@ -90,7 +90,8 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
 /// The newest mails, newest first.
 pub async fn sends_recent(conn: &mut Conn, limit: i64) -> Result<Vec<SendRow>> {
     sqlx::query!(
-        r#"SELECT id, to_email, from_email, subject, template_key, status, reason, created_at,
+        r#"SELECT id, to_email, from_email, subject, template_key,
+                  status AS "status: SendStatus", reason, created_at,
                   NULL::jsonb AS "mail: Json<Mail>"
            FROM email_sends ORDER BY created_at DESC, id DESC LIMIT $1"#,
         limit
@@ -113,7 +114,8 @@ pub async fn sends_recent(conn: &mut Conn, limit: i64) -> Result<Vec<SendRow>> {
 /// One mail with its frozen content and the provider's bytes.
 pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Option<Prepared>)>> {
     sqlx::query!(
-        r#"SELECT id, to_email, from_email, subject, template_key, status, reason, created_at,
+        r#"SELECT id, to_email, from_email, subject, template_key,
+                  status AS "status: SendStatus", reason, created_at,
                   mail AS "mail: Json<Mail>", prepared_type, prepared
            FROM email_sends WHERE id = $1"#,
         id as SendId
@@ -141,9 +143,10 @@ pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Op
 pub async fn send_by_key(
     conn: &mut Conn,
     key: &str,
-) -> Result<Option<(SendId, String, Option<String>)>> {
+) -> Result<Option<(SendId, SendStatus, Option<String>)>> {
     sqlx::query!(
-        r#"SELECT id AS "id: SendId", status, reason FROM email_sends WHERE idempotency_key = $1"#,
+        r#"SELECT id AS "id: SendId", status AS "status: SendStatus", reason FROM email_sends
+           WHERE idempotency_key = $1"#,
         key
     )
     .map(|row| (row.id, row.status, row.reason))

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::db::transact::stir;
 use crate::db::{Conn, Result, Topic};
 use crate::ids::{AlertRuleId, Claim};
+use crate::states::DeliveryState;
 
 #[derive(Clone)]
 pub struct AlertRule {
@@ -67,7 +68,7 @@ pub struct ClaimedAlert {
 }
 
 pub struct AlertEnd<'a> {
-    pub status: &'a str,
+    pub status: DeliveryState,
     pub retry_at: Option<DateTime<Utc>>,
     pub error: Option<&'a str>,
 }
@@ -83,7 +84,7 @@ pub struct AlertRow {
     pub threshold: f64,
     pub cases: i64,
     pub message: String,
-    pub status: String,
+    pub status: DeliveryState,
     pub attempts: i32,
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -311,7 +312,7 @@ pub async fn alert_end(
          WHERE id = $1 AND claim = $2",
         id,
         claim as Claim,
-        end.status,
+        end.status.name(),
         end.retry_at,
         end.error,
         now
@@ -364,8 +365,8 @@ pub async fn alerts_list(
     let rows = sqlx::query_as!(
         AlertRow,
         r#"SELECT h.id, h.rule_id AS "rule_id: AlertRuleId", r.name AS rule_name, r.type AS kind,
-                  r.channel, h.value, h.threshold, h.cases, h.message, h.status, h.attempts, h.error,
-                  h.created_at
+                  r.channel, h.value, h.threshold, h.cases, h.message,
+                  h.status AS "status: DeliveryState", h.attempts, h.error, h.created_at
            FROM alert_history h JOIN alert_rules r ON r.id = h.rule_id
            WHERE $1::uuid IS NULL OR h.rule_id = $1
            ORDER BY h.created_at DESC, h.id DESC LIMIT $2 OFFSET $3"#,

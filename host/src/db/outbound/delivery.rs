@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::db::transact::stir;
 use crate::db::{Conn, Result, Topic};
 use crate::ids::{Claim, ContactId, EndpointId};
+use crate::states::DeliveryState;
 
 /// Something to be told to one endpoint.
 pub struct NewDelivery {
@@ -38,7 +39,7 @@ pub struct ClaimedDelivery {
 /// How an attempt ended.
 #[derive(Clone, Copy)]
 pub struct DeliveryEnd<'a> {
-    pub status: &'a str,
+    pub status: DeliveryState,
     pub retry_at: Option<DateTime<Utc>>,
     pub response_status: Option<u16>,
     pub error: Option<&'a str>,
@@ -48,7 +49,7 @@ pub struct DeliveryEnd<'a> {
 pub struct DeliveryRow {
     pub id: Uuid,
     pub event_type: String,
-    pub status: String,
+    pub status: DeliveryState,
     pub attempts: i32,
     pub next_attempt_at: Option<DateTime<Utc>>,
     pub response_status: Option<i32>,
@@ -175,7 +176,7 @@ pub async fn delivery_end(
          WHERE id = $1 AND claim = $2",
         id,
         claim as Claim,
-        end.status,
+        end.status.name(),
         end.retry_at,
         end.response_status.map(i32::from),
         end.error,
@@ -207,19 +208,19 @@ pub async fn delivery_next_due(
 pub async fn deliveries_list(
     conn: &mut Conn,
     endpoint: EndpointId,
-    status: Option<&str>,
+    status: Option<DeliveryState>,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<DeliveryRow>, i64)> {
     let rows = sqlx::query_as!(
         DeliveryRow,
-        "SELECT id, event_type, status, attempts, next_attempt_at, response_status, error, body,
-                created_at, updated_at
-         FROM webhook_deliveries
-         WHERE endpoint_id = $1 AND ($2::text IS NULL OR status = $2)
-         ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4",
+        r#"SELECT id, event_type, status AS "status: DeliveryState", attempts, next_attempt_at,
+                  response_status, error, body, created_at, updated_at
+           FROM webhook_deliveries
+           WHERE endpoint_id = $1 AND ($2::text IS NULL OR status = $2)
+           ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4"#,
         endpoint as EndpointId,
-        status,
+        status.map(DeliveryState::name),
         limit,
         offset
     )
@@ -229,7 +230,7 @@ pub async fn deliveries_list(
         r#"SELECT count(*) AS "total!" FROM webhook_deliveries
            WHERE endpoint_id = $1 AND ($2::text IS NULL OR status = $2)"#,
         endpoint as EndpointId,
-        status
+        status.map(DeliveryState::name)
     )
     .fetch_one(conn)
     .await?;

@@ -1,20 +1,20 @@
-//! What broke for good and waits for an administrator: runs that failed or are stuck, mails that
-//! nobody sends any more, what endpoints and analytics could not be told.
+//! What broke for good and waits for an administrator: runs that failed or are stuck, mails
+//! that no worker retries, webhook deliveries and analytics events that were given up.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::db::{Conn, Result};
 use crate::ids::SendId;
+use crate::states::{DeadLetterKind, DeadLetterState};
 
 /// Something that broke.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// Of the thing that broke.
     pub id: Uuid,
-    /// `journey`, `email`, `webhook` or `analytics`.
-    pub kind: String,
-    pub status: String,
+    pub kind: DeadLetterKind,
+    pub status: DeadLetterState,
     /// The journey's id, the template's key, the type or name of the event.
     pub subject: String,
     /// None where it is about nobody.
@@ -24,18 +24,18 @@ pub struct DeadLetter {
     pub failed_at: DateTime<Utc>,
 }
 
-/// What broke and nobody put aside, the latest first; one kind or one thing where that is asked.
+/// Dead letters that nobody dismissed, the latest first; of one kind or one thing where that is given.
 pub async fn dead_letters(
     conn: &mut Conn,
-    kind: Option<&str>,
+    kind: Option<DeadLetterKind>,
     id: Option<Uuid>,
     limit: i64,
     offset: i64,
 ) -> Result<Vec<DeadLetter>> {
     sqlx::query_as!(
         DeadLetter,
-        r#"SELECT id AS "id!", kind AS "kind!", status AS "status!", subject AS "subject!",
-                  contact_id, error, created_at AS "created_at!",
+        r#"SELECT id AS "id!", kind AS "kind!: DeadLetterKind", status AS "status!: DeadLetterState",
+                  subject AS "subject!", contact_id, error, created_at AS "created_at!",
                   failed_at AS "failed_at!"
            FROM (
                SELECT id, 'journey' AS kind, status, journey_id AS subject, contact_id,
@@ -60,7 +60,7 @@ pub async fn dead_letters(
                WHERE ($1::text IS NULL OR $1 = 'analytics') AND ($2::uuid IS NULL OR id = $2))
                AS dead
            ORDER BY failed_at DESC, id DESC LIMIT $3 OFFSET $4"#,
-        kind,
+        kind.map(DeadLetterKind::name),
         id,
         limit,
         offset
@@ -69,7 +69,7 @@ pub async fn dead_letters(
     .await
 }
 
-pub async fn dead_letter_count(conn: &mut Conn, kind: Option<&str>) -> Result<i64> {
+pub async fn dead_letter_count(conn: &mut Conn, kind: Option<DeadLetterKind>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT (SELECT count(*) FROM journey_states
                    WHERE status IN ('failed', 'stuck') AND dismissed_at IS NULL
@@ -82,7 +82,7 @@ pub async fn dead_letter_count(conn: &mut Conn, kind: Option<&str>) -> Result<i6
                      AND ($1::text IS NULL OR $1 = 'webhook'))
                 + (SELECT count(*) FROM analytics_given_up
                    WHERE $1::text IS NULL OR $1 = 'analytics') AS "total!""#,
-        kind
+        kind.map(DeadLetterKind::name)
     )
     .fetch_one(conn)
     .await

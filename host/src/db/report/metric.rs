@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::db::{Conn, JourneyCount, Result};
+use crate::db::{Conn, Result, RunCount};
+use crate::states::RunState;
 
 /// The whole installation at a glance.
 #[derive(Clone, Debug)]
@@ -62,10 +63,10 @@ pub async fn metric_runs(
     journey: Option<&str>,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<Vec<JourneyCount>> {
+) -> Result<Vec<RunCount>> {
     sqlx::query_as!(
-        JourneyCount,
-        r#"SELECT journey_id, status AS name, count(*) AS "count!" FROM journey_states
+        RunCount,
+        r#"SELECT journey_id, status AS "status: RunState", count(*) AS "count!" FROM journey_states
            WHERE ($1::text IS NULL OR journey_id = $1) AND created_at >= $2 AND created_at < $3
            GROUP BY journey_id, status"#,
         journey,

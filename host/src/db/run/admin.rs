@@ -9,6 +9,7 @@ use super::plugin_call::calls_forget;
 use crate::db::transact::{stir, takes};
 use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
+use crate::states::RunState;
 
 /// A run, whole.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct StateRow {
     pub contact_id: ContactId,
     pub plugin_id: String,
     pub plugin_version: String,
-    pub status: String,
+    pub status: RunState,
     pub current_node_id: String,
     pub trigger_event: String,
     pub context: Properties,
@@ -38,7 +39,7 @@ struct StoredState {
     contact_id: uuid::Uuid,
     plugin_id: String,
     plugin_version: String,
-    status: String,
+    status: RunState,
     current_node_id: String,
     trigger_event: String,
     context: Json<Properties>,
@@ -77,8 +78,9 @@ impl From<StoredState> for StateRow {
 pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>> {
     sqlx::query_as!(
         StoredState,
-        r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version, status, current_node_id,
-                  trigger_event, context AS "context: Json<Properties>",
+        r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version,
+                  status AS "status: RunState", current_node_id, trigger_event,
+                  context AS "context: Json<Properties>",
                   person AS "person: Json<User>", depth, trusted, wake_at, error_message,
                   created_at, updated_at
            FROM journey_states WHERE id = $1"#,
@@ -93,8 +95,9 @@ pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>>
 pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>> {
     let rows = sqlx::query_as!(
         StoredState,
-        r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version, status, current_node_id,
-                  trigger_event, context AS "context: Json<Properties>",
+        r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version,
+                  status AS "status: RunState", current_node_id, trigger_event,
+                  context AS "context: Json<Properties>",
                   person AS "person: Json<User>", depth, trusted, wake_at, error_message,
                   created_at, updated_at
            FROM journey_states

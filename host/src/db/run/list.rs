@@ -6,21 +6,29 @@ use uuid::Uuid;
 
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, StateId};
+use crate::states::RunState;
 
-/// How many of something a journey has: runs of a status, or enrolments turned away for a reason.
+/// How many runs of a status a journey has.
 #[derive(Clone, Debug)]
-pub struct JourneyCount {
+pub struct RunCount {
     pub journey_id: String,
-    /// The status or the reason.
-    pub name: String,
+    pub status: RunState,
+    pub count: i64,
+}
+
+/// How many enrolments a journey refused for a reason.
+#[derive(Clone, Debug)]
+pub struct SkipCount {
+    pub journey_id: String,
+    pub reason: String,
     pub count: i64,
 }
 
 /// Runs by journey and status; of one journey where it is named.
-pub async fn journey_counts(conn: &mut Conn, journey: Option<&str>) -> Result<Vec<JourneyCount>> {
+pub async fn journey_counts(conn: &mut Conn, journey: Option<&str>) -> Result<Vec<RunCount>> {
     sqlx::query_as!(
-        JourneyCount,
-        r#"SELECT journey_id, status AS name, count(*) AS "count!" FROM journey_states
+        RunCount,
+        r#"SELECT journey_id, status AS "status: RunState", count(*) AS "count!" FROM journey_states
            WHERE $1::text IS NULL OR journey_id = $1 GROUP BY journey_id, status"#,
         journey
     )
@@ -28,11 +36,11 @@ pub async fn journey_counts(conn: &mut Conn, journey: Option<&str>) -> Result<Ve
     .await
 }
 
-/// Enrolments turned away by journey and reason; of one journey where it is named.
-pub async fn journey_skips(conn: &mut Conn, journey: Option<&str>) -> Result<Vec<JourneyCount>> {
+/// Refused enrolments by journey and reason; of one journey where it is named.
+pub async fn journey_skips(conn: &mut Conn, journey: Option<&str>) -> Result<Vec<SkipCount>> {
     sqlx::query_as!(
-        JourneyCount,
-        r#"SELECT journey_id, reason AS name, count(*) AS "count!" FROM enrolment_skips
+        SkipCount,
+        r#"SELECT journey_id, reason, count(*) AS "count!" FROM enrolment_skips
            WHERE $1::text IS NULL OR journey_id = $1 GROUP BY journey_id, reason"#,
         journey
     )
@@ -68,7 +76,7 @@ pub struct StateStory {
     pub contact_id: ContactId,
     pub user_id: Option<String>,
     pub user_email: Option<String>,
-    pub status: String,
+    pub status: RunState,
     pub current_node_id: String,
     pub context: Value,
     pub wake_at: Option<DateTime<Utc>>,
@@ -83,7 +91,7 @@ pub struct StateStory {
 #[derive(Clone, Debug, Default)]
 pub struct StateFilter<'a> {
     pub journey: Option<&'a str>,
-    pub status: Option<&'a str>,
+    pub status: Option<RunState>,
     /// The product's id of the person.
     pub user: Option<&'a str>,
     /// Only runs that come after this one in the list.
@@ -100,8 +108,9 @@ pub async fn state_stories(
     sqlx::query_as!(
         StateStory,
         r#"SELECT s.id AS "id: StateId", s.journey_id, s.contact_id AS "contact_id: ContactId",
-                  c.external_id AS user_id, c.email AS user_email, s.status, s.current_node_id,
-                  s.context, s.wake_at, s.error_message, s.stuck_reason, s.created_at, s.completed_at, s.exited_at
+                  c.external_id AS user_id, c.email AS user_email,
+                  s.status AS "status: RunState", s.current_node_id, s.context,
+                  s.wake_at, s.error_message, s.stuck_reason, s.created_at, s.completed_at, s.exited_at
            FROM journey_states s JOIN contacts c ON c.id = s.contact_id
            WHERE ($1::text IS NULL OR s.journey_id = $1)
              AND ($2::text IS NULL OR s.status = $2)
@@ -111,7 +120,7 @@ pub async fn state_stories(
              AND ($4::timestamptz IS NULL OR (s.created_at, s.id) < ($4, $5::uuid))
            ORDER BY s.created_at DESC, s.id DESC LIMIT $6 OFFSET $7"#,
         filter.journey,
-        filter.status,
+        filter.status.map(RunState::name),
         filter.user,
         filter.after.map(|(at, _)| at),
         filter.after.map(|(_, id)| id),
@@ -131,8 +140,9 @@ pub async fn state_story(
     sqlx::query_as!(
         StateStory,
         r#"SELECT s.id AS "id: StateId", s.journey_id, s.contact_id AS "contact_id: ContactId",
-                  c.external_id AS user_id, c.email AS user_email, s.status, s.current_node_id,
-                  s.context, s.wake_at, s.error_message, s.stuck_reason, s.created_at, s.completed_at, s.exited_at
+                  c.external_id AS user_id, c.email AS user_email,
+                  s.status AS "status: RunState", s.current_node_id, s.context,
+                  s.wake_at, s.error_message, s.stuck_reason, s.created_at, s.completed_at, s.exited_at
            FROM journey_states s JOIN contacts c ON c.id = s.contact_id
            WHERE s.id = $1 AND s.journey_id = $2"#,
         id as StateId,
@@ -152,7 +162,7 @@ pub async fn state_count(conn: &mut Conn, filter: &StateFilter<'_>) -> Result<i6
                           UNION SELECT contact_id FROM contact_identities
                                 WHERE kind = 'user' AND value = $3 LIMIT 1))"#,
         filter.journey,
-        filter.status,
+        filter.status.map(RunState::name),
         filter.user
     )
     .fetch_one(conn)
@@ -163,8 +173,8 @@ pub async fn state_count(conn: &mut Conn, filter: &StateFilter<'_>) -> Result<i6
 #[derive(Clone, Debug)]
 pub struct LogRow {
     pub id: Uuid,
-    pub from_status: Option<String>,
-    pub to_status: String,
+    pub from_status: Option<RunState>,
+    pub to_status: RunState,
     pub action: String,
     pub detail: Value,
     pub created_at: DateTime<Utc>,
@@ -174,8 +184,9 @@ pub struct LogRow {
 pub async fn state_logs(conn: &mut Conn, state: StateId) -> Result<Vec<LogRow>> {
     let mut logs = sqlx::query_as!(
         LogRow,
-        "SELECT id, from_status, to_status, action, detail, created_at FROM journey_logs
-         WHERE state_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1000",
+        r#"SELECT id, from_status AS "from_status: RunState", to_status AS "to_status: RunState",
+                  action, detail, created_at FROM journey_logs
+           WHERE state_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1000"#,
         state as StateId
     )
     .fetch_all(conn)

@@ -12,7 +12,7 @@ pub use admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use list::{
-    JourneyCount, LogRow, StateFilter, StateStory, journey_counts, journey_set_enabled,
+    LogRow, RunCount, SkipCount, StateFilter, StateStory, journey_counts, journey_set_enabled,
     journey_skips, state_count, state_logs, state_stories, state_story,
 };
 pub use once::{once_get, once_insert, pass_insert, passes_since};

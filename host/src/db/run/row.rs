@@ -13,6 +13,7 @@ use super::plugin_call::calls_died;
 use crate::db::transact::{stir, takes};
 use crate::db::{Conn, Deaths, Level, Result, Topic};
 use crate::ids::{self, Claim, ContactId, EventId, StateId};
+use crate::states::RunState;
 
 /// A run about to begin.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub struct OpenState {
     pub id: StateId,
     pub journey_id: String,
     pub contact_id: ContactId,
-    pub status: String,
+    pub status: RunState,
     pub depth: i16,
 }
 
@@ -51,7 +52,7 @@ pub struct ClaimedState {
     pub plugin_version: String,
     /// It goes on with that version, whatever its journey says.
     pub pinned: bool,
-    pub status: String,
+    pub status: RunState,
     pub current_node_id: String,
     pub trigger_event: String,
     pub context: Properties,
@@ -80,7 +81,7 @@ pub struct LastEntry {
 /// Where a run stands after an advance.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
-    pub status: &'a str,
+    pub status: RunState,
     pub node: &'a str,
     pub wake_at: Option<DateTime<Utc>>,
     pub completions: i32,
@@ -93,8 +94,8 @@ pub struct Progress<'a> {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub state_id: StateId,
-    pub from: Option<String>,
-    pub to: String,
+    pub from: Option<RunState>,
+    pub to: RunState,
     pub action: &'static str,
     pub detail: Value,
 }
@@ -161,8 +162,9 @@ pub async fn state_insert(
 /// The open runs of these people, oldest first.
 pub async fn states_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<OpenState>> {
     let rows = sqlx::query!(
-        "SELECT id, journey_id, contact_id, status, depth FROM journey_states
-         WHERE contact_id = ANY($1) AND status IN ('active', 'waiting') ORDER BY id",
+        r#"SELECT id, journey_id, contact_id, status AS "status: RunState", depth
+           FROM journey_states
+           WHERE contact_id = ANY($1) AND status IN ('active', 'waiting') ORDER BY id"#,
         contacts as &[ContactId]
     )
     .fetch_all(conn)
@@ -225,8 +227,8 @@ pub async fn states_unreached(
 ) -> Result<Vec<Unreached>> {
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (contact_id, journey_id) id AS "id: StateId", journey_id,
-                  contact_id AS "contact_id: ContactId", status, depth, trigger_event,
-                  context AS "context: Json<Properties>", trusted, created_at
+                  contact_id AS "contact_id: ContactId", status AS "status: RunState", depth,
+                  trigger_event, context AS "context: Json<Properties>", trusted, created_at
            FROM journey_states s
            WHERE contact_id = ANY($1) AND created_at >= $2 AND status NOT IN ('failed', 'stuck')
              AND EXISTS (SELECT FROM email_sends e WHERE e.journey_state_id = s.id
@@ -288,8 +290,8 @@ pub async fn state_claim(
            UPDATE journey_states s SET claim = $2, wake_at = $3
            FROM due WHERE s.id = due.id
            RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
-               s.status, s.current_node_id,
-               s.trigger_event, s.context AS "context: Json<Properties>",
+               s.status AS "status: RunState", s.current_node_id, s.trigger_event,
+               s.context AS "context: Json<Properties>",
                s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!", s.revision,
                s.completions, s.created_at, s.updated_at"#,
         now,
@@ -485,7 +487,7 @@ pub async fn state_progress(
              exited_at = CASE WHEN $2 = 'exited' THEN $7 ELSE exited_at END
          WHERE id = $1 AND status IN ('active', 'waiting')",
         state as StateId,
-        progress.status,
+        progress.status.name(),
         progress.node,
         progress.wake_at,
         progress.completions,
@@ -532,10 +534,22 @@ pub async fn journeys_disabled(conn: &mut Conn) -> Result<HashSet<String>> {
 }
 
 pub async fn log_insert(conn: &mut Conn, logs: &[Log], now: DateTime<Utc>) -> Result<()> {
+    for Log {
+        from, to, action, ..
+    } in logs
+    {
+        debug_assert!(
+            from.is_none_or(|from| from.may_become(*to)),
+            "a run that is {from:?} does not become {to:?}: {action}"
+        );
+    }
     let rows: Vec<uuid::Uuid> = logs.iter().map(|_| ids::at(now)).collect();
     let states: Vec<StateId> = logs.iter().map(|log| log.state_id).collect();
-    let from: Vec<Option<String>> = logs.iter().map(|log| log.from.clone()).collect();
-    let to: Vec<String> = logs.iter().map(|log| log.to.clone()).collect();
+    let from = logs
+        .iter()
+        .map(|log| log.from.map(|from| from.name().to_owned()));
+    let from: Vec<Option<String>> = from.collect();
+    let to: Vec<String> = logs.iter().map(|log| log.to.name().to_owned()).collect();
     let actions: Vec<String> = logs.iter().map(|log| log.action.to_owned()).collect();
     let details: Vec<Value> = logs.iter().map(|log| log.detail.clone()).collect();
     sqlx::query!(

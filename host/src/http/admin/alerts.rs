@@ -23,8 +23,9 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
-use crate::http::wire::words::{AlertChannel, AlertType, DeliveryStatus, Words as _};
+use crate::http::wire::words::{AlertChannel, AlertType, Words as _};
 use crate::ids::AlertRuleId;
+use crate::states::DeliveryState;
 use crate::webhooks::{check_url, new_secret};
 use utoipa_axum::routes;
 
@@ -406,8 +407,7 @@ pub struct AlertOut {
     cases: i64,
     message: String,
     /// Whether it was passed on.
-    #[schema(value_type = DeliveryStatus)]
-    status: String,
+    status: DeliveryState,
     attempts: i32,
     error: Option<String>,
     created_at: DateTime<Utc>,

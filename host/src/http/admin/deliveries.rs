@@ -17,8 +17,9 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
-use crate::http::wire::words::{DeliveryStatus, checked};
+use crate::http::wire::words::parsed;
 use crate::ids::EndpointId;
+use crate::states::DeliveryState;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -34,8 +35,7 @@ pub struct DeliveryOut {
     id: Uuid,
     /// One of those the endpoint asked for, or `webhook.test`.
     event_type: String,
-    #[schema(value_type = DeliveryStatus)]
-    status: String,
+    status: DeliveryState,
     attempts: i32,
     next_attempt_at: Option<DateTime<Utc>>,
     /// Of the last attempt, where there was an answer.
@@ -76,7 +76,7 @@ pub struct DeliveriesOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveriesQuery {
-    #[param(inline, value_type = Option<DeliveryStatus>)]
+    #[param(inline, value_type = Option<DeliveryState>)]
     status: Option<String>,
 }
 
@@ -94,8 +94,7 @@ pub async fn list_webhook_deliveries(
     Query(query): Query<DeliveriesQuery>,
     page: Part,
 ) -> Result<Json<DeliveriesOut>, ApiError> {
-    let status = query.status.as_deref();
-    checked::<DeliveryStatus>("status", status)?;
+    let status = parsed("status", query.status.as_deref())?;
     let mut conn = app.db.report().await?;
     found(&mut conn, id).await?;
     let (rows, total) = db::deliveries_list(&mut conn, id, status, page.limit, page.offset).await?;

@@ -20,10 +20,11 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
-use crate::http::wire::words::{DeadLetterStatus, DeadLetterType, checked};
+use crate::http::wire::words::parsed;
 use crate::ids::{ContactId, SendId, StateId};
 use crate::mail;
 use crate::runs::decide;
+use crate::states::{DeadLetterKind, DeadLetterState};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -40,12 +41,10 @@ pub fn routes() -> Routes {
 pub struct DeadLetterOut {
     /// Of the run, mail, delivery or capture.
     id: Uuid,
-    #[schema(value_type = DeadLetterType)]
     #[serde(rename = "type")]
-    kind: String,
+    kind: DeadLetterKind,
     /// `failed`; of runs also `stuck`, of mails also `ambiguous`.
-    #[schema(value_type = DeadLetterStatus)]
-    status: String,
+    status: DeadLetterState,
     /// The journey's id, the template's key, the type or name of the event.
     subject: String,
     /// Null where it is about nobody, as the test of a webhook is.
@@ -81,7 +80,7 @@ pub struct DeadLettersOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeadLettersQuery {
-    #[param(inline, value_type = Option<DeadLetterType>)]
+    #[param(inline, value_type = Option<DeadLetterKind>)]
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -99,8 +98,7 @@ pub async fn list_dead_letters(
     Query(query): Query<DeadLettersQuery>,
     page: Part,
 ) -> Result<Json<DeadLettersOut>, ApiError> {
-    let kind = query.kind.as_deref();
-    checked::<DeadLetterType>("type", kind)?;
+    let kind = parsed("type", query.kind.as_deref())?;
     let mut conn = app.db.report().await?;
     let letters = db::dead_letters(&mut conn, kind, None, page.limit, page.offset).await?;
     Ok(Json(DeadLettersOut {
@@ -158,22 +156,22 @@ async fn retry(
 ) -> Result<(Tx, Option<SendId>), ApiError> {
     let letter = found(&mut tx, id).await?;
     let mut email_send_id = None;
-    let topic = match letter.kind.as_str() {
-        "email" => {
+    let topic = match letter.kind {
+        DeadLetterKind::Email => {
             email_send_id = Some(send_again(app, &mut tx, SendId(id)).await?);
             Topic::Mails
         }
-        "webhook" => {
+        DeadLetterKind::Webhook => {
             once(db::delivery_retry(&mut tx, id, now).await?)?;
             Topic::Webhooks
         }
-        "analytics" => {
+        DeadLetterKind::Analytics => {
             once(db::capture_again(&mut tx, id, now).await?)?;
             Topic::Captures
         }
-        _ => {
-            let done = match letter.status.as_str() {
-                "stuck" => decide::resume_in(app, &mut tx, StateId(id)).await,
+        DeadLetterKind::Journey => {
+            let done = match letter.status {
+                DeadLetterState::Stuck => decide::resume_in(app, &mut tx, StateId(id)).await,
                 _ => decide::retry_in(app, &mut tx, StateId(id)).await,
             };
             done.map_err(refused)?;
@@ -202,11 +200,11 @@ pub async fn dismiss_dead_letter(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let letter = found(&mut tx, id).await?;
-        match letter.kind.as_str() {
-            "email" => once(db::send_dismiss(&mut tx, SendId(id), now).await?)?,
-            "webhook" => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
-            "analytics" => once(db::capture_dismiss(&mut tx, id).await?)?,
-            _ => {
+        match letter.kind {
+            DeadLetterKind::Email => once(db::send_dismiss(&mut tx, SendId(id), now).await?)?,
+            DeadLetterKind::Webhook => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
+            DeadLetterKind::Analytics => once(db::capture_dismiss(&mut tx, id).await?)?,
+            DeadLetterKind::Journey => {
                 let done = decide::dismiss_in(&app, &mut tx, StateId(id)).await;
                 done.map_err(refused)?;
             }

@@ -18,9 +18,10 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Path, Query, time};
-use crate::http::wire::words::{EmailStatus, checked};
+use crate::http::wire::words::parsed;
 use crate::ids::{ContactId, SendId, StateId};
 use crate::mail;
+use crate::states::SendStatus;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -42,8 +43,7 @@ pub struct EmailOut {
     to_email: String,
     subject: String,
     category: String,
-    #[schema(value_type = EmailStatus)]
-    status: String,
+    status: SendStatus,
     /// Why it is not sent, or not yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -104,7 +104,7 @@ pub struct EmailsOut {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct EmailsQuery {
-    #[param(inline, value_type = Option<EmailStatus>)]
+    #[param(inline, value_type = Option<SendStatus>)]
     status: Option<String>,
     template_key: Option<String>,
     category: Option<String>,
@@ -134,9 +134,8 @@ pub async fn list_emails(
     Query(query): Query<EmailsQuery>,
     page: Page,
 ) -> Result<Json<EmailsOut>, ApiError> {
-    checked::<EmailStatus>("status", query.status.as_deref())?;
     let filter = SendFilter {
-        status: query.status,
+        status: parsed("status", query.status.as_deref())?,
         template_key: query.template_key,
         category: query.category,
         contact: query.contact_id.map(ContactId),
@@ -306,8 +305,8 @@ pub async fn show_email(
 #[serde(rename_all = "camelCase")]
 pub struct ResentOut {
     email_send_id: SendId,
-    #[schema(value_type = EmailStatus, example = "queued")]
-    status: &'static str,
+    #[schema(example = "queued")]
+    status: SendStatus,
 }
 
 /// Sends a mail once more, to the same person with the same content. It passes the same guards: a
@@ -330,7 +329,7 @@ pub async fn resend_email(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
-        if ["queued", "sending"].contains(&story.status.as_str()) {
+        if matches!(story.status, SendStatus::Queued | SendStatus::Sending) {
             return Err(ApiError::conflict("This mail is still on its way"));
         }
         let ways = (&*app.links, &*app.addresses);
@@ -345,7 +344,7 @@ pub async fn resend_email(
     let again = app.db.transact(work).await?;
     let out = ResentOut {
         email_send_id: again,
-        status: "queued",
+        status: SendStatus::Queued,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
 }

@@ -22,8 +22,8 @@ use crate::http::wire::body::Raw;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::params::Path;
-use crate::http::wire::words::ImportStatus;
 use crate::ids::ImportId;
+use crate::states::ImportState;
 use utoipa_axum::routes;
 
 /// The route to an import under way.
@@ -43,8 +43,8 @@ pub const FILE_MAX: usize = 8 * 1024 * 1024;
 #[serde(rename_all = "camelCase")]
 pub struct ImportBegunOut {
     job_id: ImportId,
-    #[schema(value_type = ImportStatus, example = "pending")]
-    status: &'static str,
+    #[schema(example = "pending")]
+    status: ImportState,
     /// Columns or fields of the file that are not used.
     unused: Vec<String>,
 }
@@ -107,7 +107,7 @@ pub async fn import_contacts(
     app.db.transact(work).await?;
     let out = ImportBegunOut {
         job_id: id,
-        status: "pending",
+        status: ImportState::Pending,
         unused,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
@@ -153,8 +153,7 @@ pub struct ImportContactIn {
 #[serde(rename_all = "camelCase")]
 pub struct ImportOut {
     id: ImportId,
-    #[schema(value_type = ImportStatus)]
-    status: String,
+    status: ImportState,
     file_name: Option<String>,
     /// Columns or fields of the file that are not used.
     unused: Vec<String>,

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::catalog::JourneyEntry;
 use crate::contacts::Paths;
-use crate::db::{self, JourneyCount, NewIdentity, Tx};
+use crate::db::{self, NewIdentity, RunCount, SkipCount, Tx};
 use crate::enrolment::{Entrant, enrol_each};
 use crate::foreign::Issue;
 use crate::http::ApiError;
@@ -30,6 +30,7 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
 use crate::ids::StateId;
 use crate::ingest;
+use crate::states::RunState;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -398,19 +399,23 @@ async fn enroll_in(
 /// What is known of all journeys.
 struct Facts {
     disabled: HashSet<String>,
-    counts: Vec<JourneyCount>,
-    skips: Vec<JourneyCount>,
+    counts: Vec<RunCount>,
+    skips: Vec<SkipCount>,
 }
 
 impl Facts {
     fn of(&self, entry: &JourneyEntry) -> JourneyOut {
         let definition = &entry.definition;
-        let mine = |all: &[JourneyCount]| -> BTreeMap<String, i64> {
-            let mine = all.iter().filter(|one| one.journey_id == definition.id);
-            mine.map(|one| (one.name.clone(), one.count)).collect()
-        };
-        let counts = mine(&self.counts);
-        let count = |status: &str| counts.get(status).copied().unwrap_or_default();
+        let runs = self
+            .counts
+            .iter()
+            .filter(|one| one.journey_id == definition.id);
+        let counts: BTreeMap<RunState, i64> = runs.map(|one| (one.status, one.count)).collect();
+        let count = |status: RunState| counts.get(&status).copied().unwrap_or_default();
+        let skips = self
+            .skips
+            .iter()
+            .filter(|one| one.journey_id == definition.id);
         let enabled = definition.enabled && entry.selected;
         JourneyOut {
             id: definition.id.clone(),
@@ -424,14 +429,14 @@ impl Facts {
             late: late(definition),
             entry_limit: json!(definition.entry),
             counts: CountsOut {
-                active: count("active"),
-                waiting: count("waiting"),
-                completed: count("completed"),
-                failed: count("failed"),
-                exited: count("exited"),
-                stuck: count("stuck"),
+                active: count(RunState::Active),
+                waiting: count(RunState::Waiting),
+                completed: count(RunState::Completed),
+                failed: count(RunState::Failed),
+                exited: count(RunState::Exited),
+                stuck: count(RunState::Stuck),
             },
-            skips: mine(&self.skips),
+            skips: skips.map(|one| (one.reason.clone(), one.count)).collect(),
         }
     }
 }

@@ -10,13 +10,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::lookup::unknown_journey;
 use crate::app::App;
-use crate::db::{self, JourneyCount, Outcomes};
+use crate::db::{self, Outcomes, RunCount};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path, Query, time};
+use crate::states::RunState;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -269,18 +270,21 @@ pub struct JourneyMetricsOut {
 }
 
 impl JourneyMetricsOut {
-    fn new(id: &str, all: &[JourneyCount]) -> Self {
+    fn new(id: &str, all: &[RunCount]) -> Self {
         let mine = all.iter().filter(|one| one.journey_id == id);
-        let counts: BTreeMap<_, _> = mine.map(|one| (one.name.clone(), one.count)).collect();
-        let count = |status: &str| counts.get(status).copied().unwrap_or_default();
-        let (completed, failed) = (count("completed"), count("failed"));
-        let over = completed + failed + count("exited");
+        let counts: BTreeMap<RunState, i64> = mine.map(|one| (one.status, one.count)).collect();
+        let count = |status: RunState| counts.get(&status).copied().unwrap_or_default();
+        let (completed, failed) = (count(RunState::Completed), count(RunState::Failed));
+        let over = completed + failed + count(RunState::Exited);
         Self {
             journey_id: id.to_owned(),
             enrolled: counts.values().sum(),
             completion_rate: rate(completed, over),
             failure_rate: rate(failed, over),
-            counts,
+            counts: counts
+                .iter()
+                .map(|(status, count)| (status.to_string(), *count))
+                .collect(),
         }
     }
 }

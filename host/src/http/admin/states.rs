@@ -18,10 +18,11 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
 use crate::http::wire::params::{Name, Path, Query, Under};
-use crate::http::wire::words::{StateStatus, checked};
+use crate::http::wire::words::parsed;
 use crate::ids::{ContactId, StateId};
 use crate::runs::decide;
 use crate::runs::decide::AdminError;
+use crate::states::RunState;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -42,8 +43,7 @@ pub struct StateOut {
     /// The product's own id of the person.
     user_id: Option<String>,
     user_email: Option<String>,
-    #[schema(value_type = StateStatus)]
-    status: String,
+    status: RunState,
     current_node_id: String,
     /// Properties of the event that began it.
     #[schema(value_type = Object)]
@@ -102,7 +102,7 @@ pub struct StatesOut {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct StatesQuery {
-    #[param(inline, value_type = Option<StateStatus>)]
+    #[param(inline, value_type = Option<RunState>)]
     status: Option<String>,
     /// The product's id of the person.
     user_id: Option<String>,
@@ -123,8 +123,7 @@ pub async fn list_states(
     Query(query): Query<StatesQuery>,
     page: Page,
 ) -> Result<Json<StatesOut>, ApiError> {
-    let status = query.status.as_deref();
-    checked::<StateStatus>("status", status)?;
+    let status = parsed("status", query.status.as_deref())?;
     let filter = StateFilter {
         journey: Some(&journey),
         status,
@@ -151,10 +150,8 @@ pub async fn list_states(
 #[serde(rename_all = "camelCase")]
 pub struct LogOut {
     id: Uuid,
-    #[schema(value_type = Option<StateStatus>)]
-    from_status: Option<String>,
-    #[schema(value_type = StateStatus)]
-    to_status: String,
+    from_status: Option<RunState>,
+    to_status: RunState,
     #[schema(example = "enrolled")]
     action: String,
     #[schema(value_type = Object)]

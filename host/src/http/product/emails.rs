@@ -29,10 +29,10 @@ use crate::http::wire::names::names;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::time;
-use crate::http::wire::words::EmailStatus;
 use crate::ids::SendId;
 use crate::ingest;
 use crate::mail::{Composing, UNCONFIRMED, compose, misfits, refusal};
+use crate::states::SendStatus;
 use crate::templates;
 use utoipa_axum::routes;
 
@@ -78,8 +78,8 @@ pub struct EmailIn {
 pub struct EmailQueuedOut {
     pub email_send_id: SendId,
     /// `queued`, or what has become of it where the key was used before.
-    #[schema(value_type = EmailStatus, example = "queued")]
-    status: String,
+    #[schema(example = "queued")]
+    status: SendStatus,
     /// Why it was skipped, where that is known at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -221,11 +221,10 @@ async fn queue(
         help: help(reason.as_deref()),
         email_send_id: composed.id,
         status: if reason.is_some() {
-            "skipped"
+            SendStatus::Skipped
         } else {
-            "queued"
-        }
-        .into(),
+            SendStatus::Queued
+        },
         reason,
         warnings: asked.warnings,
     })

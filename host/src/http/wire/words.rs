@@ -1,7 +1,7 @@
-//! Closed vocabularies: the document lists their words, and requests are held against them.
+//! Closed vocabularies: the OpenAPI document lists their words, and requests are checked against them.
 //!
-//! Fields stay texts in Rust, since the store keeps texts; `#[schema(value_type = EmailStatus)]` has
-//! the document tell what they may say.
+//! The states of [`crate::states`] are enums and appear in bodies as they are. The other vocabularies stay
+//! texts in Rust; `#[schema(value_type = AlertType)]` makes the document list their words.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
@@ -12,6 +12,9 @@ use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::Scope;
 use crate::mail::Taking;
+use crate::states::{
+    DeadLetterKind, DeadLetterState, DeliveryState, ImportState, RunState, SendStatus,
+};
 use crate::webhooks::EVENT_TYPES;
 
 /// The words a field may have.
@@ -37,6 +40,20 @@ pub trait Words {
         each.filter_map(|(at, word)| Self::check(&format!("{path}.{at}"), word).err())
             .collect()
     }
+}
+
+/// Words that have an enum.
+pub trait Parse: Words + Sized {
+    fn parse_word(word: &str) -> Option<Self>;
+}
+
+/// The enum of a word, if there is a word.
+///
+/// # Errors
+/// 400 where the word is none of these.
+pub fn parsed<W: Parse>(path: &str, word: Option<&str>) -> Result<Option<W>, ApiError> {
+    checked::<W>(path, word)?;
+    Ok(word.and_then(W::parse_word))
 }
 
 /// 400 where there is a word and it is none of these.
@@ -68,32 +85,38 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a mail stands.
-    EmailStatus = [
-        "queued", "sending", "sent", "delivered", "opened", "clicked", "bounced", "complained",
-        "failed", "ambiguous", "skipped",
-    ];
-    /// Where a run of a journey stands.
-    StateStatus = ["active", "waiting", "completed", "failed", "exited", "stuck"];
-    /// Where something stands that is told to an endpoint or a channel.
-    DeliveryStatus = ["pending", "delivered", "failed"];
-    ImportStatus = ["pending", "running", "completed", "failed"];
     SuppressionReason = ["bounced", "complained", "manual", "erased"];
-    DeadLetterType = ["journey", "email", "webhook", "analytics"];
-    DeadLetterStatus = ["failed", "stuck", "ambiguous"];
     TimelineType = ["event", "email", "journey"];
     WebhookEventType = EVENT_TYPES;
-    /// How an endpoint is told.
+    /// How an endpoint is notified.
     WebhookKind = ["webhook"];
     EndpointStatus = ["enabled", "disabled"];
     ExportFormat = ["csv", "json"];
-    /// Whether a delivery provider takes mail.
+    /// Whether a delivery provider accepts mail.
     ProviderStatus = Taking::ALL.map(Taking::name);
-    /// Why a delivery provider takes no mail.
+    /// Why a delivery provider accepts no mail.
     ProviderHold = ["limit", "rest", "block"];
     AlertType = Kind::ALL.map(Kind::name);
     AlertChannel = ["webhook", "slack", "email"];
 }
+
+macro_rules! states {
+    ($($name:ident)*) => { $(
+        impl Words for $name {
+            fn words() -> Vec<&'static str> {
+                Self::ALL.iter().map(|one| one.name()).collect()
+            }
+        }
+
+        impl Parse for $name {
+            fn parse_word(word: &str) -> Option<Self> {
+                Self::parse(word)
+            }
+        }
+    )* };
+}
+
+states! { RunState SendStatus DeliveryState ImportState DeadLetterKind DeadLetterState }
 
 impl Words for Scope {
     fn words() -> Vec<&'static str> {

@@ -1,4 +1,4 @@
-//! Telling the world: events for this system, events and properties for analytics.
+//! Steps that report: events for this host, events and properties for analytics.
 
 use hogsend_plugin_api::journey::{CaptureArgs, IdentifyArgs, TriggerArgs};
 use hogsend_plugin_api::{Properties, StepError};
@@ -89,7 +89,7 @@ pub(super) async fn identify(
     Ok(Ok(Value::Null))
 }
 
-/// Properties within the bounds that hold for those from outside.
+/// The properties, if they keep to the limits for properties from outside.
 fn fitting(properties: Properties) -> Result<Properties, StepError> {
     let mut issues = Vec::new();
     foreign::check("properties", &properties, &mut issues);

@@ -1,4 +1,4 @@
-//! Questions about the past.
+//! Steps that ask about the past.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::StepError;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Outcome, Performing};
 use crate::db;
 
-/// Events a question is answered with.
+/// The most events that a step gets.
 const EVENTS: i64 = 100;
 
 type Args<T> = Result<T, StepError>;

@@ -8,11 +8,11 @@ use super::{Performed, Performing};
 use crate::backoff;
 use crate::db::StepRow;
 
-/// Tries before the journey sees the failure.
-const TRIES: i32 = 6;
+/// Attempts before the journey sees the failure.
+const ATTEMPTS_MAX: i32 = 6;
 
-/// Sends the request, or puts it off where the other side may answer later. The key tells the
-/// other side that a repeat is one.
+/// Sends the request. Where a later attempt may succeed, the worker retries it; the idempotency key lets
+/// the server recognise the retry.
 pub(super) async fn http(
     run: Performing<'_>,
     row: &StepRow,
@@ -24,9 +24,11 @@ pub(super) async fn http(
         request.headers.push(("idempotency-key".into(), key));
     }
     let answer = run.plugin.http(request).await;
-    let tried = row.attempts + 1;
-    match wish(&answer, run.now) {
-        Some(wish) if tried < TRIES => Performed::Retry(run.now + backoff::wait(tried, wish)),
+    let attempts = row.attempts + 1;
+    match retry_delay(&answer, run.now) {
+        Some(requested) if attempts < ATTEMPTS_MAX => {
+            Performed::Retry(run.now + backoff::wait(attempts, requested))
+        }
         _ => Performed::Done(
             answer
                 .map(|answer| json!(answer))
@@ -35,8 +37,11 @@ pub(super) async fn http(
     }
 }
 
-/// Whether trying again makes sense, and how many milliseconds to wait at least.
-fn wish(answer: &Result<HttpResponse, HttpError>, now: DateTime<Utc>) -> Option<Option<u64>> {
+/// Whether a retry makes sense, and the delay in milliseconds that the server requested, if any.
+fn retry_delay(
+    answer: &Result<HttpResponse, HttpError>,
+    now: DateTime<Utc>,
+) -> Option<Option<u64>> {
     match answer {
         Ok(answer) if answer.status == 429 || answer.status >= 500 => {
             let header = answer.header("retry-after").unwrap_or_default().trim();
@@ -68,21 +73,21 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again_and_the_other_side_says_when() {
+    fn only_a_passing_failure_is_retried_and_the_server_says_when() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(wish(&answer(200, ""), now), None);
-        assert_eq!(wish(&answer(404, "9"), now), None);
-        assert_eq!(wish(&answer(429, "7"), now), Some(Some(7_000)));
+        assert_eq!(retry_delay(&answer(200, ""), now), None);
+        assert_eq!(retry_delay(&answer(404, "9"), now), None);
+        assert_eq!(retry_delay(&answer(429, "7"), now), Some(Some(7_000)));
         let date = "Thu, 01 Jan 2026 00:01:00 GMT";
-        assert_eq!(wish(&answer(503, date), now), Some(Some(60_000)));
-        assert_eq!(wish(&answer(500, "soon"), now), Some(None));
+        assert_eq!(retry_delay(&answer(503, date), now), Some(Some(60_000)));
+        assert_eq!(retry_delay(&answer(500, "soon"), now), Some(None));
         let error = |kind| {
             Err(HttpError {
                 kind,
                 message: String::new(),
             })
         };
-        assert_eq!(wish(&error(HttpErrorKind::Connect), now), Some(None));
-        assert_eq!(wish(&error(HttpErrorKind::Refused), now), None);
+        assert_eq!(retry_delay(&error(HttpErrorKind::Connect), now), Some(None));
+        assert_eq!(retry_delay(&error(HttpErrorKind::Refused), now), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Performing what a run asks for.
+//! Performing the steps that a run asks for.
 
 mod event;
 mod history;
@@ -13,6 +13,7 @@ use hogsend_plugin_api::{Properties, StepError};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::end::Ending;
 use super::journal::Journal;
 use crate::catalog::JourneyEntry;
 use crate::context::Context;
@@ -20,7 +21,7 @@ use crate::db::{self, ClaimedState, NewCapture, NewSend, StepRow};
 use crate::ingest::NewEvent;
 use crate::plugins::JourneysRef;
 
-/// What a run does to the world, written in the transaction that records its steps.
+/// The effects of a run's steps, written in the transaction that records the steps.
 #[derive(Default)]
 pub struct Effects {
     pub sends: Vec<NewSend>,
@@ -30,14 +31,39 @@ pub struct Effects {
     pub captures: Vec<NewCapture>,
     /// Keys and values of blocks that run once.
     pub onces: Vec<(String, Value)>,
-    /// How often a throttle let the run pass.
+    /// How often the run passed a throttle.
     pub passes: u32,
-    /// A step waits for these to be there.
+    /// A step has to see these effects: once they are recorded, the run goes on at once.
     pub asks_again: bool,
 }
 
+/// The events of an advance, around the write of the run's new state.
+pub struct Plan {
+    /// Stored before the new state is written.
+    pub before: Vec<NewEvent>,
+    /// Stored after it.
+    pub after: Vec<NewEvent>,
+}
+
 impl Effects {
-    /// Whether a question could be answered differently once they are there.
+    /// A run that waits is written first: one of its own events may end it, or what it waits for. A run
+    /// that is over is written last: until then it prevents that its own events start a second one.
+    pub fn plan(&self, ending: &Ending) -> Plan {
+        let events = self.events.clone();
+        if ending.waits() {
+            Plan {
+                before: Vec::new(),
+                after: events,
+            }
+        } else {
+            Plan {
+                before: events,
+                after: Vec::new(),
+            }
+        }
+    }
+
+    /// Whether a question could have another answer once these effects are recorded.
     fn are_pending(&self) -> bool {
         !(self.sends.is_empty()
             && self.events.is_empty()
@@ -47,15 +73,15 @@ impl Effects {
     }
 }
 
-/// What became of a step.
+/// The result of performing a step.
 pub enum Performed {
     /// It ended.
     Done(Result<Value, StepError>),
-    /// It ends later, by itself or through someone else.
+    /// It ends later: by time, by an event, or with the mail it waits for.
     Open,
-    /// It failed for now and is tried again then.
+    /// The attempt failed; the worker retries it then.
     Retry(DateTime<Utc>),
-    /// It has to see what this run did just now: record that first, then ask again.
+    /// It has to see the effects of this advance: record them first, then perform it.
     AfterCommit,
 }
 
@@ -70,8 +96,8 @@ pub struct Performing<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// Performs one open step, as far as that goes without waiting. `fresh` steps were issued just
-/// now; a mail is decided on once, when its step is new.
+/// Performs one open step, as far as that goes without waiting. `fresh` steps were issued in this
+/// advance; a mail is composed once, when its step is fresh.
 pub async fn perform(
     run: Performing<'_>,
     journal: &Journal,
@@ -149,4 +175,38 @@ type Outcome = Result<Value, StepError>;
 fn args<T: DeserializeOwned>(row: &StepRow) -> Result<T, StepError> {
     serde_json::from_value(row.args.clone())
         .map_err(|error| StepError::new("step_unreadable", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::journey::RunStatus;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::ContactId;
+
+    #[test]
+    fn events_come_before_the_end_of_a_run_and_after_the_state_of_one_that_waits() {
+        let contact = ContactId(Uuid::nil());
+        let effects = Effects {
+            events: vec![NewEvent::from_journey(
+                contact,
+                "paid",
+                Properties::new(),
+                1,
+            )],
+            ..Effects::default()
+        };
+        let counts = |status: &RunStatus| {
+            let Plan { before, after } = effects.plan(&Ending::of(status));
+            (before.len(), after.len())
+        };
+        assert_eq!(counts(&RunStatus::Waiting), (0, 1));
+        assert_eq!(counts(&RunStatus::Completed), (1, 0));
+        let failed = RunStatus::Failed {
+            message: "no".into(),
+            location: None,
+        };
+        assert_eq!(counts(&failed), (1, 0));
+    }
 }

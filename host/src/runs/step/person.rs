@@ -1,4 +1,4 @@
-//! Questions about the person.
+//! Steps that ask about the contact.
 
 use chrono_tz::Tz;
 use hogsend_plugin_api::journey::{Contact, Moment, SubscribedArgs, WhenArgs};
@@ -74,7 +74,8 @@ pub(super) async fn when(
     Ok(moment.map(|moment| json!(moment)))
 }
 
-/// What analytics knew when the run began comes before what the contact says now.
+/// The person's time zone: what analytics knew when the run began takes precedence over the contact's
+/// properties now.
 fn zone_of(run: Performing<'_>, contact: &Properties) -> Tz {
     zone::of(
         &run.state.person.properties,

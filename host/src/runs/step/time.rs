@@ -1,4 +1,4 @@
-//! Steps that gather, hold back or choose.
+//! Steps that gather events, limit how often a run passes, or choose between arms.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::StepError;
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::{Effects, Outcome, Performing};
 use crate::db;
 
-/// Events a digest reads at once.
+/// Events that a digest reads in one query.
 const PAGE: usize = 200;
-/// Pages a digest reads of events that have to be looked at one by one.
+/// The most pages that a digest reads.
 const PAGES_MAX: usize = 500;
 
-/// Bytes of the key of a block that runs once.
+/// The longest key of a block that runs once, in bytes.
 const ONCE_KEY_MAX: usize = 1_000;
 
 #[derive(Deserialize)]
@@ -35,8 +35,8 @@ pub(super) fn variant(run: Performing<'_>, args: &VariantArgs) -> Outcome {
     semantics::arm(args, &run.state.journey_id, person).map(Value::String)
 }
 
-/// The trigger event and those like it that came since. Read page by page, newest first, so that
-/// however many there are, few are held.
+/// The trigger event and those of its kind received since. They are read page by page, newest first, so
+/// that memory does not grow with their number.
 pub(super) async fn digest(run: Performing<'_>) -> db::Result<Outcome> {
     let state = run.state;
     let since = db::Since {
@@ -86,7 +86,7 @@ pub(super) async fn throttle(
         .and_then(|window| run.now.checked_sub_signed(window))
         .unwrap_or(DateTime::<Utc>::MIN_UTC);
     let mut conn = run.cx.db.conn().await?;
-    // One run of a journey and person at a time, so nobody else counts meanwhile.
+    // A person has one open run of a journey, so nothing else counts meanwhile.
     let passed = db::passes_since(&mut conn, state.contact_id, &state.journey_id, since).await?;
     let passes = passed < i64::from(args.limit);
     effects.passes += u32::from(passes);
