@@ -1,7 +1,7 @@
-//! Deciding on a mail.
+//! The `send` step: decides on a mail and leaves its delivery to the mailer.
 
 use hogsend_plugin_api::Properties;
-use hogsend_plugin_api::journey::SendArgs;
+use hogsend_plugin_api::journey::{SendArgs, Sent};
 use serde_json::json;
 
 use super::{Effects, Performed, Performing};
@@ -19,11 +19,9 @@ pub(super) async fn send(
     let Performing { cx, state, .. } = run;
     let contact = db::contact_get(&mut *cx.db.conn().await?, state.contact_id).await?;
     let Some(mut contact) = contact else {
-        return Ok(Performed::Done(Ok(
-            json!({ "skipped": { "reason": "contact_deleted" } }),
-        )));
+        return Ok(skipped("contact_deleted"));
     };
-    // What the run itself set just now is not stored yet.
+    // Properties that the run set in this advance are not stored yet.
     contact.properties.extend(effects.identify.clone());
     let strange = strange(state, journal);
     let composing = Composing {
@@ -39,19 +37,21 @@ pub(super) async fn send(
     match mail::compose(cx, composing, run.now).await {
         Err(error) => Ok(Performed::Done(Err(error))),
         Ok(send) => {
-            let done = send
-                .mail
-                .as_ref()
-                .err()
-                .map(|reason| Performed::Done(Ok(json!({ "skipped": { "reason": reason } }))));
+            let skip = send.mail.as_ref().err().copied();
             effects.sends.push(send);
-            Ok(done.unwrap_or(Performed::Open))
+            Ok(skip.map_or(Performed::Open, skipped))
         }
     }
 }
 
-/// Properties of the events that strangers may have sent: the one that began the run, and those it has
-/// read since.
+/// The step is over: no mail goes out, for this reason.
+fn skipped(reason: &str) -> Performed {
+    let reason = reason.to_owned();
+    Performed::Done(Ok(json!(Sent::Skipped { reason })))
+}
+
+/// Properties of the untrusted events the run knows: the one that started it, and those it has read
+/// since.
 fn strange(state: &ClaimedState, journal: &Journal) -> Vec<Properties> {
     let began = (!state.trust.is_trusted()).then_some(&state.context);
     began
