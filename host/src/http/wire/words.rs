@@ -7,7 +7,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::alerts::Kind;
+use crate::alerts::{CHANNELS, Kind};
 use crate::http::ApiError;
 use crate::http::auth::Scope;
 use crate::issue::Issue;
@@ -92,7 +92,7 @@ words! {
     /// Why a delivery provider takes no mail.
     ProviderHold = ["limit", "rest", "block"];
     AlertType = Kind::ALL.map(Kind::name);
-    AlertChannel = ["webhook", "slack", "email"];
+    AlertChannel = CHANNELS;
 }
 
 impl Words for Scope {
