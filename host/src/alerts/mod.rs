@@ -1,18 +1,20 @@
-//! Telling administrators that something goes wrong.
+//! Alerts administrators to problems.
 //!
-//! A rule looks at a figure of the last minutes or days. Where it is past the rule's threshold, an
-//! alert is written in the same transaction that keeps the rule silent for a while, and a worker
-//! passes it on. The API looks as well, so that somebody notices where no worker is left.
+//! A rule watches a figure of the last minutes or days. If it exceeds the rule's threshold, an alert is
+//! stored in the transaction that starts the rule's cooldown, and a worker sends it. The API checks
+//! rules as well, so that an alert is raised even if no worker runs.
 
 mod check;
 mod kind;
 mod notify;
+mod rules;
 
 pub use check::check_next;
 pub use kind::Kind;
 pub use notify::notify;
+pub use rules::{CHANNELS, RuleChange, Surroundings};
 
-/// What the ledger calls the mail of an alert.
+/// The template key of an alert's mail.
 pub const TEMPLATE: &str = "hogsend-alert";
-/// What receivers know an alert by.
+/// The event type that webhooks get.
 pub const EVENT_TYPE: &str = "alert.triggered";

@@ -20,7 +20,7 @@ pub fn list(environment: &Environment, markdown: bool) {
             (false, "") => "not set".to_owned(),
             (false, default) => format!("not set, {default}"),
         };
-        let production = match variable.production {
+        let production = match variable.production().as_str() {
             "" => String::new(),
             production => format!(". In production: {production}"),
         };

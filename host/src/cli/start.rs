@@ -1,4 +1,4 @@
-//! From settings to a running process.
+//! Starts a process: reads the settings, starts the plugins, opens the database.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::http_client::http_client;
 use crate::plugins::{Discovered, Performer, Registry};
 use crate::telemetry;
 
-/// A process put together, and what is worth telling about it.
+/// A started process.
 pub struct Started {
     pub app: App,
     /// The ids of the active delivery plugins.
     pub delivery: String,
 }
 
-/// Settings that were read and plugins that were started with them.
+/// Settings, and the plugins that were started with them.
 struct Ready {
     config: Config,
     clock: Clock,
@@ -41,7 +41,7 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
     let mut config = ready.config;
     if config.secret.expose_secret().is_empty() {
         config.secret = match mode {
-            // Signs nothing: it only changes rows.
+            // A command signs nothing; it only changes rows.
             Mode::Command => uuid::Uuid::new_v4().to_string().into(),
             _ => secret::of_data_folder(&config.data_dir)?,
         };
@@ -72,28 +72,29 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
     })
 }
 
-/// Reads all settings and starts the plugins. Whatever is wrong, in `.env`, in the host's settings,
-/// in a plugin's file, in its settings or in what it makes of them, is in one list.
+/// Reads all settings and starts the plugins. All problems are reported together: in `.env`, in the
+/// host's settings, in plugin files, in the plugins' settings and in what plugins make of them.
 async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     let lookup = |name: &str| environment.get(name);
+    let mut findings = Findings::default();
     let (mut config, wrong) = Config::read(&lookup, mode);
-    // Logging before the plugins: loading them tells which replaces which.
+    // Logging starts before the plugins: loading them logs which one replaces another.
     telemetry::init(config.log_level, config.production);
-    let mut problems = texts(environment.problems());
-    problems.extend(texts(&wrong));
+    findings.add(environment.problems());
+    findings.add(&wrong);
 
     let plugin_cache = config.data_dir.join("plugins");
     let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
-    problems.extend(texts(&broken));
+    findings.add(&broken);
     let manifests: Vec<_> = found.manifests().collect();
     let (read, wrong) = read_plugins(&manifests, &config, &lookup);
-    problems.extend(texts(&wrong));
-    let notes = unknown(environment.names(), &manifests, &lookup);
+    findings.add(&wrong);
+    findings.notes = unknown(environment.names(), &manifests, &lookup);
+    findings.warnings = [config.warnings.as_slice(), &read.warnings].concat();
     let clock = clock(&lookup, config.production)?;
 
-    // Where something is wrong already, plugins are started to hear what they have to say, and
-    // nothing else is opened.
-    let sound = problems.is_empty();
+    // After a problem, plugins are started only to find further problems, and nothing else is opened.
+    let sound = findings.problems.is_empty();
     let redis = config.redis_url.as_deref().filter(|_| sound);
     let cache = Arc::new(Cache::connect(redis, clock.clone()));
     let performer = Performer::new(http_client(), cache.clone(), config.data_dir.clone());
@@ -112,35 +113,14 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
             clock.clone(),
         )
         .await;
-    problems.extend(texts(&refused));
-    // A journey of a plugin that did not start is not unknown.
-    let mut warnings = Vec::new();
+    findings.add(&refused);
+    // Without this, the journeys of a plugin that did not start would be reported as unknown.
     if broken.is_empty() && registry.journeys().len() == bringing {
-        match Catalog::new(&registry, config.enabled_journeys.as_deref()) {
-            Ok(mut catalog) => {
-                if let Some(dir) = &config.template_dir {
-                    let (wrong, told) = catalog.replace(dir);
-                    problems.extend(texts(&wrong));
-                    warnings = told;
-                }
-            }
-            Err(wrong) => problems.push(wrong.to_string()),
-        }
+        findings.look_at_catalog(&config, &registry);
     }
-    if !problems.is_empty() {
-        return Err(Misconfigured { problems, notes }.into());
-    }
+    findings.report(&config)?;
 
     config.from_email = read.sender;
-    let said = config.warnings.iter().chain(&read.warnings);
-    for warning in said.chain(&warnings).chain(&notes) {
-        tracing::warn!("{warning}");
-    }
-    if config.strict() && config.postal_address.is_empty() {
-        tracing::warn!(
-            "EMAIL_POSTAL_ADDRESS is not set: commercial mail without a postal address is unlawful in many countries"
-        );
-    }
     Ok(Ready {
         config,
         clock,
@@ -151,12 +131,63 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     })
 }
 
+/// What the operator should know about the settings and plugins.
+#[derive(Default)]
+struct Findings {
+    /// Each of them prevents the start.
+    problems: Vec<String>,
+    warnings: Vec<String>,
+    /// Unknown variables, which are shown with the problems too.
+    notes: Vec<String>,
+}
+
+impl Findings {
+    fn add<T: std::fmt::Display>(&mut self, problems: &[T]) {
+        self.problems.extend(texts(problems));
+    }
+
+    /// Checks what the plugins bring, and the templates in `TEMPLATE_DIR`.
+    fn look_at_catalog(&mut self, config: &Config, registry: &Registry) {
+        match Catalog::new(registry, config.enabled_journeys.as_deref()) {
+            Ok(mut catalog) => {
+                if let Some(dir) = &config.template_dir {
+                    let (wrong, warnings) = catalog.replace(dir);
+                    self.add(&wrong);
+                    self.warnings.extend(warnings);
+                }
+            }
+            Err(wrong) => self.problems.push(wrong.to_string()),
+        }
+    }
+
+    /// Logs the warnings, or fails with the problems.
+    fn report(self, config: &Config) -> anyhow::Result<()> {
+        let Self {
+            problems,
+            warnings,
+            notes,
+        } = self;
+        if !problems.is_empty() {
+            return Err(Misconfigured { problems, notes }.into());
+        }
+        for warning in warnings.iter().chain(&notes) {
+            tracing::warn!("{warning}");
+        }
+        if config.strict() && config.postal_address.is_empty() {
+            tracing::warn!(
+                "EMAIL_POSTAL_ADDRESS is not set: commercial mail without a postal address is unlawful in many countries"
+            );
+        }
+        Ok(())
+    }
+}
+
 fn texts<T: std::fmt::Display>(problems: &[T]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// A database to look at, without anything else of the settings: that of `DATABASE_URL`, or the one
-/// `hogsend dev` keeps in the data folder.
+/// Opens a database for a command, without plugins: that of `DATABASE_URL`, or the one of `hogsend dev`
+/// in the data folder.
 pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Config)> {
     let config = environment.config(Mode::Command)?;
     telemetry::init(config.log_level, config.production);
@@ -168,7 +199,7 @@ pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Confi
     Ok((db, config))
 }
 
-/// The database in the data folder, where there is one and nobody has it open.
+/// Opens the database in the data folder, if there is one and no process has it open.
 async fn open_own(config: &Config) -> anyhow::Result<Db> {
     let folder = config.data_dir.join("db");
     if config.production || !folder.is_dir() {
@@ -195,7 +226,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
     })
 }
 
-/// Says which doors are open or closed for want of a key.
+/// Warns if there is no key, which opens or closes routes.
 pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
     let config = &app.config;
     let chosen = config.admin_api_key.is_some() && !config.development_key;
@@ -205,13 +236,13 @@ pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
     }
     if config.production {
         tracing::warn!(
-            "there is no key: requests with events are refused. Set ADMIN_API_KEY, or run \
-             `hogsend admin create`, sign in and make keys at /v1/admin/api-keys"
+            "there is no API key: requests with events are refused. Set ADMIN_API_KEY, or run \
+             `hogsend admin create`, sign in and create keys at /v1/admin/api-keys"
         );
     } else {
         tracing::warn!(
-            "no key was made: anyone who reaches this port can send events, as this is development. \
-             Set ADMIN_API_KEY to close it"
+            "there is no API key: in development, anyone who reaches this port can send events. Set \
+             ADMIN_API_KEY to prevent that"
         );
     }
     Ok(())
@@ -221,12 +252,12 @@ pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
 fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
     match lookup("HOGSEND_TEST_CLOCK") {
         Some(text) if !text.is_empty() && !production => Clock::parse(&text)
-            .context("HOGSEND_TEST_CLOCK is no start/since/factor of two instants and a number, perhaps with /stop"),
+            .context("HOGSEND_TEST_CLOCK has to be start/since/factor, two instants and a number, optionally with /stop"),
         _ => Ok(Clock::system()),
     }
 }
 
-/// The plugins there are, without starting any.
+/// Finds the plugins without starting any.
 pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered, Vec<String>)> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);

@@ -51,11 +51,11 @@ pub enum Mode {
     Dev,
     Api,
     Worker,
-    /// Only looks at the database.
+    /// Only opens the database.
     Migrate,
-    /// Only looks at the plugins.
+    /// Only opens the plugins.
     Plugins,
-    /// Looks at the runs of a database and changes them.
+    /// Shows the runs of a database and changes them.
     Command,
 }
 
@@ -105,30 +105,30 @@ impl LogLevel {
 pub struct Config {
     pub mode: Mode,
     pub production: bool,
-    /// `None` stands for every address of the machine.
+    /// `None` means every address of the machine.
     pub host: Option<IpAddr>,
     pub port: u16,
-    /// Where health is told on a port of its own.
+    /// The separate port for health checks.
     pub health_port: Option<u16>,
     pub log_level: LogLevel,
     pub database_url: Option<SecretString>,
-    /// `None` where it is switched off.
+    /// `None` if it is switched off.
     pub redis_url: Option<String>,
     /// Without a slash at its end.
     pub api_public_url: String,
     /// Signs links and sessions.
     pub secret: SecretString,
-    /// Secrets of the past. They sign nothing; what they signed or hashed is still recognised.
+    /// Former secrets. They sign nothing, but what they signed or hashed is still recognised.
     pub previous_secrets: Vec<SecretString>,
     pub admin_api_key: Option<SecretString>,
     /// Whether `admin_api_key` is the one `hogsend dev` made for itself.
     pub development_key: bool,
     /// The sender of all mails; see [`PluginSettings::sender`].
     pub from_email: String,
-    /// The sender of transactional mails, where it is another.
+    /// The sender of transactional mails, if it differs.
     pub from_transactional: Option<String>,
     pub postal_address: String,
-    /// Whose mails and pages these are.
+    /// The product that mails and pages show.
     pub brand: Brand,
     /// What the pages for recipients say.
     pub texts: Texts,
@@ -136,34 +136,36 @@ pub struct Config {
     pub access: Access,
     pub tracking: Tracking,
     pub retention: Retention,
-    /// Where links lead that strangers may have chosen.
+    /// Hosts that links from untrusted events may lead to.
     pub link_hosts: LinkHosts,
-    /// Event sources whose events come from servers only, whatever their plugins say.
+    /// Event sources that are trusted, whatever their plugins say.
     pub trusted_sources: Vec<String>,
-    /// Other names of events.
+    /// Aliases of event names.
     pub aliases: Aliases,
-    /// `None` stands for all.
+    /// `None` means all.
     pub enabled_journeys: Option<Vec<String>>,
-    /// In the order they are asked.
+    /// In order of preference.
     pub email_providers: Vec<String>,
     pub plugin_dir: Option<PathBuf>,
-    /// Templates in the place of those that plugins bring.
+    /// Templates that replace those of the plugins.
     pub template_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub skip_schema_check: bool,
-    /// How long a worker that fell silent keeps what it claimed.
+    /// How long a worker without a sign of life keeps its claims.
     pub lease: Duration,
-    /// Connections to a Postgres server, in each process; how much is worked on side by side follows
-    /// from it.
+    /// Connections to Postgres, in each process; it also limits how many runs advance in parallel.
     pub database_pool_size: usize,
-    /// What the operator should know, though nothing is wrong.
+    /// Messages for the operator that are no problems.
     pub warnings: Vec<String>,
-    /// How long an attempt at a mail may take, unless its provider needs longer.
+    /// How long an attempt to deliver a mail may take, unless its plugin asks for more.
     pub attempt: Duration,
 }
 
 impl Config {
-    /// Reads the host's own settings. The error is every problem with them.
+    /// Reads the host's own settings.
+    ///
+    /// # Errors
+    /// Every problem with them.
     pub fn load(lookup: Lookup<'_>, mode: Mode) -> Result<Self, Vec<Problem>> {
         match Self::read(lookup, mode) {
             (config, problems) if problems.is_empty() => Ok(config),
@@ -171,20 +173,20 @@ impl Config {
         }
     }
 
-    /// Reads the host's own settings, and tells what is wrong with them. Where there is a problem,
-    /// the settings serve to look for further ones and for nothing else.
+    /// Reads the host's own settings and reports every problem with them. If there is one, the settings
+    /// may only be used to look for further problems.
     pub fn read(lookup: Lookup<'_>, mode: Mode) -> (Self, Vec<Problem>) {
         let (mut reader, production) = Reader::new(lookup, mode);
-        // A pause of the machine or of the database is no death of a worker. Tests wait for shorter ones.
+        // A shorter lease would take a pause of the machine or the database for a dead worker.
         let least_lease = if production { 20 } else { 1 };
         let reader = &mut reader;
         let host = reader.parsed(
             "HOST",
             address,
-            "an address of this machine, as 0.0.0.0 or ::1",
+            "an address of this machine, for example 0.0.0.0 or ::1",
         );
         let host = host.or(match mode {
-            // What development leaves open is open to this machine alone.
+            // Development has open endpoints, so only this machine may reach them.
             Mode::Dev => Some(IpAddr::from([127, 0, 0, 1])),
             _ => None,
         });
@@ -234,21 +236,21 @@ impl Config {
         (config, std::mem::take(&mut reader.problems))
     }
 
-    /// What the sender is called, where the operator chose it.
+    /// The name of the sender, if the operator chose one.
     pub fn sender_name(&self) -> String {
         let own = Some(self.from_email.as_str()).filter(|from| *from != sender::DEVELOPMENT);
         let own = own.and_then(|from| from.parse::<NameAddr>().ok());
         own.and_then(|from| from.name).unwrap_or_default()
     }
 
-    /// Whether this process may mail people, in production.
+    /// Whether the rules for production hold: this process may mail people.
     pub fn strict(&self) -> bool {
         self.production && self.mode.runs()
     }
 }
 
 fn database_url(reader: &mut Reader<'_>, mode: Mode) -> Option<SecretString> {
-    let url = reader.optional("DATABASE_URL");
+    let url = reader.required("DATABASE_URL");
     match &url {
         Some(text) if !text.starts_with("postgres://") && !text.starts_with("postgresql://") => {
             reader.problem(
@@ -256,13 +258,7 @@ fn database_url(reader: &mut Reader<'_>, mode: Mode) -> Option<SecretString> {
                 "is not a Postgres URL: postgres://user:password@host:5432/database",
             );
         }
-        None if reader.strict => {
-            reader.problem(
-                "DATABASE_URL",
-                "is required in production: the URL of a Postgres",
-            );
-        }
-        None if mode.needs_database() => {
+        None if !reader.strict && mode.needs_database() => {
             reader.problem(
                 "DATABASE_URL",
                 "is required: the api and the worker share a Postgres. `hogsend dev` runs both \
@@ -340,14 +336,14 @@ mod tests {
     #[test]
     fn an_unknown_environment_is_read_as_production() {
         let problems = load(Mode::Api, &[("NODE_ENV", "prod")]).unwrap_err();
-        let told = problems.join("\n");
+        let all = problems.join("\n");
         for name in ["NODE_ENV", "API_PUBLIC_URL", "BETTER_AUTH_SECRET"] {
-            assert!(told.contains(name), "{told}");
+            assert!(all.contains(name), "{all}");
         }
     }
 
     #[test]
-    fn development_listens_to_this_machine_alone_unless_told_otherwise() {
+    fn development_listens_on_this_machine_only_unless_host_is_set() {
         let host = |mode, pairs: &[(&str, &str)]| {
             let (config, problems) = Config::read(
                 &|name: &str| {

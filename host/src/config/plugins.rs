@@ -1,4 +1,4 @@
-//! The settings plugins declare, and which delivery plugin is the active one.
+//! The settings that plugins declare, and which delivery plugins are active.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,18 +6,19 @@ use hogsend_plugin_api::{Kind, Manifest, Settings};
 
 use super::reader::{QUOTED, is_quoted};
 use super::sender as senders;
+use super::table::required_or_plugin;
 use super::{Config, Lookup, Problem};
 
-/// What the plugins are started with.
+/// The settings that the plugins are started with.
 #[derive(Debug, Default)]
 pub struct PluginSettings {
     /// By plugin id; each plugin gets its own only.
     pub settings: BTreeMap<String, Settings>,
-    /// The delivery plugins that take mail, in the order they are asked.
+    /// The active delivery plugins, in order of preference.
     pub deliveries: Vec<String>,
-    /// Delivery plugins that take none, but whose webhooks about earlier mails are read.
+    /// Inactive delivery plugins whose webhooks about earlier mails are still read.
     pub listening: Vec<String>,
-    /// Delivery plugins that could take mail, where it is not settled which do.
+    /// Delivery plugins that could be active, if it is not settled which are.
     pub candidates: Vec<String>,
     /// Plugins that lack a required setting.
     pub incomplete: HashSet<String>,
@@ -25,11 +26,14 @@ pub struct PluginSettings {
     pub sender: String,
     /// Plugins whose webhooks are refused: in production those without a secret.
     pub closed_sources: HashSet<String>,
-    /// What the operator should know, though nothing is wrong.
+    /// Messages for the operator that are no problems.
     pub warnings: Vec<String>,
 }
 
-/// Reads what the manifests declare. The error is every problem with it.
+/// Reads the settings that the manifests declare.
+///
+/// # Errors
+/// Every problem with them.
 pub fn plugin_settings(
     manifests: &[&Manifest],
     config: &Config,
@@ -41,8 +45,8 @@ pub fn plugin_settings(
     }
 }
 
-/// Reads what the manifests declare, and tells what is wrong with it. Where there is a problem, the
-/// settings serve to look for further ones and for nothing else.
+/// Reads the settings that the manifests declare and reports every problem with them. If there is one,
+/// the settings may only be used to look for further problems.
 pub fn read_plugins(
     manifests: &[&Manifest],
     config: &Config,
@@ -60,38 +64,44 @@ pub fn read_plugins(
     choose(manifests, config, &mut all, &mut problems);
     trusted(manifests, config, &mut problems);
     for manifest in manifests {
-        let own = &all.settings[&manifest.id];
-        let delivers = manifest.kinds.contains(&Kind::Delivery);
-        let secret = manifest.webhook_secret.as_ref();
-        let known = secret.is_some_and(|name| own.get(name).is_some());
-        if !delivers || all.deliveries.contains(&manifest.id) {
-            missing(manifest, own, &mut problems);
-        } else if known && complete(manifest, own) {
-            all.listening.push(manifest.id.clone());
-        } else {
-            continue;
-        }
-        let Some(name) = secret.filter(|_| !known) else {
-            continue;
-        };
-        all.warnings.push(if config.production {
-            all.closed_sources.insert(manifest.id.clone());
-            format!(
-                "{name} is not set: webhooks of '{}' are refused",
-                manifest.id
-            )
-        } else {
-            format!(
-                "{name} is not set: webhooks of '{}' are taken from anyone, as this is development",
-                manifest.id
-            )
-        });
+        validate(manifest, config, &mut all, &mut problems);
     }
     all.sender = sender(manifests, config, &mut all, &mut problems);
     (all, problems)
 }
 
-/// Looks whether `TRUSTED_SOURCES` names event sources.
+/// Checks the settings of a plugin that is in use, and whether its webhooks can be verified. A
+/// delivery plugin that is not active is in use for its webhooks alone.
+fn validate(
+    manifest: &Manifest,
+    config: &Config,
+    all: &mut PluginSettings,
+    problems: &mut Vec<Problem>,
+) {
+    let own = &all.settings[&manifest.id];
+    let delivers = manifest.kinds.contains(&Kind::Delivery);
+    let secret = manifest.webhook_secret.as_ref();
+    let known = secret.is_some_and(|name| own.get(name).is_some());
+    if !delivers || all.deliveries.contains(&manifest.id) {
+        missing(manifest, own, problems);
+    } else if known && complete(manifest, own) {
+        all.listening.push(manifest.id.clone());
+    } else {
+        return;
+    }
+    let Some(name) = secret.filter(|_| !known) else {
+        return;
+    };
+    let id = &manifest.id;
+    all.warnings.push(if config.production {
+        all.closed_sources.insert(id.clone());
+        format!("{name} is not set: webhooks of '{id}' are refused")
+    } else {
+        format!("{name} is not set: in development, webhooks of '{id}' are accepted from anyone")
+    });
+}
+
+/// Checks that `TRUSTED_SOURCES` names event sources.
 fn trusted(manifests: &[&Manifest], config: &Config, problems: &mut Vec<Problem>) {
     let reads = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::EventSource);
     let sources = manifests.iter().filter(reads);
@@ -99,7 +109,7 @@ fn trusted(manifests: &[&Manifest], config: &Config, problems: &mut Vec<Problem>
     for id in &config.trusted_sources {
         if !known.contains(&id.as_str()) {
             let message = format!(
-                "names '{id}', which no event source is called; known: {}",
+                "names '{id}', but no event source has this id; known: {}",
                 known.join(", ")
             );
             problems.push(Problem::new("TRUSTED_SOURCES", message));
@@ -107,8 +117,10 @@ fn trusted(manifests: &[&Manifest], config: &Config, problems: &mut Vec<Problem>
     }
 }
 
-/// The sender, which production does not do without: what would come from an address of ours would
-/// be refused, or worse, delivered.
+const FROM: &str = "EMAIL_FROM";
+
+/// The sender. Production requires one: mail from the default address would be refused, or worse,
+/// delivered.
 fn sender(
     manifests: &[&Manifest],
     config: &Config,
@@ -136,18 +148,15 @@ fn sender(
     if !config.from_email.is_empty() {
         return config.from_email.clone();
     }
-    if config.strict() {
+    if let (true, Some(what)) = (config.strict(), required_or_plugin(FROM)) {
         let or = setting.map(|name| format!(", or {name}"));
-        let message = format!(
-            "is required in production{}: who mails come from, at a domain your provider has \
-             verified, as Acme <hello@acme.com>",
-            or.unwrap_or_default()
-        );
-        problems.push(Problem::new("EMAIL_FROM", message));
+        let or = or.unwrap_or_default();
+        let message = format!("is required in production{or}: {what}");
+        problems.push(Problem::new(FROM, message));
     } else if first.is_some_and(|manifest| !manifest.local_only) && config.mode.runs() {
         all.warnings.push(format!(
-            "EMAIL_FROM is not set: mails come from {}, which a provider refuses. Set it to an \
-             address at a domain your provider has verified",
+            "{FROM} is not set: mails come from {}, which a provider refuses. Set it to an address at \
+             a domain your provider has verified",
             senders::DEVELOPMENT
         ));
     }
@@ -201,35 +210,65 @@ fn complete(manifest: &Manifest, own: &Settings) -> bool {
     required.all(|setting| own.get(&setting.name).is_some())
 }
 
-/// Settles which delivery plugins take mail: the list in `EMAIL_PROVIDER`, or the one provider whose
-/// settings are there, or in development the plugin that keeps mails on this machine.
+const PROVIDER: &str = "EMAIL_PROVIDER";
+
+/// Chooses the delivery plugins that take mail: the list in `EMAIL_PROVIDER`; else the one provider
+/// whose settings are there; else, in development, the plugin that keeps mails on this machine.
 fn choose(
     manifests: &[&Manifest],
     config: &Config,
     read: &mut PluginSettings,
     problems: &mut Vec<Problem>,
 ) {
-    const NAME: &str = "EMAIL_PROVIDER";
     let delivers = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::Delivery);
     let all: Vec<&Manifest> = manifests.iter().filter(delivers).copied().collect();
-    let ids = |of: &[&Manifest]| {
-        let ids: Vec<&str> = of.iter().map(|manifest| manifest.id.as_str()).collect();
-        ids.join(", ")
-    };
-    for id in &config.email_providers {
-        let Some(manifest) = all.iter().find(|manifest| manifest.id == *id) else {
-            let message = format!(
-                "names '{id}', which no delivery plugin is called; known: {}",
-                ids(&all)
-            );
-            problems.push(Problem::new(NAME, message));
-            continue;
-        };
-        if read.deliveries.contains(id) {
-            let message = format!("names '{id}' twice: each provider is asked once");
-            problems.push(Problem::new(NAME, message));
-            continue;
+    if !config.email_providers.is_empty() {
+        choose_named(&all, config, read, problems);
+        return;
+    }
+    let ready: Vec<&Manifest> = all
+        .iter()
+        .filter(|one| !one.local_only && complete(one, &read.settings[&one.id]))
+        .copied()
+        .collect();
+    match ready.as_slice() {
+        [one] => read.deliveries.push(one.id.clone()),
+        [] if config.strict() => problems.push(Problem::new(PROVIDER, nothing_set(&all))),
+        [] => {
+            let local = all.iter().find(|manifest| manifest.local_only);
+            read.deliveries
+                .extend(local.map(|manifest| manifest.id.clone()));
         }
+        several => {
+            read.candidates = several.iter().map(|one| one.id.clone()).collect();
+            // A command that sends no mail does not have to know.
+            if config.mode.runs() {
+                let message = format!(
+                    "is not set and several providers are configured: set it to one of {}, or to a \
+                     comma-separated list of several in order of preference",
+                    ids(several)
+                );
+                problems.push(Problem::new(PROVIDER, message));
+            }
+        }
+    }
+}
+
+/// The providers that `EMAIL_PROVIDER` names.
+fn choose_named(
+    all: &[&Manifest],
+    config: &Config,
+    read: &mut PluginSettings,
+    problems: &mut Vec<Problem>,
+) {
+    for id in &config.email_providers {
+        let manifest = match named(all, id, &read.deliveries) {
+            Ok(manifest) => manifest,
+            Err(message) => {
+                problems.push(Problem::new(PROVIDER, message));
+                continue;
+            }
+        };
         if manifest.local_only && config.strict() {
             read.warnings.push(format!(
                 "EMAIL_PROVIDER names '{id}', which keeps mails on this machine: nobody gets them"
@@ -237,47 +276,40 @@ fn choose(
         }
         read.deliveries.push(id.clone());
     }
-    if !config.email_providers.is_empty() {
-        return;
-    }
-    let ready = |manifest: &&&Manifest| {
-        !manifest.local_only && complete(manifest, &read.settings[&manifest.id])
+}
+
+/// The delivery plugin with this id, which is not among those chosen before. The error says why
+/// not.
+fn named<'a>(all: &[&'a Manifest], id: &str, chosen: &[String]) -> Result<&'a Manifest, String> {
+    let Some(manifest) = all.iter().copied().find(|one| one.id == id) else {
+        return Err(format!(
+            "names '{id}', but no delivery plugin has this id; known: {}",
+            ids(all)
+        ));
     };
-    let ready: Vec<&Manifest> = all.iter().filter(ready).copied().collect();
-    match ready.as_slice() {
-        [one] => read.deliveries.push(one.id.clone()),
-        [] if config.strict() => {
-            let providers = all.iter().filter(|manifest| !manifest.local_only);
-            let needs = providers.map(|manifest| {
-                let required = manifest.settings.iter().filter(|setting| setting.required);
-                let names: Vec<_> = required.map(|setting| setting.name.as_str()).collect();
-                format!("{} for '{}'", names.join(" and "), manifest.id)
-            });
-            let message = format!(
-                "is not set and no delivery plugin has its settings; set {}",
-                needs.collect::<Vec<_>>().join(", or ")
-            );
-            problems.push(Problem::new(NAME, message));
-        }
-        [] => {
-            let local = all.iter().find(|manifest| manifest.local_only);
-            read.deliveries
-                .extend(local.map(|manifest| manifest.id.clone()));
-        }
-        // Which one is meant is a question of running, not of looking.
-        several if !config.mode.runs() => {
-            read.candidates = several.iter().map(|one| one.id.clone()).collect();
-        }
-        several => {
-            let message = format!(
-                "is not set and several providers are configured: set it to one of {}, or to several \
-                 in the order they are to be asked, with commas between",
-                ids(several)
-            );
-            problems.push(Problem::new(NAME, message));
-            read.candidates = several.iter().map(|one| one.id.clone()).collect();
-        }
+    if chosen.iter().any(|one| one == id) {
+        return Err(format!("names '{id}' twice: remove one of the two"));
     }
+    Ok(manifest)
+}
+
+/// Why production has no provider, with the settings that would choose one.
+fn nothing_set(all: &[&Manifest]) -> String {
+    let providers = all.iter().filter(|manifest| !manifest.local_only);
+    let needs = providers.map(|manifest| {
+        let required = manifest.settings.iter().filter(|setting| setting.required);
+        let names: Vec<_> = required.map(|setting| setting.name.as_str()).collect();
+        format!("{} for '{}'", names.join(" and "), manifest.id)
+    });
+    format!(
+        "is not set and no delivery plugin has its settings; set {}",
+        needs.collect::<Vec<_>>().join(", or ")
+    )
+}
+
+fn ids(of: &[&Manifest]) -> String {
+    let ids: Vec<&str> = of.iter().map(|manifest| manifest.id.as_str()).collect();
+    ids.join(", ")
 }
 
 #[cfg(test)]
@@ -344,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_of_a_provider_that_takes_no_more_mail_are_still_read() {
+    fn webhooks_of_a_former_provider_are_still_read() {
         let all = settings(&[
             ("POSTAL_KEY", "k"),
             ("SWIFT_KEY", "k"),
@@ -357,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_an_unknown_name_and_a_bad_url_are_told_with_their_fix() {
+    fn a_missing_key_an_unknown_name_and_a_bad_url_are_reported_with_their_fix() {
         let problems =
             settings(&[("EMAIL_PROVIDER", "swift"), ("SWIFT_URL", "nonsense")]).unwrap_err();
         assert_eq!(problems.len(), 2);
@@ -415,7 +447,7 @@ mod tests {
         }
         let (_, problems) = production(&[key, ("SWIFT_FROM", "\"Acme <hello@acme.com>\"")]);
         assert!(
-            problems[0].starts_with("SWIFT_FROM stands between quotation marks"),
+            problems[0].starts_with("SWIFT_FROM is in quotation marks"),
             "{problems:?}"
         );
         let (_, problems) = production(&[key, ("SWIFT_FROM", "foo")]);

@@ -1,31 +1,22 @@
-//! Where the world reaches this installation.
+//! The public URLs of this installation.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use reqwest::Url;
 
 use super::reader::Reader;
+use super::table::Rule;
 
 /// Base of the links in mails, without a slash at its end, its host in ASCII (RFC 5890 §2.3.2.1).
 pub(super) fn api_url(reader: &mut Reader<'_>, port: u16) -> String {
     const NAME: &str = "API_PUBLIC_URL";
     let fallback = format!("http://localhost:{port}");
-    match reader.optional(NAME) {
-        None => {
-            if reader.strict {
-                reader.problem(
-                    NAME,
-                    "is required in production: the https address of the API, as \
-                     https://api.example.com. Every link in mails begins with it",
-                );
-            }
-            fallback
-        }
-        Some(text) => base(reader, NAME, &text).unwrap_or(fallback),
-    }
+    let text = reader.required(NAME);
+    text.and_then(|text| base(reader, NAME, &text))
+        .unwrap_or(fallback)
 }
 
-/// Where browsers reach the sessions: by default where everybody reaches the API.
+/// Where browsers reach the sessions: by default the URL of the API.
 pub(super) fn auth_url(reader: &mut Reader<'_>, api_public_url: &str) -> String {
     const NAME: &str = "BETTER_AUTH_URL";
     let own = reader.optional(NAME);
@@ -33,7 +24,7 @@ pub(super) fn auth_url(reader: &mut Reader<'_>, api_public_url: &str) -> String 
         .unwrap_or_else(|| api_public_url.to_owned())
 }
 
-/// In production https at a host other people reach.
+/// A base URL, which in production is https at a host that others reach.
 fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
     let url = Url::parse(text)
         .ok()
@@ -58,24 +49,22 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
         );
         return None;
     }
-    if reader.strict {
-        if url.scheme() != "https" {
-            reader.problem(
-                name,
-                "begins with http://, which is refused in production: links and cookies of \
-                 sessions would travel in clear. Use https://…",
-            );
-        }
-        if is_loopback(&url) {
-            reader.problem(
-                name,
-                format!(
-                    "names '{}', which is this machine to whoever reads a mail: use the address \
-                     others reach the API at",
-                    url.host_str().unwrap_or_default()
-                ),
-            );
-        }
+    if reader.asks(name, Rule::Https) && url.scheme() != "https" {
+        reader.problem(
+            name,
+            "begins with http://, which is refused in production: links and session cookies would \
+             travel unencrypted. Use https://…",
+        );
+    }
+    if reader.asks(name, Rule::NoLoopback) && is_loopback(&url) {
+        reader.problem(
+            name,
+            format!(
+                "names '{}', which is a recipient's own machine: use the address at which others \
+                 reach the API",
+                url.host_str().unwrap_or_default()
+            ),
+        );
     }
     Some(url.as_str().trim_end_matches('/').to_owned())
 }

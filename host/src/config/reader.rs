@@ -1,13 +1,14 @@
 //! Reads variables into values and collects what is wrong with them.
 
-use super::{Lookup, Mode, Problem, table};
+use super::table::{self, Rule};
+use super::{Lookup, Mode, Problem};
 
 /// Reads settings one by one. A setting that is wrong is a problem and has its default or least
 /// value, so that everything else is read too.
 pub(super) struct Reader<'a> {
     pub lookup: Lookup<'a>,
-    /// Whether this process may mail people and lead them to this installation: then the settings
-    /// that decide about it have to be there and right.
+    /// Whether this process may mail people and lead them to this installation: then the rules for
+    /// production hold.
     pub strict: bool,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
@@ -46,13 +47,34 @@ impl<'a> Reader<'a> {
         (!value.is_empty()).then(|| value.to_owned())
     }
 
+    /// As [`optional`](Self::optional); unset where production requires it is a problem.
+    pub fn required(&mut self, name: &str) -> Option<String> {
+        let value = self.optional(name);
+        if let (true, None, Some(what)) = (self.strict, &value, table::required(name)) {
+            self.problem(name, format!("is required in production: {what}"));
+        }
+        value
+    }
+
+    /// Whether production asks this of the variable, and the rules for production hold.
+    pub fn asks(&self, name: &str, rule: Rule) -> bool {
+        self.strict && table::rules_of(name).contains(&rule)
+    }
+
+    /// The fewest characters that a secret may have.
+    pub fn least_characters(&self, name: &str) -> usize {
+        match self.strict {
+            true => table::least_characters(name),
+            false => 0,
+        }
+    }
+
     pub fn text(&self, name: &str) -> String {
         self.optional(name)
             .unwrap_or_else(|| table::default_of(name).to_owned())
     }
 
-    /// A value whose quotation marks were kept where it was set is a problem: it would be used with
-    /// them.
+    /// A value with quotation marks around it is a problem: they would be part of it.
     pub fn unquoted(&mut self, name: &str) -> Option<String> {
         let text = self.optional(name)?;
         if is_quoted(&text) {
@@ -88,7 +110,7 @@ impl<'a> Reader<'a> {
         all
     }
 
-    /// The parts between commas.
+    /// The parts of a comma-separated list.
     pub fn words(&self, name: &str) -> Vec<String> {
         let text = self.text(name);
         let parts = text.split(',').map(|part| part.trim().to_owned());
@@ -140,10 +162,10 @@ impl<'a> Reader<'a> {
 }
 
 /// Why a quoted value is wrong.
-pub(super) const QUOTED: &str = "stands between quotation marks, which are then part of it (Docker's \
+pub(super) const QUOTED: &str = "is in quotation marks, which become part of it (Docker's \
                                  --env-file keeps them): remove them";
 
-/// Whether all of a value stands between quotation marks. `"Acme, Inc." <hello@acme.example>` does
+/// Whether a whole value is between quotation marks. `"Acme, Inc." <hello@acme.example>` does
 /// not.
 pub(super) fn is_quoted(text: &str) -> bool {
     ['"', '\'']

@@ -1,19 +1,15 @@
-//! Secrets somebody chose: too weak for production, or of characters that cannot be sent.
+//! Secrets of the host: whether they are strong enough for production and can be sent in a header.
 
 use secrecy::SecretString;
 
 use super::reader::{QUOTED, Reader, is_quoted};
 
 /// How to make a secret.
-pub(super) const MAKE: &str = "make one with `openssl rand -base64 32`";
+const MAKE: &str = "make one with `openssl rand -base64 32`";
 
 /// A secret of the host.
 pub(super) struct Kind {
     pub name: &'static str,
-    /// The fewest characters in production.
-    pub least: usize,
-    /// Production does not start without it.
-    pub required: bool,
     /// It travels in a header.
     pub header: bool,
 }
@@ -21,35 +17,22 @@ pub(super) struct Kind {
 /// Signs links and sessions.
 pub(super) const SIGNING: Kind = Kind {
     name: "BETTER_AUTH_SECRET",
-    least: 32,
-    required: true,
     header: false,
 };
 
-/// Opens everything.
+/// A key with every scope.
 pub(super) const ADMIN_KEY: Kind = Kind {
     name: "ADMIN_API_KEY",
-    least: 24,
-    required: false,
     header: true,
 };
 
 /// Reads a secret; what is wrong with it is a problem, which never shows it.
 pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
     let name = kind.name;
-    let Some(secret) = reader.optional(name) else {
-        if kind.required && reader.strict {
-            let least = kind.least;
-            reader.problem(
-                name,
-                format!("is required in production: at least {least} random characters; {MAKE}"),
-            );
-        }
-        return None;
-    };
+    let secret = reader.required(name)?;
     if is_quoted(&secret) {
         reader.problem(name, QUOTED);
-    } else if let Some(wrong) = wrong(kind, &secret, reader.strict) {
+    } else if let Some(wrong) = wrong(reader, kind, &secret) {
         reader.problem(name, wrong);
     }
     Some(secret)
@@ -65,7 +48,8 @@ pub(super) fn read_previous(reader: &mut Reader<'_>) -> Vec<SecretString> {
     all.into_iter().map(SecretString::from).collect()
 }
 
-fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
+fn wrong(reader: &Reader<'_>, kind: &Kind, secret: &str) -> Option<String> {
+    let strict = reader.strict;
     // A header value is read as ASCII (RFC 9110 §5.5); elsewhere two programs may encode other
     // characters in two ways.
     let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
@@ -74,8 +58,9 @@ fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
             "has characters that do not travel safely, such as letters beyond ASCII: {MAKE}"
         ));
     }
-    if strict && secret.len() < kind.least {
-        return Some(format!("is shorter than {} characters: {MAKE}", kind.least));
+    let least = reader.least_characters(kind.name);
+    if secret.len() < least {
+        return Some(format!("is shorter than {least} characters: {MAKE}"));
     }
     if strict && is_guessable(secret) {
         return Some(format!("is easy to guess: {MAKE}"));
@@ -83,7 +68,7 @@ fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
     None
 }
 
-/// The least that the characters of a secret tell, in bits; 16 random bytes in hexadecimal have far
+/// The least entropy of the characters of a secret, in bits; 16 random bytes in hexadecimal have far
 /// more.
 const BITS: f64 = 64.0;
 /// Words of examples.
@@ -96,7 +81,7 @@ const PLACEHOLDERS: [&str; 6] = [
     "your-secret",
 ];
 
-/// Whether a secret repeats itself, says little for its length, or is somebody's example.
+/// Whether a secret repeats itself, has little entropy for its length, or is an example.
 fn is_guessable(secret: &str) -> bool {
     let bytes = secret.as_bytes();
     let repeats = |period: usize| {
@@ -120,11 +105,11 @@ fn is_guessable(secret: &str) -> bool {
         counts[usize::from(*byte)] += 1;
     }
     let length = bytes.len() as f64;
-    let told = counts.iter().filter(|count| **count > 0).map(|count| {
+    let bits = counts.iter().filter(|count| **count > 0).map(|count| {
         let count = f64::from(*count);
         count * (length / count).log2()
     });
-    told.sum::<f64>() < BITS
+    bits.sum::<f64>() < BITS
 }
 
 #[cfg(test)]

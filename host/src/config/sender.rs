@@ -4,7 +4,7 @@ use hogsend_mime::NameAddr;
 
 use super::reader::{QUOTED, Reader, is_quoted};
 
-/// The sender of mails that stay on this machine.
+/// The sender in development, where mails stay on this machine.
 pub(super) const DEVELOPMENT: &str = "Hogsend <noreply@hogsend.com>";
 
 /// Reads a sender of the host's own settings; one that cannot be parsed is a problem.
@@ -23,7 +23,7 @@ pub(super) fn wrong(text: &str) -> Option<String> {
     }
     let error = text.parse::<NameAddr>().err()?;
     Some(format!(
-        "is '{}', which {error}: use one address, as hello@acme.com or Acme <hello@acme.com>",
+        "is '{}', which {error}: use one address, for example hello@acme.com or Acme <hello@acme.com>",
         text.escape_debug()
     ))
 }

@@ -1,4 +1,5 @@
-//! Every variable of the host: name, default, help. Plugins declare their own.
+//! Every variable of the host: name, default, help, and what production asks of it. Plugins declare
+//! their own.
 
 /// One environment variable.
 pub struct Variable {
@@ -7,15 +8,45 @@ pub struct Variable {
     pub default: &'static str,
     /// One line, in Markdown.
     pub help: &'static str,
-    /// What production asks of it; empty where that is nothing.
-    pub production: &'static str,
+    /// What production asks of it.
+    rules: &'static [Rule],
+}
+
+/// What production asks of a variable, where a process sends mail or serves requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// It has to be set; the text says to what.
+    Required(&'static str),
+    /// It has to be set, or a setting of the delivery plugin in its place.
+    RequiredOrPlugin(&'static str),
+    /// A secret has so many characters at least.
+    Characters(usize),
+    Https,
+    NoLoopback,
+}
+
+impl Rule {
+    fn describe(self) -> String {
+        match self {
+            Self::Required(_) => "required".into(),
+            Self::RequiredOrPlugin(_) => "required, or the delivery plugin's own".into(),
+            Self::Characters(least) => format!("{least} characters or more"),
+            Self::Https => "https".into(),
+            Self::NoLoopback => "and not a loopback address".into(),
+        }
+    }
 }
 
 impl Variable {
-    /// Says what production asks of a variable.
-    const fn in_production(mut self, what: &'static str) -> Self {
-        self.production = what;
+    const fn in_production(mut self, rules: &'static [Rule]) -> Self {
+        self.rules = rules;
         self
+    }
+
+    /// What production asks of it, in words; empty if that is nothing.
+    pub fn production(&self) -> String {
+        let rules: Vec<String> = self.rules.iter().map(|rule| rule.describe()).collect();
+        rules.join(", ")
     }
 }
 
@@ -24,7 +55,7 @@ const fn variable(name: &'static str, default: &'static str, help: &'static str)
         name,
         default,
         help,
-        production: "",
+        rules: &[],
     }
 }
 
@@ -51,7 +82,7 @@ pub const TABLE: &[Variable] = &[
         "",
         "Postgres; without it `hogsend dev` starts an embedded one",
     )
-    .in_production("required"),
+    .in_production(&[Rule::Required("the URL of a Postgres")]),
     variable(
         "HEALTH_PORT",
         "",
@@ -67,7 +98,12 @@ pub const TABLE: &[Variable] = &[
         "",
         "signs the links in mails and session cookies",
     )
-    .in_production("required, 32 characters or more"),
+    .in_production(&[
+        Rule::Required(
+            "at least 32 random characters; make one with `openssl rand -base64 32`",
+        ),
+        Rule::Characters(32),
+    ]),
     variable(
         "BETTER_AUTH_SECRET_PREVIOUS",
         "",
@@ -78,13 +114,20 @@ pub const TABLE: &[Variable] = &[
         "http://localhost:3002",
         "base URL of every link in mails",
     )
-    .in_production("required, https, and not a loopback address"),
+    .in_production(&[
+        Rule::Required(
+            "the https address of the API, for example https://api.example.com. Every link in mails begins \
+             with it",
+        ),
+        Rule::Https,
+        Rule::NoLoopback,
+    ]),
     variable(
         "BETTER_AUTH_URL",
         "",
         "where browsers reach /api/auth; by default `API_PUBLIC_URL`; with https, session cookies are Secure",
     )
-    .in_production("https"),
+    .in_production(&[Rule::Https, Rule::NoLoopback]),
     variable(
         "TRUSTED_ORIGINS",
         "",
@@ -101,7 +144,7 @@ pub const TABLE: &[Variable] = &[
         "comma-separated networks that webhooks and alerts may reach besides the public internet, for example `10.0.0.0/8`",
     ),
     variable("ADMIN_API_KEY", "", "a key with every scope")
-        .in_production("24 characters or more"),
+        .in_production(&[Rule::Characters(24)]),
     variable(
         "RATE_LIMIT_ADMIN",
         "100",
@@ -137,7 +180,9 @@ pub const TABLE: &[Variable] = &[
         "",
         "sender, if the delivery plugin has no setting of its own for it, for example `Acme <hello@acme.com>`",
     )
-    .in_production("required, or the delivery plugin's own"),
+    .in_production(&[Rule::RequiredOrPlugin(
+        "who mails come from, at a domain your provider has verified, for example Acme <hello@acme.com>",
+    )]),
     variable(
         "EMAIL_FROM_TRANSACTIONAL",
         "",
@@ -296,6 +341,37 @@ pub(super) fn default_of(name: &str) -> &'static str {
     found.map_or("", |variable| variable.default)
 }
 
+/// What to set, if production requires the variable.
+pub(super) fn required(name: &str) -> Option<&'static str> {
+    rules_of(name).iter().find_map(|rule| match rule {
+        Rule::Required(what) => Some(*what),
+        _ => None,
+    })
+}
+
+/// What to set, if production requires the variable or a setting of the delivery plugin.
+pub(super) fn required_or_plugin(name: &str) -> Option<&'static str> {
+    rules_of(name).iter().find_map(|rule| match rule {
+        Rule::RequiredOrPlugin(what) => Some(*what),
+        _ => None,
+    })
+}
+
+/// The fewest characters that production asks of a secret.
+pub(super) fn least_characters(name: &str) -> usize {
+    let least = rules_of(name).iter().map(|rule| match rule {
+        Rule::Characters(least) => *least,
+        _ => 0,
+    });
+    least.max().unwrap_or(0)
+}
+
+/// What production asks of a variable.
+pub(super) fn rules_of(name: &str) -> &'static [Rule] {
+    let found = TABLE.iter().find(|variable| variable.name == name);
+    found.map_or(&[], |variable| variable.rules)
+}
+
 /// The table of README.md.
 pub fn markdown() -> String {
     let mut text = "| Variable | Default | |\n|---|---|---|\n".to_owned();
@@ -304,7 +380,7 @@ pub fn markdown() -> String {
             "" => String::new(),
             default => format!("`{default}` "),
         };
-        let production = match variable.production {
+        let production = match variable.production().as_str() {
             "" => String::new(),
             production => format!(". In production: {production}"),
         };

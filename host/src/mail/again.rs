@@ -1,4 +1,4 @@
-//! Sending a mail once more, because an administrator wants it.
+//! Sends a mail again at the request of an administrator.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
@@ -10,9 +10,9 @@ use crate::ids::SendId;
 use crate::mailbox::Addresses;
 use crate::signed_link::LinkSigner;
 
-/// Decides on the same mail anew, to the same person and with the same content: it has an id and a
-/// key of its own, belongs to no run, passes the same guards, is counted for itself, and can be
-/// unsubscribed from as long as any new mail. None where its content is gone.
+/// Creates a new mail with the same recipient and content. It has its own id, key and statistics,
+/// belongs to no run and passes the same checks; its unsubscribe links are valid as long as those of any
+/// new mail. None if the content was deleted.
 pub async fn send_again(
     conn: &mut Conn,
     (unsubscribe, addresses): (&LinkSigner, &Addresses),
@@ -60,7 +60,7 @@ pub async fn send_again(
     Ok(Some(id))
 }
 
-/// Puts new tokens in the place of those that this host signed.
+/// Replaces the tokens that this host signed with new ones.
 fn renew_tokens(
     mail: &mut Mail,
     unsubscribe: &LinkSigner,
@@ -75,7 +75,7 @@ fn renew_tokens(
         while let Some(at) = rest.find(BEFORE) {
             let (before, token) = rest.split_at(at + BEFORE.len());
             out.push_str(before);
-            // Two parts with a dot between; a dot behind them ends a sentence.
+            // A token is two parts with a dot between; a dot after them ends a sentence.
             let body = token.find(|c| !part(c)).unwrap_or(token.len());
             let end = match token[body..].strip_prefix('.') {
                 Some(mark) => body + 1 + mark.find(|c| !part(c)).unwrap_or(mark.len()),
@@ -106,7 +106,7 @@ mod tests {
     use crate::signed_link::{Ids, TokenError};
 
     #[test]
-    fn our_own_tokens_are_renewed_wherever_they_stand_and_others_stay() {
+    fn our_own_tokens_are_renewed_everywhere_and_others_stay() {
         let long_ago = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let ours = LinkSigner::new(&"one secret".into(), &[], "https://api.acme.test");

@@ -1,4 +1,4 @@
-//! What providers tell of mails: their status, and addresses that are to get no more.
+//! Providers' reports about mails: the status of a mail, and addresses to suppress.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::{BounceType, DeliveryEvent, DeliveryEventKind as Kind, Properties};
@@ -13,13 +13,13 @@ use crate::db::{self, Conn, NewMailEvent, Tx};
 use crate::ids::{self, ContactId, EventId, SendId};
 use crate::ingest;
 
-/// How long an open or a click waits for what comes after it, which may show that a machine did it.
+/// How long an open or a click waits before it is judged: clicks that follow may show a machine.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(5);
-/// Clocks differ by this much at most; a later time is a mistake.
+/// How far ahead a provider's clock may be; a later time is taken as now.
 const AHEAD_MAX: TimeDelta = TimeDelta::hours(1);
 
-/// Takes in one thing a provider told. Everything it leads to is one transaction, and the same
-/// message a second time changes nothing. Returns whether it was new.
+/// Stores one report of a provider and everything that follows from it in one transaction. The same
+/// report a second time changes nothing. Returns whether it was new.
 pub async fn take(cx: &Context, provider: &str, event: &DeliveryEvent) -> db::Result<bool> {
     let now = cx.clock.now();
     let occurred_at = match event.occurred_at {
@@ -51,7 +51,7 @@ async fn take_in(
     if event.kind == Kind::Unsubscribed
         && let Some((send, contact)) = db::send_find(&mut tx, ours, provider, message).await?
     {
-        // Locks everybody who holds the mailbox, so it comes before the lock of one contact.
+        // This locks all contacts with the mailbox, so it comes before the lock of one contact.
         unsubscribe(cx, &mut tx, provider, send, contact, now).await?;
     }
     let found = db::send_find_locked(&mut tx, ours, provider, message).await?;
@@ -61,17 +61,17 @@ async fn take_in(
             db::preferences_count_bounce(&mut tx, contact, now).await?;
         }
     }
-    // An address that is dead or complains is so whoever wrote to it.
+    // The suppression concerns the address, even if the mail is not ours.
     if let (Some(reason), Some(email)) = (suppresses(event), &event.email) {
         let mailbox = cx.addresses.mailbox(email);
         let words = (Some(provider), event.reason.as_deref());
         contacts::suppress(&mut tx, &mailbox, reason, words, now).await?;
-        tracing::info!(provider, reason, "an address gets no more mail");
+        tracing::info!(provider, reason, "an address is suppressed");
     }
     Ok((tx, true))
 }
 
-/// Why the address gets no more mail after this.
+/// Why the report suppresses the address.
 fn suppresses(event: &DeliveryEvent) -> Option<&'static str> {
     match event.kind {
         Kind::Bounced if event.bounce == Some(BounceType::Permanent) => Some("bounced"),
@@ -80,7 +80,8 @@ fn suppresses(event: &DeliveryEvent) -> Option<&'static str> {
     }
 }
 
-/// Writes the mail's history and moves its status. Opens and clicks are judged first.
+/// Adds the report to the mail's history and moves its status. The status follows opens and clicks
+/// only after they are judged.
 async fn note(
     cx: &Context,
     conn: &mut Conn,
@@ -104,17 +105,17 @@ async fn note(
     if judged_later {
         return Ok(());
     }
-    let mut told = MailEvent::new(send, event.kind, occurred_at);
-    told.provider = Some(provider);
-    told.message_id = event.message_id.as_deref();
-    told.reason = event.reason.as_deref();
-    told.bounce = event.bounce;
-    told.properties = properties(event);
-    status::record(cx, conn, told, now).await?;
+    let mut report = MailEvent::new(send, event.kind, occurred_at);
+    report.provider = Some(provider);
+    report.message_id = event.message_id.as_deref();
+    report.reason = event.reason.as_deref();
+    report.bounce = event.bounce;
+    report.properties = properties(event);
+    status::record(cx, conn, report, now).await?;
     Ok(())
 }
 
-/// The person used the provider's own link: their mailbox leaves the category of that mail.
+/// The recipient used the provider's own link: their mailbox leaves the mail's category.
 async fn unsubscribe(
     cx: &Context,
     conn: &mut Conn,
@@ -133,7 +134,7 @@ async fn unsubscribe(
     };
     let wording = format!("unsubscribe reported by {provider}");
     let grounds = Grounds::new(Source::Provider, wording);
-    // The mail's contact is locked with the others, though the mail may have gone to somebody else.
+    // The mail's contact is locked too, although the mail may have gone to another mailbox.
     let subjects = [subject, Subject::contact(contact)];
     let mut book = Book::open(conn, Some(&cx.addresses), &subjects, Reach::Everybody).await?;
     book.decide(cx.catalog.lists(), &subjects[0], &[decision], &grounds);
@@ -150,7 +151,7 @@ async fn unsubscribe(
     Ok(())
 }
 
-/// The word for it in the mail's history.
+/// The name of the event in the mail's history.
 fn kind(kind: Kind) -> &'static str {
     let name = status::name(kind);
     name.strip_prefix("email.").unwrap_or(name)

@@ -1,4 +1,5 @@
-//! Whether mails may go out now: exits, suppression, preferences, gaps, caps and windows.
+//! Whether mails may go out now: exits, suppression list, opt-outs, minimum intervals, caps and send
+//! windows.
 
 use std::collections::HashMap;
 
@@ -13,19 +14,18 @@ use crate::ids::{ContactId, StateId};
 use crate::mailbox::Mailbox;
 use crate::states::RunState;
 
-/// What is to be done with a mail no attempt has been made at.
+/// The decision on a mail without an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     Go,
-    /// It does not go out, for this reason.
+    /// It is skipped, for this reason.
     Skip(&'static str),
-    /// Its time has not come.
+    /// It waits until then.
     Later(DateTime<Utc>),
 }
 
-/// Asks everything that can keep mails back, and answers in their order. The contacts are locked,
-/// so two mails to one person are never decided at the same time; no two of these mails are to the
-/// same person.
+/// Decides on mails, in their order. The caller has locked their contacts, so two mails to one contact
+/// are never decided at the same time; no two of these mails belong to the same contact.
 pub async fn pace_all(
     cx: &Context,
     conn: &mut Conn,
@@ -36,11 +36,11 @@ pub async fn pace_all(
     let facts = Facts::gather(cx, conn, sends, contacts, now).await?;
     Ok(sends
         .iter()
-        .map(|send| facts.judge(cx, send, now))
+        .map(|send| facts.decide(cx, send, now))
         .collect())
 }
 
-/// Why a mail of this category may not go to this person at this mailbox, whenever that is.
+/// Why no mail of this category may go to this contact at this mailbox, at any time.
 fn unwanted(
     (contact, mailbox, category): (ContactId, Option<&Mailbox>, &str),
     suppressions: &Suppressions,
@@ -48,7 +48,7 @@ fn unwanted(
 ) -> Option<&'static str> {
     let transactional = category == TRANSACTIONAL;
     let suppressed = mailbox.and_then(|mailbox| suppressions.of(mailbox));
-    // An erased person who came back gets what they asked for, and nothing else.
+    // An erased contact who came back gets transactional mail only.
     if suppressed.is_some_and(|one| !transactional || one.reason != "erased") {
         return Some("suppressed");
     }
@@ -57,8 +57,8 @@ fn unwanted(
     (!wanted).then_some("user_unsubscribed")
 }
 
-/// Why a mail that was decided on just now would not go out, where that is known at once. What is
-/// asked again before the attempt may have changed by then.
+/// Why a new mail would not go out, as far as that is known now. It is checked again before the
+/// attempt, and may have changed by then.
 pub async fn refusal(
     cx: &Context,
     conn: &mut Conn,
@@ -71,8 +71,8 @@ pub async fn refusal(
     Ok(unwanted(about, &suppressions, &consents))
 }
 
-/// When the journeys behind these runs last sent a mail to these people, where their minimum
-/// interval asks for it: nothing older than the longest of the intervals is read.
+/// When the journeys of these runs last sent a mail to these contacts. Only journeys with a minimum
+/// interval are asked, and nothing older than the longest of the intervals is read.
 async fn last_sends(
     cx: &Context,
     conn: &mut Conn,
@@ -96,7 +96,7 @@ async fn last_sends(
     let gap = i64::try_from(longest).ok();
     let gap = gap.and_then(TimeDelta::try_milliseconds);
     let since = gap.and_then(|gap| now.checked_sub_signed(gap));
-    // No mail is older than that, and every moment after it is one of Postgres as well.
+    // No mail is older than the epoch, and Postgres can store every later moment.
     let since = since.unwrap_or_default().max(DateTime::UNIX_EPOCH);
     db::journey_last_sends(conn, people, &journeys, since).await
 }
@@ -104,12 +104,12 @@ async fn last_sends(
 struct Facts<'a> {
     contacts: HashMap<ContactId, &'a Contact>,
     origins: HashMap<StateId, SendOrigin>,
-    /// What the contacts want, and the mailboxes the mails go to.
+    /// Opt-outs of the contacts and of the mailboxes.
     consents: Consents,
-    /// By the address as the mail has it.
+    /// By the address in the mail.
     mailboxes: HashMap<String, Mailbox>,
     suppressions: Suppressions,
-    /// Of journeys with a minimum interval alone.
+    /// Only of journeys with a minimum interval.
     last: HashMap<(ContactId, String), DateTime<Utc>>,
     begun: HashMap<ContactId, i64>,
 }
@@ -148,7 +148,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    fn judge(&self, cx: &Context, send: &ClaimedSend, now: DateTime<Utc>) -> Pace {
+    fn decide(&self, cx: &Context, send: &ClaimedSend, now: DateTime<Utc>) -> Pace {
         let origin = send.state_id.and_then(|state| self.origins.get(&state));
         if origin.is_some_and(|run| run.status == RunState::Exited) {
             return Pace::Skip("journey_exited");

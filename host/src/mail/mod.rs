@@ -1,4 +1,4 @@
-//! Mail out: from the decision to send to its recorded end.
+//! Outgoing mail: the decision to send, delivery, and what providers and recipients report afterwards.
 
 mod again;
 mod compose;

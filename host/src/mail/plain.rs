@@ -1,11 +1,10 @@
-//! Mails of the installation's own, which no template makes: to administrators.
+//! Mails without a template, from the installation to its administrators.
 
 use chrono::{DateTime, Utc};
-use hogsend_mime as mime;
 use hogsend_plugin_api::Mail;
 use hogsend_semantics::TRANSACTIONAL;
 
-use super::compose::{domain_of, sender};
+use super::compose::{Undeliverable, deliverable, domain_of, redirect, sender};
 use crate::context::Context;
 use crate::db::{Contact, NewSend};
 use crate::ids::SendId;
@@ -27,7 +26,7 @@ pub fn plain(
         category: TRANSACTIONAL.to_owned(),
         transactional: true,
         from: sender(cx, true),
-        to: contact.email.clone().unwrap_or_default(),
+        to: String::new(),
         subject: subject.to_owned(),
         idempotency_key: key,
         mail: Err("no_address"),
@@ -35,20 +34,16 @@ pub fn plain(
         not_after: now + super::fate::useful(true),
         sender_given: false,
     };
-    if send.to.is_empty() {
-        return send;
-    }
-    match mime::bare_address("recipient", &send.to) {
+    match deliverable(contact.email.as_deref().unwrap_or_default()) {
         Ok(address) => send.to = address,
-        Err(_) => {
-            send.mail = Err("invalid_address");
+        Err(Undeliverable { address, reason }) => {
+            send.to = address;
+            send.mail = Err(reason);
             return send;
         }
     }
-    if let Some(test_to) = &cx.config.policy.test_to {
-        send.subject = format!("[to {}] {subject}", send.to);
-        send.to.clone_from(test_to);
-    }
+    let test_to = cx.config.policy.test_to.as_deref();
+    redirect(test_to, &mut send.to, &mut send.subject);
     let body: String = paragraphs
         .iter()
         .map(|text| format!("<p>{}</p>", htmlize::escape_text(text.as_str())))

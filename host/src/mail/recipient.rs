@@ -1,4 +1,4 @@
-//! Whom a signed link is for.
+//! The recipient that a signed link belongs to.
 
 use crate::contacts::consent::Subject;
 use crate::context::Context;
@@ -7,19 +7,19 @@ use crate::ids::ContactId;
 use crate::mailbox::{Mailbox, SHORT};
 use crate::signed_link::{Category, Ids, Token, Whom};
 
-/// The reader of a mail, as far as the store knows them.
+/// The recipient of a mail, as far as the database knows them.
 #[derive(Debug)]
 pub struct Recipient {
     /// Whose consent the link changes.
     pub subject: Subject,
-    /// The contact the mail belongs to, where there still is one.
+    /// The contact the mail belongs to, if it still exists.
     pub contact: Option<Contact>,
-    /// The address the mail went to, where it is known.
+    /// The address the mail went to, if it is known.
     pub email: Option<String>,
 }
 
 impl Recipient {
-    /// What may be sent to this mailbox now.
+    /// The preferences of this contact and mailbox.
     pub async fn preferences(&self, conn: &mut Conn) -> db::Result<Preferences> {
         let contact = self.subject.contact.unwrap_or(ContactId(uuid::Uuid::nil()));
         let keys = self.subject.mailbox.as_ref().map(Mailbox::keys);
@@ -29,12 +29,12 @@ impl Recipient {
             .of(contact, &keys))
     }
 
-    /// Whether anything is known of them that they could choose about.
+    /// Whether the contact or the address is known.
     pub fn is_known(&self) -> bool {
         self.contact.is_some() || self.email.is_some()
     }
 
-    /// The ids of further links to the same person.
+    /// The ids for further links to the same recipient.
     pub fn ids(&self) -> Ids {
         Ids {
             contact: self.contact.as_ref().map(|contact| contact.id),
@@ -43,7 +43,7 @@ impl Recipient {
         }
     }
 
-    /// The name of the category a link is about. None where nothing here has ever had it.
+    /// The name of the category of a link. None if no list and no mail of this contact has it.
     pub async fn category(
         &self,
         cx: &Context,
@@ -62,7 +62,7 @@ impl Recipient {
     }
 }
 
-/// Finds whom a link is for. Locks nothing.
+/// Finds the recipient of a link. Locks nothing.
 pub async fn recipient(cx: &Context, conn: &mut Conn, token: &Token) -> db::Result<Recipient> {
     match &token.whom {
         Whom::Ids(ids) => by_ids(cx, conn, *ids).await,
@@ -95,7 +95,7 @@ async fn by_ids(cx: &Context, conn: &mut Conn, ids: Ids) -> db::Result<Recipient
     })
 }
 
-/// The address with this hash, among the contact's own and those that mails of theirs went to.
+/// The address with this hash, among the contact's own and those of their mails.
 async fn address_of(
     cx: &Context,
     conn: &mut Conn,
@@ -141,7 +141,7 @@ async fn by_names(
         .map(|email| cx.addresses.mailbox(email))
         .map(|mailbox| match &contact {
             Some(_) => mailbox,
-            // An erased person's link still holds for the mailbox; its address is not learnt again.
+            // An erased contact's link still works for the mailbox, but its address is not stored.
             None => Mailbox::hashed(mailbox.short()),
         });
     Ok(Recipient {
@@ -154,7 +154,7 @@ async fn by_names(
     })
 }
 
-/// The subject of a report about a mail that went to `to` and belongs to `contact`.
+/// Whose consent a report changes, about a mail to `to` that belongs to `contact`.
 pub(super) async fn addressee(
     cx: &Context,
     conn: &mut Conn,

@@ -1,4 +1,5 @@
-//! What happens to a mail after it was handed over, told to everyone it concerns.
+//! What happens to a mail after a provider has it: the mail's status, an event, a capture, and the
+//! result of a step that waits.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::Sent;
@@ -11,17 +12,17 @@ use crate::db::{self, Conn, KnownSend, SendOrigin, SendProgress, SendStatus, Ste
 use crate::ids::SendId;
 use crate::ingest::{Told, tell};
 
-/// Something that happened to a mail after it was handed over, by a person or a provider.
+/// Something that happened to a mail after it was handed to a provider.
 #[derive(Clone, Debug)]
 pub struct MailEvent<'a> {
     pub send_id: SendId,
     pub kind: DeliveryEventKind,
     pub occurred_at: DateTime<Utc>,
-    /// What is worth knowing about it: a link, a bounce's reason.
+    /// Details, for example a link or a bounce's reason.
     pub properties: Properties,
-    /// The provider that told it; None for our own links and images.
+    /// The provider that reported it; None for our own links and images.
     pub provider: Option<&'a str>,
-    /// The id the provider knows the mail by.
+    /// The provider's id of the mail.
     pub message_id: Option<&'a str>,
     pub reason: Option<&'a str>,
     /// For a bounce: whether a later mail may arrive.
@@ -43,9 +44,9 @@ impl MailEvent<'_> {
     }
 }
 
-/// Moves the mail's status forward, stores `email.<kind>` as an event of the person, which journeys
-/// react to, and a capture for analytics, all in the caller's transaction. A mail in doubt is in
-/// doubt no more. Returns whether the mail exists.
+/// Moves the mail's status forward, stores `email.<kind>` as an event of the contact, which journeys
+/// react to, and a capture for analytics, all in the caller's transaction. A mail in doubt is no longer
+/// in doubt. Returns whether the mail exists.
 pub async fn record(
     cx: &Context,
     conn: &mut Conn,
@@ -63,15 +64,15 @@ pub async fn record(
     let after = before.after(event.kind, event.bounce);
     let known = send.in_doubt || !is_handed_over(before);
     let news = match event.kind {
-        // Our own attempt told of it, unless its answer was lost.
+        // Our own attempt reported it, unless its answer was lost.
         DeliveryEventKind::Sent => known,
         DeliveryEventKind::Delivered => send.delivered_at.is_none(),
-        // The change of consent makes the event, where there is a change.
+        // If consent changes, that change stores the event.
         DeliveryEventKind::Unsubscribed => false,
         _ => true,
     };
     let at = |kind| (event.kind == kind).then_some(event.occurred_at);
-    // A passing bounce of a mail that arrived, as an absence note, says nothing of the mail.
+    // A passing bounce of a mail that arrived, such as an absence note, does not concern the mail.
     let bounced = event.bounce == Some(BounceType::Permanent)
         || after.status == SendStatus::Bounced && before != after;
     let progress = SendProgress {
@@ -120,7 +121,7 @@ pub async fn record(
     Ok(true)
 }
 
-/// The end of the step that waits for a mail in doubt.
+/// The result of the step that waits for a mail in doubt.
 fn step_result(send: &KnownSend, status: SendStatus, reason: Option<&str>) -> Value {
     let id = send.id.into();
     json!(match status {
@@ -132,7 +133,7 @@ fn step_result(send: &KnownSend, status: SendStatus, reason: Option<&str>) -> Va
     })
 }
 
-/// What an event says of the mail it is about.
+/// What an event says about its mail.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
     pub id: SendId,
@@ -149,7 +150,7 @@ impl<'a> About<'a> {
         }
     }
 
-    /// No address and no subject: what is told leaves this installation.
+    /// Without address and subject: the event leaves this installation.
     pub fn properties(&self, origin: Option<&SendOrigin>, more: Properties) -> Properties {
         let mut all = more;
         all.insert("emailSendId".into(), json!(self.id));
@@ -162,7 +163,7 @@ impl<'a> About<'a> {
     }
 }
 
-/// What the event of this kind is called.
+/// The name of the event.
 pub fn name(kind: DeliveryEventKind) -> &'static str {
     match kind {
         DeliveryEventKind::Sent => "email.sent",
@@ -178,7 +179,7 @@ pub fn name(kind: DeliveryEventKind) -> &'static str {
     }
 }
 
-/// What the event of a bounce is called: only a permanent one says that the address is dead.
+/// The name of the event of a bounce: only a permanent one means that the address does not exist.
 pub fn bounce_event(bounce: Option<BounceType>) -> &'static str {
     match bounce {
         Some(BounceType::Permanent) => "email.bounced",

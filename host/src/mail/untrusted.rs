@@ -1,9 +1,9 @@
-//! What an event that anybody can send may put into a mail.
+//! Which values of an untrusted event may appear in a mail.
 //!
-//! A journey gives its templates values of the event that began it and of those it has read since.
-//! Where the source of one is not believed, a link of it leads only to the product's own hosts, and a
-//! text of it is shown only where it looks like a name. What the journey itself says is not touched: a
-//! value is the event's where it holds a text of the event that may not be shown.
+//! A journey passes values of events to its templates. If an event's source is not trusted, its links
+//! may lead only to the product's own hosts, and its texts appear only if they look like a name.
+//! Values that the journey makes itself stay: a value counts as the event's if it contains a text of
+//! the event that may not appear.
 
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_semantics::name::person_name;
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::config::LinkHosts;
 
-/// Shorter texts hold neither a link nor a message.
+/// Shorter texts can hold neither a link nor a message.
 const SHORT: usize = 4;
 /// Larger numbers can be read as telephone numbers.
 const NUMBER_MAX: f64 = 1_000_000.0;
 
-/// The values without those that strangers chose: what holds a text of one of these events. A
-/// template that declares no props keeps texts, which may be what its author expects, and loses links.
+/// Removes the values that contain a text of one of these events. A template that declares no props
+/// keeps texts, which its author may expect, and loses links.
 pub fn without_strangers(
     template: &Template,
     values: Properties,
@@ -41,7 +41,7 @@ pub fn without_strangers(
     kept.collect()
 }
 
-/// Whether a text of a stranger may stand in a mail.
+/// Whether a text of an untrusted event may appear in a mail.
 fn shown(text: &str, hosts: &LinkHosts, declared: bool) -> bool {
     let text = text.trim();
     if text.chars().count() < SHORT {
@@ -65,7 +65,7 @@ fn shown(text: &str, hosts: &LinkHosts, declared: bool) -> bool {
     !text.split_whitespace().any(linked)
 }
 
-/// Every text in a value that may not be shown, and every number that is too large.
+/// Collects every text in a value that may not appear, and every number that is too large.
 fn collect(value: &Value, into: &mut Vec<String>, strange: &dyn Fn(&str) -> bool) {
     match value {
         Value::String(text) => {
@@ -90,7 +90,7 @@ fn collect(value: &Value, into: &mut Vec<String>, strange: &dyn Fn(&str) -> bool
     }
 }
 
-/// A value without the parts that hold a strange text. None where nothing is left of it.
+/// The value without the parts that contain an untrusted text. None if nothing is left.
 fn cleaned(value: Value, strange: &[String]) -> Option<Value> {
     let holds = |text: &str| {
         strange

@@ -1,8 +1,8 @@
-//! What can be refused before a file is opened as a library.
+//! Checks of a plugin file before the system's loader opens it.
 //!
-//! The system's loader runs code of the file, and a damaged file ends the process with SIGBUS
-//! inside it. So the file is read once, checked as bytes, and a copy named by its hash is what gets
-//! loaded: what was checked is what runs, and replacing the original later harms nobody.
+//! The loader runs code of the file, and a damaged file kills the process with SIGBUS. So the file is
+//! read once and checked as bytes, and a copy named by its hash is loaded: the code that runs is the
+//! code that was checked, and replacing the original later has no effect.
 
 use std::fs;
 use std::io::Write;
@@ -18,7 +18,7 @@ use super::Problem;
 /// The file of pinned hashes beside the libraries, in the format of `sha256sum`.
 pub const PINS: &str = "plugins.lock";
 
-/// Libraries every installation has. Anything else would be missing elsewhere.
+/// Libraries that every installation has. Others may be missing on another machine.
 const NEEDED: &[&str] = &[
     "libc.so",
     "libm.so",
@@ -40,7 +40,7 @@ pub struct Checked {
     pub symbol: String,
 }
 
-/// Checks a file and copies it into `cache_dir`. `pins` is the text of [`PINS`], where there is one.
+/// Checks a file and copies it into `cache_dir`. `pins` is the content of [`PINS`], if it exists.
 pub fn check(file: &Path, pins: Option<&str>, cache_dir: &Path) -> Result<Checked, Problem> {
     let unreadable = |error: std::io::Error| {
         Problem::of_file(
@@ -107,104 +107,163 @@ fn is_pinned(pins: &str, sha256: &str) -> bool {
 
 type Refusal = (&'static str, String);
 
+/// What a file has to be before its code may run, in the order of the checks: a later one relies on
+/// the earlier ones.
+const CHECKS: &[fn(&Elf<'_>) -> Result<(), Refusal>] = &[
+    processor,
+    segments_in_file,
+    sections_in_file,
+    shared_library,
+    one_header,
+    common_libraries,
+];
+
 /// Checks that the bytes are a whole shared library of this machine with one plugin header, and
 /// returns the header's name.
 fn inspect(bytes: &[u8]) -> Result<String, Refusal> {
-    let not_a_plugin = |reason: &str| {
-        let message = format!(
-            "is not a plugin library ({reason}): build one with `cargo build --release` and `crate-type = [\"cdylib\"]`"
-        );
-        ("PLUGIN-002", message)
-    };
-    let damaged = |reason: &str| {
-        (
-            "PLUGIN-003",
-            format!("is truncated or damaged ({reason}): copy it again"),
-        )
-    };
+    let elf = Elf::parse(bytes)?;
+    for check in CHECKS {
+        check(&elf)?;
+    }
+    let header = elf.headers().first().map(|name| (*name).to_owned());
+    header.ok_or_else(|| not_a_plugin(NO_HEADER))
+}
 
-    if !bytes.starts_with(&elf::ELFMAG) {
-        return Err(not_a_plugin(if bytes.is_empty() {
-            "it is empty"
-        } else {
-            "it is no ELF file"
-        }));
+/// A file whose tables can be read.
+struct Elf<'a> {
+    file: ElfFile64<'a, Endianness>,
+    segments: &'a [elf::ProgramHeader64<Endianness>],
+    sections: &'a [elf::SectionHeader64<Endianness>],
+    /// In bytes.
+    size: u64,
+}
+
+impl<'a> Elf<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
+        if bytes.is_empty() {
+            return Err(not_a_plugin("it is empty"));
+        }
+        if !bytes.starts_with(&elf::ELFMAG) {
+            return Err(not_a_plugin("it is no ELF file"));
+        }
+        let unreadable = |error: object::read::Error| damaged(&error.to_string());
+        let file = ElfFile64::<Endianness>::parse(bytes).map_err(unreadable)?;
+        let header = file.elf_header();
+        let endian = file.endian();
+        let segments = header.program_headers(endian, bytes).map_err(unreadable)?;
+        let sections = header.section_headers(endian, bytes).map_err(unreadable)?;
+        Ok(Self {
+            file,
+            segments,
+            sections,
+            size: bytes.len() as u64,
+        })
     }
-    let file =
-        ElfFile64::<Endianness>::parse(bytes).map_err(|error| damaged(&error.to_string()))?;
-    let header = file.elf_header();
-    let endian = file.endian();
-    let machine = header.e_machine(endian);
-    if machine != MACHINE {
-        let message = format!(
-            "was built for another processor (ELF machine {}, this host is {}): build it for {}",
-            machine.0,
-            MACHINE.0,
-            std::env::consts::ARCH
-        );
-        return Err(("PLUGIN-004", message));
+
+    fn holds(&self, offset: u64, length: u64) -> bool {
+        let end = offset.checked_add(length);
+        end.is_some_and(|end| end <= self.size)
     }
-    let segments = header
-        .program_headers(endian, bytes)
-        .map_err(|error| damaged(&error.to_string()))?;
-    let sections = header
-        .section_headers(endian, bytes)
-        .map_err(|error| damaged(&error.to_string()))?;
-    let size = bytes.len() as u64;
-    let ends = |offset: u64, length: u64| offset.checked_add(length).is_some_and(|end| end <= size);
-    if !segments
-        .iter()
-        .all(|segment| ends(segment.p_offset(endian), segment.p_filesz(endian)))
-    {
-        return Err(damaged("a segment ends beyond the file"));
+
+    /// The names of the plugin headers it exports.
+    fn headers(&self) -> Vec<&str> {
+        self.file
+            .dynamic_symbols()
+            .filter(|symbol| symbol.is_definition())
+            .filter_map(|symbol| symbol.name().ok())
+            .filter(|name| name.starts_with("hogsend_plugin_header_v"))
+            .collect()
     }
+}
+
+const NO_HEADER: &str = "it exports no plugin header";
+
+fn not_a_plugin(reason: &str) -> Refusal {
+    let message = format!(
+        "is not a plugin library ({reason}): build one with `cargo build --release` and `crate-type = [\"cdylib\"]`"
+    );
+    ("PLUGIN-002", message)
+}
+
+fn damaged(reason: &str) -> Refusal {
+    let message = format!("is truncated or damaged ({reason}): copy it again");
+    ("PLUGIN-003", message)
+}
+
+fn processor(elf: &Elf<'_>) -> Result<(), Refusal> {
+    let machine = elf.file.elf_header().e_machine(elf.file.endian());
+    if machine == MACHINE {
+        return Ok(());
+    }
+    let message = format!(
+        "was built for another processor (ELF machine {}, this host is {}): build it for {}",
+        machine.0,
+        MACHINE.0,
+        std::env::consts::ARCH
+    );
+    Err(("PLUGIN-004", message))
+}
+
+fn segments_in_file(elf: &Elf<'_>) -> Result<(), Refusal> {
+    let endian = elf.file.endian();
+    let mut segments = elf.segments.iter();
+    match segments.all(|one| elf.holds(one.p_offset(endian), one.p_filesz(endian))) {
+        true => Ok(()),
+        false => Err(damaged("a segment ends beyond the file")),
+    }
+}
+
+fn sections_in_file(elf: &Elf<'_>) -> Result<(), Refusal> {
+    let endian = elf.file.endian();
     let in_file =
         |section: &&elf::SectionHeader64<Endianness>| section.sh_type(endian) != elf::SHT_NOBITS;
-    if !sections
-        .iter()
-        .filter(in_file)
-        .all(|section| ends(section.sh_offset(endian), section.sh_size(endian)))
-    {
-        return Err(damaged("a section ends beyond the file"));
+    let mut sections = elf.sections.iter().filter(in_file);
+    match sections.all(|one| elf.holds(one.sh_offset(endian), one.sh_size(endian))) {
+        true => Ok(()),
+        false => Err(damaged("a section ends beyond the file")),
     }
-    if header.e_type(endian) != elf::ET_DYN
-        || segments
-            .iter()
-            .any(|segment| segment.p_type(endian) == elf::PT_INTERP)
-    {
-        return Err(not_a_plugin("it is a program or an object file"));
-    }
+}
 
-    let exported: Vec<&str> = file
-        .dynamic_symbols()
-        .filter(|symbol| symbol.is_definition())
-        .filter_map(|symbol| symbol.name().ok())
-        .filter(|name| name.starts_with("hogsend_plugin_header_v"))
-        .collect();
-    match exported.as_slice() {
-        [one] if one.starts_with(HEADER_PREFIX) => {}
+fn shared_library(elf: &Elf<'_>) -> Result<(), Refusal> {
+    let endian = elf.file.endian();
+    let mut segments = elf.segments.iter();
+    let dynamic = elf.file.elf_header().e_type(endian) == elf::ET_DYN;
+    match dynamic && !segments.any(|one| one.p_type(endian) == elf::PT_INTERP) {
+        true => Ok(()),
+        false => Err(not_a_plugin("it is a program or an object file")),
+    }
+}
+
+fn one_header(elf: &Elf<'_>) -> Result<(), Refusal> {
+    match elf.headers().as_slice() {
+        [one] if one.starts_with(HEADER_PREFIX) => Ok(()),
         [one] => {
             let message = format!(
                 "has another ABI ('{one}', this host reads '{HEADER_PREFIX}…'): get the plugin's build for plugin-api {}",
                 hogsend_plugin_api::abi::API_VERSION
             );
-            return Err(("PLUGIN-007", message));
+            Err(("PLUGIN-007", message))
         }
-        [] => return Err(not_a_plugin("it exports no plugin header")),
-        _ => return Err(not_a_plugin("it exports several plugin headers")),
+        [] => Err(not_a_plugin(NO_HEADER)),
+        _ => Err(not_a_plugin("it exports several plugin headers")),
     }
-    for library in needed(&file) {
-        if !NEEDED.iter().any(|known| library.starts_with(known)) {
+}
+
+fn common_libraries(elf: &Elf<'_>) -> Result<(), Refusal> {
+    let mut libraries = needed(&elf.file).into_iter();
+    let common = |library: &str| NEEDED.iter().any(|known| library.starts_with(known));
+    match libraries.find(|library| !common(library)) {
+        None => Ok(()),
+        Some(library) => {
             let message = format!(
                 "needs the library '{library}', which not every machine has: link it statically (and build without `prefer-dynamic`)"
             );
-            return Err(("PLUGIN-005", message));
+            Err(("PLUGIN-005", message))
         }
     }
-    Ok(exported[0].to_owned())
 }
 
-/// The libraries the file asks the system for.
+/// The libraries that the file needs from the system.
 fn needed<'a>(file: &ElfFile64<'a, Endianness>) -> Vec<&'a str> {
     let endian = file.endian();
     let sections = file.elf_section_table();
@@ -293,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plugin_is_refused_with_file_reason_and_mend() {
+    fn what_is_no_plugin_is_refused_with_file_reason_and_fix() {
         let whole = library();
         let mut other_machine = whole.clone();
         other_machine[18] ^= 0x55;
@@ -317,18 +376,20 @@ mod tests {
             (program, "PLUGIN-002", "a program"),
             (whole.clone(), "PLUGIN-002", "exports no plugin header"),
         ] {
-            let told = refusal(&bytes, None);
+            let message = refusal(&bytes, None);
             assert!(
-                told.starts_with(code) && told.contains("libx.so") && told.contains(reason),
-                "{told}"
+                message.starts_with(code)
+                    && message.contains("libx.so")
+                    && message.contains(reason),
+                "{message}"
             );
-            assert!(!told.contains('\n'));
+            assert!(!message.contains('\n'));
         }
         assert!(refusal(&whole, Some("# none\n")).starts_with("PLUGIN-012"));
     }
 
     #[test]
-    fn folders_and_files_anyone_may_write_are_refused() {
+    fn folders_and_world_writable_files_are_refused() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("cache");

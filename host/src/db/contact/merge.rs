@@ -1,23 +1,24 @@
-//! Two contacts that turn out to be one person.
+//! Merges two contacts that are the same person.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::pending::pending_merge;
 use crate::db::{Conn, Result};
 use crate::ids::{self, ContactId, StateId};
 
-/// Who goes up in whom, and why.
+/// Which contact is merged into which, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct Merge<'a> {
     pub keep: ContactId,
     pub gone: ContactId,
-    /// What joined them.
+    /// The event or change that joined them.
     pub reason: &'a str,
-    /// Who said so.
+    /// The source of that.
     pub source: &'a str,
 }
 
-/// A run that ended because another one of its journey goes on.
+/// A run that exited because another run of its journey goes on.
 #[derive(Clone, Debug)]
 pub struct EndedByMerge {
     pub state: StateId,
@@ -25,11 +26,11 @@ pub struct EndedByMerge {
     pub depth: i16,
 }
 
-/// Moves everything of `gone` to `keep` and deletes it: ids, events, runs, mails, preferences, what
-/// blocks keep. The stricter opt-out of the two stays. Where both are on the way through one
-/// journey, the run that began first goes on and the other one exits. What `gone` was, and which
-/// rows were its own, stays in a log. The caller holds both contacts' locks and has given `keep` the
-/// names and properties. Returns the runs that exited.
+/// Moves everything of `gone` to `keep` and deletes it: ids, events, runs, mails, preferences, pending
+/// claims. The stricter opt-out of the two stays. If both are in a run of one journey, the run that
+/// began first goes on and the other one exits. What `gone` was, and which rows were its own, stays in a
+/// log. The caller has locked both contacts and given `keep` the names and properties. Returns the runs
+/// that exited.
 pub async fn contact_merge(
     conn: &mut Conn,
     merge: Merge<'_>,
@@ -37,6 +38,25 @@ pub async fn contact_merge(
 ) -> Result<Vec<EndedByMerge>> {
     let Merge { keep, gone, .. } = merge;
     let log = ids::at(now);
+    log_merge(conn, merge, log, now).await?;
+    let ended = end_second_runs(conn, merge, now).await?;
+    move_runs(conn, merge, log).await?;
+    move_events(conn, merge, log).await?;
+    move_mails(conn, merge, log).await?;
+    move_outboxes(conn, merge, log).await?;
+    merge_preferences(conn, merge, now).await?;
+    merge_visits(conn, merge).await?;
+    pending_merge(conn, keep, gone).await?;
+    move_identities(conn, merge, now).await?;
+    sqlx::query!("DELETE FROM contacts WHERE id = $1", gone as ContactId)
+        .execute(conn)
+        .await?;
+    Ok(ended)
+}
+
+/// Stores a snapshot of `gone`.
+async fn log_merge(conn: &mut Conn, merge: Merge<'_>, log: Uuid, now: DateTime<Utc>) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
         "INSERT INTO contact_merges (id, contact_id, kept, gone, reason, source, snapshot,
                                      created_at)
@@ -56,9 +76,19 @@ pub async fn contact_merge(
         merge.source,
         now
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    let ended = sqlx::query!(
+    Ok(())
+}
+
+/// Ends the later run of each journey that both are in.
+async fn end_second_runs(
+    conn: &mut Conn,
+    merge: Merge<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<EndedByMerge>> {
+    let Merge { keep, gone, .. } = merge;
+    sqlx::query!(
         r#"WITH twins AS (
              SELECT CASE WHEN (a.created_at, a.id) <= (b.created_at, b.id) THEN b.id ELSE a.id END
                         AS id
@@ -82,10 +112,14 @@ pub async fn contact_merge(
         journey_id: row.journey_id,
         depth: row.depth,
     })
-    .fetch_all(&mut *conn)
-    .await?;
+    .fetch_all(conn)
+    .await
+}
+
+async fn move_runs(conn: &mut Conn, merge: Merge<'_>, log: Uuid) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
-        // A worker that read the run before finds that it changed.
+        // A worker that read the run before sees that it changed.
         "WITH moved AS (UPDATE journey_states SET contact_id = $1, revision = revision + 1
                         WHERE contact_id = $2 RETURNING id)
          INSERT INTO contact_merge_rows (merge_id, table_name, row_id)
@@ -94,8 +128,13 @@ pub async fn contact_merge(
         gone as ContactId,
         log
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+async fn move_events(conn: &mut Conn, merge: Merge<'_>, log: Uuid) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
         "WITH moved AS (UPDATE user_events SET contact_id = $1 WHERE contact_id = $2 RETURNING id)
          INSERT INTO contact_merge_rows (merge_id, table_name, row_id)
@@ -104,10 +143,15 @@ pub async fn contact_merge(
         gone as ContactId,
         log
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+async fn move_mails(conn: &mut Conn, merge: Merge<'_>, log: Uuid) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
-        // A worker that is about to begin an attempt asks anew what this person wants.
+        // A worker that is about to begin an attempt checks again whether this contact opted out.
         "WITH moved AS (UPDATE email_sends SET contact_id = $1,
                             claim = CASE WHEN in_doubt THEN claim END
                         WHERE contact_id = $2 RETURNING id)
@@ -117,8 +161,15 @@ pub async fn contact_merge(
         gone as ContactId,
         log
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Moves what waits for analytics and webhooks, refused enrolments, passes, `once` values and former
+/// merges.
+async fn move_outboxes(conn: &mut Conn, merge: Merge<'_>, log: Uuid) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
         "WITH skips AS (UPDATE enrolment_skips SET contact_id = $1 WHERE contact_id = $2
                         RETURNING id),
@@ -140,9 +191,14 @@ pub async fn contact_merge(
         gone as ContactId,
         log
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    // A category either of them left stays left.
+    Ok(())
+}
+
+/// A category that either of them left stays left.
+async fn merge_preferences(conn: &mut Conn, merge: Merge<'_>, now: DateTime<Utc>) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
         "INSERT INTO email_preferences AS p (contact_id, unsubscribed_all, categories, bounce_count,
                                              updated_at)
@@ -159,8 +215,14 @@ pub async fn contact_merge(
         gone as ContactId,
         now
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Takes the earlier first and the later last visit, and listens if either did.
+async fn merge_visits(conn: &mut Conn, merge: Merge<'_>) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
         "UPDATE contacts k SET listening = k.listening OR g.listening,
              first_seen_at = least(k.first_seen_at, g.first_seen_at),
@@ -169,10 +231,14 @@ pub async fn contact_merge(
         keep as ContactId,
         gone as ContactId
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    pending_merge(conn, keep, gone).await?;
-    // What it was called finds the one that stays.
+    Ok(())
+}
+
+/// The names of `gone` lead to `keep`.
+async fn move_identities(conn: &mut Conn, merge: Merge<'_>, now: DateTime<Utc>) -> Result<()> {
+    let Merge { keep, gone, .. } = merge;
     sqlx::query!(
         "WITH own AS (
              SELECT n.kind, n.value FROM contacts c,
@@ -188,10 +254,7 @@ pub async fn contact_merge(
         merge.source,
         now
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    sqlx::query!("DELETE FROM contacts WHERE id = $1", gone as ContactId)
-        .execute(conn)
-        .await?;
-    Ok(ended)
+    Ok(())
 }

@@ -4,13 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use hogsend_mime as mime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::alerts::Kind;
+use crate::alerts::{Kind, RuleChange, Surroundings};
 use crate::app::App;
 use crate::audit::{Change, audit};
 use crate::db::{self, AlertRow, AlertRule, Conn, Topic, Tx};
@@ -26,7 +25,7 @@ use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::{AlertChannel, AlertType, Words as _};
 use crate::ids::AlertRuleId;
 use crate::states::DeliveryState;
-use crate::webhooks::{check_url, new_secret};
+
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -36,11 +35,6 @@ pub fn routes() -> Routes {
         .routes(routes!(change_alert_rule, delete_alert_rule))
         .routes(routes!(list_alert_history))
 }
-
-/// Five minutes to a week.
-const WINDOW: std::ops::RangeInclusive<i64> = 5..=10_080;
-const COOLDOWN: std::ops::RangeInclusive<i64> = 1..=10_080;
-const MINIMUM: std::ops::RangeInclusive<i64> = 1..=1_000_000_000;
 
 /// A rule.
 #[derive(Serialize, ToSchema)]
@@ -210,7 +204,7 @@ pub async fn create_alert_rule(
         created_at: now,
         updated_at: now,
     };
-    let change = AlertRuleChangeIn {
+    let change = RuleChange {
         name: Some(body.name.unwrap_or_default()),
         threshold: body.threshold,
         window_minutes: body.window_minutes,
@@ -220,7 +214,7 @@ pub async fn create_alert_rule(
         target: body.target,
         enabled: body.enabled,
     };
-    let secret = change.apply(&app, &mut rule, &mut issues);
+    let secret = change.apply(surroundings(&app), &mut rule, &mut issues);
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
@@ -258,7 +252,8 @@ pub async fn change_alert_rule(
         let mut rule = lock(&mut tx, id).await?;
         let before = told(&rule);
         let mut issues = Vec::new();
-        let secret = body.clone().apply(&app, &mut rule, &mut issues);
+        let change = RuleChange::from(body.clone());
+        let secret = change.apply(surroundings(&app), &mut rule, &mut issues);
         if !issues.is_empty() {
             return Err(ApiError::validation(&issues));
         }
@@ -276,93 +271,26 @@ pub async fn change_alert_rule(
     }))
 }
 
-impl AlertRuleChangeIn {
-    /// Returns the secret that was made for it.
-    fn apply(self, app: &App, rule: &mut AlertRule, issues: &mut Vec<Issue>) -> Option<String> {
-        if let Some(name) = self.name {
-            name.trim().clone_into(&mut rule.name);
-            if rule.name.is_empty() || rule.name.chars().count() > 100 {
-                issues.push(Issue::new("name", "must have 1 to 100 characters"));
-            }
+impl From<AlertRuleChangeIn> for RuleChange {
+    fn from(change: AlertRuleChangeIn) -> Self {
+        Self {
+            name: change.name,
+            threshold: change.threshold,
+            window_minutes: change.window_minutes,
+            minimum: change.minimum,
+            cooldown_minutes: change.cooldown_minutes,
+            channel: change.channel,
+            target: change.target,
+            enabled: change.enabled,
         }
-        if let Some(threshold) = self.threshold {
-            let rate = Kind::parse(&rule.kind).is_some_and(Kind::is_rate);
-            let (sound, form) = if rate {
-                let sound = (0.0..1.0).contains(&threshold);
-                (sound, "must be a fraction from 0 to 1, as 0.05 for 5%")
-            } else {
-                let sound = (1.0..=1e9).contains(&threshold) && threshold.fract() == 0.0;
-                (sound, "must be a whole number of at least 1")
-            };
-            if !sound {
-                issues.push(Issue::new("threshold", form));
-            }
-            rule.threshold = threshold;
-        }
-        for (path, wish, range, place) in [
-            (
-                "windowMinutes",
-                self.window_minutes,
-                WINDOW,
-                &mut rule.window_minutes,
-            ),
-            ("minimum", self.minimum, MINIMUM, &mut rule.minimum),
-            (
-                "cooldownMinutes",
-                self.cooldown_minutes,
-                COOLDOWN,
-                &mut rule.cooldown_minutes,
-            ),
-        ] {
-            let Some(number) = wish else { continue };
-            match i32::try_from(number) {
-                Ok(small) if range.contains(&number) => *place = small,
-                _ => {
-                    let (least, most) = (range.start(), range.end());
-                    let message = format!("must be a whole number from {least} to {most}");
-                    issues.push(Issue::new(path, message));
-                }
-            }
-        }
-        if let Some(enabled) = self.enabled {
-            rule.enabled = enabled;
-        }
-        let moved = self.channel.is_some() || self.target.is_some();
-        if let Some(channel) = self.channel {
-            if let Err(issue) = AlertChannel::check("channel", &channel) {
-                issues.push(issue);
-                return None;
-            }
-            if channel != rule.channel && self.target.is_none() {
-                issues.push(Issue::new("target", "is required"));
-            }
-            rule.channel = channel;
-        }
-        if let Some(target) = self.target {
-            match check_target(app, &rule.channel, &target) {
-                Ok(target) => rule.target = target,
-                Err(why) => issues.push(Issue::new("target", why)),
-            }
-        }
-        let blocked = rule.kind == Kind::Providers.name() && rule.channel == "email";
-        if moved && blocked && app.plugins.deliveries().len() < 2 {
-            let why = "cannot be email where there is one delivery provider: the mail would wait for the provider it is about";
-            issues.push(Issue::new("channel", why));
-        }
-        if moved {
-            rule.secret = (rule.channel == "webhook").then(new_secret);
-            return rule.secret.clone();
-        }
-        None
     }
 }
 
-fn check_target(app: &App, channel: &str, target: &str) -> Result<String, String> {
-    if channel == "email" {
-        let address = mime::bare_address("target", target);
-        return address.map_err(|_| "must be an address of mail, as ops@example.com".into());
+fn surroundings(app: &App) -> Surroundings<'_> {
+    Surroundings {
+        poster: &app.poster,
+        providers: app.plugins.deliveries().len(),
     }
-    check_url(target, &app.poster).map(String::from)
 }
 
 /// Deletes a rule, with its history.

@@ -7,8 +7,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::alerts::Kind;
 use crate::foreign::Issue;
+use crate::alerts::{CHANNELS, Kind};
 use crate::http::ApiError;
 use crate::http::auth::Scope;
 use crate::mail::Taking;
@@ -97,7 +97,7 @@ words! {
     /// Why a delivery provider accepts no mail.
     ProviderHold = ["limit", "rest", "block"];
     AlertType = Kind::ALL.map(Kind::name);
-    AlertChannel = ["webhook", "slack", "email"];
+    AlertChannel = CHANNELS;
 }
 
 macro_rules! states {

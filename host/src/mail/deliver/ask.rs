@@ -1,4 +1,4 @@
-//! One request to a provider: the question, how long its answer is waited for, and the lease meanwhile.
+//! Step 4: hands the mails to the provider's plugin, and renews the lease until it answers.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::db;
 use crate::mail::fate::{Answer, Fate};
 use crate::plugins::DeliveryRef;
 
-/// How much longer than it was told a plugin is waited for.
+/// How long the host waits for a plugin beyond the deadline it was given.
 const GRACE: Duration = Duration::from_secs(2);
 /// The longest an attempt may take, whatever a plugin asks for.
 const PATIENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// Asks the provider and records its answer, and holds on to the mails meanwhile.
+/// Asks the provider, records its answer, and renews the lease meanwhile.
 pub(super) async fn ask(
     cx: &Context,
     provider: &DeliveryRef,
@@ -51,7 +51,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Prolongs the lease for as long as it is awaited.
+/// Renews the lease for as long as it is awaited.
 async fn renew(cx: &Context, request: &Request) {
     let every = (cx.config.lease / 3).max(Duration::from_millis(100));
     let sends: Vec<_> = request
@@ -70,7 +70,7 @@ async fn renew(cx: &Context, request: &Request) {
             }
         };
         if let Err(error) = renewed.await {
-            tracing::warn!(sends = sends.len(), %error, "a lease of mails could not be prolonged");
+            tracing::warn!(sends = sends.len(), %error, "the lease of mails could not be renewed");
         }
     }
 }
@@ -111,7 +111,7 @@ async fn send(cx: &Context, provider: &DeliveryRef, request: &Request) -> (Answe
     }
 }
 
-/// How long an attempt may take. A lease says nothing about it, for it is prolonged.
+/// How long an attempt may take. The lease does not limit it, because it is renewed.
 fn patience(cx: &Context, provider: &DeliveryRef) -> Duration {
     let asked = provider.capabilities().attempt_ms.unwrap_or(0);
     cx.config

@@ -1,19 +1,22 @@
-//! The beginning of an attempt: the last questions, the frozen bytes, the moment to leave.
+//! Step 3: the last checks before a first attempt, and the commit that it begins.
+//!
+//! The provider's bytes are frozen in the same transaction, and the moment at which the request may
+//! leave is reserved. So whatever happens afterwards, the mails are known to be in doubt.
 
 use chrono::{DateTime, Utc};
 
-use super::{Ready, Request, lease, postpone, reach, reserve};
-use crate::calls::{self, Open};
+use super::{Ready, Request, give_up, lease, postpone, providers, reach};
+use crate::calls::Open;
 use crate::context::Context;
-use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Deaths, Tx};
+use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Conn, Deaths, PluginCall, Tx};
 use crate::ids::{BatchId, Claim, SendId};
-use crate::mail::fate::{EXPIRED, Settled, Standing, last_moment, settle};
+use crate::mail::fate::{Settled, Standing, last_moment, settle};
 use crate::mail::frequency::{Pace, pace_all};
 use crate::plugins::DeliveryRef;
 
-/// What became of mails that were about to go out.
+/// Result of the transaction.
 enum Begun {
-    /// None of them is to go out now.
+    /// None of the mails goes out now.
     Nothing,
     /// The provider's rate is used up until then; nothing was committed.
     TooLate(Vec<SendId>, DateTime<Utc>),
@@ -27,8 +30,8 @@ enum Begun {
     },
 }
 
-/// Decides which of these mails go out now, and commits that an attempt at them begins. None where
-/// nothing is left to send.
+/// Decides which of these mails go out now, and commits that an attempt at them begins. None if
+/// there is nothing left to send.
 pub(super) async fn begin(
     cx: &Context,
     provider: &DeliveryRef,
@@ -44,12 +47,10 @@ pub(super) async fn begin(
     match begun {
         Begun::Nothing => Ok(None),
         Begun::TooLate(ids, slot) => {
-            let late = |ready: &Ready| slot >= last_moment(&ready.send);
-            let (late, others): (Vec<Ready>, Vec<Ready>) =
-                of(ids, group).into_iter().partition(late);
-            let late: Vec<ClaimedSend> = late.into_iter().map(|ready| ready.send).collect();
-            expire(cx, &late).await?;
-            let others: Vec<ClaimedSend> = others.into_iter().map(|ready| ready.send).collect();
+            let sends = of(ids, group).into_iter().map(|ready| ready.send);
+            let (late, others): (Vec<ClaimedSend>, Vec<ClaimedSend>) =
+                sends.partition(|send| slot >= last_moment(send));
+            give_up::expire(cx, &late).await?;
             postpone(cx, &others, slot, "the provider's rate is used up").await?;
             Ok(None)
         }
@@ -82,46 +83,66 @@ async fn begin_in(
     group: &[Ready],
     now: DateTime<Utc>,
 ) -> db::Result<(Option<Tx>, Begun)> {
+    let cleared = cleared(cx, &mut tx, group, now).await?;
+    if cleared.is_empty() {
+        return Ok((Some(tx), Begun::Nothing));
+    }
+    open_attempt(cx, tx, provider, &cleared, now).await
+}
+
+/// The mails that may go out now, among those the caller still holds. The others are skipped or
+/// postponed. A mail in doubt is not checked: an attempt that began is finished, whatever changed
+/// since.
+async fn cleared<'g>(
+    cx: &Context,
+    conn: &mut Conn,
+    group: &'g [Ready],
+    now: DateTime<Utc>,
+) -> db::Result<Vec<&'g Ready>> {
     let ids: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
-    let contacts = db::sends_owners_lock(&mut tx, &ids).await?;
+    let contacts = db::sends_owners_lock(conn, &ids).await?;
     let sends: Vec<&ClaimedSend> = group.iter().map(|ready| &ready.send).collect();
-    let held = db::sends_hold(&mut tx, &sends).await?;
-    let group: Vec<&Ready> = group
+    let held = db::sends_hold(conn, &sends).await?;
+    let group: Vec<&'g Ready> = group
         .iter()
         .filter(|ready| held.contains(&ready.send.id))
         .collect();
 
-    // An attempt that began is finished, whatever changed since.
     let asked: Vec<&ClaimedSend> = group
         .iter()
         .map(|ready| &ready.send)
         .filter(|send| !send.in_doubt)
         .collect();
-    let answers = pace_all(cx, &mut tx, &asked, &contacts, now).await?;
+    let paces = pace_all(cx, conn, &asked, &contacts, now).await?;
     let mut skipped = Vec::new();
     let mut going = Vec::new();
-    for (send, pace) in asked.iter().zip(answers) {
+    for (send, pace) in asked.iter().zip(paces) {
         match pace {
             Pace::Go => going.push(send.id),
             Pace::Skip(reason) => {
                 skipped.push(Settled::decided(send, Standing::skipped(reason)));
             }
             Pace::Later(until) => {
-                db::sends_postpone(&mut tx, &[send], until, "outside_send_window").await?;
+                db::sends_postpone(conn, &[send], until, "outside_send_window").await?;
             }
         }
     }
-    settle(cx, &mut tx, None, None, &skipped, now).await?;
-    let group: Vec<&Ready> = group
+    settle(cx, conn, None, None, &skipped, now).await?;
+    Ok(group
         .into_iter()
         .filter(|ready| ready.send.in_doubt || going.contains(&ready.send.id))
-        .collect();
-    if group.is_empty() {
-        return Ok((Some(tx), Begun::Nothing));
-    }
+        .collect())
+}
 
-    let lease = lease(cx);
-    let doubted = group.iter().any(|ready| ready.send.in_doubt);
+/// Freezes the mails and reserves the moment at which their request leaves. Rolls back if that is
+/// too late.
+async fn open_attempt(
+    cx: &Context,
+    mut tx: Tx,
+    provider: &DeliveryRef,
+    group: &[&Ready],
+    now: DateTime<Utc>,
+) -> db::Result<(Option<Tx>, Begun)> {
     let batch = (group.len() > 1).then(|| ClaimedBatch {
         id: BatchId::new(now),
         provider: provider.id().to_owned(),
@@ -131,8 +152,8 @@ async fn begin_in(
         claim: Claim::new(now),
         deaths: Deaths::default(),
     });
-    // Wherever the moment to leave lies, the lease begins there at the earliest.
-    let lease_until = now + reach(cx) + lease;
+    // The lease begins when the request leaves, at the earliest.
+    let lease_until = now + reach(cx) + lease(cx);
     if let Some(batch) = &batch {
         db::batch_insert(&mut tx, batch, lease_until).await?;
     }
@@ -147,7 +168,7 @@ async fn begin_in(
         .collect();
     let id = batch.as_ref().map(|batch| batch.id);
     db::attempts_begin(&mut tx, provider.id(), id, &mails, lease_until, now).await?;
-    let call = super::open(cx, provider, group.first().copied(), batch.as_ref());
+    let call = plugin_call(cx, provider, group.first().copied(), batch.as_ref());
     let (call, slot) = reserve(cx, &mut tx, provider, call, now).await?;
     let going: Vec<SendId> = group.iter().map(|ready| ready.send.id).collect();
     let late = |ready: &&Ready| slot >= last_moment(&ready.send);
@@ -159,48 +180,58 @@ async fn begin_in(
     let begun = Begun::Attempt {
         going,
         batch,
-        doubted,
+        doubted: group.iter().any(|ready| ready.send.in_doubt),
         slot,
         call,
     };
     Ok((Some(tx), begun))
 }
 
-/// Ends mails whose last useful moment passed.
-pub(super) async fn expire(cx: &Context, sends: &[ClaimedSend]) -> db::Result<()> {
-    let settled: Vec<Settled<'_>> = sends
-        .iter()
-        .map(|send| Settled::decided(send, expired(send)))
-        .collect();
-    super::conclude::decide(cx, &settled).await
+/// The plugin call that hands the mails to the provider; None if nobody holds them.
+pub(super) fn plugin_call(
+    cx: &Context,
+    provider: &DeliveryRef,
+    first: Option<&Ready>,
+    batch: Option<&ClaimedBatch>,
+) -> Option<Open> {
+    let (what, subject, claim, method) = match batch {
+        Some(batch) => ("batch", batch.id.into(), batch.claim, "send_batch"),
+        None => {
+            let send = &first?.send;
+            ("mail", send.id.into(), send.claim?, "send")
+        }
+    };
+    let name = format!("{}, {method}", provider.id());
+    let call = PluginCall {
+        subject,
+        claim,
+        name,
+    };
+    Some(Open::new(&cx.calls, what, call))
 }
 
-/// Ends mails in whose calls workers ended three times.
-pub(super) async fn give_up(cx: &Context, sends: &[ClaimedSend]) -> db::Result<()> {
-    let settled: Vec<Settled<'_>> = sends
-        .iter()
-        .map(|send| {
-            let reason = calls::verdict(&send.deaths);
-            tracing::error!(send.id = %send.id, reason, "a mail ends its workers and is given up");
-            let standing = if send.in_doubt {
-                Standing::ambiguous(reason)
-            } else {
-                Standing::failed(reason)
-            };
-            Settled::decided(send, standing)
-        })
-        .collect();
-    super::conclude::decide(cx, &settled).await?;
-    super::forget(cx, sends.iter().map(|send| send.id.into())).await
-}
-
-/// A mail in doubt may have arrived; no other one goes out.
-pub(super) fn expired(send: &ClaimedSend) -> Standing {
-    if send.in_doubt {
-        Standing::ambiguous(
-            "its last useful moment passed before the provider said whether it has it",
-        )
-    } else {
-        Standing::skipped(EXPIRED)
+/// Records the call in the transaction in which an attempt begins, and reserves the moment at which
+/// the request leaves. The provider's row comes last, so that other workers wait for it as briefly as
+/// possible. On an error the call is not recorded.
+pub(super) async fn reserve(
+    cx: &Context,
+    conn: &mut Conn,
+    provider: &DeliveryRef,
+    call: Option<Open>,
+    now: DateTime<Utc>,
+) -> db::Result<(Option<Open>, DateTime<Utc>)> {
+    let reserved = async {
+        if let Some(call) = &call {
+            db::call_switch(&mut *conn, None, Some(call.call()), true, now).await?;
+        }
+        let first = provider.capabilities().rate.map(providers::slot_us);
+        db::provider_slot(conn, provider.id(), first, reach(cx), now).await
+    };
+    match reserved.await {
+        Ok(slot) => Ok((call, slot)),
+        Err(error) => {
+            call.into_iter().for_each(Open::close);
+            Err(error)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The end of an attempt.
+//! Step 5: records what the provider answered.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Request, covers};
 use crate::context::Context;
-use crate::db::{self, ClaimedSend, Tx};
+use crate::db::{self, ClaimedBatch, ClaimedSend, Conn, Tx};
 use crate::ids::SendId;
 use crate::mail::fate::{Answer, Fate, Settled, Situation, Standing, settle, wait};
 use crate::plugins::DeliveryRef;
@@ -16,8 +16,8 @@ use crate::plugins::DeliveryRef;
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Records an answer, again and again until it is stored or the lease is over: what the provider
-/// said comes only once. A claim that was lost meanwhile fences the record off.
+/// Records an answer, and retries until it is stored or the lease is over: the provider answers only
+/// once. If the claim was lost meanwhile, nothing is recorded.
 pub(super) async fn conclude(
     cx: &Context,
     provider: &DeliveryRef,
@@ -34,7 +34,7 @@ pub(super) async fn conclude(
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() + pause < until => {
                 tracing::warn!(sends = request.mails.len(), %error,
-                    "a provider's answer could not be recorded yet, trying again");
+                    "a provider's answer could not be recorded yet, retrying");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -43,7 +43,8 @@ pub(super) async fn conclude(
     }
 }
 
-/// Records the end of an attempt for every mail in it, and lets their journeys go on, in one commit.
+/// Records the end of an attempt for every mail in it and completes the steps that wait for them, in
+/// one transaction.
 async fn record(
     cx: &Context,
     provider: &DeliveryRef,
@@ -80,21 +81,34 @@ async fn record_in(
             }
         })
         .collect();
-    if let Some(batch) = &request.batch {
-        // Asked about again as it is: the same mails, order and key.
-        let open = |one: &Settled<'_>| matches!(one.standing, Standing::Doubtful { .. });
-        let again = settled.iter().any(open);
-        let fate = answer.one(0);
-        let retry_at = again.then(|| now + wait(&fate, situation(provider, request, 0, now)));
-        let counted = !matches!(fate, Fate::Limited { .. } | Fate::Blocked { .. });
-        let word = (!again).then(|| answer.word());
-        if !db::batch_end(&mut tx, batch, word, retry_at, counted || !again, now).await? {
-            return Ok((tx, ()));
-        }
+    if let Some(batch) = &request.batch
+        && !end_batch(&mut tx, provider, (request, batch), answer, &settled, now).await?
+    {
+        return Ok((tx, ()));
     }
     let batch = request.batch.as_ref().map(|batch| batch.id);
     settle(cx, &mut tx, Some(provider.id()), batch, &settled, now).await?;
     Ok((tx, ()))
+}
+
+/// Ends the batch, or gives it back for a repeat if a mail in it is still in doubt. False if the
+/// claim was lost.
+async fn end_batch(
+    conn: &mut Conn,
+    provider: &DeliveryRef,
+    (request, batch): (&Request, &ClaimedBatch),
+    answer: &Answer,
+    settled: &[Settled<'_>],
+    now: DateTime<Utc>,
+) -> db::Result<bool> {
+    // A repeat is the same request: the same mails, order and key.
+    let open = |one: &Settled<'_>| matches!(one.standing, Standing::Doubtful { .. });
+    let again = settled.iter().any(open);
+    let fate = answer.one(0);
+    let retry_at = again.then(|| now + wait(&fate, situation(provider, request, 0, now)));
+    let counted = !matches!(fate, Fate::Limited { .. } | Fate::Blocked { .. });
+    let word = (!again).then(|| answer.word());
+    db::batch_end(conn, batch, word, retry_at, counted || !again, now).await
 }
 
 fn standing(answer: &Answer, fate: Fate, at: Situation<'_>) -> Standing {
@@ -104,7 +118,7 @@ fn standing(answer: &Answer, fate: Fate, at: Situation<'_>) -> Standing {
             reason: reason.clone(),
             doubtful: false,
         },
-        // The answer for each settles the batch: nothing of it is in doubt any more.
+        // An answer for each mail settles the batch: none of them stays in doubt.
         Answer::Each(_) => Standing::after(
             fate,
             Situation {
@@ -133,25 +147,10 @@ fn situation<'a>(
         tries: request.number,
         in_batch: request.batch.is_some(),
         doubted: request.doubted,
-        // A repeat leaves a minute from now at the latest.
+        // A repeat leaves within a minute.
         repeatable: covers(provider, began, now + TimeDelta::minutes(1)),
         now,
     }
-}
-
-/// Ends mails that are held by the caller without an attempt.
-pub(super) async fn decide(cx: &Context, settled: &[Settled<'_>]) -> db::Result<()> {
-    if settled.is_empty() {
-        return Ok(());
-    }
-    let now = cx.clock.now();
-    let ids: Vec<SendId> = settled.iter().map(|one| one.send.id).collect();
-    let work = async |mut tx: Tx| {
-        db::sends_owners_lock(&mut tx, &ids).await?;
-        settle(cx, &mut tx, None, None, settled, now).await?;
-        db::Result::Ok((tx, ()))
-    };
-    cx.db.transact(work).await
 }
 
 fn log(send: &ClaimedSend, provider: &DeliveryRef, fate: &Fate, number: i32) {

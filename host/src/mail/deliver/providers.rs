@@ -1,4 +1,5 @@
-//! Which provider takes a mail, and what its answers say about itself.
+//! Which provider takes a mail, and what its answers say about the provider: circuit breaker, limits
+//! and blocks.
 
 use std::collections::HashMap;
 
@@ -14,17 +15,17 @@ use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic, Tx};
 use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;
 
-/// Failures in a row after which a provider is left alone.
+/// Failures in a row that open the circuit breaker.
 const FAULTS_MAX: i32 = 5;
-/// A limit up to this long is waited for, and no reason to go elsewhere.
+/// Mails wait for a limit up to this long; for a longer one they go to the next provider.
 const BUSY_MAX: TimeDelta = TimeDelta::minutes(1);
-/// A provider's rate is kept to with this much to spare: requests do not leave at the very moment
-/// they should.
+/// Requests leave 1/16 further apart than the rate allows, because they do not leave at exactly the
+/// reserved moment.
 const SPARE: i64 = 16;
-/// How long a mail waits where no provider is active.
+/// How long a mail waits if no provider is active.
 const NOBODY: TimeDelta = TimeDelta::minutes(5);
 
-/// The active providers in the operator's order, and what they take no mail of.
+/// The active providers in the operator's order, and the holds on them: which mail they do not take.
 pub(super) struct Providers {
     all: Vec<DeliveryRef>,
     holds: HashMap<String, Vec<Hold>>,
@@ -33,7 +34,7 @@ pub(super) struct Providers {
 
 /// Where a mail goes.
 pub(super) enum Way {
-    /// There. The holds are those it tries: it goes alone, and all others wait for how it ends.
+    /// To this provider. If it probes holds, it goes alone, and all other mails wait for its result.
     Open(DeliveryRef, Vec<Hold>),
     Shut(Shut),
 }
@@ -43,19 +44,19 @@ pub(super) enum Way {
 pub(super) struct Shut {
     pub until: DateTime<Utc>,
     pub reason: String,
-    /// It ends by itself at `until`; else at `until` one mail tries.
+    /// It ends by itself at `until`; otherwise one mail probes the provider then.
     pub limit: bool,
 }
 
 impl Shut {
-    /// Waited for, and no reason to go elsewhere.
+    /// Mails wait for its end instead of going to another provider.
     fn is_short(&self, now: DateTime<Utc>) -> bool {
         self.limit && self.until - now <= BUSY_MAX
     }
 }
 
 impl Providers {
-    /// Looks what they take. Holds that began with other settings are over.
+    /// Reads the holds. Those that began with other settings are removed.
     pub async fn look(cx: &Context) -> db::Result<Self> {
         let now = cx.clock.now();
         let all = cx.plugins.deliveries();
@@ -87,13 +88,13 @@ impl Providers {
         for provider in changed {
             tracing::info!(
                 provider,
-                "the provider's settings changed: mails are handed to it again"
+                "the provider's settings changed: it gets mail again"
             );
         }
         Ok(Self { all, holds, now })
     }
 
-    /// Senders, or None for anybody, whose mail may try a provider now.
+    /// The senders whose mail may probe a provider now; None stands for any sender.
     pub fn awaited(&self) -> Vec<Option<String>> {
         let due = |hold: &&Hold| hold.kind != HoldKind::Limit && hold.until <= self.now;
         let active = self.all.iter().filter_map(|one| self.holds.get(one.id()));
@@ -104,19 +105,19 @@ impl Providers {
             .collect()
     }
 
-    /// Whether a provider takes no mail of this sender although it takes others'.
+    /// Whether a provider refuses mail of this sender in particular.
     pub fn refuses(&self, sender: &str) -> bool {
         let mut all = self.holds.values().flatten();
         all.any(|hold| hold.kind == HoldKind::Block && hold.sender == sender)
     }
 
-    /// The first provider that takes mail of this sender. One that is merely busy is waited for; one
-    /// that is down is passed over.
+    /// The first provider that takes mail of this sender. The mail waits for one that is merely busy and
+    /// passes over one that is down.
     pub async fn choose(&mut self, cx: &Context, sender: &str) -> db::Result<Way> {
         let mut shut: Vec<Shut> = Vec::new();
         for provider in self.all.clone() {
             match self.admit(cx, &provider, sender).await? {
-                Ok(tried) => return Ok(Way::Open(provider, tried)),
+                Ok(probes) => return Ok(Way::Open(provider, probes)),
                 Err(one) => {
                     let short = one.is_short(self.now);
                     shut.push(one);
@@ -126,7 +127,7 @@ impl Providers {
                 }
             }
         }
-        // A limit tells when it ends; what is down is tried by others meanwhile.
+        // A limit ends at a known time; a provider that is down is probed by other mails meanwhile.
         let soonest = shut
             .into_iter()
             .min_by_key(|one| (!one.limit, one.until))
@@ -138,7 +139,8 @@ impl Providers {
         Ok(Way::Shut(soonest))
     }
 
-    /// Whether this provider takes mail of this sender: with the holds it tries, or until when not.
+    /// Whether this provider takes mail of this sender: the holds that the mail probes, or until when
+    /// the provider takes none.
     pub async fn admit(
         &mut self,
         cx: &Context,
@@ -152,7 +154,7 @@ impl Providers {
         let Some(holds) = self.holds.get_mut(provider.id()) else {
             return Ok(Ok(Vec::new()));
         };
-        let mut tried = Vec::new();
+        let mut probes = Vec::new();
         let mut lost = false;
         for hold in holds.iter_mut().filter(|hold| concerns(hold, sender)) {
             if hold.kind == HoldKind::Limit {
@@ -161,16 +163,16 @@ impl Providers {
             let mut conn = cx.db.conn().await?;
             lost |= !db::provider_probe(&mut conn, hold, now).await?;
             hold.until = now + PROBE_EVERY;
-            tried.push(hold.clone());
+            probes.push(hold.clone());
         }
         if lost {
             let shut = self.shut(provider.id(), sender);
-            return Ok(shut.map_or_else(|| Ok(tried), Err));
+            return Ok(shut.map_or_else(|| Ok(probes), Err));
         }
-        Ok(Ok(tried))
+        Ok(Ok(probes))
     }
 
-    /// Until when the provider takes no mail of this sender.
+    /// Until when the provider takes no mail of this sender; None if it takes it.
     fn shut(&self, id: &str, sender: &str) -> Option<Shut> {
         let holds = self.holds.get(id)?;
         let last = holds
@@ -184,7 +186,7 @@ impl Providers {
         })
     }
 
-    /// Whether it failed several times in a row, or waits for someone to act.
+    /// Whether it failed several times in a row, or someone has to act before it takes mail.
     pub fn is_down(&self, id: &str, sender: &str) -> bool {
         self.shut(id, sender)
             .is_some_and(|shut| !shut.is_short(self.now))
@@ -199,7 +201,7 @@ fn concerns(hold: &Hold, sender: &str) -> bool {
     hold.sender.is_empty() || hold.sender == sender
 }
 
-/// The bare address of `Name <address>` in small letters: what a hold on a sender is known by.
+/// The bare address of `Name <address>` in lower case: the key of a hold on a sender.
 pub(super) fn sender_of(from: &str) -> String {
     let bare = match from.rsplit_once('<') {
         Some((_, rest)) => rest.trim_end_matches('>'),
@@ -208,7 +210,7 @@ pub(super) fn sender_of(from: &str) -> String {
     bare.trim().to_lowercase()
 }
 
-/// Of the provider's version and settings, keyed: it shows that they changed and nothing else.
+/// A keyed fingerprint of the provider's version and settings: it reveals only that they changed.
 pub(super) fn print(cx: &Context, provider: &DeliveryRef) -> String {
     let key = cx.config.secret.expose_secret().as_bytes();
     let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length");
@@ -220,25 +222,25 @@ pub(super) fn print(cx: &Context, provider: &DeliveryRef) -> String {
     hex::encode(&hash.finalize().into_bytes()[..16])
 }
 
-/// The distance of two requests in microseconds that keeps this rate.
+/// Microseconds between two requests that keep to this rate.
 pub(super) fn slot_us(rate: Rate) -> i64 {
     let window = i64::try_from(rate.per_ms).unwrap_or(i64::MAX / 2_000) * 1_000;
     let slot = window / i64::from(rate.requests.max(1));
     slot + slot / SPARE
 }
 
-/// Takes over the rate an answer told of.
+/// Stores the rate that an answer reported.
 pub(super) async fn note_rate(cx: &Context, provider: &str, rate: Rate) {
     let noted = match cx.db.conn().await {
         Ok(mut conn) => db::provider_rate(&mut conn, provider, slot_us(rate), cx.clock.now()).await,
         Err(error) => Err(error),
     };
     if let Err(error) = noted {
-        tracing::warn!(provider, %error, "the provider's rate could not be noted");
+        tracing::warn!(provider, %error, "the provider's rate could not be stored");
     }
 }
 
-/// A request that ended: to whom it went, whose mail it carried, when it began.
+/// A request that ended: its provider, its sender and when it began.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub provider: &'a DeliveryRef,
@@ -248,12 +250,12 @@ pub(super) struct Asked<'a> {
     pub began: DateTime<Utc>,
 }
 
-/// Notes what an answer says about the provider: the circuit breaker, limits and blocks, which all
-/// workers share.
+/// Records what an answer says about the provider, for all workers: circuit breaker, limits and
+/// blocks.
 pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) {
     if let Err(error) = note_verdict(cx, asked, &Verdict::of(answer)).await {
         let provider = asked.provider.id();
-        tracing::warn!(provider, %error, "what the answer says of the provider could not be noted");
+        tracing::warn!(provider, %error, "what the answer says about the provider could not be recorded");
     }
 }
 
@@ -266,17 +268,17 @@ async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> 
         Verdict::Faulty(reason) if noted.held => tracing::error!(
             provider,
             reason,
-            "the provider failed several times in a row and is left alone; mails are kept, and one tries every 30 seconds"
+            "the provider failed several times in a row; mails wait, and one probes it every 30 seconds"
         ),
         Verdict::Blocked(BlockScope::Provider, reason) if noted.held => tracing::error!(
             provider,
             reason,
-            "the provider refuses all mail until someone acts; mails are kept, and one tries every 30 seconds"
+            "the provider refuses all mail until someone acts; mails wait, and one probes it every 30 seconds"
         ),
         Verdict::Blocked(BlockScope::Sender, reason) if noted.held => tracing::error!(
             provider,
             reason,
-            "the provider refuses a sender until someone acts; its mails are kept, and one tries every 30 seconds"
+            "the provider refuses a sender until someone acts; its mails wait, and one probes it every 30 seconds"
         ),
         _ => {}
     }
@@ -288,9 +290,9 @@ async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> 
 
 /// What a verdict changed.
 struct Noted {
-    /// A hold began for which someone has to act.
+    /// A hold began that an operator should know of.
     held: bool,
-    /// The kept mails that are due again, where a hold ended.
+    /// How many kept mails are due again, if a hold ended.
     released: Option<u64>,
 }
 

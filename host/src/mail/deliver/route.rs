@@ -1,9 +1,10 @@
-//! Mails nobody has tried: which provider each goes to, its bytes, and which travel together.
+//! Step 2 for mails without an attempt: which provider each goes to, its bytes, and which mails
+//! travel in one request.
 
 use chrono::TimeDelta;
 
 use super::providers::{Providers, Shut, Way, sender_of};
-use super::{Ready, Work, conclude, postpone, untry};
+use super::{Ready, Work, give_up, postpone, stop_probes};
 use crate::calls::Open;
 use crate::context::Context;
 use crate::db::{self, ClaimedSend, PluginCall};
@@ -11,52 +12,68 @@ use crate::mail::compose::sender;
 use crate::mail::fate::{Settled, Standing};
 use crate::plugins::DeliveryRef;
 
-/// How long mails nobody takes are kept before they are looked at though nobody called them.
+/// How long mails that no provider takes are kept, unless a provider takes mail again before.
 const KEPT: TimeDelta = TimeDelta::hours(1);
 /// How long a mail waits whose provider's plugin does not work.
 const PLUGIN: TimeDelta = TimeDelta::seconds(30);
 
-/// Puts mails nobody has tried into requests.
+/// A mail that needs the provider's bytes.
+pub(super) struct Routed {
+    send: ClaimedSend,
+    /// It has another sender than when it was kept.
+    restamped: bool,
+}
+
+impl From<ClaimedSend> for Routed {
+    fn from(send: ClaimedSend) -> Self {
+        Self {
+            send,
+            restamped: false,
+        }
+    }
+}
+
+/// Mails that no provider takes now, by their sender.
+struct Kept {
+    address: String,
+    shut: Shut,
+    mails: Vec<ClaimedSend>,
+}
+
+/// Puts mails without an attempt into requests.
 pub(super) async fn route(
     cx: &Context,
     providers: &mut Providers,
     sends: Vec<ClaimedSend>,
     works: &mut Vec<Work>,
 ) -> db::Result<()> {
-    let mut going: Vec<(DeliveryRef, Vec<(ClaimedSend, bool)>)> = Vec::new();
-    let mut kept: Vec<(String, Shut, Vec<ClaimedSend>)> = Vec::new();
-    for mut send in sends {
-        let mut address = sender_of(&send.mail.from);
-        let mut restamped = false;
-        let own = sender(cx, send.transactional);
-        // The installation's sender was refused, and it has another one since.
-        if send.sender_given == Some(false)
-            && address != sender_of(&own)
-            && providers.refuses(&address)
-        {
-            send.mail.from.clone_from(&own);
-            send.prepared = None;
-            address = sender_of(&own);
-            restamped = true;
-        }
+    let mut going: Vec<(DeliveryRef, Vec<Routed>)> = Vec::new();
+    let mut kept: Vec<Kept> = Vec::new();
+    for send in sends {
+        let mail = restamp(cx, providers, send);
+        let address = sender_of(&mail.send.mail.from);
         match providers.choose(cx, &address).await? {
-            Way::Open(provider, tried) if tried.is_empty() => {
+            Way::Open(provider, probes) if probes.is_empty() => {
                 let id = provider.id().to_owned();
                 match going.iter_mut().find(|(one, _)| one.id() == id) {
-                    Some((_, mails)) => mails.push((send, restamped)),
-                    None => going.push((provider, vec![(send, restamped)])),
+                    Some((_, mails)) => mails.push(mail),
+                    None => going.push((provider, vec![mail])),
                 }
             }
-            Way::Open(provider, tried) => {
-                let group = prepare(cx, &provider, vec![(send, restamped)]).await?;
+            Way::Open(provider, probes) => {
+                let group = prepare(cx, &provider, vec![mail]).await?;
                 if group.is_empty() {
-                    untry(cx, &tried).await?;
+                    stop_probes(cx, &probes).await?;
                 }
-                works.extend(Work::of(provider, group, tried));
+                works.extend(Work::of(provider, group, probes));
             }
-            Way::Shut(shut) => match kept.iter_mut().find(|(one, ..)| *one == address) {
-                Some((_, _, mails)) => mails.push(send),
-                None => kept.push((address, shut, vec![send])),
+            Way::Shut(shut) => match kept.iter_mut().find(|one| one.address == address) {
+                Some(one) => one.mails.push(mail.send),
+                None => kept.push(Kept {
+                    address,
+                    shut,
+                    mails: vec![mail.send],
+                }),
             },
         }
     }
@@ -67,29 +84,53 @@ pub(super) async fn route(
             works.extend(Work::of(provider.clone(), group, Vec::new()));
         }
     }
-    for (address, shut, mails) in kept {
-        if shut.limit {
-            postpone(cx, &mails, shut.until, &shut.reason).await?;
-        } else {
-            let mut conn = cx.db.conn().await?;
-            let sends: Vec<&ClaimedSend> = mails.iter().collect();
-            let until = cx.clock.now() + KEPT;
-            db::sends_keep(&mut conn, &sends, &address, until, &shut.reason).await?;
-        }
+    for one in &kept {
+        keep(cx, one).await?;
     }
     Ok(())
 }
 
-/// Makes the provider's bytes, or takes those frozen before. Mails the provider can never take end
-/// here.
+/// Gives the mail the installation's present sender, if its own was refused and both came from the
+/// settings.
+fn restamp(cx: &Context, providers: &Providers, mut send: ClaimedSend) -> Routed {
+    let address = sender_of(&send.mail.from);
+    let own = sender(cx, send.transactional);
+    let restamped = send.sender_given == Some(false)
+        && address != sender_of(&own)
+        && providers.refuses(&address);
+    if restamped {
+        send.mail.from = own;
+        send.prepared = None;
+    }
+    Routed { send, restamped }
+}
+
+/// Gives mails back until the limit ends, or until their sender may be tried again.
+async fn keep(cx: &Context, kept: &Kept) -> db::Result<()> {
+    let Kept {
+        address,
+        shut,
+        mails,
+    } = kept;
+    if shut.limit {
+        return postpone(cx, mails, shut.until, &shut.reason).await;
+    }
+    let mut conn = cx.db.conn().await?;
+    let sends: Vec<&ClaimedSend> = mails.iter().collect();
+    let until = cx.clock.now() + KEPT;
+    db::sends_keep(&mut conn, &sends, address, until, &shut.reason).await
+}
+
+/// Makes the provider's bytes, or takes those frozen before. Mails that the provider can never take
+/// fail here.
 pub(super) async fn prepare(
     cx: &Context,
     provider: &DeliveryRef,
-    sends: Vec<(ClaimedSend, bool)>,
+    mails: Vec<Routed>,
 ) -> db::Result<Vec<Ready>> {
-    let mut ready = Vec::with_capacity(sends.len());
+    let mut ready = Vec::with_capacity(mails.len());
     let mut before: Option<Open> = None;
-    for (send, restamped) in sends {
+    for Routed { send, restamped } in mails {
         let frozen = send.provider.as_deref() == Some(provider.id());
         let prepared = match send.prepared.clone().filter(|_| frozen) {
             Some(prepared) => Ok(Ok(prepared)),
@@ -122,7 +163,7 @@ pub(super) async fn prepare(
             }),
             Ok(Err(reason)) => {
                 let failed = [Settled::decided(&send, Standing::failed(reason))];
-                conclude::decide(cx, &failed).await?;
+                give_up::end(cx, &failed).await?;
             }
             Err(error) => {
                 tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
@@ -139,20 +180,20 @@ pub(super) async fn prepare(
     Ok(ready)
 }
 
-/// Puts mails of one sender into requests of at most `most`, never two to one person into the same,
-/// so that what one decides about a person is known when the other is decided.
+/// Groups mails of one sender into requests of at most `most`. Two mails to one contact never travel
+/// together: a cap or a minimum interval must see the first before the second is decided.
 fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
-    let (alone, social): (Vec<_>, Vec<_>) = ready
+    let (alone, shared): (Vec<_>, Vec<_>) = ready
         .into_iter()
         .partition(|mail| mail.send.alone || most < 2 || mail.send.sender_given == Some(true));
     let mut groups: Vec<Vec<Ready>> = Vec::new();
-    for mail in social {
-        let person = mail.send.contact_id;
+    for mail in shared {
+        let contact = mail.send.contact_id;
         let from = sender_of(&mail.send.mail.from);
         let fits = |group: &&mut Vec<Ready>| {
             group.len() < most
                 && sender_of(&group[0].send.mail.from) == from
-                && group.iter().all(|one| one.send.contact_id != person)
+                && group.iter().all(|one| one.send.contact_id != contact)
         };
         match groups.iter_mut().find(fits) {
             Some(group) => group.push(mail),

@@ -1,4 +1,4 @@
-//! How the active providers are, for those who run the installation.
+//! The state of the active providers, for operators.
 
 use chrono::{DateTime, Utc};
 
@@ -28,11 +28,11 @@ impl Taking {
     }
 }
 
-/// An active provider and what it takes no mail of for now.
+/// An active provider and the holds on it.
 #[derive(Clone, Debug)]
 pub struct ProviderState {
     pub id: String,
-    /// What weighs most first.
+    /// The most severe first.
     pub holds: Vec<Hold>,
 }
 
@@ -45,7 +45,7 @@ impl ProviderState {
         }
     }
 
-    /// What to tell of it in a line.
+    /// Why it takes no mail, in one line.
     pub fn reason(&self) -> Option<String> {
         let hold = self.holds.first()?;
         Some(match &*hold.sender {
@@ -54,19 +54,19 @@ impl ProviderState {
         })
     }
 
-    /// The end of a limit, or when the next mail tries.
+    /// The end of a limit, or when the next mail probes the provider.
     pub fn until(&self) -> Option<DateTime<Utc>> {
         self.holds.first().map(|hold| hold.until)
     }
 
-    /// Since when it is as it is.
+    /// When the present state began.
     pub fn since(&self) -> Option<DateTime<Utc>> {
         self.holds.first().map(|hold| hold.since)
     }
 }
 
-/// How the active providers are, in the operator's order. Limits that are over and holds that began
-/// with other settings say nothing any more.
+/// The state of the active providers, in the operator's order. Limits that are over and holds that
+/// began with other settings are ignored.
 pub async fn provider_states(
     cx: &Context,
     conn: &mut Conn,
@@ -81,7 +81,7 @@ pub async fn provider_states(
                 && (hold.kind != HoldKind::Limit || hold.until > now)
         };
         let mut holds: Vec<Hold> = all.iter().filter(counts).cloned().collect();
-        // Of two as heavy, the one on all mail.
+        // Of two equally severe ones, the hold on all mail comes first.
         holds.sort_by(|a, b| b.kind.cmp(&a.kind).then(a.sender.cmp(&b.sender)));
         ProviderState {
             id: provider.id().to_owned(),

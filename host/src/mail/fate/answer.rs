@@ -1,4 +1,4 @@
-//! What an answer means.
+//! What a provider's answer means for each mail, and for the provider.
 
 use hogsend_plugin_api::{
     BatchOutcome, BlockScope, BounceType, RejectFault, RetryFault, SendOutcome,
@@ -28,9 +28,9 @@ pub enum Fate {
     },
     /// The recipient's server does not take it at all.
     Bounced { reason: String, bounce: BounceType },
-    /// Nobody takes what is in it.
+    /// The mail itself is refused, for example because it is too large.
     Refused { reason: String },
-    /// The installation's fault: someone has to act before anything of this scope goes out.
+    /// The installation's fault: someone has to act before mail of this scope goes out.
     Blocked { scope: BlockScope, reason: String },
     /// The provider may or may not have it.
     Doubtful { reason: String },
@@ -82,7 +82,7 @@ impl From<SendOutcome> for Fate {
 }
 
 impl Fate {
-    /// The word for it in the history of a mail, and the provider's words.
+    /// The outcome as the history of a mail stores it, and the provider's reason.
     pub fn describe(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Accepted { .. } => ("accepted", None),
@@ -95,20 +95,20 @@ impl Fate {
     }
 }
 
-/// What an answer says of every mail in the request.
+/// What an answer says about every mail in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Each mail its own, in order.
     Each(Vec<Fate>),
     /// The same for all.
     All(Fate),
-    /// The request as such was refused, and nothing of it taken: each mail is tried alone.
+    /// The request as such was refused, and none of its mails taken: each is retried alone.
     Apart(String),
 }
 
 impl Answer {
-    /// The answer to a batch of `size`. One that speaks of another number of mails, or leaves one
-    /// in doubt, says nothing of any.
+    /// The answer to a batch of `size`. If it is about another number of mails, or leaves one of them in
+    /// doubt, all of them are in doubt.
     pub fn of(outcome: BatchOutcome, size: usize) -> Self {
         match outcome {
             BatchOutcome::All(one) => Self::All(one.into()),
@@ -140,7 +140,7 @@ impl Answer {
         })
     }
 
-    /// What it says of the mail at this place.
+    /// What it says about the mail at this place.
     pub fn one(&self, place: usize) -> Fate {
         match self {
             Self::Each(each) => each[place].clone(),
@@ -152,7 +152,7 @@ impl Answer {
         }
     }
 
-    /// The word for it in the history of a batch.
+    /// The outcome as the history of a batch stores it.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Each(_) => "accepted",
@@ -170,21 +170,21 @@ impl Answer {
     }
 }
 
-/// What an answer says of the provider itself, beside what it says of the mails.
+/// What an answer says about the provider itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
-    /// It works. `sender` where it took mail of the request's sender.
+    /// It works. `sender`: it took mail of the request's sender.
     Sound { sender: bool },
-    /// It failed for its own sake.
+    /// The fault is its own.
     Faulty(&'a str),
-    /// It takes no mail for so long, or for as long as the host thinks fit. It works otherwise.
+    /// It works but takes no mail for so many milliseconds, or for as long as the host decides.
     Limited(&'a str, Option<u64>),
     /// It takes no mail of this scope until someone acts.
     Blocked(BlockScope, &'a str),
 }
 
 impl Verdict<'_> {
-    /// Whose mails were in the request does not matter here: all had one sender.
+    /// All mails of a request have one sender, so a block of the sender concerns each.
     pub fn of(answer: &Answer) -> Verdict<'_> {
         let fates = answer.fates();
         let rank = |verdict: &Verdict<'_>| match verdict {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipients_fault_never_speaks_against_the_provider() {
+    fn a_recipients_fault_never_counts_against_the_provider() {
         for outcome in [
             SendOutcome::recipient_busy("452 4.2.2 mailbox full"),
             SendOutcome::bounced("550 5.1.1 no such user", BounceType::Permanent),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_blocks_is_seen_beside_what_was_taken() {
+    fn a_block_is_seen_even_if_other_mail_was_accepted() {
         let taken = SendOutcome::Accepted {
             message_id: "1".into(),
         };
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_leaves_one_in_doubt_says_nothing_of_any() {
+    fn an_answer_that_leaves_one_mail_in_doubt_leaves_all_in_doubt() {
         let taken = SendOutcome::Accepted {
             message_id: "1".into(),
         };

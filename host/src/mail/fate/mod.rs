@@ -1,7 +1,34 @@
-//! What an answer of a provider means for a mail, decided in one place for every provider and for
-//! webhooks alike: [`Fate`] is the meaning, [`Standing`] how the mail is after it, [`settle`] writes
-//! that and lets everyone know whom it concerns. The circuit breaker, pauses, failover and
-//! suppression read the same values.
+//! What a provider's answer or report means for a mail, decided in one place for all providers.
+//!
+//! [`Fate`] is the meaning of an answer, [`Standing`] the state of the mail after it, and [`settle`]
+//! writes that state with everything that follows from it. [`Stage`] decides the same for webhooks,
+//! opens and clicks. The circuit breaker, failover and suppression read the same values.
+//!
+//! The states of a mail, as `email_sends.status` has them:
+//!
+//! ```text
+//!   decision ──► skipped   no address, invalid, unconfirmed
+//!      │
+//!      ▼                                         an attempt's answer (standing.rs)
+//!   queued ──► checks ──► sending ──────────────┬─► sent      accepted
+//!    ▲  ▲  ▲     │        (in doubt from here)  ├─► bounced   the recipient's server refuses it
+//!    │  │  └─────┤             ▲                ├─► failed    nobody takes it
+//!    │  │  later │             │                └─► ambiguous no clear answer, and a repeat could
+//!    │  │        ▼             │                              be a second mail
+//!    │  │     skipped          │
+//!    │  │     opt-out, cap,    └── queued, in doubt: no clear answer, repeated with the same bytes
+//!    │  │     expired, …           and key
+//!    │  └── surely not taken: retried, or sent by the next provider
+//!    └── its batch was refused as a whole: retried alone
+//!
+//!   Webhooks, opens and clicks (stage.rs) only move a mail to the right; the last group is final:
+//!
+//!   queued < sending < ambiguous < sent < bounced (passing) < delivered < opened < clicked
+//!          < bounced (permanent), complained, failed, skipped
+//! ```
+//!
+//! A report about a mail in doubt ends the doubt: the provider knows the mail, so it is not repeated. A
+//! retry of a dead letter (`failed`, `ambiguous`) is a mail of its own.
 
 mod answer;
 mod settle;
@@ -17,11 +44,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::ClaimedSend;
 
-/// The reason of mails whose last useful moment passed.
+/// Why a mail is skipped whose last useful moment passed.
 pub(super) const EXPIRED: &str = "expired";
 
-/// How long a mail is useful where nobody says: a password reset for an hour, a newsletter for two
-/// days. It counts from the decision to send.
+/// How long a mail is useful by default, from the decision to send: a password reset for an hour, a
+/// newsletter for two days.
 pub fn useful(transactional: bool) -> TimeDelta {
     if transactional {
         TimeDelta::hours(1)
@@ -30,7 +57,7 @@ pub fn useful(transactional: bool) -> TimeDelta {
     }
 }
 
-/// The moment past which the mail does not go out.
+/// The moment after which the mail does not go out.
 pub(super) fn last_moment(send: &ClaimedSend) -> DateTime<Utc> {
     let usual = || send.created_at + useful(send.transactional);
     send.not_after.unwrap_or_else(usual)

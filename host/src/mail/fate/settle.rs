@@ -1,4 +1,5 @@
-//! Writing how mails are, and letting everyone know whom it concerns, in the caller's transaction.
+//! Writes the state of mails and what follows from it: step results, events, webhooks and
+//! suppressions, all in the caller's transaction.
 
 use std::collections::HashMap;
 
@@ -16,13 +17,13 @@ use crate::ingest::{Told, tell};
 use crate::mail::status::{About, bounce_event};
 use crate::webhooks::{News, announce};
 
-/// How a mail is from now on.
+/// The new state of a mail.
 #[derive(Clone, Debug)]
 pub struct Settled<'a> {
     pub send: &'a ClaimedSend,
-    /// What the caller holds the mail by; None for a member of a batch it holds.
+    /// The caller's claim on the mail; None for a member of a batch that it holds.
     pub claim: Option<Claim>,
-    /// The attempt and the word for its end; None where there was no attempt.
+    /// The number of the attempt and its outcome; None if there was no attempt.
     pub attempt: Option<(i32, &'static str)>,
     pub standing: Standing,
 }
@@ -39,9 +40,9 @@ impl<'a> Settled<'a> {
     }
 }
 
-/// Writes how mails are and does what follows from it: completes the steps that wait for them,
-/// stores events, announces news, suppresses addresses that do not exist. A mail that the caller
-/// lost is left as it is. The contacts the mails belong to now are locked by the caller.
+/// Writes the state of mails, completes the steps that wait for them, stores events, announces them to
+/// webhooks, and suppresses addresses that do not exist. A mail whose claim was lost is not changed.
+/// The caller has locked the contacts that the mails belong to now.
 pub async fn settle(
     cx: &Context,
     conn: &mut Conn,
@@ -62,11 +63,25 @@ pub async fn settle(
         .into_iter()
         .map(|one| (one.id, one))
         .collect();
-    let ours: Vec<(&Settled<'_>, EndedSend)> = settled
+    let ours: Vec<Ours<'_>> = settled
         .iter()
         .filter_map(|one| Some((one, *held.get(&one.send.id)?)))
         .collect();
 
+    complete_steps(conn, &ours, now).await?;
+    suppress_bounced(cx, conn, provider, &ours, now).await?;
+    report(cx, conn, &ours, now).await?;
+    let due = |row: &SendEnd| row.retry_at.is_some_and(|at| at <= now);
+    if rows.iter().any(due) {
+        db::stir(Topic::Mails);
+    }
+    Ok(())
+}
+
+/// A mail that the caller still held, with its row.
+type Ours<'a> = (&'a Settled<'a>, EndedSend);
+
+async fn complete_steps(conn: &mut Conn, ours: &[Ours<'_>], now: DateTime<Utc>) -> db::Result<()> {
     let steps: Vec<StepEnd> = ours
         .iter()
         .filter_map(|(one, row)| step(one, row))
@@ -75,8 +90,18 @@ pub async fn settle(
         db::steps_complete(conn, &steps, now).await?;
         db::stir(Topic::Runs);
     }
+    Ok(())
+}
 
-    for (one, row) in &ours {
+/// Suppresses addresses that do not exist, and counts the other bounces.
+async fn suppress_bounced(
+    cx: &Context,
+    conn: &mut Conn,
+    provider: Option<&str>,
+    ours: &[Ours<'_>],
+    now: DateTime<Utc>,
+) -> db::Result<()> {
+    for (one, row) in ours {
         let Standing::Bounced { reason, bounce } = &one.standing else {
             continue;
         };
@@ -84,17 +109,26 @@ pub async fn settle(
             let mailbox = cx.addresses.mailbox(&one.send.mail.to);
             let words = (provider, Some(reason.as_str()));
             contacts::suppress(conn, &mailbox, "bounced", words, now).await?;
-            tracing::info!(send.id = %row.id, "an address gets no more mail: it does not exist");
+            tracing::info!(send.id = %row.id, "an address is suppressed: it does not exist");
         } else {
             db::preferences_count_bounce(conn, row.contact_id, now).await?;
         }
     }
+    Ok(())
+}
 
+/// Stores an event for each mail that was sent or bounced, and announces failed ones to webhooks.
+async fn report(
+    cx: &Context,
+    conn: &mut Conn,
+    ours: &[Ours<'_>],
+    now: DateTime<Utc>,
+) -> db::Result<()> {
     let runs: Vec<StateId> = ours.iter().filter_map(|(_, row)| row.state_id).collect();
     let origins = db::send_origins(conn, &runs).await?;
     let mut told = Vec::new();
     let mut news = Vec::new();
-    for (one, row) in &ours {
+    for (one, row) in ours {
         let origin = row.state_id.and_then(|state| origins.get(&state));
         let about = About {
             id: row.id,
@@ -115,7 +149,7 @@ pub async fn settle(
                 status: SendStatus::Failed,
                 ..
             } => {
-                // Its journey learns it from the step that waits.
+                // Not an event: the journey gets it as the result of its step.
                 news.push(News {
                     event_type: "email.failed",
                     contact: row.contact_id,
@@ -141,14 +175,10 @@ pub async fn settle(
             .for_each(db::stir);
         tell(conn, &cx.catalog, told, now).await?;
     }
-    let due = |row: &SendEnd| row.retry_at.is_some_and(|at| at <= now);
-    if rows.iter().any(due) {
-        db::stir(Topic::Mails);
-    }
     Ok(())
 }
 
-/// What the step that waits for the mail learns; None while another attempt follows.
+/// The result of the step that waits for the mail; None while another attempt follows.
 fn step(settled: &Settled<'_>, row: &EndedSend) -> Option<StepEnd> {
     let id = row.id.into();
     let result = match &settled.standing {

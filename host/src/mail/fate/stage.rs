@@ -1,15 +1,15 @@
-//! What may follow what in the life of a mail, as providers and people tell of it.
+//! The state of a mail after a webhook, an open or a click.
 
 use hogsend_plugin_api::{BounceType, DeliveryEventKind};
 
 use super::standing::bounce_name;
 use crate::db::SendStatus;
 
-/// Where a mail is, with what kind of bounce brought it there.
+/// The status of a mail, and whether its bounce is a passing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {
     pub status: SendStatus,
-    /// A passing bounce: what arrives afterwards shows that the mail did.
+    /// A passing bounce: a later report may show that the mail arrived.
     pub soft: bool,
 }
 
@@ -20,7 +20,7 @@ impl Stage {
         Self { status, soft }
     }
 
-    /// Nothing comes after it.
+    /// No report changes it.
     pub fn is_final(self) -> bool {
         match self.status {
             SendStatus::Bounced => !self.soft,
@@ -47,13 +47,13 @@ impl Stage {
         }
     }
 
-    /// Where a mail is after an event. It only moves forward, and what is final stays.
+    /// The stage after an event: a mail only moves forward, and a final stage stays.
     pub fn after(self, kind: DeliveryEventKind, bounce: Option<BounceType>) -> Self {
         let hard = |status| Self {
             status,
             soft: false,
         };
-        let told = match kind {
+        let reported = match kind {
             DeliveryEventKind::Sent
             | DeliveryEventKind::Delayed
             | DeliveryEventKind::Unsubscribed => hard(SendStatus::Sent),
@@ -67,15 +67,15 @@ impl Stage {
                 soft: bounce != Some(BounceType::Permanent),
             },
         };
-        if self.is_final() || told.rank() <= self.rank() {
+        if self.is_final() || reported.rank() <= self.rank() {
             self
         } else {
-            told
+            reported
         }
     }
 }
 
-/// Whether a provider has the mail, as far as anybody knows.
+/// Whether a provider is known to have the mail.
 pub fn is_handed_over(stage: Stage) -> bool {
     stage.rank() >= 3
 }
@@ -134,13 +134,13 @@ mod tests {
         }
 
         #[test]
-        fn an_event_told_twice_changes_nothing_more(before in stage(), (kind, bounce) in event()) {
+        fn an_event_reported_twice_changes_nothing_more(before in stage(), (kind, bounce) in event()) {
             let once = before.after(kind, bounce);
             prop_assert_eq!(once.after(kind, bounce), once);
         }
 
         #[test]
-        fn the_order_of_what_is_told_makes_no_difference_until_something_is_final(
+        fn the_order_of_reports_makes_no_difference_until_one_is_final(
             events in prop::collection::vec(event(), 0..8), seed in any::<u64>(),
         ) {
             let passing = |(kind, bounce): &(Kind, Option<BounceType>)| !matches!(
@@ -178,13 +178,13 @@ mod tests {
         let bounced = Stage::new(SendStatus::Bounced, Some("transient"));
         let arrived = bounced.after(Kind::Delivered, None);
         assert_eq!(arrived.status, SendStatus::Delivered);
-        // Rows of older versions do not say: their bounce stays.
+        // Rows of older versions have no type: their bounce stays.
         let old = Stage::new(SendStatus::Bounced, None);
         assert_eq!(old.after(Kind::Delivered, None), old);
     }
 
     #[test]
-    fn the_final_ones_win() {
+    fn final_stages_win() {
         for (before, kind, expected) in [
             (SendStatus::Sending, Kind::Sent, SendStatus::Sent),
             (SendStatus::Ambiguous, Kind::Delayed, SendStatus::Sent),

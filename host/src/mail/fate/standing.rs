@@ -1,4 +1,4 @@
-//! How a mail is after an answer, or after a decision without one.
+//! The state of a mail after an answer, or after a decision without one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::{BlockScope, BounceType};
@@ -8,28 +8,28 @@ use crate::backoff;
 use crate::db::{ClaimedSend, PROBE_EVERY, SendEnd, SendStatus};
 use crate::ids::Claim;
 
-/// Attempts at a transactional mail whose provider cannot tell a repeat from a second mail. Each may
-/// have arrived.
+/// The most attempts at a transactional mail in doubt whose provider cannot tell a repeat from a second
+/// mail: each of them may have arrived.
 const DOUBTS_MAX: i32 = 3;
 
-/// How a mail is.
+/// The state of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The provider has it.
     Sent { message_id: String },
-    /// Surely nobody has it, and it is due again then.
+    /// The provider surely does not have it, and it is due again at `until`.
     Waits {
         until: DateTime<Utc>,
         reason: String,
         counted: bool,
     },
-    /// The provider may have it, and it stays there: asked again then, or with its batch.
+    /// The provider may have it: the same provider is asked again at `until`, or with the batch.
     Doubtful {
         until: Option<DateTime<Utc>>,
         reason: String,
         counted: bool,
     },
-    /// It leaves its batch and is tried by itself from then on.
+    /// It leaves its batch and is retried alone.
     Alone {
         until: DateTime<Utc>,
         reason: String,
@@ -37,22 +37,22 @@ pub enum Standing {
     },
     /// Not sent and over: failed, ambiguous or skipped.
     Over { status: SendStatus, reason: String },
-    /// Returned by the recipient's side, and over.
+    /// Refused by the recipient's server, and over.
     Bounced { reason: String, bounce: BounceType },
 }
 
-/// What the decision depends on beside the answer.
+/// What the decision depends on besides the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
     pub send: &'a ClaimedSend,
-    /// Which attempt at the mail it was.
+    /// The number of the attempt at the mail.
     pub number: i32,
-    /// Which attempt at the request it was.
+    /// The number of the attempt at the request.
     pub tries: i32,
     pub in_batch: bool,
     /// An attempt before this one was cut off.
     pub doubted: bool,
-    /// The provider takes a repeat for the same mail, also a while from now.
+    /// The provider treats a repeat as the same mail, also a while from now.
     pub repeatable: bool,
     pub now: DateTime<Utc>,
 }
@@ -72,7 +72,7 @@ impl Standing {
         }
     }
 
-    /// The provider may have it, and nobody asks again.
+    /// The provider may have it, and it is not repeated.
     pub fn ambiguous(reason: impl Into<String>) -> Self {
         Self::Over {
             status: SendStatus::Ambiguous,
@@ -80,7 +80,7 @@ impl Standing {
         }
     }
 
-    /// The table of what follows what.
+    /// The table from answers to states.
     pub fn after(fate: Fate, at: Situation<'_>) -> Self {
         let wait = wait(&fate, at);
         let counted = !matches!(fate, Fate::Limited { .. } | Fate::Blocked { .. });
@@ -88,7 +88,7 @@ impl Standing {
             Fate::Accepted { message_id } => Self::Sent { message_id },
             Fate::Bounced { reason, bounce } => Self::Bounced { reason, bounce },
             Fate::Refused { reason } => Self::failed(reason),
-            // Nobody else's mail depends on that sender, and nobody will put it right.
+            // The sender came with this mail alone, so nobody will fix it and no other mail waits.
             Fate::Blocked {
                 scope: BlockScope::Sender,
                 reason,
@@ -99,7 +99,7 @@ impl Standing {
             | Fate::Unreached { reason, .. }
             | Fate::Blocked { reason, .. } => {
                 if at.doubted {
-                    // This attempt was turned away; the one before may have arrived.
+                    // This attempt was refused; the one before may have arrived.
                     return Self::doubtful(reason, wait, counted, at);
                 }
                 Self::Waits {
@@ -111,8 +111,8 @@ impl Standing {
         }
     }
 
-    /// The provider may have it. It is asked again where that is the same mail; where it could be a
-    /// second one, a lifecycle mail is not repeated and a transactional one is, a few times.
+    /// The provider may have it. It is asked again if it treats that as the same mail. If it could be a
+    /// second mail, a lifecycle mail is not repeated, and a transactional one is, a few times.
     fn doubtful(reason: String, wait: TimeDelta, counted: bool, at: Situation<'_>) -> Self {
         let until = at.now + wait;
         if at.repeatable {
@@ -213,18 +213,18 @@ impl Standing {
     }
 }
 
-/// How long until the mail is tried again.
+/// How long until the mail is retried.
 pub fn wait(fate: &Fate, at: Situation<'_>) -> TimeDelta {
     match fate {
         Fate::Unreached { after_ms, .. } => {
             backoff::greylisted(at.number, *after_ms, at.send.transactional)
         }
         Fate::Limited { after_ms, .. } => backoff::wait(1, *after_ms),
-        // The provider, or that sender, is held from now on: the mail goes to the next one, or
-        // waits there with the others.
+        // From now on there is a hold on the provider or the sender: the mail goes to the next
+        // provider, or waits with the others.
         Fate::Blocked { .. } => TimeDelta::zero(),
         Fate::Faulty { after_ms, .. } => {
-            // No mail waits longer for a provider that works again than the try that finds out.
+            // No mail waits longer than the probe that finds out that the provider works again.
             backoff::wait(at.tries, *after_ms).min(longest(*after_ms))
         }
         _ => backoff::wait(at.tries, None).min(PROBE_EVERY),
@@ -236,7 +236,7 @@ fn longest(after_ms: Option<u64>) -> TimeDelta {
     TimeDelta::milliseconds(asked.min(86_400_000)).max(PROBE_EVERY)
 }
 
-/// The word the store has for it.
+/// The stored name of a kind of bounce.
 pub fn bounce_name(bounce: BounceType) -> &'static str {
     match bounce {
         BounceType::Permanent => "permanent",

@@ -1,4 +1,5 @@
-//! Judging opens and clicks: what a person did is told, what a machine did is only kept.
+//! Decides whether a person or a machine opened a mail or clicked: only what a person did moves the
+//! mail and becomes an event.
 
 use chrono::TimeDelta;
 use hogsend_plugin_api::{DeliveryEventKind as Kind, Properties};
@@ -13,13 +14,13 @@ use crate::db::{self, Conn, DueVisit, SendStatus, Tx, Visit};
 use crate::mail::status;
 use crate::mail::status::MailEvent;
 
-/// How long one waits for its mail to be recorded as sent before it is looked at again.
+/// How long an open or a click waits for its mail to be recorded as sent before it is judged again.
 const UNSENT_WAIT: TimeDelta = TimeDelta::seconds(5);
-/// After this long a visit itself shows that a mail in doubt was sent.
+/// After this long, a visit itself shows that a mail in doubt was sent.
 const UNSENT_MAX: TimeDelta = TimeDelta::minutes(10);
 
-/// Judges one open or click that is due, in a transaction of its own. False where another worker
-/// had it, or it is gone.
+/// Judges one open or click that is due, in its own transaction. False if another worker judged it, or
+/// it was deleted.
 pub async fn judge(cx: &Context, due: DueVisit) -> db::Result<bool> {
     cx.db.transact(|tx| judge_in(cx, tx, &due)).await
 }
@@ -27,7 +28,7 @@ pub async fn judge(cx: &Context, due: DueVisit) -> db::Result<bool> {
 async fn judge_in(cx: &Context, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, bool)> {
     let id = due.id;
     let now = cx.clock.now();
-    // In the order in which erasing takes them: the contact, the mail, what happened to it.
+    // Locks in the order in which erasing takes them: contact, mail, visit.
     db::send_find_locked(&mut tx, Some(due.send_id), "", None).await?;
     let Some(mail) = db::send_lock(&mut tx, due.send_id).await? else {
         return Ok((tx, false));
@@ -52,10 +53,10 @@ async fn judge_in(cx: &Context, mut tx: Tx, due: &DueVisit) -> db::Result<(Tx, b
         "clicked" => Kind::Clicked,
         _ => Kind::Opened,
     };
-    let mut told = MailEvent::new(visit.send_id, kind, visit.occurred_at);
-    told.provider = visit.provider.as_deref();
-    told.properties = properties(&visit);
-    status::record(cx, &mut tx, told, now).await?;
+    let mut report = MailEvent::new(visit.send_id, kind, visit.occurred_at);
+    report.provider = visit.provider.as_deref();
+    report.properties = properties(&visit);
+    status::record(cx, &mut tx, report, now).await?;
     if kind == Kind::Clicked
         && let Some((_, to)) = db::send_target(&mut tx, visit.send_id).await?
     {
@@ -74,7 +75,7 @@ async fn reason(cx: &Context, conn: &mut Conn, visit: &Visit) -> db::Result<Opti
     if click {
         let (from, until) = machine::window(visit.occurred_at);
         around = db::clicks_between(conn, visit.send_id, from, until).await?;
-        // They stand there once more, by the ids of the links.
+        // Clicks on our own links are in the list a second time, by the links' ids.
         around.retain(|click| !ours(&click.link));
     }
     Ok(machine::reason(Seen {

@@ -1,6 +1,6 @@
-//! Links and an image that tell whether a mail was read.
+//! Replaces the links of a mail with tracked ones and adds an image that records opens.
 //!
-//! Works on HTML as it will be sent; the text part keeps its links, which people read there.
+//! Works on the final HTML. The text part keeps its links, because people read the URLs there.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -14,13 +14,13 @@ use crate::config::Tracking;
 use crate::db::TrackedLink;
 use crate::ids::SendId;
 
-/// Where recipients come by, seen from the base of the API.
+/// Paths of tracked links and images, below the base URL of the API.
 const CLICKS: &str = "/v1/t/c/";
 const OPENS: &str = "/v1/t/o/";
-/// Pages that must work without a redirect, as leaving a mailing does.
+/// Pages that must work without a redirect, such as unsubscribing.
 const OWN_PAGES: &str = "/v1/email/";
 
-/// Whose HTML it is, and what is to be seen of it.
+/// The mail of the HTML, and what is tracked in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tracked<'a> {
     pub send: SendId,
@@ -29,9 +29,11 @@ pub struct Tracked<'a> {
     pub tracking: Tracking,
 }
 
-/// Puts our own links in the place of others, each with an id of its own, and an image at the end.
-/// Returns the HTML and where the links lead, in the order of the HTML. What nobody tracks stays
-/// byte for byte. The error says why the HTML cannot be read.
+/// Replaces each link with a tracked one that has its own id, and adds an image at the end. Returns the
+/// HTML and the links' targets in the order of the HTML. The rest stays byte for byte.
+///
+/// # Errors
+/// Why the HTML cannot be parsed.
 pub fn track(html: &str, about: Tracked<'_>) -> Result<(String, Vec<TrackedLink>), String> {
     let Tracking { opens, clicks } = about.tracking;
     let base = about.base.trim_end_matches('/');
@@ -48,7 +50,7 @@ pub fn track(html: &str, about: Tracked<'_>) -> Result<(String, Vec<TrackedLink>
                 }
                 let href = link.get_attribute("href").unwrap_or_default();
                 if let Some(url) = followable(&href, &own) {
-                    // Random, so that nobody can guess the links of others.
+                    // Random, so that nobody can guess the links of other mails.
                     let id = Uuid::new_v4();
                     link.set_attribute("href", &format!("{base}{CLICKS}{id}"))?;
                     links.push(TrackedLink { id, url });
@@ -86,8 +88,8 @@ pub fn track(html: &str, about: Tracked<'_>) -> Result<(String, Vec<TrackedLink>
     Ok((html, links))
 }
 
-/// Gives HTML that was tracked for one mail the links and the image of another, which leads where
-/// the first did and is counted for itself.
+/// Gives the tracked HTML of one mail new links and a new image for another one, with the same
+/// targets, so that the two are counted apart.
 pub fn track_anew(
     html: &str,
     of: (SendId, &[TrackedLink]),
@@ -105,7 +107,7 @@ pub fn track_anew(
     (html, renewed)
 }
 
-/// The address behind an `href`, where it is one on the web that can be reached by a redirect.
+/// The URL in an `href`, if a redirect can lead there: http or https, and not one of our own pages.
 fn followable(href: &str, own: &Url) -> Option<String> {
     let text = htmlize::unescape_attribute(href);
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
@@ -115,7 +117,7 @@ fn followable(href: &str, own: &Url) -> Option<String> {
     followed.then(|| text.to_owned())
 }
 
-/// Whether this is one of our own links, which providers may track once more.
+/// Whether this is one of our own tracked links, which providers may track a second time.
 pub fn is_tracked(url: &str, base: &str) -> bool {
     let path = url.strip_prefix(base.trim_end_matches('/'));
     path.is_some_and(|path| path.starts_with(CLICKS))
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_image_stands_at_the_end_of_the_body_once() {
+    fn the_image_is_at_the_end_of_the_body_once() {
         let image = "<img src=\"https://api.acme.test/v1/t/o/00000000-0000-0000-0000-000000000007\" width=\"1\" height=\"1\" alt=\"\" style=\"display:block\">";
         for (html, expected) in [
             (
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_links_are_known_again() {
+    fn our_own_links_are_recognised() {
         assert!(is_tracked("https://api.acme.test/v1/t/c/1", BASE));
         assert!(!is_tracked("https://api.acme.test.evil/v1/t/c/1", BASE));
         assert!(!is_tracked("https://x.test", BASE));

@@ -1,7 +1,8 @@
-//! Whether a person opened a mail or followed a link, or a machine did.
+//! Recognises opens and clicks by machines.
 //!
-//! Mail programs fetch images before anyone reads, scanners follow links to see where they lead. A
-//! reason is a word for the history; who is not sure to be a machine counts as a person.
+//! Mail programs fetch images before anyone reads, and scanners follow links to check them. The result
+//! is the reason as the history stores it; a visit that is not clearly a machine's counts as a
+//! person's.
 
 use std::collections::HashSet;
 
@@ -9,27 +10,27 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::Click;
 
-/// The reason of a request that asks for no page: nobody reads it.
+/// A `HEAD` request asks for no page, so nobody reads it.
 pub const HEAD: &str = "head";
-/// The provider tells of a click that our own link saw as well.
+/// The provider reports a click that our own link recorded as well.
 pub const REPEAT: &str = "repeat";
-/// The mail never left: whoever fetched its image or link has it from elsewhere.
+/// The mail was never sent: the image or link was fetched from somewhere else.
 pub const UNSENT: &str = "unsent";
 
-/// Nobody reads a mail this soon after it left.
+/// Nobody reads a mail this soon after it was sent.
 const EARLY: TimeDelta = TimeDelta::seconds(3);
 /// Nobody follows this many links of a mail within this time.
 const BURST: TimeDelta = TimeDelta::seconds(3);
 const BURST_LINKS: usize = 5;
 
-/// What Apple Mail's privacy protection calls itself: no program that people use stops there.
+/// The whole user agent of Apple Mail's privacy protection. Browsers send a longer one.
 const APPLE_MAIL: &str = "mozilla/5.0";
-/// Programs that show pictures to whoever looks at them, wherever the mail went.
+/// Image proxies of programs that are no mail programs, for example chats.
 const PROXIES: &[&str] = &["slack-imgproxy"];
-/// Mail services that fetch a picture when somebody opens the mail, and hide who. Some look at a new
-/// mail once themselves.
+/// Image proxies of mail services, which fetch an image when the recipient opens the mail. Some also
+/// fetch it once when the mail arrives.
 const OPENERS: &[&str] = &["googleimageproxy", "yahoomailproxy"];
-/// How soon after its delivery such a service looks at a mail itself.
+/// How soon after delivery such a service fetches images by itself.
 const SCAN: TimeDelta = TimeDelta::seconds(10);
 const SCANNERS: &[&str] = &[
     "barracuda",
@@ -70,7 +71,7 @@ const HEADLESS: &[&str] = &[
     "playwright",
     "selenium",
 ];
-/// Libraries and tools, by how their names begin.
+/// Libraries and tools, by the start of their user agent.
 const SCRIPTS: &[&str] = &[
     "aiohttp",
     "apache-httpclient",
@@ -100,15 +101,15 @@ const SCRIPTS: &[&str] = &[
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     pub at: DateTime<Utc>,
-    /// A provider tells less than a request does.
+    /// A provider reported it, with fewer details than a request has.
     pub by_provider: bool,
     pub user_agent: Option<&'a str>,
-    /// `Purpose` and its like.
+    /// The header `Purpose` or one like it.
     pub purpose: Option<&'a str>,
     /// Whether it was a click.
     pub click: bool,
     pub sent_at: Option<DateTime<Utc>>,
-    /// When the recipient's server took the mail, where that is known.
+    /// When the recipient's server accepted the mail, if that is known.
     pub delivered_at: Option<DateTime<Utc>>,
     /// How many links the mail has.
     pub links: usize,
@@ -116,7 +117,7 @@ pub struct Seen<'a> {
     pub around: &'a [Click],
 }
 
-/// How far around a click others tell something of it.
+/// The time around a click in which other clicks matter for it.
 pub fn window(at: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
     (at - BURST, at + BURST)
 }
@@ -149,7 +150,7 @@ fn is_opener(agent: &str) -> bool {
     OPENERS.iter().any(|name| agent.contains(name))
 }
 
-/// Whether the mail has only just come.
+/// Whether the mail arrived only just now.
 fn is_scan(seen: Seen<'_>) -> bool {
     let came = seen.delivered_at.or(seen.sent_at);
     came.is_some_and(|came| seen.at - came < SCAN)
@@ -165,7 +166,7 @@ fn is_prefetch(purpose: &str) -> bool {
 fn by_name(agent: &str) -> Option<&'static str> {
     let agent = agent.to_ascii_lowercase();
     let holds = |names: &[&str]| names.iter().any(|name| agent.contains(name));
-    // Cubot makes telephones.
+    // Cubot is a brand of phones.
     let bot = |word: &str| word.ends_with("bot") && word != "cubot";
     match agent.as_str() {
         "" => Some("no_user_agent"),
@@ -180,8 +181,7 @@ fn by_name(agent: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether it is one of many clicks at once: on every link of the mail, or on more than a person
-/// follows.
+/// Whether it is one of many clicks at once: on every link of the mail, or on more than a person clicks.
 fn is_burst(seen: Seen<'_>) -> bool {
     let starts = seen.around.iter().map(|click| click.at);
     let starts = starts.filter(|start| (*start..=*start + BURST).contains(&seen.at));

@@ -1,4 +1,4 @@
-//! The step that sends a mail.
+//! The `send` step: decides on a mail and leaves its delivery to the mailer.
 
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{SendArgs, Sent};
@@ -37,23 +37,21 @@ pub(super) async fn send(
     match mail::compose(cx, composing, run.now).await {
         Err(error) => Ok(Performed::Done(Err(error))),
         Ok(send) => {
-            let performed = match &send.mail {
-                Ok(_) => Performed::Open,
-                Err(reason) => skipped(reason),
-            };
+            let skip = send.mail.as_ref().err().copied();
             effects.sends.push(send);
-            Ok(performed)
+            Ok(skip.map_or(Performed::Open, skipped))
         }
     }
 }
 
+/// The step is over: no mail goes out, for this reason.
 fn skipped(reason: &str) -> Performed {
     let reason = reason.to_owned();
     Performed::Done(Ok(json!(Sent::Skipped { reason })))
 }
 
-/// Properties of the events that strangers may have sent: the one that began the run, and those that the
-/// run has read since.
+/// Properties of the untrusted events the run knows: the one that started it, and those it has read
+/// since.
 fn strange(state: &ClaimedState, journal: &Journal) -> Vec<Properties> {
     let began = (!state.trust.is_trusted()).then_some(&state.context);
     began

@@ -1,0 +1,132 @@
+//! Step 1: a worker claims what is due and decides what becomes of each mail and batch.
+
+use chrono::{DateTime, Utc};
+
+use super::providers::Providers;
+use super::route::route;
+use super::{Delivery, Work, doubt, give_up, lease};
+use crate::calls;
+use crate::context::Context;
+use crate::db::{self, ClaimedBatch, ClaimedSend};
+use crate::ids::{BatchId, Claim, SendId};
+use crate::mail::fate::last_moment;
+
+/// Which mails are claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// All, transactional ones first.
+    All,
+    /// Transactional ones only, so that a slow provider of others never holds them up.
+    Urgent,
+}
+
+/// Claims what is due for about `places` requests, and decides where each mail goes. Mails that no
+/// provider takes now are postponed, and those past their last useful moment end. Returns the requests
+/// and the number of mails and batches that were claimed.
+pub async fn claim(cx: &Context, places: usize, lane: Lane) -> db::Result<(Vec<Delivery>, usize)> {
+    // Calls of a killed process of this machine do not count against their mails.
+    cx.calls.take_back().await?;
+    let now = cx.clock.now();
+    let mut providers = Providers::look(cx).await?;
+    let (batch, sends) = take(cx, &providers, places, lane, now).await?;
+    let claimed = sends.len() + usize::from(batch.is_some());
+
+    let mut works = Vec::new();
+    if let Some(batch) = batch {
+        works.extend(doubt::decide_batch(cx, &mut providers, batch).await?);
+    }
+    let (late, sends): (Vec<_>, Vec<_>) =
+        sends.into_iter().partition(|send| last_moment(send) <= now);
+    give_up::expire(cx, &late).await?;
+    for send in &sends {
+        calls::report("mail", send.id, &send.deaths);
+    }
+    let (fatal, sends): (Vec<_>, Vec<_>) = sends
+        .into_iter()
+        .partition(|send| send.deaths.count >= calls::DEATHS_MAX);
+    give_up::fatal(cx, &fatal).await?;
+    let (doubtful, fresh): (Vec<_>, Vec<_>) = sends.into_iter().partition(|send| send.in_doubt);
+    for send in doubtful {
+        works.extend(doubt::decide(cx, &mut providers, send).await?);
+    }
+    route(cx, &mut providers, fresh, &mut works).await?;
+    Ok((works.into_iter().map(Delivery).collect(), claimed))
+}
+
+/// Claims at most one batch, and enough mails to fill the requests.
+async fn take(
+    cx: &Context,
+    providers: &Providers,
+    places: usize,
+    lane: Lane,
+    now: DateTime<Utc>,
+) -> db::Result<(Option<ClaimedBatch>, Vec<ClaimedSend>)> {
+    let deliveries = cx.plugins.deliveries();
+    let batch_max = deliveries
+        .first()
+        .map_or(1, |one| one.capabilities().batch_max as usize);
+    let limit = places.max(batch_max).max(1);
+    let until = now + lease(cx);
+    let urgent = lane == Lane::Urgent;
+    let mut conn = cx.db.conn().await?;
+    for sender in providers.awaited() {
+        db::sends_summon(&mut conn, sender.as_deref(), now).await?;
+    }
+    let batch = match lane {
+        Lane::All => db::batch_claim(&mut conn, now, until).await?,
+        Lane::Urgent => None,
+    };
+    let mut sends = db::send_claim(&mut conn, now, until, limit as i64, urgent).await?;
+    if sends.len() < limit
+        && db::sends_after_clock_change(&mut conn, now + lease(cx) * 2, now).await? > 0
+    {
+        let rest = (limit - sends.len()) as i64;
+        sends.extend(db::send_claim(&mut conn, now, until, rest, urgent).await?);
+    }
+    Ok((batch, sends))
+}
+
+/// When there is something to claim again.
+pub async fn next_due(cx: &Context, lane: Lane) -> db::Result<Option<DateTime<Utc>>> {
+    let mut conn = cx.db.conn().await?;
+    db::send_next_due(&mut conn, lane == Lane::Urgent).await
+}
+
+/// The claims of a request that did not begin.
+#[derive(Clone)]
+pub struct Claims {
+    sends: Vec<(SendId, Claim)>,
+    batch: Option<(BatchId, Claim)>,
+}
+
+impl Delivery {
+    /// What to give back if the request is not made.
+    pub fn claims(&self) -> Claims {
+        match &self.0 {
+            Work::Attempt { group, .. } => Claims {
+                sends: group
+                    .iter()
+                    .filter_map(|ready| Some((ready.send.id, ready.send.claim?)))
+                    .collect(),
+                batch: None,
+            },
+            Work::Repeat { batch, .. } => Claims {
+                sends: Vec::new(),
+                batch: Some((batch.id, batch.claim)),
+            },
+        }
+    }
+}
+
+/// Gives back the claims of requests that never began: their mails and batches are due again.
+pub async fn give_back(cx: &Context, claims: Vec<Claims>) -> db::Result<()> {
+    let now = cx.clock.now();
+    let mut conn = cx.db.conn().await?;
+    for one in claims {
+        if let Some((id, claim)) = one.batch {
+            db::batch_give_back(&mut conn, id, claim, now).await?;
+        }
+        db::sends_give_back(&mut conn, &one.sends, now).await?;
+    }
+    Ok(())
+}
