@@ -328,7 +328,7 @@ fn a_race_is_settled_by_the_record_and_its_loser_cancelled() {
         let out = run.advance();
         assert_eq!(out.cancels, [1 - winner]);
         assert_eq!(out.commands[0].args["label"], name);
-        // Told again, the code drops it again, and nothing is new.
+        // Advanced again, the code drops it again, and nothing is new.
         let out = run.advance();
         assert_eq!((out.commands.len(), out.cancels.len()), (0, 0));
         run.end(3, Value::Null);
