@@ -229,7 +229,7 @@ fn divergence(run: &Run<'_>) -> Divergence {
 }
 
 #[test]
-fn changed_code_is_told_with_the_step_and_both_sides() {
+fn changed_code_is_reported_with_the_step_and_both_sides() {
     let plugin = plugin();
     for (changed, seq, recorded, code) in [
         (
@@ -318,7 +318,7 @@ fn a_step_the_code_no_longer_waits_on_is_missed_at_once() {
 
 /// A race became a join: its loser was dropped, and nothing would ever end it.
 #[test]
-fn waiting_on_a_step_that_was_dropped_is_told() {
+fn waiting_on_a_step_that_was_dropped_is_reported() {
     let plugin = plugin();
     let mut run = begin(plugin.as_ref(), "race");
     run.complete(1, Ok(Value::Null));
