@@ -1,8 +1,8 @@
-//! The binary boundary. The only file that names abi_stable's types.
+//! The binary interface of a plugin library. This is the only file that names abi_stable's types.
 //!
 //! A library exports one symbol, `hogsend_plugin_header_v1__<crate>`: an abi_stable header that
-//! leads to [`PluginRoot`], three functions that take and return bytes. Within ABI major 1 the
-//! struct only grows, after its last prefix field.
+//! leads to [`PluginRoot`], three functions that take and return bytes. Within ABI major version 1
+//! the struct only gains fields, after its last prefix field.
 
 #![expect(unsafe_code, reason = "reads the header of a foreign library")]
 
@@ -21,23 +21,25 @@ pub use abi_stable::{
     std_types::{RResult, RSlice, RVec},
 };
 
-/// Prefix of the one exported symbol; the crate's name follows.
+/// Prefix of the one exported symbol; the name of the plugin's crate follows.
 pub const HEADER_PREFIX: &str = "hogsend_plugin_header_v1__";
 
-/// The version of this crate, which the header of a library built with it carries.
+/// The version of this crate. The header of a library carries the version it was built with.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a library hands over.
+/// The functions a library exports.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginRootRef)))]
 #[sabi(missing_field(option))]
 pub struct PluginRoot {
-    /// The manifest as JSON.
+    /// Returns the [`Manifest`](crate::Manifest) as JSON.
     pub manifest: extern "C" fn() -> RVec<u8>,
-    /// Settings as JSON in; the number of the new instance out, or a `CallError` as JSON.
+    /// Takes the [`Settings`](crate::Settings) as JSON. Returns the number of the new instance, or
+    /// a [`CallError`](crate::call::CallError) as JSON.
     pub create: extern "C" fn(RSlice<'_, u8>) -> RResult<u64, RVec<u8>>,
-    /// Instance, method and input in; output or a `CallError` as JSON out.
+    /// Takes the instance, the method number and the input as JSON. Returns the output or a
+    /// [`CallError`](crate::call::CallError), both as JSON.
     #[sabi(last_prefix_field)]
     pub call: extern "C" fn(u64, u32, RSlice<'_, u8>) -> RResult<RVec<u8>, RVec<u8>>,
 }
@@ -52,45 +54,63 @@ impl RootModule for PluginRootRef {
 /// The header that [`export_plugin!`](crate::export_plugin) exports.
 #[doc(hidden)]
 pub const fn header(load: extern "C" fn() -> RootModuleResult) -> LibHeader {
-    // SAFETY: `load` is made by the macro alone and returns a `PluginRootRef`.
+    // SAFETY: only the macro creates `load`, and it returns a `PluginRootRef`.
     unsafe { LibHeader::from_constructor::<PluginRootRef>(load, CheckTypeLayout::Yes) }
 }
 
-/// Why a header was refused.
+/// Why the host refused a library's header. The message continues a sentence about the library.
 #[derive(Debug, thiserror::Error)]
 pub enum Mismatch {
+    /// The header is not one of this abi_stable version.
     #[error("it was built with another abi_stable, so its header cannot be read")]
     Header,
+    /// The plugin-api versions are incompatible.
     #[error("it was built for plugin-api {found}, this host has {API_VERSION}")]
-    Version { found: String },
+    Version {
+        /// The plugin-api version in the header.
+        found: String,
+    },
+    /// The versions are compatible, but the types of the interface are not.
     #[error("it was built for plugin-api {found} but its layout differs: {summary}")]
     Layout {
+        /// The plugin-api version in the header.
         found: String,
+        /// The first difference, on one line.
         summary: String,
         /// The full comparison, for a debug log.
         dump: String,
     },
+    /// The library's loader function failed.
     #[error("it could not start: {0}")]
     Start(String),
 }
 
-/// The functions of a loaded library, checked.
+/// The functions of a loaded library whose layout [`negotiate`] has checked.
 #[derive(Clone, Copy)]
 pub struct Root(PluginRootRef);
 
 impl Root {
+    /// The [`Manifest`](crate::Manifest) as JSON; empty where the plugin panicked.
     pub fn manifest(&self) -> Vec<u8> {
         (self.0.manifest())().into_vec()
     }
 
-    /// `Err` holds a `CallError` as JSON.
+    /// Creates an instance from settings as JSON and returns its number.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`](crate::call::CallError) as JSON.
     pub fn create(&self, settings: &[u8]) -> Result<u64, Vec<u8>> {
         (self.0.create())(settings.into())
             .into_result()
             .map_err(RVec::into_vec)
     }
 
-    /// `Err` holds a `CallError` as JSON.
+    /// Calls a method ([`method`](crate::call::method)) with JSON and returns JSON.
+    ///
+    /// # Errors
+    ///
+    /// A [`CallError`](crate::call::CallError) as JSON.
     pub fn call(&self, instance: u64, method: u32, input: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
         (self.0.call())(instance, method, input.into())
             .into_result()
@@ -102,7 +122,11 @@ impl Root {
 /// Checks the header at `symbol` against this host and returns its functions.
 ///
 /// abi_stable accepts a library that is as new as the host or newer. The check is repeated with
-/// the roles swapped, so that an older library keeps loading after the host was upgraded.
+/// the roles swapped, so that an older library still loads after a host upgrade.
+///
+/// # Errors
+///
+/// The library was built with an incompatible abi_stable or plugin-api, or failed to start.
 ///
 /// # Safety
 ///
@@ -137,7 +161,7 @@ pub unsafe fn negotiate(symbol: *const c_void) -> Result<Root, Mismatch> {
         .map_err(|error| Mismatch::Start(error.to_string()))
 }
 
-/// The first complaint of a layout dump, on one line.
+/// The first error of a layout dump, on one line.
 fn summarise(dump: &str) -> String {
     let lines: Vec<&str> = dump.lines().map(str::trim).collect();
     let at = lines.iter().position(|line| line.starts_with("Error:"));

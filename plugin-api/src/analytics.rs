@@ -1,4 +1,4 @@
-//! What an analytics product knows about people, and what it is told.
+//! Reading people's properties from an analytics product, and sending it events.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,71 +7,88 @@ use uuid::Uuid;
 use crate::call::{CallError, converse, method};
 use crate::{Host, Properties};
 
-/// Reads people's properties from an analytics product, and tells it what happened.
+/// Reads people's properties from an analytics product and sends events to it.
 pub trait Analytics {
-    /// The properties of the person with this id, or `None` where the product is not configured
-    /// for reading or does not know them.
+    /// The properties of the person with this id, or `None` where reading is not configured or the
+    /// product does not know the person.
+    ///
+    /// # Errors
+    ///
+    /// Why the product gave no answer, for the log. The host then uses the contact's own
+    /// properties.
     fn person(
         &self,
         host: Host,
         distinct_id: String,
     ) -> impl Future<Output = Result<Option<Properties>, String>>;
 
-    /// Tells the product of events and properties, in order. The same batch may come again where
-    /// its answer was lost; ids tell a repeat. Where the plugin reads the product's webhooks as well,
-    /// the id belongs into what the product hands on, as the event's `dedupe_key`: so what the host
-    /// told comes back as no news.
+    /// Sends events and properties to the product, in order. The host may send the same batch again
+    /// where the answer was lost; [`Capture::id`] identifies a repeat. A plugin that also reads the
+    /// product's webhooks must pass this id through the product and return it as the event's
+    /// `dedupe_key`, so that the host recognizes its own events when they come back.
     fn capture(&self, _host: Host, _batch: Vec<Capture>) -> impl Future<Output = Captured> {
         async { Captured::Unwanted }
     }
 }
 
-/// An event of a person, or where it has no name, properties of the person.
+/// One event to send to analytics, or an update of the person's properties.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Capture {
+    /// Unique per capture and the same on every attempt.
     pub id: Uuid,
-    /// What the product knows the person by.
+    /// The product's id of the person.
     pub distinct_id: String,
+    /// The name of the event; `None` for an update of the person's properties.
     #[serde(default)]
     pub event: Option<String>,
+    /// The properties of the event, or those to set on the person.
     #[serde(default)]
     pub properties: Properties,
+    /// When the event happened.
     pub occurred_at: DateTime<Utc>,
 }
 
-/// What became of a batch.
+/// The result of sending a batch to analytics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Captured {
+    /// The product accepted the whole batch.
     Taken,
-    /// The product is not configured to be told anything.
+    /// Sending events is not configured; the host discards the batch.
     Unwanted,
-    /// The product took all but these.
+    /// The product accepted all captures but these.
     Partly {
+        /// The captures that the host must not send again.
         refused: Vec<RefusedCapture>,
     },
-    /// The product takes nothing until somebody acts: a revoked key, a used-up quota, a wrong host.
-    /// Everything is kept, and the product is tried again now and then.
+    /// The product accepts nothing until an operator acts: a revoked key, an exhausted quota, a
+    /// wrong host. The host keeps everything and retries occasionally.
     Blocked {
+        /// For the operator.
         reason: String,
     },
-    /// Try again, the same batch or another.
+    /// A temporary fault. The host retries, with the same batch or another one.
     Retry {
+        /// For the log.
         reason: String,
+        /// How long the product asks to wait, in milliseconds.
         #[serde(default)]
         retry_after_ms: Option<u64>,
     },
-    /// The product refuses this batch for good. Of several captures the host finds out by smaller
-    /// batches which are meant.
+    /// The product refuses this batch permanently. The host splits a batch of several captures to
+    /// find the ones at fault.
     Rejected {
+        /// For the operator.
         reason: String,
     },
 }
 
-/// A capture the product refuses for good.
+/// A capture the product refuses permanently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedCapture {
+    /// [`Capture::id`].
     pub id: Uuid,
+    /// For the operator.
     pub reason: String,
 }
 

@@ -1,9 +1,9 @@
-//! Bytes inside JSON messages: text where they are UTF-8, Base64 where they are not.
+//! Bytes inside JSON messages: `{"text": …}` where they are UTF-8, else `{"base64": …}`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Raw bytes that cross the boundary untouched.
+/// Raw bytes, passed between host and plugin unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body(pub Vec<u8>);
 

@@ -1,8 +1,8 @@
 //! The messages of one plugin call.
 //!
-//! A call is a method number and JSON in, JSON out. Methods that may ask the host carry the
-//! answers so far in [`Ask::steps`]; the plugin replays its code against them and answers with
-//! what it still needs ([`Reply::Ask`]) or with the result ([`Reply::Done`]). Unknown fields are
+//! A call takes a method number and JSON and returns JSON. A method that may send requests to the
+//! host receives the answers so far in [`Ask::steps`]; the plugin replays its code against them and
+//! returns its next requests ([`Reply::Ask`]) or the result ([`Reply::Done`]). Unknown fields are
 //! ignored and new ones have defaults, so either side may be older.
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::replay::{self, Bounds, End};
 use crate::step::{Command, Step};
 
-/// Numbers of the methods, never reused.
+/// The method numbers, with input → output. A number is never reused.
 pub mod method {
     /// [`Webhook`](crate::Webhook) → `Result<Reading, Refusal>`.
     pub const EVENT_SOURCE_READ: u32 = 100;
@@ -37,29 +37,31 @@ pub mod method {
     pub const JOURNEYS_ADVANCE: u32 = 401;
 }
 
-/// Why a call gave no answer at all.
+/// Why a call failed without a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
-    /// One of the constants below.
+    /// One of the associated constants.
     pub code: u32,
+    /// For the operator.
     pub message: String,
 }
 
 impl CallError {
     /// The plugin has no such method.
     pub const NO_METHOD: u32 = 1;
-    /// The input is not what the method takes.
+    /// The input does not have the method's input type.
     pub const BAD_INPUT: u32 = 2;
-    /// The settings were refused.
+    /// [`Plugin::new`](crate::Plugin::new) refused the settings.
     pub const BAD_SETTINGS: u32 = 3;
     /// The code awaits something that is not a host request.
     pub const STUCK: u32 = 4;
-    /// The code asked for something else than it did before with the same answers.
+    /// The replayed code made a different request than before with the same answers.
     pub const DIVERGED: u32 = 5;
     /// The plugin panicked.
     pub const PANICKED: u32 = 255;
 
+    /// An error with one of the codes above.
     pub fn new(code: u32, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -68,38 +70,49 @@ impl CallError {
     }
 }
 
-/// Input of a method that may ask the host.
+/// Input of a method that may send requests to the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ask<T> {
+    /// The method's own input.
     pub input: T,
     /// When the call began.
     pub now: DateTime<Utc>,
-    /// What was asked and answered so far.
+    /// The requests so far, with their answers.
     #[serde(default)]
     pub steps: Vec<Step>,
 }
 
-/// Output of a method that may ask the host.
+/// Output of a method that may send requests to the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply<T> {
+    /// The method's result.
     Done(T),
+    /// New requests, which the host answers before it calls again.
     Ask(Vec<Command>),
 }
 
-/// Reads what a method is given, or what it answers.
+/// Parses the input or output of a method.
+///
+/// # Errors
+///
+/// [`CallError::BAD_INPUT`] where the JSON does not fit the type.
 pub fn decode<T: DeserializeOwned>(input: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(input)
         .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
 }
 
-/// Writes what a method is given, or what it answers.
+/// Serializes the input or output of a method.
+///
+/// # Errors
+///
+/// [`CallError::BAD_INPUT`] where the value has no JSON form.
 pub fn encode<T: Serialize>(output: &T) -> Result<Vec<u8>, CallError> {
     serde_json::to_vec(output)
         .map_err(|error| CallError::new(CallError::BAD_INPUT, error.to_string()))
 }
 
-/// Runs one method that may ask the host, as far as the answers reach.
+/// Runs one method that may send requests to the host, as far as the recorded answers allow.
 pub(crate) fn converse<I, T, F>(
     input: &[u8],
     code: impl FnOnce(Host, I) -> F,

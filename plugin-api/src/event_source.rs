@@ -6,8 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::call::{CallError, decode, encode, method};
 use crate::{Body, Properties};
 
-/// Verifies and reads webhooks. A pure function of the request and the plugin's settings.
+/// Verifies and reads one vendor's webhooks.
 pub trait EventSource {
+    /// Reads one webhook. Must be a pure function of the request and the plugin's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: the webhook is not genuine, or cannot be read.
     fn read(&self, webhook: &Webhook) -> Result<Reading, Refusal>;
 }
 
@@ -16,16 +21,17 @@ pub trait EventSource {
 pub struct Webhook {
     /// Names in lower case, in the order received.
     pub headers: Vec<(String, String)>,
-    /// Untouched, but for a `Content-Encoding`, which the host undoes.
+    /// The bytes as received; the host only undoes a `Content-Encoding`.
     pub body: Body,
+    /// When the host received the request.
     pub received_at: DateTime<Utc>,
-    /// `POST`, or `GET` for a challenge: a vendor's question whether the address is the right one.
+    /// `POST`, or `GET` for a challenge, with which a vendor verifies that the URL is ours.
     #[serde(default = "post")]
     pub method: String,
-    /// As it was asked for, still encoded.
+    /// The path of the request, still percent-encoded.
     #[serde(default)]
     pub path: String,
-    /// What follows the question mark, still encoded.
+    /// The query string without its question mark, still percent-encoded.
     #[serde(default)]
     pub query: String,
 }
@@ -48,7 +54,7 @@ impl Default for Webhook {
 }
 
 impl Webhook {
-    /// The first header of this name (lower case).
+    /// The value of the first header with this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -57,60 +63,65 @@ impl Webhook {
     }
 }
 
-/// What a genuine webhook says.
+/// The content of a genuine webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
+    /// The events to ingest, in the order the webhook gives.
     Events(Vec<SourceEvent>),
-    /// Understood, and nothing to store.
+    /// The webhook is understood but holds nothing to store.
     Skipped {
+        /// For the log.
         reason: String,
     },
-    /// A challenge, answered with this plain text of at most 4 KiB. Hosts before 1.0.0 of the product
-    /// do not know it.
+    /// A challenge. Hosts before Hogsend 1.0.0 do not know this variant.
     Challenge {
+        /// The response body, as plain text of at most 4 KiB.
         answer: String,
     },
 }
 
-/// Why a webhook is turned away.
+/// Why the host must refuse a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// The secret or signature is missing or wrong.
+    /// The secret or signature is missing or wrong. The host answers with 401.
     Unauthorized,
-    /// Genuine but unreadable; `details` says what to mend.
+    /// The webhook is genuine but cannot be read; `details` says what to fix. The host answers with
+    /// 400.
     Invalid { details: String },
 }
 
-/// An event as its source tells it.
+/// An event as its source reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceEvent {
+    /// The name journeys refer to: `user.created`.
     pub name: String,
-    /// The source's own id of the event; a second one of the same id changes nothing.
+    /// The source's own id of the event; the host ignores a second event with the same id.
     #[serde(default)]
     pub dedupe_key: Option<String>,
-    /// The person's id in the product.
+    /// The contact's id in the product.
     #[serde(default)]
     pub user_id: Option<String>,
+    /// The contact's email address.
     #[serde(default)]
     pub email: Option<String>,
-    /// The id of a visitor the product has no id for, or of the device the person used. Known by it
-    /// alone, an event makes no contact.
+    /// The id of a visitor without a product id, or of a device. An event with no other id creates
+    /// no contact.
     #[serde(default)]
     pub anonymous_id: Option<String>,
-    /// Further ids of the same person, as kind and value: the source's own id (`vendor_person`), or
-    /// another `user` or `anonymous` id that the event says is theirs too. A kind has letters,
-    /// digits and `_`.
+    /// Further ids of the same contact, as kind and value: the source's own id (`vendor_person`), or
+    /// another `user` or `anonymous` id that the event attributes to them. A kind consists of
+    /// letters, digits and `_`.
     #[serde(default)]
     pub identities: Vec<(String, String)>,
-    /// Stay on the event.
+    /// Stored with the event.
     #[serde(default)]
     pub properties: Properties,
-    /// Go to the contact.
+    /// Stored on the contact.
     #[serde(default)]
     pub contact_properties: Properties,
-    /// When it happened; the time of receipt where the source does not say.
+    /// When it happened; `None` stands for the time of receipt.
     #[serde(default)]
     pub occurred_at: Option<DateTime<Utc>>,
 }

@@ -1,4 +1,4 @@
-//! How a plugin offers itself, linked or loaded.
+//! How a plugin registers with the host, linked or loaded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,8 +10,10 @@ use crate::{Kind, Manifest, Plugin, Settings, guard};
 #[doc(hidden)]
 pub use inventory;
 
-/// A plugin with the abilities named in [`export_plugin!`](crate::export_plugin).
+/// A plugin with the kinds named in [`export_plugin!`](crate::export_plugin), which implements this
+/// trait.
 pub trait Exported: Plugin {
+    /// The plugin's kinds, in the order of the macro call.
     const KINDS: &'static [Kind];
 
     #[doc(hidden)]
@@ -23,22 +25,28 @@ pub trait Exported: Plugin {
     ) -> Option<Result<Vec<u8>, CallError>>;
 }
 
-/// A running plugin, as the host calls it.
+/// A running plugin, as the host sees it.
 pub trait Instance: Send + Sync {
-    /// Calls a method; see [`method`](crate::call::method).
+    /// Calls a method ([`method`](crate::call::method)) with JSON and returns JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]: the call failed without a result.
     fn call(&self, method: u32, input: &[u8]) -> Result<Vec<u8>, CallError>;
 }
 
 /// A plugin linked into this binary.
 pub struct Linked {
+    /// Returns the manifest, with its kinds filled in.
     pub manifest: fn() -> Manifest,
+    /// Creates the instance from its settings.
     pub create: fn(&Settings) -> Result<Box<dyn Instance>, CallError>,
 }
 
 inventory::collect!(Linked);
 
-/// Every plugin linked into this binary. A linked crate must also be named in a `use`, or the
-/// linker leaves it out.
+/// Every plugin linked into this binary. The binary must also call the `hogsend_link()` of each
+/// plugin crate, or the linker drops the crate.
 pub fn linked() -> impl Iterator<Item = &'static Linked> {
     inventory::iter::<Linked>.into_iter()
 }
@@ -74,8 +82,8 @@ pub fn create<P: Exported>(settings: &Settings) -> Result<Box<dyn Instance>, Cal
     }))
 }
 
-/// The instances of one loaded library, by number. They live as long as the process: libraries
-/// are never unloaded.
+/// The instances of one loaded library, by number. They live as long as the process, because the
+/// host never unloads a library.
 #[doc(hidden)]
 pub struct Instances(Mutex<Vec<Arc<dyn Instance>>>);
 
@@ -124,15 +132,15 @@ fn reply<T>(result: Result<T, CallError>) -> RResult<T, RVec<u8>> {
     }
 }
 
-/// Offers a plugin to the host, both ways at once: linked, through `inventory`; loaded, through
-/// one exported symbol.
+/// Registers a plugin with its kinds (`event_source`, `delivery`, `analytics`, `journeys`). It works
+/// both linked, through `inventory`, and loaded, through one exported symbol.
 ///
 /// ```ignore
 /// export_plugin!(PostHog: event_source, analytics);
 /// ```
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ty : $($ability:ident),+ $(,)?) => {
+    ($plugin:ty : $($kind:ident),+ $(,)?) => {
         #[cfg(panic = "abort")]
         compile_error!(
             "a plugin must unwind: remove `panic = \"abort\"` from the profile, or a panic in \
@@ -140,7 +148,7 @@ macro_rules! export_plugin {
         );
 
         impl $crate::export::Exported for $plugin {
-            const KINDS: &'static [$crate::Kind] = &[$($crate::export_plugin!(@kind $ability)),+];
+            const KINDS: &'static [$crate::Kind] = &[$($crate::export_plugin!(@kind $kind)),+];
 
             fn dispatch(
                 &self,
@@ -151,7 +159,7 @@ macro_rules! export_plugin {
                 ::std::result::Result<::std::vec::Vec<u8>, $crate::call::CallError>,
             > {
                 $(
-                    let found = $crate::export_plugin!(@dispatch $ability, self, cache, method, input);
+                    let found = $crate::export_plugin!(@dispatch $kind, self, cache, method, input);
                     if found.is_some() {
                         return found;
                     }
@@ -161,11 +169,11 @@ macro_rules! export_plugin {
             }
         }
 
-        /// Called by a binary that links this plugin, so that the linker does not leave it out.
+        /// A binary that links this plugin calls it, so that the linker does not drop the crate.
         #[doc(hidden)]
         #[inline(never)]
         pub fn hogsend_link() {
-            // Stands in one module with what `inventory` collects, and so in one object file.
+            // In the same module as the `inventory` registration, and so in the same object file.
             ::std::hint::black_box($crate::export::create::<$plugin> as usize);
         }
 

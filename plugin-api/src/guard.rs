@@ -1,4 +1,4 @@
-//! Panics end at the boundary.
+//! Catches panics, so that none unwinds from a plugin into the host.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -22,8 +22,8 @@ pub(crate) struct Panicked {
 
 /// Runs `f` and turns a panic into an error.
 ///
-/// The panic hook of this image (a loaded library has a standard library of its own) is wrapped
-/// once, so that a guarded panic is reported through the error and not on standard error.
+/// It wraps the panic hook once, so that a guarded panic is reported by the error and not on standard
+/// error. A loaded library has its own standard library and so its own hook.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     HOOK.call_once(|| {
         let outer = panic::take_hook();

@@ -1,4 +1,4 @@
-//! What a plugin may ask of the host.
+//! The requests a plugin may send to the host.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::body::Body;
 use crate::replay::Replay;
 use crate::step::StepError;
 
-/// Kinds of requests, as they stand in [`Command::kind`](crate::Command::kind).
+/// Kinds of requests, stored in [`Command::kind`](crate::Command::kind), with input → output.
 pub mod ask {
     /// [`HttpRequest`](super::HttpRequest) → [`HttpResponse`](super::HttpResponse).
     pub const HTTP: &str = "http";
@@ -19,7 +19,7 @@ pub mod ask {
     pub const FILE_PUT: &str = "file_put";
 }
 
-/// The outside world, lent for one call.
+/// Access to the outside world, for the duration of one call.
 #[derive(Clone)]
 pub struct Host(Replay);
 
@@ -28,8 +28,12 @@ impl Host {
         Self(replay)
     }
 
-    /// Sends an HTTP request. Any status is an answer; an error means there was none.
-    /// The host follows no redirects and allows only the hosts of the manifest.
+    /// Sends an HTTP request. The host follows no redirects and allows only the hosts in
+    /// [`Manifest::http_hosts`](crate::Manifest::http_hosts).
+    ///
+    /// # Errors
+    ///
+    /// There was no response. A response with any status is `Ok`.
     pub async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let args = serde_json::to_value(&request).unwrap_or(Value::Null);
         let value = self.0.step(ask::HTTP, args).await?;
@@ -39,33 +43,37 @@ impl Host {
         })
     }
 
-    /// A value put earlier under this key, by any process. Errors and an absent cache read as
-    /// nothing.
+    /// The value that any process of this plugin stored under this key. `None` also where the cache
+    /// fails or is not configured.
     pub async fn cache_get(&self, key: &str) -> Option<String> {
         let value = self.0.step(ask::CACHE_GET, json!({ "key": key })).await;
         value.ok()?.as_str().map(str::to_owned)
     }
 
-    /// Keeps a value for `ttl`. Losing it later is not an error.
+    /// Stores a value for `ttl`. The cache may lose it sooner.
     pub async fn cache_put(&self, key: &str, value: &str, ttl: std::time::Duration) {
         let args = json!({ "key": key, "value": value, "ttl_ms": ttl.as_millis() as u64 });
         let _ = self.0.step(ask::CACHE_PUT, args).await;
     }
 
     /// Writes a whole file into this plugin's folder of the data directory, atomically. `name` is
-    /// a plain file name. Writing the same name again replaces the file.
+    /// a plain file name without a path. An existing file with this name is replaced.
+    ///
+    /// # Errors
+    ///
+    /// The host could not write the file.
     pub async fn file_put(&self, name: &str, body: &Body) -> Result<(), StepError> {
         let args = json!({ "name": name, "body": body });
         self.0.step(ask::FILE_PUT, args).await.map(|_| ())
     }
 
-    /// When the call began, or the last answer arrived.
+    /// When the call began, or when the last answer arrived if that is later. Never the wall clock.
     pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
         self.0.now()
     }
 }
 
-/// Methods a plugin may use.
+/// The HTTP methods a plugin may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HttpMethod {
@@ -80,18 +88,21 @@ pub enum HttpMethod {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
     pub method: HttpMethod,
-    /// Absolute, `http` or `https`.
+    /// Absolute, with the scheme `http` or `https`.
     pub url: String,
+    /// Names and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// Empty for a request without a body.
     #[serde(default)]
     pub body: Body,
-    /// Bound for the whole exchange, in milliseconds; the host has one of its own as well.
+    /// Limit for the whole exchange, in milliseconds. The host has its own limit as well.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
 }
 
 impl HttpRequest {
+    /// A request without headers and body.
     pub fn new(method: HttpMethod, url: impl Into<String>) -> Self {
         Self {
             method,
@@ -102,35 +113,40 @@ impl HttpRequest {
         }
     }
 
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
         self
     }
 
+    /// Limits the whole exchange.
     pub fn timeout(mut self, bound: std::time::Duration) -> Self {
         self.timeout_ms = Some(bound.as_millis() as u64);
         self
     }
 }
 
-/// What came back.
+/// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpResponse {
+    /// The status code.
     pub status: u16,
-    /// Names in lower case.
+    /// Names in lower case, and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// The whole body, as received.
     #[serde(default)]
     pub body: Body,
 }
 
 impl HttpResponse {
-    /// The first header of this name (lower case).
+    /// The value of the first header with this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -138,52 +154,60 @@ impl HttpResponse {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Milliseconds of `retry-after`, in seconds or as a date (RFC 9110 §10.2.3).
+    /// The wait that `Retry-After` requests, in milliseconds. The header holds seconds or a date
+    /// (RFC 9110 §10.2.3); a date in the past gives 0.
     pub fn retry_after_ms(&self, now: chrono::DateTime<chrono::Utc>) -> Option<u64> {
         let asked = self.header("retry-after")?;
         self.seconds_ms("retry-after").or_else(|| {
             let at = chrono::DateTime::parse_from_rfc2822(asked.trim()).ok()?;
-            // A date that has passed is a wish for no wait.
             Some((at.to_utc() - now).num_milliseconds().max(0).unsigned_abs())
         })
     }
 
-    /// A header that holds seconds, in milliseconds.
+    /// A header that holds seconds, converted to milliseconds and rounded up. `None` where it is
+    /// missing, not a number or negative.
     pub fn seconds_ms(&self, name: &str) -> Option<u64> {
         let seconds: f64 = self.header(name)?.trim().parse().ok()?;
         let sound = seconds.is_finite() && seconds >= 0.0;
-        // Rounded up: a moment early is another refusal.
+        // Rounded up: a request sent too early would be refused again.
         sound.then(|| (seconds * 1_000.0).ceil() as u64)
     }
 
-    /// The body as JSON, without what cannot be stored ([`crate::json`]).
+    /// The body parsed as JSON, after replacing text that cannot be stored ([`crate::json`]).
+    ///
+    /// # Errors
+    ///
+    /// The body is not JSON, or does not fit the type.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         crate::json::from_slice(self.body.as_slice())
     }
 }
 
-/// What is known about a request that got no answer.
+/// What is known about a request that got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpErrorKind {
-    /// Not sent: the host refused it (not an allowed host, malformed URL).
+    /// Not sent: the host refused it, because the target is not allowed or the URL is malformed.
     Refused,
-    /// Not sent: no connection could be made.
+    /// Not sent: the connection failed.
     Connect,
-    /// May have been sent and acted on: the answer was lost or late.
+    /// May have been sent and acted on: the response was lost, late or too large.
     Lost,
 }
 
-/// No HTTP answer.
+/// A request that got no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct HttpError {
+    /// Whether the request may have been sent.
     pub kind: HttpErrorKind,
+    /// For the operator.
     pub message: String,
 }
 
 impl HttpError {
-    /// The form in which the host records it.
+    /// The form in which the host records it, with the code `http_refused`, `http_connect` or
+    /// `http_lost`.
     pub fn into_step_error(self) -> StepError {
         let code = match self.kind {
             HttpErrorKind::Refused => "http_refused",
@@ -198,7 +222,7 @@ impl From<StepError> for HttpError {
     fn from(error: StepError) -> Self {
         let kind = match error.code.as_str() {
             "http_connect" => HttpErrorKind::Connect,
-            // An answer that is too large to keep came after the request.
+            // The request was sent; only its response was too large to store.
             "http_lost" | "result_too_large" => HttpErrorKind::Lost,
             _ => HttpErrorKind::Refused,
         };

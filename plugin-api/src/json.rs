@@ -1,6 +1,6 @@
-//! JSON from outside, read so that everything in it can be stored.
+//! Parses JSON from outside so that everything in the result can be stored.
 //!
-//! JSON may hold text that neither Rust strings nor Postgres can keep: half of a surrogate pair
+//! JSON may contain text that Rust strings or Postgres cannot store: half of a surrogate pair
 //! (`"\ud83d"`, RFC 8259 §8.2) and NUL (`"\u0000"`). Both become U+FFFD before the text is parsed,
 //! in keys as well as in values.
 
@@ -9,22 +9,26 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Levels of nesting that [`lenient`] keeps; `serde_json` reads no more than 127.
+/// Levels of nesting that [`lenient`] keeps; `serde_json` reads at most 127.
 const DEPTH_MAX: usize = 100;
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// Parses JSON after [`repaired`].
+/// Parses JSON after [`repaired`] has replaced what cannot be stored.
+///
+/// # Errors
+///
+/// The bytes are not JSON, or do not fit the type.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(&repaired(bytes))
 }
 
-/// Parses a vendor's JSON, of which no part is worth losing the rest for: on top of what
-/// [`from_slice`] repairs, bytes that are not UTF-8 become U+FFFD, and what is nested deeper than
-/// 100 levels, a number beyond the range of a double, `NaN` and `Infinity` become null.
+/// Parses a vendor's JSON and loses as little of it as possible. In addition to what [`from_slice`]
+/// replaces, bytes that are not UTF-8 become U+FFFD; values nested deeper than 100 levels, numbers
+/// outside the range of a double, `NaN` and `Infinity` become null.
 ///
 /// # Errors
 ///
-/// Where the bytes are not JSON at all.
+/// The bytes are not JSON at all.
 pub fn lenient(bytes: &[u8]) -> serde_json::Result<Value> {
     let bytes = repaired(bytes);
     serde_json::from_slice(&bytes).or_else(|error| {
@@ -33,8 +37,8 @@ pub fn lenient(bytes: &[u8]) -> serde_json::Result<Value> {
     })
 }
 
-/// The same JSON without NUL and lone surrogates, escaped or not. Anything else is left as it is,
-/// also what is wrong with it.
+/// The same JSON with NUL and lone surrogates, escaped or not, replaced by U+FFFD. Everything else
+/// stays unchanged, including other errors.
 pub fn repaired(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut out: Option<Vec<u8>> = None;
     // Up to here the input is in `out`.
@@ -89,7 +93,7 @@ pub fn repaired(bytes: &[u8]) -> Cow<'_, [u8]> {
 }
 
 enum Escape {
-    /// To be kept, with so many bytes.
+    /// Valid; its length in bytes.
     Sound(usize),
     /// NUL or half of a pair.
     Broken,
@@ -104,7 +108,7 @@ fn escape(bytes: &[u8]) -> Escape {
             _ => Escape::Broken,
         },
         Some(0xdc00..=0xdfff) => Escape::Broken,
-        // No escape at all is the parser's to refuse.
+        // A malformed escape is left for the parser to refuse.
         Some(_) | None => Escape::Sound(2),
     }
 }
@@ -118,7 +122,7 @@ fn unit(bytes: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// JSON in which what no parser takes is null.
+/// The JSON with null in place of the values that `serde_json` refuses.
 fn kept(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
@@ -138,7 +142,7 @@ fn kept(text: &str) -> String {
                 at += 1;
                 match depth {
                     ..=DEPTH_MAX => out.push(char::from(bytes[begun])),
-                    // Stands for all that is inside.
+                    // In place of everything inside.
                     _ if depth == DEPTH_MAX + 1 => out.push_str("null"),
                     _ => {}
                 }
@@ -171,7 +175,7 @@ fn kept(text: &str) -> String {
     out
 }
 
-/// Where the string that begins at `at` ends.
+/// The index after the string that begins at `at`.
 fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while at < bytes.len() {

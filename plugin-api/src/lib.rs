@@ -1,17 +1,17 @@
 //! The contract between Hogsend and its plugins.
 //!
-//! A plugin is a struct that implements [`Plugin`] and one trait per ability it has
+//! A plugin is a struct that implements [`Plugin`] and one trait per plugin kind
 //! ([`EventSource`], [`Delivery`], [`Analytics`], [`Journeys`]), plus one [`export_plugin!`]
-//! line. The same source links into the host or loads from a shared library.
+//! line. The same source can be linked into the host or loaded from a shared library.
 //!
-//! A plugin leaves I/O to the host, unless the host does not speak its protocol
-//! ([`Manifest::blocking()`]). Where it needs the outside world it asks the [`Host`] and awaits the
-//! answer; the host performs the request and calls the plugin again with the answer recorded.
-//! Code between two `.await`s may therefore run more than once and has to be deterministic.
+//! A plugin leaves I/O to the host, unless it speaks a protocol the host does not support
+//! ([`Manifest::blocking()`]). For a request to the outside world it calls the [`Host`] and awaits
+//! the answer; the host performs the request and calls the plugin again with the recorded answer.
+//! Code between two `.await`s may therefore run more than once and must be deterministic.
 //!
-//! The crate is what a plugin is compiled against and nothing more. `hogsend-plugin-kit` has the test
-//! kit and the simulator, `hogsend-mime` writes messages for delivery plugins, `hogsend-semantics` is
-//! what the host decides by.
+//! This crate holds the contract only. `hogsend-plugin-kit` has the test kit and the simulator,
+//! `hogsend-mime` writes RFC 5322 messages for delivery plugins, and `hogsend-semantics` holds the
+//! rules shared by the host and the simulator.
 
 pub mod abi;
 mod analytics;
@@ -44,17 +44,20 @@ pub use manifest::{Kind, Manifest, Setting, Settings};
 pub use step::{Command, Step, StepError, StepState};
 pub use trust::Trust;
 
-/// A JSON object: event properties, contact properties, template values.
+/// A JSON object: event properties, contact properties or template values.
 pub type Properties = serde_json::Map<String, serde_json::Value>;
 
-/// What every plugin is: a description, and a way to make one from its settings.
+/// What every plugin implements: its description and its constructor.
 pub trait Plugin: Sized + Send + Sync + 'static {
-    /// Who the plugin is and which settings it reads. Called before [`Plugin::new`], so the host
-    /// can report a missing setting before anything starts.
+    /// The plugin's id, version and the settings it reads. Called before [`Plugin::new`], so the
+    /// host can report a missing setting before anything starts.
     fn manifest() -> Manifest;
 
-    /// Makes the one instance of this process. `settings` holds just the settings the manifest
-    /// declares. The error is shown to the operator: it names the setting and the mend, never a
-    /// secret value.
+    /// Creates the plugin's only instance in this process. `settings` holds the settings that the
+    /// manifest declares and no others.
+    ///
+    /// # Errors
+    ///
+    /// A message for the operator: it names the setting and how to fix it, never a secret value.
     fn new(settings: &Settings) -> Result<Self, String>;
 }

@@ -1,12 +1,12 @@
-//! How much one run may take and hold, whoever looks: the SDK inside a call, the host at its boundary,
-//! the simulator.
+//! The limits of one run. The SDK enforces them inside a call, the host when a call returns, and the
+//! simulator like the host.
 
 use serde_json::Value;
 
 use crate::journey::step;
 use crate::step::{Command, StepError};
 
-/// Steps of a run, notes included.
+/// Steps of a run, including checkpoints and other steps that are only recorded.
 pub const STEPS_MAX: usize = 2_000;
 /// Characters in the label of a step or checkpoint.
 pub const LABEL_MAX: usize = 200;
@@ -14,17 +14,17 @@ pub const LABEL_MAX: usize = 200;
 pub const INPUT_MAX: usize = 1024 * 1024;
 /// Bytes of one step's result, as JSON.
 pub const OUTPUT_MAX: usize = 1024 * 1024;
-/// Bytes of the inputs of the steps one call issues.
+/// Bytes of the inputs of all steps that one call issues, as JSON.
 pub const CALL_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of the inputs and results of a run's steps.
+/// Bytes of the inputs and results of all steps of a run, as JSON.
 pub const RUN_MAX: usize = 16 * 1024 * 1024;
 
-/// What a run is ended with that takes too many steps.
+/// The error of a run that takes too many steps.
 pub fn too_many_steps() -> String {
     format!("the run took more than {STEPS_MAX} steps")
 }
 
-/// What a run is ended with that holds too much.
+/// The error of a run whose steps are too large together.
 pub fn too_much_held() -> String {
     let most = RUN_MAX / (1024 * 1024);
     format!("the inputs and results of the run's steps are more than {most} MiB")
@@ -52,18 +52,18 @@ pub fn size(value: &Value) -> usize {
     }
 }
 
-/// The bytes of a new step's inputs.
+/// The size of a new step's inputs, in bytes.
 ///
 /// # Errors
 ///
-/// What the run is ended with where a limit of one step is passed.
+/// The error of the run, where the step exceeds a limit.
 pub fn command(command: &Command) -> Result<usize, String> {
     let (seq, kind) = (command.seq, &command.kind);
-    let told = command
+    let checkpoint = command
         .args
         .get("label")
         .filter(|_| kind == step::CHECKPOINT);
-    let labels = [command.label.as_deref(), told.and_then(Value::as_str)];
+    let labels = [command.label.as_deref(), checkpoint.and_then(Value::as_str)];
     for label in labels.into_iter().flatten() {
         if label.chars().nth(LABEL_MAX).is_some() {
             return Err(format!(
@@ -82,18 +82,18 @@ pub fn command(command: &Command) -> Result<usize, String> {
     Ok(bytes)
 }
 
-/// The steps a call issues, measured one by one.
+/// Adds up the steps that a call issues.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
     bytes: usize,
 }
 
 impl Call {
-    /// Takes a further step.
+    /// Adds a step.
     ///
     /// # Errors
     ///
-    /// What the run is ended with where a limit is passed.
+    /// The error of the run, where a limit is exceeded.
     pub fn take(&mut self, new: &Command) -> Result<(), String> {
         if new.seq as usize >= STEPS_MAX {
             return Err(too_many_steps());
@@ -109,7 +109,7 @@ impl Call {
     }
 }
 
-/// A step's result, or in its place the error that it is too large.
+/// The step's result, or the error `result_too_large` where it exceeds [`OUTPUT_MAX`].
 pub fn bounded(result: Result<Value, StepError>) -> Result<Value, StepError> {
     let bytes = result.as_ref().map_or(0, size);
     if bytes <= OUTPUT_MAX {
@@ -150,7 +150,7 @@ mod tests {
         for (command, why) in [
             (new(0, "send", Some(at.clone()), json!({})), None),
             (new(0, "checkpoint", None, json!({ "label": at })), None),
-            // Of other steps it is an input like any other.
+            // For other steps it is an ordinary input.
             (new(0, "trigger", None, json!({ "label": over })), None),
             (
                 new(0, "checkpoint", None, json!({ "label": over })),

@@ -1,66 +1,67 @@
-//! What a plugin says about itself before it runs.
+//! A plugin's description of itself, which the host reads before it creates the plugin.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// An ability a plugin can have.
+/// A plugin kind: what a plugin does. A plugin has one or more kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Reads webhooks of one vendor into events.
+    /// Reads one vendor's webhooks into events; see [`EventSource`](crate::EventSource).
     EventSource,
-    /// Sends mail through one provider.
+    /// Sends mail through one provider; see [`Delivery`](crate::Delivery).
     Delivery,
-    /// Knows people's properties and takes captured events.
+    /// Reads people's properties from an analytics product and sends events to it; see
+    /// [`Analytics`](crate::Analytics).
     Analytics,
-    /// Brings journeys and the templates they send.
+    /// Provides journeys and the templates they send; see [`Journeys`](crate::Journeys).
     Journeys,
 }
 
 /// A plugin's description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Short, unique, lower-case: `posthog`. It is the name in `/v1/webhooks/{id}` and
+    /// Short, unique and in lower case: `posthog`. It appears in `/v1/webhooks/{id}` and in
     /// `EMAIL_PROVIDER`.
     pub id: String,
-    /// The plugin's own semantic version.
+    /// The plugin's own version, by semantic versioning.
     pub version: String,
     /// The version of `hogsend-plugin-api` the plugin was built with.
     pub api: String,
-    /// Filled in by [`export_plugin!`](crate::export_plugin).
+    /// The plugin's kinds. [`export_plugin!`](crate::export_plugin) fills them in.
     #[serde(default)]
     pub kinds: Vec<Kind>,
     /// The settings the plugin reads. It receives no others.
     #[serde(default)]
     pub settings: Vec<Setting>,
-    /// Hosts the plugin may ask HTTP requests of: a host name, or `$NAME` for the host of the URL
-    /// in the setting of that name. Requests elsewhere are refused.
+    /// Hosts the plugin may send HTTP requests to: a host name, or `$NAME` for the host of the URL
+    /// in the setting `NAME`. The host refuses requests to others.
     #[serde(default)]
     pub http_hosts: Vec<String>,
     /// For an event source, or a delivery plugin whose provider sends webhooks: the setting that
-    /// holds the webhook secret. In production webhooks of a plugin whose secret is not set are
-    /// answered with 401 without calling it.
+    /// holds the webhook secret. In production, while this setting is empty, the host answers the
+    /// plugin's webhooks with 401 and does not call the plugin.
     #[serde(default)]
     pub webhook_secret: Option<String>,
-    /// For an event source: the body of a webhook that shows the plugin at work, on one line.
-    /// `{uuid}` and `{now}` stand for a fresh event id and an RFC 3339 time.
+    /// For an event source: the body of a sample webhook for a first try, on one line. The host
+    /// replaces `{uuid}` by a new UUID and `{now}` by the current time in RFC 3339.
     #[serde(default)]
     pub sample_webhook: Option<String>,
-    /// For an event source: true where strangers can have the vendor send events they made up, as
-    /// with a capture key that stands in every page. The host then believes such events less, unless
-    /// an operator names the plugin in `TRUSTED_SOURCES`.
+    /// For an event source: true where strangers can make the vendor send forged events, for example
+    /// with a capture key that is public in every web page. Such events are
+    /// [untrusted](crate::Trust) unless an operator lists the plugin in `TRUSTED_SOURCES`.
     #[serde(default)]
     pub untrusted: bool,
     /// For a delivery plugin: the setting that holds the default sender, `Name <address>`.
     #[serde(default)]
     pub sender: Option<String>,
-    /// For a delivery plugin: true where mails stay on this machine, so the host may choose it in
-    /// development when no provider is configured, and must not choose it in production.
+    /// For a delivery plugin: true where mails stay on this machine. The host then selects it in
+    /// development when no provider is configured, and never in production.
     #[serde(default)]
     pub local_only: bool,
-    /// For a delivery plugin: true where its calls wait for a connection of their own, as SMTP
-    /// does. The host then gives a call a minute instead of seconds.
+    /// For a delivery plugin: true where it opens its own connections and its calls block on them,
+    /// for example for SMTP. The host then allows a call one minute instead of seconds.
     #[serde(default)]
     pub blocking: bool,
 }
@@ -90,7 +91,7 @@ impl Manifest {
         self
     }
 
-    /// Adds a host (or `$SETTING`) the plugin may ask HTTP requests of.
+    /// Adds a host (or `$SETTING`) the plugin may send HTTP requests to.
     pub fn http_host(mut self, host: &str) -> Self {
         self.http_hosts.push(host.into());
         self
@@ -102,13 +103,13 @@ impl Manifest {
         self
     }
 
-    /// Gives the body of a webhook to try the plugin with.
+    /// Sets the body of the sample webhook.
     pub fn sample_webhook(mut self, body: &str) -> Self {
         self.sample_webhook = Some(body.into());
         self
     }
 
-    /// Declares that strangers can make up events of this source.
+    /// Declares that strangers can forge events of this source.
     pub fn untrusted(mut self) -> Self {
         self.untrusted = true;
         self
@@ -126,7 +127,7 @@ impl Manifest {
         self
     }
 
-    /// Declares that calls of this plugin wait for a connection of their own.
+    /// Declares that calls of this plugin block on its own connections.
     pub fn blocking(mut self) -> Self {
         self.blocking = true;
         self
@@ -140,13 +141,13 @@ pub struct Setting {
     pub name: String,
     /// One line for the operator: what it is and where to get it.
     pub help: String,
-    /// The host refuses to start without it. For a delivery plugin: where it is the active one.
+    /// The host refuses to start without it. For a delivery plugin only while it is in use.
     #[serde(default)]
     pub required: bool,
     /// Never shown, logged or passed to another plugin.
     #[serde(default)]
     pub secret: bool,
-    /// The value when the variable is not set or empty.
+    /// The value where the variable is not set or empty.
     #[serde(default)]
     pub default: Option<String>,
     /// The value must be an absolute `http` or `https` URL.
@@ -179,13 +180,13 @@ impl Setting {
         self
     }
 
-    /// Its value must be a URL.
+    /// Its value must be an absolute `http` or `https` URL.
     pub fn url(mut self) -> Self {
         self.url = true;
         self
     }
 
-    /// Its value when nothing is set.
+    /// Its value where the variable is not set or empty.
     pub fn default(mut self, value: &str) -> Self {
         self.default = Some(value.into());
         self

@@ -1,9 +1,9 @@
 //! Runs async code against its journal.
 //!
-//! The code is started from the top each time and fed the recorded completions one by one, with
-//! one poll after each, so the same journal always gives the same commands. A step takes its
-//! number where the code *calls* for it, not where it is first polled: `select!` may poll its
-//! branches in any order. Dropping an unfinished step cancels it.
+//! Each replay starts the code from the top and feeds it the recorded completions one by one, with
+//! one poll after each, so the same journal always gives the same commands. A step takes its number
+//! where the code *calls* it, not where it is first polled, because `select!` may poll its branches
+//! in any order. Dropping an unfinished step cancels it.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -21,7 +21,7 @@ use crate::guard;
 use crate::limits;
 use crate::step::{Command, Step, StepError, StepState};
 
-/// What running the code came to.
+/// Result of a replay.
 #[derive(Debug)]
 pub(crate) struct Played<T> {
     pub end: End<T>,
@@ -35,36 +35,36 @@ pub(crate) struct Played<T> {
 pub(crate) enum End<T> {
     /// Waiting for at least one open step.
     Waiting,
-    /// Waiting for something that is no step, so nothing can ever wake it.
+    /// Waiting for something that is not a step, so nothing can ever wake it.
     Stuck,
     Done(T),
     Panicked(guard::Panicked),
     Diverged(Divergence),
-    /// The code passed this limit. Nothing of what it asked for is done.
+    /// The code exceeded this limit. The host performs none of its new steps.
     Exceeded(String),
 }
 
-/// Where the code and its journal part ways.
+/// The first difference between the code and its journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
     /// The number of the first step that differs.
     pub seq: u32,
-    /// What the journal holds there.
+    /// What the journal holds at this number, for people.
     pub recorded: String,
-    /// What the code asks for now.
+    /// What the code calls now, for people.
     pub code: String,
 }
 
-/// Whose code it is, and so what bounds it.
+/// The kind of code, which decides its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bounds {
-    /// A run of a journey: everything it asks for is kept.
+    /// A run of a journey: the host stores all of its steps, so [`limits`] apply.
     Run,
-    /// A call of the host, over when it is answered.
+    /// A single call of a plugin, whose steps are not stored.
     Call,
 }
 
-/// Plays `code` against `steps`, which the host hands over ordered by number.
+/// Replays `code` against `steps`, which the host passes ordered by number.
 pub(crate) fn play<T, F: Future<Output = T>>(
     bounds: Bounds,
     started_at: DateTime<Utc>,
@@ -121,7 +121,7 @@ pub(crate) fn play<T, F: Future<Output = T>>(
     });
     let mut journal = replay.0.borrow_mut();
     journal.finalise_drafts();
-    // Code that left its journal is not judged by how it went on from there.
+    // What the code did after it diverged does not matter.
     let diverged = journal.divergence.take().or_else(|| match &polled {
         _ if journal.exceeded.is_some() => None,
         Ok(End::Done(_)) => journal.leftover("the end of the code"),
@@ -149,7 +149,7 @@ pub(crate) fn play<T, F: Future<Output = T>>(
     }
 }
 
-/// The code's side of the journal; cheap to clone, one per run.
+/// The code's handle to the journal; cheap to clone, one journal per run.
 #[derive(Clone)]
 pub(crate) struct Replay(Rc<RefCell<Journal>>);
 
@@ -157,13 +157,13 @@ impl Replay {
     /// Takes the next number for a step. Its inputs may still be changed through
     /// [`StepHandle::edit`] until it is first polled or the code waits for anything else.
     ///
-    /// Code that passed a limit comes no further: it is unwound from here.
+    /// Code that exceeded a limit must not continue: the call unwinds it.
     pub fn step(&self, kind: &'static str, args: Value) -> StepHandle {
         let mut journal = self.0.borrow_mut();
         if !journal.has_room() {
             drop(journal);
             if !std::thread::panicking() {
-                // No panic to report: the host is told of the limit.
+                // Not reported as a panic: the result names the limit.
                 std::panic::resume_unwind(Box::new("the run passed a limit"));
             }
             return StepHandle {
@@ -197,8 +197,8 @@ impl Replay {
         }
     }
 
-    /// Notes a step where the journal has it or ends, and says whether it did: false where an
-    /// earlier version of the code went on to something else here.
+    /// Records a step where the journal has it or ends here, and returns true. Returns false where
+    /// an earlier version of the code recorded something else here.
     pub fn marker(&self, kind: &'static str, args: Value) -> bool {
         let absent = {
             let journal = self.0.borrow();
@@ -213,16 +213,16 @@ impl Replay {
         !absent
     }
 
-    /// The time of the last completion the code has seen, or of its start.
+    /// The time of the last completion the code has seen, or the start where there is none.
     pub fn now(&self) -> DateTime<Utc> {
         self.0.borrow().now
     }
 }
 
-/// The number of a step beyond the last one there may be.
+/// The number of a step beyond the limit, which is in no journal.
 const NOWHERE: u32 = u32::MAX;
 
-/// A step being waited for. Resolves to what the host recorded.
+/// A step. Resolves to what the host recorded.
 #[must_use = "a step does nothing until it is awaited"]
 pub(crate) struct StepHandle {
     replay: Replay,
@@ -234,8 +234,8 @@ impl StepHandle {
     ///
     /// # Panics
     ///
-    /// Where the code has waited since it called for the step: the host has the old inputs, and
-    /// may have acted on them.
+    /// Where the code has awaited something since it called the step: the host has the old inputs
+    /// and may have acted on them.
     #[track_caller]
     pub fn edit(self, change: impl FnOnce(&mut Value)) -> Self {
         match self.replay.0.borrow_mut().slots.get_mut(self.seq as usize) {
@@ -254,7 +254,7 @@ impl StepHandle {
         self.edit(|args| args[name] = value.into())
     }
 
-    /// Names the step for people.
+    /// Labels the step for people.
     pub fn label(self, label: &str) -> Self {
         let mut journal = self.replay.0.borrow_mut();
         if let Some(Slot::Draft(draft)) = journal.slots.get_mut(self.seq as usize) {
@@ -290,7 +290,7 @@ impl Future for StepHandle {
 
 impl Drop for StepHandle {
     fn drop(&mut self) {
-        // Held across a panic the cell may be borrowed; the run has failed by then.
+        // The cell may still be borrowed after a panic; the run has failed by then.
         if let Ok(mut journal) = self.replay.0.try_borrow_mut() {
             journal.drop_step(self.seq);
         }
@@ -323,9 +323,9 @@ struct Journal {
     divergence: Option<Divergence>,
     bounds: Bounds,
     call: limits::Call,
-    /// The limit the code passed.
+    /// The limit the code exceeded.
     exceeded: Option<String>,
-    /// Dropping a step no longer cancels it: the code is only being put away.
+    /// Dropping a step no longer cancels it, because the replay itself drops the code.
     parked: bool,
 }
 
@@ -347,7 +347,7 @@ impl Journal {
         }
     }
 
-    /// Whether the code may take a further step.
+    /// Whether the code may take another step.
     fn has_room(&mut self) -> bool {
         if self.exceeded.is_none() && self.slots.len() >= limits::STEPS_MAX {
             self.exceeded = Some(limits::too_many_steps());
@@ -449,7 +449,8 @@ impl Journal {
         }
         if let Some(slot @ Slot::Open(_)) = self.slots.get_mut(seq as usize) {
             *slot = Slot::Over;
-            // Recorded as ended, it ended before the code, replaying, came to see that.
+            // A step that is recorded as ended cannot be cancelled, though the replay has not yet
+            // reached its completion.
             if self
                 .recorded(seq)
                 .is_none_or(|step| step.state == StepState::Open)
@@ -463,7 +464,7 @@ impl Journal {
         self.slots.iter().any(|slot| matches!(slot, Slot::Open(_)))
     }
 
-    /// A recorded step the code did not ask for, though it has seen every completion.
+    /// A recorded step the code did not call, though it has seen every completion.
     fn leftover(&self, code: &str) -> Option<Divergence> {
         let step = self.recorded.get(self.slots.len())?;
         Some(Divergence {
@@ -473,7 +474,7 @@ impl Journal {
         })
     }
 
-    /// A step the code dropped when it was recorded and waits on now: nothing would ever end it.
+    /// A step that is recorded as dropped but that the code now waits on: nothing would ever end it.
     fn awaits_cancelled(&self) -> Option<Divergence> {
         let mut both = self.slots.iter().zip(&self.recorded);
         let (_, step) = both.find(|(slot, step)| {

@@ -1,19 +1,22 @@
-//! Whose word counts for what.
+//! Whether the source of an event is trusted.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether what tells of an event may decide who a person is and what they are sent.
+/// Whether an event's source is trusted to decide who a contact is and which mails they get.
 ///
-/// Strangers can make up events of an untrusted source, because the key that takes them is public.
+/// Strangers can forge events of an untrusted source, for example because its ingest key is public.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
+    /// Strangers cannot forge its events, or the operator trusts it.
     #[default]
     Trusted,
+    /// Strangers can forge its events.
     Untrusted,
 }
 
 impl Trust {
+    /// Whether it is [`Trust::Trusted`].
     pub const fn is_trusted(self) -> bool {
         matches!(self, Self::Trusted)
     }

@@ -1,4 +1,4 @@
-//! The SDK's promise: the same journal gives the same commands, whatever the code awaits and in
+//! The SDK's guarantee: the same journal gives the same commands, whatever the code awaits and in
 //! whatever order a library polls it.
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -115,7 +115,7 @@ async fn fan_out(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// A step begins where it is called for, though it is awaited later.
+/// A step begins where it is called, even if it is awaited later.
 async fn held(_: User, ctx: Ctx) -> journey::Result {
     let wait = ctx.sleep(days(1));
     ctx.send("first").await?;
@@ -153,7 +153,7 @@ async fn clock(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// A run whose steps the test ends as it likes.
+/// A run whose steps the test ends explicitly.
 struct Run {
     plugin: Box<dyn Instance>,
     journey: &'static str,
@@ -200,7 +200,7 @@ impl Run {
         serde_json::from_slice(&output).unwrap()
     }
 
-    /// Advances twenty times, sees the same each time, and records what is new.
+    /// Advances twenty times, checks that the result is always the same, and records the new steps.
     fn advance(&mut self) -> AdvanceOut {
         let out = self.peek();
         for _ in 0..20 {
@@ -328,7 +328,7 @@ fn a_race_is_settled_by_the_record_and_its_loser_cancelled() {
         let out = run.advance();
         assert_eq!(out.cancels, [1 - winner]);
         assert_eq!(out.commands[0].args["label"], name);
-        // Told again, the code drops it again, and nothing is new.
+        // Advanced again, the code drops it again, and nothing is new.
         let out = run.advance();
         assert_eq!((out.commands.len(), out.cancels.len()), (0, 0));
         run.end(3, Value::Null);
@@ -411,7 +411,7 @@ fn panics_and_errors_fail_the_run_with_message_and_place() {
 }
 
 #[test]
-fn awaiting_what_is_no_step_is_told() {
+fn awaiting_something_else_than_a_step_is_reported() {
     assert!(matches!(
         Run::new("foreign").advance().status,
         RunStatus::Stuck { .. }

@@ -1,4 +1,4 @@
-//! Calls, with a script in the host's place.
+//! Calls of a plugin's methods, with a script in place of the host.
 
 use chrono::TimeDelta;
 use hogsend_plugin_api::call::{Ask, CallError, Reply, decode, encode};
@@ -10,19 +10,28 @@ use serde_json::Value;
 
 use super::beginning;
 
-/// Rounds of questions and answers in one call; no plugin needs that many.
+/// The most rounds of requests and answers in one call; more than any plugin needs.
 const ROUNDS: usize = 16;
 
-/// Starts a plugin. Settings have no defaults here: give every value the code reads.
+/// Creates an instance of a plugin. Defaults of settings do not apply here: pass every value the code
+/// reads.
+///
+/// # Errors
+///
+/// The plugin refused the settings, or panicked.
 pub fn start<P: Exported>(settings: &Settings) -> Result<Box<dyn Instance>, CallError> {
     create::<P>(settings)
 }
 
-/// Calls a method that answers at once.
+/// Calls a method that sends no requests to the host.
+///
+/// # Errors
+///
+/// The call failed without a result.
 ///
 /// # Panics
 ///
-/// Where the plugin answers the same input in two ways.
+/// The plugin answers the same input in two ways.
 pub fn ask<I: Serialize, T: DeserializeOwned>(
     plugin: &dyn Instance,
     method: u32,
@@ -31,12 +40,16 @@ pub fn ask<I: Serialize, T: DeserializeOwned>(
     decode(&repeat(plugin, method, &encode(input)?, 2)?)
 }
 
-/// Calls a method that may ask the host, and lets `answer` do what it asks. The clock moves by a
-/// second with each round.
+/// Calls a method that may send requests to the host, and lets `answer` answer them. The clock
+/// advances by one second with each round.
+///
+/// # Errors
+///
+/// The call failed without a result.
 ///
 /// # Panics
 ///
-/// Where the plugin answers the same input in two ways, or never stops asking.
+/// The plugin answers the same input in two ways, or still sends requests after 16 rounds.
 pub fn call<I: Serialize, T: DeserializeOwned>(
     plugin: &dyn Instance,
     method: u32,
@@ -67,10 +80,10 @@ pub fn call<I: Serialize, T: DeserializeOwned>(
             });
         }
     }
-    panic!("the plugin still asks after {ROUNDS} rounds of method {method}");
+    panic!("the plugin still sends requests after {ROUNDS} rounds of method {method}");
 }
 
-/// Makes the same call several times and returns the one answer they all gave.
+/// Makes the same call several times and returns their common answer.
 pub(super) fn repeat(
     plugin: &dyn Instance,
     method: u32,

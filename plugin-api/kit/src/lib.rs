@@ -1,10 +1,10 @@
 //! Runs a plugin in a test as the host would, without network, database or clock.
 //!
-//! [`start`] makes an instance, [`ask`] and [`call`] use its methods, [`Run`] takes a journey from
-//! step to step. These make every call more than once: a plugin that answers the same input in two
-//! ways fails its test here instead of parking someone's run later. [`delivery`] holds a delivery
-//! plugin against what all of them promise. [`Sim`] is a world of people and journeys with a clock of
-//! its own, and [`render`] makes mails of templates as the host does.
+//! [`start`] creates an instance, [`ask`] and [`call`] call its methods, and [`Run`] advances a run of
+//! a journey step by step. They repeat every call: a plugin that answers the same input in two ways
+//! fails its test instead of breaking a run in production. [`delivery`] is the conformance test of
+//! delivery plugins. [`Sim`] simulates people and journeys with its own clock, and [`render`] renders
+//! templates as the host does.
 
 mod call;
 pub mod delivery;
@@ -20,7 +20,7 @@ pub use sim::Sim;
 
 use chrono::{DateTime, Utc};
 
-/// When everything in the kit begins: 2026-01-01, 00:00 UTC.
+/// The start of the kit's clock: 2026-01-01, 00:00 UTC.
 pub fn beginning() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_454)
 }

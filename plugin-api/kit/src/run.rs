@@ -1,4 +1,4 @@
-//! One run of a journey, from step to step.
+//! One run of a journey, advanced step by step.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::beginning;
 use super::call::repeat;
 
-/// How often each replay is repeated. Code that tosses a coin, as by reading a clock, passes once
-/// in a million.
+/// How often each replay is repeated. Code with one random yes-or-no decision passes with a
+/// probability of one in 500,000.
 const REPLAYS: usize = 20;
 
 /// A person to run a journey for.
@@ -30,11 +30,11 @@ pub fn user() -> User {
     }
 }
 
-/// A run, its journal and a clock that moves when it is told to.
+/// A run, its journal, and a clock that only the test moves.
 pub struct Run<'a> {
     plugin: &'a dyn Instance,
     input: AdvanceIn,
-    /// Every command of the run with the time it was given, by number.
+    /// Every command of the run with the time it was issued, by number.
     commands: Vec<(Command, DateTime<Utc>)>,
     completions: u32,
     now: DateTime<Utc>,
@@ -42,11 +42,11 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Enters a person and goes as far as the first wait.
+    /// Enrols a person and advances the run to its first wait.
     ///
     /// # Panics
     ///
-    /// Like every method here: where the plugin gives no answer, or two different ones.
+    /// Like every method here: the plugin gives no answer, or two different ones.
     pub fn begin(plugin: &'a dyn Instance, journey: &str, user: User, event: TriggerEvent) -> Self {
         let mut run = Self {
             plugin,
@@ -67,16 +67,17 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// Where the run stands.
+    /// The status after the last advance.
     pub fn status(&self) -> &RunStatus {
         &self.status
     }
 
+    /// The time of the run's clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// What the run waits on, by number.
+    /// The steps the run waits on, by number.
     pub fn open(&self) -> Vec<&Command> {
         let commands = self.commands.iter().map(|(command, _)| command);
         commands
@@ -93,12 +94,12 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    /// The journal, as the host would keep it.
+    /// The journal, as the host would store it.
     pub fn journal(&self) -> &[Step] {
         &self.input.steps
     }
 
-    /// Ends the first open step of this kind and goes on.
+    /// Ends the first open step of this kind and advances the run.
     pub fn answer(&mut self, kind: &str, result: Result<Value, StepError>) -> &mut Self {
         let open = self.open();
         let Some(found) = open.iter().find(|command| command.kind == kind) else {
@@ -112,14 +113,14 @@ impl<'a> Run<'a> {
         self.complete(seq, result)
     }
 
-    /// Ends an open step by its number and goes on.
+    /// Ends an open step by its number and advances the run.
     pub fn complete(&mut self, seq: u32, result: Result<Value, StepError>) -> &mut Self {
         self.record(seq, result);
         self.advance();
         self
     }
 
-    /// Ends open steps in this order before the code sees any of them, as when a worker was away.
+    /// Ends open steps in this order before the code sees any of them, as after a worker's downtime.
     pub fn complete_all(&mut self, ends: Vec<(u32, Result<Value, StepError>)>) -> &mut Self {
         for (seq, result) in ends {
             self.record(seq, result);
@@ -128,7 +129,7 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Lets time pass. Sleeps that end on the way end in their order, each at its own time.
+    /// Moves the clock forward. Sleeps that become due end in order, each at its own time.
     pub fn pass(&mut self, duration: Duration) -> &mut Self {
         let until = later(self.now, duration);
         while let Some((due, seq)) = self.next_due().filter(|(due, _)| *due <= until) {
@@ -139,8 +140,8 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Goes on with the code of another journey of this plugin, as after a release that changed
-    /// the code under a parked run.
+    /// Continues with the code of another journey of this plugin, as after a release that changed
+    /// the code under a waiting run.
     pub fn switch(&mut self, journey: &str) -> &mut Self {
         self.input.journey = journey.into();
         self.advance();
@@ -180,7 +181,7 @@ impl<'a> Run<'a> {
             .unwrap_or_else(|error| panic!("the plugin gave no answer: {error}"));
         self.status = out.status;
         if matches!(self.status, RunStatus::Diverged(_)) {
-            // What code that does not fit the journal asks for is not to be done.
+            // Steps of code that does not match the journal must not be performed.
             return;
         }
         for command in out.commands {
@@ -208,7 +209,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// When a sleep is over.
+/// When a sleep ends.
 fn ends(command: &Command, began: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match command.kind.as_str() {
         step::SLEEP => {

@@ -1,4 +1,4 @@
-//! The conformance kit passes a sound plugin and names the fault of every other.
+//! The conformance test passes a correct plugin and names the fault of every faulty one.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const KEY: &str = "hush-0123456789";
 const SECRET: &str = "whisper-0123456789";
 
-/// A courier with the fault in its settings, or none.
+/// A plugin with the fault that its settings name, or none.
 struct Courier {
     key: Option<String>,
     secret: String,
@@ -172,7 +172,7 @@ impl Courier {
         })
     }
 
-    /// The ids in an answer, or what else it means.
+    /// The ids in an answer, or the outcome it means.
     fn ids(&self, answer: &HttpResponse) -> Result<Vec<String>, SendOutcome> {
         let said: Value = answer.json().unwrap_or_default();
         if answer.status == 200 {
@@ -183,7 +183,7 @@ impl Courier {
             true => words.to_owned(),
             false => words.replace(self.key.as_deref().unwrap_or_default(), "[key]"),
         };
-        // The kit's clock stands still while one answer is judged.
+        // The kit's clock does not move while it judges one answer.
         let wait = answer.retry_after_ms(DateTime::UNIX_EPOCH);
         Err(match answer.status {
             401 if !self.has("gives up on a refused key") => SendOutcome::blocked(reason),
@@ -285,24 +285,15 @@ fn every_fault_is_named() {
         ),
         ("does not wait", "pauses that long"),
         ("does not pause", "a pause for every mail"),
-        (
-            "gives up on a refused key",
-            "a refused key keeps mails back",
-        ),
+        ("gives up on a refused key", "a refused key blocks mails"),
         ("gives up on a fault", "may have come after acceptance"),
-        ("repeats its key", "stays out of what is told of a mail"),
+        ("repeats its key", "stays out of what is reported of a mail"),
         ("turns batches around", "the recipient ann+1@example.com"),
         ("counts no ids", "an answer with 1 ids to two mails"),
         ("rejects whole batches", "goes apart"),
         ("asks without a key", "nothing is asked of"),
-        (
-            "believes every webhook",
-            "without its secret is turned away",
-        ),
-        (
-            "forgets the key of an event",
-            "has a key to know it again by",
-        ),
+        ("believes every webhook", "without its secret is refused"),
+        ("forgets the key of an event", "has a dedupe key"),
         ("skips garbage", "that cannot be read is invalid"),
         ("takes every kind", "an unknown kind is skipped"),
     ] {

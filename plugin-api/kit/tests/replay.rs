@@ -1,5 +1,4 @@
-//! Replay where it is easily got wrong: races, late completions, and code that changed under a
-//! parked run.
+//! Replay in difficult cases: races, late completions, and code that changed under a waiting run.
 
 use futures::FutureExt as _;
 use hogsend_plugin_api::call::{CallError, method};
@@ -77,7 +76,7 @@ async fn plain_args(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// A label is for people: changing it changes nothing.
+/// Labels are for people: a changed label is not a divergence.
 async fn plain_label(_: User, ctx: Ctx) -> journey::Result {
     ctx.send("hello").prop("n", 1).await?;
     ctx.checkpoint("greeted");
@@ -86,7 +85,7 @@ async fn plain_label(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// The same steps, one of them called for at another time.
+/// The same steps, one of them called at another time.
 async fn plain_moved(_: User, ctx: Ctx) -> journey::Result {
     let hello = ctx.send("hello").prop("n", 1);
     ctx.checkpoint("greeted");
@@ -107,14 +106,14 @@ async fn plain_new_note(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// Leaves the journal and panics before it waits again.
+/// Diverges from the journal and panics before it waits again.
 async fn plain_bursts(_: User, ctx: Ctx) -> journey::Result {
     ctx.send("hello").prop("n", 1).await?;
     ctx.checkpoint("welcomed");
     panic!("after the change");
 }
 
-/// Waits for less than it did.
+/// Waits for a shorter time than recorded.
 async fn plain_forgets(_: User, ctx: Ctx) -> journey::Result {
     ctx.send("hello").prop("n", 1).await?;
     std::future::pending::<()>().await;
@@ -162,7 +161,7 @@ async fn tangle(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// Which block calls for its step first is a matter of chance.
+/// Which block calls its step first is random.
 async fn blocks(_: User, ctx: Ctx) -> journey::Result {
     let mut left = Box::pin(async { ctx.sleep(days(1)).await }.fuse());
     let mut right = Box::pin(async { ctx.sleep(days(2)).await }.fuse());
@@ -230,7 +229,7 @@ fn divergence(run: &Run<'_>) -> Divergence {
 }
 
 #[test]
-fn changed_code_is_told_with_the_step_and_both_sides() {
+fn changed_code_is_reported_with_the_step_and_both_sides() {
     let plugin = plugin();
     for (changed, seq, recorded, code) in [
         (
@@ -319,7 +318,7 @@ fn a_step_the_code_no_longer_waits_on_is_missed_at_once() {
 
 /// A race became a join: its loser was dropped, and nothing would ever end it.
 #[test]
-fn waiting_on_a_step_that_was_dropped_is_told() {
+fn waiting_on_a_step_that_was_dropped_is_reported() {
     let plugin = plugin();
     let mut run = begin(plugin.as_ref(), "race");
     run.complete(1, Ok(Value::Null));
@@ -338,7 +337,7 @@ fn the_loser_of_a_race_may_end_as_well_and_changes_nothing() {
     let plugin = plugin();
     for (order, winner) in [([0, 1], "first"), ([1, 0], "second")] {
         let mut run = begin(plugin.as_ref(), "race");
-        // Both were due before the code saw either; the kit refuses to cancel what has ended.
+        // Both were due before the code saw either; the kit does not cancel an ended step.
         run.complete_all(order.map(|seq| (seq, Ok(Value::Null))).into());
         assert_eq!(run.checkpoints(), [winner]);
         assert!(
@@ -441,7 +440,7 @@ fn the_order_of_keys_changes_no_command() {
     let other = reply(r#"{"b":{"d":null,"c":[{"y":2,"x":1}]},"a":1}"#, "[]");
     assert_eq!(String::from_utf8(one.clone()), String::from_utf8(other));
 
-    // Recorded from the one, replayed with the other: the same step.
+    // Recorded with one order, replayed with the other: the same step.
     let out: Value = serde_json::from_slice(&one).unwrap();
     let print = out["commands"][0]["print"].as_str().unwrap();
     let steps =
@@ -457,7 +456,7 @@ fn the_order_of_keys_changes_no_command() {
     );
 }
 
-/// A print is stored for as long as a run may sleep, so its value is part of the contract.
+/// A fingerprint is stored for as long as a run may sleep, so its value is part of the contract.
 #[test]
 fn prints_are_the_same_in_every_build() {
     let plugin = plugin();

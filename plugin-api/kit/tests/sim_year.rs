@@ -1,4 +1,4 @@
-//! A thousand people live through a year of ten journeys, and what must always be true is.
+//! Simulates a year of ten journeys for a thousand people and checks the invariants.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -173,7 +173,7 @@ async fn receipt(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// Chance, the same for a seed.
+/// Random numbers, the same for a seed.
 struct Dice(u64);
 
 impl Dice {
@@ -197,7 +197,7 @@ fn zone_of(person: &str) -> Tz {
     ZONES[person.parse::<usize>().unwrap() % ZONES.len()]
 }
 
-/// What must be true whatever happens.
+/// The invariants.
 #[derive(Default)]
 struct Rules {
     lines: Cell<u64>,
@@ -266,7 +266,7 @@ impl Rules {
     }
 }
 
-/// Lives a year, and returns how many lines and mails it came to.
+/// Simulates a year, and returns the number of timeline entries and mails.
 fn live<'a>(sim: &mut Sim<'a>, people: u64, seed: u64) {
     let mut dice = Dice(seed | 1);
     let mut plan: Vec<(u64, u64, u64)> = Vec::new();
@@ -325,7 +325,7 @@ fn a_thousand_people_live_a_year() {
         });
         skipped.count()
     };
-    // The rules were put to the test, each of them.
+    // The simulation exercised each of the rules.
     assert!(runs > 10_000 && sent > 5_000, "{runs} runs, {sent} mails");
     for reason in [
         "frequency_cap",

@@ -1,5 +1,5 @@
-//! Mails as messages of RFC 5322, for providers that take them whole, and addresses with names as
-//! their headers have them.
+//! Writes mails as RFC 5322 messages, for providers that accept whole messages, and parses addresses
+//! with display names.
 
 mod name_addr;
 
@@ -17,11 +17,11 @@ use mail_builder::mime::MimePart;
 
 pub use name_addr::{NameAddr, NameAddrError};
 
-/// Characters of an unreadable address that its error shows.
+/// The most characters of an invalid address that its error shows.
 const SHOWN_MAX: usize = 100;
 /// The longest word of a header: a line has at most 998 octets (RFC 5322 §2.1.1), its name included.
 const WORD_MAX: usize = 900;
-/// Headers a message makes of a mail's own fields.
+/// Headers that the message builds from a mail's own fields.
 const OWN_HEADERS: [&str; 10] = [
     "from",
     "to",
@@ -35,12 +35,16 @@ const OWN_HEADERS: [&str; 10] = [
     "mime-version",
 ];
 
-/// Builds a message (RFC 5322) whose text and HTML are alternatives (RFC 2046 §5.1.4). The same
-/// mail gives the same bytes. The error names what in the mail is unacceptable.
+/// Builds a message (RFC 5322) with the text and the HTML as alternatives (RFC 2046 §5.1.4). The same
+/// mail gives the same bytes.
+///
+/// # Errors
+///
+/// A sentence that names the field of the mail that is invalid.
 pub fn message(mail: &Mail) -> Result<Vec<u8>, String> {
     let id = mail.message_id.as_str();
     if !graphic(id) || id.contains(['<', '>']) || id.len() > WORD_MAX {
-        return Err(format!("'{}' is no message id", id.escape_debug()));
+        return Err(format!("'{}' is not a message id", id.escape_debug()));
     }
     let mut message = MessageBuilder::new()
         .from(address("sender", &mail.from)?)
@@ -54,12 +58,12 @@ pub fn message(mail: &Mail) -> Result<Vec<u8>, String> {
     }
     for (name, value) in &mail.headers {
         if !graphic(name) || name.contains(':') {
-            return Err(format!("'{}' is no name of a header", name.escape_debug()));
+            return Err(format!("'{}' is not a header name", name.escape_debug()));
         }
         let lower = name.to_ascii_lowercase();
         if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("content-") {
             return Err(format!(
-                "the header '{name}' is made of the mail's own fields: leave it out"
+                "the header '{name}' is written from the mail's own fields: leave it out"
             ));
         }
         message = message.header(name.as_str(), header(name, value)?);
@@ -72,7 +76,7 @@ fn graphic(text: &str) -> bool {
 }
 
 fn alternatives(mail: &Mail) -> MimePart<'_> {
-    // Random otherwise: every attempt would be another message.
+    // A random boundary would make every attempt a different message.
     let boundary = format!("=_{}", mail.id.simple());
     let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
     let text = MimePart::new("text/plain", lines(&mail.text));
@@ -80,29 +84,30 @@ fn alternatives(mail: &Mail) -> MimePart<'_> {
     MimePart::new(kind, vec![text, html])
 }
 
-/// A carriage return stands before a line feed and nowhere else (RFC 5321 §2.3.8).
+/// Line feeds only; the message builder writes CRLF. A bare CR is not allowed (RFC 5321 §2.3.8).
 fn lines(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// ASCII stays as it is, so that programs find URLs in it; anything else is encoded.
+/// ASCII stays unencoded, so that programs find URLs in it; anything else is encoded.
 fn header<'a>(name: &str, value: &'a str) -> Result<HeaderType<'a>, String> {
     if !value.is_ascii() {
         return Ok(text(value));
     }
     if value.split(' ').any(|word| word.len() > WORD_MAX) {
         return Err(format!(
-            "the header '{name}' has a word of more than {WORD_MAX} characters, which fits no line"
+            "the header '{name}' has a word of more than {WORD_MAX} characters, too long for a line"
         ));
     }
     Ok(Raw::new(value).into())
 }
 
-/// Text for people (RFC 2047). What only looks encoded is encoded, or readers would decode it.
+/// Text for people (RFC 2047). Text that merely looks encoded is encoded, or mail clients would
+/// decode it.
 fn text(value: &str) -> HeaderType<'_> {
     let long = value.split(' ').any(|word| word.len() > WORD_MAX);
     if value.is_ascii() && (value.contains("=?") || long) {
-        // At most 75 characters each, in words of their own.
+        // Encoded words have at most 75 characters each (RFC 2047 §2).
         let words: Vec<String> = value
             .as_bytes()
             .chunks(45)
@@ -113,13 +118,17 @@ fn text(value: &str) -> HeaderType<'_> {
     Text::new(value).into()
 }
 
-/// `Name <local@domain>` or a bare address, as a header has it.
+/// `Name <local@domain>` or a bare address, for a header.
 fn address(what: &str, text: &str) -> Result<Address<'static>, String> {
     let NameAddr { name, address } = name_addr(what, text)?;
     Ok(Address::new_address(name, address))
 }
 
-/// Reads one address with or without a name. The error is a sentence and names `what`, as in "recipient".
+/// Parses one address with or without a display name.
+///
+/// # Errors
+///
+/// A sentence that names `what`, for example "recipient", and the text.
 pub fn name_addr(what: &str, text: &str) -> Result<NameAddr, String> {
     text.parse().map_err(|error: NameAddrError| {
         let shown: String = text.trim().escape_debug().take(SHOWN_MAX).collect();
@@ -127,8 +136,12 @@ pub fn name_addr(what: &str, text: &str) -> Result<NameAddr, String> {
     })
 }
 
-/// The `local@domain` of `Name <local@domain>`, its domain in ASCII (RFC 5890 §2.3.2.1); what stands
-/// before the `@` stays as it is. The error names `what`, as in "recipient".
+/// The `local@domain` of `Name <local@domain>`, with the domain in ASCII (RFC 5890 §2.3.2.1) and the
+/// local part unchanged.
+///
+/// # Errors
+///
+/// A sentence that names `what`, for example "recipient", and the text.
 pub fn bare_address(what: &str, text: &str) -> Result<String, String> {
     Ok(name_addr(what, text)?.address)
 }

@@ -7,31 +7,34 @@ use hogsend_semantics::address::{Mailbox, NoAddress};
 /// The longest display name, in characters: a line of a message has at most 998 octets.
 const NAME_MAX: usize = 200;
 
-/// A display name and an address. [`Display`](fmt::Display) writes it as a message has it, so it
-/// can be given to a provider that reads mailboxes from text.
+/// A display name and an address. [`Display`](fmt::Display) writes it in the syntax of RFC 5322, so
+/// it can be passed to a provider that parses mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameAddr {
     /// The display name, without the quotes it may have been written in.
     pub name: Option<String>,
-    /// `local@domain`, its domain in ASCII (RFC 5890 §2.3.2.1).
+    /// `local@domain`, with the domain in ASCII (RFC 5890 §2.3.2.1).
     pub address: String,
 }
 
-/// Why a text is no such address. Its `Display` continues "the sender …" or "EMAIL_FROM …".
+/// Why a text cannot be parsed. The message continues "the sender …" or "EMAIL_FROM …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameAddrError {
+    /// There is no `local@domain`.
     NoAddress,
-    /// The domain is no host name.
+    /// The domain is not a valid host name.
     Domain,
-    /// RFC 5321 §4.5.3.1.1.
+    /// The local part exceeds 64 octets (RFC 5321 §4.5.3.1.1).
     LongLocalPart,
-    /// RFC 5321 §4.5.3.1.3.
+    /// The address exceeds 254 octets (RFC 5321 §4.5.3.1.3).
     Long,
+    /// There is more than one address.
     SeveralAddresses,
-    /// Quotes of a shell or of an environment file were kept.
+    /// The whole text is in quotes, usually those of a shell or an environment file.
     QuotedWhole,
-    /// A quoted name that does not end, or angle brackets within a name.
+    /// A quoted name without its closing quote, or angle brackets within a name.
     Name,
+    /// The display name exceeds 200 characters.
     LongName,
     /// A line break or another control character, which could begin another header.
     ControlCharacter,
@@ -40,19 +43,21 @@ pub enum NameAddrError {
 impl fmt::Display for NameAddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoAddress => "is no e-mail address",
-            Self::Domain => "is no e-mail address, its domain is no name",
+            Self::NoAddress => "is not an email address",
+            Self::Domain => "is not an email address, its domain is not a valid name",
             Self::LongLocalPart => {
-                "is no e-mail address, there are more than 64 octets before the @"
+                "is not an email address, there are more than 64 octets before the @"
             }
-            Self::Long => "is no e-mail address, it is longer than 254 octets",
+            Self::Long => "is not an email address, it is longer than 254 octets",
             Self::SeveralAddresses => "has several addresses: give one",
-            Self::QuotedWhole => "is no e-mail address, it is in quotation marks: leave them out",
+            Self::QuotedWhole => {
+                "is not an email address, it is in quotation marks: leave them out"
+            }
             Self::Name => {
                 "has a name with a single quotation mark or with angle brackets: write \"Name\" <address>"
             }
             Self::LongName => "has a name of more than 200 characters",
-            Self::ControlCharacter => "holds a line break or another control character",
+            Self::ControlCharacter => "contains a line break or another control character",
         })
     }
 }
@@ -62,12 +67,12 @@ impl std::error::Error for NameAddrError {}
 impl std::str::FromStr for NameAddr {
     type Err = NameAddrError;
 
-    /// Reads `local@domain`, `<local@domain>`, `Name <local@domain>` or `"Name" <local@domain>`. A
-    /// name with commas and the like need not be quoted.
+    /// Parses `local@domain`, `<local@domain>`, `Name <local@domain>` or `"Name" <local@domain>`. A
+    /// name with commas or other special characters need not be quoted.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, one of [`NameAddrError`].
+    /// Why the text cannot be parsed.
     fn from_str(text: &str) -> Result<Self, NameAddrError> {
         if text.contains(char::is_control) {
             return Err(NameAddrError::ControlCharacter);
@@ -96,14 +101,14 @@ impl std::str::FromStr for NameAddr {
 }
 
 impl fmt::Display for NameAddr {
-    /// A name that is more than plain words stands in quotes (RFC 5322 §3.2.4). Letters beyond
-    /// ASCII stay as they are (RFC 6532 §3.2): a message encodes them, a provider does it itself.
+    /// Quotes a name that is not only plain words (RFC 5322 §3.2.4). Non-ASCII letters stay unencoded
+    /// (RFC 6532 §3.2): the message builder or the provider encodes them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(name) = &self.name else {
             return f.write_str(&self.address);
         };
         let plain = |c: char| is_atext(c) || c == ' ';
-        // What looks encoded would be decoded by readers (RFC 2047 §5).
+        // Mail clients would decode a name that looks encoded (RFC 2047 §5).
         if name.chars().all(plain) && !name.contains("=?") && !name.contains("  ") {
             return write!(f, "{name} <{}>", self.address);
         }
@@ -113,7 +118,7 @@ impl fmt::Display for NameAddr {
 }
 
 impl NameAddr {
-    /// What stands after the `@`.
+    /// The part after the `@`, in ASCII.
     pub fn domain(&self) -> &str {
         self.address
             .rsplit_once('@')
@@ -121,7 +126,7 @@ impl NameAddr {
     }
 }
 
-/// The error a text without angle brackets has, where the usual mistakes can be told apart.
+/// A more specific error for the usual mistakes in a text without angle brackets.
 fn guess(text: &str, error: NameAddrError) -> NameAddrError {
     let unquoted = ['"', '\'', '`', '“']
         .iter()
@@ -136,7 +141,7 @@ fn guess(text: &str, error: NameAddrError) -> NameAddrError {
     error
 }
 
-/// Whether there are addresses in what commas or semicolons part.
+/// Whether the text is a list, separated by commas or semicolons, with at least one address.
 fn is_list(text: &str) -> bool {
     let parts: Vec<&str> = text.split([',', ';']).collect();
     parts.len() > 1
@@ -174,7 +179,7 @@ fn address(text: &str) -> Result<String, NameAddrError> {
     }
 }
 
-/// RFC 5322 §3.2.3, with RFC 6532 §3.2 for letters beyond ASCII.
+/// RFC 5322 §3.2.3, with RFC 6532 §3.2 for non-ASCII letters.
 fn is_atext(c: char) -> bool {
     c.is_ascii_alphanumeric()
         || "!#$%&'*+-/=?^_`{|}~".contains(c)

@@ -1,23 +1,23 @@
-//! Whose mails these are: name, address, logo and color of the product.
+//! The product's brand in mails: name, address, logo and color.
 
 use serde::Serialize;
 
-/// Color of buttons and links where the product has none of its own.
+/// The color of buttons and links where the product sets none.
 const COLOR: Color = Color([0xc2, 0x41, 0x0c]);
-/// The card of a mail, in the light and in the dark.
+/// The background of a mail's card, in light and in dark mode.
 const LIGHT: Color = Color([0xff, 0xff, 0xff]);
 const DARK: Color = Color([0x1e, 0x23, 0x28]);
 /// Text on a light color.
 const INK: Color = Color([0x11, 0x18, 0x27]);
-/// What text needs to be read (WCAG 2.2, 1.4.3).
+/// The minimum contrast of text (WCAG 2.2, 1.4.3).
 const CONTRAST: f64 = 4.5;
 
-/// A color of the screen.
+/// An sRGB color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Color([u8; 3]);
 
 impl Color {
-    /// Reads `#c2410c` or `#c40`.
+    /// Parses `#c2410c` or `#c40`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('#')?;
         let digits: Vec<u8> = digits
@@ -49,7 +49,7 @@ impl Color {
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
-    /// A twentieth of the way to another color.
+    /// The color moved a twentieth towards another one.
     fn towards(self, other: Self) -> Self {
         let mut parts = self.0;
         for (part, goal) in parts.iter_mut().zip(other.0) {
@@ -61,7 +61,7 @@ impl Color {
         Self(parts)
     }
 
-    /// The nearest shade of it that can be read on a background.
+    /// The nearest shade with enough contrast to a background.
     fn readable_on(self, background: Self) -> Self {
         let goal = if background.luminance() > 0.5 {
             Self([0, 0, 0])
@@ -81,18 +81,18 @@ impl Color {
     }
 }
 
-/// What templates see as `brand`. What is not set is empty; the colors always are.
+/// What templates see as `brand`. Texts that are not set are empty; the colors are always set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Brand {
     pub name: String,
-    /// The product's own page.
+    /// The product's home page.
     pub url: String,
     pub logo_url: String,
-    /// Of buttons.
+    /// The color of buttons, as `#rrggbb`.
     pub color: String,
-    /// Of the text on `color`.
+    /// The color of text on `color`.
     pub on_color: String,
-    /// Of links on a light ground, and on a dark one.
+    /// The color of links on a light background, and below on a dark one.
     pub link_color: String,
     pub link_color_dark: String,
 }

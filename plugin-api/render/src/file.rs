@@ -1,4 +1,4 @@
-//! A template as a file: its settings in TOML between two lines of `+++`, then its body.
+//! Template files: settings in TOML between two lines of `+++`, then the body.
 //!
 //! ```toml
 //! +++
@@ -14,8 +14,8 @@
 //! <h1>Welcome{% if name %}, {{ name }}{% endif %}</h1>
 //! ```
 //!
-//! A file takes the place of a template with its key and may leave out what stays as it is there:
-//! category, props and how long a mail is useful.
+//! A file overrides the plugin's template with the same key. Category, props and `useful_hours` that
+//! the file leaves out stay those of the plugin's template.
 
 use std::collections::BTreeMap;
 
@@ -26,12 +26,12 @@ use serde_json::Value;
 
 const FENCE: &str = "+++";
 
-/// A file that was read.
+/// A parsed file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TemplateFile {
     settings: Front,
     body: String,
-    /// On which line of the file the body begins.
+    /// The line of the file on which the body begins, from 1.
     pub body_line: usize,
 }
 
@@ -39,7 +39,9 @@ pub struct TemplateFile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct FileError {
+    /// The line of the file, from 1.
     pub line: usize,
+    /// What is wrong.
     pub why: String,
 }
 
@@ -51,10 +53,10 @@ struct Front {
     preheader: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     category: Option<String>,
-    /// How long a mail is useful.
+    /// How long a mail is useful, in hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     useful_hours: Option<f64>,
-    /// The text part, where it is not to be made from the HTML.
+    /// The text part; `None`: made from the HTML.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +69,7 @@ struct FrontProp {
     kind: Kind,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     required: bool,
-    /// Required unless this one is given.
+    /// Required unless the prop of this name is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unless: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -76,7 +78,7 @@ struct FrontProp {
     sample: Option<toml::Value>,
 }
 
-/// The kinds by name; unlike in the messages of plugins an unknown one is refused.
+/// The types by name. Unlike [`PropKind`] it refuses an unknown one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -98,7 +100,11 @@ const KINDS: [(Kind, PropKind); 6] = [
     (Kind::Any, PropKind::Any),
 ];
 
-/// Reads a file.
+/// Parses a file.
+///
+/// # Errors
+///
+/// What is wrong, and on which line.
 pub fn parse(text: &str) -> Result<TemplateFile, FileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let error = |line: usize, why: String| Err(FileError { line, why });
@@ -106,7 +112,7 @@ pub fn parse(text: &str) -> Result<TemplateFile, FileError> {
     if lines.next().map(str::trim_end) != Some(FENCE) {
         return error(
             1,
-            "the file begins with a line +++, its settings, and another line +++".to_owned(),
+            "the file must begin with a line +++, its settings, and another line +++".to_owned(),
         );
     }
     let mut front = String::new();
@@ -141,7 +147,7 @@ pub fn parse(text: &str) -> Result<TemplateFile, FileError> {
         .useful_hours
         .is_some_and(|hours| !(hours > 0.0 && hours <= 8_784.0))
     {
-        let why = "useful_hours is a number of hours, more than 0 and at most 8784".to_owned();
+        let why = "useful_hours must be a number above 0 and at most 8784".to_owned();
         return error(line_of(&front, "useful_hours"), why);
     }
     for (name, prop) in settings.props.iter().flatten() {
@@ -149,7 +155,8 @@ pub fn parse(text: &str) -> Result<TemplateFile, FileError> {
         if let Some(other) = &prop.unless
             && !known.any(|name| name == other)
         {
-            let why = format!("'{name}' is required unless '{other}' is given, which is no prop");
+            let why =
+                format!("'{name}' is required unless '{other}' is given, which is not a prop");
             return error(line_of(&front, &format!("[props.{name}]")), why);
         }
     }
@@ -170,7 +177,7 @@ fn line_of(front: &str, start: &str) -> usize {
 }
 
 impl TemplateFile {
-    /// The template it stands for, in the place of another where there is one.
+    /// The template of this key. `base` is the plugin's template that the file overrides.
     pub fn template(&self, key: &str, base: Option<&Template>) -> Template {
         let own = &self.settings;
         let useful = own.useful_hours.map(|hours| (hours * 3_600_000.0) as u64);
@@ -191,7 +198,7 @@ impl TemplateFile {
         }
     }
 
-    /// The category it names itself.
+    /// The category the file sets.
     pub fn category(&self) -> Option<&str> {
         self.settings.category.as_deref()
     }
@@ -226,7 +233,11 @@ impl FrontProp {
     }
 }
 
-/// The file a template would be, to change it: [`parse`] reads the same template from it.
+/// Writes a template as a file, to be edited. [`parse`] returns the same template from it.
+///
+/// # Errors
+///
+/// A value has no TOML form.
 pub fn write(template: &Template) -> Result<String, String> {
     let props = template.props.iter();
     let props: BTreeMap<String, FrontProp> = props
@@ -300,10 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn errors_name_their_line() {
         for (text, line, words) in [
-            ("<p>Hi</p>", 1, "begins with a line +++"),
-            ("", 1, "begins with"),
+            ("<p>Hi</p>", 1, "begin with a line +++"),
+            ("", 1, "begin with"),
             ("+++\nsubject = \"x\"\n<p>", 3, "do not end"),
             ("+++\nsubject = \"x\"\ncategry = \"y\"\n+++\n", 3, "categry"),
             ("+++\nsubject = x\n+++\n", 2, ""),
@@ -322,13 +333,13 @@ mod tests {
             (
                 "+++\nsubject = \"x\"\n[props.u]\nkind = \"url\"\nunless = \"z\"\n+++\n",
                 3,
-                "no prop",
+                "not a prop",
             ),
         ] {
-            let FileError { line: told, why } = parse(text).unwrap_err();
+            let FileError { line: found, why } = parse(text).unwrap_err();
             assert!(
-                told == line && why.contains(words),
-                "{text}: line {told}: {why}"
+                found == line && why.contains(words),
+                "{text}: line {found}: {why}"
             );
         }
     }

@@ -1,11 +1,12 @@
-//! A template and its values become a mail: subject, HTML and text.
+//! Renders a template and its values to a mail: subject, HTML and text.
 //!
-//! The host renders with this crate, and so do the tests of plugins and `hogsend templates render`,
-//! so what an author sees is what goes out. Rendering is pure: the same input gives the same mail.
+//! The host, the tests of plugins and `hogsend templates render` all use this crate, so an author
+//! sees exactly what is sent. Rendering is pure: the same input gives the same mail.
 //!
-//! A template is one of three, told apart by what it holds: a whole MJML document (`<mjml`), a whole
-//! HTML document (`<html`), or the sections of a mail, which are put into the [layout](LAYOUT) with
-//! its head, brand and footer. Sections may also be written without `mj-section`, or as plain HTML.
+//! There are three kinds of templates, recognized by their content: a whole MJML document (`<mjml`),
+//! a whole HTML document (`<html`), or the sections of a mail, which are put into the
+//! [layout](LAYOUT) with its head, brand and footer. Sections may also be written without
+//! `mj-section`, or as plain HTML.
 
 mod brand;
 pub mod file;
@@ -30,10 +31,10 @@ use serde_json::Value;
 /// The layout of the stock templates: head, styles, brand and footer.
 pub const LAYOUT: &str = include_str!("layout.mjml");
 
-/// Steps a template may take, so that a loop without end fails instead of hanging.
+/// MiniJinja's instruction limit, so that an endless loop fails instead of hanging.
 const FUEL: u64 = 500_000;
 
-/// What every template sees.
+/// The values every template sees.
 #[derive(Clone, Debug, Serialize)]
 pub struct Values<'a> {
     /// `id`, `external_id`, `email`, `properties`.
@@ -41,7 +42,7 @@ pub struct Values<'a> {
     pub props: &'a Properties,
     /// Properties of the trigger event.
     pub event: &'a Properties,
-    /// What the reader leaves with the mail.
+    /// The category the recipient unsubscribes from.
     pub category: &'a str,
     pub unsubscribe_url: &'a str,
     pub preferences_url: &'a str,
@@ -51,30 +52,30 @@ pub struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// Whether the reader asked for the mail and cannot leave it.
+    /// Whether the mail is transactional, and so has no unsubscribe link.
     pub fn transactional(&self) -> bool {
         self.category == TRANSACTIONAL
     }
 
-    /// What to call the person: a first name, else a name, where it looks like one.
+    /// How to address the person: a first name, else a name, where it looks like one.
     fn name(&self) -> String {
         let properties = &self.contact["properties"];
-        let told = ["first_name", "firstName", "given_name", "name"].iter();
-        let mut names = told.filter_map(|key| properties.get(key)?.as_str());
+        let names = ["first_name", "firstName", "given_name", "name"].iter();
+        let mut names = names.filter_map(|key| properties.get(key)?.as_str());
         names.find_map(name::person_name).unwrap_or_default()
     }
 }
 
-/// The sentences below every mail, in the language of the installation.
+/// The footer of every mail, in the language of the installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Footer {
-    /// Tag of the language (RFC 5646).
+    /// The language tag (RFC 5646).
     pub lang: String,
-    /// Why the mail came.
+    /// Why the recipient gets the mail.
     pub reason: String,
-    /// Label of the link that leaves the mail's category.
+    /// The label of the link that unsubscribes from the mail's category.
     pub unsubscribe: String,
-    /// Label of the link to all choices.
+    /// The label of the link to the preference page.
     pub choose: String,
 }
 
@@ -82,25 +83,34 @@ pub struct Footer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     pub subject: String,
-    /// The line mail programs show beside the subject.
+    /// The line mail clients show beside the subject.
     pub preview: String,
+    /// The HTML part.
     pub html: String,
+    /// The text part.
     pub text: String,
 }
 
-/// Why a template does not render.
+/// Why a template cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 #[error("the {part} of template '{key}' does not render: {why}")]
 pub struct RenderError {
+    /// The key of the template.
     pub key: String,
+    /// The part: `subject`, `preheader`, `html`, `text`, …
     pub part: &'static str,
+    /// What is wrong.
     pub why: String,
-    /// The line of that part, where it is known, from 1.
+    /// The line of that part, from 1, where it is known.
     pub line: Option<usize>,
 }
 
-/// Renders a template. `subject` stands in place of the template's own, `layout` in place of
-/// [`LAYOUT`]. Takes a few milliseconds.
+/// Renders a template, which takes a few milliseconds. `subject` replaces the template's own, and
+/// `layout` replaces [`LAYOUT`].
+///
+/// # Errors
+///
+/// The part that cannot be rendered, and why.
 pub fn render(
     template: &Template,
     layout: Option<&str>,
@@ -147,7 +157,7 @@ pub fn render(
         Kind::Mjml | Kind::Sections => mjml::html(&source).map_err(|error| {
             let place = error.position().and_then(|at| source.get(at..));
             let line = place.and_then(|place| line_of(&template.mjml, place));
-            failed("MJML", error.told(&source), line)
+            failed("MJML", error.describe(&source), line)
         })?,
     };
     let html = CSSInliner::options()
@@ -176,8 +186,8 @@ pub fn render(
     })
 }
 
-/// Renders a template to see whether it is right, which takes more than rendering: an element of a
-/// misspelt name is no error of MJML and stands in the HTML as it is.
+/// Renders a template and also finds misspelt MJML elements, which MJML itself copies to the HTML
+/// without an error.
 pub fn try_out(
     template: &Template,
     layout: Option<&str>,
@@ -198,8 +208,11 @@ pub fn try_out(
     })
 }
 
-/// What is wrong with the expressions of a template, before any values are there: the part, the
-/// line of it and the reason.
+/// Checks the syntax of a template's expressions, without values.
+///
+/// # Errors
+///
+/// The part, its line and the reason.
 pub fn syntax(template: &Template) -> Result<(), RenderError> {
     let env = environment();
     let parts = [
@@ -233,7 +246,7 @@ fn environment<'a>() -> Environment<'a> {
             AutoEscape::None
         }
     });
-    // What looks like a person's name; nothing otherwise.
+    // An empty text where the value does not look like a person's name.
     env.add_filter("person_name", |value: Jinja| {
         value
             .as_str()
@@ -273,7 +286,7 @@ impl Kind {
     }
 }
 
-/// Sections of a mail, also where they were written as columns or as plain HTML.
+/// The body as MJML sections, where it is written as columns or as plain HTML.
 fn sections(body: &str) -> Cow<'_, str> {
     let whole = ["<mj-section", "<mj-wrapper", "<mj-hero"];
     if whole.iter().any(|tag| body.contains(tag)) {
@@ -292,7 +305,7 @@ fn sections(body: &str) -> Cow<'_, str> {
     format!("<mj-section padding=\"36px 0 20px\">{parts}</mj-section>").into()
 }
 
-/// The sentences of the footer, for a text part of a template's own.
+/// The footer as text, for a template with its own text part.
 fn footer(values: &Values<'_>) -> String {
     let mut out = values.footer.reason.clone() + "\n";
     if !values.transactional() {
@@ -319,16 +332,16 @@ fn footer(values: &Values<'_>) -> String {
     out
 }
 
-/// What MiniJinja says, without its own name for the template.
+/// MiniJinja's message, without its own name for the template.
 fn reason(error: &minijinja::Error) -> String {
-    let mut told = error.kind().to_string();
-    if let Some(detail) = error.detail() {
-        told = format!("{told}: {detail}");
+    let kind = error.kind().to_string();
+    match error.detail() {
+        Some(detail) => format!("{kind}: {detail}"),
+        None => kind,
     }
-    told
 }
 
-/// The line of a template on which a piece of what it rendered to stands, as far as one can tell.
+/// The line of a template that produced a piece of its output, as a best guess.
 fn line_of(source: &str, place: &str) -> Option<usize> {
     let start: String = place.trim_start().chars().take(200).collect();
     let line = start.lines().next()?.trim();
@@ -340,7 +353,7 @@ fn line_of(source: &str, place: &str) -> Option<usize> {
         .map(|at| at + 1)
 }
 
-/// A header value holds no line break: a break would begin another header.
+/// The text on one line: a line break in a header value would begin another header.
 fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_control() || c == ' ');
     words

@@ -1,15 +1,14 @@
-//! Where links of a mail may lead.
+//! The links that are allowed in a mail.
 
 use lol_html::html_content::Element;
 use lol_html::{HandlerResult, RewriteStrSettings, element, rewrite_str};
 
-/// Schemes a reader may follow. Any other (`javascript:`, `data:`, `file:`, …) can only be a value
-/// somebody else chose.
+/// Allowed schemes. Any other (`javascript:`, `data:`, `file:`, …) must come from untrusted input.
 const SCHEMES: [&str; 5] = ["http", "https", "mailto", "tel", "sms"];
 
-/// Whether a link may stand in a mail: it leads to the web, to a mailbox or a telephone, or names no
-/// scheme at all. Read as browsers read it (WHATWG URL §4.4): blanks and control characters within
-/// the scheme do not hide it.
+/// Whether a link is allowed in a mail: it leads to the web, a mailbox or a telephone, or has no
+/// scheme. Like browsers (WHATWG URL §4.4) it ignores whitespace and control characters within the
+/// scheme.
 pub fn is_safe(href: &str) -> bool {
     let plain: String = href
         .chars()
@@ -26,7 +25,7 @@ pub fn is_safe(href: &str) -> bool {
         .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// The same HTML, its unsafe links without an address.
+/// The same HTML with the `href` of unsafe links removed.
 pub fn without_unsafe(html: &str) -> Result<String, String> {
     let settings = RewriteStrSettings::new().append_element_content_handler(element!(
         "a[href], area[href]",

@@ -1,9 +1,9 @@
-//! MJML becomes HTML.
+//! Renders MJML to HTML.
 //!
 //! mrml (6.0.1, `prelude/render/buffer.rs`) writes attribute values in Rust's `Debug` form, which
 //! is not HTML: a quotation mark becomes `\"`, and Thai vowels, combining accents, joined emoji and
-//! backslashes become `\u{…}`. So what that form would change is written as a character reference
-//! before mrml reads it, which HTML decodes and `Debug` leaves alone.
+//! backslashes become `\u{…}`. This module therefore replaces the characters that `Debug` would
+//! change by character references before mrml parses the MJML; HTML decodes them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,7 +12,11 @@ use htmlparser::{ElementEnd, Token, Tokenizer};
 use mrml::prelude::parser::Error as ParseError;
 use mrml::prelude::render::RenderOptions;
 
-/// Renders MJML. Errors are those of the template: what is no MJML.
+/// Renders MJML.
+///
+/// # Errors
+///
+/// The text is not valid MJML.
 pub fn html(mjml: &str) -> Result<String, MjmlError> {
     let parsed = mrml::parse(safe(&readable(mjml)))?;
     Ok(parsed.element.render(&RenderOptions::default())?)
@@ -27,7 +31,7 @@ pub enum MjmlError {
 }
 
 impl MjmlError {
-    /// The byte of the MJML that is wrong, where it is known.
+    /// The byte offset of the error in the MJML, where it is known.
     pub fn position(&self) -> Option<usize> {
         match self {
             Self::Parse(
@@ -42,19 +46,19 @@ impl MjmlError {
         }
     }
 
-    /// What is wrong, with the place in the MJML itself instead of a count of its bytes.
-    pub fn told(&self, mjml: &str) -> String {
+    /// The message, with an excerpt of the MJML instead of a byte offset.
+    pub fn describe(&self, mjml: &str) -> String {
         let Self::Parse(error) = self else {
             return self.to_string();
         };
         let what = match error {
-            ParseError::UnexpectedElement { .. } => "an element that may not stand here",
-            ParseError::UnexpectedToken { .. } => "something that may not stand here",
+            ParseError::UnexpectedElement { .. } => "an element that is not allowed here",
+            ParseError::UnexpectedToken { .. } => "something that is not allowed here",
             ParseError::MissingAttribute { name, .. } => {
                 return format!("an element lacks the attribute {name}{}", self.near(mjml));
             }
             ParseError::InvalidAttribute { .. } => "an attribute that cannot be read",
-            ParseError::InvalidFormat { .. } => "something that is no MJML",
+            ParseError::InvalidFormat { .. } => "something that is not MJML",
             ParseError::EndOfStream { .. } => {
                 return "the MJML ends before every element is closed".to_owned();
             }
@@ -83,8 +87,8 @@ impl MjmlError {
     }
 }
 
-/// The same text without what XML forbids and mrml refuses (XML 1.0 §2.2): one such character in a
-/// person's name must not cost them the mail.
+/// The same text without the characters that XML forbids and mrml refuses (XML 1.0 §2.2): one such
+/// character in a person's name must not prevent the mail.
 fn readable(mjml: &str) -> Cow<'_, str> {
     let wrong = |c: char| {
         c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}')
@@ -95,8 +99,8 @@ fn readable(mjml: &str) -> Cow<'_, str> {
     mjml.replace(wrong, "\u{fffd}").into()
 }
 
-/// The same MJML without a character in an attribute that mrml would not write as it is. Read by
-/// the tokenizer mrml itself uses, so what is an attribute here is one there.
+/// The same MJML without the characters in attributes that mrml would change. It uses mrml's own
+/// tokenizer, so both agree on what an attribute is.
 fn safe(mjml: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut kept = 0;
@@ -109,7 +113,7 @@ fn safe(mjml: &str) -> Cow<'_, str> {
             kept = range.end;
         }
     };
-    // A token that cannot be read ends this: mrml says what is wrong with it.
+    // Stops at a token that cannot be read: mrml reports the error.
     for token in Tokenizer::from(mjml).map_while(Result::ok) {
         match token {
             Token::ElementStart { local, .. } => {
@@ -126,13 +130,13 @@ fn safe(mjml: &str) -> Cow<'_, str> {
             } => {
                 let text = value.as_str();
                 let safe = match (element, local.as_str()) {
-                    // It stands in a style sheet as well, which knows no character references.
+                    // It is also copied to a style sheet, which has no character references.
                     ("mj-font", "href") => percent_encoded(text),
                     _ => references(text),
                 };
                 put(value.range(), safe);
             }
-            // The title is the label of the body as well, an attribute.
+            // The title is also copied to an attribute, the label of the body.
             Token::Text { text } if in_title => put(text.range(), references(text.as_str())),
             _ => {}
         }
@@ -144,7 +148,7 @@ fn safe(mjml: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// Whether `Debug` of a text leaves the character as it is.
+/// Whether the `Debug` form leaves the character unchanged.
 fn stays(c: char) -> bool {
     c == '\'' || c.escape_debug().len() == 1
 }
@@ -157,7 +161,7 @@ fn references(text: &str) -> Cow<'_, str> {
     for c in text.chars() {
         match c {
             '"' => out.push_str("&quot;"),
-            // HTML reads references to these as letters of Windows-1252.
+            // HTML reads references to these as characters of Windows-1252.
             '\u{80}'..='\u{9f}' => out.push('\u{fffd}'),
             c if stays(c) => out.push(c),
             c => out.push_str(&format!("&#x{:x};", u32::from(c))),
@@ -193,7 +197,7 @@ mod tests {
 
     use super::html;
 
-    /// Titles and texts that were changed by mistake before, or might be.
+    /// Titles and texts that mrml changes, or might change.
     const TEXTS: &[&str] = &[
         "สวัสดีค่ะ",
         "नमस्ते दुनिया",
@@ -278,8 +282,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any text but control characters, for which HTML has no form, and byte order marks, which
-        /// the library that reads it here drops.
+        /// Any text without control characters, which HTML cannot represent, and byte order marks,
+        /// which the parser of this test drops.
         #[test]
         fn any_text_in_any_attribute_and_in_the_content_arrives(
             text in "[^\\x00-\\x1f\\u{7f}-\\u{9f}\u{fdd0}-\u{fdef}\u{feff}\u{fffe}\u{ffff}]{1,40}"

@@ -1,9 +1,8 @@
-//! HTML becomes text for people: paragraphs, lists and addresses of links, without markup of any
-//! kind.
+//! Converts HTML to plain text: paragraphs, lists and the addresses of links, without markup.
 //!
-//! A link alone on its line reads `Label: https://…`, one within a sentence `label <https://…>`
-//! (RFC 3986, appendix C). What nobody sees in the HTML (`display:none`) is left out, and so is
-//! what has the class `no-text`.
+//! A link alone on its line becomes `Label: https://…`, one within a sentence `label <https://…>`
+//! (RFC 3986, appendix C). Hidden elements (`display:none`) and those with the class `no-text` are
+//! left out.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +13,11 @@ use lol_html::{HandlerResult, RewriteStrSettings, doc_text, element, end_tag, re
 /// RFC 5322 §2.1.1 recommends lines of at most 78 characters.
 const WIDTH: usize = 76;
 
-/// Renders the text part of a mail.
+/// Renders the text part of a mail from its HTML.
+///
+/// # Errors
+///
+/// The HTML cannot be parsed.
 pub fn text(html: &str) -> Result<String, String> {
     let reader = Rc::new(RefCell::new(Reader::default()));
     let (opens, reads) = (reader.clone(), reader.clone());
@@ -47,7 +50,7 @@ fn open(reader: &Rc<RefCell<Reader>>, element: &mut Element<'_, '_>) -> HandlerR
     drop(state);
     if element.can_have_content() {
         let reader = reader.clone();
-        // Void elements and those nobody closes have no end.
+        // Void elements and unclosed ones have no end tag.
         let _ = element.on_end_tag(end_tag!(move |_| {
             let mut state = reader.borrow_mut();
             state.hidden -= usize::from(hidden);
@@ -81,11 +84,11 @@ enum Piece {
 
 #[derive(Default)]
 struct Block {
-    /// What stands before its first line: `- `, `1. `.
+    /// The marker before its first line: `- `, `1. `.
     mark: String,
     indent: usize,
     pieces: Vec<Piece>,
-    /// Blocks of one group have no empty line between them.
+    /// There is no empty line between blocks of the same group.
     group: Option<usize>,
 }
 
@@ -104,7 +107,7 @@ struct Reader {
     hidden: usize,
     blocks: Vec<Block>,
     current: Block,
-    /// The number of the next item of each open list; none in those without numbers.
+    /// The number of the next item of each open list; `None` for lists without numbers.
     lists: Vec<Option<usize>>,
     /// The group of the outermost list, and of each open table.
     list: usize,
@@ -112,11 +115,11 @@ struct Reader {
     groups: usize,
     /// How many blocks there were when each open cell began.
     cells: Vec<usize>,
-    /// Address of the open link, and what it is called so far.
+    /// Address of the open link, and its label so far.
     link: Option<(String, String)>,
-    /// Whether something of the open link was written before.
+    /// Whether a part of the open link was already written.
     link_shown: bool,
-    /// A text node arrives in pieces, which may part a character reference.
+    /// The text node so far: it arrives in chunks, which may split a character reference.
     node: String,
 }
 
@@ -198,7 +201,7 @@ impl Reader {
                 }
             }
             "td" | "th" => {
-                // A cell of a few words stays on the line of its row.
+                // A cell without blocks stays on the line of its row.
                 match self.cells.pop() {
                     Some(before) if before == self.blocks.len() => self.write(" "),
                     _ => self.flush(),
@@ -227,7 +230,7 @@ impl Reader {
     }
 
     fn flush(&mut self) {
-        // A link around blocks goes on behind them.
+        // A link around blocks continues in the next block.
         if let Some((url, label)) = &mut self.link
             && !label.trim().is_empty()
         {
@@ -236,13 +239,13 @@ impl Reader {
             self.link_shown = true;
         }
         if self.current.is_blank() {
-            // The mark of an item stays for its first paragraph.
+            // The marker of an item waits for its first paragraph.
             self.current.pieces.clear();
         } else {
             let mut block = std::mem::take(&mut self.current);
             if !self.lists.is_empty() {
                 block.group = Some(self.list);
-                // A second paragraph of an item stands below its first.
+                // A second paragraph of an item is indented like its first.
                 self.current.indent = block.indent + block.mark.chars().count();
             }
             self.blocks.push(block);
@@ -315,7 +318,7 @@ fn written(blocks: &[Block]) -> String {
     out
 }
 
-/// The rows of one line, broken between words where it is too long.
+/// One line wrapped into rows, broken between words.
 fn rows(line: &[Piece], width: usize) -> Vec<String> {
     let seen = |piece: &&Piece| match piece {
         Piece::Text(text) => !text.trim().is_empty(),
@@ -357,7 +360,7 @@ fn rows(line: &[Piece], width: usize) -> Vec<String> {
     wrapped(&all, width)
 }
 
-/// The address to show beside a label: none where the label says it already, or it leads nowhere.
+/// The address to show beside a label; `None` where the label already shows it, or there is none.
 fn address(label: &str, url: &str) -> Option<String> {
     let bare = |text: &str| {
         let text = text.trim_end_matches('/');
@@ -372,7 +375,7 @@ fn address(label: &str, url: &str) -> Option<String> {
         _ => url,
     };
     let leads = !address.is_empty() && !address.starts_with('#') && crate::is_safe(url);
-    // A blank would end the address for the reader's program.
+    // A space would end the address in a mail client.
     let address = address.replace(' ', "%20");
     (leads && bare(label) != bare(&address)).then_some(address)
 }

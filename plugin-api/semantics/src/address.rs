@@ -1,8 +1,8 @@
-//! What an e-mail address is, and when two of them are the same mailbox.
+//! What an email address is, and when two of them are the same mailbox.
 //!
-//! Everything that takes, compares, stores or sends to an address asks here, so an address that
-//! the API accepts is one that can be mailed, and two spellings are one mailbox everywhere or
-//! nowhere. A database's own `lower` is never asked: it depends on the server's locale.
+//! All code that accepts, compares, stores or sends to an address uses this module, so every address
+//! that the API accepts can be mailed, and two spellings are the same mailbox everywhere or nowhere.
+//! SQL's `lower` is never used: it depends on the server's locale.
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
@@ -16,32 +16,36 @@ pub const ADDRESS_MAX: usize = 254;
 
 /// The form in which addresses are compared: trimmed, NFC, without format characters (Unicode
 /// category Cf), the domain in lower-case punycode, the local part in simple lower case. `None`
-/// where the text is no address. Applying it twice changes nothing.
+/// where the text is not an address. The function is idempotent.
 pub fn normalise(text: &str) -> Option<String> {
     Mailbox::parse(text).ok().map(|it| it.normalised())
 }
 
-/// [`normalise`], and for a text that is no address (as older versions stored some) the same
-/// treatment of the whole text. For comparing what is stored already.
+/// [`normalise`]; for a text that is not an address (older versions stored some) the whole text in
+/// lower case and NFC. For comparisons with stored values.
 pub fn comparable(text: &str) -> String {
     normalise(text).unwrap_or_else(|| lower(&visible(text)))
 }
 
-/// An address taken apart.
+/// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     local: String,
     /// As written.
     domain: String,
-    /// As the domain name system has it.
+    /// The domain in lower-case ASCII (punycode).
     ascii: String,
 }
 
 impl Mailbox {
-    /// Reads `local@domain`: a dot-atom (RFC 5322 §3.2.3, with letters beyond ASCII by RFC 6532
-    /// §3.2) and a domain name, possibly an international one (RFC 5890 §2.3.2). Surrounding blanks
-    /// and invisible format characters are dropped. Quoted local parts, comments and address
+    /// Parses `local@domain`: a dot-atom (RFC 5322 §3.2.3, with non-ASCII letters by RFC 6532 §3.2)
+    /// and a domain name, which may be internationalized (RFC 5890 §2.3.2). Surrounding whitespace
+    /// and invisible format characters are removed. Quoted local parts, comments and address
     /// literals are refused: no person's mailbox needs them.
+    ///
+    /// # Errors
+    ///
+    /// Why the text is not an address.
     pub fn parse(text: &str) -> Result<Self, NoAddress> {
         let text = visible(text);
         let (local, domain) = text.rsplit_once('@').ok_or(NoAddress::Form)?;
@@ -51,8 +55,8 @@ impl Mailbox {
         if local.len() > LOCAL_MAX {
             return Err(NoAddress::LongLocal);
         }
-        // Names with hyphens in the third and fourth place exist (RFC 5891 reserves them, and
-        // registries gave them out before).
+        // RFC 5891 reserves names with hyphens in the third and fourth place, but registries had
+        // assigned some before.
         let ascii = Uts46::new()
             .to_ascii(
                 domain.as_bytes(),
@@ -72,13 +76,13 @@ impl Mailbox {
         })
     }
 
-    /// As its owner writes it, without what cannot be seen.
+    /// The address as written, without invisible characters.
     pub fn written(&self) -> String {
         format!("{}@{}", self.local, self.domain)
     }
 
-    /// As mail servers take it: the domain in ASCII, the local part as it is, for only the
-    /// recipient's server knows whether case matters there (RFC 5321 §2.4).
+    /// The form for mail servers: the domain in ASCII, the local part unchanged, because only the
+    /// recipient's server knows whether its case matters (RFC 5321 §2.4).
     pub fn ascii(&self) -> String {
         format!("{}@{}", self.local, self.ascii)
     }
@@ -89,21 +93,25 @@ impl Mailbox {
     }
 }
 
-/// Why a text is no address. The display continues a sentence as "… is no e-mail address: ".
+/// Why a text is not an address. The message continues "… is not an email address: ".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAddress {
+    /// It is not `local@domain`, or the local part is not a dot-atom.
     #[error("it is not of the form name@domain")]
     Form,
-    #[error("its domain is no name")]
+    /// The domain is not a valid host name.
+    #[error("its domain is not a valid name")]
     Domain,
+    /// The local part exceeds [`LOCAL_MAX`].
     #[error("there are more than {LOCAL_MAX} octets before the @")]
     LongLocal,
+    /// The address exceeds [`ADDRESS_MAX`].
     #[error("it is longer than {ADDRESS_MAX} octets")]
     Long,
 }
 
-/// Composed (NFC), trimmed, and without format characters: zero-width spaces and joiners, byte
-/// order marks, soft hyphens, marks of direction.
+/// The text in NFC, trimmed and without format characters: zero-width spaces and joiners, byte order
+/// marks, soft hyphens, direction marks.
 fn visible(text: &str) -> String {
     let seen = text
         .chars()
@@ -112,8 +120,8 @@ fn visible(text: &str) -> String {
     composed.trim().to_owned()
 }
 
-/// Simple lower case: one character for one, whatever stands beside it. `İ` becomes `i`, and a
-/// capital sigma the small one that is not final.
+/// Simple lower case: one character for one, regardless of its context. `İ` becomes `i`, and a
+/// capital sigma always becomes the non-final small one.
 fn lower(text: &str) -> String {
     text.chars()
         .filter_map(|c| c.to_lowercase().next())
@@ -121,7 +129,7 @@ fn lower(text: &str) -> String {
         .collect()
 }
 
-/// Letters, digits and a few signs, in parts between dots.
+/// Whether it consists of non-empty atoms separated by dots (RFC 5322 §3.2.3).
 fn is_dot_atom(local: &str) -> bool {
     let atext = |c: char| {
         c.is_ascii_alphanumeric()
@@ -160,7 +168,7 @@ mod tests {
         // Turkish and Greek, whatever the locale of the process or the database.
         same("İrem@x.test", "irem@x.test");
         same("ΝΊΚΟΣ@x.test", "νίκοσ@x.test");
-        // What nobody sees.
+        // Invisible characters.
         for c in [
             '\u{200b}',
             '\u{feff}',

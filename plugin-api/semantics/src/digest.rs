@@ -1,19 +1,19 @@
-//! What steps keep of many events.
+//! How many events the result of a step may hold.
 
 use hogsend_plugin_api::journey::{Digest, Occurrence};
 use hogsend_plugin_api::limits::OUTPUT_MAX;
 
-/// Events one digest keeps; further ones are counted.
+/// The most events in one digest; further ones are only counted.
 pub const EVENTS_MAX: usize = 1_000;
-/// Bytes of the events one result keeps, as JSON; what stands around them has room beside.
+/// The most bytes of events in one result, as JSON. The rest of the result has 16 KiB.
 pub const BYTES_MAX: usize = OUTPUT_MAX - 16 * 1024;
 
-/// Bytes of an event in a list.
+/// The size of an event in a JSON list, in bytes.
 fn size(event: &Occurrence) -> usize {
     serde_json::to_vec(event).map_or(BYTES_MAX, |bytes| bytes.len() + 1)
 }
 
-/// The first of these events that one result can hold; at least one.
+/// The leading events that fit into one result; at least the first one.
 pub fn fitting(events: impl IntoIterator<Item = Occurrence>) -> Vec<Occurrence> {
     let mut bytes = 0;
     let mut kept = Vec::new();
@@ -27,7 +27,7 @@ pub fn fitting(events: impl IntoIterator<Item = Occurrence>) -> Vec<Occurrence> 
     kept
 }
 
-/// A digest that is being put together from events told newest first.
+/// Builds a digest from events that are added newest first.
 #[derive(Debug, Default)]
 pub struct Gathering {
     newest: Vec<Occurrence>,
@@ -42,7 +42,7 @@ impl Gathering {
         self.full
     }
 
-    /// Takes the next older event.
+    /// Adds the next older event.
     pub fn add(&mut self, event: Occurrence) {
         self.count += 1;
         if self.full {
@@ -58,12 +58,13 @@ impl Gathering {
         self.full = self.newest.len() == EVENTS_MAX;
     }
 
-    /// Notes older events that are only counted.
+    /// Counts older events without adding them.
     pub fn count(&mut self, events: u64) {
         self.count += events;
         self.full |= events > 0;
     }
 
+    /// The digest, with its events oldest first.
     pub fn finish(mut self) -> Digest {
         self.newest.reverse();
         Digest {
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(fitting([event((1, 2 * BYTES_MAX))]).len(), 1);
         let full = json!(gathered((0..2_000).map(|n| (n, 1_000))));
         assert!(hogsend_plugin_api::limits::size(&full) <= hogsend_plugin_api::limits::OUTPUT_MAX);
-        // One is always kept, and no older one takes the place of a larger newer one.
+        // One is always kept, and no older one replaces a larger newer one.
         let one = gathered([(3, 2 * BYTES_MAX), (2, 1), (1, 1)].into_iter());
         assert_eq!((numbers(&one), one.count), (vec![3], 3));
     }

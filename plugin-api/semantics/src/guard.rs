@@ -1,4 +1,4 @@
-//! Who may enter a journey.
+//! The guards of a journey: whether an event enrols a person.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{Definition, Entry, Late};
@@ -6,31 +6,36 @@ use hogsend_plugin_api::{Properties, Trust};
 
 use super::MAX_DEPTH;
 
-/// What the guards look at.
+/// The input of the guards.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The trigger event's properties.
     pub event: &'a Properties,
-    /// The contact's properties, with the event's changes made.
+    /// The contact's properties, including the event's changes.
     pub contact: &'a Properties,
+    /// The time of the enrolment.
     pub now: DateTime<Utc>,
-    /// Whether the event's source is believed.
+    /// Whether the event's source is trusted.
     pub trust: Trust,
     /// How long after it happened the event arrived.
     pub age: TimeDelta,
-    /// In `ENABLED_JOURNEYS`, and not switched off by an administrator.
+    /// In `ENABLED_JOURNEYS`, and not disabled by an administrator.
     pub admitted: bool,
     /// When the person last entered this journey.
     pub last_entry: Option<DateTime<Utc>>,
-    /// Whether the person wants mail of the journey's category.
+    /// Whether the person is subscribed to the journey's category.
     pub subscribed: bool,
-    /// Whether a run of this journey and person is under way.
+    /// Whether the person has an active run of this journey.
     pub open: bool,
-    /// How many journeys stand between the event and one from outside.
+    /// How many journeys are between the event and one from outside.
     pub depth: i16,
 }
 
-/// Asks the guards in their order. The error is the reason of the first that refuses.
+/// Checks the guards in order.
+///
+/// # Errors
+///
+/// The reason of the first guard that refuses, for example `already_active`.
 pub fn decide(definition: &Definition, facts: &Facts<'_>) -> Result<(), &'static str> {
     if !definition.enabled {
         return Err("journey_disabled");
@@ -84,7 +89,7 @@ mod tests {
     use super::*;
     use hogsend_plugin_api::journey::{Journey, days, hours};
 
-    /// What becomes of an event of this trust and age, for a journey that nothing else speaks against.
+    /// The decision on an event of this trust and age, for a journey that passes all other guards.
     fn refusal(journey: Journey, trust: Trust, age: TimeDelta) -> Option<&'static str> {
         let facts = Facts {
             event: &Properties::new(),

@@ -1,9 +1,9 @@
-//! Who an event or a call is about: somebody known, somebody new, or nobody yet.
+//! Resolves the contact that an event or a call is about: an existing one, a new one, or none yet.
 //!
-//! A contact has ids, each of a kind and unique, and at most one address, which people with ids of
-//! the product may share. [`decide`] takes the names that one event gives a person and the contacts
-//! they reach, and says what becomes of them. Its one surprise: an address identifies only a contact
-//! without an id of the product, so two accounts with one mailbox stay two people.
+//! A contact has ids, each with a kind and unique, and at most one address, which contacts with
+//! product ids may share. [`decide`] takes the names that one event gives a person and the contacts
+//! with one of these names, and decides what changes. Its one surprise: an address identifies only a
+//! contact without a product id, so two accounts with one mailbox stay two contacts.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Trust;
@@ -14,15 +14,17 @@ pub const USER: &str = "user";
 /// The kind of ids of devices and visitors.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// What a person is called by, besides an address.
+/// An id of a person.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id {
-    /// [`USER`], [`ANONYMOUS`], or a kind that a source brings, as `posthog_person`.
+    /// [`USER`], [`ANONYMOUS`], or a source's own kind, for example `posthog_person`.
     pub kind: String,
+    /// The id itself.
     pub value: String,
 }
 
 impl Id {
+    /// An id of any kind.
     pub fn new(kind: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             kind: kind.into(),
@@ -30,22 +32,24 @@ impl Id {
         }
     }
 
+    /// The product's own id of a person.
     pub fn user(value: impl Into<String>) -> Self {
         Self::new(USER, value)
     }
 
+    /// The id of a device or a visitor.
     pub fn anonymous(value: impl Into<String>) -> Self {
         Self::new(ANONYMOUS, value)
     }
 
-    /// A source made the kind, so the source vouches that it stands for one person.
+    /// Whether it is a source's own id, which the source guarantees to stand for one person.
     fn is_of_source(&self) -> bool {
         self.kind != USER && self.kind != ANONYMOUS
     }
 }
 
-/// Why a text is no id: programs write these where they have none, so they would make one person of
-/// strangers. The reason continues a sentence as "userId …".
+/// Why a text cannot be an id: programs write such placeholders when they have no id, so it would
+/// merge unrelated people. The reason continues a sentence such as "userId …".
 ///
 /// ```
 /// use hogsend_semantics::identity::no_id;
@@ -76,11 +80,11 @@ pub fn no_id(text: &str) -> Option<&'static str> {
     if seen.is_empty() {
         return Some("must not be empty");
     }
-    // Some programs write texts with their quotes.
+    // Some programs write strings with their quotes.
     let bare = seen.trim_matches(['"', '\'']).trim();
     if bare.is_empty() || WORDS.iter().any(|word| bare.eq_ignore_ascii_case(word)) {
         return Some(
-            "is no id: programs write it where they have none, so it would be many people",
+            "is no id: programs write it when they have none, so it would merge many people",
         );
     }
     let digits: String = bare
@@ -89,15 +93,15 @@ pub fn no_id(text: &str) -> Option<&'static str> {
         .filter(|c| !matches!(c, '-' | '{' | '}'))
         .collect();
     let zeros = digits.len() == 32 && digits.bytes().all(|digit| digit == b'0');
-    zeros.then_some("is no id: it is the UUID that stands for nothing")
+    zeros.then_some("is no id: it is the nil UUID")
 }
 
 /// The names an event or a call gives a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// The first `user` id is what the person is called; further ids are claimed to be theirs.
+    /// The first `user` id names the person; the event claims that the other ids are theirs too.
     pub ids: Vec<Id>,
-    /// In its normal form (`address::comparable`).
+    /// Normalized with [`comparable`](crate::address::comparable).
     pub address: Option<String>,
 }
 
@@ -108,66 +112,70 @@ impl Names {
     }
 }
 
-/// A contact that the names reach.
+/// A contact with at least one of the names.
 #[derive(Clone, Debug)]
 pub struct Known<K> {
     /// Older contacts have smaller keys.
     pub key: K,
     /// Which of the names' ids it has.
     pub ids: Vec<Id>,
-    /// It has an id of the product, whichever.
+    /// It has a product id, one of the names or another.
     pub has_user: bool,
-    /// In its normal form.
+    /// The normalized address.
     pub address: Option<String>,
-    /// Nobody who is believed has said that the address is theirs.
+    /// No trusted source has confirmed the address.
     pub unconfirmed: bool,
+    /// When the contact was last seen.
     pub last_seen: DateTime<Utc>,
 }
 
-/// Who it is about.
+/// The contact that the event or call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About<K> {
+    /// An existing one.
     Contact(K),
-    /// A contact is made.
+    /// A new one, which the caller creates.
     New,
-    /// Nobody is known by these names, and they do not identify anybody.
+    /// None: no contact has these names, and they do not identify anyone.
     Nobody,
 }
 
-/// What becomes of the address.
+/// The change of the contact's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Address {
+    /// No change.
     #[default]
     Stays,
     /// The contact gets the address of the names.
     Set { unconfirmed: bool },
 }
 
-/// What only somebody who is believed may do.
+/// A change that only a trusted source may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending<K> {
     /// The contact gets the address of the names.
     Address,
-    /// It and another contact are one person.
+    /// The contact is merged with another one.
     Unite(K),
 }
 
-/// Why a contact goes up in another one. The strongest comes first.
+/// Why a contact is merged into another one, strongest reason first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Link {
-    /// Both have one unique id, as a version before could make them.
+    /// Both have the same unique id; an earlier version could create such contacts.
     Same,
-    /// The source's own id of the person.
+    /// Both have the same source's own id.
     Person,
-    /// The event says that another id of the product is the same person's.
+    /// The event says that another product id belongs to the same person.
     Alias,
-    /// One device or visitor.
+    /// Both have the id of the same device or visitor.
     Device,
-    /// One address, and one of them is known by nothing better.
+    /// Both have the same address, and one of them has no product id.
     Mailbox,
 }
 
 impl Link {
+    /// The stored word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Same => "same_id",
@@ -179,23 +187,26 @@ impl Link {
     }
 }
 
-/// What becomes of the people that some names reach.
+/// What changes for the contacts with some names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<K> {
+    /// The contact that the event or call is about.
     pub about: About<K>,
-    /// Contacts that go up in the one it is about.
+    /// Contacts that are merged into it, and why.
     pub absorbed: Vec<(K, Link)>,
-    /// Whose address it gets, where its own is none: one of those absorbed.
+    /// The absorbed contact whose address it takes over, where it has none.
     pub inherits: Option<K>,
-    /// Ids nobody had, which are its own now.
+    /// New ids, which it gets.
     pub gains: Vec<Id>,
+    /// The change of its address.
     pub address: Address,
+    /// Changes that an untrusted source may not make.
     pub pending: Vec<Pending<K>>,
 }
 
-/// Decides who the names mean. `known` holds every contact that has one of the ids or the address,
-/// in any order. `make` asks for a contact even where the names identify nobody, as an explicit call
-/// about a visitor does.
+/// Decides which contact the names mean. `known` holds every contact that has one of the ids or the
+/// address, in any order. `make` requests a contact even where the names identify nobody, as for an
+/// explicit call about a visitor.
 pub fn decide<K: Copy + Ord>(
     names: &Names,
     known: &[Known<K>],
@@ -233,7 +244,7 @@ pub fn decide<K: Copy + Ord>(
         let is_known = |has_user: bool, address: &Option<String>| has_user || address.is_some();
         let both_known =
             is_known(one.has_user, &one.address) && is_known(other.has_user, &other.address);
-        // The address the event gives counts as the person's where they have none.
+        // A contact without an address is compared by the event's address.
         let given = one.address.as_ref().or(names.address.as_ref());
         let may = trust.is_trusted()
             || link == Link::Same
@@ -251,7 +262,7 @@ pub fn decide<K: Copy + Ord>(
         one.members.push(other);
     }
 
-    // Whoever is known best goes on, and of two the one known longest.
+    // The contact with the strongest identity is kept; of two equals, the older one.
     let kept = one
         .members
         .iter()
@@ -301,7 +312,7 @@ pub fn decide<K: Copy + Ord>(
         .iter()
         .enumerate()
         .filter(|(at, id)| !names.ids[..*at].contains(id) && !owned(id))
-        // A stranger could claim somebody's id, and get their mail.
+        // Otherwise a stranger could claim another person's id and get their mail.
         .filter(|(_, id)| trust.is_trusted() || id.kind != USER || names.user() == Some(id))
         .map(|(_, id)| id.clone())
         .collect();
@@ -317,14 +328,14 @@ pub fn decide<K: Copy + Ord>(
     }
 }
 
-/// What is known of the person so far.
+/// The contacts merged so far.
 struct Person<'a, K> {
     has_user: bool,
     address: Option<String>,
     members: Vec<&'a Known<K>>,
 }
 
-/// The contact that the names call by their best name.
+/// The contact with the strongest of the names.
 fn subject<'a, K: Copy + Ord>(
     names: &'a Names,
     known: &'a [Known<K>],
@@ -353,11 +364,11 @@ fn subject<'a, K: Copy + Ord>(
     }
     let devices = names.ids.iter().filter(|id| id.kind == ANONYMOUS);
     let found = devices.flat_map(having).min_by_key(best)?;
-    // Another address is another person on the same device.
+    // A different address means another person on the same device.
     (!trust.is_trusted() || fits(found.address.as_ref(), names.address.as_ref())).then_some(found)
 }
 
-/// Why the other contact is the same person, where it is.
+/// Why the other contact is the same person; `None` where it is not.
 fn link<K: Copy + Ord>(
     names: &Names,
     subject: Option<&Known<K>>,
@@ -390,7 +401,7 @@ fn link<K: Copy + Ord>(
         .min()
 }
 
-/// Equal, or one of them is not known.
+/// Whether they are equal or one is missing.
 fn fits(a: Option<&String>, b: Option<&String>) -> bool {
     a.is_none() || b.is_none() || a == b
 }

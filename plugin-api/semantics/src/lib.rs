@@ -1,7 +1,7 @@
-//! What the host and the simulator both decide by, apart from where the facts are kept.
+//! The rules shared by the host and the simulator, independent of how data is stored.
 //!
-//! A simulated journey cannot differ from a real one in what these functions decide: who may enter,
-//! whether two addresses are one mailbox, when a step is due, how many mails are too many.
+//! A simulated journey cannot differ from a real one in these decisions: who may enter, whether two
+//! addresses are the same mailbox, when a step is due, when a frequency cap applies.
 
 pub mod address;
 pub mod digest;
@@ -15,14 +15,15 @@ pub mod variant;
 pub mod when;
 pub mod zone;
 
-/// Chains of journeys that trigger each other end here.
+/// The host refuses the 16th journey in a chain of journeys that trigger each other.
 pub const MAX_DEPTH: i16 = 16;
 
-/// The category whose mails go to people who unsubscribed, at any hour and above any cap, and carry
-/// no unsubscribe header.
+/// The category whose mails are also sent to unsubscribed people, ignore send windows and frequency
+/// caps, and have no unsubscribe header.
 pub const TRANSACTIONAL: &str = "transactional";
 
-/// Whether a person gets mails of a category. One they never spoke of counts as wanted.
+/// Whether a person gets mails of a category. Without a preference (`subscribed` is `None`) they are
+/// subscribed.
 pub fn wants(unsubscribed_all: bool, subscribed: Option<bool>, category: &str) -> bool {
     category == TRANSACTIONAL || !unsubscribed_all && subscribed.unwrap_or(true)
 }

@@ -1,18 +1,18 @@
-//! What may stand in a greeting.
+//! Names that may be used in a greeting.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategoryGroup as Group, UnicodeGeneralCategory as _};
 
-/// The longest a name in a greeting may be, in characters and in words. Longer ones are sentences.
+/// The limits of a name, in characters and in words. Longer texts are sentences.
 const LETTERS_MAX: usize = 40;
 const WORDS_MAX: usize = 5;
 
-/// A person's name, where the text looks like one: letters, marks, blanks, `'`, `’` and `-`, and a
-/// dot only after a single letter, before a blank or at the end (`J. R. Ewing`). People choose their
-/// names at sign-up, and mail programs make links of what looks like an address or a telephone
-/// number, so anything else is no name. Blanks are single, and the form is NFC.
+/// A person's name, where the text looks like one: letters, marks, spaces, `'`, `’` and `-`, and a
+/// dot only after a single letter, before a space or at the end (`J. R. Ewing`). Strangers choose
+/// their names at sign-up, and mail clients turn URLs and phone numbers into links, so anything else
+/// is refused. The result has single spaces and is in NFC.
 pub fn person_name(text: &str) -> Option<String> {
-    // Before anything is copied: a name of megabytes is none.
+    // Checked before anything is copied: the text may have megabytes.
     if text.len() > 16 * LETTERS_MAX {
         return None;
     }
@@ -33,7 +33,7 @@ pub fn person_name(text: &str) -> Option<String> {
     is_name.then(|| words.join(" "))
 }
 
-/// Letters, with a dot only where they are one.
+/// Letters, with a dot only after a single one.
 fn is_word(word: &str) -> bool {
     let initial = |start: &str| {
         let mut letters = start.chars();
@@ -55,7 +55,7 @@ fn is_mark(c: char) -> bool {
     c.general_category_group() == Group::Mark
 }
 
-/// Blanks of a line; a break of lines is none.
+/// Whether it is a space; line breaks are not.
 fn is_blank(c: char) -> bool {
     c.general_category() == unicode_properties::GeneralCategory::SpaceSeparator
 }
@@ -89,7 +89,7 @@ mod tests {
         ] {
             assert_eq!(person_name(name).as_deref(), Some(name), "{name}");
         }
-        // Blanks are single, accents composed.
+        // Spaces become single, accents composed.
         assert_eq!(
             person_name("  Ada\u{a0} \u{3000}Lovelace ").unwrap(),
             "Ada Lovelace"

@@ -1,12 +1,12 @@
-//! Properties of a contact that say what their address is.
+//! Contact properties that hold the contact's email address.
 //!
-//! Templates and conditions read them, so of a stranger's word there only the address counts that the
-//! contact has.
+//! Templates and conditions read them, so an untrusted source may only set them to the address that
+//! the contact already has.
 
 use super::address::comparable;
 use hogsend_plugin_api::{Properties, Trust};
 
-/// Whether a property or a column of this name holds the address of a person: `email`,
+/// Whether a property or a column of this name holds a person's email address: `email`,
 /// `email_address`, `User Email`.
 pub fn is_address(name: &str) -> bool {
     let letters = name
@@ -17,8 +17,8 @@ pub fn is_address(name: &str) -> bool {
     matches!(plain.as_str(), "email" | "emailaddress" | "useremail")
 }
 
-/// Leaves out what somebody who is not believed says of the address, unless it is the contact's own,
-/// however spelt.
+/// Removes address properties of an untrusted source, unless they hold the contact's own address in
+/// any spelling.
 pub fn keep_own(properties: &mut Properties, trust: Trust, own: Option<&str>) {
     if trust.is_trusted() {
         return;
@@ -56,7 +56,7 @@ mod tests {
         }
         let own = json!({ "email": " Ann@EXAMPLE.com" });
         assert_eq!(kept(own.clone(), Untrusted, Some("ann@example.com")), own);
-        // Nor is it taken away.
+        // Nor is it removed.
         let none = json!({ "email": null });
         assert_eq!(kept(none, Untrusted, Some("ann@example.com")), json!({}));
     }

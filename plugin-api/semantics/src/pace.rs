@@ -1,4 +1,4 @@
-//! How often and when mail may go out.
+//! How often and when mail may be sent.
 
 use std::time::Duration;
 
@@ -8,15 +8,17 @@ use hogsend_plugin_api::journey::WhenArgs;
 
 use super::when;
 
-/// The most mails one person gets within a window that moves with the clock, over all journeys.
+/// A frequency cap: the most mails one person gets within a sliding window, over all journeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {
+    /// The most mails.
     pub limit: u32,
+    /// The length of the window.
     pub window: Duration,
 }
 
 impl Cap {
-    /// Mails from then on count.
+    /// The start of the window; mails since then count.
     pub fn since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         TimeDelta::from_std(self.window)
             .ok()
@@ -24,17 +26,19 @@ impl Cap {
             .unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 
-    /// Whether one more may go out, `sent` having gone out [`since`](Cap::since).
+    /// Whether one more mail may be sent, after `sent` mails since [`since`](Cap::since).
     pub fn allows(&self, sent: u64) -> bool {
         sent < u64::from(self.limit)
     }
 }
 
-/// Hours of the person's day in which mail may go out. An end before the start is on the next day.
+/// A send window: the local time of day in which mail may be sent. A window whose end is before its
+/// start spans midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Hour and minute.
     pub start: (u32, u32),
+    /// Hour and minute.
     pub end: (u32, u32),
 }
 
@@ -49,7 +53,8 @@ impl Window {
     }
 }
 
-/// Whether a journey's least gap between two mails to a person allows another one.
+/// Whether a journey's minimum interval between two mails to one person allows another mail. `last`
+/// is when the last one was sent; 0 ms means no interval.
 pub fn gap_allows(last: Option<DateTime<Utc>>, now: DateTime<Utc>, suppress_ms: u64) -> bool {
     let gap = i64::try_from(suppress_ms)
         .ok()

@@ -1,8 +1,8 @@
-//! What strangers said to a run after it began.
+//! Untrusted events that a run read after it began.
 //!
-//! A run gathers further events: it waits for them, keeps a digest, or asks for history. Each of them
-//! says in the journal whether its source is believed, so a replay comes to the same answer whatever
-//! becomes of the events.
+//! A run reads further events: it waits for them, collects a digest, or queries history. The journal
+//! records for each whether its source was trusted, so a replay gives the same result even if the
+//! events change later.
 
 use serde_json::Value;
 
@@ -10,15 +10,15 @@ use hogsend_plugin_api::journey::step;
 use hogsend_plugin_api::{Properties, Trust};
 use hogsend_plugin_api::{Step, StepState};
 
-/// The properties of every untrusted event that these steps gave the run.
+/// The properties of every untrusted event in the results of these steps.
 pub fn gathered<'a>(
     steps: impl IntoIterator<Item = &'a Step>,
 ) -> impl Iterator<Item = &'a Properties> {
     untrusted(steps).filter_map(|event| event.get("properties")?.as_object())
 }
 
-/// Whether what the run tells others is believed: it began with an event that is, and has read no
-/// other since.
+/// The trust of events that the run causes: trusted only if it began with a trusted event and has
+/// read no untrusted one since.
 pub fn trust<'a>(began: Trust, steps: impl IntoIterator<Item = &'a Step>) -> Trust {
     Trust::from(began.is_trusted() && untrusted(steps).next().is_none())
 }
@@ -28,7 +28,7 @@ fn untrusted<'a>(steps: impl IntoIterator<Item = &'a Step>) -> impl Iterator<Ite
     events.filter(|event| event["trust"] == "untrusted")
 }
 
-/// The events that a step gave its run.
+/// The events in a step's result.
 fn events(step: &Step) -> &[Value] {
     let StepState::Done { result: Ok(ok), .. } = &step.state else {
         return &[];
@@ -120,7 +120,7 @@ mod tests {
             ),
             done(step::EVENTS, Ok(json!([]))),
             done(step::DIGEST, Err(StepError::new("x", "x"))),
-            // What another service answers looks like anything.
+            // The answer of another service may look like an event.
             done(step::HTTP, Ok(json!({ "event": { "trust": "untrusted" } }))),
         ];
         assert_eq!(words(&steps), [""; 0]);

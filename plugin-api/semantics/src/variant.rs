@@ -1,19 +1,19 @@
-//! Which arm of an experiment a person is in.
+//! Assigns people to the arms of an experiment.
 
 use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::VariantArgs;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// The arm of a person: SHA-256 of journey, key and person, spread evenly over the arms.
+/// The arm of a person, chosen by the SHA-256 of journey, key and person and evenly distributed.
 ///
 /// # Errors
 ///
-/// `variant_without_arms` where there is nothing to choose from.
+/// `variant_without_arms` where `args` has no arms.
 pub fn arm(args: &VariantArgs, journey: &str, person: Uuid) -> Result<String, StepError> {
     let mut hash = Sha256::new();
     for part in [journey.as_bytes(), args.key.as_bytes(), person.as_bytes()] {
-        // Lengths keep "ab" and "c" apart from "a" and "bc".
+        // The lengths distinguish "ab", "c" from "a", "bc".
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -1,4 +1,4 @@
-//! Instants by the clock on somebody's wall.
+//! Instants by the local time in a time zone.
 
 use chrono::{DateTime, Datelike as _, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime};
 use chrono::{TimeDelta, TimeZone as _, Utc};
@@ -6,12 +6,11 @@ use chrono_tz::Tz;
 use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::WhenArgs;
 
-/// The instant meant, seen from `now` in a zone.
+/// The instant that the inputs of a `when` step mean at `now` in a time zone.
 ///
 /// # Errors
 ///
-/// `time_invalid` where an hour is above 23 or a minute above 59, and where the calendar ends
-/// before the instant.
+/// `time_invalid` where an hour is above 23, a minute above 59, or the instant beyond chrono's range.
 pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, StepError> {
     let today = now.with_timezone(&zone).date_naive();
     match *args {
@@ -46,7 +45,7 @@ pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime
             } else {
                 start <= clock || clock < end
             };
-            // A window of no length never closes.
+            // A window of length zero is always open.
             if open || start == end {
                 return Ok(now);
             }
@@ -55,7 +54,7 @@ pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime
     }
 }
 
-/// The first `date`, `date + step`, … at `time` that is not before `earliest`.
+/// `date` at `time`, or where that is before `earliest`, `step` days later.
 fn first_after(
     earliest: DateTime<Utc>,
     date: NaiveDate,
@@ -70,7 +69,7 @@ fn first_after(
     instant(later(date, step)?.and_time(time), zone)
 }
 
-/// The instant at which the clock first shows this, or the first one after a gap that swallows it.
+/// The first instant with this local time, or the first one after a gap that skips it.
 fn instant(mut local: NaiveDateTime, zone: Tz) -> Result<DateTime<Utc>, StepError> {
     // The longest gap so far was a day, when Samoa crossed the date line in 2011.
     for _ in 0..=48 * 60 {

@@ -1,14 +1,14 @@
-//! The time zone a person lives in.
+//! The time zone of a person.
 
 use chrono_tz::Tz;
 use hogsend_plugin_api::Properties;
 
-/// Where analytics products keep the zone: PostHog's GeoIP, then the common names.
+/// Properties with the time zone in analytics: PostHog's GeoIP, then the common names.
 const ANALYTICS: [&str; 3] = ["$geoip_time_zone", "timezone", "time_zone"];
 const CONTACT: [&str; 3] = ["timezone", "time_zone", "$geoip_time_zone"];
 
-/// The zone analytics knows, else the contact's own, else `default`. What names no zone of the
-/// IANA database is passed over.
+/// The time zone in analytics, else the contact's own, else `default`. Values that are not names of
+/// the IANA database are ignored.
 pub fn of(analytics: &Properties, contact: &Properties, default: Tz) -> Tz {
     let found = |properties: &Properties, names: [&str; 3]| {
         names

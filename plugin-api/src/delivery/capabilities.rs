@@ -1,21 +1,23 @@
-//! What a provider promises, and the rate it takes.
+//! What a provider guarantees, and the request rate it accepts.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a provider promises.
+/// What a provider guarantees, and the limits the host must respect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
+    /// Whether the host may repeat an attempt with the same key without sending a second mail.
     pub idempotency: Idempotency,
-    /// The most mails in one request; 1 where there is no call for batches.
+    /// The most mails in one request; 1 where the provider has no batch request.
     #[serde(default = "one")]
     pub batch_max: u32,
-    /// The rate to begin with, until the provider's answers tell another.
+    /// The initial rate, until the provider's answers report another one.
     #[serde(default)]
     pub rate: Option<Rate>,
-    /// The longest an attempt may take, in milliseconds, where that is more than the host's own
-    /// bound of a minute: a server that filters a message before it answers (RFC 5321 §4.5.3.2.6).
+    /// The longest time an attempt may take, in milliseconds, where that is more than the host's
+    /// default of one minute: an SMTP server may filter a message for ten minutes before it answers
+    /// (RFC 5321 §4.5.3.2.6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_ms: Option<u64>,
 }
@@ -25,7 +27,7 @@ fn one() -> u32 {
 }
 
 impl Capabilities {
-    /// No batches, and no limit but what the provider's answers tell.
+    /// No batches, and no rate limit until the provider's answers report one.
     pub fn new(idempotency: Idempotency) -> Self {
         Self {
             idempotency,
@@ -35,19 +37,19 @@ impl Capabilities {
         }
     }
 
-    /// Up to `max` mails in one request.
+    /// Allows up to `max` mails in one request.
     pub fn batches_of(mut self, max: u32) -> Self {
         self.batch_max = max.max(1);
         self
     }
 
-    /// An attempt may take this long.
+    /// Allows an attempt to take up to `longest`.
     pub fn attempt(mut self, longest: Duration) -> Self {
         self.attempt_ms = Some(longest.as_millis() as u64);
         self
     }
 
-    /// At most `requests` in `per` to begin with.
+    /// Sets the initial rate: at most `requests` per window of length `per`.
     pub fn rate(mut self, requests: u32, per: Duration) -> Self {
         self.rate = Some(Rate {
             requests,
@@ -59,20 +61,21 @@ impl Capabilities {
     }
 }
 
-/// Whether a repeated attempt with the same key is one mail.
+/// Whether a provider sends only one mail for repeated attempts with the same idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Idempotency {
-    /// A repeat may be a second mail.
+    /// No: a repeat may send a second mail.
     None,
-    /// A repeat within this many seconds of the first attempt is the same mail.
+    /// Only for repeats within this many seconds of the first attempt.
     ForSeconds(u64),
-    /// A repeat is always the same mail.
+    /// Always.
     Forever,
 }
 
 impl Idempotency {
-    /// Whether an attempt begun `elapsed` ago may be repeated without risk of a second mail.
+    /// Whether the host may repeat an attempt that began `elapsed` ago without sending a second
+    /// mail.
     pub fn covers(self, elapsed: Duration) -> bool {
         match self {
             Self::None => false,
@@ -82,17 +85,17 @@ impl Idempotency {
     }
 }
 
-/// How many requests a provider takes, from its own words.
+/// The rate limit a provider states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// Requests in a window.
+    /// Requests allowed per window.
     pub requests: u32,
     /// The window's length in milliseconds.
     pub per_ms: u64,
-    /// Requests left in the present window.
+    /// Requests left in the current window, where known.
     #[serde(default)]
     pub remaining: Option<u32>,
-    /// Milliseconds until the next window.
+    /// Milliseconds until the next window, where known.
     #[serde(default)]
     pub reset_ms: Option<u64>,
 }

@@ -1,54 +1,59 @@
-//! What a provider tells of mails in its webhooks.
+//! Delivery events, read from a provider's webhooks.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a genuine webhook of a provider says.
+/// The content of a genuine webhook of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryReading {
+    /// What happened to mails, in the order the webhook gives.
     Events(Vec<DeliveryEvent>),
-    /// Understood, and nothing about a mail.
+    /// The webhook is understood but reports nothing about a mail.
     Skipped {
+        /// For the log.
         reason: String,
     },
 }
 
-/// What a provider tells of one mail.
+/// One thing that happened to one mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryEvent {
+    /// What happened.
     pub kind: DeliveryEventKind,
-    /// The provider's own id of this message; a second one of the same id changes nothing.
+    /// The provider's own id of this webhook message; the host ignores a second one with the same
+    /// id.
     #[serde(default)]
     pub dedupe_key: Option<String>,
-    /// The id the provider gave the mail when it took it.
+    /// The id the provider gave the mail when it accepted it.
     #[serde(default)]
     pub message_id: Option<String>,
-    /// [`Mail::id`](crate::Mail::id), where the plugin gave it to the provider as a label and got it
-    /// back. It finds mails whose acceptance was lost.
+    /// [`Mail::id`](crate::Mail::id), where the plugin passed it to the provider as a label and the
+    /// provider returns it. It identifies a mail even where the provider's acceptance was lost.
     #[serde(default)]
     pub send_id: Option<Uuid>,
-    /// The recipient.
+    /// The recipient's address.
     #[serde(default)]
     pub email: Option<String>,
-    /// By the provider's clock.
+    /// When it happened, by the provider's clock.
     pub occurred_at: DateTime<Utc>,
-    /// For a bounce: whether a later mail may arrive.
+    /// For a bounce: whether a later mail may be delivered.
     #[serde(default)]
     pub bounce: Option<BounceType>,
-    /// The provider's words for a bounce, a failure or a delay.
+    /// The provider's explanation of a bounce, a failure or a delay.
     #[serde(default)]
     pub reason: Option<String>,
-    /// For a click: where it led.
+    /// For a click: the URL of the link.
     #[serde(default)]
     pub link: Option<String>,
-    /// For an open or a click.
+    /// For an open or a click: the `User-Agent` of the request.
     #[serde(default)]
     pub user_agent: Option<String>,
 }
 
 impl DeliveryEvent {
+    /// An event with everything optional left empty.
     pub fn new(kind: DeliveryEventKind, occurred_at: DateTime<Utc>) -> Self {
         Self {
             kind,
@@ -65,32 +70,40 @@ impl DeliveryEvent {
     }
 }
 
+/// What happened to a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryEventKind {
-    /// The provider took the mail.
+    /// The provider accepted the mail.
     Sent,
-    /// The recipient's server did not take it yet.
+    /// The recipient's server has not accepted it yet; the provider retries.
     Delayed,
+    /// The recipient's server accepted it.
     Delivered,
+    /// The recipient, or a program of theirs, loaded its images.
     Opened,
+    /// The recipient, or a program of theirs, followed a link.
     Clicked,
+    /// The recipient's server refused it; see [`BounceType`].
     Bounced,
+    /// The recipient reported it as spam.
     Complained,
-    /// The provider gave the mail up.
+    /// The provider gave up on the mail.
     Failed,
     /// The provider did not try: the address is on its own suppression list.
     Suppressed,
-    /// The person used the provider's own link to leave.
+    /// The recipient used the provider's own unsubscribe link.
     Unsubscribed,
 }
 
+/// Whether a bounced address can receive a later mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BounceType {
-    /// The address does not work and never will.
+    /// The address does not work and never will (a hard bounce).
     Permanent,
-    /// A full mailbox, a server that is down.
+    /// The fault is temporary, such as a full mailbox or a server that is down (a soft bounce).
     Transient,
+    /// The provider does not say which.
     Undetermined,
 }

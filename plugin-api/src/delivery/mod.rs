@@ -15,23 +15,27 @@ use uuid::Uuid;
 use crate::call::{CallError, converse, decode, encode, method};
 use crate::{Body, Host, Refusal, Webhook};
 
-/// Hands mails to a provider, and reads what the provider tells of them.
+/// Sends mails through a provider, and reads its webhooks about them.
 ///
-/// [`prepare`](Delivery::prepare) runs once for each mail; the host stores what it gives and
-/// replays those bytes on every attempt.
+/// The host calls [`prepare`](Delivery::prepare) once for each mail, stores the bytes it returns and
+/// passes the same bytes to every attempt.
 pub trait Delivery {
-    /// What the provider promises.
+    /// What the provider guarantees, and its limits.
     fn capabilities(&self) -> Capabilities;
 
-    /// Makes the exact bytes to send. The error names what in the mail is unacceptable.
+    /// Builds the exact bytes to send.
+    ///
+    /// # Errors
+    ///
+    /// What in the mail the provider cannot accept. The mail then fails without an attempt.
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String>;
 
-    /// Makes one attempt and says how it ended.
+    /// Makes one attempt and reports its outcome.
     fn send(&self, host: Host, attempt: Attempt) -> impl Future<Output = Sent>;
 
-    /// Hands over several mails in one request, in the order given and under one key. The host
-    /// freezes both: a repeat has the same mails in the same order under the same key. Called only
-    /// where [`Capabilities::batch_max`] is above 1.
+    /// Sends several mails in one request, in the given order and under one idempotency key. A
+    /// repeated attempt has the same mails in the same order under the same key. Called only where
+    /// [`Capabilities::batch_max`] is above 1.
     fn send_batch(&self, host: Host, batch: BatchAttempt) -> impl Future<Output = BatchSent> {
         let _ = (host, batch);
         std::future::ready(BatchSent::from(BatchOutcome::Apart {
@@ -39,8 +43,12 @@ pub trait Delivery {
         }))
     }
 
-    /// Verifies and reads one of the provider's webhooks. A pure function of the request and the
-    /// plugin's settings.
+    /// Verifies and reads one of the provider's webhooks. Must be a pure function of the request
+    /// and the plugin's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: the webhook is not genuine, or cannot be read.
     fn read(&self, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
         let _ = webhook;
         Ok(DeliveryReading::Skipped {
@@ -49,23 +57,28 @@ pub trait Delivery {
     }
 }
 
-/// A rendered mail, frozen: it never changes between attempts.
+/// A rendered mail. It never changes between attempts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mail {
+    /// The host's id of the mail.
     pub id: Uuid,
-    /// `Name <address>` or a bare address.
+    /// The sender: `Name <address>` or a bare address.
     pub from: String,
-    /// A bare address.
+    /// The recipient: a bare address.
     pub to: String,
+    /// Where replies go: `Name <address>` or a bare address.
     #[serde(default)]
     pub reply_to: Option<String>,
+    /// Plain text, not encoded for a header.
     pub subject: String,
+    /// The HTML part.
     pub html: String,
+    /// The plain-text part.
     pub text: String,
-    /// Further headers, unfolded: `List-Unsubscribe` and its like.
+    /// Further headers as name and unfolded value, for example `List-Unsubscribe`.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// Short labels for the provider's reports: template, journey, category.
+    /// Short labels for the provider's reports, as name and value: template, journey, category.
     #[serde(default)]
     pub tags: Vec<(String, String)>,
     /// For the `Date` header.
@@ -74,57 +87,63 @@ pub struct Mail {
     pub message_id: String,
 }
 
-/// Frozen request bytes.
+/// The request bytes of a mail, the same on every attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
+    /// The media type of `body`: `application/json`, `message/rfc822`.
     pub content_type: String,
+    /// The bytes to send.
     pub body: Body,
 }
 
-/// One try at delivering a mail.
+/// One attempt to send a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The same for every attempt of one mail.
     pub idempotency_key: String,
+    /// What [`Delivery::prepare`] returned.
     pub prepared: Prepared,
-    /// When the mail was decided on.
+    /// When the host created the mail.
     pub created_at: DateTime<Utc>,
-    /// From 1.
+    /// Counts the attempts, from 1.
     pub number: u32,
-    /// Milliseconds from the beginning of the call until the host stops waiting for its end and
-    /// counts the mail as in doubt. At least what [`Capabilities::attempt_ms`] asks for. None from
-    /// a host that does not say.
+    /// Milliseconds from the start of the call until the host stops waiting for the result and
+    /// treats the outcome as unknown. At least [`Capabilities::attempt_ms`]. `None` from an older
+    /// host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
 }
 
-/// One try at delivering several mails in one request.
+/// One attempt to send several mails in one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchAttempt {
-    /// The batch's own, the same for every attempt of it.
+    /// The key of the batch, the same for every attempt of it.
     pub idempotency_key: String,
-    /// At least two, at most [`Capabilities::batch_max`], always in this order.
+    /// At least two, at most [`Capabilities::batch_max`], always in the same order.
     pub mails: Vec<Prepared>,
-    /// From 1.
+    /// Counts the attempts, from 1.
     pub number: u32,
-    /// As [`Attempt::deadline_ms`].
+    /// Milliseconds, see [`Attempt::deadline_ms`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
 }
 
 impl BatchAttempt {
-    /// The frozen mails, JSON each, as one JSON array, byte for byte.
+    /// One JSON array of the prepared bodies, each of which must be JSON. The bodies are copied byte
+    /// for byte.
     pub fn json_array(&self) -> Body {
         let parts: Vec<&[u8]> = self.mails.iter().map(|mail| mail.body.as_slice()).collect();
         Body([b"[", parts.join(&b","[..]).as_slice(), b"]"].concat())
     }
 }
 
-/// The end of an attempt, and what the provider said about its limits.
+/// The outcome of an attempt, and the rate limit the provider reported with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
+    /// How the attempt ended.
     #[serde(flatten)]
     pub outcome: SendOutcome,
+    /// The rate limit in the provider's answer, where it states one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
 }
@@ -138,10 +157,12 @@ impl From<SendOutcome> for Sent {
     }
 }
 
-/// The end of a batch's attempt, and what the provider said about its limits.
+/// The outcome of a batch attempt, and the rate limit the provider reported with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSent {
+    /// How the attempt ended.
     pub outcome: BatchOutcome,
+    /// The rate limit in the provider's answer, where it states one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
 }

@@ -1,55 +1,63 @@
-//! How attempts end.
+//! The outcomes of attempts to send a mail.
 
 use serde::{Deserialize, Serialize};
 
 use super::BounceType;
 use crate::{HttpError, HttpErrorKind};
 
-/// How an attempt ended: a plugin says whose fault it was, the host decides what follows.
+/// How an attempt ended. The plugin reports whose fault a failure was; the host decides what to do.
 ///
-/// The fault is the question to answer first. It is the *installation's* where the same answer
-/// would come for any mail to anybody (a key, a quota, a sender, a relay rule): then the outcome is
-/// `Blocked` and no mail is lost. It is the *recipient's* where the same mail to somebody else would
-/// have passed. Only what is wrong with this one mail is its content's.
+/// Decide on the fault first. It is the *installation's* where the provider would give the same
+/// answer for any mail to anyone (a key, a quota, a sender, a relay rule): return `Blocked`, and no
+/// mail is lost. It is the *recipient's* where the provider would have accepted the same mail to
+/// another recipient. It is the *content's* only where something in this one mail is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendOutcome {
-    /// The provider has the mail.
+    /// The provider accepted the mail and gave it this id.
     Accepted { message_id: String },
-    /// The provider surely did not take it and may later: a rate limit, no connection, a full
-    /// mailbox. `retry_after_ms` is how long the provider asks to wait.
+    /// The provider certainly did not accept the mail but may do so later: a rate limit, no
+    /// connection, a full mailbox.
     Retry {
+        /// For the operator, and for the mail's history.
         reason: String,
+        /// How long the provider asks to wait, in milliseconds.
         #[serde(default)]
         retry_after_ms: Option<u64>,
-        /// The limit concerns every mail, not just this one; such a pause uses up no attempt.
+        /// The limit applies to every mail, not only to this one. The attempt is then not counted.
         #[serde(default)]
         pause: bool,
+        /// Whether to wait with this mail only, or to slow down all mail.
         #[serde(default)]
         fault: RetryFault,
     },
-    /// The provider will not take mail until someone acts: a refused key, an exhausted quota, a
-    /// sender it does not accept. The mail is kept, or goes to another provider, and uses up no
-    /// attempt.
+    /// The provider accepts no mail until an operator acts: a refused key, an exhausted quota, a
+    /// sender it does not allow. The host keeps the mail or sends it through another provider, and
+    /// does not count the attempt.
     Blocked {
+        /// For the operator: what to fix.
         reason: String,
+        /// How long the provider asks to wait, in milliseconds.
         #[serde(default)]
         retry_after_ms: Option<u64>,
+        /// Which mail the provider refuses.
         #[serde(default)]
         scope: BlockScope,
     },
-    /// The provider will never take this mail.
+    /// The provider will never accept this mail.
     Rejected {
+        /// For the mail's history.
         reason: String,
+        /// Whether the recipient or the content is at fault.
         #[serde(default)]
         fault: RejectFault,
-        /// For a fault of the recipient: `Permanent` where the address does not work, which puts it
-        /// on the suppression list.
+        /// For a fault of the recipient: `Permanent` where the address does not work, which adds it
+        /// to the suppression list.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bounce: Option<BounceType>,
     },
-    /// The answer was lost or is a fault that may have come after acceptance: the provider may or
-    /// may not have the mail.
+    /// The answer was lost, or is an error that may have occurred after acceptance: the provider may
+    /// or may not have the mail.
     Unknown { reason: String },
 }
 
@@ -57,34 +65,34 @@ pub enum SendOutcome {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryFault {
-    /// This recipient's mailbox or server: full, greylisted, away. Only this mail waits.
+    /// The recipient's mailbox or server: full, greylisting, unreachable. Only this mail waits.
     Recipient,
-    /// The provider's own. Several in a row make the host leave the provider alone for a while.
+    /// The provider's own. After several in a row the host pauses the provider for a while.
     #[default]
     #[serde(other)]
     Provider,
 }
 
-/// What the provider will take no mail of.
+/// Which mail a provider refuses until an operator acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockScope {
-    /// The sender address of this mail: not verified, not allowed for this account. Mail of other
-    /// senders goes on.
+    /// Mail from the sender address of this mail, which is not verified or not allowed for this
+    /// account. Mail from other senders continues.
     Sender,
-    /// All mail: the key, the account, the quota.
+    /// All mail, because of the key, the account or the quota.
     #[default]
     #[serde(other)]
     Provider,
 }
 
-/// What is wrong for good with a mail that is rejected.
+/// What is permanently wrong with a rejected mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectFault {
-    /// The address, or what its server says of it.
+    /// The recipient's address, or the recipient's server refuses it.
     Recipient,
-    /// The mail itself: too large, a header, its words.
+    /// The mail itself: its size, a header, its text.
     #[default]
     #[serde(other)]
     Content,
@@ -111,7 +119,7 @@ impl SendOutcome {
         }
     }
 
-    /// A limit on all mail that ends by itself.
+    /// A limit on all mail that ends without an operator.
     pub fn pause(reason: impl Into<String>) -> Self {
         Self::Retry {
             reason: reason.into(),
@@ -121,7 +129,7 @@ impl SendOutcome {
         }
     }
 
-    /// All mail is refused until someone acts.
+    /// The provider refuses all mail until an operator acts.
     pub fn blocked(reason: impl Into<String>) -> Self {
         Self::Blocked {
             reason: reason.into(),
@@ -130,7 +138,7 @@ impl SendOutcome {
         }
     }
 
-    /// Mail of this sender is refused until someone acts.
+    /// The provider refuses mail from this sender until an operator acts.
     pub fn sender_blocked(reason: impl Into<String>) -> Self {
         Self::Blocked {
             reason: reason.into(),
@@ -148,7 +156,8 @@ impl SendOutcome {
         }
     }
 
-    /// The recipient refuses. With [`BounceType::Permanent`] the address gets no more mail.
+    /// The recipient's server refuses the mail. [`BounceType::Permanent`] adds the address to the
+    /// suppression list.
     pub fn bounced(reason: impl Into<String>, bounce: BounceType) -> Self {
         Self::Rejected {
             reason: reason.into(),
@@ -157,14 +166,15 @@ impl SendOutcome {
         }
     }
 
-    /// Nobody knows whether the provider has the mail.
+    /// The provider may or may not have the mail.
     pub fn unknown(reason: impl Into<String>) -> Self {
         Self::Unknown {
             reason: reason.into(),
         }
     }
 
-    /// Not sooner than the provider asks, where it is a `Retry` or `Blocked`.
+    /// Sets how long the provider asks to wait, in milliseconds, on a `Retry` or `Blocked`. No effect
+    /// on other outcomes.
     pub fn after(mut self, wait_ms: Option<u64>) -> Self {
         if let Self::Retry { retry_after_ms, .. } | Self::Blocked { retry_after_ms, .. } = &mut self
         {
@@ -173,7 +183,7 @@ impl SendOutcome {
         self
     }
 
-    /// The plugin's words for it; none for a mail that was accepted.
+    /// The plugin's explanation; `None` for an accepted mail.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Accepted { .. } => None,
@@ -185,29 +195,30 @@ impl SendOutcome {
     }
 }
 
-/// What a request that got no answer means for the mail in it.
+/// What a request without an answer means for its mail: `Retry` where it was not sent, `Unknown`
+/// where it may have been, `Blocked` where the host refused to send it.
 impl From<HttpError> for SendOutcome {
     fn from(error: HttpError) -> Self {
         match error.kind {
             HttpErrorKind::Connect => Self::retry(error.message),
             HttpErrorKind::Lost => Self::unknown(error.message),
-            // The URL or a header is wrong, so it is for every mail.
+            // A wrong URL or header is wrong for every mail.
             HttpErrorKind::Refused => Self::blocked(error.message),
         }
     }
 }
 
-/// How a batch's attempt ended.
+/// How an attempt to send a batch ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchOutcome {
-    /// The provider answered for every mail, in the order they were given. `Unknown` is not an
-    /// answer: a batch with one lost answer is `All(Unknown)`.
+    /// The provider answered for every mail; the outcomes are in the order of the mails. `Unknown`
+    /// must not occur here: a batch with one lost answer is `All(Unknown)`.
     Each(Vec<SendOutcome>),
-    /// The same end for all: a rate limit, a refused key, an answer that was lost.
+    /// The same outcome for all mails: a rate limit, a refused key, a lost answer.
     All(SendOutcome),
-    /// The provider refused the batch as such and took none of it: each mail is tried alone, so
-    /// that one bad mail holds up no other.
+    /// The provider refused the batch as a whole and accepted none of its mails. The host sends each
+    /// mail alone, so that one bad mail does not block the others.
     Apart { reason: String },
 }
 
@@ -243,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_newer_plugins_are_read_as_the_careful_ones() {
+    fn values_of_newer_plugins_are_read_as_the_careful_default() {
         for (said, meant) in [
             (
                 json!({ "retry": { "reason": "r", "fault": "weather" } }),

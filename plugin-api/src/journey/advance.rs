@@ -1,4 +1,4 @@
-//! One advance: a journal in, commands out.
+//! One advance of a run: takes its journal, returns commands.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,12 +14,15 @@ use crate::call::{CallError, decode, encode, method};
 use crate::replay::{self, Bounds, Divergence, End};
 use crate::step::{Command, Step, StepError};
 
-/// Everything a journeys plugin brings.
+/// Everything a journeys plugin provides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
+    /// From [`Journeys::journeys`].
     pub journeys: Vec<Definition>,
+    /// From [`Journeys::templates`].
     #[serde(default)]
     pub templates: Vec<Template>,
+    /// From [`Journeys::categories`].
     #[serde(default)]
     pub categories: Vec<Category>,
 }
@@ -27,58 +30,70 @@ pub struct Catalogue {
 /// A run and its journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdvanceIn {
+    /// The id of the journey.
     pub journey: String,
+    /// The id of the run.
     pub run_id: Uuid,
+    /// When the person entered the journey.
     pub started_at: DateTime<Utc>,
+    /// The person, as they were at entry.
     pub user: User,
+    /// The event that enrolled the person.
     pub event: TriggerEvent,
-    /// Ordered by number, without gaps.
+    /// The recorded steps, ordered by number, without gaps.
     pub steps: Vec<Step>,
 }
 
-/// What the run now wants.
+/// Result of an advance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdvanceOut {
+    /// How far the run has come.
     pub status: RunStatus,
-    /// New steps, by number.
+    /// New steps, ordered by number.
     #[serde(default)]
     pub commands: Vec<Command>,
-    /// Steps dropped before they ended.
+    /// Numbers of the steps the code dropped before they ended.
     #[serde(default)]
     pub cancels: Vec<u32>,
 }
 
-/// Where the run stands after an advance.
+/// The status of a run after an advance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
+    /// The run waits for at least one step.
     Waiting,
+    /// The function returned `Ok`.
     Completed,
-    /// The code ended the run early.
+    /// The code ended the run early, with [`Ctx::exit`].
     Exited {
+        /// The code's reason.
         reason: String,
     },
-    /// The function returned an error or panicked.
+    /// The function returned an error, panicked or exceeded a [limit](crate::limits).
     Failed {
+        /// What went wrong.
         message: String,
+        /// The place in the source, as `file:line` or `file:line:column`, where known.
         #[serde(default)]
         location: Option<String>,
     },
-    /// The code no longer fits the journal.
+    /// The code no longer matches the journal.
     Diverged(Divergence),
-    /// The code awaits something that is not a step.
+    /// The code awaits something that is not a step, so the run cannot continue.
     Stuck {
+        /// For the operator.
         message: String,
     },
 }
 
-/// Reads a recorded result as its type.
+/// Parses a recorded result.
 pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, StepError> {
     serde_json::from_value(value)
         .map_err(|error| StepError::new("result_unreadable", error.to_string()))
 }
 
-/// The plugin's journeys by id, made once.
+/// The plugin's journeys by id, created once per instance.
 #[doc(hidden)]
 pub type Cache = OnceLock<BTreeMap<String, Journey>>;
 
@@ -91,7 +106,7 @@ pub fn dispatch<P: Journeys>(
 ) -> Option<Result<Vec<u8>, CallError>> {
     match number {
         method::JOURNEYS_CATALOGUE => Some(encode(&Catalogue {
-            // Not from the cache: the host must see two journeys of one id.
+            // Not from the cache: the host must see it if two journeys share an id.
             journeys: plugin
                 .journeys()
                 .into_iter()
@@ -186,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Notes something wherever it is dropped.
+    /// Takes steps when it is dropped.
     struct Noting(Ctx);
 
     impl Drop for Noting {

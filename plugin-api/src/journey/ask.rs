@@ -1,4 +1,4 @@
-//! Steps that ask the host something and await its answer.
+//! Steps that send a request to the host and await its answer.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -10,8 +10,11 @@ use serde_json::Value;
 use crate::replay::{Replay, StepHandle};
 use crate::step::StepError;
 
-/// A question whose answer is a `T`.
-#[must_use = "a question is not asked until it is awaited"]
+/// A request to the host whose answer is a `T`.
+///
+/// Awaiting it fails with a [`StepError`] where the step failed, or with `result_unreadable` where
+/// the recorded answer is not a `T`.
+#[must_use = "a request is not sent until it is awaited"]
 pub struct Asked<T>(StepHandle, PhantomData<fn() -> T>);
 
 impl<T> Asked<T> {
@@ -19,7 +22,7 @@ impl<T> Asked<T> {
         Self(replay.step(kind, args), PhantomData)
     }
 
-    /// Names the step for people who look at the run.
+    /// Labels the step for people who look at the run.
     pub fn label(self, label: &str) -> Self {
         Self(self.0.label(label), PhantomData)
     }

@@ -8,39 +8,51 @@ use serde_json::Value;
 
 use crate::Properties;
 
-/// A test of an event's properties, or with a path that begins with `contact.`, of the contact's.
+/// A test of an event's properties, or of the contact's where the path begins with `contact.`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
+    /// Compares one property with a value.
     Property {
-        /// Dotted; each part names a field of an object or indexes an array. A field whose own
-        /// name holds dots is found by its full name first.
+        /// Field names and array indexes separated by dots: `items.0.sku`. A top-level field whose
+        /// own name is the whole path takes precedence.
         path: String,
+        /// The comparison.
         op: Op,
+        /// What to compare with; ignored by `exists` and `not_exists`.
         #[serde(default)]
         value: Value,
     },
-    /// True where every part is; true of none.
+    /// True where every part is true; an empty list is true.
     All(Vec<Condition>),
-    /// True where one part is; false of none.
+    /// True where at least one part is true; an empty list is false.
     Any(Vec<Condition>),
 }
 
 /// A comparison. Values of different types are never equal and have no order.
+///
+/// `Gt`, `Gte`, `Lt` and `Lte` order numbers by size and strings by time where both are RFC 3339
+/// timestamps; they are false for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
+    /// Equal; `1` equals `1.0`.
     Eq,
+    /// Not equal, or missing.
     Neq,
-    /// Numbers by size, strings that are both RFC 3339 instants by time.
+    /// Greater, or later.
     Gt,
+    /// Greater or equal.
     Gte,
+    /// Less, or earlier.
     Lt,
+    /// Less or equal.
     Lte,
     /// Present and not null.
     Exists,
+    /// Missing or null.
     NotExists,
-    /// A string holds a string, an array an equal item.
+    /// A string contains the string, or an array contains an equal item.
     Contains,
 }
 
@@ -55,6 +67,7 @@ impl Condition {
         Self::property(path, Op::Exists, Value::Null)
     }
 
+    /// `path` compared with `value`.
     pub fn property(path: &str, op: Op, value: impl Into<Value>) -> Self {
         Self::Property {
             path: path.into(),
@@ -63,6 +76,7 @@ impl Condition {
         }
     }
 
+    /// Whether the condition is true for these properties of the event and of its contact.
     pub fn matches(&self, event: &Properties, contact: &Properties) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.matches(event, contact)),
@@ -103,7 +117,7 @@ impl Op {
     }
 }
 
-/// `1` and `1.0` are equal; everything else is compared as it stands.
+/// `1` and `1.0` are equal; everything else is compared as is.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(_), Value::Number(_)) => compare(a, b) == Some(Ordering::Equal),

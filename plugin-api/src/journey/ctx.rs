@@ -1,4 +1,4 @@
-//! What a journey works with.
+//! What a journey function receives: the person, the trigger event and its steps.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::replay::Replay;
 use crate::step::StepError;
 use crate::{HttpRequest, HttpResponse, Properties, Trust};
 
-/// Kinds of journey steps, as they stand in [`Command::kind`](crate::Command::kind).
+/// Kinds of journey steps, stored in [`Command::kind`](crate::Command::kind), with input → output.
 pub mod step {
     /// [`SleepArgs`](super::super::SleepArgs) → null, when the time has come.
     pub const SLEEP: &str = "sleep";
@@ -45,15 +45,15 @@ pub mod step {
     pub const EMAIL: &str = "history.email";
     /// [`SubscribedArgs`](super::super::SubscribedArgs) → boolean.
     pub const IS_SUBSCRIBED: &str = "guard.is_subscribed";
-    /// `{}` → [`Contact`](super::super::Contact), or null where the person is gone.
+    /// `{}` → [`Contact`](super::super::Contact), or null where the contact was deleted.
     pub const CONTACT: &str = "contact";
-    /// `{}` → [`Properties`](crate::Properties) analytics knows.
+    /// `{}` → [`Properties`](crate::Properties) of the contact and of the person in analytics.
     pub const PERSON: &str = "person";
     /// [`VariantArgs`](super::super::VariantArgs) → one of the arms.
     pub const VARIANT: &str = "variant";
     /// [`DigestArgs`](super::super::DigestArgs) → [`Digest`](super::super::Digest).
     pub const DIGEST: &str = "digest";
-    /// [`ThrottleArgs`](super::super::ThrottleArgs) → boolean: whether to go on.
+    /// [`ThrottleArgs`](super::super::ThrottleArgs) → boolean: whether to continue.
     pub const THROTTLE: &str = "throttle";
     /// `{key}` → `{"found": bool, "value": …}`.
     pub const ONCE_GET: &str = "once.get";
@@ -65,52 +65,58 @@ pub mod step {
     pub const CAPTURE: &str = "capture";
     /// [`HttpRequest`](crate::HttpRequest) → [`HttpResponse`](crate::HttpResponse).
     pub const HTTP: &str = "http";
-    /// `{label}`; noted, never waited on.
+    /// `{label}`; recorded only, the code never waits on it.
     pub const CHECKPOINT: &str = "checkpoint";
-    /// `{id}`; noted, never waited on: the run took the changed code.
+    /// `{id}`; recorded only: the run takes the changed code.
     pub const PATCHED: &str = "patched";
 }
 
-/// The person, as they were when they entered.
+/// The person, as they were when they entered the journey.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct User {
-    /// The contact.
+    /// The id of the contact.
     pub id: Uuid,
-    /// The product's id of the person.
+    /// The product's own id of the person.
     #[serde(default)]
     pub external_id: Option<String>,
+    /// The email address.
     #[serde(default)]
     pub email: Option<String>,
+    /// The contact's properties.
     #[serde(default)]
     pub properties: Properties,
 }
 
 impl User {
-    /// A text property.
+    /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
     }
 }
 
-/// The event that made the person enter.
+/// The event that enrolled the person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TriggerEvent {
+    /// The event's name.
     pub name: String,
+    /// The event's properties.
     #[serde(default)]
     pub properties: Properties,
-    /// Whether its source is believed. What strangers can make up is nothing to mail on.
+    /// Whether its source is trusted. Do not send sensitive mail because of an untrusted event:
+    /// strangers can forge it.
     #[serde(default)]
     pub trust: Trust,
 }
 
 impl TriggerEvent {
-    /// A text property.
+    /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
     }
 }
 
-/// The steps a journey can take. Each is recorded; a replay sees what the first pass saw.
+/// The steps a journey can take. The host records the result of each, and a replay sees the recorded
+/// results. A step that fails returns a [`StepError`], which `?` turns into a failed run.
 #[derive(Clone)]
 pub struct Ctx {
     replay: Replay,
@@ -129,33 +135,33 @@ impl Ctx {
         }
     }
 
-    /// The event that made the person enter.
+    /// The event that enrolled the person.
     pub fn event(&self) -> &TriggerEvent {
         &self.event
     }
 
-    /// Waits. There is no limit to how long, and a waiting run uses no memory.
+    /// Waits for any length of time. A waiting run uses no memory.
     pub fn sleep(&self, duration: Duration) -> Sleep {
         Sleep::new(&self.replay, duration)
     }
 
-    /// Waits until an instant; not at all where it has passed.
+    /// Waits until an instant; returns at once where it has passed.
     pub fn sleep_until(&self, at: DateTime<Utc>) -> Sleep {
         Sleep::until(&self.replay, at)
     }
 
-    /// Finds instants by the clock on the person's wall:
+    /// Finds instants in the person's time zone:
     /// `ctx.sleep_until(ctx.when().tomorrow().at(9, 0).await?)`.
     pub fn when(&self) -> When {
         When(self.replay.clone())
     }
 
-    /// Waits for an event of this person, for a limited time.
+    /// Waits for an event of this person, up to a timeout.
     pub fn wait_for(&self, event: &str) -> WaitFor {
         WaitFor::new(&self.replay, event)
     }
 
-    /// Sends a mail by the key of its template and waits until its fate is known.
+    /// Sends a mail, by the key of its template, and waits for its final result.
     pub fn send(&self, template: &str) -> Send {
         Send::new(&self.replay, template)
     }
@@ -165,12 +171,12 @@ impl Ctx {
         Trigger::new(&self.replay, event)
     }
 
-    /// What this person did before.
+    /// This person's past events, runs and mails.
     pub fn history(&self) -> History {
         History(self.replay.clone())
     }
 
-    /// Whether the person wants mail.
+    /// Whether the person is subscribed.
     pub fn guard(&self) -> Guard {
         Guard(self.replay.clone())
     }
@@ -180,7 +186,8 @@ impl Ctx {
         Asked::new(&self.replay, step::CONTACT, json!({}))
     }
 
-    /// What analytics knows of the person; the contact's own properties where it does not answer.
+    /// The contact's current properties, with those of the person in analytics taking precedence. Only
+    /// the contact's own where analytics gives no answer.
     pub fn person(&self) -> Asked<Properties> {
         Asked::new(&self.replay, step::PERSON, json!({}))
     }
@@ -191,7 +198,7 @@ impl Ctx {
         Asked::new(&self.replay, step::IDENTIFY, json!(args))
     }
 
-    /// Tells analytics of an event. It is not ingested: [`trigger`](Ctx::trigger) does that.
+    /// Sends an event to analytics. The host does not ingest it: [`trigger`](Ctx::trigger) does that.
     pub fn capture(&self, event: &str, properties: Properties) -> Asked<()> {
         let args = CaptureArgs {
             event: event.to_owned(),
@@ -200,26 +207,27 @@ impl Ctx {
         Asked::new(&self.replay, step::CAPTURE, json!(args))
     }
 
-    /// One of the arms, always the same for a person, journey and key, evenly spread over people.
-    /// Fails with `variant_without_arms` where there is none.
+    /// Assigns one of the arms: always the same for a person, journey and key, and evenly distributed
+    /// over people. Fails with `variant_without_arms` where `arms` is empty.
     pub fn variant(&self, key: &str, arms: &[&str]) -> Asked<String> {
         pace::variant(&self.replay, key, arms)
     }
 
-    /// Waits for `window` and gathers the events like the trigger that came meanwhile, so that one
-    /// mail can tell of all of them.
+    /// Waits for `window` and returns the trigger event with the like events that arrived meanwhile,
+    /// so that one mail can summarize them.
     pub fn digest(&self, window: Duration) -> Asked<Digest> {
         pace::digest(&self.replay, window)
     }
 
-    /// Whether to go on: true at most `limit` times within `window` for a person and journey,
+    /// Whether to continue: true at most `limit` times within `window` for a person and journey,
     /// across enrolments.
     pub fn throttle(&self, limit: u32, window: Duration) -> Asked<bool> {
         pace::throttle(&self.replay, limit, window)
     }
 
-    /// Runs a block once in the life of a person and journey, across enrolments, and returns what
-    /// it came to. Later calls with this key return the recorded value and do not run the block.
+    /// Runs a block once per person, journey and key, across enrolments, and returns its value. Later
+    /// calls with this key return the recorded value and do not run the block. Where the block fails,
+    /// nothing is recorded.
     pub async fn once<T, E, F>(&self, key: &str, block: F) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned,
@@ -239,9 +247,9 @@ impl Ctx {
         Ok(value)
     }
 
-    /// Sends an HTTP request, to a host the plugin's manifest allows. Any status is an answer.
-    /// The host tries again where there was none, and after 429 and 5xx, before the journey sees
-    /// it; so the other side may get the request more than once.
+    /// Sends an HTTP request to a host that the plugin's manifest allows. A response with any status
+    /// is `Ok`. The host first retries where there was no response or its status was 429 or 5xx, so
+    /// the server may get the request more than once.
     pub fn http(&self, request: HttpRequest) -> Asked<HttpResponse> {
         let args = serde_json::to_value(&request).unwrap_or(Value::Null);
         Asked::new(&self.replay, step::HTTP, args)
@@ -253,8 +261,8 @@ impl Ctx {
             .note(step::CHECKPOINT, json!({ "label": label }));
     }
 
-    /// Whether this run takes the changed code: true for runs that come here for the first time,
-    /// false for those that had passed when the change was made.
+    /// Whether this run takes the changed code: true for runs that reach this line for the first
+    /// time, false for those that had passed it before the change.
     ///
     /// ```ignore
     /// if ctx.patched("shorter-wait") { ctx.sleep(days(1)).await } else { ctx.sleep(days(3)).await }
@@ -269,7 +277,7 @@ impl Ctx {
         Err(Error::exit(reason))
     }
 
-    /// A number from 0 up to but without 1, the same in every replay of the run.
+    /// A random number in `[0, 1)`, the same in every replay of the run.
     pub fn random(&self) -> f64 {
         let toss = self.tosses.get();
         self.tosses.set(toss + 1);
@@ -279,7 +287,7 @@ impl Ctx {
         (bits >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The time of the last completed step, or of entry. Never the wall clock.
+    /// The time of the last completed step, or of entry where there is none. Never the wall clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.replay.now()
     }

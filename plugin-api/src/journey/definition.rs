@@ -1,4 +1,4 @@
-//! What the host knows about a journey without running it.
+//! A journey's metadata, which the host knows without running it.
 
 use std::panic::Location;
 
@@ -18,8 +18,8 @@ pub(super) type RunFn =
     dyn Fn(User, Ctx) -> std::pin::Pin<Box<dyn Future<Output = Result>>> + std::marker::Send + Sync;
 
 impl Journey {
-    /// A journey that is enabled, can be entered without limit and has no exit condition. It needs
-    /// a [`trigger`](Journey::trigger) before anyone enters it.
+    /// A journey that is enabled, has unlimited entry and no exit condition. It enrols nobody until
+    /// it has a [`trigger`](Journey::trigger). `id` is unique over all plugins.
     #[track_caller]
     pub fn new<F, R>(id: &str, run: F) -> Self
     where
@@ -48,23 +48,24 @@ impl Journey {
         }
     }
 
-    /// What the host knows about it without running it.
+    /// The journey's metadata.
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// A name for people.
+    /// A name for people. Default: the id.
     pub fn name(mut self, name: &str) -> Self {
         self.definition.name = name.into();
         self
     }
 
+    /// A description for people.
     pub fn description(mut self, text: &str) -> Self {
         self.definition.description = Some(text.into());
         self
     }
 
-    /// False keeps everyone out; runs already under way go on.
+    /// False stops enrolment; active runs continue.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.definition.enabled = enabled;
         self
@@ -76,32 +77,32 @@ impl Journey {
         self
     }
 
-    /// What the trigger event must satisfy.
+    /// A condition the trigger event must satisfy.
     pub fn trigger_where(mut self, condition: Condition) -> Self {
         self.definition.trigger.condition = Some(condition);
         self
     }
 
-    /// Only events that are believed enrol: those of the product's own calls, of vendors that sign what
-    /// they made themselves, and of sources in `TRUSTED_SOURCES`.
+    /// Only trusted events enrol: from the product's own API calls, from sources whose events
+    /// strangers cannot forge, and from sources in `TRUSTED_SOURCES`.
     pub fn trusted(mut self) -> Self {
         self.definition.trusted = true;
         self
     }
 
-    /// Whether an event enrols that arrives long after it happened.
+    /// Whether an event that arrives long after it happened still enrols. Default: up to one day.
     pub fn late(mut self, late: Late) -> Self {
         self.definition.late = late;
         self
     }
 
-    /// How often one person may enter.
+    /// How often one person may enter. Default: without limit.
     pub fn entry(mut self, entry: Entry) -> Self {
         self.definition.entry = entry;
         self
     }
 
-    /// An event that ends the run, in the transaction that stores the event.
+    /// An event that ends the run. The host ends it in the transaction that stores the event.
     pub fn exit_on(mut self, event: &str) -> Self {
         self.definition.exit_on.push(EventMatch {
             event: event.into(),
@@ -110,7 +111,7 @@ impl Journey {
         self
     }
 
-    /// An event that ends the run where it satisfies a condition.
+    /// An event that ends the run if it satisfies a condition.
     pub fn exit_on_where(mut self, event: &str, condition: Condition) -> Self {
         self.definition.exit_on.push(EventMatch {
             event: event.into(),
@@ -119,56 +120,69 @@ impl Journey {
         self
     }
 
-    /// The least gap between two mails of this journey to one person, across enrolments.
+    /// The minimum interval between two mails of this journey to one person, across enrolments. Not
+    /// related to the suppression list.
     pub fn suppress(mut self, gap: Duration) -> Self {
         self.definition.suppress_ms = gap.as_millis() as u64;
         self
     }
 
-    /// What a person unsubscribes from to stop this journey's mails. Default: `journey`.
+    /// The category a person unsubscribes from to stop this journey's mails. Default: `journey`.
     pub fn category(mut self, category: &str) -> Self {
         self.definition.category = category.into();
         self
     }
 
+    /// The version of the journey, for people. Default: 1.
     pub fn version(mut self, version: u32) -> Self {
         self.definition.version = version;
         self
     }
 
-    /// Which code a run goes on with when a newer version of the plugin is there.
+    /// Which code a run continues with once a newer version of the plugin is loaded.
     pub fn pin(mut self, pin: Pin) -> Self {
         self.definition.pin = pin;
         self
     }
 }
 
-/// The part of a journey that crosses the boundary.
+/// A journey's metadata, as the host receives it. The methods of [`Journey`] explain each field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
+    /// Unique over all plugins.
     pub id: String,
+    /// A name for people.
     pub name: String,
+    /// A description for people.
     #[serde(default)]
     pub description: Option<String>,
+    /// Whether the journey enrols anyone.
     pub enabled: bool,
+    /// The event that enrols a person.
     pub trigger: EventMatch,
+    /// How often one person may enter.
     pub entry: Entry,
+    /// The events that end a run.
     #[serde(default)]
     pub exit_on: Vec<EventMatch>,
-    /// Milliseconds; 0 where there is no least gap.
+    /// The minimum interval between two mails to one person, in milliseconds; 0 for none.
     #[serde(default)]
     pub suppress_ms: u64,
+    /// The category a person unsubscribes from.
     #[serde(default = "default_category")]
     pub category: String,
+    /// The version of the journey, for people.
     pub version: u32,
+    /// Which version of the plugin a run continues with.
     #[serde(default)]
     pub pin: Pin,
     /// Events of untrusted sources enrol nobody.
     #[serde(default)]
     pub trusted: bool,
+    /// Whether a late event enrols.
     #[serde(default)]
     pub late: Late,
-    /// `src/activation.rs:12`, where the journey was made.
+    /// Where the source calls [`Journey::new`]: `src/activation.rs:12`.
     #[serde(default)]
     pub location: String,
 }
@@ -177,47 +191,49 @@ fn default_category() -> String {
     "journey".into()
 }
 
-/// An event of some name, where it satisfies a condition.
+/// Matches events by name, and by a condition where there is one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventMatch {
+    /// The name of the event.
     pub event: String,
+    /// What the event must satisfy.
     #[serde(default, rename = "where")]
     pub condition: Option<Condition>,
 }
 
-/// Whether an event enrols that arrives long after it happened: a phone was offline, an export was
-/// sent again. It ends runs and waits in any case.
+/// Whether an event that arrives long after it happened still enrols, for example because a phone
+/// was offline or an export was sent again. Such an event ends runs and waits in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Late {
-    /// Not where it arrives more than this many milliseconds later.
+    /// It does not where it arrives more than this many milliseconds late.
     SkipAfterMs(u64),
-    /// However late it is.
+    /// It always does.
     Enrol,
 }
 
 impl Late {
-    /// Not where it arrives later than this.
+    /// An event that arrives more than `age` late does not enrol.
     pub const fn skip_after(age: Duration) -> Self {
         Self::SkipAfterMs(age.as_millis() as u64)
     }
 }
 
 impl Default for Late {
-    /// Not after a day.
+    /// Events more than one day late do not enrol.
     fn default() -> Self {
         Self::skip_after(super::days(1))
     }
 }
 
-/// Which code a run goes on with when a newer version of its plugin is there.
+/// Which code a run continues with once a newer version of its plugin is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pin {
-    /// The newest, at once.
+    /// The newest version, from the next advance on.
     #[default]
     Latest,
-    /// The version it began with, as long as that is loaded.
+    /// The version the run began with, as long as that is loaded.
     Run,
 }
 
@@ -225,10 +241,11 @@ pub enum Pin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
-    /// Once in a life.
+    /// Once ever.
     Once,
-    /// Again when this many milliseconds have passed since the last entry.
+    /// Once per period: again when this many milliseconds have passed since the last entry.
     OncePerMs(u64),
+    /// Any number of times.
     Unlimited,
 }
 
@@ -238,6 +255,6 @@ impl Entry {
         Self::OncePerMs(period.as_millis() as u64)
     }
 
-    /// Once a day.
+    /// Again when 24 hours have passed since the last entry.
     pub const DAILY: Self = Self::once_per(super::days(1));
 }

@@ -1,4 +1,4 @@
-//! How a journey ends badly.
+//! The error of a journey function.
 
 use std::fmt;
 use std::panic::Location;
@@ -8,16 +8,19 @@ use crate::step::StepError;
 /// What a journey function returns.
 pub type Result<T = ()> = std::result::Result<T, Error>;
 
-/// Fails the run with a message and the place in the source where `?` or [`Error::new`] stood.
+/// Fails the run, with a message and the place in the source of the `?` or the [`Error::new`].
 #[derive(Debug)]
 pub struct Error {
+    /// What went wrong, for the operator.
     pub message: String,
+    /// The place in the source: `src/activation.rs:12:5`.
     pub location: String,
     /// The run ends as `exited`, with the message as its reason.
     pub(super) exit: bool,
 }
 
 impl Error {
+    /// An error at the caller's place in the source.
     #[track_caller]
     pub fn new(message: impl Into<String>) -> Self {
         Self {

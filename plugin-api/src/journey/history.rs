@@ -1,4 +1,4 @@
-//! Looking back at what a person did.
+//! Queries about a person's past.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,26 +13,26 @@ use super::{Asked, Occurrence, step};
 use crate::replay::{Replay, StepHandle};
 use crate::step::StepError;
 
-/// Questions about this person's past.
+/// Queries about this person's past events, runs and mails.
 pub struct History(pub(super) Replay);
 
 impl History {
-    /// Whether the person did this, and how often.
+    /// Whether this event happened, and how often.
     pub fn has_event(&self, name: &str) -> HasEvent {
         HasEvent(self.0.step(step::HAS_EVENT, json!({ "event": name })))
     }
 
-    /// What the person did under this name, newest first, at most 100 events.
+    /// The person's events with this name: the newest 100, newest first.
     pub fn events(&self, name: &str) -> Events {
         Events(self.0.step(step::EVENTS, json!({ "event": name })))
     }
 
-    /// How this person fared in a journey.
+    /// This person's runs of a journey.
     pub fn journey(&self, id: &str) -> Asked<JourneyPast> {
         Asked::new(&self.0, step::JOURNEY, json!({ "journey": id }))
     }
 
-    /// What became of the mails of a template to this person.
+    /// The mails of a template to this person.
     pub fn email(&self, template: &str) -> Asked<EmailPast> {
         Asked::new(&self.0, step::EMAIL, json!({ "template": template }))
     }
@@ -41,6 +41,7 @@ impl History {
 /// Inputs of the steps `history.has_event` and `history.events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HasEventArgs {
+    /// The event's name.
     pub event: String,
     /// Only events at most this many milliseconds old count.
     #[serde(default)]
@@ -50,33 +51,39 @@ pub struct HasEventArgs {
 /// Inputs of a `history.journey` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JourneyPastArgs {
+    /// The journey's id.
     pub journey: String,
 }
 
 /// Inputs of a `history.email` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailPastArgs {
+    /// The template's key.
     pub template: String,
 }
 
-/// How often something happened.
+/// How often an event happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occurrences {
+    /// Whether it happened at all.
     pub found: bool,
+    /// How often it happened.
     pub count: u64,
     /// When it last happened.
     #[serde(default)]
     pub last_at: Option<DateTime<Utc>>,
 }
 
-/// A person's runs of one journey. The run that asks counts, where it is of this journey.
+/// A person's runs of one journey. They include the run that asks, if it is of this journey.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JourneyPast {
     /// How often the person entered.
     pub entered: u64,
+    /// How many runs completed.
     pub completed: u64,
-    /// Whether a run is under way.
+    /// Whether a run is active.
     pub active: bool,
+    /// When the person last entered.
     #[serde(default)]
     pub last_entered_at: Option<DateTime<Utc>>,
 }
@@ -84,17 +91,19 @@ pub struct JourneyPast {
 /// The mails of one template to one person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailPast {
-    /// How many a provider has taken.
+    /// How many a provider accepted.
     pub sent: u64,
+    /// When a provider last accepted one.
     #[serde(default)]
     pub last_sent_at: Option<DateTime<Utc>>,
-    /// Whether one was opened by a person, as far as can be told.
+    /// Whether the person opened one. Opens by programs do not count where they are recognized.
     pub opened: bool,
+    /// Whether the person followed a link in one. The same rule applies.
     pub clicked: bool,
 }
 
-/// A question whether an event happened.
-#[must_use = "a question is not asked until it is awaited"]
+/// A query for whether an event happened. Resolves to [`Occurrences`].
+#[must_use = "a query does not run until it is awaited"]
 pub struct HasEvent(StepHandle);
 
 impl HasEvent {
@@ -114,8 +123,8 @@ impl Future for HasEvent {
     }
 }
 
-/// A question which events happened.
-#[must_use = "a question is not asked until it is awaited"]
+/// A query for the events that happened. Resolves to [`Occurrence`]s, newest first.
+#[must_use = "a query does not run until it is awaited"]
 pub struct Events(StepHandle);
 
 impl Events {

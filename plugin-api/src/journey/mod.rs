@@ -1,4 +1,4 @@
-//! Journeys: ordinary async functions that survive anything.
+//! Journeys: ordinary async functions that survive restarts, crashes and deployments.
 //!
 //! ```
 //! use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days};
@@ -21,14 +21,16 @@
 //! }
 //! ```
 //!
-//! The function is run from the top again after each step, with the steps that ended answered from
-//! the record. It has to take the same way each time: no clock but [`Ctx::now`], no environment, no
-//! random numbers, no order of a `HashMap`. `hogsend_plugin_kit::Run` repeats every replay and
-//! fails the test of a journey that does not.
+//! After each step the host runs the function again from the top and answers the completed steps
+//! from its record. The function must take the same path each time: no clock but [`Ctx::now`], no
+//! environment variables, no random numbers but [`Ctx::random`], no iteration order of a `HashMap`.
+//! `hogsend_plugin_kit::Run` repeats every replay and fails the test of a journey that breaks this
+//! rule.
 //!
-//! `join!` and `select!` over steps work, as steps are numbered where they are called for. Branches
-//! that are blocks call for their steps only when they are first polled, and `select!` polls in
-//! random order: race blocks with `select_biased!`, or with `biased;` in tokio's `select!`.
+//! `join!` and `select!` over steps work, because a step is numbered where it is called, not where it
+//! is polled. A branch that is an async block calls its steps only when it is first polled, and
+//! `select!` polls in random order: race blocks with `select_biased!`, or with `biased;` in tokio's
+//! `select!`.
 
 mod advance;
 mod ask;
@@ -71,32 +73,35 @@ pub use when::{At, Moment, When, WhenArgs, WhenDay};
 
 use serde::{Deserialize, Serialize};
 
-/// Brings journeys and the templates they send.
+/// Provides journeys and the templates they send.
 pub trait Journeys {
+    /// The plugin's journeys. Their ids are unique over all plugins.
     fn journeys(&self) -> Vec<Journey>;
 
+    /// The plugin's templates. Their keys are unique over all plugins.
     fn templates(&self) -> Vec<Template>;
 
-    /// The kinds of mail these journeys and templates send, in the order people choose from. One
-    /// that is not named here is shown by its id, after these.
+    /// The categories of these journeys and templates, in the order the preference page shows them.
+    /// A category that is used but not listed is shown by its id, after these.
     fn categories(&self) -> Vec<Category> {
         Vec::new()
     }
 }
 
-/// A kind of mail people may leave, as the page shows it on which they choose.
+/// A kind of mail people can unsubscribe from, as the preference page shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Category {
-    /// What journeys and templates call it: `product-news`.
+    /// The id that journeys and templates use: `product-news`.
     pub id: String,
-    /// For people: `Product news`.
+    /// The name for people: `Product news`.
     pub name: String,
-    /// What comes with it, in a sentence.
+    /// What these mails are about, in one sentence.
     #[serde(default)]
     pub description: String,
 }
 
 impl Category {
+    /// A category with its id, its name and its description.
     pub fn new(id: &str, name: &str, description: &str) -> Self {
         Self {
             id: id.into(),

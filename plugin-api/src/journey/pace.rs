@@ -1,4 +1,4 @@
-//! Gathering what happens often, and holding back what would.
+//! Steps for events that happen often: digest and throttle. Also the assignment to a variant.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,32 +11,35 @@ use std::time::Duration;
 /// Inputs of a `digest` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestArgs {
-    /// Milliseconds.
+    /// The length of the window, in milliseconds.
     pub window_ms: u64,
 }
 
 /// Inputs of a `throttle` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottleArgs {
+    /// How often to continue within the window.
     pub limit: u32,
-    /// Milliseconds.
+    /// The length of the window, in milliseconds.
     pub window_ms: u64,
 }
 
 /// Inputs of a `variant` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VariantArgs {
+    /// Distinguishes several assignments of one journey.
     pub key: String,
+    /// The arms to choose from; at least one.
     pub arms: Vec<String>,
 }
 
-/// What gathered in a digest's window; the result of a `digest` step.
+/// The events of a digest's window; the result of a `digest` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Digest {
-    /// The trigger event and those like it that followed, oldest first: of more than 1,000, or more
-    /// than 1 MiB of them, the newest.
+    /// The trigger event and the like events that followed, oldest first. Only the newest are here
+    /// where there are more than 1,000, or more than 1 MiB.
     pub events: Vec<Occurrence>,
-    /// How many there were.
+    /// How many there were, including those left out of `events`.
     pub count: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The person as they are now, and what a journey tells others about them.
+//! Steps about the person: the current contact, subscriptions, and updates sent to analytics.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,37 +9,44 @@ use super::{Asked, step};
 use crate::Properties;
 use crate::replay::Replay;
 
-/// The result of a `contact` step: the person as they are when the step is taken.
+/// The contact at the time of the step; the result of a `contact` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contact {
+    /// The id of the contact.
     pub id: Uuid,
+    /// The product's own id of the person.
     #[serde(default)]
     pub external_id: Option<String>,
+    /// The email address.
     #[serde(default)]
     pub email: Option<String>,
+    /// The contact's properties.
     #[serde(default)]
     pub properties: Properties,
+    /// When the contact was first seen.
     pub first_seen_at: DateTime<Utc>,
+    /// When the contact was last seen.
     pub last_seen_at: DateTime<Utc>,
 }
 
 impl Contact {
-    /// A text property.
+    /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
     }
 }
 
-/// Questions that keep mail from people who should not get it.
+/// Queries for whether the person may get mail.
 pub struct Guard(pub(super) Replay);
 
 impl Guard {
-    /// Whether mails of this journey's category would reach the person.
+    /// Whether the person is subscribed to this journey's category and their address is not on the
+    /// suppression list.
     pub fn is_subscribed(&self) -> Asked<bool> {
         Asked::new(&self.0, step::IS_SUBSCRIBED, json!({}))
     }
 
-    /// Whether mails of a category would reach the person.
+    /// The same for another category.
     pub fn is_subscribed_to(&self, category: &str) -> Asked<bool> {
         Asked::new(
             &self.0,
@@ -52,7 +59,7 @@ impl Guard {
 /// Inputs of a `guard.is_subscribed` step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscribedArgs {
-    /// The journey's where it is left out.
+    /// `None` for the journey's own category.
     #[serde(default)]
     pub category: Option<String>,
 }
@@ -60,13 +67,16 @@ pub struct SubscribedArgs {
 /// Inputs of an `identify` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IdentifyArgs {
+    /// The properties to set.
     pub properties: Properties,
 }
 
 /// Inputs of a `capture` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CaptureArgs {
+    /// The event's name.
     pub event: String,
+    /// The event's properties.
     #[serde(default)]
     pub properties: Properties,
 }

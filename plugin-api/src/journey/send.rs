@@ -13,42 +13,49 @@ use crate::Properties;
 use crate::replay::{Replay, StepHandle};
 use crate::step::StepError;
 
-/// Inputs of a `send` step.
+/// Inputs of a `send` step. The methods of [`Send`] explain each field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SendArgs {
+    /// The key of the template.
     pub template: String,
+    /// The recipient; `None` for the person's own address.
     #[serde(default)]
     pub to: Option<String>,
+    /// The subject; `None` for the template's.
     #[serde(default)]
     pub subject: Option<String>,
+    /// The category; `None` for the template's, else the journey's.
     #[serde(default)]
     pub category: Option<String>,
+    /// The values the template sees as `props`.
     #[serde(default)]
     pub props: Properties,
-    /// How long the mail is useful, in milliseconds from the decision to send.
+    /// How long the mail is useful, in milliseconds from the step; `None` for the template's own.
     #[serde(default)]
     pub not_after_ms: Option<u64>,
 }
 
-/// How a send ended.
+/// The result of a `send` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sent {
-    /// The provider has the mail.
+    /// A provider accepted the mail with this id.
     Sent { id: Uuid },
-    /// No mail went out, for a reason that is no fault: unsubscribed, no address, …
+    /// The host sent no mail, for a reason that is not an error, such as `unsubscribed`.
     Skipped { reason: String },
-    /// The provider refused the mail for good, or its fate is unknown and may not be repeated.
+    /// The provider refused the mail permanently, or its outcome is unknown and a retry could send a
+    /// second mail.
     Failed { id: Uuid, reason: String },
 }
 
 impl Sent {
+    /// Whether a provider accepted the mail.
     pub fn is_sent(&self) -> bool {
         matches!(self, Self::Sent { .. })
     }
 }
 
-/// A mail being sent.
+/// A mail to send. Resolves to [`Sent`].
 #[must_use = "a mail is not sent until the send is awaited"]
 pub struct Send(StepHandle);
 
@@ -57,33 +64,34 @@ impl Send {
         Self(replay.step(step::SEND, json!({ "template": template })))
     }
 
-    /// An address other than the person's own.
+    /// Sends to another address instead of the person's own.
     #[track_caller]
     pub fn to(self, address: &str) -> Self {
         Self(self.0.set("to", address))
     }
 
-    /// A subject in place of the template's.
+    /// Replaces the template's subject.
     #[track_caller]
     pub fn subject(self, subject: &str) -> Self {
         Self(self.0.set("subject", subject))
     }
 
-    /// A category in place of the template's or the journey's.
+    /// Replaces the category of the template or the journey.
     #[track_caller]
     pub fn category(self, category: &str) -> Self {
         Self(self.0.set("category", category))
     }
 
-    /// How long the mail is useful: past that it is skipped as `expired`, never sent late. Counts
-    /// from the decision to send. By default an hour for transactional mail, two days for other.
+    /// How long the mail is useful, counted from this step. After that the host skips it as
+    /// `expired` and never sends it late. Default: the template's
+    /// [`not_after_ms`](super::Template::not_after_ms).
     #[track_caller]
     pub fn not_after(self, useful: Duration) -> Self {
         let ms = u64::try_from(useful.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.set("not_after_ms", ms))
     }
 
-    /// A value the template sees as `props.<name>`.
+    /// Sets a value, which the template sees as `props.<name>`.
     #[track_caller]
     pub fn prop(self, name: &str, value: impl Into<Value>) -> Self {
         Self(self.0.edit(|args| args["props"][name] = value.into()))

@@ -1,4 +1,4 @@
-//! Waiting.
+//! Waiting for a time.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,12 +13,14 @@ use crate::replay::{Replay, StepHandle};
 /// Inputs of a `sleep` step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SleepArgs {
+    /// How long to wait, in milliseconds.
     pub ms: u64,
 }
 
 /// Inputs of a `sleep_until` step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SleepUntilArgs {
+    /// When the wait ends.
     pub at: DateTime<Utc>,
 }
 
@@ -36,7 +38,7 @@ impl Sleep {
         Self(replay.step(step::SLEEP_UNTIL, json!(SleepUntilArgs { at })))
     }
 
-    /// Names the wait for people who look at the run.
+    /// Labels the wait for people who look at the run.
     pub fn label(self, label: &str) -> Self {
         Self(self.0.label(label))
     }
@@ -46,13 +48,13 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A wait has no way to fail; its result carries nothing.
+        // A sleep cannot fail, and its result holds nothing.
         let _ = ready!(Pin::new(&mut self.0).poll(cx));
         Poll::Ready(())
     }
 }
 
-/// Whole milliseconds; half a billion years where there are more.
+/// Whole milliseconds, capped at `u64::MAX` (half a billion years).
 pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Mails: what they say, and what whoever sends them has to give.
+//! Mail templates, and the values (props) they need.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,52 +7,56 @@ use crate::Properties;
 
 /// A mail template: MJML with MiniJinja expressions.
 ///
-/// A whole document, MJML (`<mjml>`) or HTML (`<html>`), or the sections of a mail, which the host
-/// puts into its layout with the product's name, logo and color and the footer.
+/// The markup is a whole document, MJML (`<mjml>`) or HTML (`<html>`), or the sections of a mail,
+/// which the host puts into its layout with the product's name, logo, color and footer.
 ///
-/// Expressions see `name` (what to call the person, or nothing), `contact` (`id`, `external_id`,
+/// Expressions see `name` (how to address the person; may be empty), `contact` (`id`, `external_id`,
 /// `email`, `properties`), `props` (what the journey passed), `event` (properties of the trigger
 /// event), `brand` (`name`, `url`, `logo_url`, `color`, …), `category`, `transactional`, `preview`,
 /// `unsubscribe_url`, `preferences_url`, `postal_address` and `footer`. The filter `person_name`
-/// leaves of a value what looks like a person's name.
+/// reduces a value to what looks like a person's name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Template {
-    /// Unique: `activation-nudge`.
+    /// Unique over all plugins: `activation-nudge`.
     pub key: String,
-    /// May hold expressions.
+    /// May contain expressions.
     pub subject: String,
-    /// The line mail clients show beside the subject; may hold expressions.
+    /// The line mail clients show beside the subject (preheader). May contain expressions.
     #[serde(default)]
     pub preview: String,
+    /// The markup, MJML or HTML.
     pub mjml: String,
-    /// The text part; made from the HTML where it is left out.
+    /// The text part. `None`: the host makes it from the HTML.
     #[serde(default)]
     pub text: Option<String>,
-    /// What a person unsubscribes from; the journey's where it is left out. `transactional` mails
-    /// carry no unsubscribe header and are sent to people who unsubscribed.
+    /// The category a person unsubscribes from. `None`: the journey's. Mails of the category
+    /// `transactional` have no unsubscribe header and are also sent to unsubscribed people.
     #[serde(default)]
     pub category: Option<String>,
-    /// How long a mail of it is useful, in milliseconds from the decision to send; an hour for
-    /// transactional ones and two days for others where it is left out.
+    /// How long its mails are useful, in milliseconds from the `send` step. `None`: one hour for
+    /// transactional mails, two days for others.
     #[serde(default)]
     pub not_after_ms: Option<u64>,
-    /// What it does with `props`. Where none are declared, any are taken as they come.
+    /// The declared `props`. An empty list accepts any value.
     #[serde(default)]
     pub props: Vec<Prop>,
 }
 
-/// A value a template is given: its name, what it is, and whether the mail can do without.
+/// A value a journey passes to a template: its name, its type and whether it is required.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prop {
+    /// The template sees it as `props.<name>`.
     pub name: String,
+    /// Its type.
     #[serde(default)]
     pub kind: PropKind,
+    /// Without it no mail is sent.
     #[serde(default)]
     pub required: bool,
-    /// Not required where this one is given.
+    /// Not required where the prop of this name is given.
     #[serde(default)]
     pub unless: Option<String>,
-    /// For previews.
+    /// The value previews show.
     #[serde(default)]
     pub sample: Value,
     /// What it is for, in a few words.
@@ -60,26 +64,28 @@ pub struct Prop {
     pub about: String,
 }
 
-/// What a value is.
+/// The type of a prop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PropKind {
     /// Text for people, or a number.
     Text,
-    /// Where a link leads: `https://`, `http://` or `mailto:`.
+    /// The URL of a link: `https://`, `http://` or `mailto:`.
     Url,
+    /// A number.
     Number,
+    /// True or false.
     Bool,
-    /// Several values, or one that stands for a list of one.
+    /// A list; a single string or number counts as a list of one.
     List,
-    /// Anything; also a kind of a later version.
+    /// Anything; also what a type of a later version is read as.
     #[default]
     #[serde(other)]
     Any,
 }
 
 impl PropKind {
-    /// Its name in files and answers.
+    /// Its name in template files and API responses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -106,47 +112,51 @@ impl Prop {
         Self::new(name, PropKind::Text)
     }
 
-    /// Where a link leads.
+    /// The URL of a link.
     pub fn url(name: &str) -> Self {
         Self::new(name, PropKind::Url)
     }
 
+    /// A number.
     pub fn number(name: &str) -> Self {
         Self::new(name, PropKind::Number)
     }
 
+    /// True or false.
     pub fn bool(name: &str) -> Self {
         Self::new(name, PropKind::Bool)
     }
 
-    /// Several values, or one.
+    /// A list, or a single value.
     pub fn list(name: &str) -> Self {
         Self::new(name, PropKind::List)
     }
 
+    /// Anything.
     pub fn any(name: &str) -> Self {
         Self::new(name, PropKind::Any)
     }
 
-    /// The mail makes no sense without it.
+    /// Makes it required.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// The mail makes no sense without it or another.
+    /// Makes it required unless the prop `other` is given.
     pub fn required_unless(mut self, other: &str) -> Self {
         self.required = true;
         self.unless = Some(other.into());
         self
     }
 
-    /// What a preview shows.
+    /// Sets the value previews show.
     pub fn sample(mut self, value: impl Into<Value>) -> Self {
         self.sample = value.into();
         self
     }
 
+    /// Says what it is for.
     pub fn about(mut self, text: &str) -> Self {
         self.about = text.into();
         self
@@ -179,14 +189,17 @@ impl Prop {
     }
 }
 
-/// What is wrong with the values given to a template. The display begins after the value's name.
+/// What is wrong with a value given to a template. The message continues a sentence that begins with
+/// the value's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PropFault {
+    /// A required value is missing or empty.
     #[error("is required by the template")]
     Missing { name: String },
+    /// The value does not have the declared type, or contains an unsafe link.
     #[error("{why}")]
     Wrong { name: String, why: &'static str },
-    /// Not wrong, but to no effect.
+    /// The value is not declared; it has no effect.
     #[error("is not used by the template")]
     Unknown { name: String },
 }
@@ -201,8 +214,9 @@ impl PropFault {
 }
 
 impl Template {
-    /// Holds values against what the template declares, in its order. Where it declares nothing,
-    /// only links are looked at, which are known by their names.
+    /// Checks values against the declared props and returns the faults in declaration order, then the
+    /// undeclared values. Where nothing is declared it checks links only, which it recognizes by
+    /// their names.
     pub fn faults(&self, props: &Properties) -> Vec<PropFault> {
         if self.props.is_empty() {
             let wrong = props.iter().filter_map(|(name, value)| {
@@ -235,7 +249,7 @@ impl Template {
         faults
     }
 
-    /// The values that do fit; with the others the mail does as if they had not been given.
+    /// The values without the wrong ones; the mail is rendered as if those had not been given.
     pub fn fitting(&self, mut props: Properties) -> Properties {
         for fault in self.faults(&props) {
             if let PropFault::Wrong { name, .. } = fault {
@@ -245,7 +259,7 @@ impl Template {
         props
     }
 
-    /// Values for a look at the template.
+    /// The sample values, for a preview.
     pub fn samples(&self) -> Properties {
         let samples = self.props.iter().filter(|prop| !prop.sample.is_null());
         samples
@@ -256,7 +270,7 @@ impl Template {
 
 const WEB_OR_MAIL: &str = "must be a link that begins with https://, http:// or mailto:";
 
-/// As good as not given.
+/// Counts as not given.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -267,7 +281,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What is wrong with a link somewhere in a value.
+/// The first unsafe link anywhere in a value.
 fn links(value: &Value) -> Option<&'static str> {
     match value {
         Value::Array(items) => items.iter().find_map(links),
@@ -284,7 +298,7 @@ fn links_in(name: &str, value: &Value) -> Option<&'static str> {
     let is_link = lower.ends_with("url") || lower.ends_with("href") || lower.ends_with("link");
     match value {
         Value::String(text) if is_link && !text.trim().is_empty() => {
-            // A name alone proves no link: `checkout_link` may hold its id.
+            // The name alone does not make it a link: `checkout_link` may hold an id.
             let has_scheme = scheme(text).is_some();
             (has_scheme && !is_web_or_mail(text)).then_some(WEB_OR_MAIL)
         }
@@ -293,8 +307,8 @@ fn links_in(name: &str, value: &Value) -> Option<&'static str> {
     }
 }
 
-/// What stands before the first colon, where it can be a scheme (RFC 3986 §3.1), read as browsers
-/// read it: blanks and control characters do not hide it.
+/// The text before the first colon, where it can be a scheme (RFC 3986 §3.1). Like browsers it
+/// ignores whitespace and control characters, which would otherwise hide a `javascript:`.
 fn scheme(text: &str) -> Option<String> {
     let plain = text
         .chars()
@@ -307,7 +321,7 @@ fn scheme(text: &str) -> Option<String> {
     (named && !scheme.is_empty()).then(|| scheme.to_ascii_lowercase())
 }
 
-/// A link to a page or a mailbox.
+/// Whether it is a link to a page or a mailbox.
 fn is_web_or_mail(text: &str) -> bool {
     let text = text.trim();
     if text.chars().any(|c| c.is_control()) {
@@ -349,17 +363,17 @@ mod tests {
         }
     }
 
-    fn told(template: &Template, props: Value) -> Vec<String> {
+    fn messages(template: &Template, props: Value) -> Vec<String> {
         let props: Properties = serde_json::from_value(props).unwrap();
         let faults = template.faults(&props);
-        let told = faults
+        let messages = faults
             .iter()
             .map(|fault| format!("{} {fault}", fault.name()));
-        told.collect()
+        messages.collect()
     }
 
     #[test]
-    fn what_is_declared_is_held_to() {
+    fn values_are_checked_against_the_declaration() {
         let link = "url must be a link that begins with https://, http:// or mailto:";
         let needs = "is required by the template";
         for (props, expected) in [
@@ -417,7 +431,7 @@ mod tests {
             ),
             (json!({ "url": 7, "word": "x" }), vec![link.to_owned()]),
         ] {
-            assert_eq!(told(&template(), props.clone()), expected, "{props}");
+            assert_eq!(messages(&template(), props.clone()), expected, "{props}");
         }
     }
 
@@ -431,17 +445,21 @@ mod tests {
                 "data:text/html,x",
             ] {
                 let nested = json!({ "code": 1, "word": "x", "items": [{ name: "https://a.test" }, { "deep": [{ name: bad }] }] });
-                assert_eq!(told(&template(), nested).len(), 1, "{name} {bad}");
+                assert_eq!(messages(&template(), nested).len(), 1, "{name} {bad}");
                 let free = json!({ name: bad });
-                assert_eq!(told(&Template::default(), free).len(), 1, "{name} {bad}");
                 assert_eq!(
-                    told(&Template::default(), json!({ "a": { name: [bad] } })).len(),
+                    messages(&Template::default(), free).len(),
+                    1,
+                    "{name} {bad}"
+                );
+                assert_eq!(
+                    messages(&Template::default(), json!({ "a": { name: [bad] } })).len(),
                     1
                 );
             }
         }
         let fine = json!({ "url": "https://a.test", "text": "javascript: a language", "checkout_link": "c17", "n": 1 });
-        assert!(told(&Template::default(), fine).is_empty());
+        assert!(messages(&Template::default(), fine).is_empty());
     }
 
     #[test]

@@ -14,16 +14,18 @@ use crate::step::StepError;
 /// Inputs of a `trigger` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TriggerArgs {
+    /// The event's name.
     pub event: String,
-    /// The product's id of somebody else; the person of the run where it is left out.
+    /// The product's own id of another person; `None` for the person of the run.
     #[serde(default)]
     pub user_id: Option<String>,
+    /// The event's properties.
     #[serde(default)]
     pub properties: Properties,
 }
 
-/// An event on its way in. Fails with `trigger_too_deep` at the 16th journey of a chain that
-/// trigger each other.
+/// An event to ingest. Awaiting it fails with `trigger_too_deep` at the 16th journey of a chain of
+/// journeys that trigger each other.
 #[must_use = "an event is not triggered until the trigger is awaited"]
 pub struct Trigger(StepHandle);
 
@@ -32,13 +34,14 @@ impl Trigger {
         Self(replay.step(step::TRIGGER, json!({ "event": event })))
     }
 
-    /// An event property.
+    /// Sets a property of the event.
     #[track_caller]
     pub fn prop(self, name: &str, value: impl Into<Value>) -> Self {
         Self(self.0.edit(|args| args["properties"][name] = value.into()))
     }
 
-    /// Somebody else, by the product's id; made a contact where nobody has it.
+    /// Ingests the event for another person, by the product's own id. The host creates a contact
+    /// where none has this id.
     #[track_caller]
     pub fn for_user(self, user_id: &str) -> Self {
         Self(self.0.set("user_id", user_id))

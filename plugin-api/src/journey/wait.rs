@@ -18,37 +18,42 @@ use crate::replay::{Replay, StepHandle};
 /// Inputs of a `wait_for` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WaitForArgs {
+    /// The event's name.
     pub event: String,
+    /// What the event must satisfy.
     #[serde(default, rename = "where")]
     pub condition: Option<Condition>,
-    /// Milliseconds.
+    /// How long to wait, in milliseconds.
     pub timeout_ms: u64,
-    /// Milliseconds before the wait began that count too.
+    /// Events from this many milliseconds before the wait count as well.
     #[serde(default)]
     pub lookback_ms: u64,
 }
 
-/// Something this person did.
+/// An event of this person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Occurrence {
+    /// The event's name.
     pub name: String,
+    /// The event's properties.
     #[serde(default)]
     pub properties: Properties,
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
     /// The host's own id of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
-    /// Whether its source is believed; absent where it is.
-    #[serde(default, skip_serializing_if = "is_believed")]
+    /// Whether its source is trusted; not serialized where it is.
+    #[serde(default, skip_serializing_if = "is_trusted")]
     pub trust: Trust,
 }
 
-fn is_believed(trust: &Trust) -> bool {
+fn is_trusted(trust: &Trust) -> bool {
     trust.is_trusted()
 }
 
 impl Occurrence {
-    /// A text property.
+    /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
     }
@@ -58,12 +63,14 @@ impl Occurrence {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waited {
+    /// This event arrived.
     Event(Occurrence),
+    /// The timeout passed without the event.
     TimedOut,
 }
 
 impl Waited {
-    /// The event, where one came.
+    /// The event, where one arrived.
     pub fn event(self) -> Option<Occurrence> {
         match self {
             Self::Event(event) => Some(event),
@@ -72,7 +79,7 @@ impl Waited {
     }
 }
 
-/// A wait that has no time limit yet, and so cannot be awaited.
+/// A wait without a timeout. It cannot be awaited before [`timeout`](WaitFor::timeout) is called.
 ///
 /// ```compile_fail,E0277
 /// # use hogsend_plugin_api::journey::{self, Ctx, User};
@@ -89,43 +96,44 @@ impl WaitFor {
         Self(replay.step(step::WAIT_FOR, json!({ "event": event })))
     }
 
-    /// What the event has to satisfy.
+    /// A condition the event must satisfy.
     #[track_caller]
     pub fn where_(self, condition: Condition) -> Self {
         Self(self.0.set("where", json!(condition)))
     }
 
-    /// Events from before the wait count too, where they are at most this old.
+    /// Events from before the wait count as well, if they are at most this old.
     #[track_caller]
     pub fn lookback(self, age: Duration) -> Self {
         Self(self.0.set("lookback_ms", millis(age)))
     }
 
-    /// How long to wait.
+    /// How long to wait at most.
     #[track_caller]
     pub fn timeout(self, limit: Duration) -> Wait {
         Wait(self.0.set("timeout_ms", millis(limit)))
     }
 }
 
-/// A wait for an event of this person, from now on or from the lookback on.
+/// A wait for an event of this person. Resolves to [`Waited`]. Events count from the start of the
+/// wait, or from the lookback before it.
 #[must_use = "a wait does nothing until it is awaited"]
 pub struct Wait(StepHandle);
 
 impl Wait {
-    /// What the event has to satisfy.
+    /// A condition the event must satisfy.
     #[track_caller]
     pub fn where_(self, condition: Condition) -> Self {
         Self(self.0.set("where", json!(condition)))
     }
 
-    /// Events from before the wait count too, where they are at most this old.
+    /// Events from before the wait count as well, if they are at most this old.
     #[track_caller]
     pub fn lookback(self, age: Duration) -> Self {
         Self(self.0.set("lookback_ms", millis(age)))
     }
 
-    /// Names the wait for people who look at the run.
+    /// Labels the wait for people who look at the run.
     pub fn label(self, label: &str) -> Self {
         Self(self.0.label(label))
     }
@@ -136,7 +144,7 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let value = ready!(Pin::new(&mut self.0).poll(cx)).unwrap_or(Value::Null);
-        // Nothing but an event ends a wait early.
+        // Only an event ends a wait before its timeout.
         Poll::Ready(serde_json::from_value(value).unwrap_or(Waited::TimedOut))
     }
 }

@@ -1,4 +1,4 @@
-//! Instants by the clock on the person's wall.
+//! Instants in the person's time zone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,35 +13,36 @@ use super::step;
 use crate::replay::{Replay, StepHandle};
 use crate::step::StepError;
 
-/// Inputs of a `when` step. Hours and minutes are those of the person's time zone.
+/// Inputs of a `when` step. Hours (0 to 23) and minutes (0 to 59) are local times in the person's
+/// time zone.
 ///
-/// A time the clocks skip in spring is the first instant after the gap; of a time they show twice
-/// in autumn the first is meant.
+/// A local time that a daylight-saving change skips becomes the first instant after the gap. A local
+/// time that occurs twice becomes the first of the two instants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenArgs {
-    /// The next such weekday, today where its time has not come yet.
+    /// At this time on the next such weekday, which is today where the time is still ahead.
     Next {
         /// `Mon`, `Tue`, …
         weekday: Weekday,
         hour: u32,
         minute: u32,
     },
-    Tomorrow {
-        hour: u32,
-        minute: u32,
-    },
-    /// On the day on which the duration ends; the day after where that time has passed by then.
+    /// At this time on the next day.
+    Tomorrow { hour: u32, minute: u32 },
+    /// At the first such time after the duration: on the day it ends, else on the day after.
     In {
+        /// The duration, in milliseconds.
         ms: u64,
         hour: u32,
         minute: u32,
     },
-    /// Now where the person's clock is between the two, else when it next shows the first. A
-    /// window whose end comes before its start goes over midnight.
+    /// Now where the local time is within the window, else at the next start of the window. A window
+    /// whose end is before its start spans midnight.
     Window {
         /// Hour and minute.
         start: (u32, u32),
+        /// Hour and minute.
         end: (u32, u32),
     },
 }
@@ -49,13 +50,14 @@ pub enum WhenArgs {
 /// The result of a `when` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
+    /// The instant.
     pub at: DateTime<Utc>,
-    /// The zone it was found in: `Europe/Berlin`.
+    /// The IANA name of the time zone used: `Europe/Berlin`.
     pub zone: String,
 }
 
-/// Finds instants in the person's time zone: the one analytics knows, else the contact's own
-/// (`timezone`), else the installation's, else UTC.
+/// Finds instants in the person's time zone: the one in analytics, else the contact's own property
+/// `timezone`, else the installation's, else UTC.
 pub struct When(pub(super) Replay);
 
 impl When {
@@ -64,6 +66,7 @@ impl When {
         WhenDay(self.0, Day::Next(weekday))
     }
 
+    /// The next day.
     pub fn tomorrow(self) -> WhenDay {
         WhenDay(self.0, Day::Tomorrow)
     }
@@ -73,8 +76,8 @@ impl When {
         WhenDay(self.0, Day::In(millis(duration)))
     }
 
-    /// Now, where the person's clock is between the two (hour, minute), else when it next shows
-    /// the first.
+    /// Now where the local time is between `start` and `end` (hour, minute), else the next `start`.
+    /// A window whose end is before its start spans midnight.
     pub fn window(self, start: (u32, u32), end: (u32, u32)) -> At {
         At::new(&self.0, WhenArgs::Window { start, end })
     }
@@ -106,7 +109,8 @@ impl WhenDay {
     }
 }
 
-/// An instant being found. Fails with `time_invalid` where there is no such hour or minute.
+/// An instant to find. Resolves to a UTC time. Fails with `time_invalid` where an hour or minute is
+/// out of range.
 #[must_use = "an instant is not found until it is awaited"]
 pub struct At(StepHandle);
 

@@ -1,4 +1,4 @@
-//! Outbox: in development every mail becomes a file that mail programs open.
+//! Outbox: in development every mail becomes an `.eml` file that mail clients can open.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use hogsend_plugin_api::{
     SendOutcome, Sent, Settings, export_plugin,
 };
 
-/// Characters of the idempotency key that become part of a file's name.
+/// The most characters of the idempotency key in a file's name.
 const KEY_MAX: usize = 120;
 
 pub struct Outbox;
@@ -28,7 +28,7 @@ impl Plugin for Outbox {
 
 impl Delivery for Outbox {
     fn capabilities(&self) -> Capabilities {
-        // A repeat writes the same file again.
+        // A repeated attempt writes the same file again.
         Capabilities::new(Idempotency::Forever)
     }
 
@@ -49,7 +49,8 @@ impl Delivery for Outbox {
     }
 }
 
-/// Sorted by time, the same for every attempt of one mail, and plain on every file system.
+/// A name that sorts by time, is the same for every attempt of one mail, and is valid on every file
+/// system.
 fn file_name(attempt: &Attempt) -> String {
     let time = attempt.created_at.format("%Y%m%dT%H%M%SZ");
     let safe = |c: char| {

@@ -1,17 +1,17 @@
-//! What stands in a message of RFC 5322, read by a library that did not write it.
+//! Parses an RFC 5322 message with another library than the one that writes it.
 //!
-//! For the conformance tests of delivery plugins whose provider takes whole messages. It is a crate of
-//! its own because the host links the kit, for `hogsend journeys simulate`, and needs no parser.
+//! For the conformance tests of delivery plugins whose provider accepts whole messages. It is a crate
+//! of its own because the host links the kit, for `hogsend journeys simulate`, and needs no parser.
 
 use hogsend_mime::NameAddr;
 use hogsend_plugin_kit::delivery::Seen;
 use mail_parser::{Addr, Address, MessageParser};
 
-/// Reads a message, for [`Provider::contents`](hogsend_plugin_kit::delivery::Provider::contents).
+/// Parses a message, for [`Provider::contents`](hogsend_plugin_kit::delivery::Provider::contents).
 ///
 /// # Panics
 ///
-/// Where it is none, or has no sender, recipient, subject or part.
+/// The bytes are not a message, or lack a sender, recipient, subject, HTML or text.
 pub fn message(bytes: &[u8]) -> Seen {
     let message = MessageParser::default().parse(bytes).unwrap();
     let one = |all: Option<&Address<'_>>| all.and_then(|all| all.first().map(whole));

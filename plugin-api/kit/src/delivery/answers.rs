@@ -1,4 +1,4 @@
-//! Claims about what a provider's answers mean.
+//! The rules for the meaning of a provider's answers.
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
@@ -29,7 +29,7 @@ fn attempt(prepared: Prepared) -> Attempt {
     }
 }
 
-/// Asks for one delivery. Whatever is no HTTP request is done: caches are empty.
+/// Makes one delivery call. Requests other than HTTP get null as their answer, so caches are empty.
 fn deliver<I: serde::Serialize, T: serde::de::DeserializeOwned>(
     plugin: &dyn Instance,
     number: u32,
@@ -37,7 +37,7 @@ fn deliver<I: serde::Serialize, T: serde::de::DeserializeOwned>(
     answer: Answer<'_>,
 ) -> (T, Vec<HttpRequest>) {
     let mut asked = Vec::new();
-    let told = converse(plugin, number, input, |command: &Command| {
+    let output = converse(plugin, number, input, |command: &Command| {
         if command.kind != ask::HTTP {
             return Ok(Value::Null);
         }
@@ -46,11 +46,12 @@ fn deliver<I: serde::Serialize, T: serde::de::DeserializeOwned>(
         asked.push(request);
         answered.map(|response| json!(response))
     });
-    let told = told.unwrap_or_else(|error| panic!("a plugin tells how an attempt ended: {error}"));
-    (told, asked)
+    let output =
+        output.unwrap_or_else(|error| panic!("a plugin reports how an attempt ended: {error}"));
+    (output, asked)
 }
 
-/// Why a plugin that lacks a setting takes no mail.
+/// The reason with which a plugin that lacks a setting blocks mail, without sending a request.
 pub(super) fn reason_without_asking(
     plugin: &dyn Instance,
     prepared: Result<Prepared, String>,
@@ -76,7 +77,7 @@ fn no_answer(kind: HttpErrorKind) -> HttpError {
     }
 }
 
-/// What an end is to be.
+/// An expected outcome.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Retry,
@@ -108,18 +109,18 @@ fn wait(outcome: &SendOutcome) -> Option<u64> {
 
 /// Errors, and what they mean for a mail.
 const ERRORS: [(u16, End, &str); 5] = [
-    (401, End::Blocked, "a refused key keeps mails back"),
+    (401, End::Blocked, "a refused key blocks mails"),
     (
         422,
         End::Rejected,
-        "a mail the provider refuses is given up",
+        "a mail the provider refuses is rejected",
     ),
     (429, End::Pause, "a rate limit is a pause for every mail"),
     (500, End::Unknown, "a fault may have come after acceptance"),
     (
         502,
         End::Unknown,
-        "a fault on the way may have come after acceptance",
+        "a fault of a gateway may have come after acceptance",
     ),
 ];
 
@@ -144,11 +145,11 @@ impl Subject<'_> {
         (sent.outcome, asked)
     }
 
-    /// The request that carries the mails: others may come before it, for a token.
+    /// The request that carries the mails. Others may precede it, for example for a token.
     fn last<'a>(&self, asked: &'a [HttpRequest], key: &str) -> &'a HttpRequest {
         let last = asked
             .last()
-            .unwrap_or_else(|| panic!("a mail leaves in an HTTP request"));
+            .unwrap_or_else(|| panic!("a mail is sent in an HTTP request"));
         let carries = |text: &str| text.contains(key);
         let carried = carries(&last.url)
             || last.headers.iter().any(|(_, value)| carries(value))
@@ -177,10 +178,10 @@ impl Subject<'_> {
         for (status, expected, claim) in ERRORS {
             let (outcome, _) = self.send(&|_| Ok(failure(http, status, "The words.")));
             assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
-            let told = format!("{outcome:?}");
+            let reported = format!("{outcome:?}");
             assert!(
-                told.contains("The words"),
-                "the provider's words on {status} are passed on: {told}"
+                reported.contains("The words"),
+                "the provider's explanation of {status} is passed on: {reported}"
             );
             if status == 429 {
                 self.waits(&outcome);
@@ -191,7 +192,7 @@ impl Subject<'_> {
             assert_eq!(
                 end(&outcome),
                 Some(End::Unknown),
-                "200 without an id does not tell whether the mail was taken: {outcome:?}"
+                "200 without an id does not say whether the mail was accepted: {outcome:?}"
             );
         }
     }
@@ -204,7 +205,7 @@ impl Subject<'_> {
         );
     }
 
-    pub(super) fn no_answer_is_judged_by_how_far_the_request_came(&self) {
+    pub(super) fn a_missing_answer_is_judged_by_how_far_the_request_got(&self) {
         for (kind, expected, claim) in [
             (
                 HttpErrorKind::Lost,
@@ -214,12 +215,12 @@ impl Subject<'_> {
             (
                 HttpErrorKind::Connect,
                 End::Retry,
-                "a refused connection is tried again",
+                "a refused connection is retried",
             ),
             (
                 HttpErrorKind::Refused,
                 End::Blocked,
-                "a refused request waits for a mend",
+                "a refused request waits for a fix",
             ),
         ] {
             let (outcome, _) = self.send(&|_| Err(no_answer(kind)));
@@ -236,20 +237,20 @@ impl Subject<'_> {
 
     pub(super) fn secrets_stay_secret_when_the_provider_repeats_them(&self, http: &Http) {
         let (_, asked) = self.send(&|_| Ok((http.accepted)(&["id-1"])));
-        // A provider can repeat what it was given: keys and tokens, not what it never saw.
+        // A provider can repeat only what it received: keys and tokens.
         let mut words = String::new();
         for (_, value) in asked.iter().flat_map(|request| &request.headers) {
             words += &format!("{value} ");
         }
-        // Where a reason is cut, no part of a secret is left at the end.
+        // A truncated reason must not end with a part of a secret.
         for before in [0, 380, 390, 395, 398] {
             let words = format!("{}{words}", "x".repeat(before));
             for status in [400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
                 let (outcome, _) = self.send(&|_| Ok(failure(http, status, &words)));
-                self.holds_no_secret("what is told of a mail", &outcome);
+                self.holds_no_secret("what is reported of a mail", &outcome);
                 if self.capabilities.batch_max > 1 {
                     let (outcome, _) = self.send_batch(&|_| Ok(failure(http, status, &words)));
-                    self.holds_no_secret("what is told of a batch", &outcome);
+                    self.holds_no_secret("what is reported of a batch", &outcome);
                 }
             }
         }
@@ -281,7 +282,7 @@ impl Subject<'_> {
                     assert_ne!(
                         expected,
                         End::Rejected,
-                        "a batch that is refused goes apart, so that one bad mail holds up no other"
+                        "a refused batch goes apart, so that one bad mail does not block the others"
                     );
                     if status == 429 {
                         self.waits(all);
@@ -296,7 +297,7 @@ impl Subject<'_> {
             let (outcome, _) = self.send_batch(&|_| Ok((http.accepted)(ids)));
             assert!(
                 matches!(outcome, BatchOutcome::All(SendOutcome::Unknown { .. })),
-                "an answer with {} ids to two mails leaves them in doubt: {outcome:?}",
+                "an answer with {} ids to two mails leaves both in doubt: {outcome:?}",
                 ids.len()
             );
         }

@@ -1,4 +1,4 @@
-//! Claims about webhooks.
+//! The rules for webhooks.
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::{Body, DeliveryReading, Refusal, Webhook};
@@ -17,22 +17,22 @@ impl Subject<'_> {
             ..Webhook::default()
         };
         let read = call(self.plugin.as_ref(), method::DELIVERY_READ, &webhook);
-        self.holds_no_secret("what is told of a webhook", &read);
+        self.holds_no_secret("what is reported of a webhook", &read);
         read
     }
 
-    /// A webhook with its proof.
+    /// Reads a signed webhook.
     fn genuine(&self, hooks: &Hooks, body: &[u8]) -> Read {
         self.read(&(hooks.sign)(body, beginning()), body)
     }
 
-    pub(super) fn a_webhook_without_its_secret_is_turned_away(&self, hooks: &Hooks) {
+    pub(super) fn a_webhook_without_its_secret_is_refused(&self, hooks: &Hooks) {
         for body in hooks.known.iter().chain(hooks.unknown).chain(&["", "{"]) {
             let body = body.as_bytes();
             assert_eq!(
                 self.read(&[], body),
                 Err(Refusal::Unauthorized),
-                "a webhook without its secret is turned away, whatever it says"
+                "a webhook without its secret is refused, whatever it says"
             );
             let proof = (hooks.sign)(body, beginning());
             for place in 0..proof.len() {
@@ -42,7 +42,7 @@ impl Subject<'_> {
                     assert_eq!(
                         self.read(&proof, body),
                         Err(Refusal::Unauthorized),
-                        "a webhook with a wrong {} is turned away",
+                        "a webhook with a wrong {} is refused",
                         proof[place].0
                     );
                 }
@@ -50,10 +50,10 @@ impl Subject<'_> {
         }
     }
 
-    pub(super) fn what_a_webhook_tells_of_a_mail_can_be_told_apart(&self, hooks: &Hooks) {
+    pub(super) fn every_event_has_its_own_dedupe_key(&self, hooks: &Hooks) {
         let mut keys = std::collections::BTreeSet::new();
         for (place, body) in hooks.known.iter().enumerate() {
-            // Where the id of the message is in the headers, no two of them are the same.
+            // A message id in the headers may depend on the time, so no two webhooks share one.
             let at = beginning() + chrono::TimeDelta::seconds(place as i64);
             let read = self.read(&(hooks.sign)(body.as_bytes(), at), body.as_bytes());
             let Ok(DeliveryReading::Events(events)) = &read else {
@@ -69,17 +69,16 @@ impl Subject<'_> {
                     "an event names its mail: {event:?}"
                 );
                 let key = event.dedupe_key.clone();
-                let key = key
-                    .unwrap_or_else(|| panic!("an event has a key to know it again by: {event:?}"));
+                let key = key.unwrap_or_else(|| panic!("an event has a dedupe key: {event:?}"));
                 assert!(
                     keys.insert(key),
-                    "two events have two keys: {event:?} has that of another"
+                    "every event has its own dedupe key: {event:?} has that of another"
                 );
             }
         }
     }
 
-    pub(super) fn what_is_no_webhook_is_named_so(&self, hooks: &Hooks) {
+    pub(super) fn an_unreadable_webhook_is_invalid(&self, hooks: &Hooks) {
         for body in hooks.unknown {
             let read = self.genuine(hooks, body.as_bytes());
             let Ok(DeliveryReading::Skipped { reason }) = &read else {
@@ -94,20 +93,20 @@ impl Subject<'_> {
         let garbage: [&[u8]; 4] = [b"{", b"<html>", b"\xff\xfe", b"\"text"];
         for body in garbage.into_iter().chain(cut) {
             let read = self.genuine(hooks, body);
-            let told = String::from_utf8_lossy(body);
+            let shown = String::from_utf8_lossy(body);
             let Err(Refusal::Invalid { details }) = &read else {
-                panic!("a webhook that cannot be read is invalid: '{told}' gave {read:?}");
+                panic!("a webhook that cannot be read is invalid: '{shown}' gave {read:?}");
             };
             assert!(
                 !details.is_empty(),
-                "an invalid webhook says what to mend: '{told}'"
+                "an invalid webhook says what to fix: '{shown}'"
             );
         }
         for body in ["null", "7", "[]", "{}", "[null]", "\"text\""] {
             let read = self.genuine(hooks, body.as_bytes());
             assert!(
                 !matches!(&read, Ok(DeliveryReading::Events(events)) if !events.is_empty()),
-                "a webhook without content tells nothing: {body} gave {read:?}"
+                "a webhook without content gives no events: {body} gave {read:?}"
             );
         }
     }

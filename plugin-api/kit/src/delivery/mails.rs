@@ -1,4 +1,4 @@
-//! Claims about the bytes of a mail.
+//! The rules for the bytes of a mail.
 
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
@@ -9,7 +9,7 @@ use super::{Seen, Subject, call, mail};
 impl Subject<'_> {
     pub(super) fn prepare(&self, mail: &Mail) -> Prepared {
         prepare(self.plugin.as_ref(), mail)
-            .unwrap_or_else(|error| panic!("a sound mail can be prepared: {error}"))
+            .unwrap_or_else(|error| panic!("a valid mail can be prepared: {error}"))
     }
 
     pub(super) fn the_same_mail_gives_the_same_bytes(&self, other: &dyn Instance) {
@@ -22,11 +22,11 @@ impl Subject<'_> {
         assert_eq!(
             prepare(other, &mail),
             Ok(prepared.clone()),
-            "every instance makes the same bytes of a mail"
+            "every instance makes the same bytes from a mail"
         );
         let stored = serde_json::to_string(&prepared).expect("prepared bytes are JSON");
         let back: Prepared = serde_json::from_str(&stored).expect("prepared bytes are JSON");
-        assert_eq!(back, prepared, "frozen bytes survive being stored");
+        assert_eq!(back, prepared, "prepared bytes survive being stored");
         assert_ne!(
             self.prepare(&super::mail(2)),
             prepared,

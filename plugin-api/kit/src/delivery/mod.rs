@@ -1,7 +1,7 @@
-//! What every delivery plugin promises, as one test.
+//! The conformance test of delivery plugins.
 //!
-//! Describe the provider with [`Provider`] and call [`conformance`]. It panics with the claim that
-//! does not hold:
+//! Describe the provider with [`Provider`] and call [`conformance`]. It panics with the first rule
+//! that the plugin breaks:
 //!
 //! ```ignore
 //! #[test]
@@ -10,8 +10,8 @@
 //!         settings: Settings::from([("COURIER_KEY", "hush"), ("COURIER_SECRET", "whisper")]),
 //!         contents: |body| { /* find sender, subject and so on in the bytes */ },
 //!         http: Some(Http {
-//!             accepted: |ids| { /* the answer to mails that were taken */ },
-//!             failure: |status, words| { /* an error's answer */ },
+//!             accepted: |ids| { /* the response to accepted mails */ },
+//!             failure: |status, words| { /* an error response */ },
 //!         }),
 //!         hooks: Some(Hooks {
 //!             sign: |body, at| { /* the headers that prove a webhook */ },
@@ -35,42 +35,47 @@ use uuid::Uuid;
 
 use super::{ask, beginning, start};
 
-/// A delivery plugin and its provider, as the claims need to know them.
+/// A delivery plugin's settings and its provider, as the test needs them.
 pub struct Provider {
-    /// Every setting the plugin reads, as in production; the kit fills in no defaults.
+    /// Every setting the plugin reads, as in production; the kit does not apply defaults.
     pub settings: Settings,
-    /// Finds the mails in the bytes that go out, in order: one in [`Prepared::body`] and in the
-    /// request of a mail, several in the request of a batch.
+    /// Parses the mails in the bytes to send, in order: one in [`Prepared::body`] and in the request
+    /// of a mail, several in the request of a batch.
     pub contents: fn(&Body) -> Vec<Seen>,
-    /// What the provider answers. None for a plugin that sends no HTTP requests: it keeps its
-    /// connection itself, or writes files.
+    /// The provider's responses. `None` for a plugin that sends no HTTP requests: it opens its own
+    /// connections, or writes files.
     pub http: Option<Http>,
     /// The provider's webhooks, where it sends any.
     pub hooks: Option<Hooks>,
 }
 
-/// A mail as it stands in the bytes that go out.
+/// A mail parsed from the bytes to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// With or without a name, a name as a message has it: quoted where it holds a comma or another
-    /// special (RFC 5322 §3.2.4).
+    /// `Name <address>` or a bare address. The name is written as in a message: quoted where it
+    /// contains a comma or another special character (RFC 5322 §3.2.4).
     pub from: String,
+    /// The recipient's address.
     pub to: String,
+    /// `Name <address>` or a bare address.
     pub reply_to: Option<String>,
+    /// Decoded.
     pub subject: String,
+    /// The HTML part, decoded.
     pub html: String,
+    /// The text part, decoded.
     pub text: String,
-    /// The further ones.
+    /// The further headers.
     pub headers: Headers,
 }
 
-/// What a provider answers.
+/// A provider's responses.
 pub struct Http {
-    /// The answer to mails that were taken, with the ids the provider gave them: one id for a mail
-    /// alone, several for a batch.
+    /// The response to accepted mails, with the ids the provider gives them: one id for a single
+    /// mail, several for a batch.
     pub accepted: fn(ids: &[&str]) -> HttpResponse,
-    /// The answer of an error: 401 for a refused key, 422 for a mail that cannot be sent, 429 for a
-    /// rate limit, 500 for a fault. `words` stand where the provider explains itself.
+    /// An error response: 401 for a refused key, 422 for a mail that cannot be sent, 429 for a rate
+    /// limit, 500 for a fault. `words` is the text with which the provider explains the error.
     pub failure: fn(status: u16, words: &str) -> HttpResponse,
 }
 
@@ -79,12 +84,12 @@ pub type Headers = Vec<(String, String)>;
 
 /// A provider's webhooks.
 pub struct Hooks {
-    /// The headers that prove a webhook, and no others, made with the secret in
+    /// The headers that authenticate a webhook, and no others, created with the secret in
     /// [`Provider::settings`]. Names in lower case.
     pub sign: fn(body: &[u8], at: DateTime<Utc>) -> Headers,
-    /// Bodies that tell of a mail.
+    /// Bodies about a mail.
     pub known: &'static [&'static str],
-    /// Bodies that tell of something else.
+    /// Bodies about something else.
     pub unknown: &'static [&'static str],
 }
 
@@ -97,11 +102,11 @@ struct Subject<'a> {
     secrets: Vec<String>,
 }
 
-/// Holds a plugin against what every delivery plugin promises.
+/// Checks that a plugin follows the rules of every delivery plugin.
 ///
 /// # Panics
 ///
-/// With the claim that does not hold.
+/// With the rule that the plugin breaks.
 pub fn conformance<P: Exported>(provider: &Provider) {
     let manifest = manifest::<P>();
     let make = || {
@@ -133,11 +138,11 @@ pub fn conformance<P: Exported>(provider: &Provider) {
     if let Some(http) = &provider.http {
         assert!(
             !manifest.http_hosts.is_empty(),
-            "a manifest names the hosts its plugin asks"
+            "a manifest names the hosts its plugin sends requests to"
         );
         subject.an_accepted_mail_has_the_providers_id(http);
         subject.an_answer_means_what_it_says_of_the_mail(http);
-        subject.no_answer_is_judged_by_how_far_the_request_came();
+        subject.a_missing_answer_is_judged_by_how_far_the_request_got();
         subject.secrets_stay_secret_when_the_provider_repeats_them(http);
         if subject.capabilities.batch_max > 1 {
             subject.a_batch_keeps_its_order(http);
@@ -150,9 +155,9 @@ pub fn conformance<P: Exported>(provider: &Provider) {
             manifest.webhook_secret.is_some(),
             "a manifest of a plugin that reads webhooks names the setting of their secret"
         );
-        subject.a_webhook_without_its_secret_is_turned_away(hooks);
-        subject.what_a_webhook_tells_of_a_mail_can_be_told_apart(hooks);
-        subject.what_is_no_webhook_is_named_so(hooks);
+        subject.a_webhook_without_its_secret_is_refused(hooks);
+        subject.every_event_has_its_own_dedupe_key(hooks);
+        subject.an_unreadable_webhook_is_invalid(hooks);
     }
 }
 
@@ -187,32 +192,32 @@ fn start_or_panic<P: Exported>(provider: &Provider) -> Box<dyn Instance> {
 impl Subject<'_> {
     fn capabilities_make_sense(&self) {
         let said = self.capabilities;
-        assert!(said.batch_max >= 1, "a request holds a mail at least");
+        assert!(said.batch_max >= 1, "a request holds at least one mail");
         if let Some(rate) = said.rate {
             assert!(
                 rate.requests > 0 && rate.per_ms > 0,
-                "a rate lets something through: {rate:?}"
+                "a rate allows at least one request: {rate:?}"
             );
         }
         if let Idempotency::ForSeconds(window) = said.idempotency {
-            assert!(window > 0, "an idempotency window is longer than nothing");
+            assert!(window > 0, "an idempotency window is not empty");
         }
     }
 
-    /// Nothing that is told holds a secret, nor its beginning, as where a reason is cut.
-    fn holds_no_secret(&self, what: &str, told: &impl std::fmt::Debug) {
-        let told = format!("{told:?}");
+    /// No output contains a secret, nor its beginning, which a truncated reason could leave.
+    fn holds_no_secret(&self, what: &str, output: &impl std::fmt::Debug) {
+        let output = format!("{output:?}");
         for secret in &self.secrets {
             let beginning: String = secret.chars().take(8).collect();
             assert!(
-                !told.contains(&beginning),
+                !output.contains(&beginning),
                 "a secret setting stays out of {what}"
             );
         }
     }
 }
 
-/// A mail that has everything, `number` telling it from others.
+/// A mail with every field set; `number` distinguishes it from others.
 fn mail(number: u32) -> Mail {
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     Mail {

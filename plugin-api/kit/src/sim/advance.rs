@@ -1,15 +1,25 @@
-//! Whoever runs the code of journeys.
+//! The sources of journeys, which run their code.
 
 use hogsend_plugin_api::call::{CallError, decode, encode, method};
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Cache, Catalogue, Journey, dispatch};
 use hogsend_plugin_api::{Journeys, Template};
 
-/// Brings journeys and advances their runs: an instance of a plugin, a function that makes one
-/// journey, or a program that has plugins loaded.
+/// Provides journeys and advances their runs: an instance of a plugin, a function that creates one
+/// journey, or a program that has loaded plugins.
 pub trait Advance {
+    /// The journeys and templates.
+    ///
+    /// # Errors
+    ///
+    /// The call failed without a result.
     fn catalogue(&self) -> Result<Catalogue, CallError>;
 
+    /// Advances a run as far as its journal allows.
+    ///
+    /// # Errors
+    ///
+    /// The call failed without a result.
     fn advance(&self, run: &AdvanceIn) -> Result<AdvanceOut, CallError>;
 }
 
@@ -33,7 +43,7 @@ impl Advance for Box<dyn Instance> {
     }
 }
 
-/// A plugin of journeys that are made anew each time they are asked for.
+/// A plugin of journeys that a function creates.
 pub(super) struct Made<F> {
     make: F,
     cache: Cache,

@@ -1,4 +1,4 @@
-//! What a test expects. Each panics with the timeline where it is not so.
+//! Assertions. Each panics with the timeline where it fails.
 
 use super::{Mail, Sim, Status};
 
@@ -24,7 +24,7 @@ impl Sim<'_> {
         self
     }
 
-    /// The person got just these mails, in this order.
+    /// The person got exactly these mails, in this order.
     #[track_caller]
     pub fn assert_mails(&mut self, templates: &[&str]) -> &mut Self {
         let sent: Vec<String> = self.own(|mail| mail.template.clone());
@@ -34,13 +34,13 @@ impl Sim<'_> {
         self
     }
 
-    /// Where the person's newest run stands.
+    /// The person's newest run has this status.
     #[track_caller]
     pub fn assert_status(&mut self, status: Status) -> &mut Self {
         self.check_status(None, status)
     }
 
-    /// Where the person's newest run of a journey stands.
+    /// The person's newest run of a journey has this status.
     #[track_caller]
     pub fn assert_status_of(&mut self, journey: &str, status: Status) -> &mut Self {
         self.check_status(Some(journey), status)
@@ -106,7 +106,7 @@ impl Sim<'_> {
         own.map(what).collect()
     }
 
-    /// What happened, for people.
+    /// The last 200 lines of the timeline, for people.
     pub fn story(&self) -> String {
         let skipped = self.timeline.len().saturating_sub(LINES);
         let mut story = match skipped {

@@ -1,4 +1,4 @@
-//! Takes a run as far as it goes without waiting.
+//! Advances a run as far as it gets without waiting.
 
 use hogsend_plugin_api::journey::{RunStatus, step};
 use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState, limits};
@@ -9,13 +9,13 @@ use super::run::{Open, Status};
 use super::step::Performed;
 use super::{Due, Sim, What};
 
-/// What performing the open steps came to.
+/// Result of performing the open steps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
-    /// A step ended: the code may go on.
+    /// A step ended: the code can continue.
     Progressed,
     Waiting,
-    /// A step has to see what the run did just now.
+    /// A step must see the effects the run has just caused.
     AfterEffects,
 }
 
@@ -26,21 +26,21 @@ impl Sim<'_> {
             return;
         }
         if run.input.steps.is_empty() {
-            // Before the first step only: a replay has to see the person it saw then.
+            // Only before the first step: a replay must see the same person.
             for (name, value) in &self.people[run.place.person].analytics {
                 let own = run.input.user.properties.entry(name.clone());
                 own.or_insert_with(|| value.clone());
             }
         }
         let mut effects = Vec::new();
-        // What ended first is told first; then questions put off until the effects were there.
+        // Steps complete in the order they became due; then the queries that waited for effects.
         for seq in run.due(self.now) {
             self.perform_one(index, seq, &mut effects);
         }
         let mut asks_again = self.perform_open(index, &mut effects) == Round::AfterEffects;
         let run = &mut self.runs[index];
         if run.status == Status::Waiting && run.seen == run.completions {
-            // Woken for a wait that is no more.
+            // Woken for a wait that has already ended.
             self.ingest(effects);
             return;
         }
@@ -57,7 +57,7 @@ impl Sim<'_> {
                 }
             };
             if matches!(out.status, RunStatus::Diverged(_)) {
-                // What code that does not fit the journal asks for is not to be done.
+                // Steps of code that does not match the journal must not be performed.
                 break out.status;
             }
             for command in out.commands {
@@ -85,7 +85,7 @@ impl Sim<'_> {
             }
         };
         self.ingest(effects);
-        // One of its own events may have ended it: that end stands.
+        // One of its own events may have ended the run; that status is final.
         if !self.runs[index].status.is_over() {
             self.conclude(index, status);
             if asks_again {
@@ -145,7 +145,7 @@ impl Sim<'_> {
         self.complete_at(index, seq, result, tick);
     }
 
-    /// As [`complete`](Self::complete), at a place among all that happens.
+    /// Like [`complete`](Self::complete), with a given tick.
     pub(super) fn complete_at(
         &mut self,
         index: usize,
@@ -155,7 +155,7 @@ impl Sim<'_> {
     ) {
         let result = limits::bounded(result);
         let (ok, text) = match &result {
-            Ok(_) if !self.is_told() => (true, String::new()),
+            Ok(_) if !self.is_watched() => (true, String::new()),
             Ok(value) => (true, value.to_string()),
             Err(error) => (false, error.to_string()),
         };
@@ -163,7 +163,7 @@ impl Sim<'_> {
             return;
         };
         let person = self.runs[index].place.person;
-        // What a mail came to is on the timeline already.
+        // The outcome of a mail is already on the timeline.
         if open.kind != step::SEND || !ok {
             let what = What::Step {
                 step: seq,
@@ -227,7 +227,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Takes over where the run stands now.
+    /// Applies the status after an advance.
     fn conclude(&mut self, index: usize, status: RunStatus) {
         let (status, reason) = match status {
             RunStatus::Waiting => {
@@ -243,7 +243,7 @@ impl Sim<'_> {
             }
             RunStatus::Diverged(differs) => {
                 let reason = format!(
-                    "the journey's code changed under this run: step {} was {}, the code now asks for {}",
+                    "the journey's code changed under this run: step {} was {}, the code now calls {}",
                     differs.seq, differs.recorded, differs.code
                 );
                 (Status::Stuck, Some(reason))
@@ -251,7 +251,7 @@ impl Sim<'_> {
             RunStatus::Stuck { message } => (Status::Stuck, Some(message)),
         };
         self.end(index, status, reason.clone());
-        let (name, told) = match status {
+        let (name, reason_field) = match status {
             Status::Completed => ("journey.completed", "error"),
             Status::Failed => ("journey.failed", "error"),
             Status::Exited => ("journey.exited", "reason"),
@@ -262,7 +262,7 @@ impl Sim<'_> {
         properties.insert("journeyId".into(), json!(*run.journey));
         properties.insert("stateId".into(), json!(run.input.run_id));
         if let Some(reason) = reason {
-            properties.insert(told.into(), json!(reason));
+            properties.insert(reason_field.into(), json!(reason));
         }
         let depth = run.place.depth.saturating_add(1);
         let mut event = Incoming::new(run.place.person, name, properties, depth);

@@ -1,4 +1,4 @@
-//! Events: who leaves, who enters, and whose wait is over.
+//! Ingests events: ends runs, enrols people and ends waits.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,18 +13,19 @@ use super::person::Event;
 use super::run::{Place, Run, Status};
 use super::{Due, Sim, What, ids};
 
-/// An event on its way in.
+/// An event to ingest.
 pub(super) struct Incoming {
     pub person: usize,
     pub name: String,
     pub properties: Properties,
-    /// Go to the contact.
+    /// Stored on the contact.
     pub contact_properties: Properties,
     pub depth: i16,
     pub trust: Trust,
-    /// It belongs to the past: it triggers, ends and satisfies nothing.
+    /// Historical events only count for history queries: they start no runs and end neither runs nor
+    /// waits.
     pub historical: bool,
-    /// When it happened, where that is not now.
+    /// When it happened; `None` for now.
     pub occurred_at: Option<DateTime<Utc>>,
 }
 
@@ -44,7 +45,7 @@ impl Incoming {
 }
 
 impl Sim<'_> {
-    /// Takes events in, and those that follow from them.
+    /// Ingests events, and those they cause.
     pub(super) fn ingest(&mut self, events: Vec<Incoming>) {
         let mut round = events;
         while !round.is_empty() {
@@ -60,7 +61,7 @@ impl Sim<'_> {
             let event = Rc::new(Event {
                 name: incoming.name,
                 properties: incoming.properties,
-                // A sender's clock that runs fast tells of nothing to come.
+                // A timestamp in the future comes from a skewed clock: treat it as now.
                 at: incoming.occurred_at.unwrap_or(self.now).min(self.now),
                 came_at: self.now,
                 trust: incoming.trust,
@@ -130,7 +131,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Enrols the person in the journeys the event triggers, past the guards.
+    /// Enrols the person in the journeys the event triggers, where the guards allow it.
     fn enter(&mut self, person: usize, event: &Event) {
         let Some(triggered) = self.by_trigger.get(&event.name) else {
             return;
@@ -234,7 +235,7 @@ impl Sim<'_> {
         }
     }
 
-    /// The earliest event a wait that begins now counts, by its lookback.
+    /// The earliest past event that satisfies a wait which begins now.
     pub(super) fn met_before(&self, index: usize, seq: u32, args: &WaitForArgs) -> Option<Waited> {
         let run = &self.runs[index];
         let open = &run.open[&seq];
@@ -243,7 +244,7 @@ impl Sim<'_> {
         let from = age
             .and_then(TimeDelta::try_milliseconds)
             .and_then(|age| open.issued_at.checked_sub_signed(age));
-        // What came since the step before ended, and what the wait looks back to. Arrival decides.
+        // Events count by arrival: since the previous step ended, or within the lookback.
         let counts = |event: &Event| {
             !event.historical
                 && (event.tick > open.since
@@ -255,7 +256,7 @@ impl Sim<'_> {
             .map(|event| Waited::Event(occurrence(event)))
     }
 
-    /// Ends a run for good.
+    /// Ends a run.
     pub(super) fn end(&mut self, index: usize, status: Status, reason: Option<String>) {
         let run = &mut self.runs[index];
         let person = run.place.person;
@@ -283,7 +284,7 @@ pub(super) fn occurrence(event: &Event) -> Occurrence {
     }
 }
 
-/// Reads a step's inputs.
+/// Parses a step's inputs.
 pub(super) fn read<T: serde::de::DeserializeOwned>(
     args: &serde_json::Value,
 ) -> Result<T, StepError> {

@@ -1,4 +1,4 @@
-//! What can be seen of the world.
+//! Read access to the simulation.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
@@ -8,22 +8,23 @@ use super::person::Person;
 use super::{Entry, Mail, Outcome, Run, Sim};
 
 impl Sim<'_> {
-    /// The ids of the journeys that take part.
+    /// The ids of the journeys in the simulation.
     pub fn journeys(&self) -> impl Iterator<Item = &str> {
         let listed = self.journeys.iter().filter(|listed| !listed.ignored);
         listed.map(|listed| &*listed.id)
     }
 
-    /// When something happens next by itself.
+    /// When the next run or mail is due.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         self.due.peek().map(|next| next.0.at)
     }
 
+    /// The time of the simulation's clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// The mails that went out, to anybody, in that order.
+    /// The mails sent to anyone, in the order they were sent.
     pub fn sends(&self) -> Vec<&Mail> {
         let mut sent: Vec<&Mail> = self
             .mails
@@ -34,23 +35,23 @@ impl Sim<'_> {
         sent
     }
 
-    /// Every mail somebody decided to send, in the order of the decisions.
+    /// Every mail, whatever its outcome, in the order of the `send` steps.
     pub fn mails(&self) -> &[Mail] {
         &self.mails
     }
 
-    /// How many mails wait for their time.
+    /// How many mails wait for a send window.
     pub fn queued(&self) -> usize {
         let queued = |mail: &&Mail| mail.outcome == Outcome::Queued;
         self.mails.iter().filter(queued).count()
     }
 
-    /// Every run of everybody, in the order they began.
+    /// Every run of everyone, in the order they began.
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// By the product's id or the address.
+    /// Finds a person by the product's own id or the address.
     fn find(&self, person: &str) -> Option<&Person> {
         let holders = || self.by_address.get(&comparable(person))?.first();
         let place = self.by_id.get(person).or_else(holders);
@@ -69,34 +70,35 @@ impl Sim<'_> {
         mails.iter().map(|number| &self.mails[*number])
     }
 
-    /// Whether mails of a category reach a person.
+    /// Whether a person is subscribed to a category.
     pub fn is_subscribed(&self, person: &str, category: &str) -> bool {
         self.find(person)
             .is_none_or(|person| person.allows(category))
     }
 
-    /// The contact's properties.
+    /// The current person's contact properties.
     pub fn contact(&mut self) -> &Properties {
         let person = self.current();
         &self.people[person].properties
     }
 
-    /// How often nobody entered a journey, by journey and reason.
+    /// The number of refused enrolments, by journey and reason.
     pub fn refusals(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         let skips = self.skips.iter();
         skips.map(|((journey, reason), count)| (journey.as_str(), *reason, *count))
     }
 
-    /// What happened so far.
+    /// Everything that happened so far.
     pub fn timeline(&self) -> &[Entry] {
         &self.timeline
     }
 
-    /// What happened so far, a line of JSON for each entry: the same for the same simulation.
+    /// Everything that happened so far as JSON lines, one per entry. The same simulation gives the
+    /// same text.
     pub fn trace(&self) -> String {
         let mut trace = String::new();
         for entry in &self.timeline {
-            // An entry is strings, numbers and times.
+            // Cannot fail: an entry holds only strings, numbers and times.
             trace += &serde_json::to_string(entry).unwrap_or_default();
             trace.push('\n');
         }

@@ -1,4 +1,4 @@
-//! Mails: whether, when and how they go out.
+//! Mails: whether and when they are sent.
 
 use std::rc::Rc;
 
@@ -15,38 +15,52 @@ use super::script::Fate;
 use super::step::Performed;
 use super::{Due, Sim, What, ids};
 
-/// A mail somebody decided to send.
+/// A mail of a `send` step.
 #[derive(Clone, Debug)]
 pub struct Mail {
+    /// The id of the mail.
     pub id: Uuid,
+    /// The id of the journey.
     pub journey: Rc<str>,
+    /// The person's name in the timeline.
     pub person: Rc<str>,
+    /// The key of the template.
     pub template: String,
+    /// The recipient's address; empty where the person has none.
     pub to: String,
+    /// The subject, where the step set one.
     pub subject: Option<String>,
+    /// The category that decides whether the person is subscribed.
     pub category: String,
+    /// The values for the template.
     pub props: Properties,
+    /// When the step was performed.
     pub decided_at: DateTime<Utc>,
+    /// Whether it was sent.
     pub outcome: Outcome,
+    /// Whether the person opened it.
     pub opened: bool,
+    /// Whether the person clicked in it.
     pub clicked: bool,
     /// The run, and the number of its step.
     pub(super) origin: (usize, u32),
 }
 
-/// What became of a mail.
+/// The outcome of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its time has not come.
+    /// It waits to be sent.
     Queued,
+    /// It was sent at this time.
     Sent(DateTime<Utc>),
+    /// It was not sent, for this reason.
     Skipped(String),
-    /// The provider refused it.
+    /// The provider refused it, for this reason.
     Failed(String),
 }
 
 impl Mail {
-    /// When it went out, if it did.
+    /// When it was sent, if it was.
     pub fn sent_at(&self) -> Option<DateTime<Utc>> {
         match self.outcome {
             Outcome::Sent(at) => Some(at),
@@ -55,7 +69,7 @@ impl Mail {
     }
 }
 
-/// What is to be done with a mail.
+/// Whether a mail is sent now.
 enum Pace {
     Go,
     Skip(String),
@@ -63,7 +77,7 @@ enum Pace {
 }
 
 impl Sim<'_> {
-    /// Decides on a mail.
+    /// Creates the mail of a `send` step.
     pub(super) fn compose(
         &mut self,
         index: usize,
@@ -115,7 +129,7 @@ impl Sim<'_> {
         Performed::Open
     }
 
-    /// Makes the attempt at a mail, unless something keeps it back.
+    /// Sends a mail, or skips or delays it by the rules.
     pub(super) fn attempt(&mut self, number: usize) {
         let outcome = match self.pace(number) {
             Pace::Later(until) => {
@@ -141,7 +155,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Asks everything that can keep a mail back.
+    /// Checks the rules that can skip or delay a mail.
     fn pace(&self, number: usize) -> Pace {
         let mail = &self.mails[number];
         let index = mail.origin.0;
@@ -177,7 +191,7 @@ impl Sim<'_> {
         Pace::Go
     }
 
-    /// Records what became of a mail, and returns the result of its step.
+    /// Records the outcome of a mail, and returns the result of its step.
     fn settle(&mut self, number: usize, outcome: Outcome) -> Value {
         let mail = &mut self.mails[number];
         mail.outcome = outcome;

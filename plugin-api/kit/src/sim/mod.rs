@@ -1,5 +1,5 @@
-//! A little world for journeys: any number of people, a clock that moves when it is told to, no
-//! database, no network.
+//! A simulator for journeys: any number of people and a clock that only the test moves, without a
+//! database and a network.
 //!
 //! ```
 //! use hogsend_plugin_api::journey::{self, Ctx, Journey, User, days};
@@ -21,12 +21,12 @@
 //!     .assert_sent("usage-milestone");
 //! ```
 //!
-//! Guards, time zones, experiments and the pace of mail are decided by the functions the host
-//! decides by ([`hogsend_semantics`]). Mails are not rendered and nothing is retried: a scripted
-//! failure is what a journey sees after the host gave up.
+//! Guards, time zones, variants, frequency caps and send windows use the same functions as the host
+//! ([`hogsend_semantics`]). The simulator renders no mails and retries nothing: a scripted failure is
+//! what a journey sees after the host's last retry.
 //!
-//! Everything follows from the seed and from what the test does, so the same simulation gives the
-//! same [`trace`](Sim::trace), byte for byte.
+//! Everything depends only on the seed and on the calls of the test, so the same simulation gives
+//! the same [`trace`](Sim::trace), byte for byte.
 
 mod advance;
 mod check;
@@ -48,7 +48,7 @@ mod timeline;
 pub use advance::Advance;
 pub use chrono_tz::Tz;
 pub use mail::{Mail, Outcome};
-pub use play::Told;
+pub use play::Arrival;
 pub use policy::{HourMinute, Policy};
 pub use run::{Run, Status};
 pub use timeline::{Entry, What};
@@ -65,7 +65,7 @@ use advance::Made;
 use person::Person;
 use script::Script;
 
-/// Looks at the world after everything that happens in it.
+/// A callback after everything that happens.
 type Watch<'a> = dyn FnMut(&Entry, &Sim<'a>) + 'a;
 
 /// People, journeys and a clock.
@@ -73,7 +73,7 @@ pub struct Sim<'a> {
     seed: u64,
     policy: Policy,
     now: DateTime<Utc>,
-    /// Counts everything that happens.
+    /// Numbers everything that happens.
     tick: u64,
     sources: Vec<Box<dyn Advance + 'a>>,
     journeys: Vec<Listed>,
@@ -81,9 +81,9 @@ pub struct Sim<'a> {
     templates: BTreeMap<String, Template>,
     people: Vec<Person>,
     by_id: HashMap<String, usize>,
-    /// By the normal form; several may have one.
+    /// By the normalized address; several people may share one.
     by_address: HashMap<String, BTreeSet<usize>>,
-    /// Whom the next verb is about.
+    /// The person the next call is about.
     current: Option<usize>,
     runs: Vec<Run>,
     mails: Vec<Mail>,
@@ -95,18 +95,18 @@ pub struct Sim<'a> {
     watch: Option<Box<Watch<'a>>>,
 }
 
-/// A journey and who runs its code.
+/// A journey and the source that runs its code.
 struct Listed {
     id: Rc<str>,
     definition: Rc<Definition>,
     source: usize,
-    /// Nobody switched it off.
+    /// Not disabled with [`Sim::disable`].
     admitted: bool,
-    /// It does not take part at all.
+    /// Left out by [`Sim::only`].
     ignored: bool,
 }
 
-/// Something that is due, in order of time and then of its making.
+/// Something that becomes due, ordered by time and then by creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wake {
     at: DateTime<Utc>,
@@ -121,7 +121,7 @@ enum Due {
 }
 
 impl<'a> Sim<'a> {
-    /// A world with the journey this function makes. Mails of any template can be sent in it.
+    /// A simulation of the journey this function creates. Any template key is accepted.
     ///
     /// # Panics
     ///
@@ -130,7 +130,7 @@ impl<'a> Sim<'a> {
         Self::of(Made::new(move || vec![make()]))
     }
 
-    /// A world with the journeys of a plugin: `Sim::of(kit::start::<Lifecycle>(&settings)?)`.
+    /// A simulation of the journeys of a plugin: `Sim::of(kit::start::<Lifecycle>(&settings)?)`.
     ///
     /// # Panics
     ///
@@ -161,7 +161,7 @@ impl<'a> Sim<'a> {
         .source(source)
     }
 
-    /// Adds the journey this function makes.
+    /// Adds the journey this function creates.
     ///
     /// # Panics
     ///
@@ -174,12 +174,12 @@ impl<'a> Sim<'a> {
     ///
     /// # Panics
     ///
-    /// Where the plugin cannot say what it brings, where two journeys have one id, and where a
-    /// journey has no trigger.
+    /// The plugin does not return its catalogue, two journeys share an id, or a journey has no
+    /// trigger.
     pub fn source(mut self, source: impl Advance + 'a) -> Self {
         let catalogue = source
             .catalogue()
-            .unwrap_or_else(|error| panic!("a plugin does not say what it brings: {error}"));
+            .unwrap_or_else(|error| panic!("a plugin does not return its catalogue: {error}"));
         let number = self.sources.len();
         let mut known: HashSet<Rc<str>> = self.journeys.iter().map(|one| one.id.clone()).collect();
         for definition in catalogue.journeys {
@@ -207,24 +207,25 @@ impl<'a> Sim<'a> {
         self
     }
 
-    /// What the ids of people, runs and mails derive from; 0 by default.
+    /// The seed from which the ids of people, runs and mails derive; 0 by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// When the world begins; [`beginning`](super::beginning) by default.
+    /// When the simulation begins; [`beginning`](super::beginning) by default.
     pub fn starting(mut self, at: DateTime<Utc>) -> Self {
         self.now = at;
         self
     }
 
+    /// Sets the rules of the installation; none by default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Switches a journey off, as an administrator would.
+    /// Disables a journey, as an administrator would.
     pub fn disable(mut self, journey: &str) -> Self {
         for listed in &mut self.journeys {
             listed.admitted &= &*listed.id != journey;
@@ -232,7 +233,7 @@ impl<'a> Sim<'a> {
         self
     }
 
-    /// Leaves every other journey out, as if no plugin brought it.
+    /// Leaves out every other journey, as if no plugin provided it.
     pub fn only(mut self, journey: &str) -> Self {
         for listed in &mut self.journeys {
             listed.ignored = &*listed.id != journey;
@@ -246,7 +247,7 @@ impl<'a> Sim<'a> {
         self
     }
 
-    /// Calls `watch` after everything that happens: to check what must always be true.
+    /// Calls `watch` after everything that happens, to check what must always be true.
     pub fn on_step(mut self, watch: impl FnMut(&Entry, &Sim<'a>) + 'a) -> Self {
         self.watch = Some(Box::new(watch));
         self
@@ -262,8 +263,8 @@ impl<'a> Sim<'a> {
         self.due.push(Reverse(Wake { at, tick, what }));
     }
 
-    /// Whether anybody hears of what happens.
-    fn is_told(&self) -> bool {
+    /// Whether anything reads the entries.
+    fn is_watched(&self) -> bool {
         self.keeps_timeline || self.watch.is_some()
     }
 
@@ -274,7 +275,7 @@ impl<'a> Sim<'a> {
     }
 
     fn note_as(&mut self, person: usize, journey: Option<Rc<str>>, run: Option<usize>, what: What) {
-        if !self.is_told() {
+        if !self.is_watched() {
             return;
         }
         let entry = Entry {

@@ -1,4 +1,4 @@
-//! Who names mean, decided as the host decides.
+//! Resolves ids and addresses to people, by the host's rules.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::run::Status;
 use super::{Sim, ids};
 
 impl Sim<'_> {
-    /// Finds or makes the person that these names mean, and unites those that turn out to be one.
+    /// Finds or creates the person with these names, and merges people who turn out to be the same.
     pub(super) fn find_or_make(
         &mut self,
         id: Option<&str>,
@@ -59,7 +59,7 @@ impl Sim<'_> {
         place
     }
 
-    /// The people who have one of the names.
+    /// The people with one of the names.
     fn known(&self, names: &Names) -> Vec<Known<usize>> {
         let by_id = names.ids.iter().filter_map(|id| self.by_id.get(&id.value));
         let by_address = names.address.iter();
@@ -80,7 +80,7 @@ impl Sim<'_> {
         known.collect()
     }
 
-    /// Lets the person be found by the address they have now.
+    /// Updates the index by address with the person's current one.
     pub(super) fn index(&mut self, place: usize) {
         let person = &mut self.people[place];
         let now = person.email.as_deref().map(comparable);
@@ -96,8 +96,8 @@ impl Sim<'_> {
         }
     }
 
-    /// Gives everything of one person to the other one. Where both are on their way through one
-    /// journey, the run that began first goes on.
+    /// Merges one person into the other. Where both have an active run of the same journey, the run
+    /// that began first continues.
     fn absorb(&mut self, kept: usize, gone: usize, follows: &mut Vec<Incoming>) {
         let open = |sim: &Self, place: usize| sim.people[place].open.clone();
         for run in open(self, gone) {

@@ -1,4 +1,4 @@
-//! Answers to questions about the past.
+//! Answers to queries about the past.
 
 use std::cmp::Reverse;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use super::ingest::occurrence;
 use super::person::Event;
 use super::run::Status;
 
-/// Events a question is answered with.
+/// The most events in an answer.
 const EVENTS: usize = 100;
 
 impl Sim<'_> {
@@ -81,7 +81,7 @@ impl Sim<'_> {
         past
     }
 
-    /// The trigger event and those like it that came since.
+    /// The trigger event and the like events that arrived since.
     pub(super) fn digest(&self, index: usize) -> Result<Value, StepError> {
         let run = &self.runs[index];
         let trigger = &self.journeys[run.place.journey].definition.trigger;

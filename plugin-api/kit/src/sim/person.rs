@@ -1,4 +1,4 @@
-//! People and what is known of them.
+//! People and their data.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,45 +10,45 @@ use hogsend_semantics as semantics;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// An event that was taken in.
+/// An ingested event.
 #[derive(Debug)]
 pub(super) struct Event {
     pub name: String,
     pub properties: Properties,
     /// When it happened.
     pub at: DateTime<Utc>,
-    /// When it was taken in.
+    /// When it was ingested.
     pub came_at: DateTime<Utc>,
     pub trust: Trust,
-    /// It belongs to the past.
+    /// It counts for history queries only.
     pub historical: bool,
-    /// The place among all that happens, which tells things of one instant apart.
+    /// Its number among everything that happens, which orders things of one instant.
     pub tick: u64,
-    /// How many journeys stand between this event and one from outside.
+    /// How many journeys are between this event and one from outside.
     pub depth: i16,
 }
 
 /// One person.
 #[derive(Debug)]
 pub(super) struct Person {
-    /// What the timeline calls them.
+    /// The name in the timeline.
     pub name: Rc<str>,
     pub id: Uuid,
     pub external_id: Option<String>,
     pub email: Option<String>,
-    /// In its normal form, as the person is found by it.
+    /// The normalized email address, by which the person is found.
     pub address: Option<String>,
-    /// Nobody who is believed has said that the address is theirs.
+    /// No trusted source has confirmed the address.
     pub email_unconfirmed: bool,
     pub properties: Properties,
-    /// What an analytics product knows.
+    /// The person's properties in analytics.
     pub analytics: Properties,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     pub unsubscribed_all: bool,
     /// Category to whether the person is subscribed.
     pub categories: BTreeMap<String, bool>,
-    /// In the order they came.
+    /// In the order they arrived.
     pub events: Vec<Rc<Event>>,
     /// Every run, by number.
     pub runs: Vec<usize>,
@@ -58,11 +58,11 @@ pub(super) struct Person {
     pub entries: BTreeMap<usize, DateTime<Utc>>,
     /// Every mail, by number.
     pub mails: Vec<usize>,
-    /// When mails went out that count towards the cap.
+    /// When mails that count towards the frequency cap were sent.
     pub sent_at: Vec<DateTime<Utc>>,
     /// When each journey last sent a mail.
     pub last_mails: BTreeMap<usize, DateTime<Utc>>,
-    /// What blocks that run once came to, by journey and key.
+    /// The recorded values of `once` blocks, by journey and key.
     pub onces: BTreeMap<(usize, String), Value>,
     /// When throttles let a run pass, by journey.
     pub passes: BTreeMap<usize, Vec<DateTime<Utc>>>,
@@ -95,8 +95,8 @@ impl Person {
         }
     }
 
-    /// Takes over everything of another contact of the same person. What is known of this one wins,
-    /// and the stricter consent.
+    /// Takes over everything of another contact of the same person. The values of this one win, and
+    /// the stricter consent.
     pub fn absorb(&mut self, gone: Self) {
         self.learn(gone.properties);
         for (name, value) in gone.analytics {
@@ -143,20 +143,20 @@ impl Person {
         }
     }
 
-    /// Takes properties that the person does not have.
+    /// Adds the properties that the person does not have.
     pub fn learn(&mut self, properties: Properties) {
         for (name, value) in properties {
             self.properties.entry(name).or_insert(value);
         }
     }
 
-    /// Widens the time in which the person was seen.
+    /// Extends the period in which the person was seen.
     pub fn seen(&mut self, at: DateTime<Utc>) {
         self.first_seen_at = self.first_seen_at.min(at);
         self.last_seen_at = self.last_seen_at.max(at);
     }
 
-    /// Whether mails of this category may be sent. A category nobody spoke of counts as wanted.
+    /// Whether mails of this category may be sent. Without a preference the person is subscribed.
     pub fn allows(&self, category: &str) -> bool {
         let subscribed = self.categories.get(category).copied();
         semantics::wants(self.unsubscribed_all, subscribed, category)

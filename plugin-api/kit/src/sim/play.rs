@@ -1,4 +1,4 @@
-//! What a test does to the world.
+//! What a test does to the simulation.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,21 +12,22 @@ use super::script::Fate;
 use super::timeline::What;
 use super::{Due, Sim};
 
-/// How an event comes: by default from a source that is believed, when it happens.
+/// How an event arrives: by default from a trusted source, at the time it happens.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Told {
-    /// Go to the contact.
+pub struct Arrival {
+    /// Stored on the contact.
     pub contact_properties: Properties,
+    /// Whether the source is trusted.
     pub trust: Trust,
-    /// It belongs to the past: it counts for questions about history alone.
+    /// It counts for history queries only: it starts no runs and ends neither runs nor waits.
     pub historical: bool,
-    /// When it happened, where it arrives later.
+    /// When it happened, where it arrives later; `None` for now.
     pub occurred_at: Option<DateTime<Utc>>,
 }
 
 impl Sim<'_> {
-    /// Makes a person the one the following is about. Somebody new has this id as the product's
-    /// and `<id>@example.com` as address; a test that names nobody is about `user-1`.
+    /// Selects the person for the following calls. A new person has this id as the product's own and
+    /// the address `<id>@example.com`. Without this call a test is about `user-1`.
     pub fn person(&mut self, id: &str) -> &mut Self {
         let known = self.by_id.contains_key(id);
         let place = self.find_or_make(Some(id), None, Trust::Trusted);
@@ -38,26 +39,26 @@ impl Sim<'_> {
         self.set_email(Some(&address))
     }
 
-    /// Makes the person of these names the one the following is about, found or made as the host finds
-    /// and makes people.
+    /// Selects the person with this id or address for the following calls, found or created by the
+    /// host's rules.
     ///
     /// # Panics
     ///
-    /// Where there is neither.
+    /// Both are `None`.
     pub fn named(&mut self, id: Option<&str>, email: Option<&str>) -> &mut Self {
         self.named_by(id, email, Trust::Trusted)
     }
 
-    /// As [`named`](Sim::named), by a source of this trust: strangers unite nobody who is known, and
-    /// change no address.
+    /// Like [`named`](Sim::named), by a source of this trust. An untrusted one merges no known people
+    /// and changes no address.
     ///
     /// # Panics
     ///
-    /// Where there is neither.
+    /// Both are `None`.
     pub fn named_by(&mut self, id: Option<&str>, email: Option<&str>, trust: Trust) -> &mut Self {
         assert!(
             id.is_some() || email.is_some(),
-            "a person needs an id or an e-mail address"
+            "a person needs an id or an email address"
         );
         self.current = Some(self.find_or_make(id, email, trust));
         self
@@ -75,7 +76,7 @@ impl Sim<'_> {
         self.people[person].name.clone()
     }
 
-    /// Changes the person's address, or takes it away.
+    /// Changes or removes the person's address.
     pub fn set_email(&mut self, address: Option<&str>) -> &mut Self {
         let person = self.current();
         self.people[person].email = address.map(str::to_owned);
@@ -84,94 +85,95 @@ impl Sim<'_> {
         self
     }
 
-    /// Sets properties of the person, a JSON object; the others stay.
+    /// Sets properties of the contact, given as a JSON object. Other properties keep their values.
     ///
     /// # Panics
     ///
-    /// Where it is no object.
+    /// The value is not an object.
     pub fn set_contact(&mut self, properties: Value) -> &mut Self {
         let person = self.current();
         self.people[person].properties.extend(object(properties));
         self
     }
 
-    /// Sets properties an analytics product knows of the person, a JSON object.
+    /// Sets properties of the person in analytics, given as a JSON object.
     ///
     /// # Panics
     ///
-    /// Where it is no object.
+    /// The value is not an object.
     pub fn set_analytics(&mut self, properties: Value) -> &mut Self {
         let person = self.current();
         self.people[person].analytics.extend(object(properties));
         self
     }
 
-    /// An event of the person, now.
+    /// Ingests an event of the person, now.
     pub fn event(&mut self, name: &str) -> &mut Self {
         self.take_in(name, Properties::new(), Properties::new())
     }
 
-    /// An event with properties, a JSON object.
+    /// Ingests an event with properties, given as a JSON object.
     ///
     /// # Panics
     ///
-    /// Where they are no object.
+    /// The value is not an object.
     pub fn event_with(&mut self, name: &str, properties: Value) -> &mut Self {
         self.take_in(name, object(properties), Properties::new())
     }
 
-    /// An event that also changes the contact.
+    /// Ingests an event that also sets contact properties.
     pub fn take_in(
         &mut self,
         name: &str,
         properties: Properties,
         contact_properties: Properties,
     ) -> &mut Self {
-        let told = Told {
+        let arrival = Arrival {
             contact_properties,
-            ..Told::default()
+            ..Arrival::default()
         };
-        self.tell(name, properties, told)
+        self.event_as(name, properties, arrival)
     }
 
-    /// An event of an untrusted source, now.
+    /// Ingests an event of an untrusted source, now.
     pub fn untrusted_event(&mut self, name: &str) -> &mut Self {
-        let told = Told {
+        let arrival = Arrival {
             trust: Trust::Untrusted,
-            ..Told::default()
+            ..Arrival::default()
         };
-        self.tell(name, Properties::new(), told)
+        self.event_as(name, Properties::new(), arrival)
     }
 
-    /// An event that happened before and arrives now.
+    /// Ingests an event that happened `age` ago and arrives now.
     pub fn late_event(&mut self, name: &str, age: Duration) -> &mut Self {
         let age = TimeDelta::from_std(age).ok();
-        let told = Told {
+        let arrival = Arrival {
             occurred_at: age.and_then(|age| self.now.checked_sub_signed(age)),
-            ..Told::default()
+            ..Arrival::default()
         };
-        self.tell(name, Properties::new(), told)
+        self.event_as(name, Properties::new(), arrival)
     }
 
-    /// An event with all that can be said of how it came.
-    pub fn tell(&mut self, name: &str, properties: Properties, told: Told) -> &mut Self {
+    /// Ingests an event that arrives in a given way.
+    pub fn event_as(&mut self, name: &str, properties: Properties, arrival: Arrival) -> &mut Self {
         let person = self.current();
         let mut event = Incoming::new(person, name, properties, 0);
-        event.contact_properties = told.contact_properties;
-        event.trust = told.trust;
-        event.historical = told.historical;
-        event.occurred_at = told.occurred_at;
+        event.contact_properties = arrival.contact_properties;
+        event.trust = arrival.trust;
+        event.historical = arrival.historical;
+        event.occurred_at = arrival.occurred_at;
         self.ingest(vec![event]);
         self.go_on(self.now);
         self
     }
 
-    /// The person wants no more mail of a category, `all` for all there are.
+    /// Unsubscribes the person from a category; `all` stands for all mail.
     pub fn unsubscribe(&mut self, category: &str) -> &mut Self {
         self.prefer(category, false)
     }
 
-    /// The person wants mail of a category again, `all` for all they did not refuse one by one.
+    /// Subscribes the person to a category again. `all` undoes the unsubscription from `all`;
+    /// categories unsubscribed one by one stay so.
     pub fn resubscribe(&mut self, category: &str) -> &mut Self {
         self.prefer(category, true)
     }
@@ -197,7 +199,7 @@ impl Sim<'_> {
     ///
     /// # Panics
     ///
-    /// Where none went out.
+    /// None was sent.
     pub fn open(&mut self, template: &str) -> &mut Self {
         self.engage(template, false)
     }
@@ -206,7 +208,7 @@ impl Sim<'_> {
     ///
     /// # Panics
     ///
-    /// Where none went out.
+    /// None was sent.
     pub fn click(&mut self, template: &str) -> &mut Self {
         self.engage(template, true)
     }
@@ -223,7 +225,8 @@ impl Sim<'_> {
         );
     }
 
-    /// Whether the person got a mail of the template, which is then marked as opened, or clicked.
+    /// Marks the last mail of a template as opened, or as clicked, and returns whether the person got
+    /// one.
     pub fn engaged(&mut self, template: &str, clicked: bool) -> bool {
         let place = self.current();
         self.try_engage(place, template, clicked)
@@ -247,12 +250,12 @@ impl Sim<'_> {
         true
     }
 
-    /// From now on the provider refuses the mails of a template.
+    /// From now on the provider refuses the mails of a template, with this reason.
     pub fn fail_send(&mut self, template: &str, reason: &str) -> &mut Self {
         self.decree(template, Fate::Fail(reason.to_owned()))
     }
 
-    /// From now on the mails of a template are skipped.
+    /// From now on the host skips the mails of a template, with this reason.
     pub fn skip(&mut self, template: &str, reason: &str) -> &mut Self {
         self.decree(template, Fate::Skip(reason.to_owned()))
     }
@@ -262,14 +265,14 @@ impl Sim<'_> {
         self
     }
 
-    /// Answers the next request to a URL that begins like this. Of several answers each is given
-    /// once, and the last for good. [`response`](crate::response) makes one.
+    /// Sets the answer to requests whose URL begins with `url`. Several calls queue several answers:
+    /// each is used once, the last one from then on. [`response`](crate::response) creates an answer.
     pub fn http(&mut self, url: &str, answer: Result<Value, StepError>) -> &mut Self {
         self.script.answer(url, answer);
         self
     }
 
-    /// Lets time pass: everything due on the way happens, each at its own time.
+    /// Moves the clock forward. Everything that becomes due happens in order, at its own time.
     pub fn advance(&mut self, duration: Duration) -> &mut Self {
         let until = TimeDelta::from_std(duration)
             .ok()
@@ -278,7 +281,7 @@ impl Sim<'_> {
         self.advance_to(until)
     }
 
-    /// Lets time pass until an instant; nothing where it has passed.
+    /// Moves the clock forward to an instant; does nothing where it has passed.
     pub fn advance_to(&mut self, until: DateTime<Utc>) -> &mut Self {
         self.go_on(until);
         self.now = self.now.max(until);

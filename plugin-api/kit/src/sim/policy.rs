@@ -1,22 +1,22 @@
-//! What the installation allows.
+//! The rules of an installation.
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
 use hogsend_semantics::pace::{Cap, Window};
 
-/// An hour and a minute on somebody's clock.
+/// A local time of day: hour (0 to 23) and minute (0 to 59).
 pub type HourMinute = (u32, u32);
 
-/// The rules of an installation. None by default, with clocks in UTC.
+/// The rules of an installation. By default there are none, and time zones default to UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The most mails one person gets within a window that moves with the clock. Mails above it
-    /// are skipped.
+    /// The most mails one person gets within a sliding window. The host skips further mails.
     pub frequency_cap: Option<(u32, Duration)>,
-    /// From when until when on the person's clock mail goes out. Other mails wait.
+    /// Start and end of the time of day, in the person's time zone, in which mail is sent. Mail
+    /// waits for the next window.
     pub send_window: Option<(HourMinute, HourMinute)>,
-    /// The zone of people of whom none is known.
+    /// The time zone of people whose own is not known.
     pub default_zone: Tz,
 }
 

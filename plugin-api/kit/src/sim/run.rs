@@ -10,24 +10,27 @@ use hogsend_plugin_api::{Command, StepError, StepState};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Entered, its first step not yet taken.
+    /// Entered, before its first step.
     Active,
+    /// It waits for a step.
     Waiting,
+    /// The code returned `Ok`.
     Completed,
     /// An exit condition was met, or the code ended the run early.
     Exited,
     /// The code returned an error or panicked.
     Failed,
-    /// Nobody but an administrator can help: the code does not fit the journal, awaits what is no
-    /// step, or gives no answer.
+    /// Only an administrator can continue it: the code does not match the journal, awaits something
+    /// that is not a step, or gives no answer.
     Stuck,
 }
 
 impl Status {
+    /// Whether the run can no longer continue by itself.
     pub fn is_over(self) -> bool {
         !matches!(self, Self::Active | Self::Waiting)
     }
@@ -46,15 +49,20 @@ impl fmt::Display for Status {
     }
 }
 
-/// One person's way through one journey.
+/// One person's pass through one journey.
 #[derive(Debug)]
 pub struct Run {
+    /// The id of the journey.
     pub journey: Rc<str>,
+    /// The person's name in the timeline.
     pub person: Rc<str>,
+    /// Its status.
     pub status: Status,
-    /// Why it ended as it did; of a failure the message and the place in the source.
+    /// Why it ended; for a failure the message and the place in the source.
     pub reason: Option<String>,
+    /// When it began.
     pub entered_at: DateTime<Utc>,
+    /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
     /// The labels of the checkpoints passed.
     pub checkpoints: Vec<String>,
@@ -64,17 +72,17 @@ pub struct Run {
     pub(super) completions: u32,
     /// How many completions the code has seen.
     pub(super) seen: u32,
-    /// When steps ended, in that order, among all that happens.
+    /// The ticks at which steps ended, in order.
     pub(super) ended: Vec<u64>,
 }
 
-/// Where a run belongs, by number.
+/// The journey and the person of a run, by number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub journey: usize,
     pub person: usize,
     pub depth: i16,
-    /// Of the event that began it.
+    /// The tick of the event that began it.
     pub tick: u64,
 }
 
@@ -85,11 +93,11 @@ pub(super) struct Open {
     pub label: Option<String>,
     pub args: Rc<Value>,
     pub issued_at: DateTime<Utc>,
-    /// When the step before it ended.
+    /// The tick at which the previous step ended.
     pub since: u64,
-    /// When it ends by itself.
+    /// When it ends without an event.
     pub due: Option<DateTime<Utc>>,
-    /// Something else ends it; it is not to be performed again.
+    /// Something else ends it; it must not be performed again.
     pub parked: bool,
 }
 
@@ -108,13 +116,13 @@ impl Open {
 }
 
 impl Run {
-    /// What the run waits on: kind, label and when it ends by itself.
+    /// The steps the run waits on: kind, label, and when each ends without an event.
     pub fn waits(&self) -> impl Iterator<Item = (&str, Option<&str>, Option<DateTime<Utc>>)> {
         let open = self.open.values();
         open.map(|step| (step.kind.as_str(), step.label.as_deref(), step.due))
     }
 
-    /// Records how a step ended, and gives back what it was; nothing where it is not open.
+    /// Records how a step ended, and returns the step; `None` where it is not open.
     pub(super) fn complete(
         &mut self,
         seq: u32,
@@ -135,7 +143,7 @@ impl Run {
         Some(open)
     }
 
-    /// Waits that are over, earliest first.
+    /// The steps that are due, earliest first.
     pub(super) fn due(&self, now: DateTime<Utc>) -> Vec<u32> {
         let open = self.open.iter();
         let mut due: Vec<_> = open
@@ -145,7 +153,7 @@ impl Run {
         due.into_iter().map(|(_, seq)| seq).collect()
     }
 
-    /// Ends the run and lets go of its journal.
+    /// Ends the run and frees its journal.
     pub(super) fn end(&mut self, status: Status, reason: Option<String>, at: DateTime<Utc>) {
         self.status = status;
         self.reason = reason;

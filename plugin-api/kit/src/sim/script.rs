@@ -1,22 +1,22 @@
-//! What the outside world does, as far as a test says.
+//! The scripted answers of the outside world.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use hogsend_plugin_api::{HttpRequest, StepError};
 use serde_json::Value;
 
-/// How mails of a template end.
+/// The scripted outcome of a template's mails.
 #[derive(Clone, Debug)]
 pub(super) enum Fate {
     Fail(String),
     Skip(String),
 }
 
-/// The answers given beforehand.
+/// The scripted outcomes and answers.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     pub mails: BTreeMap<String, Fate>,
-    /// By the beginning of the URL, in the order they were given.
+    /// By URL prefix, in the order they were added.
     http: Vec<(String, VecDeque<Result<Value, StepError>>)>,
 }
 
@@ -28,7 +28,7 @@ impl Script {
         }
     }
 
-    /// The next answer of the longest beginning that fits; its last answer stays.
+    /// The next answer for the longest matching URL prefix. Its last answer is used repeatedly.
     pub fn http(&mut self, request: &HttpRequest) -> Result<Value, StepError> {
         let fitting = self
             .http

@@ -1,4 +1,4 @@
-//! Performing what a run asks for.
+//! Performs the steps of a run.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::StepError;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use super::ingest::{Incoming, read};
 use super::{Sim, What};
 
-/// What became of a step.
+/// Result of performing a step.
 pub(super) enum Performed<T> {
     Done(T),
-    /// It ends later, by itself or through something else.
+    /// It ends later, when it is due or through an event.
     Open,
-    /// It has to see what the run did just now.
+    /// It must see the effects the run has just caused.
     AfterEffects,
 }
 
@@ -36,7 +36,7 @@ struct OnceValue {
 }
 
 impl Sim<'_> {
-    /// Performs one open step, as far as that goes without waiting.
+    /// Performs one open step as far as possible without waiting.
     pub(super) fn perform(
         &mut self,
         index: usize,
@@ -61,7 +61,7 @@ impl Sim<'_> {
             },
             step::WAIT_FOR => match read::<WaitForArgs>(&args) {
                 Err(error) => Err(error),
-                // An event the run itself causes may be the one it waits for.
+                // The run may wait for an event that it causes itself.
                 Ok(_) if !effects.is_empty() => return Performed::AfterEffects,
                 Ok(args) => match self.met_before(index, seq, &args) {
                     Some(waited) => Ok(json!(waited)),
@@ -189,7 +189,7 @@ impl Sim<'_> {
         Ok(json!(Moment { at, zone }))
     }
 
-    /// What analytics knew when the run began comes before what the contact says now.
+    /// The time zone in analytics at the start of the run wins over the contact's current one.
     pub(super) fn zone_of(&self, index: usize) -> chrono_tz::Tz {
         let began = &self.runs[index].input.user.properties;
         let own = &self.person_of(index).properties;
@@ -239,7 +239,7 @@ impl Sim<'_> {
     }
 }
 
-/// `ms` after `now`; a wait beyond the calendar ends at its end.
+/// `ms` after `now`, capped at the latest time chrono can hold.
 fn later(now: DateTime<Utc>, ms: u64) -> DateTime<Utc> {
     i64::try_from(ms)
         .ok()

@@ -1,4 +1,4 @@
-//! What happened, in order.
+//! The timeline: everything that happened, in order.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,44 +11,37 @@ use super::run::Status;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
+    /// When it happened.
     #[serde(serialize_with = "instant")]
     pub at: DateTime<Utc>,
+    /// The name of the person: the id or address a test first used.
     #[serde(serialize_with = "name")]
     pub person: Rc<str>,
+    /// The id of the journey, where it concerns one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "journey")]
     pub journey: Option<Rc<str>>,
-    /// The number of the run, counted from 1 over all people.
+    /// The number of the run, from 1 over all people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<usize>,
+    /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// Kinds of things that happen.
+/// What can happen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum What {
-    /// An event came in; `depth` tells how many journeys stand between it and the outside.
-    Event {
-        name: String,
-        depth: i16,
-    },
-    /// The person changed what mail they want.
-    Preference {
-        category: String,
-        subscribed: bool,
-    },
+    /// An event arrived; `depth` is the number of journeys between it and one from outside.
+    Event { name: String, depth: i16 },
+    /// The person changed a subscription.
+    Preference { category: String, subscribed: bool },
     /// The person opened or clicked a mail.
-    Engaged {
-        template: String,
-        clicked: bool,
-    },
+    Engaged { template: String, clicked: bool },
     /// A run began.
     Entered,
-    /// No run began.
-    Refused {
-        reason: String,
-    },
+    /// An enrolment was refused.
+    Refused { reason: String },
     /// A step began that ends later.
     Waits {
         step: u32,
@@ -67,34 +60,22 @@ pub enum What {
         ok: bool,
         result: String,
     },
-    Checkpoint {
-        label: String,
-    },
-    /// The provider has a mail.
-    Sent {
-        template: String,
-        to: String,
-    },
-    /// A mail is kept back until then.
+    /// A run passed a checkpoint.
+    Checkpoint { label: String },
+    /// A mail was sent.
+    Sent { template: String, to: String },
+    /// A mail waits for its send window.
     Held {
         template: String,
         until: DateTime<Utc>,
     },
-    /// No mail goes out.
-    Skipped {
-        template: String,
-        reason: String,
-    },
+    /// A mail was skipped.
+    Skipped { template: String, reason: String },
     /// The provider refused a mail.
-    SendFailed {
-        template: String,
-        reason: String,
-    },
-    /// Analytics was told of an event.
-    Captured {
-        name: String,
-    },
-    /// The run is over.
+    SendFailed { template: String, reason: String },
+    /// A run sent an event to analytics.
+    Captured { name: String },
+    /// A run ended.
     Ended {
         status: Status,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,7 +150,7 @@ impl fmt::Display for What {
             }
             Self::Skipped { template, reason } => write!(f, "mail {template} skipped: {reason}"),
             Self::SendFailed { template, reason } => write!(f, "mail {template} failed: {reason}"),
-            Self::Captured { name } => write!(f, "analytics is told of {name}"),
+            Self::Captured { name } => write!(f, "captures {name} in analytics"),
             Self::Ended { status, reason } => {
                 write!(f, "{status}")?;
                 reason
@@ -184,7 +165,7 @@ fn named(kind: &str, label: Option<&str>) -> String {
     label.map_or_else(|| kind.to_owned(), |label| format!("{kind} '{label}'"))
 }
 
-/// For people: the minute, and seconds where there are any.
+/// For people: without seconds where they are zero.
 fn short(at: DateTime<Utc>) -> String {
     let format = if at.timestamp() % 60 == 0 {
         "%Y-%m-%d %H:%M   "
@@ -194,7 +175,7 @@ fn short(at: DateTime<Utc>) -> String {
     at.format(format).to_string().trim_end().to_owned()
 }
 
-/// Long results are for the machine form.
+/// Long results are complete only in [`Sim::trace`](super::Sim::trace).
 fn cut(text: &str) -> String {
     const WIDTH: usize = 100;
     if text.chars().count() <= WIDTH {

@@ -1,4 +1,4 @@
-//! Journeys that set others going, and what fails.
+//! Journeys that trigger others, and failures.
 
 use hogsend_plugin_api::journey::{Condition, Ctx, Journey, User, days, hours};
 use hogsend_plugin_kit::sim::{Sim, Status};
@@ -31,7 +31,7 @@ fn journeys_trigger_journeys_until_they_are_too_deep() {
         .trigger("go-friend")
     });
     sim.event("go").assert_status_of("echo", Status::Completed);
-    // Each event finds the run that caused it still under way.
+    // Each event arrives while the run that caused it is still active.
     assert_eq!(
         sim.refusals().collect::<Vec<_>>(),
         [("again", "already_active", 1)]

@@ -1,4 +1,4 @@
-//! Mails that go out, wait, or do not.
+//! Mails that are sent, delayed or skipped.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::{Ctx, Journey, Sent, User, days, hours};
@@ -90,7 +90,7 @@ fn caps_and_windows_hold_mail_back() {
         [
             at("2026-01-01T09:00:00Z"),
             at("2026-01-01T15:00:00Z"),
-            // The one of the 2nd, 9 o'clock, is over the cap: two went out within the day before.
+            // The one of the 2nd, 9 o'clock, exceeds the cap: two were sent in the 24 hours before.
             at("2026-01-02T15:00:00Z"),
             // So is that of the 3rd, 15 o'clock.
             at("2026-01-03T09:00:00Z"),

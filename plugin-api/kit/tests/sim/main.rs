@@ -1,4 +1,4 @@
-//! What steps and guards come to in the simulator.
+//! Results of steps and guards in the simulator.
 
 mod chains;
 mod mails;
@@ -8,11 +8,11 @@ use hogsend_plugin_api::journey::{
     self, Condition, Ctx, Entry, Journey, Op, User, Waited, Weekday, days, hours, minutes,
 };
 use hogsend_plugin_api::{HttpMethod, HttpRequest, Properties, Trust};
-use hogsend_plugin_kit::sim::{Policy, Sim, Status, Told, Tz};
+use hogsend_plugin_kit::sim::{Arrival, Policy, Sim, Status, Tz};
 use hogsend_plugin_kit::{beginning, response};
 use serde_json::json;
 
-/// A journey that only goes through these steps.
+/// A journey that only performs these steps.
 fn made<F, R>(id: &'static str, run: F) -> impl Fn() -> Journey
 where
     F: Fn(User, Ctx) -> R + Copy + Send + Sync + 'static,
@@ -234,7 +234,7 @@ fn waits_count_what_comes_later_or_within_the_lookback() {
         .assert_checkpoint("timed out");
     let mut back = Sim::new(made("back", waits(hours(1))));
     back.event("go").advance(hours(1)).assert_checkpoint("came");
-    // Its own trigger, in the same instant, is no answer.
+    // Its own trigger, at the same instant, does not satisfy the wait.
     let mut at_once = Sim::new(made("at-once", |_, ctx: Ctx| async move {
         let came = ctx.wait_for("go").timeout(hours(2)).await;
         assert_eq!(came, Waited::TimedOut);
@@ -284,15 +284,15 @@ fn untrusted_late_and_historical_events_do_what_they_may() {
     let mut sim = Sim::new(strict);
     sim.untrusted_event("go").assert_not_entered("strict");
     sim.late_event("go", hours(25)).assert_not_entered("strict");
-    let past = || Told {
+    let past = || Arrival {
         historical: true,
-        ..Told::default()
+        ..Arrival::default()
     };
-    sim.tell("go", Properties::new(), past())
+    sim.event_as("go", Properties::new(), past())
         .assert_not_entered("strict");
     sim.late_event("go", hours(24));
     for name in ["paid", "stop"] {
-        sim.tell(name, Properties::new(), past());
+        sim.event_as(name, Properties::new(), past());
     }
     sim.assert_status(Status::Waiting);
     sim.untrusted_event("paid").assert_status(Status::Completed);
@@ -334,7 +334,7 @@ fn people_are_told_apart_as_the_host_tells_them_apart() {
         })
         .trigger("go")
     };
-    // One mailbox, however it is written; and the id that turns out to be theirs.
+    // One mailbox in two spellings, and the id that turns out to belong to it.
     let mut sim = Sim::new(greets);
     for (id, email) in [
         (None, Some("U@ex.test")),
@@ -347,12 +347,12 @@ fn people_are_told_apart_as_the_host_tells_them_apart() {
     }
     assert_eq!(sim.runs().len(), 1);
     sim.event("paid").assert_status(Status::Completed);
-    // Two accounts of one mailbox are two people.
+    // Two accounts with one mailbox are two people.
     let mut family = Sim::new(greets);
     family.named(Some("a"), Some("u@ex.test")).event("go");
     family.named(Some("b"), Some("u@ex.test")).event("go");
     assert_eq!(family.runs().len(), 2);
-    // Two that were known apart and turn out to be one go on once.
+    // Two people who turn out to be the same continue with one run.
     let mut two = Sim::new(greets);
     two.named(Some("a"), None).event("go");
     two.named(None, Some("a@ex.test")).event("go");
@@ -368,7 +368,7 @@ fn people_are_told_apart_as_the_host_tells_them_apart() {
     );
     two.event("paid");
     assert_eq!(two.runs()[0].status, Status::Completed);
-    // A stranger changes no address and unites nobody who is known.
+    // An untrusted source changes no address and merges no known people.
     let mut strange = Sim::new(greets);
     strange.named(Some("ann"), Some("ann@ex.test"));
     strange.named(None, Some("eve@ex.test")).event("go");

@@ -1,4 +1,4 @@
-//! Events one after the other, on contacts kept in memory.
+//! Applies events one after the other to contacts in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ struct World {
     pending: BTreeSet<(u32, Option<u32>, Option<String>)>,
 }
 
-/// `u:1 p:9 n:5 a@x`: ids of the product, a source and devices, and an address.
+/// `u:1 p:9 n:5 a@x`: a product id, a source's id, a device id and an address.
 fn names(text: &str) -> Names {
     let mut names = Names::default();
     for word in text.split_whitespace() {
@@ -121,7 +121,7 @@ impl World {
         About::Contact(key)
     }
 
-    /// `1 u:1 a@x?, 2 n:5`: every contact with what it is known by; `?` marks an unconfirmed address.
+    /// `1 u:1 a@x?, 2 n:5`: every contact with its names; `?` marks an unconfirmed address.
     fn show(&self) -> String {
         let all = self.all.iter().map(|(key, one)| {
             let ids = one.ids.iter().map(|id| match id.kind.as_str() {
@@ -147,9 +147,9 @@ impl World {
     }
 }
 
-/// Events, trusted ones with `!`, and who there is afterwards.
+/// Events, with `!` for trusted ones, and the contacts afterwards.
 const CASES: &[(&[&str], &str)] = &[
-    // Names of the product.
+    // Product ids.
     (&["! u:1 a@x", "! u:1"], "1 u:1 a@x"),
     (&["! a@x", "! u:1 a@x"], "1 u:1 a@x"),
     (&["! u:1 a@x", "! u:2 a@x"], "1 u:1 a@x, 2 u:2 a@x"),
@@ -157,10 +157,10 @@ const CASES: &[(&[&str], &str)] = &[
     (&["! a@x", "! u:1", "! u:1 a@x"], "2 u:1 a@x"),
     (&["! u:1 a@x", "! u:2", "! u:2 a@x"], "1 u:1 a@x, 2 u:2 a@x"),
     (&["! u:1 a@x", "! u:1 b@x"], "1 u:1 b@x"),
-    // An address alone means the one without an id of the product, else the one seen last.
+    // An address alone means the contact without a product id, else the one seen last.
     (&["! u:1 a@x", "! a@x"], "1 u:1 a@x"),
     (&["! u:1 a@x", "! u:2 a@x", "! a@x"], "1 u:1 a@x, 2 u:2 a@x"),
-    // Visitors are nobody until something identifies them.
+    // Visitors have no contact until something identifies them.
     (&["! n:5", "n:5", "n:5 p:9"], ""),
     (&["! n:5", "! u:1 n:5"], "1 n:5 u:1"),
     (&["! n:5 a@x", "! u:1 n:5"], "1 n:5 u:1 a@x"),
@@ -172,7 +172,7 @@ const CASES: &[(&[&str], &str)] = &[
         "1 n:5 u:1, 2 n:6 u:2",
     ),
     (&["! u:1 a@x n:5", "! b@x n:5"], "1 n:5 u:1 a@x, 2 b@x"),
-    // A source's own person has several ids of the product.
+    // A source's person may have several product ids.
     (&["! u:1 p:9 a@x", "! u:2 p:9 a@x"], "1 p:9 u:1 u:2 a@x"),
     (&["u:1 p:9 a@x", "u:2 p:9 a@x"], "1 p:9 u:1 u:2 a@x?"),
     (&["u:1 p:9", "u:2 p:9 a@x"], "1 p:9 u:1 u:2 a@x?"),
@@ -202,20 +202,20 @@ const CASES: &[(&[&str], &str)] = &[
         &["! u:1 a@x", "! u:2 b@x", "! u:1 p:9", "! u:2 p:9"],
         "1 p:9 u:1 u:2 a@x",
     ),
-    // An untrusted event gives an address to whoever has none, and replaces none.
+    // An untrusted event adds an address to a contact without one, and replaces none.
     (&["u:1", "u:1 a@x"], "1 u:1 a@x?"),
     (&["u:1 a@x", "! u:1 a@x"], "1 u:1 a@x"),
     (&["! u:1 a@x", "u:1 a@x"], "1 u:1 a@x"),
     (&["! u:1 a@x", "u:1 b@x", "u:1 b@x"], "1 u:1 a@x, 1<-b@x"),
     (&["u:1 a@x", "u:1 b@x"], "1 u:1 a@x?, 1<-b@x"),
-    // It may unite contacts of which one is not known yet, and else asks.
+    // It may merge contacts of which one has neither product id nor address; else it is pending.
     (&["! a@x", "u:1 a@x"], "1 a@x, 2 u:1 a@x?, 2=1"),
     (&["! a@x", "u:1 a@x", "! u:1 a@x"], "2 u:1 a@x"),
     (&["! a@x", "n:5 a@x"], "1 n:5 a@x"),
     (&["! u:1 a@x", "u:1 n:5", "n:5"], "1 n:5 u:1 a@x"),
     (&["! a@x n:5", "u:1 n:5"], "1 n:5 a@x, 2 u:1, 2=1"),
     (&["! u:1 a@x n:5", "u:2 n:5"], "1 n:5 u:1 a@x, 2 u:2"),
-    // Nobody's id is claimed by a stranger.
+    // A stranger cannot claim another person's id.
     (
         &["! u:1 a@x", "u:1 u:2", "! u:2 b@x"],
         "1 u:1 a@x, 2 u:2 b@x",
@@ -376,7 +376,7 @@ proptest! {
                 }
                 prop_assert!(!one.ids.is_empty() || one.address.is_some());
             }
-            // No id is lost, and no address but one that another one replaces.
+            // No id is lost, and no address unless another one replaces it.
             let all = before.all.values().flat_map(|one| &one.ids);
             prop_assert!(all.into_iter().all(|id| seen.contains(id)));
             if let Some(user) = names.user() {
@@ -394,7 +394,7 @@ proptest! {
                     }
                 }
             }
-            // A repetition changes nothing more.
+            // A repetition changes nothing.
             let once = world.clone();
             world.take_names(&names, trust, false);
             let shape = |world: &World| {

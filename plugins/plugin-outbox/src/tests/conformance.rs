@@ -1,4 +1,4 @@
-//! What every delivery plugin promises.
+//! The conformance test of delivery plugins.
 
 use hogsend_plugin_api::Settings;
 use hogsend_plugin_kit::delivery::{Provider, conformance};

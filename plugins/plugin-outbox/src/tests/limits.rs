@@ -1,4 +1,4 @@
-//! Whatever a mail holds, its message keeps the limits of RFC 5322 and says the same.
+//! For any mail, the message respects the limits of RFC 5322 and has the same content.
 
 use hogsend_mime as mime;
 use hogsend_plugin_api::Mail;

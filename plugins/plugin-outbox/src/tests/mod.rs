@@ -1,4 +1,4 @@
-//! The plugin as the host calls it, its messages read by another library.
+//! Calls the plugin as the host does, and parses its messages with another library.
 
 mod conformance;
 mod limits;
@@ -66,7 +66,7 @@ fn another_library_reads_every_part_of_the_message() {
         let name = header[0].as_str().unwrap();
         let value = match message.header(name).unwrap().as_text() {
             Some(text) => text.to_owned(),
-            // Read as a list of addresses, which a URL is not.
+            // Parsed as a list of addresses, which a URL is not.
             None => message
                 .header_raw(name)
                 .unwrap()
@@ -163,31 +163,31 @@ fn what_cannot_be_written_is_named() {
         (
             "to",
             json!("nobody"),
-            "the recipient of the mail is no e-mail address: 'nobody'",
+            "the recipient of the mail is not an email address: 'nobody'",
         ),
         (
             "from",
             json!("x\r\nBcc: evil@example.com\r\n <a@b.co>"),
-            "the sender of the mail holds a line break",
+            "the sender of the mail contains a line break",
         ),
         (
             "reply_to",
             json!("x\nBcc: evil@example.com <a@b.co>"),
-            "the reply-to of the mail holds a line break",
+            "the reply-to of the mail contains a line break",
         ),
         ("to", json!("a@b.co, c@d.co"), "the recipient"),
         ("from", json!(""), "the sender"),
         ("reply_to", json!("Help <help>"), "the reply-to"),
-        ("message_id", json!(""), "'' is no message id"),
+        ("message_id", json!(""), "'' is not a message id"),
         (
             "message_id",
             json!("1@acme.test>\r\nBcc: x"),
-            "'1@acme.test>\\r\\nBcc: x' is no message id",
+            "'1@acme.test>\\r\\nBcc: x' is not a message id",
         ),
         (
             "headers",
             json!([["X-A: b\r\nBcc", "x"]]),
-            "'X-A: b\\r\\nBcc' is no name of a header",
+            "'X-A: b\\r\\nBcc' is not a header name",
         ),
     ] {
         let mut bad = mail();
