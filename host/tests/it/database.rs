@@ -57,7 +57,7 @@ async fn what_cannot_be_reached_is_said_with_the_fix() {
     let cases = [
         (
             format!("postgres://a:hunter2@127.0.0.1:{port}/c"),
-            "nobody listens at 127.0.0.1",
+            "nothing listens at 127.0.0.1",
         ),
         (
             "postgres://a:hunter2@no-such-host.invalid/c".to_owned(),

@@ -1,28 +1,28 @@
-//! The states of a mail, as the store writes them.
+//! The statuses of a mail, as stored.
 
 use sqlx::Postgres;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueRef};
 
-/// Where a mail is. What may follow what is decided in `mail/fate/stage.rs`.
+/// Status of a mail. `mail/fate/stage.rs` defines the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SendStatus {
     /// Due now or later.
     Queued,
     /// An attempt began and has not ended.
     Sending,
-    /// The provider may have it, and a repeat could be a second mail.
+    /// The provider may have it, and a retry could send it twice.
     Ambiguous,
-    /// The provider has it.
+    /// The provider accepted it.
     Sent,
     Delivered,
     Opened,
     Clicked,
     Bounced,
     Complained,
-    /// It surely did not go out and never will.
+    /// It was certainly not sent and never will be.
     Failed,
-    /// Decided against.
+    /// Hogsend decided not to send it.
     Skipped,
 }
 
@@ -75,6 +75,6 @@ impl sqlx::Type<Postgres> for SendStatus {
 impl<'r> sqlx::Decode<'r, Postgres> for SendStatus {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let name = <&str as sqlx::Decode<Postgres>>::decode(value)?;
-        Self::parse(name).ok_or_else(|| format!("'{name}' is no status of a mail").into())
+        Self::parse(name).ok_or_else(|| format!("'{name}' is not a status of a mail").into())
     }
 }

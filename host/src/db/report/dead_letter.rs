@@ -1,5 +1,5 @@
-//! What broke for good and waits for an administrator: runs that failed or are stuck, mails that
-//! nobody sends any more, what endpoints and analytics could not be told.
+//! Dead letters, which wait for an administrator: runs that failed or are stuck, mails, webhook
+//! deliveries and captures that were given up.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -7,24 +7,24 @@ use uuid::Uuid;
 use crate::db::{Conn, Result};
 use crate::ids::SendId;
 
-/// Something that broke.
+/// A dead letter.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Of the thing that broke.
+    /// Id of the run, mail, delivery or capture.
     pub id: Uuid,
     /// `journey`, `email`, `webhook` or `analytics`.
     pub kind: String,
     pub status: String,
     /// The journey's id, the template's key, the type or name of the event.
     pub subject: String,
-    /// None where it is about nobody.
+    /// None where it is about no contact.
     pub contact_id: Option<Uuid>,
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub failed_at: DateTime<Utc>,
 }
 
-/// What broke and nobody put aside, the latest first; one kind or one thing where that is asked.
+/// Dead letters that are not dismissed, latest first; of one kind or with one id where given.
 pub async fn dead_letters(
     conn: &mut Conn,
     kind: Option<&str>,
@@ -88,7 +88,7 @@ pub async fn dead_letter_count(conn: &mut Conn, kind: Option<&str>) -> Result<i6
     .await
 }
 
-/// Takes a mail off the list of what broke. False where it is not on it.
+/// Dismisses a mail from the dead letters. False where it is not one.
 ///
 /// Two administrators racing: the second finds the row changed and gets false.
 pub async fn send_dismiss(conn: &mut Conn, send: SendId, now: DateTime<Utc>) -> Result<bool> {

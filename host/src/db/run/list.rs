@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, StateId};
 
-/// How many of something a journey has: runs of a status, or enrolments turned away for a reason.
+/// A count of a journey: runs by status, or refused enrolments by reason.
 #[derive(Clone, Debug)]
 pub struct JourneyCount {
     pub journey_id: String,
@@ -16,7 +16,7 @@ pub struct JourneyCount {
     pub count: i64,
 }
 
-/// Runs by journey and status; of one journey where it is named.
+/// Runs by journey and status; of one journey where given.
 pub async fn journey_counts(conn: &mut Conn, journey: Option<&str>) -> Result<Vec<JourneyCount>> {
     sqlx::query_as!(
         JourneyCount,
@@ -28,7 +28,7 @@ pub async fn journey_counts(conn: &mut Conn, journey: Option<&str>) -> Result<Ve
     .await
 }
 
-/// Enrolments turned away by journey and reason; of one journey where it is named.
+/// Refused enrolments by journey and reason; of one journey where given.
 pub async fn journey_skips(conn: &mut Conn, journey: Option<&str>) -> Result<Vec<JourneyCount>> {
     sqlx::query_as!(
         JourneyCount,
@@ -40,7 +40,7 @@ pub async fn journey_skips(conn: &mut Conn, journey: Option<&str>) -> Result<Vec
     .await
 }
 
-/// Switches a journey on or off. Runs under way go on.
+/// Enables or disables a journey. Open runs continue.
 pub async fn journey_set_enabled(
     conn: &mut Conn,
     journey: &str,
@@ -60,7 +60,7 @@ pub async fn journey_set_enabled(
     Ok(())
 }
 
-/// A run with what its person is known by.
+/// A run with the names of its contact.
 #[derive(Clone, Debug)]
 pub struct StateStory {
     pub id: StateId,
@@ -79,14 +79,14 @@ pub struct StateStory {
     pub exited_at: Option<DateTime<Utc>>,
 }
 
-/// What a list of runs is narrowed to.
+/// Filters of a list of runs; None does not filter.
 #[derive(Clone, Debug, Default)]
 pub struct StateFilter<'a> {
     pub journey: Option<&'a str>,
     pub status: Option<&'a str>,
-    /// The product's id of the person.
+    /// The contact's external id.
     pub user: Option<&'a str>,
-    /// Only runs that come after this one in the list.
+    /// Only runs after this one in the list.
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
@@ -142,7 +142,7 @@ pub async fn state_story(
     .await
 }
 
-/// How many runs there are, without regard to `after`.
+/// How many runs match, ignoring `after`.
 pub async fn state_count(conn: &mut Conn, filter: &StateFilter<'_>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM journey_states
