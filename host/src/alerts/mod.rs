@@ -1,8 +1,8 @@
-//! Telling administrators that something goes wrong.
+//! Alerts to administrators.
 //!
-//! A rule looks at a figure of the last minutes or days. Where it is past the rule's threshold, an
-//! alert is written in the same transaction that keeps the rule silent for a while, and a worker
-//! passes it on. The API looks as well, so that somebody notices where no worker is left.
+//! A rule watches a figure over a period of minutes or days. Where it exceeds the rule's threshold,
+//! one transaction writes an alert and starts the rule's cooldown, and a worker sends the alert.
+//! The API process does the same, so that missing workers are noticed.
 
 mod check;
 mod kind;
@@ -12,7 +12,7 @@ pub use check::check_next;
 pub use kind::Kind;
 pub use notify::notify;
 
-/// What the ledger calls the mail of an alert.
+/// Template key of alert mails in the ledger.
 pub const TEMPLATE: &str = "hogsend-alert";
-/// What receivers know an alert by.
+/// Event type of alerts sent as webhooks.
 pub const EVENT_TYPE: &str = "alert.triggered";

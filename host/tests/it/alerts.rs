@@ -121,7 +121,7 @@ async fn each_type_looks_at_its_own_figure() {
         (
             "journey_failure_spike",
             json!({ "threshold": 1 }),
-            "1 runs of journeys broke within 1 hour, and 1 are enough for an alert",
+            "1 journey runs failed or got stuck within 1 hour (threshold: 1)",
         ),
         // Too few mails to say so.
         ("high_complaint_rate", json!({}), ""),

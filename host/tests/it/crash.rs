@@ -160,7 +160,7 @@ async fn a_mail_that_ends_its_worker_three_times_is_over_and_the_others_go_out()
         assert_eq!(server.text(ends).await, expected, "{at}");
         let reason = "SELECT min(reason) FROM email_sends WHERE status <> 'sent'";
         let reason = server.text(reason).await;
-        let named = format!("3 workers ended while they were calling crash, {at}");
+        let named = format!("3 workers died while calling crash, {at}");
         assert!(reason.starts_with(&named), "{at}: {reason}");
         server.stop().await;
     }
