@@ -114,7 +114,7 @@ async fn look(
 
 async fn providers(cx: &Context, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Seen> {
     let states = mail::provider_states(cx, conn, now).await?;
-    let mut told = Vec::new();
+    let mut unavailable = Vec::new();
     for state in &states {
         let shut = state.holds.iter().any(|hold| match hold.kind {
             HoldKind::Block => true,
@@ -123,13 +123,13 @@ async fn providers(cx: &Context, conn: &mut Conn, now: DateTime<Utc>) -> db::Res
         });
         if shut {
             let reason = state.reason().unwrap_or_default();
-            told.push(format!("{} ({reason})", state.id));
+            unavailable.push(format!("{} ({reason})", state.id));
         }
     }
     Ok(Seen {
-        value: told.len() as f64,
+        value: unavailable.len() as f64,
         cases: states.len() as i64,
-        what: told.join(", "),
+        what: unavailable.join(", "),
     })
 }
 

@@ -145,7 +145,7 @@ impl Open {
         match ended.await {
             Ok(()) => self.close(),
             Err(error) => {
-                tracing::debug!(%error, "the record of a plugin call will be deleted later")
+                tracing::debug!(%error, "the record of a plugin call will be deleted later");
             }
         }
         answer

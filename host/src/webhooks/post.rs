@@ -64,11 +64,11 @@ impl Poster {
             .send()
             .await
             .map_err(|error| describe(&error, &host))?;
-        let wish = response.headers().get(RETRY_AFTER);
-        let wish = wish.and_then(|wish| retry_after(wish.to_str().ok()?, now));
+        let header = response.headers().get(RETRY_AFTER);
+        let delay = header.and_then(|header| retry_after(header.to_str().ok()?, now));
         Ok(Posted {
             status: response.status().as_u16(),
-            retry_after: wish,
+            retry_after: delay,
         })
     }
 

@@ -257,7 +257,7 @@ pub const KEPT: &[Kept] = &[
         goes: Goes::Row,
     },
     Kept {
-        what: "events of visitors nobody knows",
+        what: "events of unknown visitors",
         by: Lifetime::Visitors,
         table: "anonymous_events",
         key: &["id"],
