@@ -1,4 +1,4 @@
-//! When to try again.
+//! Delays before retries.
 
 use chrono::TimeDelta;
 use rand::Rng;
@@ -7,7 +7,7 @@ const FIRST: i64 = 2_000;
 const LONGEST: i64 = 3_600_000;
 
 /// Exponential backoff from 2 s to an hour, with jitter: between a quarter of the ceiling and the
-/// ceiling. Never sooner than was asked for.
+/// ceiling. Never shorter than the requested delay.
 pub fn wait(attempts: i32, asked_ms: Option<u64>) -> TimeDelta {
     let doublings = u32::try_from(attempts.max(1) - 1).unwrap_or(0).min(20);
     let ceiling = (FIRST << doublings).min(LONGEST);
@@ -16,7 +16,7 @@ pub fn wait(attempts: i32, asked_ms: Option<u64>) -> TimeDelta {
         .and_then(|ms| i64::try_from(ms).ok())
         .unwrap_or(0)
         .min(24 * LONGEST);
-    // A little after the moment asked for, so that waiting mails do not all come at once.
+    // Jitter on top of the requested delay, so that waiting mails are not all sent at once.
     let wait = if asked > 0 {
         asked.max(jitter.min(asked + 1_000))
     } else {
@@ -25,9 +25,9 @@ pub fn wait(attempts: i32, asked_ms: Option<u64>) -> TimeDelta {
     TimeDelta::milliseconds(wait)
 }
 
-/// When a recipient's server that put a mail off is asked again. Greylisting lets a mail pass after
-/// some minutes, so the first tries come sooner than the half hour between later ones
-/// (RFC 5321 §4.5.4.1); mail that is useful for an hour is tried more often.
+/// Delay before retrying a recipient's server that deferred a mail. Greylisting accepts a mail
+/// after a few minutes, so the first retries come sooner than the half hour between later ones (RFC
+/// 5321 §4.5.4.1); urgent mail, which expires after an hour, is retried more often.
 pub fn greylisted(attempts: i32, asked_ms: Option<u64>, urgent: bool) -> TimeDelta {
     let minutes = match (urgent, attempts) {
         (true, ..=1) => 1,
@@ -51,7 +51,7 @@ mod tests {
     use super::{greylisted, wait};
 
     #[test]
-    fn waits_grow_stay_bounded_and_obey_the_provider() {
+    fn waits_grow_stay_bounded_and_respect_the_requested_delay() {
         for _ in 0..200 {
             assert!(wait(1, None).num_milliseconds() <= 2_000);
             assert!((500..=3_600_000).contains(&wait(30, None).num_milliseconds()));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipient_is_asked_some_minutes_later_and_often_enough_while_the_mail_is_useful() {
+    fn greylisted_mail_is_retried_after_minutes_and_often_enough_before_it_expires() {
         for (urgent, useful) in [(true, 60), (false, 48 * 60)] {
             let mut at = TimeDelta::zero();
             let mut tries = 0;

@@ -1,4 +1,4 @@
-//! A cache in Redis, and in this process while Redis is away.
+//! A cache in Redis, or in this process while Redis is unavailable.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,26 +12,25 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::http_client::install_tls;
 
-/// Bound of one operation: a cache that is slower than this is no use.
+/// Timeout of one operation: a slower cache is useless.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a connection may take to be made, TLS included. Nobody waits for it longer than
-/// [`PATIENCE`].
+/// Timeout of connecting, including TLS. Operations do not wait for it longer than [`PATIENCE`].
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long after a failed attempt the next one begins.
+/// Pause after a failed attempt to connect.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Operations in a row that have to come too late before Redis counts as away.
+/// Consecutive timeouts after which Redis counts as unavailable.
 const LATE: u32 = 3;
-/// Entries kept in the process.
+/// Maximum number of entries in the process.
 const LOCAL_MAX: usize = 10_000;
 
-/// A cache whose loss costs only time.
+/// A cache: losing its entries costs only time.
 pub struct Cache {
     remote: Option<Arc<Remote>>,
     local: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
     clock: Clock,
 }
 
-/// A Redis that is set.
+/// The configured Redis.
 struct Remote {
     manager: watch::Sender<Option<ConnectionManager>>,
     state: Mutex<State>,
@@ -46,8 +45,8 @@ struct State {
 }
 
 impl Cache {
-    /// Prepares the cache and begins to connect, inside a runtime; an operation never waits long for
-    /// that. Whether Redis is there is logged whenever it changes.
+    /// Creates the cache and starts to connect in the background; needs a Tokio runtime. Logs
+    /// whenever Redis becomes available or unavailable.
     pub fn connect(redis_url: Option<&str>, clock: Clock) -> Self {
         let remote = redis_url.and_then(|url| match redis::Client::open(url) {
             Ok(client) => {
@@ -75,12 +74,12 @@ impl Cache {
         }
     }
 
-    /// Whether there is no Redis by choice.
+    /// Whether Redis is switched off by configuration.
     pub fn is_off(&self) -> bool {
         self.remote.is_none()
     }
 
-    /// Runs one operation within [`PATIENCE`]; `None` where Redis is off or away.
+    /// Runs one operation within [`PATIENCE`]; `None` where Redis is off or unavailable.
     pub(crate) async fn ask<T, F>(
         &self,
         operation: impl FnOnce(ConnectionManager) -> F,
@@ -110,7 +109,7 @@ impl Cache {
         }
     }
 
-    /// The value under a key, unless it expired.
+    /// The value of a key, unless it has expired.
     pub async fn get(&self, key: &str) -> Option<String> {
         let get = async |mut redis: ConnectionManager| {
             let mut get = redis::cmd("GET");
@@ -125,7 +124,7 @@ impl Cache {
         (*until > self.clock.now()).then(|| value.clone())
     }
 
-    /// Keeps a value for `ttl`.
+    /// Stores a value for `ttl`.
     pub async fn put(&self, key: &str, value: &str, ttl: Duration) {
         let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         let set = async |mut redis: ConnectionManager| {
@@ -152,7 +151,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// What is wrong, for an operator; never the address, which may hold a password.
+    /// The cause, for an operator; never the URL, which may hold a password.
     pub async fn ping(&self) -> Result<Duration, String> {
         let started = Instant::now();
         let ping = async |mut redis: ConnectionManager| {
@@ -166,7 +165,7 @@ impl Cache {
     }
 }
 
-/// Connects, as often as it takes. From then on the connection mends itself.
+/// Retries until it is connected. From then on the connection manager reconnects.
 async fn connect(client: redis::Client, remote: Weak<Remote>) {
     loop {
         let config = ConnectionManagerConfig::new()
@@ -191,7 +190,7 @@ async fn connect(client: redis::Client, remote: Weak<Remote>) {
 }
 
 impl Remote {
-    /// The connection. While the first one is made it is waited for a moment.
+    /// The connection. Waits briefly while the first one is being made.
     async fn manager(&self) -> Option<ConnectionManager> {
         let mut made = self.manager.subscribe();
         if let Some(manager) = made.borrow().clone() {
@@ -273,7 +272,7 @@ mod tests {
         assert!(off.is_off() && off.ping().await.is_err());
     }
 
-    /// A TLS server of nobody's: what matters is that the connection is made with TLS at all.
+    /// The test's server does not speak TLS: it only checks that the client starts a TLS handshake.
     #[tokio::test]
     async fn rediss_begins_with_a_tls_handshake() {
         use tokio::io::AsyncReadExt as _;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-/// Tells the time; cheap to clone. A manual clock stands still until a test moves it.
+/// A clock; cheap to clone. A manual clock only moves when a test advances it.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -15,10 +15,10 @@ enum Kind {
     Manual(Arc<Mutex<DateTime<Utc>>>),
     Fast {
         start: DateTime<Utc>,
-        /// What the machine's clock showed at `start`.
+        /// The machine's time when this clock showed `start`.
         since: DateTime<Utc>,
         factor: i32,
-        /// Where it stops.
+        /// The time at which it stops.
         stop: DateTime<Utc>,
     },
 }
@@ -29,13 +29,13 @@ impl Clock {
         Self(Kind::System)
     }
 
-    /// A clock that stands at `start` until [`advance`](Clock::advance).
+    /// A clock that shows `start` until [`advance`](Clock::advance).
     pub fn manual(start: DateTime<Utc>) -> Self {
         Self(Kind::Manual(Arc::new(Mutex::new(start))))
     }
 
     /// A clock that showed `start` when the machine's showed `since`, and runs `factor` times as
-    /// fast until it shows `stop`, where it stands: for tests of several processes.
+    /// fast until it stops at `stop`: for tests with several processes.
     pub fn fast(
         start: DateTime<Utc>,
         since: DateTime<Utc>,
@@ -50,7 +50,7 @@ impl Clock {
         })
     }
 
-    /// Reads `start/since/factor`, or `start/since/factor/stop`.
+    /// Parses `start/since/factor` or `start/since/factor/stop`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
         let start = parts.next()?.parse().ok()?;
@@ -64,7 +64,7 @@ impl Clock {
         whole.then(|| Self::fast(start, since, factor, stop))
     }
 
-    /// Now, in whole microseconds: what Postgres keeps.
+    /// Now, in whole microseconds, the resolution of Postgres.
     pub fn now(&self) -> DateTime<Utc> {
         match &self.0 {
             Kind::System => wall(),
@@ -78,7 +78,7 @@ impl Clock {
         }
     }
 
-    /// How long the machine takes for a stretch of this clock's time.
+    /// The real time that corresponds to a duration on this clock.
     pub fn takes(&self, stretch: Duration) -> Duration {
         match self.0 {
             Kind::Fast { factor, .. } => stretch / factor.unsigned_abs(),
@@ -86,8 +86,8 @@ impl Clock {
         }
     }
 
-    /// Waits until this clock shows `at`. A manual clock does not run, so nobody waits for it; one that
-    /// stops is waited for as if it ran on.
+    /// Waits until this clock shows `at`. Returns at once for a manual clock, which does not run;
+    /// for a clock that stops, waits as if it kept running.
     pub async fn sleep_until(&self, at: DateTime<Utc>) {
         if matches!(self.0, Kind::Manual(_)) {
             return;
@@ -96,7 +96,7 @@ impl Clock {
         tokio::time::sleep(self.takes(left)).await;
     }
 
-    /// Moves a manual clock forward; the others cannot be moved.
+    /// Moves a manual clock forward; does nothing to the others.
     pub fn advance(&self, by: Duration) {
         if let Kind::Manual(now) = &self.0 {
             let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +128,7 @@ mod tests {
     use super::{Clock, wall};
 
     #[test]
-    fn a_fast_clock_stops_where_it_is_told_to() {
+    fn a_fast_clock_stops_at_its_stop_time() {
         let start: DateTime<Utc> = "2026-03-02T09:00:00Z".parse().unwrap();
         let since = wall() - TimeDelta::seconds(10);
         let text = format!("{}/{}/3600", start.to_rfc3339(), since.to_rfc3339());

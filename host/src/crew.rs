@@ -1,5 +1,5 @@
-//! The tasks a process consists of, watched: one that ends before its time ends the process, by
-//! name, so that whoever restarts processes does so.
+//! Supervises the tasks of a process: a task that ends early ends the process, with its name, so
+//! that the process manager restarts it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// After a stop, or the end of one, how long the others get to finish.
+/// How long the tasks may take to finish after a stop, or after one of them ended.
 const GRACE: Duration = Duration::from_secs(9);
 
-/// Tasks that run until `stop`.
+/// Tasks that run until `stop` is cancelled.
 pub struct Crew {
     tasks: JoinSet<()>,
     names: HashMap<Id, &'static str>,
     stop: CancellationToken,
 }
 
-/// A task that ended before it was asked to.
+/// A task that ended early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the task `{name}` {how}: see the log above; the process ends so that it is started again")]
 pub struct Died {
@@ -34,12 +34,12 @@ impl Crew {
         }
     }
 
-    /// What asks the tasks to end.
+    /// The token that asks the tasks to end.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Starts a task. It ends when `stop` is cancelled, and not before.
+    /// Starts a task. It must end when `stop` is cancelled, and not earlier.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let task = self.tasks.spawn(task);
         self.names.insert(task.id(), name);
@@ -47,9 +47,8 @@ impl Crew {
 
     /// Waits until the tasks have ended after a stop.
     ///
-    /// # Errors
-    /// Where one ended without being asked, by itself or by a panic: then the others are asked to
-    /// end, too.
+    /// # Errors Where one ended early, by itself or by a panic: then the others are asked to end,
+    /// too.
     pub async fn ended(mut self) -> Result<(), Died> {
         let mut died = None;
         while died.is_none()
@@ -64,7 +63,10 @@ impl Crew {
             if self.stop.is_cancelled() && done.is_ok() {
                 break;
             }
-            tracing::error!(task = name, "a task that should run until the end {how}");
+            tracing::error!(
+                task = name,
+                "a task that should run until the process stops {how}"
+            );
             died = Some(Died { name, how });
         }
         self.stop.cancel();

@@ -1,19 +1,19 @@
-//! The names of events that are the host's own.
+//! Reserved event names.
 
-/// How they begin. Nobody outside may store an event of such a name: journeys and reports take them for
-/// facts.
+/// Prefixes of the host's own events. Callers may not send such events, because journeys and
+/// reports trust them.
 pub const OWN: [&str; 5] = ["email.", "journey.", "segment.", "contact.", "campaign."];
 
-/// Whether only the host itself stores events of this name.
+/// Whether the name is reserved for the host.
 pub fn is_own(name: &str) -> bool {
     OWN.iter().any(|own| name.starts_with(own))
 }
 
-/// Says of a name that it is the host's.
+/// The message for a reserved name.
 pub fn taken(name: &str) -> String {
     let kind = OWN.iter().find(|own| name.starts_with(**own));
     format!(
-        "names that begin with {} are those of Hogsend's own events: choose another",
+        "names that begin with {} are reserved for Hogsend's own events: choose another",
         kind.unwrap_or(&name)
     )
 }

@@ -1,19 +1,19 @@
-//! Clients for requests to others: one TLS, one name, bounded waits.
+//! HTTP clients with a common TLS provider, user agent and timeouts.
 
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, redirect};
 
-/// Bound of an exchange.
+/// Timeout of a request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Makes rustls with ring the TLS of the process.
+/// Installs rustls with ring as the process's TLS provider.
 pub(crate) fn install_tls() {
-    // Already installed when a second client is made.
+    // Fails harmlessly where it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// What every client of the process has in common: TLS by rustls, a name, short waits.
+/// The common settings of every client: TLS by rustls, user agent, timeouts.
 pub fn http_client_builder() -> ClientBuilder {
     install_tls();
     Client::builder()
@@ -23,7 +23,7 @@ pub fn http_client_builder() -> ClientBuilder {
         .pool_idle_timeout(Duration::from_secs(60))
 }
 
-/// The client of plugins: one pool, no redirects.
+/// The client for requests of plugins: one pool, no redirects.
 pub fn http_client() -> Client {
     let client = http_client_builder()
         .redirect(redirect::Policy::none())

@@ -1,4 +1,4 @@
-//! Every id has a type of its own; all are UUIDv7 made here, so they sort by age.
+//! Every kind of id has its own type; all are UUIDv7 generated here, so they sort by age.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -51,23 +51,23 @@ macro_rules! id {
 }
 
 id!(
-    /// A person.
+    /// A contact.
     ContactId
 );
 id!(
-    /// Something a person did.
+    /// An event of a contact.
     EventId
 );
 id!(
-    /// One person's run of one journey.
+    /// A contact's run of a journey.
     StateId
 );
 id!(
-    /// One decision to send a mail.
+    /// A mail in the send ledger.
     SendId
 );
 id!(
-    /// A key of a program.
+    /// An API key.
     ApiKeyId
 );
 id!(
@@ -83,15 +83,15 @@ id!(
     BatchId
 );
 id!(
-    /// A place that is told what happens here.
+    /// A webhook endpoint.
     EndpointId
 );
 id!(
-    /// A rule that raises alerts.
+    /// An alert rule.
     AlertRuleId
 );
 id!(
-    /// A change to a person that somebody has to decide.
+    /// A pending change to a contact.
     PendingId
 );
 id!(
@@ -99,7 +99,8 @@ id!(
     ImportId
 );
 id!(
-    /// A worker's hold on a run, a mail or a batch. Whoever holds another token may not commit.
+    /// A worker's claim on a run, a mail or a batch: a fencing token. A worker with another token
+    /// may not commit.
     Claim
 );
 

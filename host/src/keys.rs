@@ -1,9 +1,9 @@
-//! The keys of programs.
+//! Look-ups of API keys.
 //!
-//! A look-up by hash answers for at most [`LEASE`], and a revocation takes effect by waiting: the
-//! row is deleted first, and the answer follows when every look-up made before has run out, on
-//! every replica, whether or not it hears of the change. So who was told that a key is revoked sees
-//! it refused everywhere, and a busy key costs one query a lease instead of one a request.
+//! A look-up is cached for at most [`LEASE`]. A revocation deletes the row, waits until every
+//! earlier look-up has expired on every replica, and only then answers. So once a revocation has
+//! been confirmed every replica refuses the key, and a busy key costs one query per lease instead
+//! of one per request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,20 +16,21 @@ use tokio::sync::Semaphore;
 
 use crate::db::{self, ApiKey, Db};
 
-/// Where it stands in the data folder.
+/// The file of the development key in the data folder.
 pub const KEY_FILE: &str = "dev-key";
 
-/// How long a look-up answers.
+/// How long a look-up is cached.
 const LEASE: Duration = Duration::from_secs(1);
-/// Look-ups in the database at once.
+/// Concurrent look-ups in the database.
 const LOOKING: usize = 4;
-/// Wrong keys whose answers wait at once; further ones are refused as fast as they come.
+/// Concurrent delayed answers to wrong keys; beyond this number wrong keys are refused without a
+/// delay.
 const PAUSED: usize = 256;
-/// Look-ups kept in the process.
+/// Look-ups cached in the process.
 const KEPT: usize = 10_000;
 /// What every key begins with.
 const PREFIX: &str = "hsk_";
-/// How much of a key is kept for people to tell it by.
+/// How many characters of a key are stored to identify it.
 const SHOWN: usize = 12;
 
 type Hash = [u8; 32];
@@ -37,11 +38,11 @@ type Hash = [u8; 32];
 /// Look-ups of keys. Shared by all requests of a process.
 pub struct Keys {
     found: Mutex<HashMap<Hash, (ApiKey, Instant)>>,
-    /// Look-ups under way: wrong keys take no more of the database than this.
+    /// Bounds look-ups under way, and so the load of wrong keys on the database.
     looking: Semaphore,
-    /// Wrong keys that wait for their answer.
+    /// Wrong keys that wait for their answer now.
     pub pauses: Semaphore,
-    /// When there was no key at all.
+    /// When a look-up last found no key at all.
     none_at: Mutex<Option<Instant>>,
 }
 
@@ -56,7 +57,7 @@ impl Default for Keys {
     }
 }
 
-/// A new key. Nobody sees `key` again.
+/// A new key. `key` is shown once and not stored.
 pub struct NewKey {
     pub key: String,
     pub prefix: String,
@@ -81,13 +82,13 @@ fn hash(key: &str) -> Hash {
 }
 
 impl Keys {
-    /// The key a caller gave, expired or not; `None` where there is none such.
+    /// The key a caller gave, expired or not; `None` where it is unknown.
     pub async fn find(&self, db: &Db, given: &str) -> db::Result<Option<ApiKey>> {
         if !given.starts_with(PREFIX) {
             return Ok(None);
         }
         let hash = hash(given);
-        // Taken before the query, so that the lease never outlives what the query saw.
+        // Taken before the query, so that the lease starts no later than the query's snapshot.
         let asked = Instant::now();
         if let Some((key, since)) = self.lock().get(&hash)
             && asked.duration_since(*since) < LEASE
@@ -95,7 +96,7 @@ impl Keys {
             return Ok(Some(key.clone()));
         }
         let key = {
-            // Nobody closes it.
+            // The semaphore is never closed.
             let _turn = self.looking.acquire().await;
             let mut conn = db.conn().await?;
             db::api_key_by_hash(&mut conn, &hash).await?
@@ -129,13 +130,13 @@ impl Keys {
         Ok(any)
     }
 
-    /// Call after the commit that added a key: from now on there is one. Another process of a
-    /// development installation learns of it within a lease.
+    /// Call after the commit that added a key. Other processes of a development installation notice
+    /// within a lease.
     pub fn added(&self) {
         *self.none_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Keeps that the key was used, to the minute. A failure costs the note only.
+    /// Records that the key was used, to the minute. A failure is only logged.
     pub async fn note_use(&self, db: &Db, key: &ApiKey, now: DateTime<Utc>) {
         let minute = TimeDelta::minutes(1);
         if key.last_used_at.is_some_and(|used| now - used < minute) {
@@ -146,14 +147,14 @@ impl Keys {
             Err(error) => Err(error),
         };
         if let Err(error) = noted {
-            tracing::warn!(%error, "could not keep when a key was used");
+            tracing::warn!(%error, "could not record when an API key was used");
         }
         if let Some((key, _)) = self.lock().get_mut(&key.hash) {
             key.last_used_at = Some(now);
         }
     }
 
-    /// Call after the commit that deleted a key: returns when no replica accepts it any more.
+    /// Call after the commit that deleted a key: returns once no replica accepts it any longer.
     pub async fn revoked(&self, hash: &Hash) {
         self.lock().remove(hash);
         tokio::time::sleep(LEASE).await;
@@ -170,7 +171,7 @@ mod tests {
     use super::NewKey;
 
     #[test]
-    fn a_key_is_random_of_the_given_form_and_its_prefix_tells_little_of_it() {
+    fn a_key_is_random_and_its_prefix_reveals_little_of_it() {
         let (one, other) = (NewKey::random(), NewKey::random());
         assert_eq!(one.key.len(), 4 + 43);
         assert!(one.key.starts_with("hsk_"));

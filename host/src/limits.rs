@@ -1,7 +1,7 @@
-//! How often somebody may do something: so many times within any 60 s.
+//! Rate limits: a number of requests within any 60 s.
 //!
-//! Redis counts for all replicas together. While it is away, each process counts by itself: a limit
-//! then holds for each replica, and nobody is refused for Redis' sake.
+//! Redis counts for all replicas together. While it is unavailable each process counts for itself:
+//! limits then apply per replica, and no request is refused because of Redis.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,13 @@ use crate::clock::Clock;
 
 /// The window, in microseconds.
 const WINDOW: i64 = 60_000_000;
-/// Callers counted in the process, at most about so many.
+/// Approximate maximum number of callers counted in the process.
 const LOCAL_MAX: usize = 10_000;
-/// How many milliseconds Redis is left alone after it did not answer.
+/// Pause after Redis did not answer, in milliseconds.
 const REST: u64 = 5_000;
 
-/// Takes a place in the window if there is one: `{1, taken}` or `{0, time of the oldest}`. A refused
-/// request takes none.
+/// Takes a place in the sliding window if there is one: returns `{1, taken}` or `{0, time of the
+/// oldest}`. A refused request takes none.
 const TAKE: &str = "\
 local now, window, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
@@ -34,12 +34,12 @@ redis.call('ZADD', KEYS[1], ARGV[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
 return {1, taken + 1}";
 
-/// What is left of a limit after a request.
+/// State of a limit after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub limit: u32,
     pub remaining: u32,
-    /// Seconds to wait, where the request is refused.
+    /// Seconds to wait before a retry, where the request is refused.
     pub refused: Option<u32>,
 }
 
@@ -48,14 +48,14 @@ pub struct Limits {
     clock: Clock,
     local: Mutex<HashMap<String, VecDeque<i64>>>,
     started: Instant,
-    /// Milliseconds from `started` until Redis is asked again.
+    /// Milliseconds after `started` at which Redis is used again.
     rest_until: AtomicU64,
 }
 
 enum Taken {
-    /// So many of the window are taken now.
+    /// A place was taken; this many are taken now.
     Now(i64),
-    /// All are taken, the oldest at this time.
+    /// All places are taken, the oldest at this time.
     Full(i64),
 }
 
@@ -70,9 +70,10 @@ impl Limits {
         }
     }
 
-    /// Counts one of at most `limit` within 60 s for `who`, in a class of its own.
-    pub async fn take(&self, class: &str, who: &str, limit: u32) -> Quota {
-        let key = format!("hogsend:limit:{class}:{who}");
+    /// Counts one request of `caller` towards at most `limit` within 60 s. Classes are counted
+    /// separately.
+    pub async fn take(&self, class: &str, caller: &str, limit: u32) -> Quota {
+        let key = format!("hogsend:limit:{class}:{caller}");
         let now = self.clock.now().timestamp_micros();
         let taken = match self.take_shared(&key, now, limit).await {
             Some(taken) => taken,
@@ -116,7 +117,7 @@ impl Limits {
             self.rest_until.store(running() + REST, Ordering::Relaxed);
             return None;
         };
-        // Microseconds fit a double until the year 2255.
+        // A double represents microseconds exactly until the year 2255.
         let number = number as i64;
         Some(if taken == 1 {
             Taken::Now(number)

@@ -1,4 +1,4 @@
-//! The plugins linked into this binary. A crate nobody calls is left out by the linker.
+//! The plugins linked into this binary. Each must be called here, or the linker drops its crate.
 
 pub fn link() {
     hogsend_plugin_lifecycle::hogsend_link();

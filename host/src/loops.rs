@@ -1,7 +1,7 @@
-//! How the background loops of this process are doing.
+//! Health of the background loops of this process.
 //!
-//! A loop that cannot work says so once and once more when it can again. That the database does not
-//! answer concerns all of them and is said once for the process.
+//! A failing loop is logged once, and once more when it recovers. A database outage affects all
+//! loops and is logged once for the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::db;
 
-/// How often a worker says that it is alive.
+/// Interval of a worker's heartbeat.
 pub const BEAT: Duration = Duration::from_secs(10);
 
 /// The pause after a first failure, and the longest.
@@ -25,11 +25,11 @@ pub struct Loops {
 #[derive(Debug, Default)]
 struct State {
     loops: BTreeMap<&'static str, Loop>,
-    /// Since when the database does not answer.
+    /// Start of the database outage, if there is one.
     outage: Option<Instant>,
-    /// Journeys with runs that no plugin brings any more.
+    /// Journeys with open runs that no plugin provides any longer.
     without_plugin: BTreeSet<String>,
-    /// Addresses of several contacts that are known by nothing else.
+    /// Number of addresses that belong to several contacts without another name.
     shared_addresses: i64,
 }
 
@@ -47,7 +47,7 @@ struct Failing {
 }
 
 impl Loops {
-    /// A loop looked for work and could.
+    /// Records that a loop polled successfully.
     pub fn sound(&self, name: &'static str) {
         let mut state = self.lock();
         if let Some(since) = state.outage.take() {
@@ -58,11 +58,11 @@ impl Loops {
         entry.failures = 0;
         if let Some(failing) = entry.failing.take() {
             let seconds = failing.since.elapsed().as_secs();
-            tracing::info!(work = name, seconds, "background work goes on again");
+            tracing::info!(work = name, seconds, "background work has recovered");
         }
     }
 
-    /// A loop could not look for work. Returns how long it pauses.
+    /// Records that a loop failed to poll. Returns how long it pauses.
     pub fn failed(&self, name: &'static str, error: &sqlx::Error) -> Duration {
         let mut state = self.lock();
         let now = Instant::now();
@@ -75,36 +75,36 @@ impl Loops {
         let pause = (PAUSE_FIRST * 2_u32.pow(entry.failures.min(10))).min(PAUSE_MAX);
         entry.failures += 1;
         if !away && entry.failing.is_none() {
-            tracing::error!(work = name, %error, "background work failed and is tried again");
+            tracing::error!(work = name, %error, "background work failed and will be retried");
             let error = error.to_string();
             entry.failing = Some(Failing { since: now, error });
         }
-        // A little apart, so that loops do not come back all at once.
+        // Jitter, so that the loops do not all retry at once.
         pause.mul_f64(rand::random_range(0.75..=1.0))
     }
 
-    /// A run was met whose journey no plugin brings. Said once for each journey.
+    /// Records a run whose journey no plugin provides. Logged once per journey.
     pub fn without_plugin(&self, journey: &str) {
         let mut state = self.lock();
         if state.without_plugin.insert(journey.to_owned()) {
             tracing::warn!(
                 journey.id = journey,
-                "no plugin brings this journey any more, so its runs wait: load its plugin, or end them"
+                "no plugin provides this journey any longer, so its runs wait: load its plugin, or end them"
             );
         }
     }
 
-    /// So many more addresses were found that belong to several contacts known by nothing else.
+    /// Adds to the number of addresses that belong to several contacts without another name.
     pub fn shared_addresses(&self, count: i64) {
         self.lock().shared_addresses += count;
     }
 
-    /// The journeys with runs that no plugin brings any more.
+    /// The journeys with open runs that no plugin provides any longer.
     pub fn journeys_without_plugin(&self) -> Vec<String> {
         self.lock().without_plugin.iter().cloned().collect()
     }
 
-    /// What an operator is to know, one sentence each.
+    /// Findings for the operator, one sentence each.
     pub fn findings(&self) -> Vec<String> {
         let state = self.lock();
         let failing = state.loops.iter().filter_map(|(name, entry)| {
@@ -118,14 +118,14 @@ impl Loops {
         let shared = state.shared_addresses;
         let shared = (shared > 0).then(|| {
             format!(
-                "{shared} addresses of the version before are those of several contacts without a \
-                 userId: the next event that names one makes one contact of them."
+                "{shared} addresses from an older version belong to several contacts without a \
+                 userId: the next event that names one of them merges its contacts."
             )
         });
         failing.chain(shared).collect()
     }
 
-    /// The loops of this process, and whether each works.
+    /// The loops of this process, and whether each is healthy.
     pub fn list(&self) -> Vec<(&'static str, bool)> {
         let state = self.lock();
         let well = |entry: &Loop| entry.failures == 0;

@@ -1,4 +1,4 @@
-//! Mailboxes: what consent and suppression hold for, whoever has the address.
+//! Mailboxes: the addresses that consent and suppression apply to, independent of contacts.
 
 use hmac::{Hmac, Mac};
 use hogsend_mime as mime;
@@ -6,11 +6,11 @@ use hogsend_semantics::address::comparable;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-/// Bytes of a hash that stand for a mailbox in links and keys.
+/// Bytes of the hash that identifies a mailbox in links and keys.
 pub const SHORT: usize = 16;
 
-/// Hashes addresses under the installation's secret, so that the mailbox of an erased person is
-/// known without being kept. Secrets of the past still recognise what they hashed.
+/// Hashes addresses with the installation's secret, so that the mailbox of an erased contact is
+/// recognised without storing the address. Previous secrets still recognise what they hashed.
 pub struct Addresses(Vec<Hmac<Sha256>>);
 
 impl Addresses {
@@ -22,7 +22,7 @@ impl Addresses {
         Self(keys.collect())
     }
 
-    /// The hash of an address under the secret of today.
+    /// The hash of an address with the current secret.
     pub fn of(&self, address: &str) -> Vec<u8> {
         hash(&self.0[0], &comparable(address)).to_vec()
     }
@@ -30,7 +30,7 @@ impl Addresses {
     pub fn mailbox(&self, address: &str) -> Mailbox {
         let address = comparable(address);
         let hashes: Vec<_> = self.0.iter().map(|key| hash(key, &address)).collect();
-        // Versions before compared addresses otherwise; their hashes are still in the store.
+        // Older versions normalised addresses differently; their hashes are still in the store.
         let earlier = earlier(&address);
         let mut suppressed = hashes.clone();
         if earlier != address {
@@ -44,18 +44,18 @@ impl Addresses {
     }
 }
 
-/// A mailbox, by everything the store may know it by.
+/// A mailbox, with every key the store may have for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     /// Normalised; None where only the hash is known.
     address: Option<String>,
-    /// Under the secret of today first.
+    /// The hash by the current secret first.
     hashes: Vec<[u8; SHORT]>,
     suppressed: Vec<Vec<u8>>,
 }
 
 impl Mailbox {
-    /// A mailbox as it is known without any secret: what was stored under a hash is not found.
+    /// A mailbox without hashes: it does not find rows stored under a hash.
     pub fn plain(address: &str) -> Self {
         Self {
             address: Some(comparable(address)),
@@ -78,7 +78,7 @@ impl Mailbox {
         self.address.as_deref()
     }
 
-    /// What stands for it in a link.
+    /// Its identifier in a link.
     pub fn short(&self) -> [u8; SHORT] {
         self.hashes.first().copied().unwrap_or_default()
     }
@@ -101,18 +101,18 @@ impl Mailbox {
         address.chain(self.hashes.iter().map(hashed_key)).collect()
     }
 
-    /// The key it is stored under once its address is forgotten.
+    /// The key it is stored under once its address is erased.
     pub fn forgotten_key(&self) -> String {
         hashed_key(&self.short())
     }
 
-    /// Every hash a suppression of it may have, the one of today first.
+    /// Every hash a suppression of it may have, the current one first.
     pub fn suppressed_as(&self) -> &[Vec<u8>] {
         &self.suppressed
     }
 }
 
-/// An address begins with no `#` followed by 32 hex digits and nothing more: it has an `@`.
+/// Cannot collide with an address, which contains an `@`.
 fn hashed_key(hash: &[u8; SHORT]) -> String {
     format!("#{}", hex::encode(hash))
 }
@@ -126,7 +126,7 @@ fn short(hash: &[u8; 32]) -> [u8; SHORT] {
     std::array::from_fn(|at| hash[at])
 }
 
-/// How addresses were compared before.
+/// The normalisation of older versions.
 fn earlier(address: &str) -> String {
     let address = address.trim().to_lowercase();
     mime::bare_address("address", &address).unwrap_or(address)
@@ -137,7 +137,7 @@ mod tests {
     use super::{Addresses, Mailbox};
 
     #[test]
-    fn spellings_make_no_difference_and_the_secret_does() {
+    fn hashes_ignore_spelling_and_depend_on_the_secret() {
         let ours = Addresses::new(&"one secret".into(), &[]);
         assert_eq!(ours.of("Ann@Example.com"), ours.of(" ann@example.COM "));
         assert_eq!(
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_secret_of_the_past_hashed_is_still_known() {
+    fn hashes_of_previous_secrets_are_still_recognised() {
         let before = Addresses::new(&"old".into(), &[]).mailbox("ann@example.com");
         let rotated = Addresses::new(&"new".into(), &["older".into(), "old".into()]);
         let now = rotated.mailbox("Ann@Example.com");
@@ -163,7 +163,7 @@ mod tests {
         assert!(now.suppressed_as().contains(&before.suppressed_as()[0]));
         let lost = Addresses::new(&"new".into(), &[]).mailbox("ann@example.com");
         assert!(!lost.has_hash(&before.short()));
-        // What is stored under the address itself needs no secret.
+        // Rows stored under the address itself need no secret.
         assert_eq!(lost.key(), before.key());
         assert_eq!(Mailbox::plain("ANN@example.com").key(), before.key());
         let only = Mailbox::hashed(before.short());

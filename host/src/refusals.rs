@@ -1,4 +1,4 @@
-//! Telling an operator why webhooks are turned away, without a line for each of them.
+//! Logs why webhooks are refused, without a line for each of them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,61 +6,63 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Webhook;
 
-/// How long a source's refusals are silent after one was logged.
+/// How long further refusals of a source are not logged after one was.
 const SILENCE: TimeDelta = TimeDelta::minutes(1);
-/// By how much clocks may differ: what the specification of Standard Webhooks takes.
+/// Allowed clock difference in seconds, according to the Standard Webhooks specification.
 const TOLERANCE: i64 = 300;
 
-/// When something was last logged of each source, and how many refusals were not since.
+/// By source: when a refusal was last logged, and how many were not logged since.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<String, (DateTime<Utc>, u64)>>);
 
 impl Refusals {
-    /// Logs why a source's webhook was turned away, at most once a minute.
+    /// Logs why a source's webhook was refused, at most once a minute per source.
     pub fn tell(&self, source: &str, webhook: &Webhook) {
         if let Some(unsaid) = self.turn(source, webhook.received_at) {
             let reason = reason(webhook);
             tracing::warn!(
                 source,
                 unsaid,
-                "a webhook of '{source}' was turned away: {reason}"
+                "a webhook of '{source}' was refused: {reason}"
             );
         }
     }
 
-    /// How many were not told of before this one; `None` where it is not to be told either.
+    /// How many refusals before this one were not logged; `None` where this one is not to be logged
+    /// either.
     fn turn(&self, source: &str, now: DateTime<Utc>) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match told.get_mut(source) {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match logged.get_mut(source) {
             Some((last, unsaid)) if now - *last < SILENCE && now >= *last => {
                 *unsaid += 1;
                 None
             }
-            // Sources are plugins that are there, so the map stays small.
+            // Sources are loaded plugins, so the map stays small.
             found => {
                 let unsaid = found.map_or(0, |(_, unsaid)| *unsaid);
-                told.insert(source.to_owned(), (now, 0));
+                logged.insert(source.to_owned(), (now, 0));
                 Some(unsaid)
             }
         }
     }
 }
 
-/// What is most likely wrong, by what every way of signing has in common. Never a header's value.
+/// The most likely cause, derived from what all signature schemes have in common. Never contains a
+/// header's value.
 fn reason(webhook: &Webhook) -> String {
     let named = |part: &str| webhook.headers.iter().find(|(name, _)| name.contains(part));
     let proof = named("signature").or_else(|| named("secret"));
     let proof = proof.or_else(|| named("authorization"));
     let Some((proof, _)) = proof else {
-        return "it has no header with a secret or signature: set the secret at the vendor, and see that \
-                no proxy takes headers away"
+        return "it has no header with a secret or signature: set the secret at the vendor, and check that \
+                no proxy removes headers"
             .to_owned();
     };
     let signed = named("timestamp").and_then(|(_, time)| time.trim().parse::<i64>().ok());
     let apart = signed.and_then(|at| webhook.received_at.timestamp().checked_sub(at));
     match apart {
         Some(apart) if apart > TOLERANCE => format!(
-            "it was signed {apart} s ago, more than {TOLERANCE} s: it was kept for long or sent again, or \
+            "it was signed {apart} s ago, more than {TOLERANCE} s: it was delayed or replayed, or \
              this machine's clock is wrong"
         ),
         Some(apart) if apart < -TOLERANCE => {
@@ -68,7 +70,7 @@ fn reason(webhook: &Webhook) -> String {
             format!("it was signed {ahead} s ahead of this machine's clock: set the clock")
         }
         _ => format!(
-            "what '{proof}' holds does not fit: the secret here is not the one at the vendor, or a proxy \
+            "the value of '{proof}' does not match: the secret here is not the one at the vendor, or a proxy \
              changes the body"
         ),
     }
@@ -88,8 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_what_is_missing_too_old_or_does_not_fit() {
-        for (headers, told) in [
+    fn the_reason_is_a_missing_header_an_old_timestamp_or_a_mismatch() {
+        for (headers, expected) in [
             (&[("content-type", "application/json")][..], "no header"),
             (&[("x-vendor-secret", "hush")], "'x-vendor-secret'"),
             (&[("authorization", "Bearer hush")], "'authorization'"),
@@ -118,19 +120,19 @@ mod tests {
             ),
         ] {
             let reason = reason(&webhook(headers));
-            assert!(reason.contains(told), "{headers:?}: {reason}");
+            assert!(reason.contains(expected), "{headers:?}: {reason}");
             assert!(!reason.contains("hush"));
         }
     }
 
     #[test]
-    fn a_source_is_told_of_once_a_minute() {
+    fn a_source_is_logged_once_a_minute() {
         let refusals = Refusals::default();
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let turns = [0, 1, 59, 60, 61].map(|second| refusals.turn("a", at(second)));
         assert_eq!(turns, [Some(0), None, None, Some(2), None]);
         assert_eq!(refusals.turn("b", at(61)), Some(0));
-        // A clock that was set back does not silence for ever.
+        // A clock that was set back does not suppress the log forever.
         assert_eq!(refusals.turn("a", at(5)), Some(1));
     }
 }

@@ -10,7 +10,7 @@ use super::ingest::{database, drop_database};
 
 const TIMES: usize = 12;
 
-/// What administrators look at: everything, what is rare, what is not there, one person, all time.
+/// Typical queries: everything, rare rows, no rows, one contact, all time.
 const PATHS: &[&str] = &[
     "contacts",
     "contacts?search=user777",
@@ -105,7 +105,7 @@ pub async fn bench() {
     drop_database(&mut admin, &name).await;
 }
 
-/// The median; `times` are in order then.
+/// The median; sorts `times`.
 fn half(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]

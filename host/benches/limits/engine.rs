@@ -1,4 +1,4 @@
-//! The embedded engine: runs begun in a second, a crowd due at one instant, a million parked.
+//! The embedded engine: runs started per second, many runs due at once, a million parked runs.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const ACTIVATIONS: usize = 10_000;
 const CROWD: u32 = 100_000;
 const PARKED: u32 = 1_000_000;
 
-/// A journey that sleeps; brought by the benches' one plugin.
+/// A journey that sleeps, in the benchmark's only plugin.
 pub fn journey() -> Journey {
     Journey::new("b-sleep", sleeper).trigger("b.sleep")
 }
@@ -116,7 +116,7 @@ async fn number(app: &App, sql: String) -> f64 {
         .expect("a number")
 }
 
-/// People enter, and their runs are taken to the first wait.
+/// People enter, and their runs advance to the first wait.
 async fn activations(app: &App) {
     for chunk in (0..ACTIVATIONS).collect::<Vec<_>>().chunks(500) {
         let events = chunk.iter().copied().map(event).collect();
@@ -159,7 +159,7 @@ async fn park(app: &App, count: u32, wake_at: &str) {
     .await;
 }
 
-/// A crowd due at one instant, while events come in.
+/// Many runs due at once, while events come in.
 async fn crowd(app: &App) {
     park(app, CROWD, "clock_timestamp() + interval '3 seconds'").await;
     execute(app, "UPDATE journey_states SET wake_at = clock_timestamp() WHERE wake_at < now() + interval '1 minute'; UPDATE journey_steps SET due_at = now()".into()).await;
@@ -257,6 +257,6 @@ fn cpu() -> f64 {
         .split(' ')
         .filter_map(|field| field.parse().ok())
         .collect();
-    // The state is no number, so numbers begin at field 4; a tick is a hundredth.
+    // The state is not a number, so numbers begin at field 4; a tick is a hundredth of a second.
     (fields.get(10).unwrap_or(&0.0) + fields.get(11).unwrap_or(&0.0)) / 100.0
 }

@@ -19,10 +19,10 @@ use super::ingest::{database, drop_database};
 pub const KEY: &str = "a key of the bench";
 const PEOPLE: u64 = 2_000;
 const SECONDS: u64 = 4;
-/// Events of a batch of people nobody knows: the most a request may hold.
+/// Events of a batch about unknown people: the most a request may hold.
 const STRANGERS: usize = 1_000;
 const BATCH: usize = 100;
-/// More than are worked on and wait.
+/// More requests than the server processes and queues.
 const FLOOD: usize = 4_000;
 
 pub async fn bench() {
@@ -50,7 +50,7 @@ pub async fn bench() {
     let port = free_port();
     let mut api = start("api", port, &variables(&url, &data));
     answers(port).await;
-    // Everybody is known from here on.
+    // All contacts exist from here on.
     load(port, 32, 1, Duration::from_secs(2)).await;
     let idle = memory(&api);
     for batch in [1, BATCH] {
@@ -89,7 +89,7 @@ pub async fn bench() {
     let _ = api.kill();
     let _ = api.wait();
 
-    // Apart from the figures above: the proxy takes its time.
+    // Measured separately, because the proxy costs time.
     let port = free_port();
     let mut api = start("api", port, &variables(&through, &data));
     answers(port).await;
@@ -109,8 +109,8 @@ pub async fn bench() {
     drop_database(&mut admin, &name).await;
 }
 
-/// Sends batches in which every event is about somebody new. Returns the milliseconds of one at the
-/// median.
+/// Sends batches in which every event is about a new person. Returns the median duration of a batch
+/// in milliseconds.
 async fn strangers(port: u16) -> f64 {
     let http = hogsend::http_client::http_client();
     let mut times = Vec::new();
@@ -146,7 +146,7 @@ struct Load {
     p99: f64,
 }
 
-/// As many requests as `connections` connections get answered one after the other.
+/// Sends requests for `time`, one after the other on each of `connections` connections.
 async fn load(port: u16, connections: usize, batch: usize, time: Duration) -> Load {
     let began = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
@@ -173,7 +173,8 @@ async fn load(port: u16, connections: usize, batch: usize, time: Duration) -> Lo
     }
 }
 
-/// One connection, by hand: a client that computes would be measured with the server.
+/// One hand-written connection: a full HTTP client would take processor time from the server under
+/// test.
 async fn client(port: u16, batch: usize, until: Instant, next: &AtomicU64) -> (Vec<Duration>, u64) {
     let mut stream = TcpStream::connect(("127.0.0.1", port))
         .await
@@ -215,7 +216,7 @@ async fn client(port: u16, batch: usize, until: Instant, next: &AtomicU64) -> (V
     (times, refused)
 }
 
-/// Reads one answer whose length its head tells, and returns its status.
+/// Reads one answer with a `Content-Length`, and returns its status.
 async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
     let mut read = 0;
     loop {
@@ -283,7 +284,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// The most a process ever held, in MiB.
+/// Peak memory of a process, in MiB.
 fn memory(child: &Child) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
     let status = status.unwrap_or_default();
@@ -293,8 +294,8 @@ fn memory(child: &Child) -> f64 {
         / 1_024.0
 }
 
-/// Stands between a client and Postgres and counts the messages after which the client waits: `Sync`
-/// and `Query`, each the end of one round trip (PostgreSQL protocol 3.0, message formats).
+/// A proxy in front of Postgres that counts the messages after which the client waits: `Sync` and
+/// `Query`, each the end of a round trip (PostgreSQL protocol 3.0, message formats).
 async fn counting_proxy(url: &str, syncs: Arc<AtomicU64>) -> String {
     let parsed = reqwest::Url::parse(url).expect("a URL");
     let target = (

@@ -29,8 +29,8 @@ pub async fn bench() {
         .expect("a connection");
     db::migrate(&db).await.expect("a schema");
 
-    // The limit: rows of the same width into a table with the same indexes, in statements of as
-    // many rows as there are clients, from the number of connections that does best.
+    // The limit: inserts of rows of the same width into a table with the same indexes, in
+    // statements of as many rows as there are clients, with the fastest number of connections.
     let mut best = (0, 0.0);
     let mut single = 0.0;
     for connections in [1, 2, 3, 4] {
@@ -74,7 +74,7 @@ pub async fn bench() {
     drop_database(&mut conn, &name).await;
 }
 
-/// A database of the bench's own: a connection to its server, its name and its URL.
+/// A database for this benchmark: a connection to its server, its name and its URL.
 pub async fn database() -> (PgConnection, String, String) {
     let admin = std::env::var("HOGSEND_TEST_DATABASE_URL").expect("run with `cargo xtask bench`");
     let name = format!("bench_{}", uuid::Uuid::new_v4().simple());
@@ -166,8 +166,8 @@ async fn ingestor(db: &Db) -> Ingestor {
     ingestor
 }
 
-/// Ingests `count` events numbered from `first`, each in a request of its own, and returns how many
-/// a second were answered, and so committed.
+/// Ingests `count` events numbered from `first`, each in its own request, and returns how many were
+/// answered, and so committed, per second.
 async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
     let started = Instant::now();
     let clients = (0..CLIENTS).map(|client| {

@@ -1,5 +1,5 @@
-//! Speed against the raw limit, both taken in the same run. Nothing here passes or fails; run it
-//! alone on the machine: `cargo xtask bench`.
+//! Speed relative to the raw limit, both measured in the same run. Nothing here passes or fails;
+//! run it alone on the machine: `cargo xtask bench`.
 
 mod admin;
 mod engine;

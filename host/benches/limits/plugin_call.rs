@@ -40,7 +40,7 @@ pub fn bench() {
         microseconds(by_load),
         by_load.as_secs_f64() / by_link.as_secs_f64()
     );
-    // A method nobody has: nothing but the crossing.
+    // An unknown method: measures the call overhead alone.
     let by_link = median(|| drop(linked(9_999, b"")));
     let by_load = median(|| drop(loaded(9_999, b"")));
     println!(

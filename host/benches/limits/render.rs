@@ -1,5 +1,5 @@
-//! Making a mail of a template: expressions, MJML, inlined styles, text part, tracked links. The
-//! limit is what cannot be left out, MJML to HTML and inlining, on the same text.
+//! Rendering a mail from a template: expressions, MJML, inlined styles, text part, tracked links.
+//! The limit is the unavoidable part, MJML to HTML and inlining, on the same text.
 
 use css_inline::CSSInliner;
 use hogsend::config::Tracking;
@@ -20,7 +20,7 @@ pub fn bench() {
     }
 }
 
-/// What the linked journeys' plugin brings.
+/// The catalogue of the linked plugin with journeys.
 fn stock() -> Catalogue {
     hogsend_plugin_lifecycle::hogsend_link();
     let linked = hogsend_plugin_api::export::linked();

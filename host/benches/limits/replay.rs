@@ -68,7 +68,7 @@ pub fn bench() {
     }
 }
 
-/// A journal of so many ended steps.
+/// A journal with this many ended steps.
 fn journal(plugin: &dyn Instance, steps: usize) -> Vec<u8> {
     let mut run = AdvanceIn {
         journey: "long".into(),

@@ -1,4 +1,4 @@
-//! Looking at what a rule looks at.
+//! Checking alert rules.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,15 +10,15 @@ use crate::ids;
 use crate::loops::BEAT;
 use crate::mail;
 
-/// How often a rule is looked at.
+/// How often a rule is checked.
 const EVERY: TimeDelta = TimeDelta::minutes(1);
 
-/// A provider that failed several times in a row for longer than this takes no mail as one does whose
-/// key is refused.
+/// A provider that has kept failing for longer than this counts as unavailable, like one that
+/// refuses its key.
 const AWAY: TimeDelta = TimeDelta::minutes(5);
 
-/// Looks at the rule that is due first and writes an alert where it is exceeded. Returns whether
-/// there was one. Workers that race take different rules, so an alert is written once.
+/// Checks the longest due rule and writes an alert where its threshold is exceeded. Returns whether
+/// a rule was due. Workers that race take different rules, so an alert is written once.
 pub async fn check_next(cx: &Context) -> db::Result<bool> {
     cx.db.transact(|tx| check(cx, tx)).await
 }
@@ -57,7 +57,7 @@ async fn check(cx: &Context, mut tx: Tx) -> db::Result<(Tx, bool)> {
     Ok((tx, true))
 }
 
-/// What the rule is about, as it is now.
+/// The current value of the rule's figure.
 async fn look(
     cx: &Context,
     conn: &mut Conn,
@@ -81,7 +81,7 @@ async fn look(
         Kind::Workers => {
             let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
             let seen = db::workers_seen(conn, now, missed).await?;
-            // Before the rule nobody asked for one.
+            // A missing worker counts from the creation of the rule at the earliest.
             let last = seen
                 .last
                 .map_or(rule.created_at, |at| at.max(rule.created_at));
@@ -114,7 +114,7 @@ async fn look(
 
 async fn providers(cx: &Context, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Seen> {
     let states = mail::provider_states(cx, conn, now).await?;
-    let mut told = Vec::new();
+    let mut unavailable = Vec::new();
     for state in &states {
         let shut = state.holds.iter().any(|hold| match hold.kind {
             HoldKind::Block => true,
@@ -123,13 +123,13 @@ async fn providers(cx: &Context, conn: &mut Conn, now: DateTime<Utc>) -> db::Res
         });
         if shut {
             let reason = state.reason().unwrap_or_default();
-            told.push(format!("{} ({reason})", state.id));
+            unavailable.push(format!("{} ({reason})", state.id));
         }
     }
     Ok(Seen {
-        value: told.len() as f64,
+        value: unavailable.len() as f64,
         cases: states.len() as i64,
-        what: told.join(", "),
+        what: unavailable.join(", "),
     })
 }
 

@@ -1,35 +1,35 @@
-//! What a rule can look at.
+//! The figures that alert rules watch.
 
 use crate::db::AlertFigure;
 
-/// What a rule found.
+/// The current value of a figure.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     pub value: f64,
-    /// What the value is taken from.
+    /// The number of cases the value is computed from.
     pub cases: i64,
-    /// What it is about, where the kind alone does not say it.
+    /// The subject, where the kind alone does not say it.
     pub what: String,
 }
 
 /// The figure a rule compares with its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Bounced mails among the sent.
+    /// Share of sent mails that bounced.
     Bounces,
     /// Runs that failed or are stuck.
     JourneyFailures,
-    /// Mails no provider took among all that were tried.
+    /// Share of attempted mails that no provider accepted.
     Delivery,
-    /// Complaints among the sent.
+    /// Share of sent mails with a complaint.
     Complaints,
-    /// Providers that take no mail until someone acts.
+    /// Providers that accept no mail until an operator acts.
     Providers,
-    /// Seconds for which what is due has waited.
+    /// Seconds that the oldest due work has waited.
     Lag,
-    /// Seconds for which no worker has been seen.
+    /// Seconds without a worker's heartbeat.
     Workers,
-    /// People who entered one journey.
+    /// Enrolments into one journey.
     Enrolments,
 }
 
@@ -62,14 +62,15 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether its threshold is a fraction of cases; else it is a number, and reaching it is enough.
+    /// Whether its threshold is a fraction of cases that has to be exceeded; otherwise it is a
+    /// number, and reaching it is enough.
     pub fn is_rate(self) -> bool {
         matches!(self, Self::Bounces | Self::Delivery | Self::Complaints)
     }
 
-    /// Where providers begin to mind: Gmail and Yahoo ask for complaints below 0.3 %, and look from
-    /// 0.1 % on (<https://support.google.com/a/answer/81126>); providers of mail stop senders whose
-    /// mails bounce at 5 % and more.
+    /// Default threshold. Gmail and Yahoo require complaint rates below 0.3 % and recommend below
+    /// 0.1 % (<https://support.google.com/a/answer/81126>); delivery providers suspend senders with
+    /// bounce rates of 5 % and more.
     pub fn usual_threshold(self) -> f64 {
         match self {
             Self::Bounces => 0.05,
@@ -83,7 +84,7 @@ impl Kind {
         }
     }
 
-    /// Below so many cases a rate says nothing.
+    /// Default minimum number of cases, below which a rate is noise.
     pub fn usual_minimum(self) -> i32 {
         match self {
             Self::JourneyFailures
@@ -96,7 +97,7 @@ impl Kind {
         }
     }
 
-    /// The value and the cases it is taken from, of what the ledgers count.
+    /// The value and the number of cases, from the counts in the ledgers.
     pub fn value(self, figure: &AlertFigure) -> (f64, i64) {
         let rate = |part: i64, all: i64| {
             let rate = if all == 0 {
@@ -111,12 +112,12 @@ impl Kind {
             Self::Complaints => rate(figure.complained, figure.sent),
             Self::Delivery => rate(figure.undelivered, figure.sent + figure.undelivered),
             Self::JourneyFailures => (figure.broken_runs as f64, figure.broken_runs),
-            // Not counted there.
+            // Not derived from these counts.
             Self::Providers | Self::Lag | Self::Workers | Self::Enrolments => (0.0, 0),
         }
     }
 
-    /// For people.
+    /// The alert's text for administrators.
     pub fn describe(self, seen: &Seen, threshold: f64, window_minutes: i32) -> String {
         let Seen { value, cases, what } = seen;
         let value = *value;
@@ -137,19 +138,19 @@ impl Kind {
                 "{value_percent} of the {cases} mails tried within {window} could not be handed over, more than {limit}"
             ),
             Self::JourneyFailures => format!(
-                "{value} runs of journeys broke within {window}, and {threshold} are enough for an alert"
+                "{value} journey runs failed or got stuck within {window} (threshold: {threshold})"
             ),
             Self::Providers => {
                 format!("{value} of {cases} delivery providers take no mail: {what}")
             }
             Self::Lag => format!(
-                "{what} have waited for {value} s, {cases} are due, and {threshold} s are enough for an alert"
+                "{what} have waited for {value} s, {cases} are due (threshold: {threshold} s)"
             ),
             Self::Workers => format!(
                 "no worker has been seen for {value} s: runs and mails wait until `hogsend worker` runs"
             ),
             Self::Enrolments => format!(
-                "{value} people entered the journey '{what}' within {window}, and {threshold} are enough for an alert"
+                "{value} people entered the journey '{what}' within {window} (threshold: {threshold})"
             ),
         }
     }
@@ -209,12 +210,12 @@ mod tests {
             (
                 Kind::JourneyFailures,
                 7.0,
-                "7 runs of journeys broke within 1 hour, and 5 are enough for an alert",
+                "7 journey runs failed or got stuck within 1 hour (threshold: 5)",
             ),
             (
                 Kind::Enrolments,
                 1_200.0,
-                "1200 people entered the journey 'welcome' within 1 hour, and 1000 are enough for an alert",
+                "1200 people entered the journey 'welcome' within 1 hour (threshold: 1000)",
             ),
         ] {
             let threshold = kind.usual_threshold();

@@ -1,4 +1,4 @@
-//! Passing an alert on.
+//! Sending an alert.
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -12,8 +12,8 @@ use crate::mail;
 use crate::states::DeliveryState;
 use crate::webhooks::{Poster, signed_headers, timestamp, wait_after};
 
-/// Passes one alert on, and records what came of it. What was not taken is tried again as a webhook
-/// is.
+/// Sends one alert and records the result. An alert that was not accepted is retried on the
+/// schedule of webhooks.
 pub async fn notify(cx: &Context, poster: &Poster, alert: ClaimedAlert) -> db::Result<()> {
     if alert.channel == "email" {
         return write_mail(cx, &alert).await;
@@ -34,7 +34,8 @@ pub async fn notify(cx: &Context, poster: &Poster, alert: ClaimedAlert) -> db::R
         .as_ref()
         .and_then(|_| Some(now + wait_after(alert.attempts)?));
     if let Some(error) = &error {
-        tracing::warn!(alert.id = %alert.id, attempt = alert.attempts, error, "an alert was not taken");
+        tracing::warn!(alert.id = %alert.id, attempt = alert.attempts, error,
+            "an alert was not accepted");
     }
     let end = AlertEnd {
         status: match (&error, retry_at) {
@@ -50,7 +51,7 @@ pub async fn notify(cx: &Context, poster: &Poster, alert: ClaimedAlert) -> db::R
     Ok(())
 }
 
-/// Signed as webhooks are.
+/// Signed like webhooks.
 fn webhook(alert: &ClaimedAlert, now: DateTime<Utc>) -> (HeaderMap, String) {
     let body = json!({
         "type": EVENT_TYPE,
@@ -86,7 +87,7 @@ fn slack(alert: &ClaimedAlert) -> (HeaderMap, String) {
     (headers, json!({ "text": text }).to_string())
 }
 
-/// The mail goes the way of every mail: kept first, sent once.
+/// An alert mail is sent like any mail: first stored in the ledger, then sent once.
 async fn write_mail(cx: &Context, alert: &ClaimedAlert) -> db::Result<()> {
     cx.db.transact(|tx| write_mail_in(cx, tx, alert)).await
 }
@@ -112,7 +113,10 @@ async fn write_mail_in(cx: &Context, mut tx: Tx, alert: &ClaimedAlert) -> db::Re
     let subject = format!("Alert: {}", alert.name);
     let text = [
         format!("{}.", alert.message),
-        format!("The rule \"{}\" of this Hogsend looks at it.", alert.name),
+        format!(
+            "This alert comes from the rule \"{}\" of this Hogsend installation.",
+            alert.name
+        ),
     ];
     let key = format!("alert-{}", alert.id);
     let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (&subject, &text), now);

@@ -1,14 +1,15 @@
-//! Which plugin is being called for which run, mail or batch, kept so that after an end of the
-//! process the call that ended it is known.
+//! Records which plugin is being called for which run, mail or batch, so that after a crash the
+//! call that killed the process is known.
 //!
-//! Each call is noted in the database before it begins and for as long as it runs. A worker that
-//! claims a row with a note whose call never returned counts the end of the one before: for this row
-//! alone, not for what was merely claimed with it. After two ends in the same call the row is worked
-//! on alone in the process, and after a third one no more. A call that returns clears its count.
+//! Each call is recorded in the database before it begins and for as long as it runs. A worker that
+//! claims a row with a record of a call that never returned counts a worker death: for this row
+//! alone, not for rows that were merely claimed with it. After two deaths in the same call the row
+//! is processed exclusively ([`alone`]), and after a third one it is given up. A call that returns
+//! clears its count.
 //!
-//! Whoever kills workers from outside kills them in some call now and then. So the next start on the
-//! same data folder takes back the notes of calls that were not inside the plugin's code
-//! ([`flight`]), and a worker that is stopped takes back its own.
+//! Workers that are killed from outside sometimes die during a call as well. So the next start on
+//! the same data folder deletes the records of calls that were not inside the plugin's code
+//! ([`flight`]), and a worker that is stopped deletes its own.
 
 mod alone;
 
@@ -24,7 +25,7 @@ use crate::db::{self, Db, Deaths, PluginCall};
 use crate::ids::Claim;
 use crate::plugins::flight::{self, Flights, Slot};
 
-/// Workers that may end in the same call for one row before it is left alone.
+/// Worker deaths in the same call for one row after which it is given up.
 pub const DEATHS_MAX: i16 = 3;
 
 /// The calls of this process.
@@ -32,13 +33,13 @@ pub struct Calls {
     db: Db,
     clock: Clock,
     flights: Flights,
-    /// Noted calls whose caller was broken off.
+    /// Recorded calls whose caller was cancelled.
     broken: Mutex<Vec<(Uuid, Claim)>>,
-    /// Held while notes are taken back: who claims after it finds it done.
+    /// Held while records are deleted: a claim made afterwards sees them gone.
     taking_back: tokio::sync::Mutex<()>,
 }
 
-/// A call that is noted, or about to be.
+/// A call that is recorded, or about to be.
 pub struct Open {
     calls: Arc<Calls>,
     call: PluginCall,
@@ -57,7 +58,7 @@ impl Calls {
         }
     }
 
-    /// Calls a plugin for a run, a mail or a batch, with a note for as long as the call runs.
+    /// Calls a plugin for a run, a mail or a batch, with a record for as long as the call runs.
     pub async fn noted<T>(
         self: &Arc<Self>,
         what: &'static str,
@@ -69,19 +70,19 @@ impl Calls {
         Ok(open.run(answer).await)
     }
 
-    /// Notes that a call has returned, that another begins, or both.
+    /// Records that a call has returned, that another begins, or both.
     pub async fn switch(
         &self,
         ended: Option<&PluginCall>,
         begun: Option<&PluginCall>,
     ) -> db::Result<()> {
-        // The embedded database ends with the process.
+        // The embedded database dies with the process, so its records must be on disk.
         let durable = self.db.is_embedded();
         let mut conn = self.db.conn().await?;
         db::call_switch(&mut conn, ended, begun, durable, self.clock.now()).await
     }
 
-    /// Takes back the notes of calls that were broken off, and those of processes that ended while the
+    /// Deletes the records of calls that were cancelled, and those of processes that died while the
     /// call was not inside the plugin's code.
     pub async fn take_back(&self) -> db::Result<()> {
         let _turn = self.taking_back.lock().await;
@@ -109,8 +110,8 @@ impl Calls {
 }
 
 impl Open {
-    /// Begins with a call; the note in the database is the caller's to write. `what` is a run, a mail
-    /// or a batch.
+    /// Opens a call; the caller writes the record in the database. `what` is `run`, `mail` or
+    /// `batch`, for the log.
     pub fn new(calls: &Arc<Calls>, what: &'static str, call: PluginCall) -> Self {
         tracing::debug!(what, id = %call.subject, call = call.name, "calling a plugin");
         let slot = calls.flights.slot(call.subject, call.claim);
@@ -131,19 +132,21 @@ impl Open {
         flight::within(self.slot.clone(), answer).await
     }
 
-    /// The call has returned and its note is gone.
+    /// The call has returned and its record is gone.
     pub fn close(mut self) {
         self.closed = true;
     }
 
-    /// Awaits the plugin's answer, then takes the note back. Where the database does not answer the
-    /// note is taken back later.
+    /// Awaits the plugin's answer, then deletes the record. Where the database does not answer the
+    /// record is deleted later.
     pub async fn run<T>(self, answer: impl Future<Output = T>) -> T {
         let answer = self.answer(answer).await;
         let ended = self.calls.switch(Some(&self.call), None);
         match ended.await {
             Ok(()) => self.close(),
-            Err(error) => tracing::debug!(%error, "a note of a call is taken back later"),
+            Err(error) => {
+                tracing::debug!(%error, "the record of a plugin call will be deleted later");
+            }
         }
         answer
     }
@@ -158,19 +161,19 @@ impl Drop for Open {
     }
 }
 
-/// Says from what a worker died whose run, mail or batch this one has claimed.
+/// Logs the call in which the worker died that held this run, mail or batch before.
 pub fn report(what: &'static str, id: impl std::fmt::Display, deaths: &Deaths) {
     if let (true, Some(call)) = (deaths.fresh, &deaths.call) {
         tracing::warn!(what, %id, call, deaths = deaths.count,
-            "a worker ended while this call was under way");
+            "a worker died while this call was under way");
     }
 }
 
-/// The words for a row that is given up.
+/// The reason stored with a row that is given up.
 pub fn verdict(deaths: &Deaths) -> String {
     let call = deaths.call.as_deref().unwrap_or("a plugin");
     format!(
-        "{} workers ended while they were calling {call}, the last time with nothing else under way",
+        "{} workers died while calling {call}, the last time with nothing else under way",
         deaths.count
     )
 }

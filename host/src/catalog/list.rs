@@ -1,20 +1,20 @@
-//! Lists: the categories of mail people are on or not.
+//! Lists: the mail categories a recipient can subscribe to or leave.
 
 /// A list of this installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
     pub id: String,
-    /// For people: `Product news` for `product-news`.
+    /// Display name: `Product news` for `product-news`.
     pub name: String,
-    /// What comes with it, for people; may be empty.
+    /// Description for recipients; may be empty.
     pub description: String,
-    /// Where it comes from: `journey` or `template`.
+    /// Its origin: `journey` or `template`.
     pub kind: &'static str,
 }
 
-/// A category as people read it, where nobody named it.
+/// The display name of a category that no plugin named.
 pub fn title(id: &str) -> String {
-    // The category of journeys that name none.
+    // The default category of journeys.
     if id == "journey" {
         return "Tips and news".into();
     }

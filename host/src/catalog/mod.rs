@@ -1,4 +1,4 @@
-//! Every journey and template of every plugin, found by what an event asks for.
+//! The journeys and templates of all plugins, indexed by id and by trigger event.
 
 mod list;
 
@@ -21,11 +21,11 @@ use crate::templates::{Folder, Templates};
 pub struct JourneyEntry {
     pub definition: Definition,
     pub plugin: JourneysRef,
-    /// Named in `ENABLED_JOURNEYS`.
+    /// Enabled by `ENABLED_JOURNEYS`.
     pub selected: bool,
 }
 
-/// What the host knows of journeys. Made once, at start.
+/// The catalogue of journeys and templates. Built once, at start.
 #[derive(Default)]
 pub struct Catalog {
     journeys: BTreeMap<String, Arc<JourneyEntry>>,
@@ -36,10 +36,10 @@ pub struct Catalog {
     lists: Vec<List>,
 }
 
-/// `ENABLED_JOURNEYS` names journeys that no plugin brings.
+/// `ENABLED_JOURNEYS` names journeys that no plugin provides.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "ENABLED_JOURNEYS names {}, which no plugin brings{}; known journeys: {known}",
+    "ENABLED_JOURNEYS names {}, which no plugin provides{}; known journeys: {known}",
     list(unknown),
     hint(nearest)
 )]
@@ -59,18 +59,18 @@ fn hint(nearest: &Option<String>) -> String {
     nearest.map_or_else(String::new, |id| format!(" (did you mean '{id}'?)"))
 }
 
-/// Says what is not known of something, with what was probably meant.
+/// The message for an unknown name, with the probably intended one.
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     let near = nearest(name, known.iter().copied());
     let near = near.map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
-    // One that was sent may be of any length.
+    // A name from a request may be of any length.
     let name: String = name.chars().take(100).collect();
     format!("no {what} '{name}'{near}; known: {}", known.join(", "))
 }
 
 impl Catalog {
-    /// Collects what the plugins bring. `selected` is `ENABLED_JOURNEYS`; `None` stands for `*`.
+    /// Collects what the plugins provide. `selected` is `ENABLED_JOURNEYS`; `None` means `*`.
     pub fn new(plugins: &Registry, selected: Option<&[String]>) -> Result<Self, CatalogError> {
         let catalog = Self::collect(&plugins.journeys(), selected);
         let unknown = selected.unwrap_or_default().iter();
@@ -89,7 +89,7 @@ impl Catalog {
         })
     }
 
-    /// What these plugins bring, whatever is selected.
+    /// What these plugins provide, with every journey enabled.
     pub fn of_plugins(plugins: &[JourneysRef]) -> Self {
         Self::collect(plugins, None)
     }
@@ -110,7 +110,8 @@ impl Catalog {
         catalog
     }
 
-    /// Puts the files of `TEMPLATE_DIR` in the place of what plugins bring.
+    /// Overrides templates of plugins with the files of `TEMPLATE_DIR`. Returns problems and
+    /// warnings.
     pub fn replace(&mut self, dir: &Path) -> (Vec<Problem>, Vec<String>) {
         let lists: Vec<&str> = self.lists.iter().map(|list| list.id.as_str()).collect();
         let mut folder = Folder::read(dir, &self.templates, &lists);
@@ -138,7 +139,7 @@ impl Catalog {
         self.journeys.insert(definition.id.clone(), entry);
     }
 
-    /// Categories a plugin tells of come first, then those of its journeys, then of its templates,
+    /// Categories a plugin declares come first, then those of its journeys, then of its templates,
     /// each in the plugin's order.
     fn add_lists(&mut self, catalogue: &Catalogue) {
         for own in &catalogue.categories {
@@ -172,7 +173,7 @@ impl Catalog {
         });
     }
 
-    /// The kinds of mail people may leave, in the plugins' order.
+    /// The lists recipients may leave, in the plugins' order.
     pub fn lists(&self) -> &[List] {
         &self.lists
     }
@@ -193,7 +194,7 @@ impl Catalog {
         &self.templates
     }
 
-    /// Says that there is no such template, which ones there are, and which was probably meant.
+    /// The message for an unknown template, with the known ones and the probably intended one.
     pub fn no_template(&self, key: &str) -> String {
         let known = || {
             self.templates
@@ -203,7 +204,8 @@ impl Catalog {
         unknown("template", key, known())
     }
 
-    /// What is wrong with the name of a category: only mails of a known one can be left.
+    /// What is wrong with the name of a category. It must be known, because recipients can only
+    /// leave known ones.
     pub fn category_fault(&self, category: &str) -> Option<String> {
         let own = self.lists.iter().map(|list| list.id.as_str());
         let mut known = own.chain([TRANSACTIONAL]);
@@ -211,17 +213,17 @@ impl Catalog {
         (!is_known).then(|| unknown("category", category, &mut known))
     }
 
-    /// The journeys this event enrols people in, in the plugins' order.
+    /// The journeys this event triggers, in the plugins' order.
     pub fn triggered_by(&self, event: &str) -> &[Arc<JourneyEntry>] {
         self.by_trigger.get(event).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether this event can begin or end a run.
+    /// Whether this event can start or end a run.
     pub fn concerns(&self, event: &str) -> bool {
         self.by_trigger.contains_key(event) || self.exit_events.contains(event)
     }
 
-    /// The events that begin or end a journey.
+    /// The events that start or end a journey.
     pub fn listened_for(&self) -> impl Iterator<Item = &str> {
         let begins = self.by_trigger.keys().chain(&self.exit_events);
         begins.map(String::as_str)

@@ -1,10 +1,10 @@
 //! The one order in which a transaction takes locks: names, event keys, contacts by id, runs and
 //! mails, and last the row of a provider.
 //!
-//! Two transactions that lock in one order cannot wait for each other in a circle. What a
-//! transaction holds is kept beside it while [`Db::transact`](super::Db::transact) runs, and in
-//! builds with debug assertions a lock out of order panics, naming both. To lock again what is held
-//! already is always allowed.
+//! Two transactions that lock in the same order cannot deadlock.
+//! [`Db::transact`](super::Db::transact) tracks what its transaction holds, and in builds with
+//! debug assertions a lock out of order panics, naming both. Locking again what is already held is
+//! always allowed.
 
 use std::collections::{BTreeSet, HashSet};
 #[cfg(debug_assertions)]
@@ -12,18 +12,18 @@ use std::panic::Location;
 
 use crate::ids::ContactId;
 
-/// A kind of lock, in the order of taking.
+/// A kind of lock, in the order in which they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Advisory locks of what people are called.
+    /// Advisory locks of contacts' names: ids and addresses.
     Names,
-    /// Rows that claim a source's id of an event.
+    /// Rows of event keys (deduplication).
     Keys,
     /// Rows of contacts.
     Contacts,
     /// Rows of runs, steps and mails.
     Runs,
-    /// The row that holds what all workers know of a provider.
+    /// The row with the state of a provider that all workers share.
     Provider,
 }
 
@@ -55,7 +55,7 @@ impl Held {
         self.level = self.level.max(Some(level));
     }
 
-    /// Takes locks of names; those held already may be taken at any time.
+    /// Takes locks of names; those already held may be taken at any time.
     #[track_caller]
     pub(super) fn take_names(&mut self, names: &[i64]) {
         let new: Vec<i64> = names
@@ -68,13 +68,13 @@ impl Held {
         }
         debug_assert!(
             self.names.is_empty(),
-            "names are locked at once: two calls could wait for each other in a circle"
+            "names are locked in one call: two calls could deadlock"
         );
         self.take(Level::Names);
         self.names.extend(new);
     }
 
-    /// Takes locks of contacts; those held already may be taken at any time.
+    /// Takes locks of contacts; those already held may be taken at any time.
     #[track_caller]
     pub(super) fn take_contacts(&mut self, ids: impl Iterator<Item = ContactId>) {
         let new: BTreeSet<ContactId> = ids.filter(|id| !self.contacts.contains(id)).collect();
@@ -87,7 +87,7 @@ impl Held {
         self.contacts.extend(new);
     }
 
-    /// Contacts this transaction made: nobody else can hold them.
+    /// Contacts this transaction created: no other transaction can hold them.
     pub(super) fn made_contacts(&mut self, ids: impl Iterator<Item = ContactId>) {
         self.contacts.extend(ids);
     }

@@ -1,9 +1,9 @@
-//! The store: every query of the host, one file per noun. Functions take a connection, so a room
-//! decides what shares a transaction.
+//! The store: every query of the host, one file per noun. Functions take a connection, so the
+//! calling module decides what shares a transaction.
 //!
 //! Locks are taken in one order everywhere (see [`Level`]): names, event keys, contacts by id, runs
-//! and mails, providers. The embedded database has a single connection, so no code holds one while it asks for
-//! another.
+//! and mails, providers. The embedded database has a single connection, so code never holds one
+//! while it asks for another.
 
 mod account;
 mod contact;
@@ -48,17 +48,16 @@ pub type PoolConn = sqlx::pool::PoolConnection<Postgres>;
 
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// A list's optional filters make a plan for any values far slower than one for those at hand. The
-/// time is below that of a request, so that a refusal can still be answered.
+/// Lists have optional filters, so a generic plan is far slower than a custom one. The timeout is
+/// below that of a request, so that the caller still gets an error answer.
 const BEGIN_REPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL plan_cache_mode = force_custom_plan; \
      SET LOCAL statement_timeout = '25s'";
 
-/// How long one statement of a connection may take, where nothing else is said: far longer than any
-/// that is well.
+/// Default timeout of a statement: far longer than any healthy one takes.
 const SESSION: &str = "SET statement_timeout = '60s'";
 
-/// The database and the means to be woken by it. Cheap to clone.
+/// The database, and the wake-ups that come with it. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     pool: PgPool,
@@ -69,9 +68,9 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens a pool on a Postgres server. Looks at the server first, so that a wrong URL and a database
-    /// that cannot be used show at start, with what to do. `migrating` asks for the right to make
-    /// tables, too.
+    /// Opens a pool on a Postgres server. Checks the server first, so that a wrong URL or an
+    /// unusable database is reported at start, with the fix. `migrating` also requires the right to
+    /// create tables.
     pub async fn open(
         url: &SecretString,
         max_connections: u32,
@@ -81,7 +80,7 @@ impl Db {
             // It may quote the URL.
             let _: sqlx::Error = error;
             anyhow::anyhow!(
-                "DATABASE_URL is no URL of a Postgres: postgres://user:password@host/database"
+                "DATABASE_URL is not a Postgres URL: expected postgres://user:password@host/database"
             )
         })?;
         server::examine(&options, migrating)
@@ -96,7 +95,7 @@ impl Db {
         Ok(Self::connect(url, max_connections).await?)
     }
 
-    /// Opens a pool on a Postgres server that is known to be sound.
+    /// Opens a pool on a Postgres server without checking it.
     pub async fn connect(url: &SecretString, max_connections: u32) -> Result<Self> {
         let options: PgConnectOptions = url.expose_secret().parse()?;
         let pool = PgPoolOptions::new()
@@ -119,7 +118,7 @@ impl Db {
         })
     }
 
-    /// Starts or reopens the database inside the binary, in `folder`.
+    /// Starts the database inside the binary on the data in `folder`, which it creates if needed.
     #[cfg(feature = "embedded-db")]
     pub async fn embedded(folder: &Path) -> anyhow::Result<Self> {
         let (pool, server) = server::open(folder).await?;
@@ -139,7 +138,7 @@ impl Db {
         )
     }
 
-    /// One connection at a time, and no other process.
+    /// Whether this is the embedded database: one connection at a time, one process.
     pub fn is_embedded(&self) -> bool {
         self.embedded
     }
@@ -149,8 +148,8 @@ impl Db {
         self.pool.acquire().await
     }
 
-    /// A transaction for lists and reports. All its statements see one state of the store, each is
-    /// planned for the values it comes with, and the server ends one that takes longer than 25 s.
+    /// A transaction for lists and reports. All its statements see the same snapshot, each is
+    /// planned for its own values, and the server cancels one that takes longer than 25 s.
     pub async fn report(&self) -> Result<Tx> {
         self.pool.begin_with(BEGIN_REPORT).await.map(Tx::new)
     }
@@ -159,7 +158,7 @@ impl Db {
         &self.wake
     }
 
-    /// Closes every connection, and stops the database where it is the embedded one.
+    /// Closes every connection, and stops the embedded database.
     pub async fn close(&self) {
         self.pool.close().await;
         #[cfg(feature = "embedded-db")]
@@ -185,7 +184,7 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("40001" | "40P01")) || transact::is_moved(error)
 }
 
-/// Whether the server ended a statement that took longer than it may (SQLSTATE 57014).
+/// Whether the server cancelled a statement that exceeded its timeout (SQLSTATE 57014).
 pub fn is_overdue(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.as_deref() == Some("57014")
@@ -207,8 +206,8 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Protocol(_) => true,
-        // Class 57: the operator stopped the server; 53: it has no room; 58: its files cannot be read or
-        // written; 08: connection gone.
+        // Class 57: the operator stopped the server; 53: it is out of resources; 58: its files
+        // cannot be read or written; 08: the connection is gone.
         error => error
             .as_database_error()
             .and_then(|error| error.code())

@@ -1,4 +1,4 @@
-//! Transactions: begun, retried, committed and announced in one place.
+//! Transactions: begin, retry, commit and wake-up in one place.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -12,13 +12,13 @@ use super::wake::Topics;
 use super::{Db, PoolConn, Result, Topic, is_transient};
 use crate::ids::ContactId;
 
-/// Tries of a transaction that met another one, the first included.
+/// Attempts of a transaction that conflicts with others, including the first.
 const TRIES: u32 = 6;
-/// The longest pause before the second try; it doubles with each further one.
+/// The longest pause before the second attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
 tokio::task_local! {
-    /// What the transaction under way holds, and whom its commit wakes.
+    /// The current transaction's locks, and the topics its commit wakes.
     static CONTEXT: RefCell<Context>;
 }
 
@@ -28,7 +28,7 @@ struct Context {
     topics: Topics,
 }
 
-/// An open transaction; dropped without commit, it changes nothing.
+/// An open transaction; dropping it rolls it back.
 #[derive(Debug)]
 pub struct Tx(Transaction<'static, Postgres>);
 
@@ -60,14 +60,14 @@ impl DerefMut for Tx {
     }
 }
 
-/// The connection broke while a commit was under way, so nobody knows whether it took effect.
+/// The connection broke during a commit, so it is unknown whether it took effect.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection broke during a commit, which may have taken effect")]
 struct CommitLost(#[source] sqlx::Error);
 
 impl CommitLost {
     fn of(error: sqlx::Error) -> sqlx::Error {
-        // What the server itself refused took no effect.
+        // A commit that the server refused had no effect.
         if error.as_database_error().is_some() {
             return error;
         }
@@ -75,12 +75,12 @@ impl CommitLost {
     }
 }
 
-/// The connection broke while a statement was under way that is a transaction by itself.
+/// The connection broke during a statement that is a transaction by itself.
 pub fn in_doubt(error: sqlx::Error) -> sqlx::Error {
     CommitLost::of(error)
 }
 
-/// What was in doubt is known not to have been committed.
+/// A commit that was in doubt is known to have failed.
 pub fn not_committed(error: &sqlx::Error) -> sqlx::Error {
     std::io::Error::new(std::io::ErrorKind::ConnectionAborted, error.to_string()).into()
 }
@@ -90,22 +90,22 @@ pub fn may_be_committed(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::AnyDriverError(inner) if inner.is::<CommitLost>())
 }
 
-/// What the transaction looked at moved while it waited for a lock.
+/// A row the transaction had read changed while it waited for a lock.
 #[derive(Debug, thiserror::Error)]
 #[error("a contact was merged into another while its lock was awaited")]
 struct Moved;
 
-/// Has the transaction under way run again.
+/// An error that makes [`Db::transact`] run the transaction again.
 pub(super) fn moved() -> sqlx::Error {
     sqlx::Error::AnyDriverError(Box::new(Moved))
 }
 
-/// Whether [`moved`] made the error.
+/// Whether the error comes from [`moved`].
 pub(super) fn is_moved(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::AnyDriverError(inner) if inner.is::<Moved>())
 }
 
-/// An error that may come of meeting another transaction.
+/// An error that a conflict with another transaction may have caused.
 pub trait Failure: From<sqlx::Error> {
     /// Whether running the same transaction again may succeed.
     fn is_transient(&self) -> bool;
@@ -117,13 +117,13 @@ impl Failure for sqlx::Error {
     }
 }
 
-/// How long each statement of a transaction may take, waits for locks included. Beyond it the server
-/// ends the statement, and whoever waits behind it goes on.
+/// Timeout of each statement of a transaction, including lock waits. The server cancels a statement
+/// that exceeds it, so that others waiting behind it continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Less than a request waits for its answer.
+    /// Shorter than the timeout of a request.
     Request,
-    /// Others wait for their turn meanwhile.
+    /// Short, because others wait for the same locks.
     Shared,
 }
 
@@ -137,19 +137,18 @@ impl Patience {
 }
 
 impl Db {
-    /// Runs `work` in a transaction, commits it and wakes whoever has something to do by it.
+    /// Runs `work` in a transaction, commits it and wakes the loops that have new work.
     ///
-    /// `work` gives the transaction back with its value, or `None` in its place where nothing is to
-    /// be committed. Where another transaction was in the way (SQLSTATE 40001, 40P01) it runs again,
-    /// so everything it does goes through the transaction and everything it changes outside is set
-    /// anew at each call. An error rolls back. Locks are taken in one order, which is checked in
-    /// builds with debug assertions (see [`Level`]).
+    /// `work` returns the transaction with its value, or `None` in its place where there is nothing
+    /// to commit. After a conflict with another transaction (SQLSTATE 40001, 40P01) it runs again,
+    /// so all its effects go through the transaction, and it resets what it changes outside on each
+    /// call. An error rolls back. Locks are taken in one order, which is checked in builds with
+    /// debug assertions (see [`Level`]).
     ///
-    /// # Errors
-    /// The error of `work` or of the commit; a transient one after six tries.
+    /// # Errors The error of `work` or of the commit; a transient one after six attempts.
     ///
-    /// # Panics
-    /// Inside another transaction, which on the embedded database would wait for itself.
+    /// # Panics Inside another transaction: on the embedded database the inner one would wait
+    /// forever.
     pub async fn transact<T, E, F, U, X>(&self, work: F) -> std::result::Result<T, E>
     where
         E: Failure,
@@ -160,7 +159,7 @@ impl Db {
         self.transact_within(Patience::Request, work).await
     }
 
-    /// As [`transact`](Self::transact), with another bound for its statements.
+    /// Like [`transact`](Self::transact), with another timeout for its statements.
     pub async fn transact_within<T, E, F, U, X>(
         &self,
         patience: Patience,
@@ -178,12 +177,18 @@ impl Db {
                 Err(error) if error.is_transient() && tries < TRIES => {
                     let longest = PAUSE * 2_u32.pow(tries - 1);
                     let pause = rand::rng().random_range(Duration::ZERO..=longest);
-                    tracing::debug!(tries, "a transaction met another one and runs again");
+                    tracing::debug!(
+                        tries,
+                        "a transaction conflicted with another one and runs again"
+                    );
                     tries += 1;
                     tokio::time::sleep(pause).await;
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(tries, "a transaction met others each time and was given up");
+                    tracing::warn!(
+                        tries,
+                        "a transaction conflicted with others on every attempt and was given up"
+                    );
                     return Err(error);
                 }
                 result => return result,
@@ -219,7 +224,7 @@ impl Db {
         CONTEXT.scope(RefCell::default(), inside).await
     }
 
-    /// Commits and tells the workers there is something to do.
+    /// Commits and wakes the workers.
     async fn commit_and_wake(&self, mut tx: Tx, topics: &[Topic]) -> Result<()> {
         self.wake.announce(&mut tx, topics).await?;
         tx.commit().await?;
@@ -228,12 +233,12 @@ impl Db {
     }
 }
 
-/// How long an outage may last after which it is still asked what became of a transaction.
+/// How long to ask for the result of a transaction after the connection broke.
 const DOUBT: Duration = Duration::from_secs(5);
-/// Between two tries to ask.
+/// Pause before each attempt to ask.
 const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 
-/// By what the server knows the transaction, for [`Db::committed`].
+/// The server's id of the transaction, for [`Db::committed`].
 pub async fn transaction_id(tx: &mut Tx) -> Result<String> {
     sqlx::query_scalar!(r#"SELECT pg_current_xact_id()::text AS "id!""#)
         .fetch_one(&mut **tx)
@@ -242,7 +247,7 @@ pub async fn transaction_id(tx: &mut Tx) -> Result<String> {
 
 impl Db {
     /// Whether a transaction took effect whose connection broke during the commit. None where the
-    /// database does not come back in time to tell.
+    /// database does not come back in time.
     pub async fn committed(&self, id: &str) -> Option<bool> {
         let ask = |mut conn: PoolConn| async move {
             let status = sqlx::query_scalar!("SELECT pg_xact_status($1::text::xid8)", id);
@@ -250,14 +255,14 @@ impl Db {
             Ok(match status.as_deref() {
                 Some("committed") => Some(true),
                 Some("aborted") => Some(false),
-                // Its process at the server has not noticed yet.
+                // Its server process has not noticed the broken connection yet.
                 _ => None,
             })
         };
         self.settle(ask).await
     }
 
-    /// Asks on new connections until there is an answer, for a while.
+    /// Asks on new connections until there is an answer, for at most five seconds.
     pub async fn settle<T, F>(&self, ask: impl Fn(PoolConn) -> F) -> Option<T>
     where
         F: Future<Output = Result<Option<T>>>,
@@ -277,38 +282,38 @@ impl Db {
     }
 }
 
-/// The transaction under way makes work of this kind, which its commit announces. Outside of
-/// [`Db::transact`] this does nothing, and the caller wakes by itself.
+/// The current transaction creates work of this kind, so its commit wakes the loop. Outside
+/// [`Db::transact`] this does nothing, and the caller must wake the loop.
 pub fn stir(topic: Topic) {
     let _ = CONTEXT.try_with(|context| context.borrow_mut().topics.add(topic));
 }
 
-/// The transaction under way takes a lock of this kind.
+/// The current transaction takes a lock of this kind.
 #[track_caller]
 pub(super) fn takes(level: Level) {
     with(|held| held.take(level));
 }
 
-/// The transaction under way locks names.
+/// The current transaction locks names.
 #[track_caller]
 pub(super) fn takes_names(names: &[i64]) {
     with(|held| held.take_names(names));
 }
 
-/// The transaction under way locks contacts, or has just locked those it found.
+/// The current transaction locks contacts, or has just locked those it found.
 #[track_caller]
 pub(super) fn takes_contacts(ids: impl Iterator<Item = ContactId>) {
     with(|held| held.take_contacts(ids));
 }
 
-/// The transaction under way has made contacts.
+/// The current transaction has created contacts.
 pub(super) fn makes_contacts(ids: impl Iterator<Item = ContactId>) {
     with(|held| held.made_contacts(ids));
 }
 
 #[track_caller]
 fn with(change: impl FnOnce(&mut Held)) {
-    // No closure, so that the caller's place reaches the message.
+    // Not a closure: `track_caller` must reach the panic message.
     if cfg!(debug_assertions) && CONTEXT.try_with(|_| ()).is_ok() {
         CONTEXT.with(|context| change(&mut context.borrow_mut().held));
     }

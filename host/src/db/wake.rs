@@ -1,8 +1,8 @@
 //! Waking the workers when there is something to do.
 //!
 //! On a server, a `NOTIFY` in the transaction reaches every process when it commits. The embedded
-//! database has no second connection to listen on, and no second process either. A wake-up that
-//! gets lost only costs time: workers also look by themselves.
+//! database has no second connection to listen on, and no second process either. A lost wake-up
+//! only costs time: workers also poll.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use super::{Conn, Result};
 
 const CHANNEL: &str = "hogsend_wake";
 
-/// Whom to wake.
+/// The loop to wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     /// Runs are due.
     Runs,
     /// Mails are due.
     Mails,
-    /// Analytics is to be told something.
+    /// Captures are due.
     Captures,
-    /// Endpoints are to be told something.
+    /// Webhook deliveries are due.
     Webhooks,
-    /// Contacts are to be imported.
+    /// Imports are due.
     Imports,
-    /// Administrators are to be told of an alert.
+    /// Alerts are due.
     Alerts,
 }
 
@@ -93,7 +93,7 @@ impl Wake {
         }
     }
 
-    /// Inside a transaction that made work: tells other processes, on commit.
+    /// Inside a transaction that created work: notifies other processes on commit.
     pub(super) async fn announce(&self, conn: &mut Conn, topics: &[Topic]) -> Result<()> {
         if self.server.is_none() || topics.is_empty() {
             return Ok(());
@@ -109,19 +109,19 @@ impl Wake {
         Ok(())
     }
 
-    /// After the commit: tells this process.
+    /// After the commit: wakes this process.
     pub(super) fn committed(&self, topics: &[Topic]) {
         for topic in topics {
             self.of(*topic).notify_one();
         }
     }
 
-    /// Calls another task of this process.
+    /// Wakes another task of this process.
     pub fn nudge(&self, topic: Topic) {
         self.of(topic).notify_one();
     }
 
-    /// Waits to be woken for `topic`. A wake-up that came while nobody waited counts.
+    /// Waits to be woken for `topic`. A wake-up that came before the wait counts.
     pub async fn wait(&self, topic: Topic) {
         self.of(topic).notified().await;
     }
@@ -129,10 +129,10 @@ impl Wake {
     /// Passes the server's notifications on to this process until `stop`; reconnects by itself.
     pub async fn listen(&self, stop: CancellationToken) {
         let Some(pool) = &self.server else {
-            // Nobody else calls.
+            // The embedded database has no other process.
             return stop.cancelled().await;
         };
-        // Each outage is logged once, when it begins and when it ends.
+        // Each outage is logged twice: when it begins and when it ends.
         let mut lost = false;
         while !stop.is_cancelled() {
             let ended = tokio::select! {
@@ -162,7 +162,7 @@ impl Wake {
         if std::mem::take(lost) {
             tracing::info!("the connection that listens for wake-ups is back");
         }
-        // Whatever was announced before the connection stood.
+        // Notifications sent before the connection was up are lost.
         self.committed(&Topic::ALL);
         loop {
             let heard = listener.recv().await?;

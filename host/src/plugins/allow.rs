@@ -3,7 +3,7 @@
 use hogsend_plugin_api::Settings;
 use reqwest::Url;
 
-/// Hosts of a manifest, with settings filled in.
+/// The hosts of a manifest, with settings filled in.
 pub struct AllowList(Vec<(String, Option<u16>)>);
 
 impl AllowList {
@@ -25,7 +25,7 @@ impl AllowList {
         Self(resolved.collect())
     }
 
-    /// A host that was named without a port is reached by `https` on its usual port.
+    /// A host without a port is reached by `https` on its default port.
     pub fn allows(&self, url: &Url) -> bool {
         let Some(host) = url.host_str().map(str::to_ascii_lowercase) else {
             return false;

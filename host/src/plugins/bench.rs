@@ -1,4 +1,4 @@
-//! Plugins called without threads and deadlines, for measuring what a call itself costs.
+//! Plugin calls without threads and deadlines, to benchmark the call itself.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{loader, preflight};
 /// A call of a method.
 pub type Call = Box<dyn Fn(u32, &[u8]) -> Result<Vec<u8>, CallError>>;
 
-/// The same plugin, reached both ways.
+/// The same plugin, linked and loaded.
 pub struct Direct {
     pub linked: Call,
     pub loaded: Call,

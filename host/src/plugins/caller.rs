@@ -1,4 +1,4 @@
-//! One call of one plugin, linked or loaded: on a thread of its own, under a deadline.
+//! A call of a plugin, linked or loaded: on its own thread, under a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,39 +15,39 @@ use tokio::sync::Semaphore;
 use super::flight;
 use crate::foreign::{self, ANSWER_MAX, Foreign, REASON_MAX};
 
-/// Bound of a single call. A call computes; it never waits for anything.
+/// Deadline of a single call. A call only computes; it never waits for I/O.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Bound of a call of a plugin that says it waits for a connection of its own.
+/// Deadline of a call of a plugin that declares it waits for its own connections.
 const BLOCKING_DEADLINE: Duration = Duration::from_secs(60);
-/// Calls of one plugin at once. One that hangs keeps its place, so that a broken plugin runs out of
-/// places and not the host out of threads.
+/// Concurrent calls of one plugin. A call that hangs keeps its place, so that a broken plugin runs
+/// out of places before the host runs out of threads.
 const PLACES: usize = 32;
 
-/// A plugin gave no answer.
+/// A plugin call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("plugin '{plugin}' {message}")]
 pub struct PluginError {
     pub plugin: String,
     pub kind: ErrorKind,
     pub message: String,
-    /// Something it asked for was begun, or may have been: the call may have had an effect.
+    /// A command it asked for was begun, or may have been: the call may have had an effect.
     pub begun: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// It took too long.
+    /// The call exceeded its deadline.
     Deadline,
-    /// All its places are taken by calls that hang.
+    /// Calls that hang occupy all its places.
     Busy,
     Panicked,
-    /// It asked for something else than before, given the same answers.
+    /// Given the same answers, it issued other commands than before.
     Diverged,
-    /// Its answer, or our question, is not in the agreed form.
+    /// Its answer or our request violates the protocol.
     Protocol,
 }
 
-/// The two ways to reach a plugin.
+/// The two ways to call a plugin.
 pub(super) enum Image {
     Linked(Box<dyn Instance>),
     Loaded { root: Root, instance: u64 },
@@ -64,7 +64,7 @@ impl Image {
     }
 }
 
-/// Reads the error a loaded plugin answered with.
+/// Decodes the error of a loaded plugin.
 pub(super) fn read_error(bytes: &[u8]) -> CallError {
     serde_json::from_slice(bytes).unwrap_or_else(|_| {
         CallError::new(CallError::BAD_INPUT, "it answered with an unreadable error")
@@ -89,8 +89,8 @@ impl Caller {
         }
     }
 
-    /// A call of a plugin that waits for a connection of its own, and a conversation with any, may
-    /// take this long where that is more than usual.
+    /// Raises the deadline of calls of a plugin that waits for its own connections, and of
+    /// conversations with any plugin, where this is longer than the default.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
@@ -103,13 +103,13 @@ impl Caller {
         PluginError {
             plugin: self.manifest.id.clone(),
             kind,
-            // It may hold the plugin's own words, and is stored with mails and runs.
+            // The message may contain the plugin's own text, and is stored with mails and runs.
             message: foreign::text(&message.into(), REASON_MAX),
             begun: false,
         }
     }
 
-    /// Calls a method and admits its answer, which came at `now`.
+    /// Calls a method and sanitises its answer, which was received at `now`.
     pub async fn call<T: DeserializeOwned + Foreign>(
         &self,
         method: u32,
@@ -121,19 +121,23 @@ impl Caller {
         Ok(answer)
     }
 
-    /// Calls a method and reads its answer as it is, which may ask for something first.
+    /// Calls a method and decodes its answer without sanitising it; the answer may ask for commands
+    /// first.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: u32,
         input: &(impl Serialize + ?Sized),
     ) -> Result<T, PluginError> {
         let input = serde_json::to_vec(input).map_err(|error| {
-            self.error(ErrorKind::Protocol, format!("cannot be asked: {error}"))
+            self.error(
+                ErrorKind::Protocol,
+                format!("cannot be called, its input cannot be encoded: {error}"),
+            )
         })?;
         let output = self.call_bytes(method, input).await?;
         if output.len() > ANSWER_MAX {
             let message = format!(
-                "answered method {method} with {} bytes; at most {ANSWER_MAX} are taken",
+                "answered method {method} with {} bytes; at most {ANSWER_MAX} are accepted",
                 output.len()
             );
             return Err(self.error(ErrorKind::Protocol, message));
@@ -141,7 +145,7 @@ impl Caller {
         serde_json::from_slice(&output).map_err(|error| {
             self.error(
                 ErrorKind::Protocol,
-                format!("answered method {method} in another form: {error}"),
+                format!("gave an answer to method {method} that cannot be decoded: {error}"),
             )
         })
     }
@@ -159,7 +163,7 @@ impl Caller {
         let place = self.places.clone().acquire_owned();
         let Ok(Ok(place)) = tokio::time::timeout(deadline, place).await else {
             let message =
-                format!("has {PLACES} calls that do not end: restart the host without it");
+                format!("has {PLACES} calls that do not return: restart the host without it");
             return Err(self.error(ErrorKind::Busy, message));
         };
         let image = self.image.clone();

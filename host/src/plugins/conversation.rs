@@ -1,4 +1,4 @@
-//! A call in which the plugin asks the host for things.
+//! A call in which the plugin asks the host to perform commands.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,14 +15,15 @@ use super::perform::{Performer, Scope};
 use crate::clock::Clock;
 use crate::foreign::Foreign;
 
-/// Rounds of questions and answers in one call.
+/// Rounds of commands and answers in one call.
 const ROUNDS: usize = 16;
-/// Things asked for at once. They are all done together.
+/// Commands in one round. The host performs them concurrently.
 const COMMANDS_MAX: usize = 32;
-/// Bound of the whole call.
+/// Deadline of the whole call.
 const DEADLINE: Duration = Duration::from_secs(75);
 
-/// Calls a method, does what the plugin asks, and calls again with the answers, until it is done.
+/// Calls a method, performs the commands the plugin asks for, and calls again with the answers,
+/// until the plugin is done.
 pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     caller: &Caller,
     performer: &Performer,
@@ -31,7 +32,7 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     method: u32,
     input: I,
 ) -> Result<T, PluginError> {
-    // A plugin with connections of its own may have begun something in any call that it got.
+    // A plugin with its own connections may have had an effect in any call.
     let begun = AtomicBool::new(false);
     let talk = async {
         let mut ask = Ask {
@@ -49,7 +50,7 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
             };
             if commands.len() > COMMANDS_MAX {
                 let message = format!(
-                    "asked for {} things at once; at most {COMMANDS_MAX} are done",
+                    "asked for {} commands at once; at most {COMMANDS_MAX} are performed",
                     commands.len()
                 );
                 return Err(caller.error(ErrorKind::Protocol, message));
@@ -68,7 +69,7 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
         }
         Err(caller.error(
             ErrorKind::Protocol,
-            format!("still asks after {ROUNDS} rounds"),
+            format!("still asks for commands after {ROUNDS} rounds"),
         ))
     };
     let deadline = DEADLINE.max(caller.patience());

@@ -1,4 +1,4 @@
-//! Finding plugins: those linked into the binary, then those in the folder.
+//! Finds plugins: those linked into the binary, then those in the folder.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use super::Problem;
 use super::loader::load;
 use super::preflight::{self, PINS};
 
-/// Where a plugin comes from.
+/// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
@@ -21,12 +21,12 @@ pub enum Origin {
     Loaded,
 }
 
-/// What there is to tell about a plugin.
+/// A plugin as listed.
 #[derive(Clone, Debug)]
 pub struct PluginInfo {
     pub id: String,
     pub version: String,
-    /// The plugin-api it was built with.
+    /// The plugin-api version it was built with.
     pub api: String,
     pub kinds: Vec<Kind>,
     pub origin: Origin,
@@ -43,7 +43,7 @@ pub(super) enum Found {
     },
 }
 
-/// Plugins that were found and not started.
+/// Plugins found but not started yet.
 pub struct Discovered {
     pub(super) plugins: BTreeMap<String, (Manifest, Found)>,
     /// Other versions of plugins with journeys, for runs that stay with the version they began
@@ -78,7 +78,7 @@ impl Discovered {
             Ok(entries) => entries,
             Err(error) => {
                 let message = format!(
-                    "PLUGIN_DIR cannot be read ({error}): make the folder, or unset PLUGIN_DIR"
+                    "PLUGIN_DIR cannot be read ({error}): create the folder, or unset PLUGIN_DIR"
                 );
                 problems.push(Problem::of_file("PLUGIN-001", dir, message));
                 return;
@@ -98,7 +98,7 @@ impl Discovered {
             Ok(pins) => Some(pins),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
-                // Unreadable pins are not the same as none.
+                // An unreadable file of pins must not count as none.
                 problems.push(Problem::of_file(
                     "PLUGIN-012",
                     &dir.join(PINS),
@@ -133,7 +133,7 @@ impl Discovered {
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !sound {
             let message = format!(
-                "a plugin calls itself '{}': ids are lower-case letters, digits and hyphens",
+                "a plugin has the id '{}': ids consist of lower-case letters, digits and hyphens",
                 manifest.id.escape_debug()
             );
             return Err(Problem::new("PLUGIN-009", message));
@@ -152,12 +152,12 @@ impl Discovered {
                 }
                 let newer = is_newer(&manifest.version, &known.version);
                 tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
-                    "two versions of a plugin: people enter the newer one's journeys");
+                    "two versions of a plugin: new runs start with the newer one");
                 (newer, false)
             }
             (Found::Linked(_), Found::Linked(_)) => {
                 let message = format!(
-                    "two plugins of this binary are called '{}': rename one",
+                    "two plugins of this binary have the id '{}': rename one",
                     manifest.id
                 );
                 return Err(Problem::new("PLUGIN-010", message));
@@ -182,7 +182,7 @@ impl Discovered {
         }
     }
 
-    /// Keeps another version of a plugin; of two with one version the loaded one.
+    /// Keeps another version of a plugin; a loaded one replaces a linked one of the same version.
     fn keep(&mut self, plugin: (Manifest, Found)) -> Result<(), Problem> {
         let (manifest, found) = &plugin;
         let same = |(known, _): &(Manifest, Found)| {
@@ -202,7 +202,7 @@ impl Discovered {
         Ok(())
     }
 
-    /// Leaves plugins out, by their ids.
+    /// Removes plugins by id.
     pub fn without(&mut self, ids: &std::collections::HashSet<String>) {
         self.plugins.retain(|id, _| !ids.contains(id));
         self.older
@@ -244,7 +244,7 @@ impl Discovered {
 
 fn second(manifest: &Manifest, first: &Path, path: &Path) -> Problem {
     let message = format!(
-        "is a second plugin '{}' {} beside {}: remove one",
+        "is plugin '{}' {}, like {}: remove one",
         manifest.id,
         manifest.version,
         first.display()
@@ -252,7 +252,7 @@ fn second(manifest: &Manifest, first: &Path, path: &Path) -> Problem {
     Problem::of_file("PLUGIN-010", path, message)
 }
 
-/// Compares `1.10.0` and `1.9.2` by their numbers; a version with a suffix comes before its
+/// Compares versions numerically (`1.10.0` is newer than `1.9.2`); a pre-release comes before its
 /// release (semver 2.0, §11).
 fn is_newer(a: &str, b: &str) -> bool {
     let parts = |version: &str| {

@@ -1,4 +1,4 @@
-//! Files plugins write.
+//! Files that plugins write.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::private;
 
-/// Writes a whole file or nothing, and returns when it is on the disk. `name` is a plain file name,
-/// so a plugin stays in its folder. A writer that was killed leaves its part under a hidden name,
-/// which the repeat writes over.
+/// Writes a file atomically and durably. `name` is a plain file name, so a plugin stays in its
+/// folder. A writer that was killed leaves a partial file under a hidden name, which the next
+/// attempt overwrites.
 pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let plain = !name.is_empty()
         && name.len() <= 200
@@ -27,7 +27,7 @@ pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(name))?;
-        // The new name survives a power cut only once its folder is on the disk.
+        // The rename survives a power cut only once the folder is synced.
         File::open(folder)?.sync_all()
     };
     write().map_err(|error| format!("cannot write into {}: {error}", folder.display()))

@@ -1,9 +1,9 @@
-//! Which plugins' code is running, in a file that outlives the process.
+//! Records which plugins' code is running, in a file that outlives the process.
 //!
-//! A plugin may end the process, and then only what was written before can tell in which call. The
-//! database keeps that too, but its note is older than the call and stays after it for as long as a
-//! statement takes, and a process that somebody kills dies there most of the time. This file is
-//! exact: it says which of the noted calls were inside the plugin's code.
+//! A plugin may crash the process, and then only what was written before tells in which call. The
+//! database has a record as well, but it begins before the call and outlasts it by the duration of
+//! a statement, which is where a process that is killed dies most of the time. This file is exact:
+//! it says which of the recorded calls were inside the plugin's code.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::ids::Claim;
 
-/// Of one call in the file: its state, its subject and what holds that.
+/// Bytes of an entry: state, subject and claim of one call.
 const ENTRY: usize = 33;
-/// How files are called while their process lives, and after it.
+/// Extension of these files, also after their process has ended.
 const EXTENSION: &str = "calls";
 
 const FREE: u8 = 0;
@@ -25,18 +25,18 @@ const NOTED: u8 = 1;
 const RUNNING: u8 = 2;
 
 tokio::task_local! {
-    /// The call whose plugin is being asked.
+    /// The current call of this task.
     static CALL: Arc<Slot>;
 }
 
-/// The file of this process, made when it is first needed.
+/// The file of this process, created on first use.
 #[derive(Debug)]
 pub struct Flights {
     folder: PathBuf,
     open: Mutex<Option<Arc<Flight>>>,
 }
 
-/// The open file. Its lock says that the process lives.
+/// The open file. Its lock shows that the process is alive.
 #[derive(Debug)]
 struct Flight {
     path: PathBuf,
@@ -46,42 +46,42 @@ struct Flight {
 #[derive(Debug)]
 struct Inner {
     file: File,
-    /// Entries that are used no more.
+    /// Free entries.
     free: Vec<u64>,
-    /// How many there are.
+    /// Number of entries in the file.
     count: u64,
 }
 
-/// One noted call, until it is dropped.
+/// The entry of one recorded call, until it is dropped.
 #[derive(Debug)]
 pub struct Slot {
     flight: Arc<Flight>,
     place: u64,
-    /// Threads inside the plugin.
+    /// Number of threads inside the plugin's code.
     running: AtomicU32,
 }
 
-/// The plugin's code runs, until this is dropped.
+/// Marks the plugin's code as running until it is dropped.
 pub(super) struct Running(Arc<Slot>);
 
-/// What a process that ended left behind.
+/// The file of a process that has ended.
 #[derive(Debug)]
 pub struct Left {
     path: PathBuf,
     _lock: File,
-    /// Calls that were noted, but not running.
+    /// Calls that were recorded, but not running.
     pub idle: Vec<(Uuid, Claim)>,
 }
 
 impl Left {
-    /// Deletes the file: what it says was taken into account.
+    /// Deletes the file, once its contents have been processed.
     pub fn remove(self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
 impl Flights {
-    /// Files go into `folder`, which is made with the first of them.
+    /// Files go into `folder`, which is created with the first of them.
     pub fn new(folder: PathBuf) -> Self {
         Self {
             folder,
@@ -89,12 +89,13 @@ impl Flights {
         }
     }
 
-    /// An entry for a call that is about to be noted. None where the file cannot be written: then the
-    /// database's notes have to do.
+    /// An entry for a call that is about to be recorded. None where the file cannot be written:
+    /// then only the database has a record.
     pub fn slot(&self, subject: Uuid, claim: Claim) -> Option<Arc<Slot>> {
         let slot = self.flight().and_then(|flight| flight.take(subject, claim));
         slot.inspect_err(|error| {
-            tracing::debug!(folder = %self.folder.display(), %error, "a call is noted in the database alone");
+            tracing::debug!(folder = %self.folder.display(), %error,
+                "a plugin call is recorded in the database alone");
         })
         .ok()
     }
@@ -129,7 +130,7 @@ impl Drop for Flights {
     }
 }
 
-/// What a file says whose process ended; none where it lives.
+/// Reads a file whose process has ended; None where the process is alive.
 fn read(path: PathBuf) -> io::Result<Option<Left>> {
     let mut file = File::open(&path)?;
     if file.try_lock().is_err() {
@@ -156,7 +157,8 @@ impl Flight {
     fn make(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = Uuid::now_v7();
-        // Under another name until it is locked, or another process could take it for left behind.
+        // The file has another name until it is locked, or another process could mistake it for an
+        // abandoned one.
         let partial = folder.join(format!(".{name}"));
         let file = File::options()
             .read(true)
@@ -207,7 +209,7 @@ impl Slot {
     fn set(&self, state: u8) {
         let inner = self.flight.inner.lock();
         let mut inner = inner.unwrap_or_else(PoisonError::into_inner);
-        // Where this fails the call counts as what it was before, and the database has its note.
+        // Where this fails the entry keeps its previous state, and the database has its record.
         let _ = inner.write(self.place, &[state]);
         if state == FREE {
             inner.free.push(self.place);
@@ -236,7 +238,7 @@ impl Drop for Running {
     }
 }
 
-/// Awaits an answer of a plugin that is asked for in this call.
+/// Awaits a plugin's answer as part of this call.
 pub async fn within<T>(slot: Option<Arc<Slot>>, answer: impl Future<Output = T>) -> T {
     match slot {
         Some(slot) => CALL.scope(slot, answer).await,
@@ -244,8 +246,8 @@ pub async fn within<T>(slot: Option<Arc<Slot>>, answer: impl Future<Output = T>)
     }
 }
 
-/// Says that the plugin's code begins to run; for the thread it runs on. None where nobody noted the
-/// call.
+/// Returns a function that the call's thread uses to mark the plugin's code as running. None where
+/// the call is not recorded.
 pub(super) fn enter() -> Option<impl FnOnce() -> Running> {
     let slot = CALL.try_with(Arc::clone).ok()?;
     Some(move || slot.enter())
@@ -269,7 +271,7 @@ mod tests {
         let slots = [idle, running, returned].map(|one| flights.slot(one.0, one.1).unwrap());
         let inside = slots[1].clone().enter();
         drop(slots[2].clone().enter());
-        // Its process lives.
+        // Its process is alive.
         assert!(flights.left().is_empty());
         let open = flights.open.lock().unwrap().clone().unwrap();
         open.inner.lock().unwrap().file.unlock().unwrap();

@@ -1,4 +1,4 @@
-//! HTTP requests of plugins.
+//! HTTP requests on behalf of plugins.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use reqwest::{Client, Method, Url};
 use super::allow::AllowList;
 use crate::http_client::TIMEOUT;
 
-/// The largest answer.
+/// Maximum size of an answer, in bytes.
 const BODY_MAX: usize = 8 * 1024 * 1024;
 
-/// Sends one request. Errors name the host and never the path, the query or a header: those may
+/// Sends one request. Errors name the host and never the path, the query or a header, which may
 /// hold secrets.
 pub(super) async fn send(
     client: &Client,
@@ -44,7 +44,7 @@ pub(super) async fn send(
         HttpMethod::Patch => Method::PATCH,
         HttpMethod::Delete => Method::DELETE,
     };
-    let wish = request.timeout_ms.map_or(TIMEOUT, Duration::from_millis);
+    let requested = request.timeout_ms.map_or(TIMEOUT, Duration::from_millis);
     let started = Instant::now();
     let answer = exchange(
         client,
@@ -52,7 +52,7 @@ pub(super) async fn send(
         url,
         headers,
         request.body.0,
-        wish.min(TIMEOUT),
+        requested.min(TIMEOUT),
         &host,
     )
     .await;

@@ -12,21 +12,21 @@ use libloading::os::unix;
 use super::Problem;
 use super::preflight::Checked;
 
-/// A loaded library and what it says about itself.
+/// A loaded library and its manifest.
 pub struct Library {
     pub root: Root,
     pub manifest: Manifest,
 }
 
-/// Loads a checked file for the rest of the process's life: a library that touched a thread-local
+/// Loads a checked file for the rest of the process's life: a library that has used a thread-local
 /// cannot be unloaded safely.
 pub fn load(file: &Checked) -> Result<Library, Problem> {
     let refused = |code, message: String| Problem::of_file(code, &file.original, message);
-    // Bound at once: bound lazily, a function the system lacks would end the process at its first
-    // call instead of refusing the file here.
+    // Binds all symbols now: with lazy binding, a function the system lacks would end the process
+    // at its first call instead of refusing the file here.
     let flags = unix::RTLD_NOW | unix::RTLD_LOCAL;
-    // SAFETY: the file is a whole shared library of this machine that exports a plugin header; that
-    // its constructors are harmless is the operator's word, given by placing or pinning it.
+    // SAFETY: the file is a complete shared library for this machine that exports a plugin header;
+    // the operator vouches for its constructors by placing or pinning the file.
     let library = unsafe { unix::Library::open(Some(&file.copy), flags) }.map_err(|error| {
         let reason = error
             .source()
@@ -63,7 +63,7 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
     let manifest = serde_json::from_slice(&root.manifest()).map_err(|error| {
         refused(
             "PLUGIN-009",
-            format!("its manifest cannot be read ({error}): tell its author"),
+            format!("its manifest cannot be read ({error}): report this to the plugin's author"),
         )
     })?;
     Ok(Library { root, manifest })

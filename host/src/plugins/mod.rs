@@ -1,6 +1,7 @@
-//! The edge: finds plugins, calls them under a deadline, and does what they ask.
+//! The plugin boundary: finds plugins, calls them under a deadline, and performs the commands they
+//! ask for.
 //!
-//! Nothing outside this module knows a loaded plugin from a linked one.
+//! Code outside this module cannot tell a loaded plugin from a linked one.
 
 mod allow;
 #[doc(hidden)]

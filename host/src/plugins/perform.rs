@@ -1,4 +1,4 @@
-//! Doing what plugins ask.
+//! Performs the commands of plugins.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::allow::AllowList;
 use super::{files, http};
 use crate::cache::Cache;
 
-/// Performs requests of every plugin.
+/// Performs the commands of every plugin.
 #[derive(Clone)]
 pub struct Performer {
     http: reqwest::Client,
@@ -23,7 +23,7 @@ pub struct Performer {
     data_dir: PathBuf,
 }
 
-/// What one plugin may touch.
+/// What one plugin may access.
 pub(super) struct Scope {
     plugin: String,
     allowed: AllowList,

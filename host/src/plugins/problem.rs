@@ -1,13 +1,13 @@
-//! What keeps a plugin out, for the operator.
+//! Why a plugin is refused, for the operator.
 
 use std::path::Path;
 
-/// A refusal with a code that has a paragraph in `docs/reference/plugins.md`.
+/// A refusal. Its code is documented in `docs/reference/plugins.md`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code} {message}")]
 pub struct Problem {
     pub code: &'static str,
-    /// Names the file, plugin or setting, the reason and the mend.
+    /// Names the file, plugin or setting, the reason and the fix.
     pub message: String,
 }
 

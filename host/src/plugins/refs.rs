@@ -1,4 +1,4 @@
-//! Plugins as the rooms call them, one type for each ability.
+//! The plugins' interfaces for the rest of the host, one type per plugin kind.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl EventSourceRef {
         &self.0.caller.manifest
     }
 
-    /// Whether the setting that holds its webhook secret has a value.
+    /// Whether its webhook secret is set.
     pub fn has_webhook_secret(&self) -> bool {
         let name = self.manifest().webhook_secret.as_deref();
         name.is_some_and(|name| self.0.settings.get(name).is_some())
@@ -73,7 +73,7 @@ impl DeliveryRef {
         &self.plugin.caller.manifest.version
     }
 
-    /// May hold secrets.
+    /// They may contain secrets.
     pub fn settings(&self) -> &Settings {
         &self.plugin.settings
     }
@@ -82,7 +82,7 @@ impl DeliveryRef {
         self.capabilities
     }
 
-    /// Whether its mails stay on this machine.
+    /// Whether it keeps its mails on this machine.
     pub fn is_local(&self) -> bool {
         self.plugin.caller.manifest.local_only
     }
@@ -113,7 +113,7 @@ impl DeliveryRef {
     }
 }
 
-/// Knows people's properties.
+/// Looks up people's properties in, and sends captures to, an analytics product.
 #[derive(Clone)]
 pub struct AnalyticsRef(pub(super) Arc<Running>);
 
@@ -122,7 +122,7 @@ impl AnalyticsRef {
         &self.0.caller.manifest.id
     }
 
-    /// What the product knows of a person; `None` where it knows nothing or is not configured.
+    /// The product's properties of a person; `None` where it has none or is not configured.
     pub async fn person(&self, distinct_id: &str) -> Result<Option<Properties>, PluginError> {
         let known: Result<Option<Properties>, String> = self
             .0
@@ -131,18 +131,18 @@ impl AnalyticsRef {
         known.map_err(|message| {
             self.0.caller.error(
                 super::ErrorKind::Protocol,
-                format!("knows nothing: {message}"),
+                format!("could not look the person up: {message}"),
             )
         })
     }
 
-    /// Tells the product of events and properties.
+    /// Sends events and properties to the product.
     pub async fn capture(&self, batch: &[Capture]) -> Result<Captured, PluginError> {
         self.0.converse(method::ANALYTICS_CAPTURE, batch).await
     }
 }
 
-/// Brings journeys and templates.
+/// Provides journeys and templates.
 #[derive(Clone)]
 pub struct JourneysRef(pub(super) Arc<Running>);
 
@@ -159,7 +159,7 @@ impl JourneysRef {
         &self.0.catalogue
     }
 
-    /// Sends a request of one of its journeys, to a host its manifest allows.
+    /// Sends an HTTP request of one of its journeys, to a host its manifest allows.
     pub async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let Running {
             performer, scope, ..

@@ -1,4 +1,4 @@
-//! The running plugins, by what they can do.
+//! The running plugins, by kind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,20 +23,20 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     info: Vec<PluginInfo>,
     running: BTreeMap<String, Arc<Running>>,
-    /// Other versions of running plugins with journeys.
+    /// Older versions of running plugins with journeys.
     older: Vec<Arc<Running>>,
-    /// The active delivery plugins, in the order they are asked.
+    /// The active delivery plugins, in order of preference.
     deliveries: Vec<String>,
 }
 
 impl Discovered {
-    /// Starts every plugin with its own settings. Of the delivery plugins those in `deliveries` take
-    /// mail, in that order; those in `listening` only read webhooks of mails they took before; the
-    /// others stay off, as their settings may be missing.
+    /// Starts every plugin with its own settings. Of the delivery plugins those in `deliveries`
+    /// accept mail, in that order of preference; those in `listening` only read webhooks about
+    /// mails they accepted earlier; the others stay off, as their settings may be missing.
     ///
     /// # Errors
     ///
-    /// Every plugin that does not start, and every clash between two.
+    /// Every plugin that does not start, and every conflict between two.
     pub async fn start(
         self,
         settings: &BTreeMap<String, Settings>,
@@ -52,7 +52,8 @@ impl Discovered {
         }
     }
 
-    /// The same, with the plugins that do start even where others do not.
+    /// Like [`start`](Self::start), but returns the plugins that do start together with the
+    /// problems of the others.
     pub async fn start_all(
         self,
         settings: &BTreeMap<String, Settings>,
@@ -135,7 +136,7 @@ async fn start_one(
         None
     };
     let asked_for = capabilities.and_then(|all: Capabilities| all.attempt_ms);
-    // A little more than the plugin is told, so that its own answer comes first.
+    // Slightly longer than the deadline the plugin knows, so that its own error comes first.
     caller.set_patience(Duration::from_millis(
         asked_for.map_or(0, |ms| ms.saturating_add(1_000)),
     ));
@@ -158,8 +159,8 @@ async fn start_one(
     })
 }
 
-/// Journeys and templates are found by id, so no two may share one; a journey without a trigger
-/// could never begin.
+/// Journeys and templates are looked up by id, so ids must be unique; a journey without a trigger
+/// could never start.
 fn clashes(running: &BTreeMap<String, Arc<Running>>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut journeys: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
@@ -196,7 +197,7 @@ fn clashes(running: &BTreeMap<String, Arc<Running>>) -> Vec<Problem> {
 }
 
 impl Registry {
-    /// Every plugin, those that were not started included.
+    /// Every plugin, including those that were not started.
     pub fn info(&self) -> &[PluginInfo] {
         &self.0.info
     }
@@ -214,13 +215,13 @@ impl Registry {
             .map(|plugin| EventSourceRef(plugin.clone()))
     }
 
-    /// The active delivery plugins, in the order they are asked.
+    /// The active delivery plugins, in order of preference.
     pub fn deliveries(&self) -> Vec<DeliveryRef> {
         let ids = self.0.deliveries.iter();
         ids.filter_map(|id| self.delivery(id)).collect()
     }
 
-    /// A delivery plugin that takes mail or reads webhooks.
+    /// A delivery plugin that accepts mail or reads webhooks.
     pub fn delivery(&self, id: &str) -> Option<DeliveryRef> {
         let plugin = self.0.running.get(id)?;
         Some(DeliveryRef {
@@ -241,7 +242,7 @@ impl Registry {
             .collect()
     }
 
-    /// A version of a plugin with journeys, if it is loaded.
+    /// This version of a plugin with journeys, if it is loaded.
     pub fn journeys_at(&self, id: &str, version: &str) -> Option<JourneysRef> {
         let newest = self.0.running.get(id).into_iter();
         newest

@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::perform::{Performer, Scope};
 use crate::clock::Clock;
 
-/// A started plugin and all that calling it takes.
+/// A started plugin with everything needed to call it.
 pub(super) struct Running {
     pub caller: Caller,
     pub scope: Scope,

@@ -1,8 +1,8 @@
 //! Signed links by which a recipient changes what they get, without signing in.
 //!
 //! A link names our own ids, never an address: `base64url(payload) "." base64url(mac)`, at most
-//! [`TOKEN_MAX`] bytes, where the MAC is HMAC-SHA256 (RFC 2104) over the payload. Links of versions
-//! before, whose payload is JSON with the names of the person, still work.
+//! [`TOKEN_MAX`] bytes, where the MAC is HMAC-SHA256 (RFC 2104) over the payload. Links of older
+//! versions, whose payload is JSON with the names of the contact, still work.
 
 mod payload;
 
@@ -21,8 +21,7 @@ pub use payload::Category;
 
 /// The longest token, in bytes.
 pub const TOKEN_MAX: usize = 200;
-/// How long a link lives that gives mail or shows what somebody chose. Links that unsubscribe live
-/// for ever.
+/// Lifetime of a link that subscribes or shows preferences. Links that unsubscribe never expire.
 const LIFETIME: TimeDelta = TimeDelta::days(60);
 
 type Key = Hmac<Sha256>;
@@ -36,12 +35,12 @@ pub enum Action {
     Manage,
 }
 
-/// Whom a link is for.
+/// The recipient a link is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
-    /// Our own ids.
+    /// Identified by our own ids.
     Ids(Ids),
-    /// A link of a version before.
+    /// Identified by names, in a link of an older version.
     Names {
         external_id: Option<String>,
         email: Option<String>,
@@ -54,12 +53,12 @@ pub struct Ids {
     pub contact: Option<ContactId>,
     /// The keyed hash of the address.
     pub mailbox: Option<[u8; SHORT]>,
-    /// The mailbox was the contact's own, and not that of somebody a journey wrote to for them.
+    /// The mailbox was the contact's own, not that of another recipient of their journey.
     pub own: bool,
 }
 
 impl Ids {
-    /// Of a mail to `to` that belongs to `contact`.
+    /// The ids for a mail of `contact` that is sent to `to`.
     pub fn of(addresses: &Addresses, contact: &Contact, to: &str) -> Self {
         let mailbox = addresses.mailbox(to);
         let own = contact.email.as_deref();
@@ -77,7 +76,7 @@ impl Ids {
 pub struct Token {
     pub whom: Whom,
     pub action: Action,
-    /// What one click leaves; everything where it is None.
+    /// The category one click leaves; None means all mail.
     pub category: Option<Category>,
 }
 
@@ -92,16 +91,16 @@ pub enum TokenError {
 
 /// Makes and checks links.
 pub struct LinkSigner {
-    /// Of the secret of today, then of those of the past.
+    /// The key of the current secret, then those of previous ones.
     keys: Vec<Keys>,
     base_url: String,
 }
 
 struct Keys {
-    /// Names the key in a link.
+    /// Identifies the key in a link.
     id: [u8; 4],
     links: Key,
-    /// Links of versions before are signed with the secret itself.
+    /// Links of older versions are signed with the secret itself.
     plain: Key,
 }
 
@@ -119,8 +118,7 @@ impl Keys {
 }
 
 impl LinkSigner {
-    /// Links begin with `public_url`, its host in ASCII (RFC 3492): headers of mails hold nothing
-    /// else.
+    /// Links begin with `public_url`, its host in ASCII (RFC 3492), because mail headers are ASCII.
     pub fn new(secret: &SecretString, previous: &[SecretString], public_url: &str) -> Self {
         let secrets = std::iter::once(secret).chain(previous);
         let base_url = match reqwest::Url::parse(public_url) {
@@ -133,8 +131,8 @@ impl LinkSigner {
         }
     }
 
-    /// The address that unsubscribes from `category`. It answers a bare `POST`, as RFC 8058 §3.1
-    /// asks.
+    /// The URL that unsubscribes from `category`. It accepts a bare `POST`, as RFC 8058 §3.1
+    /// requires.
     pub fn url(&self, ids: Ids, category: &str) -> String {
         let token = Token {
             whom: Whom::Ids(ids),
@@ -145,7 +143,7 @@ impl LinkSigner {
         format!("{}/v1/email/unsubscribe?token={token}", self.base_url)
     }
 
-    /// The address of the preference centre.
+    /// The URL of the preference centre.
     pub fn preferences_url(&self, ids: Ids, now: DateTime<Utc>) -> String {
         let token = Token {
             whom: Whom::Ids(ids),
@@ -156,8 +154,8 @@ impl LinkSigner {
         format!("{}/v1/email/preferences?token={token}", self.base_url)
     }
 
-    /// Signs a token that begins to live now. Names are no part of it: a token for
-    /// [`Whom::Names`] is for nobody.
+    /// Signs a token whose lifetime starts now. Names are not encoded: a token for [`Whom::Names`]
+    /// is for nobody.
     pub fn sign(&self, token: &Token, now: DateTime<Utc>) -> String {
         let keys = &self.keys[0];
         let expires = match token.action {
@@ -178,10 +176,10 @@ impl LinkSigner {
         )
     }
 
-    /// Reads a token that this host signed. The signature is compared in constant time.
+    /// Reads a token that this host signed. Compares the signature in constant time.
     pub fn verify(&self, text: &str, now: DateTime<Utc>) -> Result<Token, TokenError> {
         let (token, expires) = self.read(text)?;
-        // Whoever wants out may go, however old the mail is.
+        // Unsubscribing works however old the mail is.
         let lives = token.action == Action::Unsubscribe || expires.is_none_or(|at| at > now);
         if lives {
             Ok(token)
@@ -190,8 +188,8 @@ impl LinkSigner {
         }
     }
 
-    /// A token for the same that works as long as any new one, whether or not the old one still
-    /// does. None where this host did not sign it.
+    /// A new token for the same content with a full lifetime, even if the old one has expired. None
+    /// where this host did not sign the old one.
     pub fn renewed(
         &self,
         text: &str,
@@ -206,7 +204,7 @@ impl LinkSigner {
         Some(self.sign(&token, now))
     }
 
-    /// Reads a token, and when it ends, without regard to its age.
+    /// Reads a token and its expiry, without checking the expiry.
     fn read(&self, text: &str) -> Result<(Token, Option<DateTime<Utc>>), TokenError> {
         let (body, mac) = text.split_once('.').ok_or(TokenError::Invalid)?;
         let decode = |part: &str| {
@@ -218,7 +216,7 @@ impl LinkSigner {
         let is =
             |key: &Key, signed: &[u8]| key.clone().chain_update(signed).verify_slice(&mac).is_ok();
         if payload.first() == Some(&b'{') {
-            // Versions before signed the encoded payload.
+            // Older versions signed the encoded payload.
             let ours = self
                 .keys
                 .iter()

@@ -1,8 +1,8 @@
-//! The bytes of a link's payload, and the JSON of versions before.
+//! The bytes of a link's payload, and the JSON of older versions.
 //!
-//! One byte of version, four naming the key, one of action, one of flags, four with the end of its
-//! life in seconds since 1970 (zero for none), then the ids that the flags say are there, sixteen
-//! bytes each, then the category.
+//! Layout: one byte version, four bytes key id, one byte action, one byte flags, four bytes expiry
+//! in seconds since 1970 (zero for none), then the ids whose flags are set, sixteen bytes each,
+//! then the category.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -18,14 +18,14 @@ const HAS_MAILBOX: u8 = 2;
 const OWN: u8 = 4;
 const HAS_CATEGORY: u8 = 8;
 const HASHED_CATEGORY: u8 = 16;
-/// Bytes of a category that fit beside all else into the longest token.
+/// Bytes left for a category in the longest token.
 const CATEGORY_MAX: usize = 74;
 
-/// A category as a link names it.
+/// A category as encoded in a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Category {
     Named(String),
-    /// The beginning of the SHA-256 of a name too long for a link.
+    /// The first 16 bytes of the SHA-256 of a name that is too long for a link.
     Hashed([u8; 16]),
 }
 
@@ -37,7 +37,7 @@ impl Category {
         }
     }
 
-    /// Whether this is the category of that name.
+    /// Whether this is the category with that name.
     pub fn is(&self, name: &str) -> bool {
         match self {
             Self::Named(own) => own == name,
@@ -98,7 +98,7 @@ impl Payload<'_> {
     }
 }
 
-/// The key a payload says it is signed with.
+/// The id of the key a payload claims to be signed with.
 pub(super) fn key_id(bytes: &[u8]) -> Option<[u8; 4]> {
     match bytes {
         [VERSION, a, b, c, d, ..] => Some([*a, *b, *c, *d]),
@@ -106,7 +106,7 @@ pub(super) fn key_id(bytes: &[u8]) -> Option<[u8; 4]> {
     }
 }
 
-/// A signed payload, and when it ends.
+/// Reads a payload and its expiry.
 pub(super) fn read(bytes: &[u8]) -> Option<(Token, Option<DateTime<Utc>>)> {
     let mut rest = bytes.get(5..)?;
     let mut take = |count: usize| {
@@ -151,7 +151,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Token, Option<DateTime<Utc>>)> {
     Some((token, expires))
 }
 
-/// A payload of a version before.
+/// Reads a payload of an older version.
 pub(super) fn read_earlier(bytes: &[u8]) -> Option<(Token, Option<DateTime<Utc>>)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -29,7 +29,7 @@ fn token(action: Action, category: Option<&str>) -> Token {
     }
 }
 
-/// A token as versions before made it.
+/// A token as older versions made it.
 fn earlier(secret: &str, action: &str, exp: i64) -> String {
     let body = json!({ "externalId": "u1", "email": "a@b.co", "action": action, "exp": exp,
         "category": "journey" });
@@ -55,7 +55,7 @@ fn only_our_own_untouched_tokens_are_read() {
             b'A'
         };
         let tampered = String::from_utf8(tampered).unwrap();
-        // The last character holds bits that decode to nothing; a decoder refuses those.
+        // The last character has unused bits; a decoder refuses them unless they are zero.
         assert_eq!(
             ours.verify(&tampered, now()),
             Err(TokenError::Invalid),
@@ -68,7 +68,7 @@ fn only_our_own_untouched_tokens_are_read() {
 }
 
 #[test]
-fn whoever_wants_out_may_go_for_ever_and_other_links_live_sixty_days() {
+fn unsubscribe_links_never_expire_and_others_live_sixty_days() {
     let ours = ours();
     for (action, lives) in [
         (Action::Unsubscribe, true),
@@ -84,7 +84,7 @@ fn whoever_wants_out_may_go_for_ever_and_other_links_live_sixty_days() {
 }
 
 #[test]
-fn links_of_versions_before_work_as_long_as_they_were_to_and_unsubscribe_for_ever() {
+fn links_of_older_versions_keep_their_expiry_and_unsubscribe_forever() {
     let ours = ours();
     let exp = now().timestamp() + 60;
     for (action, expected) in [
@@ -113,7 +113,7 @@ fn links_of_versions_before_work_as_long_as_they_were_to_and_unsubscribe_for_eve
 }
 
 #[test]
-fn secrets_of_the_past_still_verify_and_sign_nothing() {
+fn previous_secrets_still_verify_and_sign_nothing() {
     let before = ours();
     let rotated = LinkSigner::new(
         &"new".into(),
@@ -163,7 +163,7 @@ fn links_are_ascii_whatever_the_host_and_the_category_are() {
 
 proptest! {
     #[test]
-    fn a_token_is_bounded_and_says_what_was_signed(
+    fn a_token_is_bounded_and_decodes_to_what_was_signed(
         category in proptest::option::of("\\PC{0,100}"),
         contact in any::<Option<u128>>(), mailbox in any::<Option<[u8; SHORT]>>(),
         own in any::<bool>(), action in 0..3_usize,

@@ -1,7 +1,7 @@
-//! The files of `TEMPLATE_DIR`, read and tried at start.
+//! The files of `TEMPLATE_DIR`, read and test-rendered at start.
 //!
-//! `welcome.mjml` takes the place of the template `welcome`; a key no plugin has makes a template of
-//! its own. `layout.mjml` takes the place of the layout around all of them.
+//! `welcome.mjml` replaces the template `welcome`; a key that no plugin has adds a template.
+//! `layout.mjml` replaces the layout around all of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,23 +21,23 @@ const SETTING: &str = "TEMPLATE_DIR";
 /// The file with the layout.
 pub const LAYOUT_FILE: &str = "layout.mjml";
 const ENDING: &str = "mjml";
-/// More is no template; providers refuse mails of that size.
+/// Providers refuse mails of this size.
 const SIZE_MAX: u64 = 1024 * 1024;
 const FILES_MAX: usize = 1_000;
 
-/// The files of a folder, without those that are wrong.
+/// The valid files of a folder.
 #[derive(Debug, Default)]
 pub struct Folder {
     pub(super) templates: BTreeMap<String, (Template, PathBuf)>,
     pub(super) layout: Option<String>,
     pub problems: Vec<Problem>,
-    /// What the operator should know, though nothing is wrong.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
 impl Folder {
-    /// Reads a folder and renders each file once, with the samples of its props. `lists` are the
-    /// categories that plugins know.
+    /// Reads a folder and renders each file with the samples of its props. `lists` are the
+    /// categories of the plugins.
     pub fn read(path: &Path, plugins: &Templates, lists: &[&str]) -> Self {
         let mut folder = Self::default();
         let files = match files(path) {
@@ -50,7 +50,7 @@ impl Folder {
                 return folder;
             }
         };
-        // First the layout: the others are tried in it.
+        // The layout first: the others are rendered in it.
         let is_layout = |file: &Path| file.file_name().is_some_and(|name| name == LAYOUT_FILE);
         if let Some(file) = files.iter().find(|file| is_layout(file)) {
             folder.read_layout(file);
@@ -102,7 +102,7 @@ impl Folder {
     fn read_template(&mut self, file: &Path, plugins: &Templates, lists: &[&str]) {
         let key = file.file_stem().and_then(|stem| stem.to_str());
         let Some(key) = key.filter(|key| is_key(key)).map(str::to_owned) else {
-            let why = "the name of the file is the key of the template: up to 100 letters, digits, \
+            let why = "the name of the file is the template's key: up to 100 letters, digits, \
                        hyphens, underscores and dots";
             return self.wrong(file, None, why);
         };
@@ -130,7 +130,7 @@ impl Folder {
             let known = plugins.iter().map(|entry| entry.template.key.as_str());
             if let Some(near) = nearest(&key, known) {
                 self.warnings.push(format!(
-                    "{} takes the place of no template and is one of its own; did you mean {near}.{ENDING}?",
+                    "{} replaces no template and adds a new one; did you mean {near}.{ENDING}?",
                     file.display()
                 ));
             }
@@ -140,7 +140,7 @@ impl Folder {
     }
 }
 
-/// What is wrong with the category of a file, and on which line.
+/// What is wrong with the category of a file, with the line.
 fn category_fault(
     read: &TemplateFile,
     template: &Template,
@@ -153,8 +153,8 @@ fn category_fault(
     let Some(own) = read.category() else {
         let lacks = template.category.is_none() && base.is_none();
         let why = format!(
-            "no plugin brings a template '{}', so the file has to say its category, one of {known}, \
-             or one of your own",
+            "no plugin provides a template '{}', so the file must name its category, one of {known}, \
+             or a new one",
             template.key
         );
         return lacks.then_some((1, why));
@@ -167,17 +167,18 @@ fn category_fault(
         return None;
     }
     if !is_key(own) {
-        let why = format!("'{own}' is no category: use letters, digits, hyphens and underscores");
+        let why =
+            format!("'{own}' is not a category: use letters, digits, hyphens and underscores");
         return Some((line, why));
     }
-    // A new one is a new list; one that is nearly another is a slip.
+    // An unknown category is a new list; a name close to a known one is probably a typo.
     nearest(own, named).map(|near| {
         let why = format!("there is no category '{own}' (did you mean '{near}'?); known: {known}");
         (line, why)
     })
 }
 
-/// The line of the file, where the fault is in its body; that of the setting where it is there.
+/// The line of the file for a fault in the body; the line of the setting for a fault in a setting.
 fn line_in_file(error: &RenderError, read: &TemplateFile, text: &str) -> Option<usize> {
     match error.part {
         "html" | "MJML" => error.line.map(|line| line + read.body_line - 1),
@@ -190,7 +191,7 @@ fn line_in_file(error: &RenderError, read: &TemplateFile, text: &str) -> Option<
     }
 }
 
-/// Renders with sample values, for somebody who does not exist.
+/// Renders with sample values for a sample person.
 fn try_out(template: &Template, layout: Option<&str>, category: &str) -> Result<(), RenderError> {
     let footer = Footer {
         lang: "en".into(),
@@ -199,7 +200,7 @@ fn try_out(template: &Template, layout: Option<&str>, category: &str) -> Result<
         choose: "Choose".into(),
     };
     let brand = Brand::default();
-    // With values and without: a template has to do without what is not required.
+    // With props and without: optional values may be missing.
     for props in [template.samples(), Properties::new()] {
         let values = sample_values(sample_person(), &props, category, &brand, &footer);
         hogsend_render::try_out(template, layout, &values)?;
@@ -212,7 +213,7 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.len() <= 100 && text.chars().all(fits) && !text.starts_with('.')
 }
 
-/// The files with the right ending, by name.
+/// The `.mjml` files, sorted by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| error.to_string())? {
@@ -275,14 +276,14 @@ mod tests {
         }
         let read = Folder::read(folder.path(), &plugins(), &["journey", "billing"]);
         let place = format!("{}/", folder.path().display());
-        let told = read.problems.iter();
-        let told = told.map(|problem| problem.to_string().replace(&place, ""));
-        let told = told.collect();
-        (read, told)
+        let messages = read.problems.iter();
+        let messages = messages.map(|problem| problem.to_string().replace(&place, ""));
+        let messages = messages.collect();
+        (read, messages)
     }
 
     #[test]
-    fn files_take_the_place_of_templates_and_add_to_them() {
+    fn files_replace_templates_and_add_new_ones() {
         let (folder, problems) = read(&[
             (
                 "welcome.mjml",
@@ -309,9 +310,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_wrong_is_named_with_its_line() {
+    fn an_invalid_file_is_named_with_its_line() {
         let head = "+++\nsubject = \"x\"\n";
-        for (name, text, told) in [
+        for (name, text, expected) in [
             (
                 "welcome.mjml",
                 "<p>x</p>",
@@ -347,12 +348,12 @@ mod tests {
             (
                 "welcome.mjml",
                 &format!("{head}category = \"a b\"\n+++\n"),
-                "line 3: 'a b' is no category",
+                "line 3: 'a b' is not a category",
             ),
             (
                 "mine.mjml",
                 &format!("{head}+++\n<p>x</p>"),
-                "mine.mjml, line 1: no plugin brings",
+                "mine.mjml, line 1: no plugin provides",
             ),
             ("näh.mjml", head, "näh.mjml: the name of the file"),
             ("layout.mjml", "<p>x</p>", "layout.mjml: a layout is"),
@@ -370,14 +371,17 @@ mod tests {
             let (_, problems) = read(&[(name, text)]);
             assert_eq!(problems.len(), 1, "{name}: {problems:?}");
             let start = problems[0].starts_with("TEMPLATE_DIR has ");
-            assert!(start && problems[0].contains(told), "{told}: {problems:?}");
+            assert!(
+                start && problems[0].contains(expected),
+                "{expected}: {problems:?}"
+            );
         }
         let missing = Folder::read(Path::new("/no/such/folder"), &plugins(), &[]);
         assert!(missing.problems[0].to_string().contains("cannot be read"));
     }
 
     #[test]
-    fn a_key_that_is_nearly_another_is_told() {
+    fn a_key_close_to_another_gives_a_warning() {
         let (folder, problems) = read(&[(
             "welcom.mjml",
             "+++\nsubject = \"x\"\ncategory = \"journey\"\n+++\n<p>x</p>",

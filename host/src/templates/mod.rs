@@ -1,5 +1,5 @@
-//! The templates of this installation: those that plugins bring, and the files of `TEMPLATE_DIR`,
-//! which take their places or add to them.
+//! The templates of this installation: those of plugins, and the files of `TEMPLATE_DIR`, which
+//! override them or add to them.
 
 mod folder;
 mod preview;
@@ -14,21 +14,21 @@ use std::sync::Mutex;
 use hogsend_plugin_api::Template;
 use hogsend_plugin_api::journey::Catalogue;
 
-/// The category of mails whose template and journey name none.
+/// The default category, where template and journey name none.
 pub const CATEGORY: &str = "journey";
 
-/// What people leave who want no more mails of a template, where no journey says so.
+/// The category of a template's mails, where no journey sets another.
 pub fn category(template: &Template) -> &str {
     template.category.as_deref().unwrap_or(CATEGORY)
 }
 
-/// A template and where it comes from.
+/// A template and its origin.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub template: Template,
-    /// The plugin that brings it, or brings the one it stands for.
+    /// The plugin that provides it, or the template it replaces.
     pub plugin: Option<String>,
-    /// Of `TEMPLATE_DIR`.
+    /// The file in `TEMPLATE_DIR`.
     pub file: Option<PathBuf>,
 }
 
@@ -37,12 +37,12 @@ pub struct Entry {
 pub struct Templates {
     all: BTreeMap<String, Entry>,
     layout: Option<String>,
-    /// What was said once.
-    told: Mutex<HashSet<String>>,
+    /// Messages logged already.
+    logged: Mutex<HashSet<String>>,
 }
 
 impl Templates {
-    /// Takes the templates of a plugin.
+    /// Adds the templates of a plugin.
     pub fn add(&mut self, plugin: &str, catalogue: &Catalogue) {
         for template in &catalogue.templates {
             let entry = Entry {
@@ -54,7 +54,7 @@ impl Templates {
         }
     }
 
-    /// Puts the files of a folder in the place of what plugins bring.
+    /// Overrides templates of plugins with the files of a folder.
     pub fn replace(&mut self, folder: Folder) {
         for (key, (template, path)) in folder.templates {
             let plugin = self.all.get(&key).and_then(|entry| entry.plugin.clone());
@@ -76,15 +76,15 @@ impl Templates {
         self.all.values()
     }
 
-    /// The layout of a file, in place of the host's own.
+    /// The layout file that replaces the host's own layout.
     pub fn layout(&self) -> Option<&str> {
         self.layout.as_deref()
     }
 
-    /// Whether this is said for the first time: what repeats with every mail is worth one line.
+    /// Whether this message is new. A warning that repeats with every mail is logged once.
     pub fn first_time(&self, what: &str) -> bool {
-        let told = self.told.lock();
-        // Bounded: some of it is made of what callers send.
-        told.is_ok_and(|mut told| told.len() < 1_000 && told.insert(what.to_owned()))
+        let logged = self.logged.lock();
+        // Bounded, because messages may contain values from callers.
+        logged.is_ok_and(|mut logged| logged.len() < 1_000 && logged.insert(what.to_owned()))
     }
 }

@@ -1,4 +1,4 @@
-//! A template as it looks, for a person who does not exist.
+//! Preview of a template, for a sample person.
 
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_render::{Brand, Footer, RenderError, Rendered, Values, render};
@@ -8,8 +8,8 @@ use serde_json::json;
 use super::{Templates, category};
 use crate::config::Config;
 
-/// Renders a template with these values and these properties of the person. Links are as the template
-/// has them, and those to leave lead nowhere.
+/// Renders a template with these values and properties of the person. Links are not tracked, and
+/// unsubscribe links lead nowhere.
 pub fn preview(
     config: &Config,
     templates: &Templates,
@@ -27,7 +27,7 @@ pub fn preview(
     render(template, templates.layout(), None, &values)
 }
 
-/// What a template sees of a person who does not exist.
+/// The values a template sees for a sample person.
 pub(super) fn sample_values<'a>(
     contact: Properties,
     props: &'a Properties,
@@ -49,7 +49,7 @@ pub(super) fn sample_values<'a>(
     }
 }
 
-/// The person's properties where nobody says others.
+/// The default properties of the sample person.
 pub fn sample_person() -> Properties {
     Properties::from_iter([("first_name".to_owned(), json!("Ann"))])
 }

@@ -1,4 +1,4 @@
-//! What is told, and to whom.
+//! Which events are delivered to which endpoints.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use hogsend_plugin_api::Properties;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::db::{self, Conn, NewDelivery};
 use crate::ids::{self, ContactId};
 
-/// Everything an endpoint may ask for.
+/// The event types an endpoint may subscribe to.
 pub const EVENT_TYPES: [&str; 18] = [
     "email.sent",
     "email.delivered",
@@ -23,7 +23,7 @@ pub const EVENT_TYPES: [&str; 18] = [
     "contact.deleted",
     "contact.subscribed",
     "contact.unsubscribed",
-    // What `contact.subscribed` was called.
+    // The former name of `contact.subscribed`.
     "contact.resubscribed",
     "journey.enrolled",
     "journey.completed",
@@ -31,21 +31,21 @@ pub const EVENT_TYPES: [&str; 18] = [
     "journey.exited",
 ];
 
-/// What an endpoint is told when an administrator tries it.
+/// The event type of an administrator's test delivery.
 pub const TEST_TYPE: &str = "webhook.test";
 
-/// Something that happened to a person.
+/// An event of a contact.
 #[derive(Clone, Debug)]
 pub struct News {
-    /// One of [`EVENT_TYPES`]; what is not among them is told to nobody.
+    /// One of [`EVENT_TYPES`]; others are not delivered.
     pub event_type: &'static str,
     pub contact: ContactId,
     pub occurred_at: DateTime<Utc>,
     pub data: Properties,
 }
 
-/// Queues news for every endpoint that asked for it, in the caller's transaction. Where there is
-/// none, this costs one look at a small table.
+/// Queues events for every endpoint that subscribes to them, in the caller's transaction. Without
+/// such an endpoint this costs one query on a small table.
 pub async fn announce(conn: &mut Conn, news: &[News], now: DateTime<Utc>) -> db::Result<()> {
     let mut types: Vec<String> = news.iter().map(|one| one.event_type.to_owned()).collect();
     types.retain(|name| EVENT_TYPES.contains(&name.as_str()));
@@ -76,8 +76,8 @@ pub async fn announce(conn: &mut Conn, news: &[News], now: DateTime<Utc>) -> db:
     db::deliveries_insert(conn, &deliveries, now).await
 }
 
-/// Queues that contacts are deleted, in the transaction that does it. What is told outlives them, so it
-/// has their ids alone.
+/// Queues `contact.deleted`, in the transaction that deletes the contacts. The deliveries outlive
+/// the contacts, so they hold their ids alone.
 pub async fn announce_deleted(
     conn: &mut Conn,
     gone: &[(ContactId, Option<String>)],
@@ -104,12 +104,12 @@ pub async fn announce_deleted(
     db::deliveries_insert(conn, &deliveries, now).await
 }
 
-/// A time as bodies have it: RFC 3339 in UTC, to the millisecond.
+/// A time as written in bodies: RFC 3339 in UTC, to the millisecond.
 pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The id of a delivery as receivers see it, the same in every attempt.
+/// The message id receivers see, the same in every attempt.
 pub(super) fn message_id(id: Uuid) -> String {
     format!("msg_{}", id.simple())
 }

@@ -1,4 +1,4 @@
-//! One attempt to tell an endpoint something.
+//! One attempt of a webhook delivery.
 
 use chrono::TimeDelta;
 use rand::Rng;
@@ -12,22 +12,21 @@ use crate::states::DeliveryState;
 
 /// Seconds between an attempt and the next: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
 const WAITS: [i64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
-/// The longest wish of a receiver that is granted.
-const WISH_MAX: TimeDelta = TimeDelta::hours(24);
-/// Gone: the receiver wants nothing more (RFC 9110 §15.5.11).
+/// The longest `Retry-After` we honour.
+const RETRY_AFTER_MAX: TimeDelta = TimeDelta::hours(24);
+/// 410 Gone (RFC 9110 §15.5.11): the receiver wants no further deliveries.
 const GONE: u16 = 410;
 
-/// How long to wait after this many failed attempts; `None` where it is given up.
+/// How long to wait after this many failed attempts; `None` where the delivery is given up.
 pub fn wait_after(attempts: i32) -> Option<TimeDelta> {
     let place = usize::try_from(attempts).ok()?.checked_sub(1)?;
     let seconds = *WAITS.get(place)?;
-    // A little apart, so that an endpoint that was down is not met by everything at once.
+    // Jitter, so that an endpoint that was down does not get all retries at once.
     let jitter = rand::rng().random_range(0..=seconds * 100);
     Some(TimeDelta::seconds(seconds) + TimeDelta::milliseconds(jitter))
 }
 
-/// Posts it and records what came of it. A receiver that answers 2xx has taken it; one that answers
-/// 410 is switched off.
+/// Posts a delivery and records the result. A 2xx answer accepts it; a 410 disables the endpoint.
 pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db::Result<()> {
     let started = cx.clock.now();
     let mut secrets = vec![one.secret.as_str()];
@@ -37,7 +36,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
     let headers = signed_headers(&secrets, one.id, started, &one.body);
     let posted = poster.post(&one.url, headers, one.body, started).await;
     let now = cx.clock.now();
-    let (status, response, error, wish) = match posted {
+    let (status, response, error, retry_after) = match posted {
         Ok(Posted { status, .. }) if (200..300).contains(&status) => {
             (DeliveryState::Delivered, Some(status), None, None)
         }
@@ -47,7 +46,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
         }) => {
             let text = match status {
                 300..400 => format!("answered {status}: redirects are not followed"),
-                GONE => "answered 410: it wants nothing more".to_owned(),
+                GONE => "answered 410: it wants no further deliveries".to_owned(),
                 _ => format!("answered {status}"),
             };
             (
@@ -60,8 +59,8 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
         Err(text) => (DeliveryState::Pending, None, Some(text), None),
     };
     let gone = response == Some(GONE);
-    let wish = wish.and_then(|wish| TimeDelta::from_std(wish).ok());
-    let wish = wish.unwrap_or_default().min(WISH_MAX);
+    let retry_after = retry_after.and_then(|retry_after| TimeDelta::from_std(retry_after).ok());
+    let retry_after = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
     let retry_at = match status {
         DeliveryState::Pending if !gone => {
             wait_after(one.attempts).map(|wait| now + wait.max(wish))
@@ -74,7 +73,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
     };
     if let Some(error) = &error {
         tracing::warn!(endpoint.id = %one.endpoint_id, delivery.id = %one.id, event = one.event_type,
-            attempt = one.attempts, error, "a webhook was not taken");
+            attempt = one.attempts, error, "a webhook was not accepted");
     }
     let end = DeliveryEnd {
         status,
@@ -84,7 +83,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
     };
     let (id, endpoint, claim) = (one.id, one.endpoint_id, one.claim);
     let work = |mut tx: Tx| async move {
-        // The endpoint first, as whoever deletes it locks it.
+        // The endpoint is locked first, in the same order as by its deletion.
         db::webhook_posted(&mut tx, endpoint, now).await?;
         if gone {
             let why = "the endpoint answered 410 Gone";

@@ -1,6 +1,7 @@
-//! Which addresses may be asked: those of the public internet, and those the operator allows.
+//! SSRF guard: which addresses may be reached. Those of the public internet, and those the operator
+//! allows.
 //!
-//! The addresses of a name are judged where the connection is made, so a name that answers
+//! The addresses of a name are checked where the connection is made, so a name that resolves
 //! differently the second time (DNS rebinding) gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The host leads to a network that is not to be reached from here.
+/// The host is in a network that requests must not reach.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{host}' is at {address}, which is no public address: allow its network with \
@@ -20,9 +21,9 @@ pub struct Forbidden {
     pub address: IpAddr,
 }
 
-/// IPv4 networks that are not of the public internet: IANA's special-purpose registry (RFC 6890) as of
-/// November 2026, and multicast. What it marks as reachable and is of no use to a receiver, as anycast
-/// for DNS, is left out too.
+/// IPv4 networks that are not of the public internet: IANA's special-purpose registry (RFC 6890) as
+/// of November 2026, and multicast. Networks that it marks as reachable but that no receiver uses,
+/// for example anycast for DNS, are excluded too.
 static SPECIAL_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
     nets(&[
         "0.0.0.0/8",
@@ -44,9 +45,9 @@ static SPECIAL_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
         "224.0.0.0/3",
     ])
 });
-/// Services of a cloud for the machines in it, at addresses that look public: metadata and the like,
-/// which answer with credentials. Those of other clouds are link-local or private anyway. Looked through
-/// in November 2026: Azure's wire server, Equinix Metal's metadata, IBM's services.
+/// Cloud services for the machines inside the cloud, at addresses that look public, for example
+/// metadata services that return credentials. Those of other clouds are link-local or private. As
+/// of November 2026: Azure's wire server, Equinix Metal's metadata, IBM's services.
 static CLOUDS_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
     nets(&[
         "168.63.129.16/32",
@@ -55,7 +56,7 @@ static CLOUDS_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
         "166.8.0.0/14",
     ])
 });
-/// The part of IPv6 that is given out, and what in it is not of the public internet.
+/// The allocated part of IPv6, and the networks in it that are not of the public internet.
 static GLOBAL_V6: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| nets(&["2000::/3"]));
 static SPECIAL_V6: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| {
     nets(&[
@@ -66,7 +67,7 @@ static SPECIAL_V6: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| {
         "3fff::/20",
     ])
 });
-/// Names of IPv4 hosts where there is only IPv6 (RFC 6052).
+/// IPv4 addresses embedded in IPv6 for NAT64 (RFC 6052).
 static NAT64: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| nets(&["64:ff9b::/96"]));
 
 fn nets<T: std::str::FromStr>(texts: &[&str]) -> Vec<T> {
@@ -74,7 +75,7 @@ fn nets<T: std::str::FromStr>(texts: &[&str]) -> Vec<T> {
     parsed.map(|net| net.expect("a network")).collect()
 }
 
-/// Judges addresses.
+/// Decides which addresses may be reached.
 #[derive(Clone, Debug)]
 pub struct Guard {
     allowed: Arc<[IpNet]>,
@@ -91,7 +92,7 @@ impl Guard {
         self.allowed.iter().any(|net| net.contains(&address)) || is_public(address)
     }
 
-    /// The error for a host that is an address which is not allowed.
+    /// Fails for an address that is not allowed.
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), Forbidden> {
         if self.allows(address) {
             return Ok(());
@@ -129,7 +130,7 @@ fn last_four(address: Ipv6Addr) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-/// The resolver of a client that reaches allowed addresses only.
+/// DNS resolver that returns allowed addresses only.
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_that_leads_inside_leads_nowhere() {
+    async fn a_name_that_resolves_to_a_private_address_is_refused() {
         let guard = Guard::new(&[]);
         let resolved = guard.resolve("localhost".parse().unwrap()).await;
         let refused = resolved.err().unwrap();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn only_public_addresses_may_be_asked() {
+    fn only_public_addresses_may_be_reached() {
         let guard = Guard::new(&[]);
         for public in [
             "1.1.1.1",
@@ -226,7 +227,7 @@ mod tests {
             "166.9.0.1",
             "::ffff:168.63.129.16",
             "64:ff9b::a83f:8110",
-            // What else IANA keeps for a purpose.
+            // Other special-purpose networks of IANA.
             "64:ff9b:1::1",
             "100::1",
             "100:0:0:1::1",

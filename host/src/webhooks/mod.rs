@@ -1,7 +1,7 @@
-//! Telling other systems what happens here: signed requests to the addresses administrators name.
+//! Outgoing webhooks: signed requests to the URLs administrators configure.
 //!
-//! What is to be told is written in the transaction of what happened, so neither is there without
-//! the other; a worker posts it until it is taken or given up.
+//! A delivery is written in the transaction of its event, so neither exists without the other; a
+//! worker posts it until it is accepted or given up.
 
 mod announce;
 mod deliver;

@@ -1,4 +1,4 @@
-//! Requests to addresses that somebody else chose.
+//! Requests to URLs that users configure.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
@@ -12,30 +12,30 @@ use reqwest::{Client, Url, redirect};
 use super::guard::{Forbidden, Guard};
 use crate::http_client::http_client_builder;
 
-/// How long a receiver may take to answer.
+/// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long an attempt takes at most, what is recorded of it included.
+/// Upper bound of an attempt, including recording its result.
 const ATTEMPT_MAX: Duration = Duration::from_secs(30);
-/// The longest address.
+/// Maximum length of a URL, in characters.
 pub const URL_MAX: usize = 2_048;
 
-/// How long whoever posts holds what it posts, so that nobody else begins an attempt meanwhile.
+/// Lease of a delivery, long enough that no other worker begins an attempt meanwhile.
 pub fn lease(configured: Duration) -> Duration {
     configured.max(ATTEMPT_MAX)
 }
 
-/// Posts to public addresses, and to those of networks the operator allows.
+/// Posts to public addresses, and to networks the operator allows.
 pub struct Poster {
     guard: Guard,
-    /// Made when it is first needed: most processes never post.
+    /// Created on first use: most processes never post.
     client: OnceLock<Client>,
 }
 
-/// What the receiver answered.
+/// The receiver's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted {
     pub status: u16,
-    /// How long it wants to be left alone.
+    /// Its `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ impl Poster {
     }
 
     /// Posts once, without following redirects. The error names the host and never the rest of the
-    /// address, which may hold a secret.
+    /// URL, which may hold a secret.
     pub async fn post(
         &self,
         url: &str,
@@ -64,11 +64,11 @@ impl Poster {
             .send()
             .await
             .map_err(|error| describe(&error, &host))?;
-        let wish = response.headers().get(RETRY_AFTER);
-        let wish = wish.and_then(|wish| retry_after(wish.to_str().ok()?, now));
+        let header = response.headers().get(RETRY_AFTER);
+        let delay = header.and_then(|header| retry_after(header.to_str().ok()?, now));
         Ok(Posted {
             status: response.status().as_u16(),
-            retry_after: wish,
+            retry_after: delay,
         })
     }
 
@@ -76,7 +76,7 @@ impl Poster {
         let client = http_client_builder()
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
-            // A proxy would look the name up itself.
+            // A proxy would resolve the name itself and bypass the SSRF guard.
             .no_proxy()
             .dns_resolver(Arc::new(self.guard.clone()))
             .build();
@@ -84,12 +84,12 @@ impl Poster {
     }
 }
 
-/// Reads an address and says what is wrong with it. Names are judged when they are looked up.
+/// Parses and checks a URL. Host names are checked by the guard when they are resolved.
 pub fn check_url(text: &str, poster: &Poster) -> Result<Url, String> {
     if text.len() > URL_MAX {
         return Err(format!("must have at most {URL_MAX} characters"));
     }
-    let mut url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    let mut url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err("must begin with https:// or http://".into());
     }
@@ -98,7 +98,7 @@ pub fn check_url(text: &str, poster: &Poster) -> Result<Url, String> {
     }
     let host = url.host_str().unwrap_or_default().to_owned();
     let literal = host.trim_start_matches('[').trim_end_matches(']');
-    // Names that mean this machine everywhere (RFC 6761 §6.3) are told at once as well.
+    // Names that always mean this machine (RFC 6761 §6.3) are refused here already.
     let name = host.trim_end_matches('.');
     let here = name == "localhost" || name.ends_with(".localhost");
     let address = here
@@ -127,7 +127,7 @@ fn describe(error: &reqwest::Error, host: &str) -> String {
     }
 }
 
-/// Seconds or a date (RFC 9110 §10.2.3).
+/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
 fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_may_not_be_asked_are_refused_before_anything_is_sent() {
+    fn forbidden_urls_are_refused_before_anything_is_sent() {
         let poster = Poster::new(&[]);
         for good in [
             "https://hooks.example.com/a?b=c",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_to_be_left_alone_is_seconds_or_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = "2026-03-02T09:00:00Z".parse().unwrap();
         let minute = Some(Duration::from_secs(60));
         assert_eq!(retry_after("60", now), minute);

@@ -1,4 +1,4 @@
-//! Signatures by the Standard Webhooks specification, version 1
+//! Signatures according to the Standard Webhooks specification, version 1.
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::announce::message_id;
 
 const PREFIX: &str = "whsec_";
-/// How much of a secret is shown for people to tell it by.
+/// How many characters of a secret are displayed to identify it.
 const SHOWN: usize = PREFIX.len() + 4;
 
 /// `whsec_` and 32 random bytes in base64: the specification asks for 24 to 64.
@@ -24,8 +24,8 @@ pub fn secret_prefix(secret: &str) -> String {
     secret.chars().take(SHOWN).collect()
 }
 
-/// The headers of a signed request. While a secret is rotated there are two, and a signature of
-/// each: a receiver that knows either is content.
+/// The headers of a signed request. During a rotation there are two secrets and a signature by
+/// each, so a receiver that knows either one can verify it.
 pub fn signed_headers(secrets: &[&str], id: Uuid, at: DateTime<Utc>, body: &str) -> HeaderMap {
     let id = message_id(id);
     let timestamp = at.timestamp().to_string();
@@ -40,7 +40,7 @@ pub fn signed_headers(secrets: &[&str], id: Uuid, at: DateTime<Utc>, body: &str)
         ("webhook-timestamp", timestamp),
         ("webhook-signature", signatures.join(" ")),
     ] {
-        // ASCII each.
+        // All values are ASCII.
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -50,7 +50,7 @@ pub fn signed_headers(secrets: &[&str], id: Uuid, at: DateTime<Utc>, body: &str)
 
 fn signature(secret: &str, id: &str, timestamp: &str, body: &str) -> String {
     let key = secret.strip_prefix(PREFIX).unwrap_or(secret);
-    // Ours always decode.
+    // Secrets we generate always decode.
     let key = STANDARD.decode(key).unwrap_or_default();
     let mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length");
     let mac = mac

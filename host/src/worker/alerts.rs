@@ -1,4 +1,4 @@
-//! Looks at rules and passes alerts on.
+//! Checks alert rules and sends alerts.
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -11,12 +11,12 @@ use crate::db::{self, ClaimedAlert, Topic};
 use crate::ids::Claim;
 use crate::webhooks;
 
-/// Alerts passed on at once.
+/// Alerts sent concurrently.
 const PLACES: usize = 8;
-/// Rules looked at before alerts are passed on.
+/// Rules checked before alerts are sent.
 const RULES: usize = 100;
 
-/// Looks at rules that are due and passes on alerts that are. Returns how many alerts there were.
+/// Checks due rules and sends due alerts. Returns how many alerts there were.
 pub async fn alert_due(app: &App) -> db::Result<usize> {
     poll::once(Alerts::new(app)).await
 }
@@ -37,7 +37,7 @@ impl Work for Alerts {
 
     const NAME: &'static str = "alerts";
     const TOPIC: Option<Topic> = Some(Topic::Alerts);
-    // A receiver may have what was broken off.
+    // A receiver may have got an alert whose sending was cancelled.
     const REPEATABLE: bool = false;
 
     fn app(&self) -> &App {
@@ -48,7 +48,7 @@ impl Work for Alerts {
         PLACES
     }
 
-    async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedAlert>> {
+    async fn claim(&self, free: usize) -> db::Result<Vec<ClaimedAlert>> {
         for _ in 0..RULES {
             if !alerts::check_next(&self.app).await? {
                 break;
@@ -57,7 +57,7 @@ impl Work for Alerts {
         let now = self.app.clock.now();
         let mut conn = self.app.db.conn().await?;
         let until = now + webhooks::lease(self.app.config.lease);
-        db::alert_claim(&mut conn, now, until, room as i64).await
+        db::alert_claim(&mut conn, now, until, free as i64).await
     }
 
     async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
@@ -70,7 +70,7 @@ impl Work for Alerts {
         let done = alerts::notify(&self.app, &self.app.poster, alert).await;
         if let Err(error) = &done {
             tracing::error!(alert.id = %id, %error,
-                "what came of an alert was not kept, it is passed on once more");
+                "the result of an alert was not recorded, it will be sent again");
         }
         done
     }

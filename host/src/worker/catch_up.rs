@@ -1,5 +1,5 @@
-//! Brings consent, suppressions and addresses that a version before wrote up to date. Until then they
-//! hold all the same, so nobody has to call this loop.
+//! Upgrades consent, suppressions and addresses written by an older version. They are honoured
+//! before that, too, so this loop needs no wake-ups.
 
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
@@ -22,14 +22,14 @@ impl CatchUp {
 
 impl Pass for CatchUp {
     const NAME: &'static str = "consent";
-    /// A version before may still write during a deployment.
+    /// An older version may still write during a deployment.
     const EVERY: TimeDelta = TimeDelta::seconds(30);
 
     fn app(&self) -> &App {
         &self.app
     }
 
-    /// One batch. Where there was one, there may be more.
+    /// Upgrades one batch; where it was not empty, there may be more.
     async fn pass(&self, _: &CancellationToken) -> db::Result<Left> {
         let done = catch_up(&self.app).await? + fill_addresses(&self.app).await?;
         Ok(if done > 0 {

@@ -1,4 +1,4 @@
-//! Brings contacts in.
+//! Imports contacts.
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,7 @@ use crate::db::{self, ClaimedImport, Topic};
 use crate::ids::{Claim, ImportId};
 use crate::ingest::import;
 
-/// Goes on with an import that is due, until its end or `stop`. Returns how many there were.
+/// Continues a due import until its end or `stop`. Returns how many there were.
 pub async fn import_due(app: &App, stop: &CancellationToken) -> db::Result<usize> {
     poll::once_until(Imports::new(app), stop).await
 }
@@ -30,14 +30,14 @@ impl Work for Imports {
 
     const NAME: &'static str = "imports";
     const TOPIC: Option<Topic> = Some(Topic::Imports);
-    // It goes on after the last chunk that was stored.
+    // An import continues after the last stored chunk.
     const REPEATABLE: bool = true;
 
     fn app(&self) -> &App {
         &self.app
     }
 
-    /// Imports lock many people, so they take turns.
+    /// Imports lock many contacts, so they run one at a time.
     fn places(&self) -> usize {
         1
     }
@@ -59,7 +59,7 @@ impl Work for Imports {
         let done = import::run(&self.app, import, stop).await;
         if let Err(error) = &done {
             tracing::error!(import.id = %id, %error,
-                "an import broke off, it goes on when its lease is over");
+                "an import was interrupted, it continues when its lease expires");
         }
         done
     }

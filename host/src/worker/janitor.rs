@@ -1,4 +1,4 @@
-//! Deletes what was kept long enough, in small batches.
+//! Deletes data past its retention period, in small batches.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,14 +13,14 @@ use crate::db::{self, Kept, Lifetime};
 /// Rows deleted in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Deletes everything that was kept long enough. For tests and tools that move the clock themselves.
+/// Deletes all data past its retention period. For tests and tools that move the clock themselves.
 pub async fn tidy(app: &App) -> db::Result<()> {
     Janitor::new(app).clean(&CancellationToken::new()).await
 }
 
 pub(super) struct Janitor {
     app: App,
-    /// Up to where everything of a kind is gone.
+    /// For each kind, the time before which everything is deleted.
     done: Mutex<HashMap<&'static str, DateTime<Utc>>>,
 }
 
@@ -36,11 +36,11 @@ impl Janitor {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whatever is older goes. None where it is kept for ever.
+    /// Rows older than this are deleted. None where they are kept forever.
     fn before(&self, kept: &Kept, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let retention = &self.app.config.retention;
         let days = match kept.by {
-            // The development page shows requests as they were.
+            // The development outbox shows the requests of sent mails.
             Lifetime::Needed => return self.app.config.production.then_some(now),
             Lifetime::Bodies => retention.bodies,
             Lifetime::Visits => retention.visits,
@@ -54,12 +54,13 @@ impl Janitor {
         Some(now - days?)
     }
 
-    /// One pass over everything. What cannot be deleted keeps nothing else from it.
+    /// One pass over every kind. A kind that fails does not affect the others.
     async fn clean(&self, stop: &CancellationToken) -> db::Result<()> {
         let mut failed = Ok(());
         for kept in db::KEPT {
             if let Err(error) = self.delete(kept, stop).await {
-                tracing::warn!(what = kept.what, %error, "old data was not deleted, later again");
+                tracing::warn!(what = kept.what, %error,
+                    "old data could not be deleted, the next pass retries");
                 failed = Err(error);
             }
         }
@@ -70,7 +71,8 @@ impl Janitor {
         let Some(before) = self.before(kept, self.app.clock.now()) else {
             return Ok(());
         };
-        // What is open today is over tomorrow: only what has a fixed age is not looked at again.
+        // What is needed today may not be tomorrow: progress is remembered only for kinds with a
+        // fixed age.
         let mut from = match kept.by {
             Lifetime::Needed => None,
             _ => self.done().get(kept.what).copied(),

@@ -1,5 +1,5 @@
-//! Brings back runs whose lease was given by a clock ahead of this one: the machine's clock was set
-//! back, and the worker that held them is gone. Mails have the same in their claim.
+//! Makes runs due whose lease comes from a clock ahead of this one: the machine's clock was set
+//! back, and the worker that held them is gone. The claim of mails does the same for mails.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,8 @@ use crate::db::{self, Topic};
 
 pub(super) struct Leases {
     app: App,
-    /// What the clock showed last. None at first: it may have been set back before this process began.
+    /// The last time seen. None at first: the clock may have been set back before this process
+    /// began.
     seen: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -37,12 +38,12 @@ impl Pass for Leases {
         &self.app
     }
 
-    /// Looks at the runs only when the clock went back, for there may be millions that sleep.
+    /// Scans the runs only when the clock went back, because millions may be asleep.
     async fn pass(&self, _: &CancellationToken) -> db::Result<Left> {
         let now = self.app.clock.now();
         let went_on = self.seen().is_some_and(|seen| seen <= now);
         if !went_on {
-            // Other workers may give longer leases, but hardly so much longer.
+            // Other workers may be configured with longer leases, but not this much longer.
             let longest = now + self.app.config.lease * 2;
             let mut conn = self.app.db.conn().await?;
             let runs = db::states_after_clock_change(&mut conn, longest, now).await?;
@@ -51,7 +52,7 @@ impl Pass for Leases {
                 self.app.db.wake().nudge(Topic::Runs);
                 tracing::warn!(
                     runs,
-                    "the clock was set back: runs that were claimed before are due again"
+                    "the clock was set back: runs claimed earlier are due again"
                 );
             }
         }

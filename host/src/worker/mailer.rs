@@ -8,16 +8,16 @@ use crate::app::App;
 use crate::db::{self, Topic};
 use crate::mail::{self, Claims, Delivery, Lane};
 
-/// Requests side by side where each carries one mail: one to a provider takes longer than its rate
-/// allows between two.
+/// Concurrent requests where each carries one mail: a request takes longer than the interval that
+/// the provider's rate requires between two.
 const PLACES: usize = 16;
-/// Where each carries many.
+/// Concurrent requests where each carries many mails.
 const BATCHES: usize = 4;
-/// Further ones for transactional mail alone.
+/// Additional requests reserved for transactional mail.
 const URGENT: usize = 4;
 
-/// Claims mails and batches that are due and makes the requests. Returns how many there were. For
-/// tests and tools that move the clock themselves.
+/// Claims due mails and batches and makes the requests. Returns how many there were. For tests and
+/// tools that move the clock themselves.
 pub async fn deliver_due(app: &App) -> db::Result<usize> {
     let places = places(app, Lane::All);
     let (deliveries, looked_at) = mail::claim(app, places, Lane::All).await?;
@@ -64,7 +64,7 @@ macro_rules! delivers {
 
             const NAME: &'static str = $name;
             const TOPIC: Option<Topic> = $topic;
-            // A provider may have what was broken off.
+            // A provider may have got a mail whose request was cancelled.
             const REPEATABLE: bool = false;
 
             fn app(&self) -> &App {
@@ -75,10 +75,11 @@ macro_rules! delivers {
                 places(&self.0, $lane)
             }
 
-            async fn claim(&self, room: usize) -> db::Result<Vec<Delivery>> {
+            async fn claim(&self, free: usize) -> db::Result<Vec<Delivery>> {
                 loop {
-                    let (deliveries, looked_at) = mail::claim(&self.0, room, $lane).await?;
-                    // What nobody takes was kept, what came too late has ended: there may be more.
+                    let (deliveries, looked_at) = mail::claim(&self.0, free, $lane).await?;
+                    // Mails that no provider accepts were kept, expired ones have ended: there may
+                    // be more.
                     if !deliveries.is_empty() || looked_at == 0 {
                         return Ok(deliveries);
                     }
@@ -96,7 +97,7 @@ macro_rules! delivers {
                 let done = mail::perform(&self.0, item).await;
                 if let Err(error) = &done {
                     tracing::error!(%error,
-                        "mails could not be recorded, they are due again after their lease");
+                        "mails could not be recorded, they are due again when their lease expires");
                 }
                 done
             }
@@ -113,6 +114,6 @@ macro_rules! delivers {
 }
 
 delivers!(Mails, "mails", Some(Topic::Mails), Lane::All);
-// A call reaches one loop only. The other one takes transactional mail first as well; this one looks
-// every few seconds whether any is left over.
+// A wake-up reaches one loop only. The other loop takes transactional mail first, too; this one
+// polls every few seconds for what is left over.
 delivers!(UrgentMails, "urgent-mails", None, Lane::Urgent);

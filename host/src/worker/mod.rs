@@ -1,4 +1,5 @@
-//! The worker: advances journeys, delivers mail, tells analytics, judges opens and clicks.
+//! The worker: advances journeys, delivers mail, sends captures and webhooks, classifies opens and
+//! clicks.
 
 mod alerts;
 mod catch_up;
@@ -32,22 +33,22 @@ use crate::loops::BEAT;
 use engine::{Embedded, Engine};
 use periodic::Periodic;
 
-/// Looks at alert rules and passes alerts on in a process that is no worker: whichever lives notices
-/// that others do not.
+/// Checks alert rules and sends alerts in a process that is not a worker, so that missing workers
+/// are noticed.
 pub fn watch(app: &App, crew: &mut Crew) {
     poll::start(crew, alerts::Alerts::new(app));
 }
 
 /// Works until `stop`, then finishes what it began.
 ///
-/// # Errors
-/// Where one of its tasks ended by itself: the process is to end, so that it is started anew.
+/// # Errors Where one of its tasks ended by itself: the process must exit so that its supervisor
+/// restarts it.
 pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     let id = Uuid::now_v7();
     tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
-    // Before anything is claimed: what it says is counted then.
+    // Before the first claim, because claims count worker deaths.
     if let Err(error) = app.calls.take_back().await {
-        tracing::warn!(%error, "which calls were under way at the last end is not known exactly");
+        tracing::warn!(%error, "cannot tell which plugin calls were running at the last crash");
     }
     let mut crew = Crew::new(stop);
     let listening = (app.clone(), crew.stop().clone());
@@ -68,30 +69,30 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
     poll::start(&mut crew, Periodic::new(leases::Leases::new(&app)));
     let ended = crew.ended().await;
-    // What the last requests left behind, once: another worker takes what is left after that.
+    // One last batch of captures of the final requests; other workers take the rest.
     if let Err(error) = relay_due(&app).await {
-        tracing::warn!(%error, "captures are left for the next start");
+        tracing::warn!(%error, "captures are left for other workers or the next start");
     }
     if let Err(error) = app.calls.take_back().await {
-        tracing::warn!(%error, "calls that were broken off count as ends of this worker");
+        tracing::warn!(%error, "cancelled plugin calls will count as deaths of this worker");
     }
     let left = match app.db.conn().await {
         Ok(mut conn) => db::worker_remove(&mut conn, id, app.clock.now()).await,
         Err(error) => Err(error),
     };
     if let Err(error) = left {
-        tracing::warn!(%error, "could not sign off in the database");
+        tracing::warn!(%error, "could not remove this worker from the database");
     }
     ended
 }
 
-/// As the log and health call it.
+/// Its name in the log and in health.
 const BEATS: &str = "heartbeat";
 
 async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = app.calls.take_back().await {
-            tracing::debug!(%error, "notes of calls are taken back later");
+            tracing::debug!(%error, "records of plugin calls will be deleted later");
         }
         let seen = match app.db.conn().await {
             Ok(mut conn) => report(app, id, &mut conn).await,
@@ -111,7 +112,7 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
     }
 }
 
-/// Says that this worker lives, and what is wrong with it.
+/// Records this worker's heartbeat and findings.
 async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
     let mut findings = app.loops.findings();
     let journeys = app.loops.journeys_without_plugin();
@@ -124,7 +125,7 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
     let holds = db::capture_holds(conn).await?;
     findings.extend(holds.into_iter().map(|hold| {
         format!(
-            "the analytics product '{}' has taken no captures since {}, they are kept: {}",
+            "the analytics product '{}' has accepted no captures since {}, they are kept: {}",
             hold.product,
             hold.since.format("%F %T UTC"),
             hold.reason
@@ -133,8 +134,8 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
     db::worker_beat(conn, id, &findings, app.clock.now()).await
 }
 
-/// Works until nothing is due, and says how many runs and mails it took. For tests and tools that
-/// move the clock themselves.
+/// Works until nothing is due. Returns how many runs and mails it processed. For tests and tools
+/// that move the clock themselves.
 pub async fn drain(app: &App) -> db::Result<usize> {
     let mut taken = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Work that nothing calls for: it begins when its interval is over.
+//! Periodic work, without a queue.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,11 +9,11 @@ use super::poll::Work;
 use crate::app::App;
 use crate::db::{self, Topic};
 
-/// What is done at an interval.
+/// Work done at an interval.
 pub(super) trait Pass: Send + Sync + 'static {
-    /// As the log and health call it.
+    /// Its name in the log and in health.
     const NAME: &'static str;
-    /// From the beginning of one pass to the beginning of the next.
+    /// From the start of one pass to the start of the next.
     const EVERY: TimeDelta;
 
     fn app(&self) -> &App;
@@ -22,18 +22,18 @@ pub(super) trait Pass: Send + Sync + 'static {
     fn pass(&self, stop: &CancellationToken) -> impl Future<Output = db::Result<Left>> + Send;
 }
 
-/// What a pass leaves.
+/// Result of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     Nothing,
-    /// There may be more, so the next pass begins at once.
+    /// There may be more, so the next pass starts at once.
     Perhaps,
 }
 
-/// A pass and when it was last made, as work of the loop.
+/// Runs a [`Pass`] as [`Work`] of the polling loop.
 pub(super) struct Periodic<P> {
     pass: P,
-    /// When the last pass began. None where the next one is due.
+    /// When the last pass started. None where the next one is due.
     last: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -50,7 +50,7 @@ impl<P: Pass> Periodic<P> {
     }
 }
 
-/// Whether a pass is due. A clock that was set back must not keep it waiting.
+/// Whether a pass is due. A clock that was set back must not delay it.
 fn is_due(last: Option<DateTime<Utc>>, every: TimeDelta, now: DateTime<Utc>) -> bool {
     last.is_none_or(|last| now < last || now >= last + every)
 }

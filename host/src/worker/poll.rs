@@ -1,11 +1,10 @@
-//! The one shape of background work: a loop claims as much as it has free places for, works on each
-//! item in a task of its own, and looks again when it is called, when something is due, or when a
-//! place is free.
+//! The loop of all background work: it claims as many items as it has free places, processes each
+//! in its own task, and polls again on a wake-up, when an item is due, or when a place is free.
 //!
-//! What is worked on keeps its claim for as long as it takes: claims are renewed.
+//! Claims are renewed for as long as their items are processed.
 //!
-//! A stop reaches inside: nothing new begins, what was claimed but not begun is given back, and what
-//! does not end in time is given back as well where that is safe.
+//! On a stop, no new item begins, items claimed but not begun are released, and those that do not
+//! end in time are released as well where that is safe.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,53 +19,54 @@ use crate::app::App;
 use crate::crew::Crew;
 use crate::db::{self, Topic};
 
-/// How often a queue is looked at though nobody called.
+/// Longest time between two polls.
 const LOOK: Duration = Duration::from_secs(5);
-/// After a stop, how long work that has begun gets to end.
+/// How long items that have begun may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// One kind of background work.
 pub(super) trait Work: Send + Sync + 'static {
-    /// What one place works on.
+    /// What one place processes.
     type Item: Send + 'static;
-    /// What is needed to give an item back.
+    /// What is needed to release an item.
     type Ticket: Clone + Send + Sync + 'static;
 
-    /// As the log and health call it.
+    /// Its name in the log and in health.
     const NAME: &'static str;
-    /// Whose call makes the loop look at once.
+    /// The wake-up that makes the loop poll at once.
     const TOPIC: Option<Topic>;
 
     fn app(&self) -> &App;
 
-    /// How many items are worked on side by side.
+    /// How many items are processed concurrently.
     fn places(&self) -> usize;
 
-    /// Takes at most `room` items that are due.
-    fn claim(&self, room: usize) -> impl Future<Output = db::Result<Vec<Self::Item>>> + Send;
+    /// Claims at most `free` due items.
+    fn claim(&self, free: usize) -> impl Future<Output = db::Result<Vec<Self::Item>>> + Send;
 
     /// When the next item is due.
     fn next_due(&self) -> impl Future<Output = db::Result<Option<DateTime<Utc>>>> + Send;
 
-    /// Works on an item. An error is logged where it happens; it is returned so that an outage of
-    /// the database slows the loop down.
+    /// Processes an item. An error is logged where it happens; it is returned so that a database
+    /// outage slows the loop down.
     fn perform(
         &self,
         item: Self::Item,
         stop: &CancellationToken,
     ) -> impl Future<Output = db::Result<()>> + Send;
 
-    /// Whether work that was broken off by a stop may begin anew at once. Else its lease decides.
+    /// Whether an item cancelled by a stop may be released at once. Otherwise it stays claimed
+    /// until its lease expires.
     const REPEATABLE: bool;
 
     fn ticket(item: &Self::Item) -> Self::Ticket;
 
-    /// Moves the leases of items that are worked on.
+    /// Extends the leases of items in progress.
     fn renew(&self, _: Vec<Self::Ticket>) -> impl Future<Output = db::Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Makes items due again that were claimed and are not worked on.
+    /// Makes claimed items due again that are not in progress.
     fn give_back(&self, tickets: Vec<Self::Ticket>) -> impl Future<Output = db::Result<()>> + Send;
 }
 
@@ -76,7 +76,7 @@ pub(super) fn start<W: Work>(crew: &mut Crew, work: W) {
     crew.spawn(W::NAME, run(Arc::new(work), stop));
 }
 
-/// What a look at the queue found.
+/// Result of a poll.
 enum Found<T> {
     Items(Vec<T>),
     /// Every place is taken.
@@ -85,18 +85,18 @@ enum Found<T> {
 }
 
 async fn look<W: Work>(work: &W, taken: usize) -> db::Result<Found<W::Item>> {
-    let room = work.places().saturating_sub(taken);
-    if room == 0 {
+    let free = work.places().saturating_sub(taken);
+    if free == 0 {
         return Ok(Found::Full);
     }
-    let items = work.claim(room).await?;
+    let items = work.claim(free).await?;
     if items.is_empty() {
         return work.next_due().await.map(Found::Nothing);
     }
     Ok(Found::Items(items))
 }
 
-/// Works until `stop`, then lets what has begun end.
+/// Polls until `stop`, then waits for the items in progress.
 async fn run<W: Work>(work: Arc<W>, stop: CancellationToken) {
     let app = work.app().clone();
     let mut busy = Busy::<W>::default();
@@ -133,7 +133,8 @@ async fn run<W: Work>(work: Arc<W>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             Some(error) = busy.next() => {
-                // A claim would fail as well; what ended well makes room for the next one.
+                // In a database outage the next claim would fail as well, so pause; otherwise the
+                // free place is filled at once.
                 if let Some(error) = error.filter(db::is_unavailable) {
                     let pause = app.loops.failed(W::NAME, &error);
                     tokio::select! {
@@ -145,7 +146,8 @@ async fn run<W: Work>(work: Arc<W>, stop: CancellationToken) {
             _ = renewal.tick() => {
                 let tickets: Vec<_> = busy.tickets.values().cloned().collect();
                 if !tickets.is_empty() && let Err(error) = work.renew(tickets).await {
-                    tracing::debug!(work = W::NAME, %error, "leases were not renewed, later again");
+                    tracing::debug!(work = W::NAME, %error,
+                        "leases were not renewed, the next tick retries");
                 }
             }
             () = called(&app, W::TOPIC), if pause.is_some() => {}
@@ -155,14 +157,14 @@ async fn run<W: Work>(work: Arc<W>, stop: CancellationToken) {
     busy.finish(&work).await;
 }
 
-/// How long to pause where the next item is due then: less than until that, where it may be seen
-/// late, and not at all long.
+/// How long to pause until the next item is due: at least 10 ms, and at most [`LOOK`], because an
+/// item may become due without a wake-up.
 fn until(app: &App, due: Option<DateTime<Utc>>) -> Duration {
     let wait = due.map(|due| {
         let wait = (due - app.clock.now()).to_std().unwrap_or_default();
         app.clock.takes(wait)
     });
-    // A row that is due but locked by another worker must not make this one spin.
+    // A due row that is locked by another worker must not make this one spin.
     wait.map_or(LOOK, |wait| wait.clamp(Duration::from_millis(10), LOOK))
 }
 
@@ -179,11 +181,11 @@ async fn give_back<W: Work>(work: &W, tickets: Vec<W::Ticket>) {
     }
     if let Err(error) = work.give_back(tickets).await {
         tracing::warn!(work = W::NAME, %error,
-            "what was claimed could not be given back, its lease brings it back");
+            "claimed items could not be released, they are due again when their lease expires");
     }
 }
 
-/// Items that are worked on.
+/// Items in progress.
 struct Busy<W: Work> {
     tasks: JoinSet<Option<sqlx::Error>>,
     tickets: HashMap<Id, W::Ticket>,
@@ -208,7 +210,7 @@ impl<W: Work> Busy<W> {
         self.tickets.insert(task.id(), ticket);
     }
 
-    /// Waits for one to end. None where there is none.
+    /// Waits for an item to end. None where there is none.
     async fn next(&mut self) -> Option<Option<sqlx::Error>> {
         let done = self.tasks.join_next_with_id().await?;
         Some(self.ended(done))
@@ -222,14 +224,14 @@ impl<W: Work> Busy<W> {
             }
             Err(error) => {
                 self.tickets.remove(&error.id());
-                // The lease brings the item back.
-                tracing::error!(work = W::NAME, %error, "work on an item broke off");
+                // The item is due again when its lease expires.
+                tracing::error!(work = W::NAME, %error, "processing an item panicked");
                 None
             }
         }
     }
 
-    /// Lets what has begun end, and gives back what does not in time.
+    /// Waits for the items in progress, and releases those that do not end in time.
     async fn finish(mut self, work: &W) {
         let rest = async { while self.next().await.is_some() {} };
         if tokio::time::timeout(GRACE, rest).await.is_ok() {
@@ -245,7 +247,7 @@ impl<W: Work> Busy<W> {
         tracing::warn!(
             work = W::NAME,
             items = tickets.len(),
-            "work did not end in time and was broken off"
+            "work did not end in time and was cancelled"
         );
         if W::REPEATABLE {
             give_back(work, tickets).await;
@@ -253,13 +255,13 @@ impl<W: Work> Busy<W> {
     }
 }
 
-/// Claims as much as there are places for and works on it. Returns how many items there were. For
+/// Claims as many items as there are places and processes them. Returns how many there were. For
 /// tests and tools that move the clock themselves.
 pub(super) async fn once<W: Work>(work: W) -> db::Result<usize> {
     once_until(work, &CancellationToken::new()).await
 }
 
-/// As [`once`], for work that looks at `stop` by itself.
+/// Like [`once`], for work that watches `stop` itself.
 pub(super) async fn once_until<W: Work>(work: W, stop: &CancellationToken) -> db::Result<usize> {
     let work = Arc::new(work);
     let items = work.claim(work.places()).await?;

@@ -1,5 +1,5 @@
-//! Tells analytics products what the outbox holds: each product by itself, so that an outage of one
-//! is no other's.
+//! Sends captures to analytics products, each product independently, so that an outage of one does
+//! not affect the others.
 
 use std::collections::HashMap;
 
@@ -14,18 +14,18 @@ use crate::backoff;
 use crate::db::{self, CaptureHold, ClaimedCapture, Topic};
 use crate::plugins::AnalyticsRef;
 
-/// Captures told at once.
+/// Captures per batch.
 const BATCH: i64 = 500;
-/// Tries before a capture is given up: some three days.
+/// Attempts before a capture is given up: about three days.
 const TRIES: i32 = 80;
-/// How often a product that takes nothing is tried, with one capture.
+/// How often a product that accepts nothing is probed with one capture.
 const PROBE: TimeDelta = TimeDelta::seconds(30);
-/// Requests in which a refused batch is taken apart; the rest waits for the next time.
+/// Requests spent on bisecting a refused batch; the rest waits for the next pass.
 const ASKS_MAX: usize = 64;
-/// Captures refused one by one, with none taken, after which it is the product that is wrong.
+/// Captures refused one by one, with none accepted, after which the fault is with the product.
 const REFUSED_MAX: usize = 10;
 
-/// Tells what is due, one batch of it. Returns how many batches there were.
+/// Sends due captures, one batch per product. Returns how many batches there were.
 pub async fn relay_due(app: &App) -> db::Result<usize> {
     poll::once(Captures::new(app)).await
 }
@@ -38,7 +38,7 @@ pub(super) struct Captures {
 pub(super) struct Batch {
     product: AnalyticsRef,
     captures: Vec<ClaimedCapture>,
-    /// It tries whether the product takes anything again.
+    /// It probes whether the product accepts captures again.
     probe: bool,
 }
 
@@ -47,7 +47,7 @@ impl Captures {
         Self { app: app.clone() }
     }
 
-    /// The products, each with what keeps it from being told anything.
+    /// The products, each with its hold if there is one.
     async fn products(&self) -> db::Result<Vec<(AnalyticsRef, Option<CaptureHold>)>> {
         let products = self.app.plugins.analytics();
         if products.is_empty() {
@@ -73,7 +73,7 @@ impl Work for Captures {
 
     const NAME: &'static str = "captures";
     const TOPIC: Option<Topic> = Some(Topic::Captures);
-    // Products know a capture told twice by its id.
+    // Products deduplicate captures by id.
     const REPEATABLE: bool = true;
 
     fn app(&self) -> &App {
@@ -84,7 +84,7 @@ impl Work for Captures {
         self.app.plugins.analytics().len().max(1)
     }
 
-    async fn claim(&self, room: usize) -> db::Result<Vec<Self::Item>> {
+    async fn claim(&self, free: usize) -> db::Result<Vec<Self::Item>> {
         let products = self.products().await?;
         let ids: Vec<&str> = products.iter().map(|one| one.0.id()).collect();
         if ids.is_empty() {
@@ -98,12 +98,12 @@ impl Work for Captures {
         if lost > 0 {
             tracing::error!(
                 count = lost,
-                "captures are given up: their plugin is not active any more"
+                "captures are given up: their plugin is no longer active"
             );
         }
         let mut batches = Vec::new();
         for (product, hold) in products {
-            if batches.len() == room {
+            if batches.len() == free {
                 break;
             }
             let id = product.id();
@@ -118,8 +118,8 @@ impl Work for Captures {
                 continue;
             }
             if self.app.plugins.event_source(id).is_some() {
-                let told: Vec<Uuid> = captures.iter().map(|one| one.id).collect();
-                db::captures_known(&mut conn, id, &told, now).await?;
+                let sent: Vec<Uuid> = captures.iter().map(|one| one.id).collect();
+                db::captures_known(&mut conn, id, &sent, now).await?;
             }
             batches.push(Batch {
                 product,
@@ -162,65 +162,74 @@ impl Work for Captures {
     }
 }
 
-/// What became of the captures of a batch, by their rows.
+/// Results of a batch, by row.
 #[derive(Default)]
-struct Told {
+struct Results {
     taken: Vec<Uuid>,
     /// Refused for good, each with the reason.
     refused: Vec<(Uuid, String)>,
-    /// Not told, or not answered.
+    /// Not sent, or not answered.
     left: Vec<ClaimedCapture>,
-    /// Why the product is told again later, and its own wish when.
+    /// Why the worker retries later, and the product's requested delay in ms.
     retry: Option<(String, Option<u64>)>,
-    /// Why the product takes nothing.
+    /// Why the product accepts nothing.
     blocked: Option<String>,
 }
 
-/// Tells a product one batch, and keeps what has to be told again.
+/// Sends one batch to a product, and records the results.
 async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<()> {
     let Batch {
         product,
         captures,
         probe,
     } = batch;
-    // What took nothing before is wrong still, where it refuses the one that tries it.
-    let most = if probe { 1 } else { REFUSED_MAX };
-    let told = tell(&product, captures, most, stop).await;
+    // One refusal is enough to keep a product on hold that was on hold before.
+    let refused_max = if probe { 1 } else { REFUSED_MAX };
+    let results = send(&product, captures, refused_max, stop).await;
     let id = product.id();
-    let (now, count) = (app.clock.now(), told.left.len());
+    let (now, count) = (app.clock.now(), results.left.len());
     let mut conn = app.db.conn().await?;
-    db::capture_delete(&mut conn, &told.taken).await?;
-    let mut given_up = told.refused;
+    db::capture_delete(&mut conn, &results.taken).await?;
+    let mut given_up = results.refused;
     for (_, reason) in &mut given_up {
         *reason = format!("{id}: {reason}");
     }
     let rows = |all: &[ClaimedCapture]| all.iter().map(|one| one.row).collect::<Vec<_>>();
-    if let Some(reason) = &told.blocked {
-        // One that tried it comes after the others now, so that the next one is another.
-        db::capture_retry(&mut conn, &rows(&told.left), false, now).await?;
+    if let Some(reason) = &results.blocked {
+        // Rescheduling moves the probed capture behind the others, so that the next probe uses
+        // another one.
+        db::capture_retry(&mut conn, &rows(&results.left), false, now).await?;
         if db::capture_hold(&mut conn, id, reason, now + PROBE, now).await? {
             tracing::error!(
                 plugin = id,
                 reason,
-                "an analytics product takes no captures, they are kept"
+                "an analytics product accepts no captures, they are kept"
             );
         }
     } else {
-        let answered = !told.taken.is_empty() || !given_up.is_empty();
+        let answered = !results.taken.is_empty() || !given_up.is_empty();
         if probe && answered && db::capture_release(&mut conn, id).await? {
-            tracing::info!(plugin = id, "an analytics product takes captures again");
+            tracing::info!(plugin = id, "an analytics product accepts captures again");
         }
-        if let Some((reason, wish)) = told.retry {
-            let (worn, young): (Vec<_>, Vec<_>) =
-                told.left.into_iter().partition(|one| one.attempts >= TRIES);
+        if let Some((reason, retry_after)) = results.retry {
+            let (worn, young): (Vec<_>, Vec<_>) = results
+                .left
+                .into_iter()
+                .partition(|one| one.attempts >= TRIES);
             let tries = young.iter().map(|one| one.attempts).max().unwrap_or(1);
-            tracing::warn!(plugin = id, reason, count, tries, "captures are told later");
-            let at = now + backoff::wait(tries, wish);
+            tracing::warn!(
+                plugin = id,
+                reason,
+                count,
+                tries,
+                "sending captures failed, the worker retries later"
+            );
+            let at = now + backoff::wait(tries, retry_after);
             db::capture_retry(&mut conn, &rows(&young), true, at).await?;
-            let reason = format!("{id}: given up after {TRIES} tries: {reason}");
+            let reason = format!("{id}: given up after {TRIES} attempts: {reason}");
             given_up.extend(worn.into_iter().map(|one| (one.row, reason.clone())));
         } else if count > 0 {
-            db::capture_retry(&mut conn, &rows(&told.left), false, now).await?;
+            db::capture_retry(&mut conn, &rows(&results.left), false, now).await?;
         }
     }
     if !given_up.is_empty() {
@@ -235,28 +244,28 @@ async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<
     Ok(())
 }
 
-/// Tells a product captures, and takes a refused batch apart to find those that are meant. `most` of them
-/// refused and none taken say that it is the product that is wrong.
-async fn tell(
+/// Sends captures to a product, and bisects a refused batch to find the invalid ones. After
+/// `refused_max` refusals without an accepted capture the fault is with the product.
+async fn send(
     product: &AnalyticsRef,
     captures: Vec<ClaimedCapture>,
-    most: usize,
+    refused_max: usize,
     stop: &CancellationToken,
-) -> Told {
-    let mut told = Told::default();
-    // The last part is the next one, so that the order is kept.
+) -> Results {
+    let mut results = Results::default();
+    // A stack whose top is the next part, so that the order is kept.
     let mut parts = vec![captures];
     let mut refused: Vec<(ClaimedCapture, String)> = Vec::new();
     for asked in 0.. {
         let Some(mut part) = parts.pop() else { break };
         if asked >= ASKS_MAX || asked > 0 && stop.is_cancelled() {
-            told.left.extend(part);
+            results.left.extend(part);
             continue;
         }
         let batch: Vec<Capture> = part.iter().map(capture).collect();
         match product.capture(&batch).await {
             Ok(Captured::Taken | Captured::Unwanted) => {
-                told.taken.extend(part.iter().map(|one| one.row));
+                results.taken.extend(part.iter().map(|one| one.row));
             }
             Ok(Captured::Partly { refused: some }) => {
                 let mut reasons: HashMap<Uuid, String> =
@@ -264,7 +273,7 @@ async fn tell(
                 for one in part {
                     match reasons.remove(&one.id) {
                         Some(reason) => refused.push((one, reason)),
-                        None => told.taken.push(one.row),
+                        None => results.taken.push(one.row),
                     }
                 }
             }
@@ -277,39 +286,39 @@ async fn tell(
                 refused.extend(part.into_iter().map(|one| (one, reason.clone())));
             }
             Ok(Captured::Blocked { reason }) => {
-                told.blocked = Some(reason);
-                told.left.extend(part);
+                results.blocked = Some(reason);
+                results.left.extend(part);
                 break;
             }
             Ok(Captured::Retry {
                 reason,
                 retry_after_ms,
             }) => {
-                told.retry = Some((reason, retry_after_ms));
-                told.left.extend(part);
+                results.retry = Some((reason, retry_after_ms));
+                results.left.extend(part);
                 break;
             }
             Err(error) => {
-                told.retry = Some((error.to_string(), None));
-                told.left.extend(part);
+                results.retry = Some((error.to_string(), None));
+                results.left.extend(part);
                 break;
             }
         }
-        if told.taken.is_empty() && refused.len() >= most {
+        if results.taken.is_empty() && refused.len() >= refused_max {
             let reason = refused[0].1.clone();
-            told.blocked = Some(format!("it refuses everything: {reason}"));
+            results.blocked = Some(format!("it refuses everything: {reason}"));
             break;
         }
     }
-    told.left.extend(parts.into_iter().flatten());
-    if told.blocked.is_some() && told.taken.is_empty() {
-        // What is refused with everything else says nothing of the capture.
-        told.left.extend(refused.into_iter().map(|one| one.0));
+    results.left.extend(parts.into_iter().flatten());
+    if results.blocked.is_some() && results.taken.is_empty() {
+        // The product refused everything, which says nothing about a single capture.
+        results.left.extend(refused.into_iter().map(|one| one.0));
     } else {
         let each = refused.into_iter();
-        told.refused = each.map(|(one, reason)| (one.row, reason)).collect();
+        results.refused = each.map(|(one, reason)| (one.row, reason)).collect();
     }
-    told
+    results
 }
 
 fn capture(claimed: &ClaimedCapture) -> Capture {

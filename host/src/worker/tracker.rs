@@ -1,4 +1,4 @@
-//! Judges opens and clicks once it can be seen what came with them.
+//! Classifies opens and clicks as person or machine, once the requests around them have arrived.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -8,12 +8,12 @@ use crate::app::App;
 use crate::db::{self, DueVisit, Topic};
 use crate::mail::tracking::judge;
 
-/// Looked up at once; each is judged in a transaction of its own.
+/// Visits per query; each is classified in its own transaction.
 const BATCH: i64 = 200;
-/// When one that could not be judged is tried again, so that it does not hold up the others.
+/// Delay before a failed visit is retried, so that it does not hold up the others.
 const AGAIN: TimeDelta = TimeDelta::seconds(30);
 
-/// Judges what is due. Returns how many there were that no other worker had.
+/// Classifies due visits. Returns how many this worker classified.
 pub async fn track_due(app: &App) -> db::Result<usize> {
     let visits = Visits::new(app);
     let due = visits.due().await?;
@@ -45,7 +45,8 @@ impl Visits {
                 Ok(ours) => count += usize::from(ours),
                 Err(error) if db::is_unavailable(&error) => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, event.id = %id, "an open or a click is judged later");
+                    tracing::error!(%error, event.id = %id,
+                        "an open or a click could not be classified, the worker retries later");
                     let mut conn = self.app.db.conn().await?;
                     db::visit_postpone(&mut conn, id, self.app.clock.now() + AGAIN).await?;
                 }
@@ -56,7 +57,7 @@ impl Visits {
 }
 
 impl Work for Visits {
-    /// Nothing is claimed: each is taken in the transaction that judges it.
+    /// Nothing is claimed here: each visit is claimed in the transaction that classifies it.
     type Item = Vec<DueVisit>;
     type Ticket = ();
 

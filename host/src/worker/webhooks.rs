@@ -1,4 +1,4 @@
-//! Tells endpoints what happened.
+//! Posts webhook deliveries.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,20 @@ use crate::db::{self, ClaimedDelivery, Topic};
 use crate::ids::{Claim, EndpointId};
 use crate::webhooks;
 
-/// Requests under way at once.
+/// Concurrent requests.
 const PLACES: usize = 64;
-/// Requests to one endpoint at once, about: a slow one leaves room for the others.
+/// Approximate number of concurrent requests to one endpoint: a slow one leaves capacity for the
+/// others.
 const EACH: usize = 8;
 
-/// Posts what is due, a batch of it. Returns how many there were.
+/// Posts a batch of due deliveries. Returns how many there were.
 pub async fn post_due(app: &App) -> db::Result<usize> {
     poll::once(Webhooks::new(app)).await
 }
 
 pub(super) struct Webhooks {
     app: App,
-    /// How many requests to an endpoint are under way.
+    /// Number of requests under way per endpoint.
     under_way: Mutex<HashMap<EndpointId, usize>>,
 }
 
@@ -50,7 +51,7 @@ impl Webhooks {
     }
 }
 
-/// One request's share of its endpoint; given back when dropped, however the request ends.
+/// One request's share of its endpoint's capacity; released when dropped, however the request ends.
 struct Share<'a>(&'a Webhooks, EndpointId);
 
 impl<'a> Share<'a> {
@@ -78,7 +79,7 @@ impl Work for Webhooks {
 
     const NAME: &'static str = "webhooks";
     const TOPIC: Option<Topic> = Some(Topic::Webhooks);
-    // An endpoint may have what was broken off.
+    // An endpoint may have got a delivery whose request was cancelled.
     const REPEATABLE: bool = false;
 
     fn app(&self) -> &App {
@@ -89,10 +90,10 @@ impl Work for Webhooks {
         PLACES
     }
 
-    async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedDelivery>> {
+    async fn claim(&self, free: usize) -> db::Result<Vec<ClaimedDelivery>> {
         let now = self.app.clock.now();
         let mut conn = self.app.db.conn().await?;
-        let limits = (EACH as i64, room as i64);
+        let limits = (EACH as i64, free as i64);
         let until = now + webhooks::lease(self.app.config.lease);
         db::delivery_claim(&mut conn, now, until, &self.full(), limits).await
     }
@@ -108,7 +109,7 @@ impl Work for Webhooks {
         let done = webhooks::deliver(&self.app, &self.app.poster, one).await;
         if let Err(error) = &done {
             tracing::error!(delivery.id = %id, %error,
-                "what came of a webhook was not kept, it is told once more");
+                "the result of a webhook was not recorded, it will be posted again");
         }
         done
     }

@@ -14,9 +14,9 @@ use crate::provider::Provider;
 
 /// The administrator's key of the run.
 pub const KEY: &str = "hsk_chaos_Zx81kQpV7nL2mTg5RwYb";
-/// The shortest lease there is: what a killed worker held is due again after it.
+/// The shortest lease allowed: a killed worker's claims are due again after it.
 const LEASE: &str = "20";
-/// How long nothing may happen before a run counts as stuck.
+/// How long the system may make no progress before the test fails.
 const QUIET: Duration = Duration::from_secs(180);
 
 pub struct Fleet {
@@ -31,7 +31,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Makes a database, brings it up to date and starts both processes.
+    /// Creates and migrates a database and starts both processes.
     pub async fn start(plan: &Plan, provider: &Provider) -> Self {
         let admin_url = std::env::var("HOGSEND_TEST_DATABASE_URL").expect(
             "HOGSEND_TEST_DATABASE_URL is not set: run `cargo xtask chaos`, which starts a Postgres",
@@ -62,7 +62,7 @@ impl Fleet {
             ("WORKER_LEASE_SECONDS", LEASE.into()),
             ("PORT", port.to_string()),
             ("HOST", "127.0.0.1".into()),
-            // An administrator is limited to so many requests a minute.
+            // Administrators are rate-limited.
             ("RATE_LIMIT_ADMIN", "0".into()),
         ]);
         let migrated = command("migrate", &variables).status().unwrap();
@@ -83,8 +83,8 @@ impl Fleet {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Kills one process after the other and starts it again, until everybody has signed up.
-    /// Returns the people and how often it killed.
+    /// Kills and restarts one process after the other until everybody has signed up. Returns the
+    /// people and the number of kills.
     pub async fn kill_until(&self, plan: &Plan, load: Load) -> (Vec<Person>, usize) {
         let mut rng = StdRng::seed_from_u64(plan.seed ^ 0x6b69_6c6c);
         let mut kills = 0;
@@ -105,7 +105,7 @@ impl Fleet {
         (load.people.await.expect("the load itself failed"), kills)
     }
 
-    /// Waits until nothing is due any more.
+    /// Waits until nothing is due.
     pub async fn settle(&self) {
         let mut conn = PgConnection::connect(&self.database_url).await.unwrap();
         let (mut last, mut since) = (-1, Instant::now());
@@ -154,7 +154,7 @@ impl Drop for Fleet {
     }
 }
 
-/// `hogsend <name>` with nothing of this environment but what is given.
+/// `hogsend <name>` with these environment variables only.
 fn command(name: &str, variables: &[(&'static str, String)]) -> Command {
     let log = std::env::var_os("HOGSEND_TEST_LOG").is_some();
     let output = || {

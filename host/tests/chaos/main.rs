@@ -1,9 +1,9 @@
 //! Chaos: thousands of mails while the API and the worker are killed with SIGKILL at random.
 //!
-//! A program with a seed. It starts the real binary against a database of its own and a provider
-//! that counts, lets people sign up, merge, leave and be erased, kills both processes all the
-//! while, waits until nothing is due any more, and then compares what was accepted with what the
-//! provider got. `cargo test` runs a short one; `cargo xtask chaos` takes the arguments below.
+//! A seeded program. It starts the real binary with its own database and a counting provider, lets
+//! people sign up, merge, unsubscribe and be erased while it keeps killing both processes, waits
+//! until nothing is due, and then compares the accepted sign-ups with the provider's mails. `cargo
+//! test` runs a short version; `cargo xtask chaos` takes the arguments below.
 
 mod fleet;
 mod people;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    // The first to choose a TLS implementation chooses for the process.
+    // The first TLS provider installed applies to the whole process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut failed = false;
     for plan in plans {

@@ -1,4 +1,4 @@
-//! Who signs up, and what happens to each of them meanwhile.
+//! The people who sign up, and what happens to each of them meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 use crate::fleet::KEY;
 use crate::plan::Plan;
 
-/// People who do something at the same time.
+/// People who act concurrently.
 const AT_ONCE: usize = 24;
-/// A request that nobody answers for so long counts as lost, and the whole run fails.
+/// A request that gets no answer for this long counts as lost, and the test fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a person goes through beside signing up.
+/// What a person does besides signing up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Story {
     Plain,
     /// The sign-up comes three times under one key.
     Repeated,
-    /// Signs up by address; a contact with an id of the product turns out to be the same person
-    /// while the mail is on its way.
+    /// Signs up by address; while the mail is in flight the contact is merged with one that has an
+    /// external id.
     Merged,
-    /// Leaves every list at about the same moment.
+    /// Unsubscribes from everything at about the same moment.
     Left,
     /// Is erased at about the same moment.
     Erased,
@@ -54,11 +54,11 @@ impl Story {
 pub struct Person {
     pub email: String,
     pub story: Story,
-    /// Answers that said "stored" to the one sign-up.
+    /// Number of answers that reported the sign-up as stored.
     pub stored: usize,
 }
 
-/// How far the load has come, for the one who kills.
+/// Progress of the load, for the task that kills.
 #[derive(Clone, Default)]
 pub struct Progress {
     done: Arc<AtomicUsize>,
@@ -166,7 +166,7 @@ impl Api {
         }
     }
 
-    /// Tells of the sign-up until an answer comes. Returns 1 where it was stored by this call.
+    /// Sends the sign-up until it is answered. Returns 1 where this call stored it.
     async fn sign_up(&self, n: usize, names: &Value) -> usize {
         let mut event = names.clone();
         event["name"] = "user.created".into();
@@ -175,7 +175,7 @@ impl Api {
         usize::from(answer["stored"] == true)
     }
 
-    /// Repeats a request until it is answered: a killed process answers nobody.
+    /// Repeats a request until it is answered: a killed process does not answer.
     async fn answer(&self, method: Method, path: &str, body: &Value) -> Value {
         let began = std::time::Instant::now();
         loop {
@@ -193,7 +193,7 @@ impl Api {
                 Ok(response)
                     if response.status().is_server_error()
                         || response.status() == StatusCode::TOO_MANY_REQUESTS => {}
-                // Erasing again what is gone already.
+                // A repeated erasure finds nothing.
                 Ok(response) if response.status() == StatusCode::NOT_FOUND => return Value::Null,
                 Ok(response) => {
                     let status = response.status();

@@ -1,4 +1,4 @@
-//! What to run.
+//! The command-line arguments.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ Usage: cargo xtask chaos [--seed N] [--mails N] [--provider resend|postmark]
   --mails N     how many people sign up, each for one lifecycle mail (default 200)
   --provider P  resend knows idempotency keys, postmark does not (default: one after the other)";
 
-/// Whose wire the provider speaks.
+/// The provider's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// Deduplicates on an idempotency key.
     Resend,
-    /// Takes whatever it is given, as often as it is given.
+    /// Accepts every mail, as often as it is sent.
     Postmark,
 }
 
@@ -40,8 +40,8 @@ pub enum Asked {
     Nothing,
 }
 
-/// Reads the arguments. What test harnesses understand (`--nocapture`, `--test-threads=1`) is
-/// ignored, and a name that is not this program's means that other tests are wanted.
+/// Parses the arguments. Those of the standard test harness (`--nocapture`, `--test-threads=1`) are
+/// ignored, and a filter that does not match this program means that other tests are wanted.
 pub fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
     let (mut seed, mut mails, mut wires) = (1, 200, vec![Wire::Resend, Wire::Postmark]);
     while let Some(arg) = args.next() {

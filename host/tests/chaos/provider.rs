@@ -1,4 +1,4 @@
-//! A provider that takes mails and counts them, on either wire.
+//! A provider that accepts and counts mails, with either API.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::plan::Wire;
 
-/// Between taking mails and answering, so that kills fall in between.
+/// Delay between accepting mails and answering, so that kills happen in between.
 const THINKS: Duration = Duration::from_millis(15);
 
 #[derive(Clone)]
@@ -26,11 +26,11 @@ pub struct Provider {
 
 #[derive(Default)]
 struct Taken {
-    /// Recipient and subject of each mail taken.
+    /// Recipient and subject of each accepted mail.
     mails: Vec<(String, String)>,
-    /// Idempotency key to the body it came with and its answer.
+    /// Body and answer by idempotency key.
     keys: HashMap<String, (Bytes, Value)>,
-    /// A key that came back with another body.
+    /// Keys that were reused with another body.
     broken_keys: usize,
     requests: usize,
 }
@@ -56,7 +56,7 @@ impl Provider {
         provider
     }
 
-    /// The environment that makes the host send through it.
+    /// The environment variables that make the host send through it.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         match self.wire {
             Wire::Resend => vec![
@@ -75,7 +75,7 @@ impl Provider {
         }
     }
 
-    /// How often each recipient was mailed.
+    /// Number of mails per recipient.
     pub fn mails(&self) -> HashMap<String, usize> {
         let taken = self.taken.lock().unwrap();
         let mut counts = HashMap::new();

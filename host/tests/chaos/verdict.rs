@@ -1,4 +1,4 @@
-//! What was accepted, against what the provider got.
+//! Compares the accepted sign-ups with the provider's mails.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::people::{Person, Story};
 use crate::plan::{Plan, Wire};
 use crate::provider::Provider;
 
-/// Offenders shown by name.
+/// Maximum number of names in a fault.
 const SHOWN: usize = 5;
 
 pub struct Report {

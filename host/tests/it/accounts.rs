@@ -1,4 +1,4 @@
-//! What administrators change about themselves, on Better Auth's wire.
+//! How administrators change their own account, with Better Auth's protocol.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn with_password(password: &str) -> Value {
 }
 
 async fn signs_in(server: &Server, password: &str) -> bool {
-    // Tries are counted by the minute.
+    // Attempts are limited per minute.
     server.clock.advance(Duration::from_secs(60));
     let answer = Browser::at(server)
         .post(SIGN_IN, with_password(password))
@@ -32,7 +32,7 @@ async fn signs_in(server: &Server, password: &str) -> bool {
 }
 
 on_each_store! {
-    async fn a_password_is_changed_by_who_knows_the_old_one(server: Server) {
+    async fn a_password_is_changed_with_the_old_one_only(server: Server) {
         let mut ann = Browser::at(&server);
         ann.post(SIGN_UP, account("correct horse")).await;
         let mut elsewhere = Browser::at(&server);
@@ -96,7 +96,7 @@ on_each_store! {
         let all = all.as_array().unwrap();
         assert_eq!(all.len(), 3);
         assert_eq!(all[2]["token"], own);
-        // No list shows what opens the session of another browser.
+        // The list does not reveal the tokens of other sessions.
         for other in &others {
             let cookie = other.cookie.as_deref().unwrap();
             for session in &all[..2] {
@@ -167,13 +167,13 @@ async fn a_link_by_mail_chooses_another_password_once() {
         "INVALID_REDIRECT_URL"
     );
     let answer = ann.post(ASK, asked.clone()).await;
-    // Nobody learns who is an administrator.
+    // The answer does not reveal whether an address is an administrator's.
     let nobody = ann.post(ASK, json!({ "email": "bob@example.com" })).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(nobody.json(), answer.json());
     let queued = "SELECT count(*) FROM email_sends";
     until("the mail", async || server.count(queued).await == 1).await;
-    // A second one within the minute is none; the count waits for its transaction.
+    // A second request within the minute sends no mail; the count waits for its transaction.
     ann.post(ASK, asked).await;
     let mails = mailed(&server).await;
     assert_eq!(mails.len(), 1, "{mails:?}");
@@ -220,7 +220,7 @@ async fn a_link_by_mail_chooses_another_password_once() {
     assert!(signs_in(&server, "battery staple").await);
     assert!(!signs_in(&server, "correct horse").await);
 
-    // One that is an hour old is over.
+    // A link expires after an hour.
     ann.post(ASK, json!({ "email": "ann@example.com" })).await;
     until("the second mail", async || server.count(queued).await == 2).await;
     let mails = mailed(&server).await;

@@ -14,7 +14,7 @@ async fn get(server: &Server, path: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_tells_its_whole_story_and_is_sent_once_more() {
+async fn a_mail_shows_its_whole_history_and_can_be_sent_again() {
     let resend = Resend::start().await;
     resend.next(Mood::Refuse(503, "application_error"));
     let server = server(&resend, &[("ADMIN_API_KEY", KEY)]).await;
@@ -69,7 +69,7 @@ async fn a_mail_tells_its_whole_story_and_is_sent_once_more() {
     server.advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(resend.accepted().len(), 2);
     assert_ne!(resend.seen()[1].key, resend.seen()[2].key);
-    // It is counted for itself.
+    // The new mail is counted separately.
     let anew = again.json()["emailSendId"].as_str().unwrap().to_owned();
     let html = resend.accepted()[1].1["html"].as_str().unwrap().to_owned();
     assert!(html.contains(&format!("/v1/t/o/{anew}")), "{html}");

@@ -58,7 +58,7 @@ async fn a_journey_is_switched_off_and_on_and_people_enter_it_by_hand() {
         again,
         json!({ "enrolled": false, "reason": "already_active" })
     );
-    // Nobody enters another journey by it, and no event is stored.
+    // It triggers no other journey, and no event is stored.
     assert_eq!(server.count("SELECT count(*) FROM user_events").await, 0);
     assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
     server.drain().await;
@@ -190,7 +190,7 @@ async fn many_enter_at_once_or_none_where_one_of_them_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_enter_in_few_transactions_and_whom_a_guard_refuses_stops_nobody_else() {
+async fn many_enter_in_few_transactions_and_a_refusal_affects_nobody_else() {
     let server = server().await;
     let user =
         |n: usize| json!({ "userId": format!("u{n}"), "userEmail": format!("u{n}@example.com") });
@@ -203,7 +203,7 @@ async fn many_enter_in_few_transactions_and_whom_a_guard_refuses_stops_nobody_el
     let left = call(&server, Method::PUT, "/contacts/u9/preferences", off).await;
     assert_eq!(left.status, 200, "{}", left.text());
 
-    // The third a second time, once in the same transaction and once in a later one.
+    // The third one is repeated, once in the same transaction and once in a later one.
     let mut users: Vec<_> = (0..120).map(user).collect();
     users[20] = user(3);
     users[110] = json!({ "userEmail": "U3@example.com" });
@@ -243,7 +243,7 @@ async fn many_enter_in_few_transactions_and_whom_a_guard_refuses_stops_nobody_el
     drop(conn);
     let audits = "SELECT count(*) FROM audit_logs WHERE action = 'journey.enroll'";
     assert_eq!(server.count(audits).await, 117);
-    // One of the person who was in it, and three of the 120.
+    // One run of the person who was in it already, and three of the 120.
     let transactions = "SELECT count(DISTINCT xmin::text) FROM journey_states";
     assert_eq!(server.count(transactions).await, 4);
     let skips = "SELECT count(*) FROM enrolment_skips";
@@ -252,7 +252,7 @@ async fn many_enter_in_few_transactions_and_whom_a_guard_refuses_stops_nobody_el
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn templates_are_shown_rendered_and_sent_for_a_look() {
+async fn templates_are_shown_previewed_and_sent_as_a_test() {
     let server = server().await;
     let list = get(&server, "/templates").await.json();
     let keys: Vec<_> = list["templates"]

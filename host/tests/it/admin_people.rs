@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::admin::{KEY, call, get, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn contacts_are_made_searched_changed_and_erased_with_a_row_for_each_change() {
+async fn contacts_are_created_searched_changed_and_erased_with_an_audit_row_each() {
     let server = server().await;
     let new =
         json!({ "externalId": "u_1", "email": "Ann@Example.com", "properties": { "plan": "pro" } });
@@ -19,7 +19,7 @@ async fn contacts_are_made_searched_changed_and_erased_with_a_row_for_each_chang
             409
         );
     }
-    // An address of one who has an id of the product is found, not made anew.
+    // The address of a contact with an external id finds it and creates no new one.
     let same = call(
         &server,
         Method::POST,
@@ -36,7 +36,7 @@ async fn contacts_are_made_searched_changed_and_erased_with_a_row_for_each_chang
     )
     .await;
 
-    // The characters of LIKE are themselves, and the cursor leads on.
+    // LIKE's special characters are escaped, and the cursor leads to the next page.
     for (search, expected) in [
         ("u_1", 1),
         ("EXAMPLE", 1),
@@ -147,7 +147,7 @@ async fn preferences_are_replaced_and_suppressions_lifted() {
                              "suppressionReason": "manual", "bounceCount": 0, "categories": { "tips": false } })
     );
     assert_eq!(get(&server, path).await.json()["preferences"], next);
-    // Told as if the person had done it.
+    // The event is the same as if the person had done it.
     let told = "SELECT count(*) FROM user_events WHERE name = 'email.unsubscribed'";
     assert_eq!(server.count(told).await, 3);
     let mail = json!({ "to": "ann@example.com", "template": "welcome" });
@@ -223,14 +223,14 @@ async fn preferences_are_replaced_and_suppressions_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_pages_of_a_timeline_are_its_whole_story_newest_first() {
+async fn the_pages_of_a_timeline_are_complete_and_newest_first() {
     let server = server().await;
     let entered = json!({ "userId": "ann", "userEmail": "ann@example.com" });
     call(&server, Method::POST, "/journeys/t-slow/enroll", entered).await;
     let mail = json!({ "to": "ann@example.com", "template": "welcome" });
     let sent = server.call(Method::POST, "/v1/emails", KEY, Some(&mail));
     assert_eq!(sent.await.status, 202);
-    // Names by turns, some of them at one moment, and one of somebody else.
+    // Alternating names, some at the same moment, and one event of another contact.
     let now = server.now();
     let event = |n: i64| {
         let at = now - chrono::TimeDelta::minutes(n / 2);
@@ -281,7 +281,7 @@ async fn the_pages_of_a_timeline_are_its_whole_story_newest_first() {
     server.stop().await;
 }
 
-/// What is not on the page is not read: neither the content of a long past nor every mail.
+/// A page does not read what is not on it: neither the content of a long history nor every mail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_a_long_timeline_reads_little_of_it() {
     let server = server().await;
@@ -296,7 +296,7 @@ async fn a_page_of_a_long_timeline_reads_little_of_it() {
         .fetch_one(&mut *conn)
         .await
         .unwrap();
-    // The table is all hers here, which would make reading it whole the shortest way.
+    // All rows are hers here, which would otherwise favour a sequential scan.
     for begin in ["BEGIN", "SET LOCAL enable_seqscan = off"] {
         sqlx::query(begin).execute(&mut *conn).await.unwrap();
     }

@@ -104,9 +104,9 @@ async fn events_are_listed_and_replayed_for_the_one_journey_that_missed_them() {
     server.stop().await;
 }
 
-/// Somebody holds one of the people for longer than further transactions begin.
+/// A lock on one contact outlasts the time in which the replay begins new transactions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replay_whose_time_is_up_says_where_to_go_on() {
+async fn a_replay_that_runs_out_of_time_says_where_to_continue() {
     let server = server().await;
     let off = json!({ "enabled": false });
     call(&server, Method::PATCH, "/journeys/t-slow", off).await;
@@ -153,7 +153,7 @@ async fn a_replay_whose_time_is_up_says_where_to_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_mail_is_sent_after_all_or_put_aside() {
+async fn a_dead_mail_is_retried_or_dismissed() {
     let resend = Resend::start().await;
     let server = delivery::server(&resend, &[("ADMIN_API_KEY", KEY)]).await;
     for to in ["ann@example.com", "bob@example.com"] {
@@ -203,7 +203,7 @@ async fn a_dead_mail_is_sent_after_all_or_put_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_run_takes_its_failed_step_again() {
+async fn a_dead_run_retries_its_failed_step() {
     let port = crate::support::process::free_port();
     let url = format!("http://127.0.0.1:{port}");
     let variables = [("ADMIN_API_KEY", KEY), ("STEPS_URL", &url)];
@@ -319,7 +319,7 @@ async fn reports_count_what_was_sent_and_read_it_from_the_index() {
         ("journeys/t-slow", "/journey/enrolled"),
         ("events", "/events/0/count"),
     ] {
-        // Every report says of which time it is, and takes no other.
+        // Every report states its period, and reads no other rows.
         let long_ago = format!(
             "since=2001-01-01T00:00:00Z&until={}",
             instant(now - day * 300)
@@ -341,7 +341,7 @@ async fn reports_count_what_was_sent_and_read_it_from_the_index() {
         }
     }
 
-    // The index alone answers: a report reads no mail's row, however many there are.
+    // An index-only scan answers: a report reads no row of a mail, however many there are.
     server.run_sql("VACUUM ANALYZE email_sends").await;
     let mut conn = server.app.db.conn().await.unwrap();
     let set = sqlx::query("SET enable_seqscan = off");

@@ -1,4 +1,4 @@
-//! Alerts: looked for on a schedule, raised once, passed on.
+//! Alerts: checked on a schedule, raised once, sent.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ async fn rule(server: &Server, body: Value) -> Value {
     made.json()
 }
 
-/// A hundred mails of this hour, of which 6 bounced and 1 drew a complaint, and 25 nobody took.
+/// A hundred mails of this hour, of which 6 bounced and 1 drew a complaint, and 25 that no provider
+/// accepted.
 async fn mails(server: &Server) {
     server
         .run_sql(
@@ -46,7 +47,7 @@ async fn mails(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_speaks_once_signed_and_again_after_its_silence() {
+async fn a_rule_alerts_once_signed_and_again_after_its_cooldown() {
     let server = server().await;
     let receiver = Receiver::start().await;
     mails(&server).await;
@@ -63,7 +64,7 @@ async fn a_rule_speaks_once_signed_and_again_after_its_silence() {
     assert_eq!(made["rule"]["threshold"], 0.05);
     assert!(!made["rule"].to_string().contains("token=t"));
 
-    // Two workers look at once.
+    // Two workers check at the same time.
     let other = server
         .replica(&[("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8")])
         .await;
@@ -90,7 +91,7 @@ async fn a_rule_speaks_once_signed_and_again_after_its_silence() {
     assert_eq!(history["history"][0]["status"], "delivered");
     assert_eq!(history["history"][0]["value"], 0.06);
 
-    // Once the mails are older than the window there is nothing to tell.
+    // Once the mails are older than the window there is no alert.
     server.advance(26 * 60 * MINUTE).await;
     server.advance(120 * MINUTE).await;
     assert!(receiver.take().is_empty());
@@ -98,7 +99,7 @@ async fn a_rule_speaks_once_signed_and_again_after_its_silence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_type_looks_at_its_own_figure() {
+async fn each_type_checks_its_own_figure() {
     let server = server().await;
     let receiver = Receiver::start().await;
     mails(&server).await;
@@ -121,9 +122,9 @@ async fn each_type_looks_at_its_own_figure() {
         (
             "journey_failure_spike",
             json!({ "threshold": 1 }),
-            "1 runs of journeys broke within 1 hour, and 1 are enough for an alert",
+            "1 journey runs failed or got stuck within 1 hour (threshold: 1)",
         ),
-        // Too few mails to say so.
+        // Too few mails for a rate.
         ("high_complaint_rate", json!({}), ""),
         ("bounce_rate_exceeded", json!({ "threshold": 0.06 }), ""),
         ("bounce_rate_exceeded", json!({ "enabled": false }), ""),
@@ -186,7 +187,7 @@ async fn an_alert_by_mail_is_one_mail_of_the_ledger() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channel_that_is_down_is_tried_again() {
+async fn a_channel_that_is_down_is_retried() {
     let server = server().await;
     let receiver = Receiver::start().await;
     receiver.status(503);

@@ -16,7 +16,7 @@ use crate::support::{Server, Store};
 
 type Requests = Arc<Mutex<Vec<(String, String)>>>;
 
-/// PostHog's list of people, asked for one.
+/// PostHog's persons endpoint, queried for one person.
 async fn people(
     State(requests): State<Requests>,
     Query(query): Query<Vec<(String, String)>>,
@@ -30,7 +30,7 @@ async fn people(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_begins_with_what_posthog_knows_asked_once() {
+async fn a_run_begins_with_posthogs_properties_requested_once() {
     let requests = Requests::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
@@ -45,7 +45,7 @@ async fn a_run_begins_with_what_posthog_knows_asked_once() {
         ("REDIS_URL", &redis),
     ];
     let server = Server::with(Store::native().await, &variables).await;
-    // A person of this test alone: Redis is shared.
+    // A person used by this test alone, because Redis is shared.
     let user = format!("u&{}", uuid::Uuid::new_v4());
     for event in ["t.hourly", "t.slow"] {
         let body = json!({ "name": event, "userId": user, "contactProperties": { "email": "own@example.com" } });
@@ -57,7 +57,7 @@ async fn a_run_begins_with_what_posthog_knows_asked_once() {
         [(user.clone(), "Bearer phx_x".to_owned())]
     );
     assert_eq!(server.count("SELECT count(*) FROM journey_states WHERE (person->'properties'->>'seats')::int = 7").await, 2);
-    // The contact's own word counts more.
+    // The contact's own properties take precedence.
     assert_eq!(server.count("SELECT count(*) FROM journey_states WHERE person->'properties'->>'email' = 'own@example.com'").await, 2);
     let mut redis = redis::Client::open(redis)
         .unwrap()
@@ -74,7 +74,7 @@ async fn a_run_begins_with_what_posthog_knows_asked_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_posthog_keeps_nobody_out() {
+async fn a_posthog_that_does_not_answer_prevents_no_enrolment() {
     let variables = [
         ("POSTHOG_HOST", "http://127.0.0.1:1"),
         ("POSTHOG_PERSONAL_API_KEY", "phx_x"),
@@ -91,19 +91,19 @@ async fn a_silent_posthog_keeps_nobody_out() {
     server.stop().await;
 }
 
-/// What PostHog is told in a test, and how it answers.
+/// A fake PostHog: what it received, and how it answers.
 #[derive(Clone, Default)]
 struct Told {
     /// Answers every request with this status, where it is not 0.
     status: Arc<AtomicU16>,
-    /// Requests of so many captures each.
+    /// Number of captures in each request.
     sizes: Arc<Mutex<Vec<usize>>>,
-    /// Captures that were taken.
+    /// Accepted captures.
     taken: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Told {
-    /// Takes batches, but none with a capture whose property `bad` is set.
+    /// Accepts batches, except those with a capture whose property `bad` is set.
     async fn listen(&self) -> String {
         let told = self.clone();
         let router = Router::new().fallback(async move |body: String| {
@@ -177,7 +177,7 @@ async fn waiting(server: &Server) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_capture_is_given_up_alone_and_told_again_on_request() {
+async fn a_refused_capture_is_given_up_alone_and_sent_again_on_request() {
     for (count, bad) in [
         (1, vec![0]),
         (2, vec![1]),
@@ -209,7 +209,7 @@ async fn a_refused_capture_is_given_up_alone_and_told_again_on_request() {
         assert_eq!(taken.len(), count - bad.len(), "{bad:?} of {count}");
         assert_eq!(waiting(&server).await, 0);
 
-        // It is put right and told once more, by the same id.
+        // It is corrected and sent again with the same id.
         server
             .run_sql("UPDATE analytics_given_up SET properties = '{}'")
             .await;
@@ -226,8 +226,8 @@ async fn a_refused_capture_is_given_up_alone_and_told_again_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_product_that_takes_nothing_loses_nothing_and_is_tried_with_one() {
-    // A revoked key, a used-up quota, a wrong host, and one that refuses whatever it is told.
+async fn a_product_that_accepts_nothing_loses_nothing_and_is_probed_with_one_capture() {
+    // A revoked key, an exhausted quota, a wrong host, and a product that refuses every capture.
     for status in [401, 403, 402, 404, 302, 400] {
         let told = Told::default();
         told.answer(status);
@@ -259,7 +259,7 @@ async fn a_product_that_takes_nothing_loses_nothing_and_is_tried_with_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_product_has_a_row_of_its_own_and_one_that_is_gone_is_said() {
+async fn each_product_has_its_own_row_and_a_removed_one_is_reported() {
     let server = Server::start(Store::native().await).await;
     queue_plain(&server).await;
     let mut conn = server.app.db.conn().await.unwrap();
@@ -305,9 +305,9 @@ async fn queue_plain(server: &Server) {
         .unwrap();
 }
 
-/// PostHog hands everything on that it is told, our own captures too.
+/// PostHog forwards every event it receives, including our own captures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_posthog_was_told_is_no_news_when_it_comes_back() {
+async fn captures_that_come_back_from_posthog_are_duplicates() {
     let told = Told::default();
     let server = told_server(&told).await;
     queue(&server, 2, &[]).await;
@@ -323,7 +323,7 @@ async fn what_posthog_was_told_is_no_news_when_it_comes_back() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(server.count(events).await, 0);
     }
-    // Another installation's event says that it comes from one of these, too.
+    // An event of another installation also carries our library's name.
     let foreign = json!({ "event": {
         "uuid": uuid::Uuid::from_u128(77), "event": "e", "distinct_id": "ann",
         "properties": { "$lib": "hogsend" },

@@ -1,5 +1,5 @@
-//! Bodies of any content, to every operation that takes one: no 5xx, no answer outside the document
-//! (each is held against it), and what is refused leaves nothing behind.
+//! Arbitrary bodies, to every operation that takes one: no 5xx, no answer outside the OpenAPI
+//! document (each is validated against it), and a refused request stores nothing.
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::support::admin::KEY;
 use crate::support::{Server, Store};
 
-/// Bodies for each operation.
+/// Number of bodies per operation.
 const CASES: usize = 48;
 
-/// Text that some part of a server may take for something else.
+/// Text that some part of a server may misinterpret.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => prop::sample::select(vec![
@@ -57,7 +57,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The fields the document tells of, and what is good for each.
+/// The fields in the document, each with a valid value.
 fn fields(document: &Value, operation: &Value) -> Vec<(String, Value)> {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let schema = follow(document, schema);
@@ -104,8 +104,8 @@ fn good(document: &Value, name: &str, told: &Value) -> Value {
     }
 }
 
-/// A body of these fields in which some are good, some are anything and some are missing; at times
-/// no such body at all.
+/// A body of these fields in which some are valid, some arbitrary and some missing; sometimes an
+/// entirely different body.
 fn body(fields: Vec<(String, Value)>) -> impl Strategy<Value = Vec<u8>> {
     let whole = fields
         .into_iter()
@@ -137,7 +137,7 @@ fn body(fields: Vec<(String, Value)>) -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Every row of every table but the log of requests a limit counts.
+/// A digest of every row of every table, with the transactions that wrote them.
 const ALL: &str =
     "SELECT md5(string_agg(query_to_xml(format('SELECT t.xmin, t.* FROM %I t', relname), \
                    true, true, '')::text, '' ORDER BY relname))
@@ -195,7 +195,7 @@ async fn every_operation_withstands_any_body_and_what_is_refused_is_not_stored()
                 if answer.status.is_client_error() {
                     refused += 1;
                     assert_eq!(server.text(ALL).await, before, "{told}");
-                    // The pages of recipients are read by people.
+                    // The recipients' pages are HTML.
                     if !path.starts_with("/v1/email/") {
                         let error = &answer.json()["error"];
                         assert!(error.is_object() || error.is_string(), "{told}");
@@ -206,7 +206,7 @@ async fn every_operation_withstands_any_body_and_what_is_refused_is_not_stored()
             }
         }
     }
-    // Both happen often, else this shows nothing.
+    // Both must happen often, or the test proves nothing.
     assert!(
         taken > 100 && refused > 200,
         "{taken} taken, {refused} refused"

@@ -1,4 +1,4 @@
-//! Background work: what a stop does to it, and a clock that was set back.
+//! Background work: a stop, and a clock that was set back.
 
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use crate::support::process::until;
 use crate::support::{Server, Store};
 use hogsend::worker;
 
-/// A run waits for an answer that never comes; another worker may take it over at once.
+/// A run waits for an HTTP answer that never comes; after the stop another worker may claim it at
+/// once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_gives_back_the_run_it_cannot_wait_for() {
+async fn a_stop_releases_a_run_that_does_not_end_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let server = Server::with(Store::native().await, &[("STEPS_URL", &url)]).await;
@@ -34,7 +35,7 @@ async fn a_stop_gives_back_the_run_it_cannot_wait_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_put_back_keeps_no_run_back_that_a_dead_worker_held() {
+async fn a_clock_set_back_does_not_delay_a_dead_workers_run() {
     let server = Server::start(Store::native().await).await;
     server.clock.advance(Duration::from_secs(3_600));
     let body = json!({ "event": "t.mail", "userId": "u", "userEmail": "u@example.com", "properties": { "category": "journey" } });

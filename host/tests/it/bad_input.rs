@@ -193,7 +193,7 @@ async fn a_wrong_secret_or_key_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_production_nothing_is_open() {
+async fn in_production_every_route_needs_a_key_or_secret() {
     let variables = [
         ("NODE_ENV", "production"),
         ("DATABASE_URL", "postgres://elsewhere/x"),
@@ -227,9 +227,9 @@ async fn in_production_nothing_is_open() {
     server.stop().await;
 }
 
-/// Every time a route takes, as people and programs get it wrong.
+/// Every time parameter, with the usual mistakes.
 #[tokio::test]
-async fn a_time_that_cannot_be_is_refused_with_the_form_it_should_have() {
+async fn an_invalid_time_is_refused_with_the_expected_form() {
     let variables = [("ADMIN_API_KEY", "k"), ("RATE_LIMIT_ADMIN", "0")];
     let server = Server::with(Store::native().await, &variables).await;
     let document = server.get("/openapi.json").await.json();
@@ -299,9 +299,9 @@ async fn a_time_that_cannot_be_is_refused_with_the_form_it_should_have() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_is_no_fault_of_the_request() {
+async fn a_full_disk_is_reported_and_not_blamed_on_the_request() {
     let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", "k")]).await;
-    // As Postgres answers what it cannot write.
+    // The error with which Postgres reports a full disk.
     server
         .run_sql(
             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -326,9 +326,9 @@ async fn a_full_disk_is_told_and_is_no_fault_of_the_request() {
     server.stop().await;
 }
 
-/// A request that somebody saw and sends again.
+/// A replayed request.
 #[tokio::test]
-async fn a_webhook_without_an_id_of_its_own_is_taken_once() {
+async fn a_webhook_without_an_id_is_stored_once() {
     let server = Server::start(Store::native().await).await;
     let events = "SELECT count(*) FROM user_events WHERE source = 'posthog'";
     let hook = |user: &str, timed: bool| {
@@ -346,7 +346,7 @@ async fn a_webhook_without_an_id_of_its_own_is_taken_once() {
         }
         hook
     };
-    // One that tells when it happened is the same for ever.
+    // An event with a timestamp is the same event forever.
     for wait in [0, 1, 299, 86_400] {
         server.clock.advance(std::time::Duration::from_secs(wait));
         let answer = server.post("/v1/webhooks/posthog", &hook("u1", true)).await;
@@ -361,7 +361,7 @@ async fn a_webhook_without_an_id_of_its_own_is_taken_once() {
         200
     );
     assert_eq!(server.count(events).await, 2);
-    // Without a time it may happen again, only not at once.
+    // Without a timestamp it may happen again, but not right away.
     server
         .post("/v1/webhooks/posthog", &hook("u3", false))
         .await;

@@ -1,4 +1,4 @@
-//! Mails that travel together: one request, one key, the same members in the same order for ever.
+//! Batches: one request, one idempotency key, always the same members in the same order.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::delivery::server;
 use crate::support::Server;
 use crate::support::resend::{Mood, Resend, Seen};
 
-/// Lets something happen to these people, and only then the worker do what is due.
+/// Ingests an event for each of these people, then lets the worker do what is due.
 async fn happen(server: &Server, people: &[&str]) {
     for user in people {
         let name = user.split('-').next().unwrap();
@@ -30,7 +30,7 @@ async fn statuses(server: &Server) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mails_due_together_leave_in_one_request_and_each_has_its_own_id() {
+async fn mails_due_together_are_sent_in_one_request_and_each_has_its_own_id() {
     let resend = Resend::start().await;
     let server = server(&resend, &[]).await;
     happen(&server, &["ann", "bob", "cy"]).await;
@@ -85,7 +85,7 @@ async fn a_bad_mail_among_good_ones_fails_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_refused_as_such_goes_out_mail_by_mail() {
+async fn a_batch_refused_as_a_whole_is_sent_mail_by_mail() {
     let resend = Resend::start().await;
     resend.next(Mood::Refuse(422, "validation_error"));
     let server = server(&resend, &[]).await;
@@ -102,7 +102,7 @@ async fn a_batch_refused_as_such_goes_out_mail_by_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_is_asked_for_again_with_the_same_mails_order_and_key() {
+async fn after_a_lost_answer_the_batch_is_retried_with_the_same_mails_order_and_key() {
     let resend = Resend::start().await;
     resend.next(Mood::AcceptAndGarble);
     let server = server(&resend, &[]).await;
@@ -112,7 +112,7 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_mails_order_and_key() {
         statuses(&server).await,
         "ann queued 1, bob queued 1, cy queued 1"
     );
-    // One leaves the list and more mails become due; the batch stays as it was.
+    // One recipient unsubscribes and more mails become due; the batch stays unchanged.
     server.run_sql("INSERT INTO email_preferences (contact_id, unsubscribed_all, updated_at) SELECT id, true, now() FROM contacts WHERE external_id = 'bob'").await;
     happen(&server, &["dan", "eve"]).await;
     server.advance(Duration::from_secs(60)).await;
@@ -129,7 +129,7 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_mails_order_and_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rate_limit_dissolves_a_batch_nobody_took_and_uses_up_no_attempt() {
+async fn a_rate_limit_dissolves_a_batch_and_uses_up_no_attempt() {
     let resend = Resend::start().await;
     resend.next(Mood::RateLimit(30));
     let server = server(&resend, &[]).await;
@@ -149,7 +149,7 @@ async fn a_rate_limit_dissolves_a_batch_nobody_took_and_uses_up_no_attempt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_mails_to_one_person_never_share_a_request() {
     let resend = Resend::start().await;
-    // At most one mail a day: which of the two goes out has to be decided before the other.
+    // At most one mail a day: the decision about one of them depends on the other.
     let server = server(&resend, &[("EMAIL_FREQUENCY_CAP", "1/24h")]).await;
     let twice = json!({ "event": "t.twice", "userId": "ann", "userEmail": "ann@example.com" });
     assert_eq!(server.post("/v1/ingest", &twice).await.status, 202);
@@ -176,7 +176,7 @@ async fn two_mails_to_one_person_never_share_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_in_doubt_that_can_no_longer_be_repeated_stays_in_doubt() {
+async fn a_batch_in_doubt_that_cannot_be_retried_stays_in_doubt() {
     for erased in [false, true] {
         let resend = Resend::start().await;
         resend.next(Mood::AcceptAndGarble);
@@ -184,7 +184,7 @@ async fn a_batch_in_doubt_that_can_no_longer_be_repeated_stays_in_doubt() {
         happen(&server, &["ann", "bob"]).await;
         server.drain().await;
         let late = Duration::from_secs(if erased {
-            // Without her mail it would be another request under the same key.
+            // Without her mail the request would differ under the same key.
             server
                 .run_sql("DELETE FROM contacts WHERE external_id = 'ann'")
                 .await;
@@ -205,7 +205,7 @@ async fn a_batch_in_doubt_that_can_no_longer_be_repeated_stays_in_doubt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transactional_mail_in_doubt_is_repeated_by_itself_where_its_batch_cannot_be() {
+async fn a_transactional_mail_in_doubt_is_retried_alone_where_its_batch_cannot_be() {
     let resend = Resend::start().await;
     resend.next(Mood::AcceptAndGarble);
     let server = server(&resend, &[]).await;
@@ -213,7 +213,7 @@ async fn a_transactional_mail_in_doubt_is_repeated_by_itself_where_its_batch_can
     assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
     happen(&server, &["bob", "cy"]).await;
     server.drain().await;
-    // Without this mail it would be another request under the same key.
+    // Without this mail the request would differ under the same key.
     server
         .run_sql("DELETE FROM contacts WHERE external_id = 'cy'")
         .await;

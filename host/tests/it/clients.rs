@@ -1,5 +1,5 @@
-//! The wire of the reference's TypeScript client: each of its calls with what it sends, and the fields of
-//! the answer that it reads.
+//! Compatibility with the reference's TypeScript client: each of its calls with its request, and
+//! the fields of the answer that it reads.
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -9,7 +9,7 @@ use crate::support::{Answer, Server, Store};
 
 const ADMIN: &str = "the key of the environment";
 
-/// What a field of an answer is.
+/// The type of a field of an answer.
 #[derive(Clone, Copy, Debug)]
 enum Is {
     Text,
@@ -72,7 +72,7 @@ async fn send(server: &Server, key: &str, case: &Case) -> Answer {
         .header(header::AUTHORIZATION, format!("Bearer {key}"));
     if let Some(body) = &case.body {
         request = request.header(header::CONTENT_TYPE, "application/json");
-        // The client sends the key of a body as a header too.
+        // The client sends the idempotency key of a body as a header as well.
         if let Some(key) = body["idempotencyKey"].as_str() {
             request = request.header("Idempotency-Key", key);
         }
@@ -256,7 +256,7 @@ async fn every_call_of_the_data_plane_answers_in_its_shape_to_an_ingest_key() {
             200,
             &[("/deleted", Bool)],
         ),
-        // What the client turns into its errors.
+        // The answers that the client turns into its errors.
         case(
             "an unknown list",
             Method::POST,
@@ -389,7 +389,7 @@ async fn every_call_about_webhooks_answers_in_its_shape_to_a_full_admin_key() {
         ENDPOINT,
     );
     assert_eq!(answer(&server, &full, &get).await["url"], url);
-    // Who may only read does not see what an address may hold.
+    // A read-only key does not see the URL, which may hold a secret.
     assert_eq!(
         answer(&server, &read, &get).await["url"],
         "https://hooks.example.com/…"

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::support::process::{self, binary};
 use crate::support::{Server, Store};
 
-/// Runs a command with nothing but a database, as in production. Returns whether it succeeded and what
-/// it said.
+/// Runs a command with only a database configured, as in production. Returns whether it succeeded
+/// and its output.
 fn run(url: &str, arguments: &[&str], input: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(binary())
@@ -27,7 +27,7 @@ fn run(url: &str, arguments: &[&str], input: &str) -> (bool, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that reads nothing may be gone already.
+    // A command that does not read its input may have ended already.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
@@ -40,7 +40,7 @@ fn run(url: &str, arguments: &[&str], input: &str) -> (bool, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_are_looked_at_and_changed_with_a_database_alone_and_changes_are_audited() {
+async fn runs_are_shown_and_changed_with_a_database_alone_and_changes_are_audited() {
     let store = Store::native().await;
     let url = store.url().to_owned();
     let server = Server::start(store).await;
@@ -85,7 +85,7 @@ async fn runs_are_looked_at_and_changed_with_a_database_alone_and_changes_are_au
     let (done, said) = run(&url, &["journeys", "retry", &id], "");
     assert!(done && said.contains("goes on"), "{said}");
     assert_eq!(audits().await, format!("command journey_state.retry {id}"));
-    // What is refused leaves no row.
+    // A refused command leaves no audit row.
     let (done, said) = run(&url, &["journeys", "retry", &id], "");
     assert!(
         !done && said.contains("only a run that is failed can be retried"),
@@ -146,7 +146,7 @@ async fn administrators_are_listed_and_removed() {
 }
 
 #[test]
-fn commands_that_look_say_which_database_they_need() {
+fn read_only_commands_say_which_database_they_need() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(binary())
         .args(["journeys", "broken"])
@@ -164,7 +164,8 @@ fn commands_that_look_say_which_database_they_need() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// What `hogsend templates <arguments>` says and ends with, where `TEMPLATE_DIR` is the folder `mails`.
+/// Exit code and output of `hogsend templates <arguments>`, with `TEMPLATE_DIR` set to the folder
+/// `mails`.
 fn templates(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mails = folder.join("mails");
     let variables = [
@@ -175,7 +176,7 @@ fn templates(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_template_is_shown_with_what_it_takes_and_as_the_file_it_would_be() {
+fn a_template_is_shown_with_its_props_and_as_a_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("mails")).unwrap();
     let (code, said) = templates(folder.path(), &["show", "password-reset"]);
@@ -197,12 +198,12 @@ fn a_template_is_shown_with_what_it_takes_and_as_the_file_it_would_be() {
 }
 
 #[test]
-fn an_ejected_template_is_a_file_that_is_used_and_never_written_over_unasked() {
+fn an_ejected_template_is_a_file_that_is_used_and_never_overwritten_without_force() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mails = folder.join("mails");
     let (welcome, layout) = (mails.join("welcome.mjml"), mails.join("layout.mjml"));
-    // An unknown one among them: nothing is written.
+    // With an unknown key among them nothing is written.
     let (code, said) = templates(folder, &["eject", "welcome", "welcom"]);
     assert!(code == Some(1) && !welcome.exists(), "{said}");
     let (code, said) = templates(folder, &["eject", "welcome", "layout"]);
@@ -213,7 +214,7 @@ fn an_ejected_template_is_a_file_that_is_used_and_never_written_over_unasked() {
             "{said}"
         );
     }
-    // As it was written it says what the plugin says, with its place as the only change.
+    // The ejected file renders like the plugin's template; only its origin differs.
     let rendered = |part: &str| templates(folder, &["render", "welcome", "--part", part]);
     let html = rendered("html");
     assert_eq!(html.0, Some(0), "{}", html.1);
@@ -226,7 +227,7 @@ fn an_ejected_template_is_a_file_that_is_used_and_never_written_over_unasked() {
     fs::create_dir(&mails).unwrap();
     assert_eq!(rendered("html"), html);
 
-    // What is there is somebody's work.
+    // An existing file may be edited already.
     let own = "+++\nsubject = \"Servus\"\n+++\n<p>Our own words</p>";
     fs::write(&welcome, own).unwrap();
     assert_eq!(rendered("subject"), (Some(0), "Servus\n".to_owned()));
@@ -240,7 +241,7 @@ fn an_ejected_template_is_a_file_that_is_used_and_never_written_over_unasked() {
     assert!(said.contains(&words), "{said}");
     assert_eq!(fs::read_to_string(&welcome).unwrap(), own);
     assert!(!layout.exists(), "all or nothing");
-    // Elsewhere there is nothing to write over.
+    // In another folder there is nothing to overwrite.
     let (code, said) = templates(folder, &["eject", "welcome", "--to", "elsewhere"]);
     assert_eq!(code, Some(0), "{said}");
     let copy = fs::read_to_string(folder.join("elsewhere/welcome.mjml")).unwrap();

@@ -1,4 +1,4 @@
-//! Consent holds for the mailbox as well as for the contact.
+//! Consent applies to the mailbox as well as to the contact.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -41,7 +41,7 @@ fn undo(page: &str) -> String {
 }
 
 on_each_store! {
-    async fn one_click_stops_every_id_of_the_mailbox_those_to_come_too_and_undo_lifts_it(server: Server) {
+    async fn one_click_unsubscribes_every_contact_of_the_mailbox_even_later_ones_and_can_be_undone(server: Server) {
         mail(&server, "id-1", "ann@example.com").await;
         assert_eq!(server.count(MAILS).await, 1);
         mail(&server, "id-2", "Ann@Example.com").await;
@@ -49,7 +49,7 @@ on_each_store! {
         let page = press(&server, &one_click(&server).await).await;
         assert!(page.contains("You are unsubscribed"), "{page}");
         mail(&server, "id-2", "ann@example.com").await;
-        // An account made later, whose address is spelt otherwise.
+        // An account created later, with another spelling of the address.
         mail(&server, "id-3", "ANN@EXAMPLE.COM").await;
         assert_eq!(server.count(MAILS).await, 2);
         let proof = "SELECT count(*) FROM consent_changes WHERE category = 'journey' AND NOT subscribed AND source <> '' AND wording <> ''";
@@ -64,7 +64,7 @@ on_each_store! {
 }
 
 on_each_store! {
-    async fn undoing_one_category_while_everything_is_left_says_what_is_stored(server: Server) {
+    async fn undoing_one_category_while_unsubscribed_from_everything_shows_the_stored_state(server: Server) {
         mail(&server, "ann", "ann@example.com").await;
         let page = press(&server, &one_click(&server).await).await;
         let back = undo(&page);
@@ -85,10 +85,10 @@ on_each_store! {
 }
 
 on_each_store! {
-    async fn what_a_version_before_stored_for_a_contact_binds_its_mailbox(server: Server) {
+    async fn preferences_stored_by_an_older_version_apply_to_the_mailbox(server: Server) {
         mail(&server, "id-1", "ann@example.com").await;
         server.run_sql("INSERT INTO email_preferences (contact_id, unsubscribed_all, categories, updated_at) SELECT id, true, '{}', now() FROM contacts").await;
-        // Before the worker copied anything, and after.
+        // Before and after the worker copies them.
         mail(&server, "id-2", "ann@example.com").await;
         assert_eq!(server.count(MAILS).await, 1);
         server.drain().await;
@@ -100,7 +100,7 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_left_a_list_joins_again_with_consent_only_whichever_way_the_call_comes() {
+async fn after_leaving_a_list_every_route_needs_consent_to_subscribe_again() {
     let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
     let call = async |method: Method, path: &str, body: Value| {
         let answer = server.call(method, path, KEY, Some(&body)).await;
@@ -201,7 +201,7 @@ async fn an_administrator_suppresses_a_mailbox_finds_it_and_lifts_it_in_any_spel
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_of_addresses_is_suppressed_row_by_row_and_may_come_twice() {
+async fn a_file_of_addresses_is_suppressed_row_by_row_and_may_be_uploaded_twice() {
     let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
     let import = async |kind: &str, body: &str| {
         let request = Request::post("/v1/admin/suppressions/import")
@@ -243,7 +243,7 @@ async fn a_file_of_addresses_is_suppressed_row_by_row_and_may_come_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_speak_the_language_of_a_file_and_name_the_sender() {
+async fn pages_use_the_texts_of_a_file_and_name_the_sender() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pages.json");
     let texts = json!({ "lang": "de", "leaveQuestion": "Abmelden?", "left": "Abgemeldet",
@@ -269,7 +269,7 @@ async fn pages_speak_the_language_of_a_file_and_name_the_sender() {
     let page = press(&server, &link).await;
     let said = "ann@example.com bekommt keine Mails &lt;<b>Tipps &amp; mehr</b>&gt;.";
     assert!(page.contains(said), "{page}");
-    // Asked again, it says what is so and asks nothing.
+    // A second visit shows the state and asks nothing.
     let again = server.get(&link).await.text();
     assert!(
         again.contains("<h1>Abgemeldet</h1>") && !again.contains("<form"),

@@ -1,4 +1,4 @@
-//! Plugins that end the worker's process, and runs that cannot be recorded.
+//! Plugins that crash the worker's process, and runs that cannot be recorded.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::{Server, Store};
 /// Leases of a minute last half a second.
 const FACTOR: i32 = 120;
 
-/// A worker with the journeys of tests in a process that a journey may end.
+/// A worker with the tests' journeys, in its own process so that a journey may crash it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "other tests start it, as a process of its own"]
 async fn a_worker_of_its_own() {
@@ -35,7 +35,7 @@ async fn a_worker_of_its_own() {
     let _ = worker::run(server.app.clone(), CancellationToken::new()).await;
 }
 
-/// The provider that ends the process at `at`.
+/// The provider that crashes the process in method `at`.
 fn courier(at: &str) -> [(&str, &str); 2] {
     [("EMAIL_PROVIDER", "crash"), ("CRASH_AT", at)]
 }
@@ -56,7 +56,7 @@ impl Worker {
         Self(child)
     }
 
-    /// Waits until the process ended itself.
+    /// Waits until the process has crashed.
     async fn crashes(mut self) {
         let mut over = || {
             let over = self.over().is_some();
@@ -79,7 +79,7 @@ impl Drop for Worker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_ends_its_worker_three_times_is_left_alone_and_the_others_go_on() {
+async fn a_run_that_crashes_its_worker_three_times_is_stuck_and_the_others_continue() {
     let wall = Clock::system().now().to_rfc3339();
     let clock = format!("2026-03-02T09:00:00Z/{wall}/{FACTOR}");
     let server = Server::with(Store::native().await, &[("HOGSEND_TEST_CLOCK", &clock)]).await;
@@ -114,16 +114,16 @@ async fn a_run_that_ends_its_worker_three_times_is_left_alone_and_the_others_go_
         .text("SELECT error_message FROM journey_states WHERE status = 'stuck'")
         .await;
     assert!(
-        why.starts_with("3 workers ended") && why.contains("test-journeys"),
+        why.starts_with("3 workers died") && why.contains("test-journeys"),
         "{why}"
     );
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_that_ends_its_worker_three_times_is_over_and_the_others_go_out() {
+async fn a_mail_that_crashes_its_worker_three_times_fails_and_the_others_are_sent() {
     let cases = [
-        // Nobody has it: no attempt had begun.
+        // The provider does not have it: no attempt had begun.
         ("prepare", "failed 1, sent 5"),
         ("send", "ambiguous 1, sent 5"),
         // One request carries them all.
@@ -145,7 +145,7 @@ async fn a_mail_that_ends_its_worker_three_times_is_over_and_the_others_go_out()
             });
             assert_eq!(server.post("/v1/ingest", &event).await.status, 202);
         }
-        // The mails are written before the first worker starts, so that it meets all of them.
+        // The mails are written before the first worker starts, so that it claims all of them.
         while worker::engine::advance_due(&server.app).await.unwrap() > 0 {}
         for _ in 0..3 {
             Worker::start(&url, &clock, at).crashes().await;
@@ -160,15 +160,15 @@ async fn a_mail_that_ends_its_worker_three_times_is_over_and_the_others_go_out()
         assert_eq!(server.text(ends).await, expected, "{at}");
         let reason = "SELECT min(reason) FROM email_sends WHERE status <> 'sent'";
         let reason = server.text(reason).await;
-        let named = format!("3 workers ended while they were calling crash, {at}");
+        let named = format!("3 workers died while calling crash, {at}");
         assert!(reason.starts_with(&named), "{at}: {reason}");
         server.stop().await;
     }
 }
 
-/// A worker that is stopped in a call did not end in it.
+/// A worker that is stopped during a call did not die in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
+async fn a_call_cancelled_by_a_stop_is_not_counted() {
     let server = Server::start(Store::native().await).await;
     let call = PluginCall {
         subject: uuid::Uuid::new_v4(),
@@ -185,7 +185,7 @@ async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
     assert!(deaths.is_empty(), "{deaths:?}");
     drop(conn);
 
-    // One that returns clears what is held against it, another one does not.
+    // A call that returns clears its own count, not that of another call.
     let died = async |name: &str| {
         let call = PluginCall {
             name: name.into(),
@@ -226,7 +226,7 @@ async fn a_call_that_is_broken_off_by_a_stop_counts_for_nothing() {
     server.stop().await;
 }
 
-/// The store refuses a step each time; the run does not go round in circles for ever.
+/// The database refuses a step each time; the run must not be retried forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_cannot_be_recorded_is_stuck_after_the_fifth_time() {
     let server = Server::start(Store::native().await).await;
@@ -257,9 +257,9 @@ async fn a_run_that_cannot_be_recorded_is_stuck_after_the_fifth_time() {
     server.stop().await;
 }
 
-/// A run of a journey that no plugin brings is looked at less and less often.
+/// A run whose journey no plugin provides is checked less and less often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_without_its_plugin_is_looked_at_every_hour_in_the_end() {
+async fn a_run_without_its_plugin_is_checked_every_hour_in_the_end() {
     let server = Server::start(Store::native().await).await;
     let event = json!({ "event": "t.abort", "userId": "u", "properties": {} });
     assert_eq!(server.post("/v1/ingest", &event).await.status, 202);

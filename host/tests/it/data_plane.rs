@@ -25,7 +25,7 @@ async fn put(server: &Server, body: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_contact_is_made_found_changed_and_erased() {
+async fn a_contact_is_created_found_changed_and_erased() {
     let server = server().await;
     let first = put(&server, json!({ "userId": "u1", "email": "Ann@Example.com", "properties": { "plan": "pro", "old": 1 }, "lists": { "journey": false } })).await;
     assert_eq!(
@@ -89,7 +89,7 @@ async fn a_contact_is_made_found_changed_and_erased() {
 
 on_each_store! {
     async fn two_contacts_that_are_one_person_become_one(server: Server) {
-        // Known by a visit, by an address, and by the product.
+        // Three contacts: by anonymous id, by address, and by external id.
         for body in [
             json!({ "name": "t.slow", "anonymousId": "visit-1", "email": "ann@example.com", "contactProperties": { "seen": "web", "plan": "free" } }),
             json!({ "name": "t.slow", "userId": "u1", "contactProperties": { "plan": "pro" } }),
@@ -101,16 +101,16 @@ on_each_store! {
         server.run_sql("INSERT INTO email_preferences (contact_id, unsubscribed_all, categories, updated_at) SELECT id, external_id IS NULL, CASE WHEN external_id IS NULL THEN '{\"news\": false}'::jsonb ELSE '{\"news\": true, \"tips\": false}' END, now() FROM contacts").await;
         assert_eq!(server.count("SELECT count(*) FROM contacts").await, 2);
         let put = server.call(Method::PUT, "/v1/contacts", "", Some(&json!({ "userId": "u1", "email": "ANN@example.com" }))).await;
-        // Open are events alone.
+        // In development only events need no key.
         assert_eq!(put.status, 401);
         let link = json!({ "name": "t.link", "userId": "u1", "email": "ANN@example.com" });
         assert_eq!(server.post("/v1/events", &link).await.status, 202);
 
         assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
         assert_eq!(server.text("SELECT external_id || ' ' || lower(email) || ' ' || (properties->>'plan') || ' ' || (properties->>'seen') FROM contacts").await, "u1 ann@example.com pro web");
-        // The stricter opt-out of the two.
+        // The stricter of the two opt-outs.
         assert_eq!(server.text("SELECT unsubscribed_all || ' ' || categories FROM email_preferences").await, r#"true {"news": false, "tips": false}"#);
-        // The history is one, and of two runs of one journey the earlier goes on.
+        // The history is merged, and of two runs of a journey the earlier one continues.
         assert_eq!(server.count("SELECT count(*) FROM user_events e JOIN contacts c ON c.id = e.contact_id").await, server.count("SELECT count(*) FROM user_events").await);
         assert_eq!(server.text("SELECT string_agg(status, ' ' ORDER BY created_at, id) FROM journey_states").await, "waiting exited");
         server.advance(Duration::from_secs(2 * 86_400)).await;
@@ -120,7 +120,7 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_who_link_the_same_names_at_once_make_one_contact() {
+async fn concurrent_links_of_the_same_names_make_one_contact() {
     let server = server().await;
     for round in 0..10 {
         put(&server, json!({ "email": format!("p{round}@example.com") })).await;
@@ -139,7 +139,7 @@ async fn many_who_link_the_same_names_at_once_make_one_contact() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_of_events_is_kept_whole_or_not_at_all() {
+async fn a_batch_of_events_is_stored_whole_or_not_at_all() {
     let server = server().await;
     let good = |n: usize| json!({ "name": "test.signup", "userId": format!("b{n}"), "idempotencyKey": format!("k{n}") });
     let batch = json!({ "events": [good(1), good(2), good(1)] });
@@ -207,7 +207,7 @@ async fn a_mail_is_queued_once_for_its_key_and_sent_by_the_worker() {
         server.text("SELECT category || ' ' || to_email || ' ' || (mail->>'from') || ' ' || (mail->>'reply_to') || ' ' || subject FROM email_sends").await,
         "transactional ann@xn--bcher-kva.example Acme <a@acme.test> help@acme.test Your new password"
     );
-    // Links of such mail are kept nowhere.
+    // Links of transactional mail are not stored.
     assert_eq!(server.count("SELECT count(*) FROM tracked_links").await, 0);
     for (body, path) in [
         (
@@ -340,7 +340,7 @@ async fn lists_are_joined_and_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_of_any_size_come_back_as_they_were() {
+async fn numbers_of_any_size_are_returned_unchanged() {
     let server = server().await;
     let numbers = json!([
         f64::MAX,

@@ -1,4 +1,4 @@
-//! Databases that cannot be used: each is refused at once, in one line that says what to do.
+//! Unusable databases: each is refused at once, in one line with the fix.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +26,7 @@ async fn admin(database: &str, sql: &[&str]) {
     }
 }
 
-/// What `hogsend <command>` says with this database, in one line, without the password.
+/// The output of `hogsend <command>` with this database: one line, without the password.
 fn refused(command: &str, url: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
@@ -43,7 +43,7 @@ fn refused(command: &str, url: &str) -> String {
     said
 }
 
-/// As another user or database at the server of the tests.
+/// The URL of another user or database on the tests' server.
 fn at(user: &str, database: &str) -> String {
     let url = admin_url();
     let (_, rest) = url.split_once('@').unwrap();
@@ -52,12 +52,12 @@ fn at(user: &str, database: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_reached_is_said_with_the_fix() {
+async fn an_unreachable_database_is_reported_with_the_fix() {
     let port = crate::support::process::free_port();
     let cases = [
         (
             format!("postgres://a:hunter2@127.0.0.1:{port}/c"),
-            "nobody listens at 127.0.0.1",
+            "nothing listens at 127.0.0.1",
         ),
         (
             "postgres://a:hunter2@no-such-host.invalid/c".to_owned(),
@@ -77,8 +77,8 @@ async fn what_cannot_be_reached_is_said_with_the_fix() {
     }
 }
 
-/// A server that asks for a password and refuses it, as Postgres does with `scram-sha-256` or
-/// `password` in pg_hba.conf: that of the tests trusts everybody.
+/// A server that asks for a password and refuses it, like Postgres with `password` in pg_hba.conf;
+/// the tests' own server trusts everybody.
 async fn refuses_passwords() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -120,7 +120,7 @@ async fn refuse(mut client: TcpStream) -> std::io::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_said_with_the_fix_and_without_the_password() {
+async fn a_wrong_password_is_reported_with_the_fix_and_without_the_password() {
     let port = refuses_passwords().await;
     let url = format!("postgres://ann:hunter2@127.0.0.1:{port}/shop");
     for command in ["migrate", "api", "worker"] {
@@ -163,7 +163,7 @@ async fn a_database_of_another_encoding_or_without_rights_is_refused() {
         said.contains("GRANT USAGE, CREATE ON SCHEMA public"),
         "{said}"
     );
-    // Somebody else made the tables.
+    // Another user owns the tables.
     admin(
         &name,
         &[

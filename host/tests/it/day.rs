@@ -1,5 +1,5 @@
-//! A day of mails through a provider that takes five requests a second and has bad moods, by
-//! workers that are killed: zero duplicates, zero lost, and the ledger adds up.
+//! A day of mails through an unreliable provider that accepts five requests a second, by workers
+//! that are killed: no duplicates, none lost, and the ledger agrees.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use crate::support::process::{Process, free_port, worker_variables};
 use crate::support::resend::{Resend, Weather};
 use crate::support::{Server, Store};
 
-/// `HOGSEND_TEST_DAY` asks for another number.
+/// `HOGSEND_TEST_DAY` overrides the number.
 const MAILS: usize = 1_500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_of_mails_through_bad_weather_and_kills() {
+async fn a_day_of_mails_through_provider_faults_and_kills() {
     let mails = std::env::var("HOGSEND_TEST_DAY").map_or(MAILS, |n| n.parse().unwrap());
     let resend = Resend::start().await;
     resend.weather(Weather {
@@ -101,7 +101,7 @@ async fn a_day_of_mails_through_bad_weather_and_kills() {
     assert!(twice.is_empty(), "sent twice: {twice:?}");
     assert_eq!(people.len(), mails, "mails were lost");
     assert_eq!(ledger, format!("sent {mails}"));
-    // Every mail of the ledger is one the provider took, under the id it gave.
+    // Every mail of the ledger is one the provider accepted, with the id it returned.
     let mut conn = server.app.db.conn().await.unwrap();
     let known: Vec<(String, String)> =
         sqlx::query_as("SELECT to_email, message_id FROM email_sends")

@@ -1,4 +1,4 @@
-//! Runs that broke, and what administrators do with them.
+//! Failed and stuck runs, and what administrators do with them.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retry_takes_the_failed_step_again_and_nothing_before_it() {
+async fn a_retry_repeats_the_failed_step_and_nothing_before_it() {
     let port = crate::support::process::free_port();
     let url = format!("http://127.0.0.1:{port}");
     let server = Server::with(Store::native().await, &[("STEPS_URL", &url)]).await;
@@ -52,7 +52,7 @@ async fn a_retry_takes_the_failed_step_again_and_nothing_before_it() {
         "trigger done 0, sleep done 0, sleep done 0, http done 5"
     );
 
-    // Retried while nobody answers it fails again; then somebody does.
+    // A retry fails again while the server does not answer; later it succeeds.
     decide::retry(&server.app, run).await.unwrap();
     assert_eq!(
         server.text(steps).await,
@@ -105,7 +105,7 @@ on_each_store! {
         assert!(told.contains("was sleep 'calm'") && told.contains("now asks for send"), "{told}");
         assert_eq!(server.count("SELECT count(*) FROM email_sends").await, 0);
 
-        // The code is what it was again.
+        // The code is the original one again.
         MOODS.lock().unwrap().retain(|one| *one != user);
         decide::resume(&server.app, run).await.unwrap();
         server.drain().await;
@@ -127,7 +127,7 @@ on_each_store! {
 }
 
 on_each_store! {
-    async fn a_run_that_is_well_is_restarted_by_force_alone_and_says_what_goes_out_again(server: Server) {
+    async fn a_healthy_run_is_restarted_with_force_only_and_lists_the_mails_sent_again(server: Server) {
         let run = server.enter("t.twice", "ann").await;
         server.run_sql("UPDATE contacts SET email = 'ann@example.com'").await;
         server.drain().await;
@@ -145,7 +145,7 @@ on_each_store! {
 }
 
 on_each_store! {
-    async fn an_ended_run_stays_ended_and_its_mails_stay_here(server: Server) {
+    async fn an_ended_run_stays_ended_and_its_queued_mails_are_not_sent(server: Server) {
         let run = server.enter("t.slow", "u").await;
         server.clock.advance(25 * HOUR);
         hogsend::worker::engine::advance_due(&server.app).await.unwrap();
@@ -162,7 +162,7 @@ on_each_store! {
 }
 
 on_each_store! {
-    async fn a_dead_letter_can_be_put_aside(server: Server) {
+    async fn a_dead_letter_can_be_dismissed(server: Server) {
         let run = server.enter("t.error", "u").await;
         let list = async || {
             let mut conn = server.app.db.conn().await.unwrap();

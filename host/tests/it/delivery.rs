@@ -14,7 +14,7 @@ pub async fn server(resend: &Resend, more: &[(&str, &str)]) -> Server {
         ("RESEND_API_KEY", Resend::KEY),
         ("RESEND_BASE_URL", url.as_str()),
         ("RESEND_FROM_EMAIL", "Acme <hello@acme.test>"),
-        // A provider that never answers holds no test up.
+        // A short timeout, for tests whose provider never answers.
         ("EMAIL_ATTEMPT_SECONDS", "1"),
         ("WORKER_LEASE_SECONDS", "20"),
     ];
@@ -74,7 +74,7 @@ async fn the_request_is_what_resend_documents() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fault_of_the_provider_is_tried_again_with_the_same_bytes_and_key() {
+async fn a_provider_fault_is_retried_with_the_same_bytes_and_key() {
     let resend = Resend::start().await;
     resend.next(Mood::Refuse(500, "internal_server_error"));
     resend.next(Mood::Refuse(409, "concurrent_idempotent_requests"));
@@ -96,7 +96,7 @@ async fn a_fault_of_the_provider_is_tried_again_with_the_same_bytes_and_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_the_provider_will_never_take_fails_at_once_with_its_words() {
+async fn a_mail_the_provider_rejects_fails_at_once_with_its_message() {
     let resend = Resend::start().await;
     resend.next(Mood::Refuse(422, "validation_error"));
     let server = server(&resend, &[]).await;
@@ -144,7 +144,7 @@ async fn a_rate_limit_is_waited_out_by_every_mail_and_uses_up_no_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exhausted_quota_or_a_wrong_key_keeps_the_mail_until_someone_acted() {
+async fn an_exhausted_quota_or_a_wrong_key_keeps_the_mail_until_an_operator_acts() {
     for (status, name) in [
         (429, "daily_quota_exceeded"),
         (401, "restricted_api_key"),
@@ -170,7 +170,7 @@ async fn an_exhausted_quota_or_a_wrong_key_keeps_the_mail_until_someone_acted() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_is_asked_for_again_and_the_mail_goes_out_once() {
+async fn after_a_lost_answer_the_request_is_retried_and_the_mail_is_sent_once() {
     for mood in [Mood::AcceptAndHang, Mood::AcceptAndGarble] {
         let resend = Resend::start().await;
         resend.next(mood.clone());
@@ -195,12 +195,12 @@ async fn a_lost_answer_is_asked_for_again_and_the_mail_goes_out_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_doubt_older_than_the_providers_memory_is_not_repeated() {
+async fn a_mail_in_doubt_is_not_retried_after_the_idempotency_key_expired() {
     let resend = Resend::start().await;
     resend.next(Mood::AcceptAndHang);
     let server = server(&resend, &[]).await;
     mail(&server, "ann").await;
-    // Longer than Resend remembers a key: a repeat could be a second mail.
+    // Longer than Resend remembers a key: a retry could send a second mail.
     server.advance(Duration::from_secs(25 * 3_600)).await;
     assert_eq!(ledger(&server).await, "ambiguous 1");
     assert_eq!(
@@ -218,21 +218,21 @@ async fn a_doubt_older_than_the_providers_memory_is_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attempt_cut_off_goes_out_even_after_the_person_left_the_list() {
+async fn an_interrupted_attempt_is_retried_even_after_an_unsubscribe() {
     let resend = Resend::start().await;
     resend.next(Mood::AcceptAndHang);
     let server = server(&resend, &[]).await;
     mail(&server, "ann").await;
     server.run_sql("INSERT INTO email_preferences (contact_id, unsubscribed_all, updated_at) SELECT id, true, now() FROM contacts").await;
     server.advance(Duration::from_secs(60)).await;
-    // The provider has it: asking again settles the ledger and sends nothing new.
+    // The provider has it: the retry settles the ledger and sends no second mail.
     assert_eq!(ledger(&server).await, "sent 2");
     assert_eq!(resend.accepted().len(), 1);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_not_yet_attempted_is_skipped_once_the_person_left_the_list() {
+async fn a_mail_not_yet_attempted_is_skipped_after_an_unsubscribe() {
     let resend = Resend::start().await;
     resend.next(Mood::Refuse(503, "internal_server_error"));
     let server = server(&resend, &[]).await;

@@ -1,4 +1,4 @@
-//! What `hogsend dev` shows to whoever sits at its machine, and to nobody else.
+//! What `hogsend dev` shows on its own machine, and to nobody else.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -32,7 +32,7 @@ async fn ask(
 }
 
 #[tokio::test]
-async fn the_first_page_says_what_to_do_next_and_what_happened() {
+async fn the_start_page_shows_the_next_step_and_recent_activity() {
     let server = Server::with(
         Store::native().await,
         &[("EVENT_ALIASES", "signed_up=user.created")],
@@ -68,7 +68,7 @@ async fn the_first_page_says_what_to_do_next_and_what_happened() {
 }
 
 #[tokio::test]
-async fn foreign_names_and_relays_see_no_page_and_no_page_elsewhere_reads_one() {
+async fn other_host_names_and_proxies_get_no_page_and_no_foreign_page_reads_one() {
     let server = Server::start(Store::native().await).await;
     for path in PAGES {
         for refused in [
@@ -90,7 +90,7 @@ async fn foreign_names_and_relays_see_no_page_and_no_page_elsewhere_reads_one() 
             "{path}"
         );
     }
-    // The API is for everybody, under every name.
+    // The API answers under every host name.
     let foreign = [("host", "evil.test"), ("origin", "https://app.example.com")];
     let answer = ask(&server, Method::GET, "/v1/health", &foreign, Value::Null).await;
     assert_ne!(answer.status, StatusCode::FORBIDDEN);
@@ -99,7 +99,7 @@ async fn foreign_names_and_relays_see_no_page_and_no_page_elsewhere_reads_one() 
 }
 
 #[tokio::test]
-async fn pages_of_other_websites_do_not_use_the_doors_development_leaves_open() {
+async fn other_websites_cannot_use_the_routes_that_development_leaves_open() {
     let server = Server::start(Store::native().await).await;
     let event = json!({ "event": "a.b", "userId": "u" });
     let hook = posthog("1", "a.b", "u", "u@example.com", "U");
@@ -132,7 +132,7 @@ async fn pages_of_other_websites_do_not_use_the_doors_development_leaves_open() 
 }
 
 #[tokio::test]
-async fn a_mail_is_shown_with_links_that_open_and_a_lost_one_with_a_way_back() {
+async fn a_mail_is_shown_with_working_links_and_a_missing_one_with_a_way_back() {
     let server = Server::start(Store::native().await).await;
     server
         .post(
@@ -180,7 +180,7 @@ async fn a_mail_is_shown_with_links_that_open_and_a_lost_one_with_a_way_back() {
 }
 
 #[tokio::test]
-async fn other_names_of_events_are_stored_as_the_events_they_are() {
+async fn event_aliases_are_stored_under_the_canonical_name() {
     let server = Server::with(
         Store::native().await,
         &[("EVENT_ALIASES", "signed_up=user.created")],
@@ -214,7 +214,7 @@ async fn other_names_of_events_are_stored_as_the_events_they_are() {
             .await,
         3
     );
-    // Nobody listens for these, and it is known.
+    // No journey listens for these names, and the page says so.
     for _ in 0..2 {
         server
             .post(
@@ -241,7 +241,7 @@ async fn other_names_of_events_are_stored_as_the_events_they_are() {
 }
 
 #[tokio::test]
-async fn names_of_our_own_events_are_refused_from_outside() {
+async fn reserved_event_names_are_refused_from_callers() {
     let server = Server::start(Store::native().await).await;
     for name in [
         "email.clicked",

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use crate::on_each_store;
 use crate::support::{Server, posthog};
 
-/// Every row of every table that shows this text, in any column, bytes included.
+/// Every row of every table that contains this text, in any column, including bytes.
 async fn traces(server: &Server, needle: &str) -> Vec<String> {
     let mut conn = server.app.db.conn().await.unwrap();
     let columns = sqlx::query(
@@ -39,7 +39,7 @@ async fn traces(server: &Server, needle: &str) -> Vec<String> {
 
 const KEY: &str = "a key of the tests";
 
-/// Erases by the route administrators use. Returns whether there was somebody.
+/// Erases through the admin route. Returns whether there was such a contact.
 async fn erase(server: &Server, name: &str) -> bool {
     let path = format!("/v1/admin/contacts/{name}");
     let answer = server.call(Method::DELETE, &path, KEY, None).await;
@@ -63,7 +63,7 @@ on_each_store! {
         server.advance(std::time::Duration::from_secs(3 * 86_400)).await;
         let bounced = db_suppression(&server).await;
         assert_eq!(bounced, 1);
-        // What administrators did to the person names them too.
+        // The audit log of the contact contains their names too.
         let change = json!({ "properties": { "vip": true } });
         let changed = server.call(Method::PATCH, "/v1/admin/contacts/user-canary", KEY, Some(&change)).await;
         assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
@@ -74,12 +74,12 @@ on_each_store! {
         assert!(erase(&server, "user-canary").await);
         assert_eq!(server.count("SELECT count(*) FROM audit_logs WHERE action = 'contact.erase'").await, 1);
         assert_eq!(traces(&server, "canary").await, Vec::<String>::new());
-        // Others keep what is theirs.
+        // Other contacts keep their data.
         assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
         assert_eq!(server.count("SELECT count(*) FROM email_sends WHERE to_email = 'erased'").await, 1);
         server.drain().await;
 
-        // The address is known by its hash alone, and a repeated webhook brings no mail back.
+        // Only the hash of the address is known, and a repeated webhook does not send mail again.
         assert_eq!(server.text("SELECT reason FROM suppressions WHERE email IS NULL").await, "bounced");
         assert!(!erase(&server, "user-canary").await);
         let sent = server.count("SELECT count(*) FROM email_sends WHERE status = 'sent'").await;
@@ -91,7 +91,7 @@ on_each_store! {
     }
 }
 
-/// The person's address bounced before.
+/// The contact's address has bounced before.
 async fn db_suppression(server: &Server) -> i64 {
     let mut conn = server.app.db.conn().await.unwrap();
     let mailbox = server.app.addresses.mailbox("canary@example.com");

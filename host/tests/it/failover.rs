@@ -1,4 +1,4 @@
-//! Several providers: the next one takes over where the first is down, and no mail goes to both.
+//! Several providers: the next one takes over when the first is down, and no mail goes to both.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn server(resend: &Resend) -> Server {
 async fn mail(server: &Server, user: &str, category: &str) {
     let body = json!({ "event": "t.mail", "userId": user, "userEmail": format!("{user}@example.com"), "properties": { "category": category } });
     assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
-    // The provider's rate lets one request through a second.
+    // The provider's rate limit is one request a second.
     server.advance(Duration::from_secs(1)).await;
 }
 
@@ -34,7 +34,7 @@ const CLOSED: Weather = Weather {
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_is_closed_hands_over_to_the_next_and_is_tried_again_later() {
+async fn the_next_provider_takes_over_from_a_failing_one_which_is_probed_later() {
     let resend = Resend::start().await;
     resend.weather(CLOSED);
     let server = server(&resend).await;
@@ -48,13 +48,13 @@ async fn a_provider_that_is_closed_hands_over_to_the_next_and_is_tried_again_lat
         5,
         "a provider that is down is left alone"
     );
-    // What it surely did not take goes to the next one as well.
+    // Mail that it certainly did not accept goes to the next one as well.
     server.advance(Duration::from_secs(10)).await;
     assert_eq!(
         taken(&server).await,
         "a1 sent outbox, a2 sent outbox, a3 sent outbox, a4 sent outbox, a5 sent outbox, b1 sent outbox"
     );
-    // After a rest one mail tries the first again, and finds it open.
+    // After a pause one mail probes the first provider, which works again.
     resend.weather(Weather::default());
     server.advance(Duration::from_secs(60)).await;
     mail(&server, "c1", "journey").await;
@@ -66,9 +66,9 @@ async fn a_provider_that_is_closed_hands_over_to_the_next_and_is_tried_again_lat
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_the_first_may_have_taken_goes_to_the_next_only_where_repeats_are_allowed() {
+async fn a_mail_in_doubt_moves_to_the_next_provider_only_where_duplicates_are_allowed() {
     let resend = Resend::start().await;
-    // It takes every mail and never says so.
+    // It accepts every mail and never answers.
     resend.weather(Weather {
         late_fault: 100,
         ..Weather::default()
@@ -82,7 +82,7 @@ async fn a_mail_the_first_may_have_taken_goes_to_the_next_only_where_repeats_are
         server.advance(Duration::from_secs(4)).await;
     }
     assert_eq!(taken(&server).await, "a1 queued resend, t1 sent outbox");
-    // The first works again: it knows the mail it took, so nothing goes out twice.
+    // The first works again and recognises the mail it accepted, so nothing is sent twice.
     resend.weather(Weather::default());
     for _ in 0..6 {
         server.advance(Duration::from_secs(400)).await;
@@ -93,7 +93,7 @@ async fn a_mail_the_first_may_have_taken_goes_to_the_next_only_where_repeats_are
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_rate_limit_is_no_reason_to_go_elsewhere_and_a_refused_key_is() {
+async fn a_short_rate_limit_does_not_fail_over_and_a_refused_key_does() {
     use crate::support::resend::Mood;
 
     let resend = Resend::start().await;

@@ -182,7 +182,7 @@ async fn a_process_without_a_worker_tells_that_there_is_none_and_what_waits() {
     );
     assert_eq!(
         message(&lag.take()),
-        "runs have waited for 600 s, 1 are due, and 600 s are enough for an alert"
+        "runs have waited for 600 s, 1 are due (threshold: 600 s)"
     );
     server.stop().await;
 }
@@ -207,7 +207,7 @@ async fn many_people_in_one_journey_at_once_are_told_of() {
     server.drain().await;
     assert_eq!(
         message(&met.take()),
-        "4 people entered the journey 't-mail' within 1 hour, and 4 are enough for an alert"
+        "4 people entered the journey 't-mail' within 1 hour (threshold: 4)"
     );
     assert!(unmet.take().is_empty());
     server.stop().await;

@@ -1,18 +1,18 @@
-//! Keys of programs.
+//! API keys.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::{Conn, Result};
 use crate::ids::ApiKeyId;
 
-/// A key as it is kept: without the key.
+/// An API key as stored: the hash and the visible prefix, never the key itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     pub id: ApiKeyId,
     pub name: String,
     pub hash: [u8; 32],
     pub prefix: String,
-    /// As they are meant now: see [`Row::ingest_is_events`].
+    /// In today's terms: see [`Row::ingest_is_events`].
     pub scopes: Vec<String>,
     pub expires_at: Option<DateTime<Utc>>,
     /// To the minute.
@@ -26,9 +26,9 @@ struct Row {
     key_hash: Vec<u8>,
     key_prefix: String,
     scopes: Vec<String>,
-    /// Versions before this one know no scope `events`: what they made, and still make while a
-    /// deployment goes on, as `ingest` was never meant to open more. The row keeps its word, so that
-    /// they go on taking the key.
+    /// Older versions do not know the scope `events`: a key they created with `ingest` (also while
+    /// a deployment is under way) means `events`. The row keeps the old word so that they still
+    /// accept the key.
     ingest_is_events: bool,
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
@@ -96,7 +96,7 @@ pub async fn api_key_any(conn: &mut Conn) -> Result<bool> {
         .await
 }
 
-/// Keeps that a key was used, at most once a minute.
+/// Records that a key was used, at most once a minute.
 pub async fn api_key_used(conn: &mut Conn, id: ApiKeyId, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE api_keys SET last_used_at = $2
@@ -109,7 +109,7 @@ pub async fn api_key_used(conn: &mut Conn, id: ApiKeyId, now: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// The newest keys first, and how many there are.
+/// A page of keys, newest first, and the total count.
 pub async fn api_keys_list(conn: &mut Conn, limit: i64, offset: i64) -> Result<(Vec<ApiKey>, i64)> {
     let rows = sqlx::query_as!(
         Row,

@@ -1,4 +1,4 @@
-//! What administrators changed.
+//! The audit log: what administrators changed.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -31,13 +31,13 @@ pub struct AuditRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// Which rows to list; `None` stands for all.
+/// Which rows to list; `None` does not filter.
 #[derive(Default)]
 pub struct AuditFilter {
     pub action: Option<String>,
     pub resource_type: Option<String>,
     pub resource_id: Option<String>,
-    /// The row after which to go on; the offset counts from there.
+    /// The last row of the page before; the offset counts from there.
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
@@ -62,7 +62,7 @@ pub async fn audit_insert(conn: &mut Conn, row: &NewAudit<'_>, now: DateTime<Utc
     Ok(())
 }
 
-/// The newest rows first, and how many there are on all pages.
+/// A page of rows, newest first, and the total count.
 pub async fn audits_list(
     conn: &mut Conn,
     filter: &AuditFilter,
@@ -104,8 +104,8 @@ pub async fn audits_list(
     Ok((rows, total))
 }
 
-/// Takes what names erased people out of the rows: of rows about the contacts the product's id, of
-/// others that hold one of `names` everything. The caller gives names in lower case.
+/// Removes what identifies erased people. Rows about the contacts lose external id and address;
+/// other rows that contain one of `names` (in lower case) lose their whole content.
 pub async fn audits_forget(
     conn: &mut Conn,
     contacts: &[ContactId],

@@ -1,4 +1,4 @@
-//! Administrators, keys of programs, and the audit log.
+//! Administrators, API keys, and the audit log.
 
 mod api_key;
 mod audit;

@@ -1,14 +1,14 @@
-//! Permissions to choose another password, sent by mail.
+//! Password reset tokens, sent by mail.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::{Conn, Result};
 use crate::ids::UserId;
 
-/// Keeps a new permission in place of those the person had. False where they got one after `since`:
-/// then nothing changes.
+/// Stores a new token in place of the administrator's earlier ones. False, and nothing changes,
+/// where they were sent one after `since`.
 ///
-/// Two requests racing: the second waits for the person's row, which the first holds.
+/// Two requests racing: the second waits for the administrator's row, which the first holds.
 pub async fn reset_insert(
     conn: &mut Conn,
     token_hash: &[u8; 32],
@@ -47,7 +47,7 @@ pub async fn reset_insert(
     Ok(true)
 }
 
-/// Whose permission this is, while it lasts.
+/// The administrator a valid token belongs to.
 pub async fn reset_find(
     conn: &mut Conn,
     token_hash: &[u8; 32],
@@ -63,7 +63,7 @@ pub async fn reset_find(
     .await
 }
 
-/// Uses a permission up. Of two who race with it one gets it.
+/// Consumes a token. Of two requests that race with it one succeeds.
 pub async fn reset_take(
     conn: &mut Conn,
     token_hash: &[u8; 32],

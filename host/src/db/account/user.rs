@@ -15,7 +15,7 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A session as it is kept: without its token.
+/// A session as stored: without its token.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
     pub id: SessionId,
@@ -26,7 +26,7 @@ pub struct SessionRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Makes transactions that add people take turns.
+/// Makes transactions that add administrators take turns.
 pub async fn users_lock(conn: &mut Conn) -> Result<()> {
     sqlx::query!("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
         .execute(conn)
@@ -57,7 +57,8 @@ pub async fn user_insert(conn: &mut Conn, user: &User, password_hash: &str) -> R
     Ok(())
 }
 
-/// The person of an address, given in the forms it may be stored in, and the hash of their password.
+/// The administrator with this address, given in every form it may be stored in, and their password
+/// hash.
 pub async fn user_by_email(conn: &mut Conn, forms: &[String]) -> Result<Option<(User, String)>> {
     let row = sqlx::query!(
         r#"SELECT id AS "id: UserId", name, email, password_hash, created_at, updated_at
@@ -78,7 +79,7 @@ pub async fn user_by_email(conn: &mut Conn, forms: &[String]) -> Result<Option<(
     }))
 }
 
-/// A person, and the hash of their password.
+/// An administrator and their password hash.
 pub async fn user_by_id(conn: &mut Conn, id: UserId) -> Result<Option<(User, String)>> {
     let row = sqlx::query!(
         "SELECT name, email, password_hash, created_at, updated_at FROM users WHERE id = $1",
@@ -156,7 +157,7 @@ pub async fn session_insert(
     Ok(())
 }
 
-/// A session that has not ended, and whose it is.
+/// A session that has not expired, and its administrator.
 pub async fn session_by_token(
     conn: &mut Conn,
     token_hash: &[u8; 32],
@@ -193,7 +194,7 @@ pub async fn session_by_token(
     }))
 }
 
-/// False where the session is no more.
+/// False where the session no longer exists.
 pub async fn session_extend(
     conn: &mut Conn,
     id: SessionId,
@@ -228,7 +229,7 @@ pub async fn sessions_delete_of(conn: &mut Conn, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// The sessions of a person that have not ended and began after `since`, the newest first.
+/// An administrator's sessions that have not expired and began after `since`, newest first.
 pub async fn sessions_of(
     conn: &mut Conn,
     user: UserId,

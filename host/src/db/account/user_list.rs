@@ -13,7 +13,7 @@ pub async fn users_list(conn: &mut Conn) -> Result<Vec<User>> {
     .await
 }
 
-/// Removes an administrator and all their sessions. False where there is none of this id.
+/// Removes an administrator and all their sessions. False where no administrator has this id.
 pub async fn user_delete(conn: &mut Conn, id: UserId) -> Result<bool> {
     let done = sqlx::query!("DELETE FROM users WHERE id = $1", id as UserId)
         .execute(conn)

@@ -1,4 +1,4 @@
-//! Consent: what contacts want, what mailboxes want, and every change of either.
+//! Consent: the preferences of contacts and of mailboxes, and every change of either.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,16 +10,16 @@ use sqlx::types::Json;
 use crate::db::{Conn, Preferences, Result};
 use crate::ids::{self, ContactId};
 
-/// What contacts and mailboxes want. Who said nothing is not among them.
+/// Preferences of contacts and mailboxes. Those without any are absent.
 #[derive(Debug, Default)]
 pub struct Consents {
     contacts: HashMap<ContactId, Preferences>,
-    /// By the keys of mailboxes.
+    /// By mailbox key.
     mailboxes: HashMap<String, Preferences>,
 }
 
 impl Consents {
-    /// What may be sent to this mailbox for this contact: the stricter of the two decides.
+    /// What may be sent to this mailbox for this contact: the stricter of the two preferences.
     pub fn of(&self, contact: ContactId, mailbox: &[String]) -> Preferences {
         let own = self.contacts.get(&contact).cloned().unwrap_or_default();
         let found = mailbox.iter().filter_map(|key| self.mailboxes.get(key));
@@ -36,9 +36,9 @@ impl Consents {
     }
 }
 
-/// Reads what these contacts want, and the mailboxes of these keys, in one statement of index
-/// look-ups. What a version before stored for a contact alone binds the contact's mailbox, though
-/// it is not copied there yet.
+/// Reads the preferences of these contacts and mailboxes in one statement of index look-ups.
+/// Preferences that an older version stored for a contact alone also apply to the contact's mailbox
+/// before they are copied there.
 pub async fn consents(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -87,18 +87,18 @@ pub async fn consents(
     Ok(all)
 }
 
-/// A row of consent as it is stored.
+/// A consent row as stored.
 #[derive(Debug)]
 pub struct ConsentRow {
-    /// One of the two is there.
+    /// One of the two is set.
     pub contact: Option<ContactId>,
     pub mailbox: Option<String>,
     pub wants: Preferences,
-    /// The mailbox has what the contact's row says.
+    /// The contact's row has been copied to the mailbox.
     pub copied: bool,
 }
 
-/// The rows of these contacts and mailboxes, for a change of them.
+/// The rows of these contacts and mailboxes, to change them.
 pub async fn consent_rows(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -129,20 +129,20 @@ pub async fn consent_rows(
     .await
 }
 
-/// What changes about a row of consent.
+/// A change to a consent row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConsentDelta {
     pub unsubscribed_all: Option<bool>,
     pub set: BTreeMap<String, bool>,
-    /// Categories of which nothing is said any more.
+    /// Categories whose entry is removed.
     pub unset: Vec<String>,
 }
 
-/// Changes what contacts want, and marks them as copied: the caller changes the mailboxes as well.
-/// Rows are made for contacts in `made`, whose locks the caller holds; of others only rows that are
-/// there are changed.
+/// Changes contacts' preferences and marks them as copied: the caller changes the mailboxes as
+/// well. Rows are created for contacts in `made`, whose locks the caller holds; for others only
+/// existing rows change.
 ///
-/// Two transactions that race change one row one after the other, each only what it is about.
+/// Two transactions that race change a row one after the other, each only the categories it names.
 pub async fn preferences_change(
     conn: &mut Conn,
     changes: &[(ContactId, ConsentDelta)],
@@ -193,10 +193,10 @@ pub async fn preferences_change(
     Ok(())
 }
 
-/// Changes what mailboxes want, by the keys they are stored under.
+/// Changes the preferences of mailboxes, by the keys they are stored under.
 ///
-/// Two transactions that race change one row one after the other, each only what it is about: no
-/// opt-out is lost. Rows are taken in the order of their keys, after those of contacts.
+/// Two transactions that race change a row one after the other, each only the categories it names,
+/// so no opt-out is lost. Rows are locked in key order, after those of contacts.
 pub async fn mailboxes_change(
     conn: &mut Conn,
     changes: &[(String, ConsentDelta)],
@@ -244,12 +244,12 @@ pub async fn mailboxes_change(
     Ok(())
 }
 
-/// A change of consent, as it is kept.
+/// A stored change of consent.
 #[derive(Clone, Debug)]
 pub struct ConsentChange {
     pub contact: Option<ContactId>,
     pub mailbox: Option<String>,
-    /// None stands for everything.
+    /// None means all mail.
     pub category: Option<String>,
     pub subscribed: bool,
     pub source: &'static str,
@@ -290,7 +290,7 @@ pub async fn consent_changes_insert(
     Ok(())
 }
 
-/// Forgets the address of a mailbox: what it wants, and the changes of it, stay under `hashed`. The
+/// Forgets the address of a mailbox: its preferences and their changes stay under `hashed`. The
 /// changes lose the contacts' ids as well.
 pub async fn mailbox_forget(
     conn: &mut Conn,
@@ -325,7 +325,7 @@ pub async fn mailbox_forget(
     Ok(())
 }
 
-/// Leaves the changes of these contacts' consent without their ids.
+/// Removes these contacts' ids from their consent changes.
 pub async fn consent_changes_forget(conn: &mut Conn, contacts: &[ContactId]) -> Result<()> {
     sqlx::query!(
         "UPDATE consent_changes SET contact_id = NULL WHERE contact_id = ANY($1)",
@@ -336,17 +336,17 @@ pub async fn consent_changes_forget(conn: &mut Conn, contacts: &[ContactId]) -> 
     Ok(())
 }
 
-/// What a version that knows no mailboxes stored.
+/// A preference stored by an older version, which knows no mailboxes.
 pub struct NotCopied {
     pub contact: ContactId,
     pub email: Option<String>,
     pub wants: Preferences,
 }
 
-/// Takes up to `limit` contacts whose mailboxes do not have what they want, and marks them as
-/// copied; the caller copies them in the same transaction.
+/// Takes up to `limit` contacts whose preferences are not copied to their mailboxes yet, and marks
+/// them as copied; the caller copies them in the same transaction.
 ///
-/// Two workers that race take different rows; one that a change of consent holds is left to it.
+/// Two workers that race take different rows; a row locked by a change of consent is skipped.
 pub async fn preferences_not_copied(conn: &mut Conn, limit: i64) -> Result<Vec<NotCopied>> {
     sqlx::query!(
         r#"WITH due AS (SELECT contact_id FROM email_preferences

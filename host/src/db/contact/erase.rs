@@ -1,18 +1,19 @@
-//! Forgetting people.
+//! Erasing contacts.
 
 use crate::db::{Conn, Result};
 use crate::ids::ContactId;
 
 /// Deletes contacts and everything about them: events, runs, mails with their rendered bytes,
-/// preferences, what analytics was still to be told. Rows that belong to others and hold one of the
-/// addresses lose it. The caller holds the contacts' locks.
+/// preferences, pending captures. Rows of other contacts that contain one of the addresses lose it.
+/// The caller holds the contacts' locks.
 pub async fn contacts_erase(
     conn: &mut Conn,
     contacts: &[ContactId],
     addresses: &[String],
     external_ids: &[String],
 ) -> Result<()> {
-    // Keys keep a repeated delivery from bringing the person back, so only those that name them go.
+    // Event keys keep a redelivered event from recreating the contact, so only keys that contain a
+    // name of theirs are deleted.
     sqlx::query!(
         "DELETE FROM event_keys k USING unnest($1::text[]) AS n (name)
          WHERE position(lower(n.name) IN lower(k.key)) > 0
@@ -28,8 +29,8 @@ pub async fn contacts_erase(
     )
     .execute(&mut *conn)
     .await?;
-    // Mails of other people's journeys to this address, as an invitation is. A journal is compared
-    // by prints, not by arguments.
+    // Mails of other contacts' journeys to this address, for example an invitation. Replay compares
+    // the fingerprints of a journal, not its arguments, so this does not break the run.
     sqlx::query!(
         r#"UPDATE journey_steps t SET args = jsonb_set(t.args, '{to}', '"erased"')
            FROM email_sends e

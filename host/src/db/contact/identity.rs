@@ -1,4 +1,4 @@
-//! Ids of people beyond those in their own rows, and events of visitors nobody knows.
+//! Contacts' ids beyond those in their own rows, and events of unknown visitors.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Trust};
@@ -10,7 +10,7 @@ use super::row::id_of;
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, EventId};
 
-/// An id a contact gets.
+/// An id to add to a contact.
 #[derive(Clone, Debug)]
 pub struct NewId {
     pub id: Id,
@@ -18,7 +18,8 @@ pub struct NewId {
     pub source: String,
 }
 
-/// Gives ids to contacts. The caller holds the locks of the ids' names, so nobody else has them.
+/// Adds ids to contacts. The caller holds the locks of the ids' names, so no other contact has
+/// them.
 pub async fn identities_insert(conn: &mut Conn, new: &[NewId], now: DateTime<Utc>) -> Result<()> {
     let kinds: Vec<&str> = new.iter().map(|one| one.id.kind.as_str()).collect();
     let values: Vec<&str> = new.iter().map(|one| one.id.value.as_str()).collect();
@@ -39,7 +40,7 @@ pub async fn identities_insert(conn: &mut Conn, new: &[NewId], now: DateTime<Utc
     Ok(())
 }
 
-/// Every id of these contacts that is not in their own rows, in the order they came.
+/// Every id of these contacts that is not in their own rows, oldest first.
 pub async fn identities_of(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -57,7 +58,7 @@ pub async fn identities_of(
         .collect())
 }
 
-/// An event of a visitor nobody knows.
+/// An event of an unknown visitor.
 #[derive(Clone, Debug)]
 pub struct AnonymousEvent {
     pub id: EventId,
@@ -117,9 +118,9 @@ pub async fn anonymous_insert(conn: &mut Conn, events: &[AnonymousEvent]) -> Res
     Ok(())
 }
 
-/// Takes the events of visitors that have one of these ids, the oldest first, and at most `limit`.
+/// Takes the events of visitors that have one of these ids, oldest first, at most `limit`.
 ///
-/// Two transactions that race for one event, each by another of its ids: one of them gets it.
+/// Two transactions that race for one event by different ids of it: one of them gets it.
 pub async fn anonymous_take(
     conn: &mut Conn,
     ids: &[Id],

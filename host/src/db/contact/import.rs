@@ -12,15 +12,15 @@ use crate::states::ImportState;
 /// What is wrong with a row; row 0 is the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RowError {
-    /// From 1, the line of names not counted.
+    /// From 1, not counting the header line.
     pub row: i32,
-    /// The line of the file it begins on, where it is a table.
+    /// The line of the file it begins on, for CSV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<i32>,
     pub message: String,
 }
 
-/// An import as it stands.
+/// An import and its progress.
 pub struct ImportRow {
     pub id: ImportId,
     pub status: ImportState,
@@ -34,38 +34,38 @@ pub struct ImportRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// An import a worker goes on with.
+/// An import a worker continues.
 pub struct ClaimedImport {
     pub id: ImportId,
     pub format: String,
     pub body: Vec<u8>,
     pub processed: i32,
     pub failed: i32,
-    /// How many errors are kept.
+    /// How many errors are stored so far.
     pub errors: usize,
-    /// Claims since the last chunk, with this one.
+    /// Claims since the last chunk, including this one.
     pub attempts: i32,
     pub claim: Claim,
 }
 
-/// Where an import stands after a chunk.
+/// Progress of an import after a chunk.
 pub struct ImportProgress<'a> {
     pub id: ImportId,
     pub processed: i32,
     pub failed: i32,
-    /// Those of this chunk.
+    /// The errors of this chunk.
     pub errors: &'a [RowError],
-    /// None where it is over.
+    /// None where the import is over.
     pub lease_until: Option<DateTime<Utc>>,
 }
 
-/// A file that is to be imported.
+/// A file to import.
 pub struct NewImport<'a> {
     pub id: ImportId,
     pub format: &'a str,
     pub body: &'a [u8],
     pub file_name: Option<&'a str>,
-    /// Names of columns that are not used.
+    /// Names of unused columns.
     pub unused: &'a [String],
     pub total: i32,
 }
@@ -112,7 +112,7 @@ pub async fn import_get(conn: &mut Conn, id: ImportId) -> Result<Option<ImportRo
     .await
 }
 
-/// Claims the import that is due first until `lease_until`. Workers that race get different ones.
+/// Claims the longest due import until `lease_until`. Workers that race get different ones.
 pub async fn import_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -157,7 +157,7 @@ pub async fn import_hold(conn: &mut Conn, id: ImportId, claim: Claim) -> Result<
     Ok(held == Some(true))
 }
 
-/// Writes where it stands. The caller holds it.
+/// Writes its progress. The caller holds it.
 pub async fn import_progress(
     conn: &mut Conn,
     new: &ImportProgress<'_>,
@@ -182,7 +182,7 @@ pub async fn import_progress(
     Ok(())
 }
 
-/// Leaves it to another worker at once.
+/// Releases it; another worker may claim it at once.
 pub async fn import_release(
     conn: &mut Conn,
     (id, claim): (ImportId, Claim),
@@ -199,7 +199,7 @@ pub async fn import_release(
     Ok(())
 }
 
-/// Ends it with the reason.
+/// Fails it with the reason.
 pub async fn import_fail(
     conn: &mut Conn,
     import: &ClaimedImport,
@@ -220,7 +220,7 @@ pub async fn import_fail(
     Ok(())
 }
 
-/// When the next one is due.
+/// When the next import is due.
 pub async fn import_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(
         "SELECT min(next_attempt_at) FROM import_jobs WHERE next_attempt_at IS NOT NULL"
@@ -229,8 +229,8 @@ pub async fn import_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     .await
 }
 
-/// Has contacts seen first at these times, where they were not seen before. The caller holds their
-/// locks.
+/// Moves the contacts' `first_seen_at` back to these times, where that is earlier. The caller holds
+/// their locks.
 pub async fn contacts_first_seen(
     conn: &mut Conn,
     seen: &[(ContactId, DateTime<Utc>)],

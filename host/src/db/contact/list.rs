@@ -13,7 +13,7 @@ use super::row::ShownRow;
 use crate::db::{Conn, ContactRow, Result};
 use crate::ids::ContactId;
 
-/// The characters that mean something to LIKE mean themselves.
+/// A LIKE pattern for text that contains `search`, with LIKE's own characters escaped.
 pub(super) fn pattern(search: &str) -> String {
     let text = search
         .replace('\\', "\\\\")
@@ -26,7 +26,7 @@ fn as_id(text: &str) -> Option<Uuid> {
     text.parse().ok()
 }
 
-/// Contacts whose id is `search`, or whose address or id of the product holds it, newest first.
+/// Contacts whose id is `search`, or whose address or external id contains it, newest first.
 /// `after` is the last id of the page before.
 pub async fn contacts_list(
     conn: &mut Conn,
@@ -55,7 +55,7 @@ pub async fn contacts_list(
     .await
 }
 
-/// The anonymous ids of these contacts, for an export; who has none is left out.
+/// The anonymous ids of these contacts, for an export; contacts without any are absent.
 pub async fn contact_anonymous_ids(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -83,11 +83,11 @@ pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64>
     .await
 }
 
-/// Says that the rest of a name is an id of the product, whatever it looks like.
+/// Prefix that marks the rest of a name as an external id, whatever it looks like.
 const EXTERNAL: &str = "ext:";
 
-/// The contact with this id, else the one with this id of the product. `ext:` stands before an id of
-/// the product that reads like something else: a UUID, the name of a route, or `ext:` itself.
+/// The contact with this id, else the one with this external id. The prefix `ext:` marks an
+/// external id that looks like something else: a UUID, the name of a route, or `ext:` itself.
 pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRow>> {
     let (id, name) = match name.strip_prefix(EXTERNAL) {
         Some(external) => (None, external),
@@ -109,7 +109,7 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
     .await
 }
 
-/// Writes names and properties of a contact whole. The caller holds its lock.
+/// Overwrites the names and properties of a contact. The caller holds its lock.
 pub async fn contact_change(conn: &mut Conn, row: &ContactRow, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE contacts SET external_id = $2, email = $3, properties = $4, updated_at = $5,
@@ -128,7 +128,7 @@ pub async fn contact_change(conn: &mut Conn, row: &ContactRow, now: DateTime<Utc
     Ok(())
 }
 
-/// Something that happened to or by a person.
+/// An entry of a contact's timeline.
 #[derive(Clone, Debug)]
 pub struct TimelineItem {
     /// `event`, `email` or `journey`.
@@ -137,14 +137,14 @@ pub struct TimelineItem {
     pub data: Value,
 }
 
-/// Entries of each kind that a timeline is counted to.
+/// Entries of each kind up to which a timeline is counted.
 const TIMELINE_COUNTED: i64 = 100_000;
 
-/// What a person did, which mails were decided on and where their runs stood, newest first, and
-/// how much there is on all pages, counted to 100,000 of each kind.
+/// A contact's events, mails and run transitions, newest first, and the total count, counted up to
+/// 100,000 of each kind.
 ///
-/// Of each kind no more is read than the page and what is left out before it: events one name at a
-/// time and transitions one run at a time, each by its index, and their content for the page alone.
+/// No more of each kind is read than offset and page: events one name at a time and transitions one
+/// run at a time, each by its index, and their content for the page alone.
 pub async fn contact_timeline(
     conn: &mut Conn,
     contact: ContactId,

@@ -1,4 +1,4 @@
-//! People: who they are, what they chose, and files of them.
+//! Contacts: identities, consent, suppressions, and imports.
 
 mod consent;
 mod erase;

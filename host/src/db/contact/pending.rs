@@ -1,25 +1,25 @@
-//! Changes to people that untrusted events ask for and somebody has to decide.
+//! Changes to contacts that untrusted events ask for and an administrator has to decide.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, EventId, PendingId};
 
-/// Changes kept for one contact; strangers can ask for any number.
+/// Changes stored for one contact; untrusted callers can ask for any number.
 const EACH: i64 = 20;
-/// Rows that are counted.
+/// Rows are counted up to this number.
 pub const PENDING_COUNTED: i64 = 10_000;
 
-/// What is to become of a contact.
+/// A change to a contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PendingChange {
-    /// It gets this address, which is in its normal form.
+    /// It gets this address, which is normalised.
     Address(String),
-    /// It and another contact are one person.
+    /// It is merged with another contact.
     Unite(ContactId),
 }
 
-/// A change to keep.
+/// A change to store.
 #[derive(Clone, Debug)]
 pub struct NewPending {
     pub contact: ContactId,
@@ -28,7 +28,7 @@ pub struct NewPending {
     pub event: EventId,
 }
 
-/// A change that waits, with what the people are known by now.
+/// A pending change, with the contacts' current names.
 #[derive(Clone, Debug)]
 pub struct PendingRow {
     pub id: PendingId,
@@ -51,8 +51,8 @@ impl PendingRow {
     }
 }
 
-/// Keeps changes, each once. Beyond a number for each contact further ones are let go. The caller
-/// holds the contacts' locks, so the number is exact. Returns how many are new.
+/// Stores changes, each once; a contact with 20 of them gets no further ones. The caller holds the
+/// contacts' locks, so that number is exact. Returns how many are new.
 pub async fn pending_put(
     conn: &mut Conn,
     changes: &[NewPending],
@@ -102,7 +102,7 @@ pub async fn pending_put(
     Ok(usize::try_from(done.rows_affected()).unwrap_or_default())
 }
 
-/// The look-up of changes where a condition holds.
+/// Selects the changes that meet a condition.
 macro_rules! pending_where {
     ($condition:literal, $($value:expr),+) => {
         sqlx::query_as!(
@@ -119,7 +119,7 @@ macro_rules! pending_where {
     };
 }
 
-/// Changes that wait, the longest waiting first; those of one contact, or all.
+/// Pending changes, longest waiting first; of one contact, or all.
 pub async fn pending_list(
     conn: &mut Conn,
     contact: Option<ContactId>,
@@ -143,7 +143,7 @@ pub async fn pending_get(conn: &mut Conn, id: PendingId) -> Result<Option<Pendin
         .await
 }
 
-/// True where there was such a change: of two who decide at once, one finds it gone.
+/// True where there was such a change: of two administrators who decide at once, one finds it gone.
 pub async fn pending_delete(conn: &mut Conn, id: PendingId) -> Result<bool> {
     let done = sqlx::query!("DELETE FROM pending_changes WHERE id = $1", id as PendingId)
         .execute(conn)
@@ -151,8 +151,8 @@ pub async fn pending_delete(conn: &mut Conn, id: PendingId) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// Lets go of the changes that have come about: those to the address that a contact now has.
-/// `addresses` holds the normal form of each contact's address.
+/// Deletes the changes to an address that the contact now has. `addresses` holds each contact's
+/// normalised address.
 pub async fn pending_settle(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -170,7 +170,7 @@ pub async fn pending_settle(
     Ok(())
 }
 
-/// How many changes wait, counted to [`PENDING_COUNTED`]; those of one contact, or all.
+/// How many changes are pending, counted up to [`PENDING_COUNTED`]; of one contact, or all.
 pub async fn pending_count(conn: &mut Conn, contact: Option<ContactId>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
@@ -183,7 +183,7 @@ pub async fn pending_count(conn: &mut Conn, contact: Option<ContactId>) -> Resul
     .await
 }
 
-/// Gives the changes of a contact that goes away to the one that stays.
+/// Moves the changes of the contact that is merged away to the one that stays.
 pub(super) async fn pending_merge(conn: &mut Conn, keep: ContactId, gone: ContactId) -> Result<()> {
     sqlx::query!(
         "INSERT INTO pending_changes (id, contact_id, address, other_id, source, event_id,

@@ -1,4 +1,4 @@
-//! What people want to receive.
+//! Preferences of contacts: the mail they want to receive.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,12 +12,13 @@ use crate::ids::ContactId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
     pub unsubscribed_all: bool,
-    /// Category to whether the person is subscribed.
+    /// Whether the contact is subscribed, by category.
     pub categories: BTreeMap<String, bool>,
 }
 
 impl Preferences {
-    /// Whether mails of this category may be sent. A category nobody spoke of counts as wanted.
+    /// Whether mails of this category may be sent. A category without an entry counts as
+    /// subscribed.
     pub fn allow(&self, category: &str) -> bool {
         let subscribed = self.categories.get(category).copied();
         semantics::wants(self.unsubscribed_all, subscribed, category)
@@ -36,7 +37,7 @@ impl Preferences {
         all
     }
 
-    /// Only what is not wanted.
+    /// Only the opt-outs.
     pub fn refusals(&self) -> Self {
         let left = self.categories.iter().filter(|(_, wanted)| !**wanted);
         Self {
@@ -46,8 +47,8 @@ impl Preferences {
     }
 }
 
-/// The preferences of these contacts alone, whatever their mailboxes want; a contact without any is
-/// left out.
+/// The preferences of these contacts alone, without those of their mailboxes; a contact without any
+/// is absent.
 pub async fn preferences_by_contact(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -70,7 +71,7 @@ pub async fn preferences_by_contact(
     Ok(preferences.collect())
 }
 
-/// Counts a bounce that may not be the last word about the address.
+/// Counts a transient bounce.
 pub async fn preferences_count_bounce(
     conn: &mut Conn,
     contact: ContactId,
@@ -91,7 +92,7 @@ pub async fn preferences_count_bounce(
     Ok(())
 }
 
-/// How many transient bounces were counted.
+/// How many transient bounces the contact has.
 pub async fn preferences_bounces(conn: &mut Conn, contact: ContactId) -> Result<i32> {
     let count = sqlx::query_scalar!(
         "SELECT bounce_count FROM email_preferences WHERE contact_id = $1",

@@ -19,14 +19,14 @@ pub struct Contact {
     pub properties: Properties,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
-    /// A run may wait for their events.
+    /// A run may wait for this contact's events.
     pub listening: bool,
-    /// Nobody who is believed has said that the address is theirs.
+    /// No trusted source has confirmed that the address is theirs.
     pub email_unconfirmed: bool,
 }
 
 impl Contact {
-    /// What callers know the person by.
+    /// The name callers know the contact by.
     pub fn key(&self) -> String {
         self.external_id
             .clone()
@@ -34,24 +34,24 @@ impl Contact {
             .unwrap_or_else(|| self.id.to_string())
     }
 
-    /// The address in its normal form.
+    /// The normalised address.
     pub fn address(&self) -> Option<String> {
         self.email.as_deref().map(comparable)
     }
 }
 
-/// The names a request gives a person.
+/// The names a request gives for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewIdentity {
     pub external_id: Option<String>,
     pub email: Option<String>,
     pub anonymous_id: Option<String>,
-    /// Further ids that are said to be theirs.
+    /// Further ids the request gives for them.
     pub also: Vec<Id>,
 }
 
 impl NewIdentity {
-    /// The names as they are compared.
+    /// The names in the form in which they are compared.
     pub fn names(&self) -> Names {
         let own = self.external_id.iter().map(Id::user);
         let anonymous = self.anonymous_id.iter().map(Id::anonymous);
@@ -75,21 +75,21 @@ impl NewIdentity {
     }
 }
 
-/// Above this many names the lock table of the server would fill up.
+/// Above this many names the server's lock table would fill up.
 const FINE_LOCKS: usize = 256;
 
-/// Makes transactions that name the same people take turns until they end, so that none of them
-/// creates a contact the other creates as well. `names` need not be sorted or unique.
+/// Locks names until the transaction ends, so that two transactions that name the same person do
+/// not both create a contact. `names` need not be sorted or unique.
 ///
-/// Two workers racing: both lock in ascending order, so one waits for the other and neither waits
-/// in a circle.
+/// Two transactions racing: both lock in ascending order, so one waits for the other and they
+/// cannot deadlock.
 pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
     let mut names = names.to_vec();
     names.sort_unstable();
     names.dedup();
     takes_names(&names);
     if names.len() > FINE_LOCKS {
-        // Key 0 stands for everyone: large batches exclude all others.
+        // Key 0 covers all names: a large batch excludes all others.
         sqlx::query!("SELECT pg_advisory_xact_lock(0, 0)")
             .execute(conn)
             .await?;
@@ -105,29 +105,28 @@ pub async fn identity_lock(conn: &mut Conn, names: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Whom to find.
+/// The contacts to find.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Who need not be there any more.
+    /// Contacts by id; they may have been deleted meanwhile.
     pub contacts: Vec<ContactId>,
     pub ids: Vec<Id>,
-    /// In their normal form.
+    /// Normalised.
     pub addresses: Vec<String>,
 }
 
-/// A contact, and which of the ids that were asked for it has.
+/// A contact, and which of the requested ids it has.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub contact: Contact,
     pub ids: Vec<Id>,
 }
 
-/// Every contact that is wanted, locked until the transaction ends. Of addresses, those that a
-/// version before stored are found by Postgres' idea of lower case, so the caller compares.
+/// Every wanted contact, locked until the transaction ends. Addresses stored by an older version
+/// are matched by Postgres' `lower()`, so the caller compares them again.
 ///
-/// # Errors
-/// Where a contact went up in another one while its lock was awaited, an error that makes
-/// [`Db::transact`](crate::db::Db::transact) run again.
+/// # Errors Where a contact was merged into another one while its lock was awaited, an error that
+/// makes [`Db::transact`](crate::db::Db::transact) run again.
 pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Found>> {
     let of = |kind: &str| {
         let ids = wanted.ids.iter().filter(|id| id.kind == kind);
@@ -202,7 +201,7 @@ pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Fou
     Ok(found)
 }
 
-/// An id as `kind:value`, which is how rows of several have it.
+/// Parses `kind:value`, the form in which a row holds several ids.
 pub(super) fn id_of(name: &str) -> Option<Id> {
     let (kind, value) = name.split_once(':')?;
     Some(Id::new(kind, value))
@@ -215,7 +214,7 @@ pub struct Holder {
     pub email: Option<String>,
 }
 
-/// These contacts, and all who hold one of these normalised addresses.
+/// These contacts, and all contacts with one of these normalised addresses.
 pub async fn contacts_holding(
     conn: &mut Conn,
     ids: &[ContactId],
@@ -235,7 +234,7 @@ pub async fn contacts_holding(
     .await
 }
 
-/// As [`contacts_holding`]; they are locked until the transaction ends.
+/// Like [`contacts_holding`]; they are locked until the transaction ends.
 pub async fn contacts_holding_lock(
     conn: &mut Conn,
     ids: &[ContactId],
@@ -285,7 +284,7 @@ pub async fn contact_get(conn: &mut Conn, id: ContactId) -> Result<Option<Contac
     .await
 }
 
-/// Writes contacts whole, new ones and locked ones alike.
+/// Inserts or overwrites contacts; the caller holds the locks of existing ones.
 pub async fn contact_upsert(
     conn: &mut Conn,
     contacts: &[Contact],
@@ -335,7 +334,7 @@ pub async fn contact_upsert(
     Ok(())
 }
 
-/// Names what a source sent and could not be kept, before what was named earlier.
+/// Records values a source sent that could not be stored, before those recorded earlier.
 pub async fn contact_unfit(
     conn: &mut Conn,
     id: ContactId,
@@ -359,7 +358,7 @@ pub async fn contact_unfit(
     Ok(())
 }
 
-/// The contact's address is theirs, by the word of somebody who reads its mail.
+/// Confirms the contact's address: somebody who reads its mail did so.
 pub async fn contact_confirm(conn: &mut Conn, id: ContactId, now: DateTime<Utc>) -> Result<()> {
     takes_contacts(std::iter::once(id));
     sqlx::query!(
@@ -373,7 +372,7 @@ pub async fn contact_confirm(conn: &mut Conn, id: ContactId, now: DateTime<Utc>)
     Ok(())
 }
 
-/// What sources sent of late and could not be kept.
+/// The latest values sources sent that could not be stored.
 pub async fn contact_unfit_of(conn: &mut Conn, id: ContactId) -> Result<Option<serde_json::Value>> {
     let found = sqlx::query_scalar!("SELECT unfit FROM contacts WHERE id = $1", id as ContactId)
         .fetch_optional(conn)
@@ -381,7 +380,7 @@ pub async fn contact_unfit_of(conn: &mut Conn, id: ContactId) -> Result<Option<s
     Ok(found.flatten())
 }
 
-/// Sets properties of a contact, leaving the others alone.
+/// Sets properties of a contact; other properties stay.
 pub async fn contact_set_properties(
     conn: &mut Conn,
     id: ContactId,
@@ -428,7 +427,7 @@ impl From<Row> for Contact {
     }
 }
 
-/// A contact as it is shown.
+/// A contact as shown to administrators.
 #[derive(Clone, Debug)]
 pub struct ContactRow {
     pub id: ContactId,
@@ -441,7 +440,7 @@ pub struct ContactRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A [`ContactRow`] as the table has it.
+/// A [`ContactRow`] as stored.
 pub(super) struct ShownRow {
     pub id: ContactId,
     pub external_id: Option<String>,
@@ -468,7 +467,7 @@ impl From<ShownRow> for ContactRow {
     }
 }
 
-/// Everyone with this id of the product or this address, the longest known first.
+/// Every contact with this external id or this address, oldest first.
 pub async fn contacts_find(
     conn: &mut Conn,
     external_id: Option<&str>,
@@ -495,7 +494,7 @@ pub async fn contacts_find(
     })
     .fetch_all(&mut *conn)
     .await?;
-    // By lower case alone, addresses of versions before are found that are others.
+    // `lower()` alone also matches addresses of older versions that are different ones.
     let (same, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(same, _)| *same);
     let mut all: Vec<ContactRow> = same.into_iter().map(|(_, row)| row).collect();
     if external_id.is_some() {
@@ -514,7 +513,7 @@ pub async fn contacts_find(
     Ok(all)
 }
 
-/// The contact with this id of the product.
+/// The contact with this external id.
 pub async fn contact_by_user(conn: &mut Conn, id: &str) -> Result<Option<ContactId>> {
     sqlx::query_scalar!(
         r#"SELECT id AS "id!: ContactId" FROM (
@@ -528,7 +527,7 @@ pub async fn contact_by_user(conn: &mut Conn, id: &str) -> Result<Option<Contact
     .await
 }
 
-/// Contacts whose address is not in its normal form, as a version before leaves them.
+/// Contacts without the normalised form of their address, as older versions leave them.
 pub async fn contacts_not_addressed(
     conn: &mut Conn,
     limit: i64,
@@ -545,8 +544,8 @@ pub async fn contacts_not_addressed(
     Ok(found)
 }
 
-/// Writes the normal form of addresses that [`contacts_not_addressed`] found. Returns how many
-/// addresses are those of several contacts without an id of the product.
+/// Writes the normalised form of the addresses that [`contacts_not_addressed`] found. Returns how
+/// many addresses belong to several contacts without an external id.
 pub async fn contacts_address(
     conn: &mut Conn,
     rows: &[(ContactId, Option<String>)],

@@ -1,23 +1,24 @@
-//! Addresses that get no mail.
+//! The suppression list.
 
 use chrono::{DateTime, Utc};
 
 use super::list::pattern;
 use crate::db::{Conn, Result};
 
-/// Why an address gets no mail.
+/// An entry of the suppression list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suppression {
     /// The keyed hash of the address.
     pub hash: Vec<u8>,
-    /// None where the person was erased.
+    /// None where the contact was erased.
     pub email: Option<String>,
-    /// Normalised. None where the person was erased, and for a while where a version before wrote it.
+    /// Normalised. None where the contact was erased, and where an older version wrote the row and
+    /// the catch-up has not filled it in yet.
     pub address: Option<String>,
     /// `bounced`, `complained`, `manual` or `erased`.
     pub reason: String,
     pub provider: Option<String>,
-    /// The provider's words, or an administrator's.
+    /// The provider's or an administrator's words.
     pub detail: Option<String>,
     pub created_at: DateTime<Utc>,
 }
@@ -25,15 +26,16 @@ pub struct Suppression {
 /// A suppression to store.
 pub struct NewSuppression<'a> {
     pub hash: &'a [u8],
-    /// Normalised; of no account for an erasure.
+    /// Normalised; not stored for an erasure.
     pub address: Option<&'a str>,
     pub reason: &'a str,
     pub provider: Option<&'a str>,
     pub detail: Option<&'a str>,
 }
 
-/// Suppresses an address. What a provider said outweighs an erasure and an administrator's word;
-/// else the first reason stays. An address that was erased is not learnt again.
+/// Suppresses an address. `complained` outranks `bounced`, then come `manual` and `erased`; a
+/// reason of the same or lower rank changes nothing. The address of an erased contact is not stored
+/// again.
 pub async fn suppression_insert(
     conn: &mut Conn,
     new: &NewSuppression<'_>,
@@ -64,9 +66,8 @@ pub async fn suppression_insert(
     Ok(())
 }
 
-/// Stores suppressions; of an address that has one already the one that is there stays. Two
-/// transactions that race insert in the order of the hashes, so neither waits for the other in a
-/// circle.
+/// Stores suppressions; an address that is suppressed already keeps its row. Rows are inserted in
+/// hash order, so two transactions that race cannot deadlock.
 pub async fn suppressions_insert(
     conn: &mut Conn,
     new: &[NewSuppression<'_>],
@@ -95,8 +96,8 @@ pub async fn suppressions_insert(
     Ok(())
 }
 
-/// Gives a suppression that stands under another hash of the same address the hash of today. Where
-/// there already is one under that, nothing changes.
+/// Moves a suppression from an older hash of the address to the current one. Nothing changes where
+/// the current hash has one already.
 pub async fn suppression_rekey(
     conn: &mut Conn,
     hashes: &[Vec<u8>],
@@ -118,7 +119,7 @@ pub async fn suppression_rekey(
     Ok(())
 }
 
-/// Which addresses are suppressed, by any hash they may have or by themselves.
+/// Which addresses are suppressed, matched by any of their hashes or by the address itself.
 pub async fn suppressions_of(
     conn: &mut Conn,
     hashes: &[Vec<u8>],
@@ -163,7 +164,7 @@ pub async fn suppression_forget(conn: &mut Conn, hashes: &[Vec<u8>]) -> Result<(
     Ok(())
 }
 
-/// Suppressions that a version before stored without the normalised address.
+/// Suppressions that an older version stored without the normalised address.
 pub async fn suppressions_unaddressed(
     conn: &mut Conn,
     limit: i64,
@@ -194,8 +195,8 @@ pub async fn suppressions_address(conn: &mut Conn, rows: &[(Vec<u8>, String)]) -
     Ok(())
 }
 
-/// Suppressed addresses that hold `search`, the latest first, and how many there are on all pages. Those of erased
-/// people have no address.
+/// A page of suppressed addresses that contain `search`, latest first, and the total count. Those
+/// of erased contacts have no address.
 pub async fn suppressions_list(
     conn: &mut Conn,
     reason: Option<&str>,

@@ -1,4 +1,4 @@
-//! What a person did before.
+//! A contact's history, as journeys query it.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
@@ -14,7 +14,7 @@ pub struct History {
     pub last_at: Option<DateTime<Utc>>,
 }
 
-/// How often the person's events of this name occurred, at `since` or later.
+/// How often the contact's events of this name occurred, at `since` or later.
 pub async fn history_event(
     conn: &mut Conn,
     contact: ContactId,
@@ -34,7 +34,7 @@ pub async fn history_event(
     .await
 }
 
-/// An event of a person's past.
+/// An event of a contact's history.
 #[derive(Clone, Debug)]
 pub struct PastEvent {
     pub id: EventId,
@@ -45,7 +45,7 @@ pub struct PastEvent {
     pub trust: Trust,
 }
 
-/// As it is stored.
+/// A [`PastEvent`] as stored.
 pub(in crate::db) struct EventOfPast {
     pub id: EventId,
     pub name: String,
@@ -80,7 +80,7 @@ impl From<PastEvent> for Occurrence {
     }
 }
 
-/// The person's events of this name that occurred at `since` or later, newest first.
+/// The contact's events of this name that occurred at `since` or later, newest first.
 pub async fn history_events(
     conn: &mut Conn,
     contact: ContactId,
@@ -106,8 +106,7 @@ pub async fn history_events(
     .await
 }
 
-/// A person's events of a name that were received at a time or later; what was told of the past is
-/// not among them.
+/// A contact's events of a name that were received at a time or later, without historical events.
 #[derive(Clone, Copy, Debug)]
 pub struct Since<'a> {
     pub contact: ContactId,
@@ -115,10 +114,10 @@ pub struct Since<'a> {
     pub received_at: DateTime<Utc>,
 }
 
-/// Where a page ended: time of receipt and id of its last event.
+/// The end of a page: time of receipt and id of its last event.
 pub type PageEnd = (DateTime<Utc>, EventId);
 
-/// The next events, the latest received first; `before` is where the page before ended.
+/// The next events, latest received first; `before` is where the previous page ended.
 pub async fn history_page(
     conn: &mut Conn,
     since: &Since<'_>,
@@ -146,7 +145,7 @@ pub async fn history_page(
     .await
 }
 
-/// How many there are before where a page ended.
+/// How many events follow after the end of a page.
 pub async fn history_count(
     conn: &mut Conn,
     since: &Since<'_>,

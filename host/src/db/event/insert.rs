@@ -29,8 +29,8 @@ pub struct EventRow {
 /// Claims `(source, key, event)` triples and returns the events whose key is new.
 ///
 /// Two transactions racing for one key: the second waits for the first to end, then finds the key
-/// taken, or takes it where the first was rolled back. Keys are claimed in order, so they do not
-/// wait in a circle.
+/// taken, or takes it where the first was rolled back. Keys are claimed in order, so they cannot
+/// deadlock.
 pub async fn event_key_claim(
     conn: &mut Conn,
     mut keys: Vec<(&str, &str, EventId)>,
@@ -56,15 +56,15 @@ pub async fn event_key_claim(
     Ok(fresh.into_iter().map(EventId).collect())
 }
 
-/// An event of a person who may exist, by the product's id.
+/// An event of a contact that may exist, by external id.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownEvent<'a> {
     pub id: EventId,
     pub external_id: &'a str,
     pub email: Option<&'a str>,
-    /// Further ids, which the person must have already.
+    /// Further ids, which the contact must have already.
     pub also: &'a [Id],
-    /// Plain values only: the containment of objects is no equality.
+    /// Scalars only: `@>` on nested objects tests containment, not equality.
     pub contact_properties: &'a Properties,
     pub source: &'a str,
     pub trust: Trust,
@@ -75,23 +75,23 @@ pub struct KnownEvent<'a> {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// Claims keys and stores events of people who exist, whom the events change in nothing, and whom
-/// no run listens to: in one statement, and so in one round trip and one commit. `busy_too` admits
-/// people with open runs.
+/// Claims keys and stores events of existing contacts that the events do not change and that no run
+/// waits for: one statement, so one round trip and one commit. `with_open_runs` includes contacts
+/// that have open runs.
 ///
 /// Returns, in the order of the events, whether each was stored (false: its key was taken), and
-/// `None` for those it does not fit. Keys are claimed before contacts are locked, as everywhere; the
-/// contacts are locked against a deletion, a change or a run that begins to listen, and what has
-/// changed since the statement began is looked at again.
+/// `None` for events it cannot store this way. Keys are claimed before contacts are locked, as
+/// everywhere; the locks keep out a deletion, a change or a run that begins to wait, and the
+/// conditions are checked again once they are held.
 ///
-/// # Errors
-/// Fails with a division by zero, and stores nothing, where a contact changed between the claim of a
-/// key and its lock so that its event no longer fits: the key must not stay.
+/// # Errors Fails with a division by zero, and stores nothing, where a contact changed between the
+/// claim of a key and the contact's lock so that the event no longer qualifies: the key must not
+/// stay.
 pub async fn event_insert_known(
     conn: &mut Conn,
     events: &[KnownEvent<'_>],
     seen_after: DateTime<Utc>,
-    busy_too: bool,
+    with_open_runs: bool,
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<bool>>> {
     let ids: Vec<EventId> = events.iter().map(|e| e.id).collect();
@@ -180,7 +180,7 @@ pub async fn event_insert_known(
         &properties as &[Json<&Properties>],
         &occurred,
         seen_after,
-        busy_too,
+        with_open_runs,
         now,
         &trusted,
         &historical,

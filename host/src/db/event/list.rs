@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, EventId};
 
-/// Rows a list of events is counted to.
+/// A list of events is counted up to this number.
 pub const EVENTS_COUNTED: i64 = 100_000;
 
-/// An event with what its person is known by.
+/// An event with the names of its contact.
 #[derive(Clone, Debug)]
 pub struct EventStory {
     pub id: EventId,
@@ -21,21 +21,21 @@ pub struct EventStory {
     pub source: String,
     pub name: String,
     pub properties: Json<Properties>,
-    /// Whether its source was believed.
+    /// Whether its source was trusted.
     pub trusted: bool,
-    /// It triggered, ended and satisfied nothing.
+    /// It happened before it was reported as history: it starts, ends and satisfies nothing.
     pub historical: bool,
     pub occurred_at: DateTime<Utc>,
     pub received_at: DateTime<Utc>,
 }
 
-/// What a list of events is narrowed to; an absent part lets all pass.
+/// Filters of a list of events; None does not filter.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     pub name: Option<String>,
     pub source: Option<String>,
     pub contact: Option<ContactId>,
-    /// The product's id of the person.
+    /// The contact's external id.
     pub user: Option<String>,
     pub since: Option<DateTime<Utc>>,
     pub until: Option<DateTime<Utc>>,
@@ -45,7 +45,7 @@ pub struct EventFilter {
     pub newer_than: Option<EventId>,
 }
 
-/// Events, the latest received first.
+/// Events, latest received first.
 pub async fn event_stories(
     conn: &mut Conn,
     filter: &EventFilter,
@@ -100,8 +100,7 @@ pub async fn event_story(conn: &mut Conn, id: EventId) -> Result<Option<EventSto
     .await
 }
 
-/// How many events there are, counted to [`EVENTS_COUNTED`], without regard to `after` and
-/// `newer_than`.
+/// How many events match, counted up to [`EVENTS_COUNTED`], ignoring `after` and `newer_than`.
 pub async fn event_count(conn: &mut Conn, filter: &EventFilter) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (

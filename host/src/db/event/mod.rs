@@ -1,4 +1,4 @@
-//! What happened.
+//! Events.
 
 mod history;
 mod insert;

@@ -1,4 +1,4 @@
-//! Attempts at delivery: their beginning, which freezes a mail, and their end.
+//! Delivery attempts: their start, which freezes a mail, and their end.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Prepared;
@@ -7,18 +7,18 @@ use crate::db::transact::moved;
 use crate::db::{ClaimedSend, Conn, Contact, Result, SendStatus, contact_lock};
 use crate::ids::{BatchId, Claim, ContactId, SendId, StateId};
 
-/// A mail an attempt is about to begin for.
+/// A mail whose attempt is about to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'a> {
     pub send: &'a ClaimedSend,
     pub prepared: &'a Prepared,
     pub number: i32,
-    /// The sender, where it is another one than when the mail was kept.
+    /// The sender, where it changed since the mail was stored.
     pub from: Option<&'a str>,
 }
 
-/// Freezes the provider's bytes of mails the caller holds and records that an attempt begins: from
-/// here on the provider may have them. The members of a batch are due through the batch alone, a
+/// Freezes the prepared requests of mails the caller holds and records that an attempt begins: from
+/// here on the provider may have them. Members of a batch become due through the batch alone, a
 /// single mail at the end of the lease.
 pub async fn attempts_begin(
     conn: &mut Conn,
@@ -70,7 +70,7 @@ pub async fn attempts_begin(
     attempts_insert(conn, provider, batch, &ids, &numbers, now).await
 }
 
-/// Records that another attempt begins at the mails of a batch whose fate is open.
+/// Records that another attempt begins for the undecided mails of a batch.
 pub async fn attempts_repeat(
     conn: &mut Conn,
     provider: &str,
@@ -100,7 +100,7 @@ async fn attempts_insert(
     numbers: &[i32],
     now: DateTime<Utc>,
 ) -> Result<()> {
-    // An attempt that paused the provider is not counted, so its number comes up again.
+    // An attempt that paused the provider is not counted, so its number repeats.
     sqlx::query!(
         "INSERT INTO email_attempts (send_id, number, provider, batch_id, started_at)
          SELECT id, number, $3, $4, $5 FROM unnest($1::uuid[], $2::int[]) AS a (id, number)
@@ -118,21 +118,22 @@ async fn attempts_insert(
     Ok(())
 }
 
-/// How a mail is after an attempt, or after a decision without one. Made by `mail/fate` alone.
+/// The state of a mail after an attempt, or after a decision without one. Built only by
+/// `mail/fate`.
 #[derive(Clone, Debug)]
 pub struct SendEnd {
     pub id: SendId,
-    /// What the caller holds the mail by; None for a member of a batch it holds.
+    /// The caller's claim on the mail; None for a member of a batch it holds.
     pub claim: Option<Claim>,
-    /// The attempt and the word for its end; None where there was no attempt.
+    /// The attempt and its outcome as stored; None where there was no attempt.
     pub attempt: Option<(i32, &'static str)>,
     /// The new status; `Queued` where another attempt follows.
     pub status: SendStatus,
     pub reason: Option<String>,
     pub message_id: Option<String>,
     pub bounce_type: Option<&'static str>,
-    /// When to try again; None where the batch decides or nothing follows. The mail is due at the
-    /// end of its usefulness at the latest.
+    /// When to retry; None where the batch decides or nothing follows. The mail is due at its
+    /// expiry at the latest.
     pub retry_at: Option<DateTime<Utc>>,
     /// The provider may still have the mail.
     pub in_doubt: bool,
@@ -140,12 +141,12 @@ pub struct SendEnd {
     pub counted: bool,
     /// It leaves the batch it was in.
     pub leaves_batch: bool,
-    /// It travels in no batch from now on.
+    /// From now on it is sent in no batch.
     pub alone: bool,
 }
 
-/// A mail that was still the caller's, as it is now: its contact may have been merged into another
-/// one since it was claimed.
+/// A mail that the caller still held, as it is now: its contact may have been merged into another
+/// one since the claim.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedSend {
     pub id: SendId,
@@ -154,8 +155,8 @@ pub struct EndedSend {
     pub step_seq: Option<i32>,
 }
 
-/// Writes how mails are and gives the claims back. Returns those that were still held: a mail that
-/// a webhook settled meanwhile is left as it is.
+/// Writes the states of mails and releases the claims. Returns those that were still held: a mail
+/// that a webhook settled meanwhile stays unchanged.
 pub async fn sends_end(
     conn: &mut Conn,
     batch: Option<BatchId>,
@@ -265,7 +266,7 @@ async fn sends_owners(conn: &mut Conn, ids: &[SendId]) -> Result<Vec<ContactId>>
     .await
 }
 
-/// Prolongs the lease of mails whose attempt is under way, where the caller still holds them.
+/// Extends the lease of mails whose attempt is under way, where the caller still holds them.
 pub async fn sends_renew(
     conn: &mut Conn,
     sends: &[(SendId, Option<Claim>)],

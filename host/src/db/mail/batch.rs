@@ -14,12 +14,12 @@ use crate::ids::{BatchId, Claim};
 pub struct ClaimedBatch {
     pub id: BatchId,
     pub provider: String,
-    /// How many mails it began with.
+    /// How many mails it had at the start.
     pub size: i32,
     pub attempts: i32,
     pub first_attempt_at: DateTime<Utc>,
     pub claim: Claim,
-    /// How often workers ended in a call for it.
+    /// How often a worker died in a plugin call for it.
     pub deaths: Deaths,
 }
 
@@ -45,10 +45,10 @@ pub async fn batch_insert(
     Ok(())
 }
 
-/// Claims one batch whose fate is open and that is to be asked about again.
+/// Claims one undecided batch that is due for a retry.
 ///
 /// Two workers racing: the second skips the row the first has locked, and after the commit the row
-/// is no longer due. The end of a worker in a call for it is counted ([`calls_died`]).
+/// is no longer due. The death of a worker in a plugin call for it is counted ([`calls_died`]).
 pub async fn batch_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -83,7 +83,7 @@ pub async fn batch_claim(
     }))
 }
 
-/// Gives a batch back unasked; it is due at once.
+/// Releases a batch without an attempt; it is due at once.
 pub async fn batch_give_back(
     conn: &mut Conn,
     id: BatchId,
@@ -101,7 +101,7 @@ pub async fn batch_give_back(
     Ok(())
 }
 
-/// The mails of a batch in their order, those included whose fate is known by now.
+/// The mails of a batch in order, including those already decided.
 pub async fn batch_members(conn: &mut Conn, batch: BatchId) -> Result<Vec<ClaimedSend>> {
     sqlx::query_as!(
         StoredSend,
@@ -117,7 +117,7 @@ pub async fn batch_members(conn: &mut Conn, batch: BatchId) -> Result<Vec<Claime
     .await
 }
 
-/// Prolongs the lease of a batch whose request is under way, where the caller still holds it.
+/// Extends the lease of a batch whose request is under way, where the caller still holds it.
 pub async fn batch_renew(
     conn: &mut Conn,
     batch: &ClaimedBatch,
@@ -134,7 +134,7 @@ pub async fn batch_renew(
     Ok(())
 }
 
-/// Locks a batch and counts another attempt at it. False where the claim was lost.
+/// Locks a batch and counts another attempt. False where the claim was lost.
 pub async fn batch_attempt(
     conn: &mut Conn,
     batch: &ClaimedBatch,
@@ -154,8 +154,8 @@ pub async fn batch_attempt(
     Ok(held.rows_affected() == 1)
 }
 
-/// Gives a batch back: with an outcome it is over, else it is due again at `retry_at`. False where
-/// the claim was lost.
+/// Releases a batch: with an outcome it is over, otherwise it is due again at `retry_at`. False
+/// where the claim was lost.
 pub async fn batch_end(
     conn: &mut Conn,
     batch: &ClaimedBatch,

@@ -1,4 +1,4 @@
-//! Mails in the hands of a worker.
+//! Mails a worker has claimed.
 
 use std::collections::HashSet;
 
@@ -29,20 +29,20 @@ pub struct ClaimedSend {
     pub attempts: i32,
     pub first_attempt_at: Option<DateTime<Utc>>,
     pub in_doubt: bool,
-    /// It travels in no batch.
+    /// It is sent in no batch.
     pub alone: bool,
     pub created_at: DateTime<Utc>,
     /// None for a member of a batch, which the batch's own claim holds.
     pub claim: Option<Claim>,
-    /// Past this moment it does not go out; None in rows of older versions.
+    /// Expiry: past this moment it is not sent; None in rows of older versions.
     pub not_after: Option<DateTime<Utc>>,
-    /// Whether the sender came with this one mail; None in rows of older versions.
+    /// Whether the sender was given for this one mail; None in rows of older versions.
     pub sender_given: Option<bool>,
-    /// How often workers ended in a call for this mail.
+    /// How often a worker died in a plugin call for this mail.
     pub deaths: Deaths,
 }
 
-/// As it is stored.
+/// A [`ClaimedSend`] as stored.
 pub(super) struct StoredSend {
     pub id: uuid::Uuid,
     pub contact_id: uuid::Uuid,
@@ -101,12 +101,12 @@ pub(super) fn prepared(content_type: Option<String>, body: Option<Vec<u8>>) -> O
     })
 }
 
-/// Claims due mails until `lease_until`, at most `limit`: transactional ones first, then, unless
-/// only `urgent` mail is wanted, the others; the longest due first.
+/// Claims at most `limit` due mails until `lease_until`: transactional ones first, then the others
+/// unless `urgent` is set; the longest due first.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
-/// no longer due. A worker that dies leaves its mails due again at the end of the lease; those among
-/// them that it was calling a plugin for are counted ([`calls_died`]).
+/// no longer due. Where a worker dies, its mails are due again at the end of the lease; those it
+/// was calling a plugin for are counted ([`calls_died`]).
 pub async fn send_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -150,7 +150,7 @@ pub async fn send_claim(
     Ok(sends)
 }
 
-/// Which of these mails the caller still holds; those stay locked until the transaction ends.
+/// Which of these mails the caller still holds; they stay locked until the transaction ends.
 pub async fn sends_hold(conn: &mut Conn, sends: &[&ClaimedSend]) -> Result<HashSet<SendId>> {
     takes(Level::Runs);
     let ids: Vec<SendId> = sends.iter().map(|send| send.id).collect();
@@ -168,7 +168,7 @@ pub async fn sends_hold(conn: &mut Conn, sends: &[&ClaimedSend]) -> Result<HashS
     Ok(held.into_iter().collect())
 }
 
-/// Gives mails back untried: they are due again at `until`, or when they are useful no more.
+/// Releases mails without an attempt: they are due again at `until`, or at their expiry.
 pub async fn sends_postpone(
     conn: &mut Conn,
     sends: &[&ClaimedSend],
@@ -191,7 +191,7 @@ pub async fn sends_postpone(
     Ok(())
 }
 
-/// Gives mails back untried; they are due at once.
+/// Releases mails without an attempt; they are due at once.
 pub async fn sends_give_back(
     conn: &mut Conn,
     claims: &[(SendId, Claim)],
@@ -212,9 +212,9 @@ pub async fn sends_give_back(
     Ok(())
 }
 
-/// Keeps mails of a sender no provider takes: they are due again when one is called to try
-/// ([`sends_summon`]), when a provider takes mail again ([`sends_release`]), or when they are useful
-/// no more. So a provider that is away for a day costs one change a mail.
+/// Keeps mails that no provider accepts for now: they are due again when one is picked as a probe
+/// ([`sends_summon`]), when a provider accepts mail again ([`sends_release`]), or at their expiry.
+/// So a provider outage of a day costs one update per mail.
 pub async fn sends_keep(
     conn: &mut Conn,
     sends: &[&ClaimedSend],
@@ -240,7 +240,7 @@ pub async fn sends_keep(
     Ok(())
 }
 
-/// Makes one kept mail due: of this sender, or of any. False where none is kept.
+/// Makes one kept mail due, of this sender or of any. False where none is kept.
 pub async fn sends_summon(
     conn: &mut Conn,
     sender: Option<&str>,
@@ -271,8 +271,8 @@ pub async fn sends_release(conn: &mut Conn, now: DateTime<Utc>) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Makes due what a clock ahead of this one put off: leases longer than anybody takes, and mails
-/// kept in what is the future now. Returns how many there were.
+/// Makes mails due that were scheduled by a clock ahead of this one: leases longer than any worker
+/// takes, and mails kept since a moment in the future. Returns how many there were.
 pub async fn sends_after_clock_change(
     conn: &mut Conn,
     longest_lease: DateTime<Utc>,
@@ -294,8 +294,8 @@ pub async fn sends_after_clock_change(
     Ok(done.rows_affected())
 }
 
-/// When the next mail or batch is due, or a provider is to be tried again that mails wait for; or
-/// only when the next `urgent` mail is.
+/// When the next mail or batch is due, or the next probe of a provider that mails wait for; with
+/// `urgent`, only when the next transactional mail is due.
 pub async fn send_next_due(conn: &mut Conn, urgent: bool) -> Result<Option<DateTime<Utc>>> {
     if urgent {
         return sqlx::query_scalar!(

@@ -1,4 +1,4 @@
-//! What the pace of mail is decided by.
+//! The figures that frequency caps and minimum intervals are decided by.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub struct SendOrigin {
     pub status: RunState,
     /// How many journeys stand between the run and an event from outside.
     pub depth: i16,
-    /// The person's properties when the run began, with what analytics knew.
+    /// The contact's properties when the run began, with those known to analytics.
     pub properties: Properties,
 }
 
@@ -46,7 +46,7 @@ pub async fn send_origins(
     Ok(origins.collect())
 }
 
-/// How many mails that count towards the cap were begun for each person, at `since` or later.
+/// How many mails that count towards the cap were begun for each contact, at `since` or later.
 pub async fn sends_begun_since(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -68,7 +68,7 @@ pub async fn sends_begun_since(
         .collect())
 }
 
-/// When the last mail of each of these journeys to each of these people was begun, of those begun
+/// When the last mail of each of these journeys to each of these contacts was begun, of those begun
 /// after `since`.
 pub async fn journey_last_sends(
     conn: &mut Conn,

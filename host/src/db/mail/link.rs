@@ -1,4 +1,4 @@
-//! Links of mails, and what people and machines do with them.
+//! Links of mails, and their opens and clicks by people and machines.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub struct TrackedLink {
     pub url: String,
 }
 
-/// Keeps where the links of a mail lead, in the order in which they stand there.
+/// Stores the targets of a mail's links, in the order of the links.
 pub async fn links_insert(conn: &mut Conn, send: SendId, links: &[TrackedLink]) -> Result<()> {
     if links.is_empty() {
         return Ok(());
@@ -34,22 +34,23 @@ pub async fn links_insert(conn: &mut Conn, send: SendId, links: &[TrackedLink]) 
     Ok(())
 }
 
-/// Someone or something came by: it followed a link, or fetched the image.
+/// An open or a click: somebody or something fetched the image or followed a link.
 #[derive(Clone, Debug)]
 pub struct NewVisit {
     pub id: Uuid,
-    /// Why it is already known to be a machine.
+    /// Why it is known to be a machine already.
     pub machine: Option<&'static str>,
-    /// What it said of itself.
+    /// What the request said about itself.
     pub detail: Value,
-    /// When it can be judged whether it was a person.
+    /// When it can be classified as person or machine.
     pub settle_at: Option<DateTime<Utc>>,
 }
 
-/// Visits of one link or image that are kept one by one, whatever their pace.
+/// The first visits of a link or image are all stored.
 const KEPT_FIRST: i64 = 20;
-/// Visits that are kept at all, of which those after the first are this far apart. Whoever fetches a
-/// link a million times leaves a number, and nobody's first click is lost by it for long.
+/// Visits of a link or image that are stored at most; those after the first ones are at least this
+/// far apart. A client that fetches a link a million times only increases a counter, and a person's
+/// click is still recorded soon after.
 const KEPT_MAX: i64 = 200;
 const KEPT_EVERY: TimeDelta = TimeDelta::minutes(10);
 
@@ -90,7 +91,7 @@ pub async fn click_insert(
     .await
 }
 
-/// Records that a mail was opened; false where there is no such mail.
+/// Records an open; false where there is no such mail.
 pub async fn open_insert(
     conn: &mut Conn,
     send: SendId,

@@ -1,4 +1,4 @@
-//! Everything the ledger knows of a mail, for administrators.
+//! Everything stored about a mail, for administrators.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -31,26 +31,26 @@ pub struct SendStory {
     pub clicked_at: Option<DateTime<Utc>>,
     pub bounced_at: Option<DateTime<Utc>>,
     pub complained_at: Option<DateTime<Utc>>,
-    /// Past this moment it does not go out; None in rows of older versions.
+    /// Expiry: past this moment it is not sent; None in rows of older versions.
     pub not_after: Option<DateTime<Utc>>,
-    /// Whether the sender came with this one mail; None in rows of older versions.
+    /// Whether the sender was given for this one mail; None in rows of older versions.
     pub sender_given: Option<bool>,
 }
 
-/// What a list of mails is narrowed to; an absent part lets all pass.
+/// Filters of a list of mails; None does not filter.
 #[derive(Clone, Debug, Default)]
 pub struct SendFilter {
     pub status: Option<SendStatus>,
     pub template_key: Option<String>,
     pub category: Option<String>,
     pub contact: Option<ContactId>,
-    /// The product's id of the person.
+    /// The contact's external id.
     pub user: Option<String>,
     /// An address, in any case.
     pub to: Option<String>,
     pub since: Option<DateTime<Utc>>,
     pub until: Option<DateTime<Utc>>,
-    /// Only mails that come after this one in the list.
+    /// Only mails after this one in the list.
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
@@ -101,7 +101,7 @@ pub async fn send_stories(
     .await
 }
 
-/// How many mails there are, without regard to `after`.
+/// How many mails match, ignoring `after`.
 pub async fn send_count(conn: &mut Conn, filter: &SendFilter) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM email_sends
@@ -147,11 +147,11 @@ pub async fn send_story(conn: &mut Conn, id: SendId) -> Result<Option<SendStory>
     .await
 }
 
-/// One thing that happened to a mail: an attempt, or what was told of it later.
+/// An entry of a mail's history: an attempt, or an event reported later.
 #[derive(Clone, Debug)]
 pub struct SendHappening {
     pub at: DateTime<Utc>,
-    /// `attempt`, or the kind of the event.
+    /// `attempt`, or the kind of event.
     pub kind: String,
     pub provider: Option<String>,
     /// For an attempt: its number.
@@ -161,7 +161,7 @@ pub struct SendHappening {
     pub ended_at: Option<DateTime<Utc>>,
     pub outcome: Option<String>,
     pub reason: Option<String>,
-    /// Why it is held to be a machine's doing.
+    /// Why it is attributed to a machine.
     pub machine: Option<String>,
     pub detail: Option<Value>,
 }
@@ -231,7 +231,7 @@ pub async fn send_clicks(conn: &mut Conn, id: SendId) -> Result<Vec<ClickStory>>
     .await
 }
 
-/// The mail as it was frozen, for sending it once more.
+/// The frozen content of a mail, to send it again.
 pub async fn send_mail(conn: &mut Conn, id: SendId) -> Result<Option<hogsend_plugin_api::Mail>> {
     let mail = sqlx::query_scalar!(
         r#"SELECT mail AS "mail: sqlx::types::Json<hogsend_plugin_api::Mail>"

@@ -1,4 +1,4 @@
-//! Mails: the send ledger, attempts, providers, and what became of a mail.
+//! Mails: the send ledger, attempts, providers, and delivery events.
 
 mod attempt;
 mod batch;

@@ -1,4 +1,4 @@
-//! What became of mails after they were handed over.
+//! Delivery events: what happens to mails after the provider has them.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::db::transact::{moved, takes};
 use crate::db::{Conn, Level, Result, SendStatus};
 use crate::ids::{ContactId, SendId, StateId};
 
-/// A mail that something was told of.
+/// A mail that a delivery event is about.
 #[derive(Clone, Debug)]
 pub struct KnownSend {
     pub id: SendId,
@@ -19,14 +19,14 @@ pub struct KnownSend {
     pub template_key: String,
     pub category: String,
     pub status: SendStatus,
-    /// Of the bounce that set the status; None in rows of older versions.
+    /// The type of the bounce that set the status; None in rows of older versions.
     pub bounce_type: Option<String>,
-    /// Nobody knows yet whether the provider took it.
+    /// It is not known yet whether the provider accepted it.
     pub in_doubt: bool,
     pub delivered_at: Option<DateTime<Utc>>,
 }
 
-/// Whose mail it is, by our own id or by the provider's.
+/// The mail and its contact, by our own id or the provider's.
 pub async fn send_find(
     conn: &mut Conn,
     id: Option<SendId>,
@@ -46,11 +46,10 @@ pub async fn send_find(
     Ok(row.map(|row| (row.id, row.contact)))
 }
 
-/// As [`send_find`], with the contact locked until the transaction ends.
+/// Like [`send_find`], with the contact locked until the transaction ends.
 ///
-/// # Errors
-/// A transient one where the contact was merged into another while this waited for its lock: locked
-/// now, the other one would be out of order.
+/// # Errors A transient one where the contact was merged into another while this waited for its
+/// lock: locking that one now would violate the lock order.
 pub async fn send_find_locked(
     conn: &mut Conn,
     id: Option<SendId>,
@@ -79,7 +78,7 @@ pub async fn send_target(conn: &mut Conn, id: SendId) -> Result<Option<(String, 
     Ok(row.map(|row| (row.category, row.to_email)))
 }
 
-/// The addresses the latest mails of a contact went to.
+/// The addresses of a contact's latest mails.
 pub async fn send_addresses(conn: &mut Conn, contact: ContactId) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"SELECT DISTINCT to_email FROM (
@@ -91,7 +90,7 @@ pub async fn send_addresses(conn: &mut Conn, contact: ContactId) -> Result<Vec<S
     .await
 }
 
-/// The categories of the latest mails of a contact.
+/// The categories of a contact's latest mails.
 pub async fn send_categories(conn: &mut Conn, contact: ContactId) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"SELECT DISTINCT category FROM (
@@ -103,7 +102,7 @@ pub async fn send_categories(conn: &mut Conn, contact: ContactId) -> Result<Vec<
     .await
 }
 
-/// The mail as it stands, locked until the transaction ends. The caller holds the contact's lock.
+/// The current mail, locked until the transaction ends. The caller holds the contact's lock.
 pub async fn send_lock(conn: &mut Conn, id: SendId) -> Result<Option<KnownSend>> {
     takes(Level::Runs);
     sqlx::query_as!(
@@ -118,18 +117,18 @@ pub async fn send_lock(conn: &mut Conn, id: SendId) -> Result<Option<KnownSend>>
     .await
 }
 
-/// What is new about a mail.
+/// A change to a mail by a delivery event.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// The status after it.
+    /// The new status.
     pub status: SendStatus,
-    /// What kind of bounce it is.
+    /// The type of the bounce.
     pub bounce_type: Option<&'static str>,
-    /// The bounce before was a passing one: the mail arrived after all.
+    /// The earlier bounce was transient: the mail arrived after all.
     pub forgets_bounce: bool,
     pub reason: Option<&'a str>,
     pub message_id: Option<&'a str>,
-    /// The provider has the mail: no attempt follows.
+    /// The provider has the mail, so no attempt follows.
     pub settled: bool,
     pub sent_at: Option<DateTime<Utc>>,
     pub delivered_at: Option<DateTime<Utc>>,
@@ -139,7 +138,7 @@ pub struct Progress<'a> {
     pub complained_at: Option<DateTime<Utc>>,
 }
 
-/// Writes it. Of two times for one thing the earlier stays.
+/// Writes the change. Of two times for the same event the earlier stays.
 pub async fn send_progress(
     conn: &mut Conn,
     id: SendId,
@@ -179,7 +178,7 @@ pub async fn send_progress(
     Ok(())
 }
 
-/// One thing that happened to a mail, for its history.
+/// A delivery event, for the mail's history.
 #[derive(Clone, Debug)]
 pub struct NewMailEvent {
     pub id: Uuid,
@@ -188,7 +187,7 @@ pub struct NewMailEvent {
     pub occurred_at: DateTime<Utc>,
     pub provider: Option<String>,
     pub detail: Value,
-    /// When it can be judged whether a person did it.
+    /// When it can be classified as person or machine.
     pub settle_at: Option<DateTime<Utc>>,
 }
 

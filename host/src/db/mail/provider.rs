@@ -1,22 +1,22 @@
-//! What every worker knows of a delivery provider: what it takes no mail of, faults, and when the
-//! next request may leave.
+//! State of a delivery provider that all workers share: holds, failures, and when the next request
+//! may start.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::transact::takes;
 use crate::db::{Conn, Level, Result};
 
-/// How long a hold that nobody ends by itself lasts until one mail tries again.
+/// Time between two probes of a hold that does not expire.
 pub const PROBE_EVERY: TimeDelta = TimeDelta::seconds(30);
 
-/// Why a provider takes no mail.
+/// Why a provider is on hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HoldKind {
-    /// It ends by itself.
+    /// A rate limit; it expires.
     Limit,
-    /// Several failures in a row. One mail in a while tries whether it works again.
+    /// Several failures in a row. One mail at a time probes whether the provider works again.
     Rest,
-    /// Someone has to act. One mail in a while tries whether they did.
+    /// An operator has to act. One mail at a time probes whether they did.
     Block,
 }
 
@@ -38,25 +38,25 @@ impl HoldKind {
     }
 }
 
-/// What a provider takes no mail of for now.
+/// A hold: mail that a provider accepts none of for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     pub provider: String,
-    /// A bare address; empty where it is all mail.
+    /// The sender's bare address; empty for all mail.
     pub sender: String,
     pub kind: HoldKind,
     pub reason: String,
     pub since: DateTime<Utc>,
-    /// The end of a limit, or when the next mail tries.
+    /// The end of a limit, or the time of the next probe.
     pub until: DateTime<Utc>,
-    /// Of the settings the provider had.
+    /// Fingerprint of the provider's settings.
     pub print: String,
 }
 
-/// Every hold, the one that began first before the others.
+/// Every hold, oldest first.
 ///
-/// A moment further ahead than this host would have set it comes from a clock that was put back
-/// since, and is over.
+/// An end further ahead than this host would set it comes from a clock that was set back since;
+/// such a hold is over.
 pub async fn provider_holds(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<Hold>> {
     let rows = sqlx::query!(
         "SELECT provider, sender, kind, reason, since, until, print, updated_at
@@ -83,8 +83,8 @@ pub async fn provider_holds(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<H
     Ok(holds.collect())
 }
 
-/// Begins a hold, or tells the newest reason of one in force: a limit lasts as long as the longest
-/// that was told, the moment of the next try stays. True where it began.
+/// Begins a hold, or updates the reason of one in force: a limit keeps its latest end, other kinds
+/// keep the time of their next probe. True where it began.
 pub async fn provider_hold(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> Result<bool> {
     let began = sqlx::query_scalar!(
         r#"INSERT INTO provider_holds AS h
@@ -111,8 +111,8 @@ pub async fn provider_hold(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> 
     Ok(began)
 }
 
-/// Lets one caller try, and keeps the others away for a while. False where another got in first:
-/// of two racing updates the second sees what the first one wrote.
+/// Gives one caller the right to probe, and none to the others until the next interval. False where
+/// another caller was first: of two racing updates the second sees what the first one wrote.
 pub async fn provider_probe(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> Result<bool> {
     let won = sqlx::query!(
         "UPDATE provider_holds SET until = $4, updated_at = $5
@@ -128,7 +128,7 @@ pub async fn provider_probe(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) ->
     Ok(won.rows_affected() == 1)
 }
 
-/// The one that was to try did not: the next one may.
+/// Returns an unused right to probe: the next caller gets it.
 pub async fn provider_untry(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE provider_holds SET until = $4
@@ -143,8 +143,8 @@ pub async fn provider_untry(conn: &mut Conn, hold: &Hold, now: DateTime<Utc>) ->
     Ok(())
 }
 
-/// Ends holds of a provider of one of these kinds: on all its mail, and where `sender` is one, on
-/// that sender's too. Returns how many there were.
+/// Ends a provider's holds of these kinds: those on all its mail, and those on `sender`. Returns
+/// how many there were.
 pub async fn provider_release(
     conn: &mut Conn,
     provider: &str,
@@ -164,7 +164,7 @@ pub async fn provider_release(
     Ok(done.rows_affected())
 }
 
-/// Ends every hold of a provider that began with other settings. Returns how many there were.
+/// Ends every hold of a provider that began under other settings. Returns how many there were.
 pub async fn provider_cured(conn: &mut Conn, provider: &str, print: &str) -> Result<u64> {
     let done = sqlx::query!(
         "WITH known AS (UPDATE provider_states SET faults = 0 WHERE provider = $1)
@@ -177,8 +177,8 @@ pub async fn provider_cured(conn: &mut Conn, provider: &str, print: &str) -> Res
     Ok(done.rows_affected())
 }
 
-/// Counts a failure for the provider's own sake and returns how many there were in a row. None for
-/// an attempt that began before the provider was last known to be sound, which says nothing new.
+/// Counts a failure of the provider and returns how many there were in a row. None for an attempt
+/// that began before the provider last worked, which is no news.
 pub async fn provider_fault(
     conn: &mut Conn,
     provider: &str,
@@ -199,7 +199,7 @@ pub async fn provider_fault(
     .await
 }
 
-/// The provider answered as it should.
+/// Records that the provider works.
 pub async fn provider_sound(conn: &mut Conn, provider: &str, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE provider_states SET faults = 0, sound_at = $2, updated_at = $2
@@ -212,9 +212,9 @@ pub async fn provider_sound(conn: &mut Conn, provider: &str, now: DateTime<Utc>)
     Ok(())
 }
 
-/// Reserves the moment at which a request may leave, so that all workers together keep the
-/// provider's rate. `slot_us` is the distance of two requests in microseconds to begin with, `reach`
-/// how far ahead anybody reserves: a moment beyond that was reserved by a clock that was put back
+/// Reserves the moment at which a request may start, so that all workers together keep the
+/// provider's rate. `slot_us` is the initial interval between two requests in microseconds, `reach`
+/// how far ahead a worker reserves: a reservation beyond that comes from a clock that was set back
 /// since, and is dropped.
 ///
 /// Two workers racing take turns on the provider's row, and get one moment each.
@@ -248,7 +248,7 @@ pub async fn provider_slot(
     Ok(row.next_slot_at.map_or(now, |next| next - own).max(now))
 }
 
-/// Takes over the rate the provider told of.
+/// Stores the rate limit the provider reported.
 pub async fn provider_rate(
     conn: &mut Conn,
     provider: &str,

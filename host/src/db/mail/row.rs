@@ -10,12 +10,12 @@ use crate::db::transact::{stir, takes};
 use crate::db::{Conn, Level, Result, SendStatus, Topic};
 use crate::ids::{ContactId, SendId, StateId};
 
-/// A decision to send, about to be recorded.
+/// A new row of the ledger: a decision to send a mail, or not to.
 #[derive(Clone, Debug)]
 pub struct NewSend {
     pub id: SendId,
     pub contact_id: ContactId,
-    /// The run and the number of its step.
+    /// The run, and the number of its step.
     pub origin: Option<(StateId, u32)>,
     pub template_key: String,
     pub category: String,
@@ -24,13 +24,13 @@ pub struct NewSend {
     pub to: String,
     pub subject: String,
     pub idempotency_key: String,
-    /// The rendered mail, or why there is none.
+    /// The rendered mail, or the reason why there is none.
     pub mail: std::result::Result<Mail, &'static str>,
-    /// Where the links in its HTML lead.
+    /// The targets of the links in its HTML.
     pub links: Vec<TrackedLink>,
-    /// Past this moment it does not go out.
+    /// Expiry: past this moment it is not sent.
     pub not_after: DateTime<Utc>,
-    /// The sender came with this one mail.
+    /// The sender was given for this one mail.
     pub sender_given: bool,
 }
 
@@ -48,7 +48,8 @@ pub struct SendRow {
     pub mail: Option<Mail>,
 }
 
-/// Records a decision and where the mail's links lead. It is due at once, unless there is no mail to send.
+/// Records a decision and the targets of the mail's links. It is due at once, unless there is no
+/// mail to send.
 pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) -> Result<()> {
     takes(Level::Runs);
     let (status, reason, due) = match &send.mail {
@@ -87,7 +88,7 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
     links_insert(conn, send.id, &send.links).await
 }
 
-/// The newest mails, newest first.
+/// The latest mails, newest first.
 pub async fn sends_recent(conn: &mut Conn, limit: i64) -> Result<Vec<SendRow>> {
     sqlx::query!(
         r#"SELECT id, to_email, from_email, subject, template_key,
@@ -111,7 +112,7 @@ pub async fn sends_recent(conn: &mut Conn, limit: i64) -> Result<Vec<SendRow>> {
     .await
 }
 
-/// One mail with its frozen content and the provider's bytes.
+/// One mail with its frozen content and the prepared request.
 pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Option<Prepared>)>> {
     sqlx::query!(
         r#"SELECT id, to_email, from_email, subject, template_key,
@@ -139,7 +140,7 @@ pub async fn send_raw(conn: &mut Conn, id: SendId) -> Result<Option<(SendRow, Op
     .await
 }
 
-/// The mail decided under this key, with its status and reason.
+/// The mail with this idempotency key, with its status and reason.
 pub async fn send_by_key(
     conn: &mut Conn,
     key: &str,
@@ -154,7 +155,7 @@ pub async fn send_by_key(
     .await
 }
 
-/// Templates of the mails of a run that a provider has, or may have, in the order they were decided.
+/// Templates of a run's mails that a provider has, or may have, in the order of their decisions.
 pub async fn sends_of_run(
     conn: &mut Conn,
     contact: ContactId,

@@ -1,4 +1,4 @@
-//! Opens and clicks that are to be judged: was it a person?
+//! Opens and clicks to classify: person or machine?
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, SendId};
 
-/// An open or a click that can be judged.
+/// An open or a click that can be classified.
 #[derive(Clone, Copy, Debug)]
 pub struct DueVisit {
     pub id: Uuid,
@@ -14,8 +14,8 @@ pub struct DueVisit {
     pub send_id: SendId,
 }
 
-/// What is due, the longest waiting first. Nothing is locked: whoever judges one locks the contact
-/// and the mail before and claims it then.
+/// What is due, longest waiting first. Nothing is locked: the worker that classifies a visit first
+/// locks the contact and the mail, then claims the visit.
 pub async fn visits_due(conn: &mut Conn, now: DateTime<Utc>, limit: i64) -> Result<Vec<DueVisit>> {
     sqlx::query_as!(
         DueVisit,
@@ -29,7 +29,7 @@ pub async fn visits_due(conn: &mut Conn, now: DateTime<Utc>, limit: i64) -> Resu
     .await
 }
 
-/// When the next one is due.
+/// When the next visit is due.
 pub async fn visit_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(
         r#"SELECT settle_at AS "at!" FROM email_events WHERE settle_at IS NOT NULL
@@ -39,7 +39,7 @@ pub async fn visit_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     .await
 }
 
-/// An open or a click with what is known of it and its mail.
+/// An open or a click with what is known about it and its mail.
 #[derive(Clone, Debug)]
 pub struct Visit {
     pub send_id: SendId,
@@ -52,21 +52,21 @@ pub struct Visit {
     pub link_id: Option<Uuid>,
     pub url: Option<String>,
     pub user_agent: Option<String>,
-    /// What the browser said it fetches the page for.
+    /// The purpose the browser gave for the request.
     pub purpose: Option<String>,
-    /// When the mail left; where an answer was lost, when it was first tried.
+    /// When the mail was sent; where the answer was lost, when it was first attempted.
     pub sent_at: Option<DateTime<Utc>>,
-    /// When the recipient's server took it, where that was told and before this.
+    /// When the recipient's server accepted it, where that was reported and earlier than this.
     pub delivered_at: Option<DateTime<Utc>>,
     /// How many links the mail has.
     pub links: i64,
 }
 
-/// Takes one that is still to be judged, until the transaction ends. The caller holds the locks
-/// of the contact and the mail.
+/// Claims a visit that is not classified yet, until the transaction ends. The caller holds the
+/// locks of the contact and the mail.
 ///
-/// Two workers racing: the second waits for the contact and then finds the row judged. A row that
-/// someone holds without these locks is skipped, so nobody waits in a circle.
+/// Two workers racing: the second waits for the contact and then finds the row classified. A row
+/// that is locked without these locks is skipped, so nothing deadlocks.
 pub async fn visit_claim(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<Option<Visit>> {
     sqlx::query_as!(
         Visit,
@@ -91,12 +91,12 @@ pub async fn visit_claim(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Resul
 /// A click on a link of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Click {
-    /// The link's id; where a provider told it, its address.
+    /// The link's id; where a provider reported the click, its URL.
     pub link: String,
     pub at: DateTime<Utc>,
 }
 
-/// Clicks on the links of a mail between two instants, by people and machines, in order.
+/// Clicks on the links of a mail between two moments, by people and machines, in order.
 pub async fn clicks_between(
     conn: &mut Conn,
     send: SendId,
@@ -118,7 +118,7 @@ pub async fn clicks_between(
     .await
 }
 
-/// Records the judgement: why it was a machine, or that it was a person.
+/// Records the result: why it was a machine, or that it was a person.
 pub async fn visit_settle(conn: &mut Conn, id: Uuid, machine: Option<&str>) -> Result<()> {
     sqlx::query!(
         "UPDATE email_events SET settle_at = NULL, machine = $2 WHERE id = $1",
@@ -130,7 +130,7 @@ pub async fn visit_settle(conn: &mut Conn, id: Uuid, machine: Option<&str>) -> R
     Ok(())
 }
 
-/// Lets it wait until then.
+/// Postpones it.
 pub async fn visit_postpone(conn: &mut Conn, id: Uuid, until: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE email_events SET settle_at = $2 WHERE id = $1 AND settle_at IS NOT NULL",

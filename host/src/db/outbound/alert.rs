@@ -1,4 +1,4 @@
-//! Rules about what goes wrong, and what they said.
+//! Alert rules and their alerts.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -26,15 +26,15 @@ pub struct AlertRule {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What happened within a time.
+/// Counts within a period.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AlertFigure {
     pub sent: i64,
     pub bounced: i64,
     pub complained: i64,
-    /// Mails no provider took, those somebody put aside not among them.
+    /// Mails that no provider accepted, without dismissed ones.
     pub undelivered: i64,
-    /// Runs that failed or are stuck, likewise.
+    /// Runs that failed or are stuck, without dismissed ones.
     pub broken_runs: i64,
 }
 
@@ -47,7 +47,7 @@ pub struct NewAlert<'a> {
     pub message: &'a str,
 }
 
-/// An alert that a worker is about to pass on.
+/// An alert that a worker is about to send.
 pub struct ClaimedAlert {
     pub id: Uuid,
     pub rule_id: AlertRuleId,
@@ -61,7 +61,7 @@ pub struct ClaimedAlert {
     pub cases: i64,
     pub window_minutes: i32,
     pub message: String,
-    /// With the one that begins.
+    /// Including the one that begins.
     pub attempts: i32,
     pub claim: Claim,
     pub created_at: DateTime<Utc>,
@@ -73,7 +73,7 @@ pub struct AlertEnd<'a> {
     pub error: Option<&'a str>,
 }
 
-/// An alert as it is listed.
+/// An alert as listed.
 pub struct AlertRow {
     pub id: Uuid,
     pub rule_id: AlertRuleId,
@@ -90,7 +90,7 @@ pub struct AlertRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// Makes a rule, or writes what changed of it. A rule that was written is due at once.
+/// Creates or updates a rule. It is due for a check at once.
 pub async fn alert_rule_put(conn: &mut Conn, rule: &AlertRule) -> Result<()> {
     sqlx::query!(
         "INSERT INTO alert_rules (id, name, type, threshold, window_minutes, minimum,
@@ -145,7 +145,7 @@ pub async fn alert_rule_delete(conn: &mut Conn, id: AlertRuleId) -> Result<()> {
     Ok(())
 }
 
-/// The rules, newest first, and how many there are.
+/// A page of rules, newest first, and the total count.
 pub async fn alert_rules_list(
     conn: &mut Conn,
     limit: i64,
@@ -168,7 +168,7 @@ pub async fn alert_rules_list(
     Ok((rows, total))
 }
 
-/// The rule to look at next, locked. Workers that race get different ones.
+/// The rule to check next, locked. Workers that race get different ones.
 pub async fn alert_rule_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<Option<AlertRule>> {
     sqlx::query_as!(
         AlertRule,
@@ -198,7 +198,7 @@ pub async fn alert_rule_checked(
     Ok(())
 }
 
-/// What happened from `since` until `until`. Each part is read from an index.
+/// Counts from `since` until `until`. Each is read from an index.
 pub async fn alert_figure(
     conn: &mut Conn,
     since: DateTime<Utc>,
@@ -223,14 +223,14 @@ pub async fn alert_figure(
     .await
 }
 
-/// How many people entered a journey.
+/// How many contacts entered a journey.
 #[derive(Clone, Debug)]
 pub struct Entered {
     pub journey_id: String,
     pub people: i64,
 }
 
-/// Which of these journeys most people entered since, and how many.
+/// Which of these journeys most contacts entered since, and how many.
 pub async fn alert_entered(
     conn: &mut Conn,
     journeys: &[String],
@@ -249,7 +249,7 @@ pub async fn alert_entered(
     .await
 }
 
-/// Writes an alert, due at once, and when its rule spoke.
+/// Writes an alert, due at once, and when its rule was triggered.
 pub async fn alert_insert(conn: &mut Conn, new: &NewAlert<'_>, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "WITH spoke AS (UPDATE alert_rules SET last_alert_at = $7 WHERE id = $2)
@@ -298,7 +298,7 @@ pub async fn alert_claim(
     .await
 }
 
-/// Records what came of passing it on. False where another worker took it over.
+/// Records the result of sending it. False where another worker has taken it over.
 pub async fn alert_end(
     conn: &mut Conn,
     id: Uuid,
@@ -322,7 +322,7 @@ pub async fn alert_end(
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives claims back that nobody passed on yet; they are due at once.
+/// Releases claims of alerts that were not sent yet; they are due at once.
 pub async fn alerts_give_back(
     conn: &mut Conn,
     claims: &[(Uuid, Claim)],
@@ -344,7 +344,7 @@ pub async fn alerts_give_back(
     Ok(())
 }
 
-/// When there is next something to do: a rule to look at or an alert to pass on.
+/// When the next rule is to be checked or the next alert to be sent.
 pub async fn alert_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(
         "SELECT least((SELECT min(next_check_at) FROM alert_rules WHERE enabled),
@@ -355,7 +355,7 @@ pub async fn alert_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     .await
 }
 
-/// Alerts, newest first, of one rule where that is asked, and how many there are.
+/// A page of alerts, newest first, of one rule or all, and the total count.
 pub async fn alerts_list(
     conn: &mut Conn,
     rule: Option<AlertRuleId>,

@@ -1,4 +1,4 @@
-//! What analytics products are to be told.
+//! Captures: events and properties to send to analytics products.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
@@ -9,7 +9,7 @@ use crate::db::transact::stir;
 use crate::db::{Conn, Result, Topic};
 use crate::ids::ContactId;
 
-/// An event, or where it has no name properties, of a person.
+/// An event of a contact; without a name, only properties.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewCapture {
     pub id: Uuid,
@@ -19,14 +19,14 @@ pub struct NewCapture {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// One that waits to be told to a product.
+/// A capture to send to a product.
 #[derive(Clone, Debug)]
 pub struct ClaimedCapture {
-    /// Of the row for this product.
+    /// Id of the row for this product.
     pub row: Uuid,
-    /// What every product knows it by.
+    /// Id of the capture, the same for every product.
     pub id: Uuid,
-    /// What the product knows the person by; the contact's own id where it has no other.
+    /// The person's id at the product; the contact's own id where there is no other.
     pub distinct_id: String,
     pub event: Option<String>,
     pub properties: Properties,
@@ -64,8 +64,8 @@ pub async fn capture_insert(
     Ok(())
 }
 
-/// Gives a batch of due captures to these products, a row each. Those nobody was told of yet have
-/// none.
+/// Assigns a batch of due captures to these products, a row each. Captures that are not assigned
+/// yet have no product.
 ///
 /// Two workers racing: each skips the rows the other has locked.
 pub async fn captures_address(
@@ -95,7 +95,7 @@ pub async fn captures_address(
     Ok(())
 }
 
-/// Gives up a batch of due captures for products that are no more.
+/// Gives up a batch of due captures for products that are not active any longer.
 pub async fn captures_orphaned(
     conn: &mut Conn,
     products: &[&str],
@@ -122,7 +122,7 @@ pub async fn captures_orphaned(
     Ok(done.rows_affected())
 }
 
-/// Claims what is due for a product until `lease_until`, in order.
+/// Claims captures that are due for a product until `lease_until`, in order.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
 /// no longer due.
@@ -164,7 +164,8 @@ pub async fn capture_claim(
     Ok(captures.collect())
 }
 
-/// Keeps what a source is told, so that it is no news when the source tells of it.
+/// Records the keys of captures sent to a product, so that they are duplicates when its webhook
+/// sends them back.
 pub async fn captures_known(
     conn: &mut Conn,
     source: &str,
@@ -191,7 +192,7 @@ pub async fn capture_delete(conn: &mut Conn, rows: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// Makes captures due again at `at`. Whether the try counts is for the caller to say.
+/// Makes captures due again at `at`. The caller says whether the attempt counts.
 pub async fn capture_retry(
     conn: &mut Conn,
     rows: &[Uuid],
@@ -211,7 +212,7 @@ pub async fn capture_retry(
     Ok(())
 }
 
-/// Keeps what could not be told for an administrator, each with its reason.
+/// Makes captures dead letters, each with its reason.
 pub async fn capture_give_up(
     conn: &mut Conn,
     refused: &[(Uuid, String)],
@@ -236,7 +237,7 @@ pub async fn capture_give_up(
     Ok(())
 }
 
-/// Makes what was given up due once more. False where it is none such.
+/// Makes a capture due again that was given up. False where there is no such capture.
 pub async fn capture_again(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "WITH gone AS (DELETE FROM analytics_given_up WHERE id = $1 RETURNING *)
@@ -252,7 +253,7 @@ pub async fn capture_again(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Res
     Ok(done.rows_affected() == 1)
 }
 
-/// Forgets what was given up. False where it is none such.
+/// Deletes a capture that was given up. False where there is no such capture.
 pub async fn capture_dismiss(conn: &mut Conn, id: Uuid) -> Result<bool> {
     let done = sqlx::query!("DELETE FROM analytics_given_up WHERE id = $1", id)
         .execute(conn)
@@ -260,7 +261,7 @@ pub async fn capture_dismiss(conn: &mut Conn, id: Uuid) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// When the next one is due: for one of these products, or for nobody yet.
+/// When the next capture is due: for one of these products, or not assigned yet.
 pub async fn capture_next_due(conn: &mut Conn, products: &[&str]) -> Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar!(
         "SELECT least(
@@ -274,7 +275,7 @@ pub async fn capture_next_due(conn: &mut Conn, products: &[&str]) -> Result<Opti
     .await
 }
 
-/// A product that takes nothing for now.
+/// A product that accepts nothing for now.
 #[derive(Clone, Debug)]
 pub struct CaptureHold {
     pub product: String,
@@ -283,7 +284,7 @@ pub struct CaptureHold {
     pub until: DateTime<Utc>,
 }
 
-/// The products that take nothing for now.
+/// The products that accept nothing for now.
 pub async fn capture_holds(conn: &mut Conn) -> Result<Vec<CaptureHold>> {
     sqlx::query_as!(
         CaptureHold,
@@ -293,7 +294,7 @@ pub async fn capture_holds(conn: &mut Conn) -> Result<Vec<CaptureHold>> {
     .await
 }
 
-/// Keeps that a product takes nothing until then. True where it is news.
+/// Records that a product accepts nothing until then. True where the hold is new.
 pub async fn capture_hold(
     conn: &mut Conn,
     product: &str,
@@ -314,7 +315,7 @@ pub async fn capture_hold(
     .await
 }
 
-/// Takes the right to try a product that takes nothing. False where another worker has it.
+/// Takes the right to probe a product that accepts nothing. False where another worker has it.
 pub async fn capture_probe(
     conn: &mut Conn,
     product: &str,
@@ -332,7 +333,7 @@ pub async fn capture_probe(
     Ok(ours.rows_affected() == 1)
 }
 
-/// A product takes captures again. True where that is news.
+/// Records that a product accepts captures again. True where it was on hold.
 pub async fn capture_release(conn: &mut Conn, product: &str) -> Result<bool> {
     let done = sqlx::query!("DELETE FROM analytics_holds WHERE product = $1", product)
         .execute(conn)

@@ -1,4 +1,4 @@
-//! What endpoints are to be told.
+//! Webhook deliveries.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,25 +9,25 @@ use crate::db::{Conn, Result, Topic};
 use crate::ids::{Claim, ContactId, EndpointId};
 use crate::states::DeliveryState;
 
-/// Something to be told to one endpoint.
+/// An event to deliver to one endpoint.
 pub struct NewDelivery {
     pub id: Uuid,
     pub endpoint_id: EndpointId,
     pub contact_id: Option<ContactId>,
     pub event_type: String,
-    /// RFC 3339.
+    /// Formatted as RFC 3339.
     pub occurred_at: String,
-    /// An object.
+    /// A JSON object.
     pub data: Value,
 }
 
-/// One that a worker is about to post.
+/// A delivery that a worker is about to post.
 pub struct ClaimedDelivery {
     pub id: Uuid,
     pub endpoint_id: EndpointId,
     pub event_type: String,
     pub body: String,
-    /// With the one that begins.
+    /// Including the one that begins.
     pub attempts: i32,
     pub claim: Claim,
     pub url: String,
@@ -36,7 +36,7 @@ pub struct ClaimedDelivery {
     pub previous_until: Option<DateTime<Utc>>,
 }
 
-/// How an attempt ended.
+/// Result of an attempt.
 #[derive(Clone, Copy)]
 pub struct DeliveryEnd<'a> {
     pub status: DeliveryState,
@@ -45,7 +45,7 @@ pub struct DeliveryEnd<'a> {
     pub error: Option<&'a str>,
 }
 
-/// A row of the list.
+/// A delivery as listed.
 pub struct DeliveryRow {
     pub id: Uuid,
     pub event_type: String,
@@ -59,8 +59,8 @@ pub struct DeliveryRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Queues what is to be told. The bodies are frozen here, with the names the person has now; a
-/// person who is gone is not told of.
+/// Queues deliveries. The bodies are frozen here, with the contact's current names; deliveries
+/// about a deleted contact are dropped.
 pub async fn deliveries_insert(
     conn: &mut Conn,
     all: &[NewDelivery],
@@ -102,8 +102,8 @@ pub async fn deliveries_insert(
     Ok(())
 }
 
-/// Claims what is due until `lease_until`: at most `each` of one endpoint, so that a slow one does
-/// not hold up the others, and none of those in `full`.
+/// Claims due deliveries until `lease_until`: at most `each` per endpoint, so that a slow one does
+/// not hold up the others, and none of the endpoints in `full`.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
 /// no longer due.
@@ -140,7 +140,7 @@ pub async fn delivery_claim(
     .await
 }
 
-/// Gives claims back that nobody posted yet; they are due at once.
+/// Releases claims of deliveries that were not posted yet; they are due at once.
 pub async fn deliveries_give_back(
     conn: &mut Conn,
     claims: &[(Uuid, Claim)],
@@ -162,7 +162,7 @@ pub async fn deliveries_give_back(
     Ok(())
 }
 
-/// Records how an attempt ended, unless another worker took the delivery over.
+/// Records the result of an attempt, unless another worker has taken over the delivery.
 pub async fn delivery_end(
     conn: &mut Conn,
     id: Uuid,
@@ -187,7 +187,7 @@ pub async fn delivery_end(
     Ok(())
 }
 
-/// When the next one is due of an endpoint that is not in `full`.
+/// When the next delivery is due, of endpoints that are not in `full`.
 pub async fn delivery_next_due(
     conn: &mut Conn,
     full: &[EndpointId],
@@ -204,7 +204,7 @@ pub async fn delivery_next_due(
     .await
 }
 
-/// An endpoint's deliveries, newest first, one status where that is asked, and how many there are.
+/// A page of an endpoint's deliveries, newest first, of one status or all, and the total count.
 pub async fn deliveries_list(
     conn: &mut Conn,
     endpoint: EndpointId,

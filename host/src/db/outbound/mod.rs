@@ -1,4 +1,4 @@
-//! What other systems are told: webhooks, captures, alerts.
+//! What is sent to other systems: webhooks, captures, alerts.
 
 mod alert;
 mod capture;

@@ -1,4 +1,4 @@
-//! Endpoints that are told what happens here.
+//! Webhook endpoints.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -18,13 +18,13 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     pub secret: String,
     pub previous_until: Option<DateTime<Utc>>,
-    /// When something was last posted there.
+    /// When a delivery was last posted there.
     pub last_delivery_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// An endpoint that asked for some of what happened.
+/// An endpoint that subscribes to some of the given event types.
 pub struct Subscriber {
     pub id: EndpointId,
     pub event_types: Vec<String>,
@@ -48,8 +48,7 @@ pub async fn webhook_insert(conn: &mut Conn, new: &Endpoint) -> Result<()> {
     Ok(())
 }
 
-/// The endpoints, newest first, those that are switched off where they are wanted, and how many there
-/// are.
+/// A page of endpoints, newest first, with or without disabled ones, and the total count.
 pub async fn webhooks_list(
     conn: &mut Conn,
     with_disabled: bool,
@@ -102,7 +101,7 @@ pub async fn webhook_lock(conn: &mut Conn, id: EndpointId) -> Result<Option<Endp
     .await
 }
 
-/// Writes what an administrator may change.
+/// Writes the fields an administrator may change.
 pub async fn webhook_update(conn: &mut Conn, new: &Endpoint) -> Result<()> {
     sqlx::query!(
         "UPDATE webhook_endpoints SET url = $2, description = $3, event_types = $4, disabled = $5,
@@ -121,7 +120,7 @@ pub async fn webhook_update(conn: &mut Conn, new: &Endpoint) -> Result<()> {
     Ok(())
 }
 
-/// Puts a new secret in the place of the old one, which signs as well until `until`.
+/// Replaces the secret; requests are signed with the old one as well until `until`.
 pub async fn webhook_rotate(
     conn: &mut Conn,
     id: EndpointId,
@@ -143,7 +142,7 @@ pub async fn webhook_rotate(
     Ok(())
 }
 
-/// Deletes it with everything it was still to be told.
+/// Deletes it with its pending deliveries.
 pub async fn webhook_delete(conn: &mut Conn, id: EndpointId) -> Result<()> {
     sqlx::query!(
         "DELETE FROM webhook_endpoints WHERE id = $1",
@@ -154,7 +153,7 @@ pub async fn webhook_delete(conn: &mut Conn, id: EndpointId) -> Result<()> {
     Ok(())
 }
 
-/// Keeps that something was posted to an endpoint, at most once a second.
+/// Records that a delivery was posted to an endpoint, at most once a second.
 pub async fn webhook_posted(conn: &mut Conn, id: EndpointId, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE webhook_endpoints SET last_delivery_at = $2
@@ -168,7 +167,7 @@ pub async fn webhook_posted(conn: &mut Conn, id: EndpointId, now: DateTime<Utc>)
     Ok(())
 }
 
-/// Switches an endpoint off, with the reason for people.
+/// Disables an endpoint, with a reason to display.
 pub async fn webhook_switch_off(
     conn: &mut Conn,
     id: EndpointId,
@@ -187,7 +186,8 @@ pub async fn webhook_switch_off(
     Ok(())
 }
 
-/// Who asked for any of these types. None of them is deleted before the transaction ends.
+/// Endpoints that subscribe to any of these types. They are locked against deletion until the
+/// transaction ends.
 pub async fn webhook_subscribers(conn: &mut Conn, types: &[String]) -> Result<Vec<Subscriber>> {
     sqlx::query_as!(
         Subscriber,
@@ -199,7 +199,7 @@ pub async fn webhook_subscribers(conn: &mut Conn, types: &[String]) -> Result<Ve
     .await
 }
 
-/// Puts a delivery aside that was given up. False where it is none.
+/// Dismisses a delivery that was given up. False where it is not one.
 pub async fn delivery_dismiss(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "UPDATE webhook_deliveries SET dismissed_at = $2
@@ -212,7 +212,7 @@ pub async fn delivery_dismiss(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Makes a delivery due that was given up, with all its attempts before it. False where it is none.
+/// Makes a delivery due that was given up, with a full set of attempts. False where it is not one.
 pub async fn delivery_retry(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "UPDATE webhook_deliveries SET status = 'pending', attempts = 0, next_attempt_at = $2,

@@ -8,16 +8,16 @@ use crate::db::{Conn, Result};
 use crate::ids::SendId;
 use crate::states::{DeadLetterKind, DeadLetterState};
 
-/// Something that broke.
+/// A dead letter.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Of the thing that broke.
+    /// Id of the run, mail, delivery or capture.
     pub id: Uuid,
     pub kind: DeadLetterKind,
     pub status: DeadLetterState,
     /// The journey's id, the template's key, the type or name of the event.
     pub subject: String,
-    /// None where it is about nobody.
+    /// None where it is about no contact.
     pub contact_id: Option<Uuid>,
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -88,7 +88,7 @@ pub async fn dead_letter_count(conn: &mut Conn, kind: Option<DeadLetterKind>) ->
     .await
 }
 
-/// Takes a mail off the list of what broke. False where it is not on it.
+/// Dismisses a mail from the dead letters. False where it is not one.
 ///
 /// Two administrators racing: the second finds the row changed and gets false.
 pub async fn send_dismiss(conn: &mut Conn, send: SendId, now: DateTime<Utc>) -> Result<bool> {

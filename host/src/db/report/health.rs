@@ -1,11 +1,11 @@
-//! Signs of life.
+//! Heartbeats of workers.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::db::{Conn, Result};
 
-/// A worker says it is alive.
+/// Records a worker's heartbeat.
 pub async fn worker_beat(
     conn: &mut Conn,
     id: Uuid,
@@ -25,7 +25,7 @@ pub async fn worker_beat(
     Ok(())
 }
 
-/// A worker leaves; long dead ones are cleared away with it.
+/// Removes a worker that stops, and those that died long ago.
 pub async fn worker_remove(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "DELETE FROM workers WHERE id = $1 OR last_seen_at < $2::timestamptz - interval '1 day'",
@@ -37,17 +37,17 @@ pub async fn worker_remove(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Res
     Ok(())
 }
 
-/// The workers of this database.
+/// The workers that share this database.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkersSeen {
-    /// When any of them was last seen.
+    /// The latest heartbeat of any of them.
     pub last: Option<DateTime<Utc>>,
-    /// How many were seen since the time asked about.
+    /// How many sent a heartbeat since the given time.
     pub count: i64,
 }
 
-/// When workers were last seen, and how many of them no longer than `missed` ago. A sign of life
-/// further ahead than that was given by a clock that was set back since, and says nothing.
+/// When workers were last seen, and how many of them within `missed`. A heartbeat further than that
+/// in the future comes from a clock that was set back since, and is ignored.
 pub async fn workers_seen(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -65,7 +65,7 @@ pub async fn workers_seen(
     .await
 }
 
-/// What is wrong with the workers seen since then, each sentence once.
+/// Findings of the workers seen since then, each sentence once.
 pub async fn worker_findings(conn: &mut Conn, since: DateTime<Utc>) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"SELECT DISTINCT finding AS "finding!" FROM workers CROSS JOIN unnest(findings) AS finding

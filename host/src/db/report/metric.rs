@@ -1,11 +1,11 @@
-//! Reports. Everything about mails is read from the index of sent mails alone.
+//! Reports. Figures about mails are index-only reads of the sent mails.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::{Conn, Result, RunCount};
 use crate::states::RunState;
 
-/// The whole installation at a glance.
+/// Figures of the whole installation.
 #[derive(Clone, Debug)]
 pub struct Overview {
     pub contacts: i64,
@@ -40,7 +40,7 @@ pub async fn metric_overview(conn: &mut Conn, now: DateTime<Utc>) -> Result<Over
     .await
 }
 
-/// Mails sent in a time, and how many of them bounced.
+/// Mails sent in a period, and how many of them bounced.
 pub async fn metric_sent(
     conn: &mut Conn,
     since: DateTime<Utc>,
@@ -57,7 +57,7 @@ pub async fn metric_sent(
     .await
 }
 
-/// Runs that began in a time, by journey and status; of one journey where it is named.
+/// Runs that began in a period, by journey and status; of one journey where given.
 pub async fn metric_runs(
     conn: &mut Conn,
     journey: Option<&str>,
@@ -77,7 +77,7 @@ pub async fn metric_runs(
     .await
 }
 
-/// What became of mails that were sent in a time.
+/// Counts of the mails sent in a period, by result.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
     /// A template's key or a provider's id.
@@ -90,7 +90,7 @@ pub struct Outcomes {
     pub complained: i64,
 }
 
-/// By template.
+/// Mails sent in a period, by template.
 pub async fn metric_templates(
     conn: &mut Conn,
     since: DateTime<Utc>,
@@ -110,7 +110,7 @@ pub async fn metric_templates(
     .await
 }
 
-/// By provider.
+/// Mails sent in a period, by provider.
 pub async fn metric_providers(
     conn: &mut Conn,
     since: DateTime<Utc>,
@@ -131,7 +131,7 @@ pub async fn metric_providers(
     .await
 }
 
-/// What became of one journey's mails.
+/// Counts of one journey's mails, by result.
 pub async fn metric_journey_mails(
     conn: &mut Conn,
     journey: &str,
@@ -155,22 +155,23 @@ pub async fn metric_journey_mails(
     .await
 }
 
-/// How often an event of a name was received.
+/// How often an event was received, by name.
 #[derive(Clone, Debug)]
 pub struct EventTally {
     pub name: String,
     pub count: i64,
-    /// The people it was about.
+    /// How many contacts it was about.
     pub people: i64,
 }
 
-/// Events received in a time, the most frequent 100 names first.
+/// Events received in a period: the 100 most frequent names, most frequent first.
 pub async fn metric_events(
     conn: &mut Conn,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Vec<EventTally>> {
-    // No id is behind the time of receipt, so the primary key finds where the span begins.
+    // An id is never older than the time of receipt, so the primary key finds the start of the
+    // period.
     sqlx::query_as!(
         EventTally,
         r#"SELECT name, sum(times)::bigint AS "count!", count(*) AS "people!"

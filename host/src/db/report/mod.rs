@@ -1,4 +1,4 @@
-//! Figures and lists over many nouns.
+//! Figures and lists across several tables.
 
 mod dead_letter;
 mod health;

@@ -1,40 +1,40 @@
-//! What is due and waits for a worker, and for how long.
+//! Backlogs: due work that waits for a worker, and for how long.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::{Conn, Result};
 
-/// Work of one kind that is due.
+/// Due work of one kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
     /// Counted up to [`COUNTED`].
     pub due: i64,
-    /// Since when the one that waits longest has been due.
+    /// Since when the oldest item has been due.
     pub oldest: Option<DateTime<Utc>>,
 }
 
 impl Backlog {
-    /// How long the one that waits longest has waited.
+    /// How long the oldest item has waited.
     pub fn oldest_seconds(&self, now: DateTime<Utc>) -> i64 {
         self.oldest
             .map_or(0, |oldest| (now - oldest).num_seconds().max(0))
     }
 }
 
-/// Work of every kind that is due.
+/// Due work of every kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Queues {
     pub runs: Backlog,
-    /// Mails that are kept until a provider takes them among them, waiting since they were decided.
+    /// Includes mails kept until a provider accepts them, which wait since their decision.
     pub mails: Backlog,
     pub captures: Backlog,
     pub webhooks: Backlog,
 }
 
-/// Beyond so many the exact number costs more than it tells.
+/// Beyond this number an exact count is not worth its cost.
 pub const COUNTED: i64 = 100_000;
 
-/// What is due now. Work that a worker holds at the moment does not count.
+/// Work that is due now, without what workers hold at the moment.
 pub async fn queues(conn: &mut Conn, now: DateTime<Utc>) -> Result<Queues> {
     let runs = sqlx::query_as!(
         Backlog,

@@ -1,11 +1,11 @@
-//! What happened lately, for the console and the pages of development.
+//! Recent activity, for the console and the development pages.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::db::{Conn, Result};
 
-/// How much there is.
+/// Totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoryCounts {
     pub events: i64,
@@ -13,10 +13,10 @@ pub struct StoryCounts {
     pub mails: i64,
 }
 
-/// One thing that happened.
+/// An item of the activity list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happening {
-    /// Of the row, with its state where it has several.
+    /// Key of the item: the row's id, with its state where a row appears several times.
     pub key: String,
     pub at: DateTime<Utc>,
     /// `event`, `run`, `step` or `mail`.
@@ -26,7 +26,7 @@ pub struct Happening {
     /// The source, the run's or step's state, or the mail's status.
     pub detail: String,
     pub person: String,
-    /// Of a mail.
+    /// The subject of a mail.
     pub send: Option<Uuid>,
     /// When a step's wait ends.
     pub until: Option<DateTime<Utc>>,
@@ -43,8 +43,8 @@ pub async fn story_counts(conn: &mut Conn) -> Result<StoryCounts> {
     .await
 }
 
-/// What happened from `since` on to rows whose ids sort from `first` on, oldest first, at most
-/// `limit` of each kind. A row that changes comes once more.
+/// Activity from `since` on of rows with ids from `first` on, oldest first, at most `limit` of each
+/// kind. A row that changes appears again.
 pub async fn story_since(
     conn: &mut Conn,
     first: Uuid,

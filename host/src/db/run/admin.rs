@@ -11,7 +11,7 @@ use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
 use crate::states::RunState;
 
-/// A run, whole.
+/// A whole run.
 #[derive(Clone, Debug)]
 pub struct StateRow {
     pub id: StateId,
@@ -32,7 +32,7 @@ pub struct StateRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// As it is stored.
+/// A [`StateRow`] as stored.
 struct StoredState {
     id: uuid::Uuid,
     journey_id: String,
@@ -91,7 +91,7 @@ pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>>
     .await
 }
 
-/// Runs that failed or are stuck and that nobody put aside, newest first.
+/// Runs that failed or are stuck and are not dismissed, newest first.
 pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>> {
     let rows = sqlx::query_as!(
         StoredState,
@@ -110,8 +110,8 @@ pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>>
     Ok(rows.into_iter().map(StateRow::from).collect())
 }
 
-/// Whether another run of the same journey and person is under way. The caller holds the
-/// contact's lock.
+/// Whether another run of the same journey and contact is open. The caller holds the contact's
+/// lock.
 pub async fn state_has_rival(conn: &mut Conn, state: &StateRow) -> Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
@@ -125,7 +125,7 @@ pub async fn state_has_rival(conn: &mut Conn, state: &StateRow) -> Result<bool> 
     .await
 }
 
-/// Opens the last step that failed, forgets what was asked after it, and makes the run due. The
+/// Reopens the last step that failed, deletes the steps issued after it, and makes the run due. The
 /// caller holds the contact's lock.
 pub async fn state_reopen(
     conn: &mut Conn,
@@ -177,7 +177,7 @@ pub async fn state_reopen(
     calls_forget(conn, &[state.into()]).await
 }
 
-/// Ends a run for good, whichever state it is in.
+/// Ends a run for good, whatever its status.
 pub async fn state_end(conn: &mut Conn, state: StateId, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         "UPDATE journey_states SET status = 'exited', exited_at = $2, updated_at = $2,
@@ -191,7 +191,7 @@ pub async fn state_end(conn: &mut Conn, state: StateId, now: DateTime<Utc>) -> R
     Ok(())
 }
 
-/// Takes a failed or stuck run off the list of dead letters. False where it is not on it.
+/// Dismisses a failed or stuck run from the dead letters. False where it is not one.
 pub async fn state_dismiss(conn: &mut Conn, state: StateId, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         "UPDATE journey_states SET dismissed_at = $2

@@ -48,7 +48,7 @@ pub async fn journey_skips(conn: &mut Conn, journey: Option<&str>) -> Result<Vec
     .await
 }
 
-/// Switches a journey on or off. Runs under way go on.
+/// Enables or disables a journey. Open runs continue.
 pub async fn journey_set_enabled(
     conn: &mut Conn,
     journey: &str,
@@ -68,7 +68,7 @@ pub async fn journey_set_enabled(
     Ok(())
 }
 
-/// A run with what its person is known by.
+/// A run with the names of its contact.
 #[derive(Clone, Debug)]
 pub struct StateStory {
     pub id: StateId,
@@ -87,14 +87,14 @@ pub struct StateStory {
     pub exited_at: Option<DateTime<Utc>>,
 }
 
-/// What a list of runs is narrowed to.
+/// Filters of a list of runs; None does not filter.
 #[derive(Clone, Debug, Default)]
 pub struct StateFilter<'a> {
     pub journey: Option<&'a str>,
     pub status: Option<RunState>,
     /// The product's id of the person.
     pub user: Option<&'a str>,
-    /// Only runs that come after this one in the list.
+    /// Only runs after this one in the list.
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
@@ -152,7 +152,7 @@ pub async fn state_story(
     .await
 }
 
-/// How many runs there are, without regard to `after`.
+/// How many runs match, ignoring `after`.
 pub async fn state_count(conn: &mut Conn, filter: &StateFilter<'_>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM journey_states

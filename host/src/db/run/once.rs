@@ -1,4 +1,5 @@
-//! What a journey remembers of a person across enrolments.
+//! What a journey stores about a contact across enrolments: results of `once` blocks, and passes of
+//! its throttle.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,7 +7,7 @@ use serde_json::Value;
 use crate::db::{Conn, Result};
 use crate::ids::{self, ContactId};
 
-/// What the block of this key came to.
+/// The result of the `once` block with this key.
 pub async fn once_get(
     conn: &mut Conn,
     contact: ContactId,
@@ -23,7 +24,7 @@ pub async fn once_get(
     .await
 }
 
-/// Keeps what blocks came to; what is already kept stays.
+/// Stores results of `once` blocks; existing ones stay.
 pub async fn once_insert(
     conn: &mut Conn,
     contact: ContactId,
@@ -48,7 +49,7 @@ pub async fn once_insert(
     Ok(())
 }
 
-/// How often the journey's throttle let the person pass, at `since` or later.
+/// How often the journey's throttle admitted the contact, at `since` or later.
 pub async fn passes_since(
     conn: &mut Conn,
     contact: ContactId,

@@ -1,4 +1,4 @@
-//! Calls of plugins that are under way, and those in which workers ended.
+//! Plugin calls under way, and those in which workers died.
 
 use std::collections::HashMap;
 
@@ -8,29 +8,29 @@ use uuid::Uuid;
 use crate::db::{Conn, Result};
 use crate::ids::Claim;
 
-/// A call of a plugin for one run, mail or batch of mails.
+/// A plugin call for one run, mail or batch of mails.
 #[derive(Clone, Debug)]
 pub struct PluginCall {
     pub subject: Uuid,
-    /// What the caller holds it by.
+    /// The caller's claim on the subject.
     pub claim: Claim,
-    /// Plugin, method and place: equal texts are the same call.
+    /// Plugin, method and step: equal texts are the same call.
     pub name: String,
 }
 
-/// How often in a row workers ended in the same call for a run, mail or batch.
+/// How often in a row a worker died in the same call for a run, mail or batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deaths {
     pub count: i16,
-    /// The call. None where no worker ended in one.
+    /// The call. None where no worker died in one.
     pub call: Option<String>,
-    /// The last of them is counted by this claim.
+    /// The last of them was counted by this claim.
     pub fresh: bool,
 }
 
-/// Keeps that one call has returned, another begins, or both. A call that returned was not the one
-/// that ends workers, so earlier ends in it are forgotten. The notes need not survive an end of the
-/// database's machine: with `durable` false nobody waits for its disk.
+/// Records that one call has returned, another begins, or both. A call that returned is not the one
+/// that kills workers, so its earlier deaths are cleared. With `durable` false the commit does not
+/// wait for the disk: the record need not survive a crash of the database's machine.
 pub async fn call_switch(
     conn: &mut Conn,
     ended: Option<&PluginCall>,
@@ -63,10 +63,10 @@ pub async fn call_switch(
     Ok(())
 }
 
-/// Counts the ends of workers in calls for what was just claimed: a call that is still noted never
-/// returned. Returns those that have any.
+/// Counts worker deaths in calls for what was just claimed: a call still on record never returned.
+/// Returns the subjects that have any.
 ///
-/// Only who holds a subject asks, so no two count the same end.
+/// Only the holder of a subject's claim calls this, so no death is counted twice.
 pub async fn calls_died(conn: &mut Conn, subjects: &[Uuid]) -> Result<HashMap<Uuid, Deaths>> {
     if subjects.is_empty() {
         return Ok(HashMap::new());
@@ -94,7 +94,7 @@ pub async fn calls_died(conn: &mut Conn, subjects: &[Uuid]) -> Result<HashMap<Uu
     Ok(deaths.collect())
 }
 
-/// Takes back notes of calls that were not running when their caller ended, or that it gave up.
+/// Deletes the records of calls that were not running when their caller died, or that it gave up.
 pub async fn calls_void(conn: &mut Conn, calls: &[(Uuid, Claim)]) -> Result<()> {
     let subjects: Vec<Uuid> = calls.iter().map(|call| call.0).collect();
     let claims: Vec<Claim> = calls.iter().map(|call| call.1).collect();
@@ -112,7 +112,7 @@ pub async fn calls_void(conn: &mut Conn, calls: &[(Uuid, Claim)]) -> Result<()> 
     Ok(())
 }
 
-/// Forgets in which calls workers ended: what it was about came further, or is over.
+/// Clears the worker deaths of subjects that made progress or are over.
 pub async fn calls_forget(conn: &mut Conn, subjects: &[Uuid]) -> Result<()> {
     sqlx::query!("DELETE FROM plugin_calls WHERE subject = ANY($1)", subjects)
         .execute(conn)

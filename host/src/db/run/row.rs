@@ -1,4 +1,4 @@
-//! Runs of journeys: `journey_states`, their logs, and enrolments turned away.
+//! Runs of journeys (`journey_states`), their transitions, and refused enrolments.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::db::{Conn, Deaths, Level, Result, Topic};
 use crate::ids::{self, Claim, ContactId, EventId, StateId};
 use crate::states::RunState;
 
-/// A run about to begin.
+/// A new run.
 #[derive(Clone, Debug)]
 pub struct NewState {
     pub id: StateId,
@@ -27,11 +27,11 @@ pub struct NewState {
     pub context: Properties,
     pub person: User,
     pub depth: i16,
-    /// Whether the event that begins it is believed.
+    /// Whether the event that begins it is trusted.
     pub trust: Trust,
 }
 
-/// A run that is active or waiting.
+/// An open run: active or waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenState {
     pub id: StateId,
@@ -50,7 +50,7 @@ pub struct ClaimedState {
     pub plugin_id: String,
     /// The version the run began with.
     pub plugin_version: String,
-    /// It goes on with that version, whatever its journey says.
+    /// It stays with that version, even if its journey's code differs now.
     pub pinned: bool,
     pub status: RunState,
     pub current_node_id: String,
@@ -58,19 +58,19 @@ pub struct ClaimedState {
     pub context: Properties,
     pub person: User,
     pub depth: i16,
-    /// Whether the event that began it is believed.
+    /// Whether the event that began it is trusted.
     pub trust: Trust,
     pub claim: Claim,
     pub revision: i64,
     pub completions: i32,
     pub created_at: DateTime<Utc>,
-    /// When it last came further.
+    /// When it last made progress.
     pub updated_at: DateTime<Utc>,
-    /// How often workers ended in a call for this run.
+    /// How often a worker died in a plugin call for this run.
     pub deaths: Deaths,
 }
 
-/// When someone last entered a journey.
+/// When a contact last entered a journey.
 #[derive(Clone, Debug)]
 pub struct LastEntry {
     pub journey_id: String,
@@ -78,7 +78,7 @@ pub struct LastEntry {
     pub at: DateTime<Utc>,
 }
 
-/// Where a run stands after an advance.
+/// State of a run after an advance.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
     pub status: RunState,
@@ -100,7 +100,7 @@ pub struct Log {
     pub detail: Value,
 }
 
-/// An enrolment a guard turned away.
+/// An enrolment that a guard refused.
 #[derive(Clone, Debug)]
 pub struct NewSkip {
     pub journey_id: String,
@@ -109,8 +109,8 @@ pub struct NewSkip {
     pub reason: &'static str,
 }
 
-/// Makes runs, due at once. Returns those made: a run of the same journey and person that is
-/// still open wins.
+/// Inserts runs, due at once. Returns those inserted: none where the contact has an open run of the
+/// journey.
 pub async fn state_insert(
     conn: &mut Conn,
     states: &[NewState],
@@ -159,7 +159,7 @@ pub async fn state_insert(
     Ok(made.into_iter().map(StateId).collect())
 }
 
-/// The open runs of these people, oldest first.
+/// The open runs of these contacts, oldest first.
 pub async fn states_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<OpenState>> {
     let rows = sqlx::query!(
         r#"SELECT id, journey_id, contact_id, status AS "status: RunState", depth
@@ -179,8 +179,8 @@ pub async fn states_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<
     Ok(states.collect())
 }
 
-/// When these people last entered these journeys. A run all of whose mails were skipped because there
-/// was no address does not count.
+/// When these contacts last entered these journeys. A run all of whose mails were skipped for lack
+/// of an address does not count.
 pub async fn state_last_entries(
     conn: &mut Conn,
     journeys: &[String],
@@ -207,19 +207,19 @@ pub async fn state_last_entries(
     Ok(entries.collect())
 }
 
-/// A run that could write to nobody.
+/// A run that reached nobody: all of its mails were skipped for lack of an address.
 #[derive(Clone, Debug)]
 pub struct Unreached {
     pub state: OpenState,
     pub trigger_event: String,
     pub context: Properties,
-    /// Whether the event that began it is believed.
+    /// Whether the event that began it is trusted.
     pub trust: Trust,
     pub created_at: DateTime<Utc>,
 }
 
-/// The newest run of each journey of these people, begun at `since` or later, where all of its mails
-/// were skipped because there was no address.
+/// The newest run of each journey of these contacts, begun at `since` or later, where all of its
+/// mails were skipped for lack of an address.
 pub async fn states_unreached(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -257,7 +257,7 @@ pub async fn states_unreached(
     Ok(unreached.collect())
 }
 
-/// Ends open runs because of an event. The caller holds the contacts' locks.
+/// Exits open runs because of an event. The caller holds the contacts' locks.
 pub async fn state_exit(conn: &mut Conn, states: &[StateId], now: DateTime<Utc>) -> Result<()> {
     takes(Level::Runs);
     sqlx::query!(
@@ -275,8 +275,8 @@ pub async fn state_exit(conn: &mut Conn, states: &[StateId], now: DateTime<Utc>)
 /// Claims due runs until `lease_until`, at most `limit`.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
-/// no longer due. A worker that dies leaves its rows due again at the end of the lease; those among
-/// them that it was calling a plugin for are counted ([`calls_died`]).
+/// no longer due. Where a worker dies, its runs are due again at the end of the lease; those it was
+/// calling a plugin for are counted ([`calls_died`]).
 pub async fn state_claim(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -327,8 +327,8 @@ pub async fn state_claim(
     Ok(states.collect())
 }
 
-/// How often in a row what came of an advance could not be recorded, with the run locked; none where
-/// the claim is lost.
+/// How often in a row the result of an advance could not be recorded, with the run locked; None
+/// where the claim is lost.
 pub async fn state_failures(conn: &mut Conn, state: &ClaimedState) -> Result<Option<i16>> {
     takes(Level::Runs);
     sqlx::query_scalar!(
@@ -341,7 +341,7 @@ pub async fn state_failures(conn: &mut Conn, state: &ClaimedState) -> Result<Opt
     .await
 }
 
-/// Keeps how often that was, and gives a locked run's claim back so that it is due at `wake_at`.
+/// Stores that number, and releases a locked run's claim so that it is due at `wake_at`.
 pub async fn state_failed(
     conn: &mut Conn,
     id: StateId,
@@ -360,7 +360,7 @@ pub async fn state_failed(
     Ok(())
 }
 
-/// How many open runs these journeys have, of those that have any.
+/// How many open runs these journeys have; journeys without any are absent.
 pub async fn states_waiting(conn: &mut Conn, journeys: &[String]) -> Result<Vec<(String, i64)>> {
     sqlx::query!(
         r#"SELECT journey_id, count(*) AS "count!" FROM journey_states
@@ -373,7 +373,7 @@ pub async fn states_waiting(conn: &mut Conn, journeys: &[String]) -> Result<Vec<
     .await
 }
 
-/// Whether the claim still holds and nothing changed the run meanwhile; locks the row.
+/// Whether the claim still holds and the run did not change meanwhile; locks the row.
 pub async fn state_fence(conn: &mut Conn, state: &ClaimedState) -> Result<bool> {
     takes(Level::Runs);
     let row = sqlx::query_scalar!(
@@ -389,7 +389,7 @@ pub async fn state_fence(conn: &mut Conn, state: &ClaimedState) -> Result<bool> 
     Ok(row.is_some())
 }
 
-/// Gives a claim back so that the run is due at `wake_at`, where the claim still holds.
+/// Releases a claim that still holds; the run is due at `wake_at`.
 pub async fn state_release(
     conn: &mut Conn,
     state: &ClaimedState,
@@ -408,7 +408,7 @@ pub async fn state_release(
     Ok(())
 }
 
-/// Moves the leases of claims that still hold.
+/// Extends the leases of claims that still hold.
 pub async fn states_renew(
     conn: &mut Conn,
     claims: &[(StateId, Claim)],
@@ -429,8 +429,8 @@ pub async fn states_renew(
     Ok(())
 }
 
-/// Makes due the runs whose lease is longer than anybody gives: a clock ahead of this one gave it.
-/// Returns how many there were.
+/// Makes runs due whose lease is longer than any worker takes: it comes from a clock ahead of this
+/// one. Returns how many there were.
 ///
 /// Two workers racing: each skips the rows the other has locked.
 pub async fn states_after_clock_change(
@@ -450,7 +450,7 @@ pub async fn states_after_clock_change(
     Ok(done.rows_affected())
 }
 
-/// Gives claims back that still hold; the runs are due at once.
+/// Releases claims that still hold; the runs are due at once.
 pub async fn states_give_back(
     conn: &mut Conn,
     claims: &[(StateId, Claim)],
@@ -471,8 +471,8 @@ pub async fn states_give_back(
     Ok(())
 }
 
-/// Writes where a fenced run stands. False where the same transaction ended the run: one of its
-/// own events met an exit condition.
+/// Writes the state of a fenced run. False where the same transaction ended the run: one of its own
+/// events met an exit condition.
 pub async fn state_progress(
     conn: &mut Conn,
     state: StateId,
@@ -503,7 +503,7 @@ pub async fn state_progress(
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps the person as the first advance saw them.
+/// Stores the person as the first advance saw them.
 pub async fn state_person(conn: &mut Conn, state: StateId, person: &User) -> Result<()> {
     sqlx::query!(
         "UPDATE journey_states SET person = $2 WHERE id = $1 AND person <> $2",
@@ -525,7 +525,7 @@ pub async fn state_next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     .map(Option::flatten)
 }
 
-/// The journeys an administrator switched off.
+/// The journeys an administrator disabled.
 pub async fn journeys_disabled(conn: &mut Conn) -> Result<HashSet<String>> {
     let ids = sqlx::query_scalar!("SELECT journey_id FROM journey_settings WHERE NOT enabled")
         .fetch_all(conn)

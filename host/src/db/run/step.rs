@@ -9,15 +9,15 @@ use crate::db::transact::{stir, takes};
 use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::StateId;
 
-/// A step as the host keeps it.
+/// A step as the host stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepRow {
     pub step: Step,
     pub args: Value,
     pub issued_at: DateTime<Utc>,
-    /// For a wait: when it ends; for a step that failed for now: when it is tried again.
+    /// For a wait: when it ends; after a failed attempt: when the worker retries the step.
     pub due_at: Option<DateTime<Utc>>,
-    /// Tries of a step that asks something outside.
+    /// Attempts of a step that calls another system.
     pub attempts: i32,
 }
 
@@ -40,7 +40,7 @@ impl StepRow {
 
 type Outcome = std::result::Result<Value, StepError>;
 
-/// The whole journal, by number.
+/// The whole journal, by step number.
 pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
     let rows = sqlx::query!(
         r#"SELECT seq, after_count, kind, label, print, args, state, issued_at, due_at, attempts, done_pos,
@@ -80,7 +80,7 @@ pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
     Ok(steps.collect())
 }
 
-/// Writes new steps and the new state of old ones.
+/// Inserts new steps and updates existing ones.
 pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
@@ -141,7 +141,7 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     Ok(())
 }
 
-/// The end of a step that something outside an advance decided.
+/// The end of a step, decided outside an advance.
 #[derive(Clone, Debug)]
 pub struct StepEnd {
     pub state: StateId,
@@ -149,8 +149,8 @@ pub struct StepEnd {
     pub result: Outcome,
 }
 
-/// Ends open steps from outside an advance, in order, and makes their runs due. Does nothing where the
-/// run is over or the step no longer open. The caller holds the contacts' locks. Returns how many
+/// Ends open steps from outside an advance, in order, and makes their runs due. Skips steps that
+/// are no longer open or whose run is over. The caller holds the contacts' locks. Returns how many
 /// steps ended.
 pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc>) -> Result<u64> {
     if ends.is_empty() {

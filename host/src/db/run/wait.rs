@@ -1,4 +1,4 @@
-//! Runs that wait for an event: `wait_for` steps that are open.
+//! Runs that wait for an event: open `wait_for` steps.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
@@ -22,8 +22,8 @@ pub struct OpenWait {
     pub due_at: Option<DateTime<Utc>>,
 }
 
-/// Marks the contact as one whose events may be waited for. The caller holds the contact's lock;
-/// see [`event_insert_known`](crate::db::event_insert_known) for who looks at it.
+/// Marks the contact as one whose events a run may wait for. The caller holds the contact's lock;
+/// [`event_insert_known`](crate::db::event_insert_known) reads the mark.
 pub async fn contact_listen(conn: &mut Conn, contact: ContactId) -> Result<()> {
     takes_contacts(std::iter::once(contact));
     sqlx::query!(
@@ -35,7 +35,7 @@ pub async fn contact_listen(conn: &mut Conn, contact: ContactId) -> Result<()> {
     Ok(())
 }
 
-/// Takes the mark from contacts nobody waits for any more. The caller holds the contacts' locks.
+/// Clears the mark of contacts no run waits for any longer. The caller holds the contacts' locks.
 pub async fn contact_unlisten(conn: &mut Conn, contacts: &[ContactId]) -> Result<()> {
     takes_contacts(contacts.iter().copied());
     sqlx::query!(
@@ -47,8 +47,8 @@ pub async fn contact_unlisten(conn: &mut Conn, contacts: &[ContactId]) -> Result
     Ok(())
 }
 
-/// What open runs of these people wait for, oldest first. Steps that cannot be read are left to
-/// their run.
+/// The waits of these contacts' open runs, oldest first. Steps with unreadable arguments are
+/// skipped here; their run reports them.
 pub async fn waits_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<OpenWait>> {
     let rows = sqlx::query!(
         "SELECT t.state_id, s.contact_id, t.seq, t.args, t.issued_at, t.due_at
@@ -73,8 +73,8 @@ pub async fn waits_open(conn: &mut Conn, contacts: &[ContactId]) -> Result<Vec<O
     Ok(waits.collect())
 }
 
-/// The person's events of this name that arrived after a place in the order of arrival, or at `since`
-/// or later, in that order, at most `limit`. What was told of the past is not among them.
+/// The contact's events of this name that arrived after a position in the order of arrival, or at
+/// `since` or later, in that order, at most `limit`, without historical events.
 pub async fn events_arrived(
     conn: &mut Conn,
     (contact, name): (ContactId, &str),

@@ -1,4 +1,4 @@
-//! What a Postgres server has to be, and in one line what is wrong with one that is not.
+//! Requirements on the Postgres server, and one line per violation with the fix.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 
 use crate::db::Result;
 
-/// The oldest version that has what the statements use.
+/// The oldest version that supports our statements.
 const VERSION_MIN: i32 = 15;
-/// How long a server may take to answer the first time.
+/// Timeout of the first connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a database cannot be used, and what to do.
@@ -28,7 +28,7 @@ impl Unusable {
     }
 }
 
-/// What a server says of itself and of the database.
+/// Facts about the server and the database.
 #[derive(Clone, Debug)]
 struct Facts {
     /// The major version.
@@ -38,10 +38,10 @@ struct Facts {
     encoding: String,
     ctype: String,
     read_only: bool,
-    /// Of the schema in which tables would be made; none where there is none.
+    /// The schema in which tables are created; None where the search_path has none.
     schema: Option<String>,
     may_create: bool,
-    /// Tables of Hogsend that the user may not read and change.
+    /// Tables of Hogsend that the user may not read and write.
     closed: Vec<String>,
 }
 
@@ -60,8 +60,8 @@ const FACTS: &str = "SELECT current_setting('server_version_num')::int / 10000 A
                  AND has_table_privilege(c.oid, 'DELETE')))) AS closed
     FROM pg_database d WHERE d.datname = current_database()";
 
-/// Connects once and looks at the server, so that whatever is wrong is known before a pool waits for
-/// it to pass. `migrating` asks for the right to make tables, too.
+/// Connects once and checks the server, because a pool would retry a permanent problem until its
+/// timeout. `migrating` also requires the right to create tables.
 pub(in crate::db) async fn examine(
     options: &PgConnectOptions,
     migrating: bool,
@@ -97,7 +97,7 @@ pub(in crate::db) async fn examine(
             return Err(Unusable::of(said));
         }
     };
-    // Connections of one's own never share a process of the server.
+    // Without a pooler, two connections never share a server process.
     if backends.0 == backends.1 {
         return Err(Unusable::of(format!(
             "{} is a connection pooler in transaction mode, where notifications and prepared \
@@ -153,13 +153,13 @@ impl Facts {
         if encoding != "UTF8" {
             return Some(format!(
                 "the database '{database}' has the encoding {encoding}, which cannot hold every name: \
-                 make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 and set \
+                 create one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 and set \
                  DATABASE_URL to it"
             ));
         }
         if self.read_only {
             return Some(format!(
-                "the database '{database}' takes no changes, as a replica does: set DATABASE_URL to \
+                "the database '{database}' is read-only, for example a replica: set DATABASE_URL to \
                  the primary server"
             ));
         }
@@ -171,7 +171,7 @@ impl Facts {
         };
         if migrating && !self.may_create {
             return Some(format!(
-                "the user '{user}' may not make tables in the database '{database}': as its owner run \
+                "the user '{user}' may not create tables in the database '{database}': as its owner run \
                  GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"
             ));
         }
@@ -185,19 +185,19 @@ impl Facts {
         None
     }
 
-    /// What works less well.
+    /// A limitation worth a warning.
     fn warning(&self) -> Option<String> {
         matches!(self.ctype.as_str(), "C" | "POSIX").then(|| {
             format!(
-                "the database '{}' has LC_CTYPE {}: searches tell É from é. Make one with another \
-                 LC_CTYPE, such as C.UTF-8, where that matters",
+                "the database '{}' has LC_CTYPE {}: searches do not match É with é. Create one with \
+                 another LC_CTYPE, such as C.UTF-8, where that matters",
                 self.database, self.ctype
             )
         })
     }
 }
 
-/// What was to be reached, without its password.
+/// The address of the server, without the password.
 struct Place {
     host: String,
     port: u16,
@@ -229,21 +229,21 @@ impl Place {
         let server = self.server();
         match error {
             sqlx::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => format!(
-                "nobody listens at {server}: start Postgres there, or correct host and port of \
+                "nothing listens at {server}: start Postgres there, or correct host and port of \
                  DATABASE_URL"
             ),
             sqlx::Error::Io(io) => format!(
-                "{server} cannot be reached ({io}): is the host of DATABASE_URL right, and is it known \
-                 from this machine?"
+                "{server} cannot be reached ({io}): is the host of DATABASE_URL right, and does it resolve \
+                 on this machine?"
             ),
             sqlx::Error::Tls(tls) => format!(
-                "{server} and this machine agree on no TLS ({tls}): correct the certificate, or sslmode \
+                "the TLS handshake with {server} failed ({tls}): correct the certificate, or sslmode \
                  in DATABASE_URL"
             ),
             error => {
                 let Some(said) = error.as_database_error() else {
                     return format!(
-                        "{server} does not answer as Postgres does ({error}): correct \
+                        "{server} does not answer like a Postgres server ({error}): correct \
                                     DATABASE_URL"
                     );
                 };
@@ -253,7 +253,7 @@ impl Place {
                         "{server} refuses the password of the user '{user}': correct it in DATABASE_URL"
                     ),
                     Some("28000") => format!(
-                        "{server} does not let the user '{user}' in ({words}): correct DATABASE_URL, or \
+                        "{server} refuses the user '{user}' ({words}): correct DATABASE_URL, or \
                          pg_hba.conf of the server"
                     ),
                     Some("3D000") => format!(
@@ -342,7 +342,7 @@ mod tests {
             assert!(said.contains(expected), "{expected} is not in {said}");
             assert!(!said.contains('\n'), "{said}");
         }
-        // Who makes no tables needs no right to.
+        // Without migrating, the right to create tables is not needed.
         let mut facts = sound;
         facts.may_create = false;
         assert_eq!(facts.problem(false), None);

@@ -15,14 +15,14 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 
 use crate::private;
 
-/// The user and the database every Postgres begins with.
+/// The user and the database that every Postgres cluster starts with.
 const USER: &str = "postgres";
 
 /// A running embedded database.
 pub(in crate::db) struct Embedded {
     server: PgliteServer,
     socket_dir: PathBuf,
-    /// Held so that a second process does not open, and corrupt, the same folder.
+    /// Held so that a second process cannot open, and corrupt, the same folder.
     _lock: File,
 }
 
@@ -30,13 +30,13 @@ impl Embedded {
     /// Stops the server. Every connection must be closed before.
     pub fn stop(self) -> anyhow::Result<()> {
         let stopped = self.server.shutdown();
-        // An empty folder left behind harms nobody.
+        // An empty folder left behind does no harm.
         let _ = fs::remove_dir_all(&self.socket_dir);
         stopped
     }
 }
 
-/// Opens the database in `folder`, making it where there is none.
+/// Opens the database in `folder`, creating it if needed.
 pub(in crate::db) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedded)> {
     private::folder(folder)
         .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
@@ -54,7 +54,7 @@ pub(in crate::db) async fn open(folder: &Path) -> anyhow::Result<(PgPool, Embedd
     })
     .await?
     .context("the embedded database did not start")?;
-    // One connection is all there is, so it is never closed for idling or age.
+    // There is only one connection, so it is never closed for idling or age.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .min_connections(1)
@@ -91,8 +91,9 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// A private folder for the socket: beside the data, or where that path is too long (a socket's may
-/// not exceed 107 bytes) among the system's temporary files. Nothing is left in it: the lock is held.
+/// A private folder for the socket: next to the data, or among the system's temporary files where
+/// that path is too long (at most 107 bytes for a socket). We hold the lock, so leftovers in it
+/// belong to no live process.
 fn socket_dir(folder: &Path) -> anyhow::Result<PathBuf> {
     let beside = folder.canonicalize()?.join("socket");
     let dir = if beside.as_os_str().len() <= 80 {

@@ -9,14 +9,14 @@ use crate::db::{Conn, Db, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// How far the database is behind this binary.
+/// The database's schema compared with this binary's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaState {
     /// The newest migration applied.
     pub applied: Option<String>,
-    /// The newest migration this binary brings.
+    /// The newest migration of this binary.
     pub required: Option<String>,
-    /// Brought and not applied, oldest first.
+    /// Migrations of this binary that are not applied, oldest first.
     pub pending: Vec<String>,
 }
 
@@ -39,19 +39,19 @@ pub async fn migrate(db: &Db) -> std::result::Result<(), sqlx::migrate::MigrateE
         ..Migrator::DEFAULT
     };
     let mut conn = db.conn().await?;
-    // A new index takes its time.
+    // Building an index can exceed the default timeout.
     conn.execute("SET statement_timeout = 0").await?;
     let done = migrator.run(&mut *conn).await;
     conn.execute(crate::db::SESSION).await?;
     done
 }
 
-/// Indexes the names of contacts and the suppressed addresses for searches, where the server has the
-/// extension for it and lets us create it. Without, a search looks at every row.
+/// Creates trigram indexes for searches of contacts and suppressed addresses, where the server has
+/// `pg_trgm` and we may create it. Without them a search scans every row.
 ///
-/// Safe to run again, and from several processes at once: all but one leave it alone.
+/// Safe to run again, and from several processes at once: one builds, the others return.
 pub async fn index_searches(db: &Db) -> Result<()> {
-    /// Whoever holds it builds the indexes.
+    /// Advisory lock of the process that builds the indexes.
     const LOCK: i64 = 0x686f_6773_7365_6172;
     const INDEXES: [(&str, &str); 3] = [
         (
@@ -92,7 +92,7 @@ pub async fn index_searches(db: &Db) -> Result<()> {
             .await?;
             match valid {
                 Some(true) => continue,
-                // Building it broke off.
+                // An earlier build was interrupted.
                 Some(false) => {
                     let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
                     conn.execute(sqlx::AssertSqlSafe(drop)).await?;

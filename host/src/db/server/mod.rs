@@ -1,4 +1,4 @@
-//! The database itself: reaching it, its schema, and how long it keeps what.
+//! The database itself: connecting, schema, and retention.
 
 mod check;
 #[cfg(feature = "embedded-db")]

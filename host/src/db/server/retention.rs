@@ -1,14 +1,14 @@
-//! Deleting what was kept long enough.
+//! Retention: deleting data that is old enough.
 
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
 use crate::db::{Conn, Result};
 
-/// A kind of data that is kept for a while: which rows of which table, and how they are found.
+/// A kind of data with a retention period: which rows of which table, and how to find them.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
-    /// As the log calls it.
+    /// Its name in the log.
     pub what: &'static str,
     pub by: Lifetime,
     table: &'static str,
@@ -17,40 +17,40 @@ pub struct Kept {
     /// The column that a row's age counts from.
     time: &'static str,
     find: Find,
-    /// What else holds of a row that goes.
+    /// A further condition on rows to delete.
     condition: &'static str,
     goes: Goes,
 }
 
-/// By which column the oldest rows are found. A table that grows has an index on it.
+/// The column by which the oldest rows are found. Tables that grow have an index on it.
 #[derive(Clone, Copy, Debug)]
 enum Find {
-    /// Its time.
+    /// The time column.
     Time,
-    /// An id of the row, or of what it belongs to: ids sort by age.
+    /// An id of the row, or of its parent: ids sort by age.
     Id(&'static str),
 }
 
-/// What goes of a row.
+/// What is deleted.
 #[derive(Clone, Copy, Debug)]
 enum Goes {
     Row,
-    /// These columns. The row stays where the next look would find it, so that one goes on from its
-    /// time.
+    /// These columns are set to NULL. The row stays and would be found again, so the next call
+    /// continues from its time.
     Columns(&'static [&'static str]),
 }
 
 impl Kept {
-    /// Takes at most `$2` rows older than `$1`, the oldest first, none of them older than `$3` where
-    /// rows stay. `$4` is the least id that was made at `$1`. Returns how many there were and, where
-    /// rows stay, the time of the last, which is where the next call goes on.
+    /// Deletes from at most `$2` rows older than `$1`, oldest first; where rows stay, none older
+    /// than `$3`. `$4` is the smallest id created at `$1`. Returns how many there were and, where
+    /// rows stay, the time of the last one, from which the next call continues.
     ///
     /// Two workers racing: each skips the rows the other has locked.
     fn sql(&self) -> String {
         let Self {
             table, key, time, ..
         } = self;
-        // A moment after it was kept, what nothing needs is old.
+        // Data that is not needed has no minimum age.
         let older = match self.by {
             Lifetime::Needed => "<=",
             _ => "<",
@@ -84,7 +84,7 @@ impl Kept {
                 (gone, "max(at)")
             }
         };
-        // Every statement knows every parameter's type.
+        // Gives every parameter a type, used or not.
         format!(
             "WITH old AS (
                 SELECT {keys}, t.{time} AS at FROM {table} t WHERE {condition}
@@ -96,10 +96,10 @@ impl Kept {
     }
 }
 
-/// The setting that says how long.
+/// The setting with the retention period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Gone as soon as nothing needs it.
+    /// Deleted as soon as it is not needed.
     Needed,
     /// `RETENTION_BODIES_DAYS`
     Bodies,
@@ -128,7 +128,7 @@ pub const KEPT: &[Kept] = &[
         key: &["id"],
         time: "created_at",
         find: Find::Time,
-        // A batch is repeated as it was frozen, so its members keep their bytes as long as it is open.
+        // A retry of a batch sends the frozen bytes, so its members keep them while it is open.
         condition: "t.prepared IS NOT NULL
             AND t.status NOT IN ('queued', 'sending') AND NOT t.in_doubt
             AND NOT EXISTS (SELECT 1 FROM email_batches b
@@ -167,7 +167,7 @@ pub const KEPT: &[Kept] = &[
         goes: Goes::Row,
     },
     Kept {
-        what: "enrolments turned away",
+        what: "refused enrolments",
         by: Lifetime::Logs,
         table: "enrolment_skips",
         key: &["id"],
@@ -187,7 +187,7 @@ pub const KEPT: &[Kept] = &[
         goes: Goes::Row,
     },
     Kept {
-        what: "calls of plugins that ended workers, of what is gone",
+        what: "plugin calls that killed workers",
         by: Lifetime::Logs,
         table: "plugin_calls",
         key: &["subject"],
@@ -257,7 +257,7 @@ pub const KEPT: &[Kept] = &[
         goes: Goes::Row,
     },
     Kept {
-        what: "events of visitors nobody knows",
+        what: "events of unknown visitors",
         by: Lifetime::Visitors,
         table: "anonymous_events",
         key: &["id"],
@@ -268,8 +268,8 @@ pub const KEPT: &[Kept] = &[
     },
 ];
 
-/// Deletes at most `limit` rows older than `before`, from `from` on. Returns how many there were, and
-/// where to go on.
+/// Deletes at most `limit` rows older than `before`, from `from` on. Returns how many there were,
+/// and where to continue.
 pub async fn kept_delete(
     conn: &mut Conn,
     kept: &Kept,

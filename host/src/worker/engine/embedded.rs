@@ -12,7 +12,7 @@ use crate::ids::{Claim, StateId};
 use crate::runs::{Advanced, advance, unrecorded};
 use crate::worker::poll::{self, Work};
 
-/// Runs advanced side by side at least: most of an advance is spent outside the database.
+/// Minimum number of runs advanced concurrently: most of an advance is spent outside the database.
 const PLACES_MIN: usize = 8;
 
 pub struct Embedded;
@@ -25,7 +25,7 @@ impl Engine for Embedded {
     }
 }
 
-/// Claims what there are places for and advances it. Returns how many runs there were.
+/// Claims as many due runs as there are free places and advances them. Returns how many there were.
 pub async fn advance_due(app: &App) -> db::Result<usize> {
     poll::once(Runs { app: app.clone() }).await
 }
@@ -40,7 +40,7 @@ impl Work for Runs {
 
     const NAME: &'static str = "runs";
     const TOPIC: Option<Topic> = Some(Topic::Runs);
-    // Whoever lost the claim can record nothing.
+    // A worker that lost the claim cannot record anything.
     const REPEATABLE: bool = true;
 
     fn app(&self) -> &App {
@@ -51,12 +51,12 @@ impl Work for Runs {
         self.app.config.database_pool_size.max(PLACES_MIN)
     }
 
-    async fn claim(&self, room: usize) -> db::Result<Vec<ClaimedState>> {
-        // What another process of this machine left behind when it was killed counts for nothing.
+    async fn claim(&self, free: usize) -> db::Result<Vec<ClaimedState>> {
+        // Calls of a process that was killed outside a plugin's code do not count as deaths.
         self.app.calls.take_back().await?;
         let now = self.app.clock.now();
         let mut conn = self.app.db.conn().await?;
-        db::state_claim(&mut conn, now, now + self.app.config.lease, room as i64).await
+        db::state_claim(&mut conn, now, now + self.app.config.lease, free as i64).await
     }
 
     async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
@@ -70,10 +70,10 @@ impl Work for Runs {
         match advance(&self.app, &state).await {
             Ok(Advanced::Recorded | Advanced::Postponed) => Ok(()),
             Ok(Advanced::Outdated) => {
-                tracing::debug!(state.id = %state.id, "the run changed meanwhile, once more");
+                tracing::debug!(state.id = %state.id, "the run changed meanwhile, advancing it again");
                 Ok(())
             }
-            // Its lease brings it back.
+            // The run is due again when its lease expires.
             Err(error) if db::is_unavailable(&error) || db::is_transient(&error) => Err(error),
             Err(error) => unrecorded(&self.app, &state, &error).await,
         }

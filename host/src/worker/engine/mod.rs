@@ -7,11 +7,11 @@ pub use embedded::{Embedded, advance_due};
 use crate::app::App;
 use crate::crew::Crew;
 
-/// Finds runs that are due and has them advanced.
+/// Finds due runs and has them advanced.
 pub trait Engine {
-    /// As `/v1/health` calls it.
+    /// Its name in `/v1/health`.
     const KIND: &'static str;
 
-    /// Starts what finds them, until the crew is asked to stop.
+    /// Starts the engine's tasks, which run until the crew is asked to stop.
     fn start(app: &App, crew: &mut Crew);
 }
