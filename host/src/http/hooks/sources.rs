@@ -27,11 +27,11 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(receive_webhook, answer_challenge))
 }
 
-/// Events of one webhook that are stored together. A vendor that repeats a webhook of which only a
-/// part was stored is known by the events' own ids.
+/// Events of one webhook that are stored in one transaction. If only a part of a webhook was stored
+/// and the vendor retries it, the events' idempotency keys prevent duplicates.
 const TOGETHER: usize = 250;
 
-/// What became of a webhook: the event it told, or why it told none.
+/// The result of a webhook: the event it contained, or why it was skipped.
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookOut {
@@ -68,17 +68,17 @@ impl WebhookOut {
     }
 }
 
-/// Takes a webhook in. The plugin of that id gets the raw body and headers, and says what
-/// happened; the answer follows the commit.
+/// Receives a vendor's webhook. The event-source plugin of this id verifies it and converts it into
+/// events; the response is sent after they are stored.
 #[utoipa::path(
     post, path = "/v1/webhooks/{source}", tag = "webhooks",
     params(("source" = String, Path, description = "Id of an event-source plugin")),
     request_body(content = Object, description = "As the vendor sends it"),
     responses(
-        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 200, description = "The webhook is processed, or skipped", body = WebhookOut),
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
-        (status = 403, description = "In development: a page of another website called", body = ErrorOut),
+        (status = 403, description = "In development: a page of another website sent the request", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
     ),
 )]
@@ -92,7 +92,7 @@ pub async fn receive_webhook(
 ) -> Result<Json<WebhookOut>, ApiError> {
     let webhook = webhook(&app, &method, &uri, &headers, body);
     let Some(plugin) = app.plugins.event_source(&source) else {
-        // Providers of mail may be given the same short address.
+        // Delivery providers may use the same short URL.
         return match app.plugins.delivery(&source) {
             Some(_) => feedback::read(&app, &source, webhook).await,
             None => Err(ApiError::not_found("Unknown webhook source")),
@@ -111,7 +111,7 @@ pub async fn receive_webhook(
             return Ok(Json(WebhookOut::skipped(reason)));
         }
         Ok(Reading::Challenge { .. }) => {
-            let reason = "a challenge comes by GET".to_owned();
+            let reason = "a challenge must be sent with GET".to_owned();
             return Ok(Json(WebhookOut::skipped(reason)));
         }
         Err(Refusal::Unauthorized) => {
@@ -159,7 +159,7 @@ pub async fn receive_webhook(
     }))
 }
 
-/// Answers a vendor's challenge: its question whether the address is the right one. Nothing is stored.
+/// Answers a vendor's verification challenge, which confirms the URL. Nothing is stored.
 #[utoipa::path(
     get, path = "/v1/webhooks/{source}", tag = "webhooks",
     params(("source" = String, Path, description = "Id of an event-source plugin")),
@@ -192,7 +192,7 @@ pub async fn answer_challenge(
         }
         Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
         Ok(Reading::Events(_)) => {
-            let reason = "events come by POST".to_owned();
+            let reason = "events must be sent with POST".to_owned();
             Ok(Json(WebhookOut::skipped(reason)).into_response())
         }
         Err(Refusal::Unauthorized) => {
@@ -203,12 +203,13 @@ pub async fn answer_challenge(
     }
 }
 
-/// How long a webhook is known that tells neither an id nor a time: as long as signatures are taken.
+/// How many seconds a webhook without id and time is recognised as a duplicate: as long as signatures
+/// stay valid.
 const TOLERANCE: i64 = 300;
 
-/// The key of what a vendor told without an id of its own, so that nobody gains by sending a request
-/// again that they saw. One that tells when it happened is the same thing whenever it comes; without a
-/// time the same may happen twice, so only what comes within the tolerance of signatures is the same.
+/// The idempotency key of an event without an id, which makes replaying a captured request useless. An
+/// event with a time is a duplicate whenever it arrives. One without a time may legitimately occur
+/// twice, so it is a duplicate only within the tolerance of signatures.
 pub(super) fn key_of(webhook: &Webhook, at: usize, occurred_at: Option<DateTime<Utc>>) -> String {
     let mut hash = Sha256::new();
     for (name, value) in &webhook.headers {
@@ -218,7 +219,7 @@ pub(super) fn key_of(webhook: &Webhook, at: usize, occurred_at: Option<DateTime<
     }
     hash.update(webhook.body.as_slice());
     let hash = hex::encode(hash.finalize());
-    // What tells no time has been given that of its arrival.
+    // An event without a time was given its time of arrival.
     match occurred_at.filter(|at| *at != webhook.received_at) {
         Some(_) => format!("body:{hash}#{at}"),
         None => {
@@ -235,7 +236,7 @@ fn invalid_secret() -> ApiError {
     )
 }
 
-/// A request as plugins see it.
+/// A request as it is passed to plugins.
 pub(super) fn webhook(
     app: &App,
     method: &Method,
@@ -257,7 +258,7 @@ pub(super) fn invalid_payload(details: &str) -> ApiError {
     ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
 }
 
-/// Headers that are text; names are in lower case already.
+/// The headers with text values. Their names are already in lower case.
 fn readable(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()

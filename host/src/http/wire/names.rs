@@ -1,4 +1,4 @@
-//! Naming a person in a request's body.
+//! The identifiers of a contact in a request's body.
 
 use hogsend_plugin_api::Properties;
 
@@ -9,14 +9,14 @@ use crate::ids::ContactId;
 use crate::ingest::{NewEvent, Paths, Person, check_event};
 use crate::issue::Issue;
 
-/// How the fields of these bodies are called.
+/// The names of these fields.
 const PATHS: Paths = Paths {
     contact_properties: "properties",
     nobody: "email or userId is required",
     ..Paths::API
 };
 
-/// The names of a person, checked as those of an event are.
+/// The identifiers of a contact, validated like those of an event.
 pub fn names(
     app: &App,
     names: NewIdentity,
@@ -26,7 +26,7 @@ pub fn names(
     names_at(app, names, properties, anonymous_will_do, &PATHS)
 }
 
-/// The names of a person, in a body whose fields are called otherwise.
+/// The identifiers of a contact, in a body with other field names.
 pub fn names_at(
     app: &App,
     names: NewIdentity,

@@ -1,7 +1,8 @@
-//! Closed vocabularies: the document lists their words, and requests are held against them.
+//! Enumerations of stored words. The OpenAPI document lists them, and requests are validated against
+//! them.
 //!
-//! Fields stay texts in Rust, since the store keeps texts; `#[schema(value_type = EmailStatus)]` has
-//! the document tell what they may say.
+//! The fields are strings in Rust, since the database stores text. `#[schema(value_type = EmailStatus)]`
+//! adds the allowed words to the document.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
@@ -14,7 +15,7 @@ use crate::issue::Issue;
 use crate::mail::Taking;
 use crate::webhooks::EVENT_TYPES;
 
-/// The words a field may have.
+/// The allowed words of a field.
 pub trait Words {
     fn words() -> Vec<&'static str>;
 
@@ -27,7 +28,7 @@ pub trait Words {
         Err(Issue::new(path, message))
     }
 
-    /// What is wrong with a list of at least one of them.
+    /// Checks a list that must contain at least one word.
     fn check_list(path: &str, list: &[String]) -> Vec<Issue> {
         if list.is_empty() {
             let message = format!("must name at least one of {}", Self::words().join(", "));
@@ -39,7 +40,7 @@ pub trait Words {
     }
 }
 
-/// 400 where there is a word and it is none of these.
+/// 400 if a word is given and is not allowed.
 pub fn checked<W: Words>(path: &str, word: Option<&str>) -> Result<(), ApiError> {
     let Some(word) = word else { return Ok(()) };
     W::check(path, word).map_err(|issue| ApiError::validation(&[issue]))
@@ -68,14 +69,14 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a mail stands.
+    /// The status of a mail.
     EmailStatus = [
         "queued", "sending", "sent", "delivered", "opened", "clicked", "bounced", "complained",
         "failed", "ambiguous", "skipped",
     ];
-    /// Where a run of a journey stands.
+    /// The status of a run.
     StateStatus = ["active", "waiting", "completed", "failed", "exited", "stuck"];
-    /// Where something stands that is told to an endpoint or a channel.
+    /// The status of a delivery to a webhook endpoint or an alert channel.
     DeliveryStatus = ["pending", "delivered", "failed"];
     ImportStatus = ["pending", "running", "completed", "failed"];
     SuppressionReason = ["bounced", "complained", "manual", "erased"];
@@ -83,7 +84,7 @@ words! {
     DeadLetterStatus = ["failed", "stuck", "ambiguous"];
     TimelineType = ["event", "email", "journey"];
     WebhookEventType = EVENT_TYPES;
-    /// How an endpoint is told.
+    /// How events are delivered to an endpoint.
     WebhookKind = ["webhook"];
     EndpointStatus = ["enabled", "disabled"];
     ExportFormat = ["csv", "json"];
