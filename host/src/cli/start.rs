@@ -1,4 +1,4 @@
-//! From settings to a running process.
+//! Starting a process from the settings.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::http_client::http_client;
 use crate::plugins::{Discovered, Performer, Registry};
 use crate::telemetry;
 
-/// A process put together, and what is worth telling about it.
+/// A process that is ready to run.
 pub struct Started {
     pub app: App,
     /// The ids of the active delivery plugins.
     pub delivery: String,
 }
 
-/// Settings that were read and plugins that were started with them.
+/// The settings, and the plugins started with them.
 struct Ready {
     config: Config,
     clock: Clock,
@@ -35,13 +35,13 @@ struct Ready {
     delivery: String,
 }
 
-/// Reads all settings, reports every problem at once, then opens what they name.
+/// Reads all settings, reports all problems together, then connects to what they name.
 pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Started> {
     let ready = read(environment, mode).await?;
     let mut config = ready.config;
     if config.secret.expose_secret().is_empty() {
         config.secret = match mode {
-            // Signs nothing: it only changes rows.
+            // Never used: a command signs nothing.
             Mode::Command => uuid::Uuid::new_v4().to_string().into(),
             _ => secret::of_data_folder(&config.data_dir)?,
         };
@@ -72,12 +72,12 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
     })
 }
 
-/// Reads all settings and starts the plugins. Whatever is wrong, in `.env`, in the host's settings,
-/// in a plugin's file, in its settings or in what it makes of them, is in one list.
+/// Reads all settings and starts the plugins. All problems, in `.env`, in the host's settings, in
+/// plugin files, in plugins' settings or reported by plugins, are returned in one list.
 async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     let lookup = |name: &str| environment.get(name);
     let (mut config, wrong) = Config::read(&lookup, mode);
-    // Logging before the plugins: loading them tells which replaces which.
+    // Logging before the plugins: loading them logs which one replaces which.
     telemetry::init(config.log_level, config.production);
     let mut problems = texts(environment.problems());
     problems.extend(texts(&wrong));
@@ -91,8 +91,7 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     let notes = unknown(environment.names(), &manifests, &lookup);
     let clock = clock(&lookup, config.production)?;
 
-    // Where something is wrong already, plugins are started to hear what they have to say, and
-    // nothing else is opened.
+    // Even with problems, the plugins are started to collect theirs, but nothing else is opened.
     let sound = problems.is_empty();
     let redis = config.redis_url.as_deref().filter(|_| sound);
     let cache = Arc::new(Cache::connect(redis, clock.clone()));
@@ -113,7 +112,7 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
         )
         .await;
     problems.extend(texts(&refused));
-    // A journey of a plugin that did not start is not unknown.
+    // The journey may belong to a plugin that did not start.
     let mut warnings = Vec::new();
     if broken.is_empty() && registry.journeys().len() == bringing {
         match Catalog::new(&registry, config.enabled_journeys.as_deref()) {
@@ -155,8 +154,8 @@ fn texts<T: std::fmt::Display>(problems: &[T]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// A database to look at, without anything else of the settings: that of `DATABASE_URL`, or the one
-/// `hogsend dev` keeps in the data folder.
+/// Opens a database for reading, without the other settings: that of `DATABASE_URL`, or the embedded
+/// one of `hogsend dev` in the data folder.
 pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Config)> {
     let config = environment.config(Mode::Command)?;
     telemetry::init(config.log_level, config.production);
@@ -168,7 +167,7 @@ pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Confi
     Ok((db, config))
 }
 
-/// The database in the data folder, where there is one and nobody has it open.
+/// Opens the embedded database in the data folder, if it exists and is not in use.
 async fn open_own(config: &Config) -> anyhow::Result<Db> {
     let folder = config.data_dir.join("db");
     if config.production || !folder.is_dir() {
@@ -176,7 +175,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
             String::new()
         } else {
             format!(
-                ", and {} holds no database of `hogsend dev`",
+                ", and {} contains no database of `hogsend dev`",
                 config.data_dir.display()
             )
         };
@@ -186,7 +185,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
     Db::embedded(&folder).await.with_context(|| {
         let key = config.data_dir.join(key::KEY_FILE);
         format!(
-            "the database in {} cannot be opened. While `hogsend dev` runs, ask it instead: \
+            "the database in {} cannot be opened. While `hogsend dev` runs, use its API instead: \
              curl http://localhost:{}/v1/admin/dlq -H \"authorization: Bearer $(cat {})\"",
             config.data_dir.display(),
             config.port,
@@ -195,7 +194,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
     })
 }
 
-/// Says which doors are open or closed for want of a key.
+/// Warns which endpoints are open or closed because there is no key.
 pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
     let config = &app.config;
     let chosen = config.admin_api_key.is_some() && !config.development_key;
@@ -205,28 +204,28 @@ pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
     }
     if config.production {
         tracing::warn!(
-            "there is no key: requests with events are refused. Set ADMIN_API_KEY, or run \
-             `hogsend admin create`, sign in and make keys at /v1/admin/api-keys"
+            "there is no API key: requests with events are refused. Set ADMIN_API_KEY, or run \
+             `hogsend admin create`, sign in and create keys at /v1/admin/api-keys"
         );
     } else {
         tracing::warn!(
-            "no key was made: anyone who reaches this port can send events, as this is development. \
-             Set ADMIN_API_KEY to close it"
+            "there is no API key: in development, anyone who can reach this port can send events. \
+             Set ADMIN_API_KEY to prevent that"
         );
     }
     Ok(())
 }
 
-/// The machine's clock, or for tests of several processes a faster one.
+/// The system clock, or a faster one for tests with several processes.
 fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
     match lookup("HOGSEND_TEST_CLOCK") {
         Some(text) if !text.is_empty() && !production => Clock::parse(&text)
-            .context("HOGSEND_TEST_CLOCK is no start/since/factor of two instants and a number, perhaps with /stop"),
+            .context("HOGSEND_TEST_CLOCK must be start/since/factor, two instants and a number, optionally with /stop"),
         _ => Ok(Clock::system()),
     }
 }
 
-/// The plugins there are, without starting any.
+/// Finds the plugins without starting them.
 pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered, Vec<String>)> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);

@@ -1,4 +1,4 @@
-//! Who may reach the API, from where, and how often.
+//! Settings of sessions, proxies, networks and rate limits.
 
 use ipnet::IpNet;
 
@@ -8,21 +8,21 @@ use super::reader::Reader;
 /// Settings of sessions, proxies and limits.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Where people's browsers reach the sessions; on https their cookies are for https only.
+    /// Base URL of `/api/auth` for browsers. With https, session cookies are Secure.
     pub auth_url: String,
-    /// Origins whose pages may change things with a session: `https://host:port`, in lower case.
+    /// Origins whose pages may change data with a session: `https://host:port`, in lower case.
     pub trusted_origins: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Networks webhooks and alerts may reach besides the public internet.
+    /// Networks that webhooks and alerts may reach besides the public internet.
     pub webhook_networks: Vec<IpNet>,
-    /// Requests within 60 s for each key or user; `None` stands for any number.
+    /// Requests within 60 s for each key or user; `None` means unlimited.
     pub admin_limit: Option<u32>,
     pub emails_limit: Option<u32>,
     pub events_limit: Option<u32>,
-    /// Connections at once.
+    /// The maximum number of open connections.
     pub connections: usize,
-    /// What the bodies of all requests together may take, in bytes.
+    /// The memory budget for the bodies of all requests, in bytes.
     pub request_memory: usize,
 }
 
@@ -36,7 +36,7 @@ impl Access {
         trusted_origins.extend(reader.list(
             "TRUSTED_ORIGINS",
             origin,
-            "a comma list of origins, as https://admin.example.com",
+            "a comma-separated list of origins, for example https://admin.example.com",
         ));
         let mut seen = std::collections::HashSet::new();
         trusted_origins.retain(|origin| seen.insert(origin.clone()));
@@ -46,12 +46,12 @@ impl Access {
             trusted_proxies: reader.list(
                 "TRUSTED_PROXIES",
                 network,
-                "a comma list of networks or addresses, as 10.0.0.0/8",
+                "a comma-separated list of networks or addresses, for example 10.0.0.0/8",
             ),
             webhook_networks: reader.list(
                 "WEBHOOK_ALLOWED_NETWORKS",
                 network,
-                "a comma list of networks or addresses, as 10.0.0.0/8",
+                "a comma-separated list of networks or addresses, for example 10.0.0.0/8",
             ),
             admin_limit: limit(reader, "RATE_LIMIT_ADMIN"),
             emails_limit: limit(reader, "RATE_LIMIT_EMAILS"),
@@ -76,7 +76,7 @@ fn size(reader: &mut Reader<'_>, name: &str, least: u64, most: u64) -> usize {
     usize::try_from(reader.number(name, least, most)).unwrap_or(usize::MAX)
 }
 
-/// Redis, unless it is switched off: by `off`, and in development where nothing is set.
+/// The URL of Redis; `None` if it is disabled by `off`, or not set in development.
 pub(super) fn redis_url(reader: &mut Reader<'_>, production: bool) -> Option<String> {
     match reader.optional("REDIS_URL").as_deref() {
         None if production => Some("redis://localhost:6379".into()),
@@ -85,7 +85,7 @@ pub(super) fn redis_url(reader: &mut Reader<'_>, production: bool) -> Option<Str
     }
 }
 
-/// A port for questions about health alone, beside that of the API.
+/// The port for health requests only, in addition to that of the API.
 pub(super) fn health_port(reader: &mut Reader<'_>, port: u16) -> Option<u16> {
     let form = "a port from 1 to 65535";
     let parse = |text: &str| text.parse().ok().filter(|port| *port > 0);

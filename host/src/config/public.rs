@@ -1,4 +1,4 @@
-//! Where the world reaches this installation.
+//! The public URLs of this installation.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::reader::Reader;
 
-/// Base of the links in mails, without a slash at its end, its host in ASCII (RFC 5890 §2.3.2.1).
+/// The base URL of links in mails, without a trailing slash, its host in ASCII (RFC 5890 §2.3.2.1).
 pub(super) fn api_url(reader: &mut Reader<'_>, port: u16) -> String {
     const NAME: &str = "API_PUBLIC_URL";
     let fallback = format!("http://localhost:{port}");
@@ -15,7 +15,7 @@ pub(super) fn api_url(reader: &mut Reader<'_>, port: u16) -> String {
             if reader.strict {
                 reader.problem(
                     NAME,
-                    "is required in production: the https address of the API, as \
+                    "is required in production: the https URL of the API, for example \
                      https://api.example.com. Every link in mails begins with it",
                 );
             }
@@ -25,7 +25,7 @@ pub(super) fn api_url(reader: &mut Reader<'_>, port: u16) -> String {
     }
 }
 
-/// Where browsers reach the sessions: by default where everybody reaches the API.
+/// The base URL of `/api/auth` for browsers; by default the public URL of the API.
 pub(super) fn auth_url(reader: &mut Reader<'_>, api_public_url: &str) -> String {
     const NAME: &str = "BETTER_AUTH_URL";
     let own = reader.optional(NAME);
@@ -33,13 +33,13 @@ pub(super) fn auth_url(reader: &mut Reader<'_>, api_public_url: &str) -> String 
         .unwrap_or_else(|| api_public_url.to_owned())
 }
 
-/// In production https at a host other people reach.
+/// Reads a base URL. Production requires https and a public host.
 fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
     let url = Url::parse(text)
         .ok()
         .filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
     let Some(url) = url else {
-        // Not the value: a URL may hold a password.
+        // Not the value: a URL may contain a password.
         reader.problem(
             name,
             "is not a URL of the form https://…: for example https://api.example.com",
@@ -53,7 +53,7 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
     if extra {
         reader.problem(
             name,
-            "has a user name, a query or a fragment, which links cannot begin with: use \
+            "has a user name, a query or a fragment, which a base URL cannot have: use \
              https://host, with a path where the API has one",
         );
         return None;
@@ -63,15 +63,15 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
             reader.problem(
                 name,
                 "begins with http://, which is refused in production: links and cookies of \
-                 sessions would travel in clear. Use https://…",
+                 sessions would be sent unencrypted. Use https://…",
             );
         }
         if is_loopback(&url) {
             reader.problem(
                 name,
                 format!(
-                    "names '{}', which is this machine to whoever reads a mail: use the address \
-                     others reach the API at",
+                    "names '{}', which for the recipient of a mail is their own machine: use the address \
+                     at which others reach the API",
                     url.host_str().unwrap_or_default()
                 ),
             );
@@ -80,7 +80,7 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Whether a URL leads back to the machine that follows it (RFC 6761 §6.3, RFC 1122 §3.2.1.3,
+/// Whether the host of a URL is a loopback or unspecified address (RFC 6761 §6.3, RFC 1122 §3.2.1.3,
 /// RFC 4291 §2.5).
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else {

@@ -1,21 +1,21 @@
-//! Reads variables into values and collects what is wrong with them.
+//! Parses variables into values and collects their problems.
 
 use super::{Lookup, Mode, Problem, table};
 
-/// Reads settings one by one. A setting that is wrong is a problem and has its default or least
-/// value, so that everything else is read too.
+/// Reads settings one by one. A wrong setting is recorded as a problem and gets its default or minimum
+/// value, so that reading continues.
 pub(super) struct Reader<'a> {
     pub lookup: Lookup<'a>,
-    /// Whether this process may mail people and lead them to this installation: then the settings
-    /// that decide about it have to be there and right.
+    /// Whether this process may mail people in production: then the settings that concern this are
+    /// required and validated strictly.
     pub strict: bool,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    /// The reader, and whether this is production. A name of an environment that is neither
-    /// development nor a test counts as production: the stricter of the two.
+    /// The reader, and whether this is production. An unknown environment counts as production, the
+    /// stricter mode.
     pub fn new(lookup: Lookup<'a>, mode: Mode) -> (Self, bool) {
         let mut reader = Self {
             lookup,
@@ -51,8 +51,8 @@ impl<'a> Reader<'a> {
             .unwrap_or_else(|| table::default_of(name).to_owned())
     }
 
-    /// A value whose quotation marks were kept where it was set is a problem: it would be used with
-    /// them.
+    /// Like [`optional`](Self::optional), but a value in quotation marks is a problem: they would become
+    /// part of it.
     pub fn unquoted(&mut self, name: &str) -> Option<String> {
         let text = self.optional(name)?;
         if is_quoted(&text) {
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// `None` where it is not set, or where it cannot be read, which is a problem.
+    /// `None` if it is not set, or if it cannot be parsed, which is a problem.
     pub fn parsed<T>(
         &mut self,
         name: &str,
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    /// A comma-separated list; each entry that cannot be read is a problem.
+    /// A comma-separated list; each entry that cannot be parsed is a problem.
     pub fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, form: &str) -> Vec<T> {
         let mut all = Vec::new();
         for part in self.words(name) {
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         let text = self.text(name);
         let sound = reqwest::Url::parse(&text).is_ok_and(|url| schemes.contains(&url.scheme()));
         if !sound {
-            // Not the value: a URL may hold a password.
+            // Not the value: a URL may contain a password.
             let form = schemes
                 .iter()
                 .map(|scheme| format!("{scheme}://…"))
@@ -139,12 +139,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Why a quoted value is wrong.
+/// The problem of a quoted value.
 pub(super) const QUOTED: &str = "stands between quotation marks, which are then part of it (Docker's \
                                  --env-file keeps them): remove them";
 
-/// Whether all of a value stands between quotation marks. `"Acme, Inc." <hello@acme.example>` does
-/// not.
+/// Whether the whole value is in quotation marks. `"Acme, Inc." <hello@acme.example>` is not.
 pub(super) fn is_quoted(text: &str) -> bool {
     ['"', '\'']
         .iter()

@@ -1,20 +1,20 @@
-//! Secrets somebody chose: too weak for production, or of characters that cannot be sent.
+//! Secrets in the settings, and checks for weak ones and for characters that cannot be sent.
 
 use secrecy::SecretString;
 
 use super::reader::{QUOTED, Reader, is_quoted};
 
-/// How to make a secret.
-pub(super) const MAKE: &str = "make one with `openssl rand -base64 32`";
+/// How to create a secret, for messages.
+pub(super) const MAKE: &str = "create one with `openssl rand -base64 32`";
 
 /// A secret of the host.
 pub(super) struct Kind {
     pub name: &'static str,
-    /// The fewest characters in production.
+    /// The minimum number of characters in production.
     pub least: usize,
-    /// Production does not start without it.
+    /// Whether production requires it.
     pub required: bool,
-    /// It travels in a header.
+    /// Whether it is sent in a header.
     pub header: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) const SIGNING: Kind = Kind {
     header: false,
 };
 
-/// Opens everything.
+/// Has every scope.
 pub(super) const ADMIN_KEY: Kind = Kind {
     name: "ADMIN_API_KEY",
     least: 24,
@@ -34,7 +34,7 @@ pub(super) const ADMIN_KEY: Kind = Kind {
     header: true,
 };
 
-/// Reads a secret; what is wrong with it is a problem, which never shows it.
+/// Reads a secret. Problems never contain its value.
 pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
     let name = kind.name;
     let Some(secret) = reader.optional(name) else {
@@ -66,12 +66,12 @@ pub(super) fn read_previous(reader: &mut Reader<'_>) -> Vec<SecretString> {
 }
 
 fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
-    // A header value is read as ASCII (RFC 9110 §5.5); elsewhere two programs may encode other
-    // characters in two ways.
+    // Header values are ASCII (RFC 9110 §5.5); elsewhere programs may encode other characters
+    // differently.
     let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     if (strict || kind.header) && !secret.bytes().all(plain) {
         return Some(format!(
-            "has characters that do not travel safely, such as letters beyond ASCII: {MAKE}"
+            "has characters that cannot be sent reliably, such as non-ASCII letters: {MAKE}"
         ));
     }
     if strict && secret.len() < kind.least {
@@ -83,10 +83,9 @@ fn wrong(kind: &Kind, secret: &str, strict: bool) -> Option<String> {
     None
 }
 
-/// The least that the characters of a secret tell, in bits; 16 random bytes in hexadecimal have far
-/// more.
+/// The minimum entropy of a secret in bits. 16 random bytes in hexadecimal have far more.
 const BITS: f64 = 64.0;
-/// Words of examples.
+/// Words of example values.
 const PLACEHOLDERS: [&str; 6] = [
     "changeme",
     "change-me",
@@ -96,7 +95,7 @@ const PLACEHOLDERS: [&str; 6] = [
     "your-secret",
 ];
 
-/// Whether a secret repeats itself, says little for its length, or is somebody's example.
+/// Whether a secret is repetitive, has low entropy, or looks like an example value.
 fn is_guessable(secret: &str) -> bool {
     let bytes = secret.as_bytes();
     let repeats = |period: usize| {
@@ -112,7 +111,7 @@ fn is_guessable(secret: &str) -> bool {
     if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
         return true;
     }
-    // Shannon's entropy of the characters, over all of them; one that repeats at once counts once.
+    // Shannon entropy of the whole secret; consecutive equal characters count once.
     let mut bytes = bytes.to_vec();
     bytes.dedup();
     let mut counts = [0_u32; 256];

@@ -1,18 +1,18 @@
-//! Every variable of the host: name, default, help. Plugins declare their own.
+//! Every environment variable of the host: name, default, help. Plugins declare their own.
 
 /// One environment variable.
 pub struct Variable {
     pub name: &'static str,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub default: &'static str,
     /// One line, in Markdown.
     pub help: &'static str,
-    /// What production asks of it; empty where that is nothing.
+    /// The requirement in production; empty if there is none.
     pub production: &'static str,
 }
 
 impl Variable {
-    /// Says what production asks of a variable.
+    /// Adds the requirement in production.
     const fn in_production(mut self, what: &'static str) -> Self {
         self.production = what;
         self

@@ -205,12 +205,12 @@ fn form(problem: &str) -> Response {
     };
     // The form is posted to the URL of the page itself.
     let body = format!(
-        "<h1>Choose another password</h1>{note}<form method=\"post\"><fieldset>\
+        "<h1>Choose a new password</h1>{note}<form method=\"post\"><fieldset>\
          <label for=\"new\">New password, 8 to 128 characters</label><br>\
          <input id=\"new\" name=\"newPassword\" type=\"password\" autocomplete=\"new-password\" \
          minlength=\"8\" required autofocus></fieldset><button>Change the password</button></form>"
     );
-    page(status, "Choose another password", "card", &body)
+    page(status, "Choose a new password", "card", &body)
 }
 
 fn over() -> Response {
