@@ -19,6 +19,7 @@ pub mod contacts;
 pub mod context;
 pub mod crew;
 pub mod db;
+mod dead_letters;
 pub mod enrolment;
 mod event_names;
 pub mod foreign;

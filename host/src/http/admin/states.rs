@@ -295,7 +295,7 @@ async fn found(conn: &mut Conn, journey: &str, id: StateId) -> Result<StateStory
     story.ok_or_else(|| ApiError::not_found("Run not found"))
 }
 
-pub(super) fn refused(error: AdminError) -> ApiError {
+fn refused(error: AdminError) -> ApiError {
     match error {
         AdminError::NotFound(_) => ApiError::not_found("Run not found"),
         AdminError::Conflict(why) => ApiError::conflict(&why),
