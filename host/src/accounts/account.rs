@@ -23,14 +23,14 @@ pub enum ChangeError {
     Database(#[from] sqlx::Error),
 }
 
-/// Changes the password of the session's user. With `alone`, all their sessions end and a new one
+/// Changes the password of the session's user. With `end_others`, all their sessions end and a new one
 /// replaces this one.
 pub async fn change_password(
     db: &Db,
     passwords: &Passwords,
     session: &Session,
     (current, new): (&str, &str),
-    alone: bool,
+    end_others: bool,
     now: DateTime<Utc>,
 ) -> Result<Option<Session>, ChangeError> {
     let new = checked_password(new)?;
@@ -44,7 +44,7 @@ pub async fn change_password(
         db::user_set_password(&mut tx, session.user.id, &hashed, now).await?;
         keep(&mut tx, &session.user, "user.change_password", None, now).await?;
         let mut fresh = None;
-        if alone {
+        if end_others {
             db::sessions_delete_of(&mut tx, session.user.id).await?;
             let (user, client) = (session.user.clone(), session.client.clone());
             fresh = Some(begin(&mut tx, user, client, session.remembered(), now).await?);

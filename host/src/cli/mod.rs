@@ -90,7 +90,7 @@ enum JourneysCommand {
 
 /// How often a worker checks for the migrations it waits for, and how often it logs that it waits.
 const SCHEMA_LOOK: Duration = Duration::from_secs(2);
-const SCHEMA_TOLD: Duration = Duration::from_secs(60);
+const SCHEMA_LOG: Duration = Duration::from_secs(60);
 
 /// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
 const BAD_CONFIG: u8 = 78;
@@ -243,24 +243,24 @@ async fn work(environment: &Environment) -> anyhow::Result<()> {
 /// Waits until the database has every migration of this binary, since a platform may start the new
 /// worker before the deployment of the API has migrated. False if the process has to stop first.
 async fn wait_for_schema(db: &Db, stop: &CancellationToken) -> anyhow::Result<bool> {
-    let mut told: Option<Instant> = None;
+    let mut logged_at: Option<Instant> = None;
     while !stop.is_cancelled() {
         let waits_for = match pending(db).await {
             Ok(None) => {
-                if told.is_some() {
+                if logged_at.is_some() {
                     tracing::info!("the database now has all migrations");
                 }
                 return Ok(true);
             }
             Ok(Some(pending)) => format!("the database lacks migrations: {pending}"),
             // It answered before, so this may be temporary.
-            Err(error) if told.is_some() && db::is_unavailable(&error) => {
+            Err(error) if logged_at.is_some() && db::is_unavailable(&error) => {
                 format!("the database does not answer: {error}")
             }
             Err(error) => return Err(error.into()),
         };
-        if told.is_none_or(|at| at.elapsed() >= SCHEMA_TOLD) {
-            told = Some(Instant::now());
+        if logged_at.is_none_or(|at| at.elapsed() >= SCHEMA_LOG) {
+            logged_at = Some(Instant::now());
             tracing::warn!(
                 "{waits_for}. The worker waits until `hogsend migrate` has run; \
                  to start it anyway, set SKIP_SCHEMA_CHECK=true"

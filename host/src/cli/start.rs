@@ -118,9 +118,9 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
         match Catalog::new(&registry, config.enabled_journeys.as_deref()) {
             Ok(mut catalog) => {
                 if let Some(dir) = &config.template_dir {
-                    let (wrong, told) = catalog.replace(dir);
+                    let (wrong, hints) = catalog.replace(dir);
                     problems.extend(texts(&wrong));
-                    warnings = told;
+                    warnings = hints;
                 }
             }
             Err(wrong) => problems.push(wrong.to_string()),

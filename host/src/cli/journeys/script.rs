@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_line_is_named_with_its_mend() {
+    fn every_bad_line_is_named_with_its_fix() {
         let text = "{\"event\":\"a\",\"after\":\"soon\"}\nnonsense\n{\"evnt\":\"a\"}\n\
                     {\"userId\":\"a\"}\n{\"event\":7}\n{\"event\":\"fine\"}\n\
                     {\"event\":\"a\",\"at\":\"2026-01-01T00:00:00Z\",\"after\":\"1d\"}\n\

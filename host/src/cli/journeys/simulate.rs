@@ -113,7 +113,7 @@ pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Re
         if wanted.json {
             println!("{}", serde_json::to_string_pretty(&report(&sim, &wanted))?);
         } else {
-            print!("{}", told(&sim));
+            print!("{}", timeline(&sim));
             for note in unheard(&wanted, &plugins, &scenes) {
                 println!("{note}");
             }
@@ -216,7 +216,7 @@ fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
 }
 
 /// The output for people: the timeline and a summary.
-fn told(sim: &Sim<'_>) -> String {
+fn timeline(sim: &Sim<'_>) -> String {
     let mut text = String::new();
     let width = |least: usize, name: fn(&Entry) -> &str| {
         let widths = sim

@@ -226,7 +226,7 @@ pub async fn create_alert_rule(
     }
     let work = async |mut tx: Tx| {
         db::alert_rule_put(&mut tx, &rule).await?;
-        let change = Change::created(told(&rule));
+        let change = Change::created(for_audit(&rule));
         keep(&mut tx, &caller, "alert_rule.create", &rule, change, now).await?;
         db::stir(Topic::Alerts);
         Ok::<_, ApiError>((tx, ()))
@@ -256,7 +256,7 @@ pub async fn change_alert_rule(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let mut rule = lock(&mut tx, id).await?;
-        let before = told(&rule);
+        let before = for_audit(&rule);
         let mut issues = Vec::new();
         let secret = body.clone().apply(&app, &mut rule, &mut issues);
         if !issues.is_empty() {
@@ -264,7 +264,7 @@ pub async fn change_alert_rule(
         }
         rule.updated_at = now;
         db::alert_rule_put(&mut tx, &rule).await?;
-        let change = Change::changed(before, told(&rule));
+        let change = Change::changed(before, for_audit(&rule));
         keep(&mut tx, &caller, "alert_rule.update", &rule, change, now).await?;
         db::stir(Topic::Alerts);
         Ok((tx, (rule, secret)))
@@ -381,7 +381,7 @@ pub async fn delete_alert_rule(
     let work = async |mut tx: Tx| {
         let rule = lock(&mut tx, id).await?;
         db::alert_rule_delete(&mut tx, id).await?;
-        let change = Change::deleted(told(&rule));
+        let change = Change::deleted(for_audit(&rule));
         keep(&mut tx, &caller, "alert_rule.delete", &rule, change, now).await?;
         Ok::<_, ApiError>((tx, ()))
     };
@@ -509,7 +509,7 @@ fn shown(rule: &AlertRule) -> String {
     url.map_or_else(String::new, |url| url.origin().ascii_serialization())
 }
 
-fn told(rule: &AlertRule) -> Value {
+fn for_audit(rule: &AlertRule) -> Value {
     json!({
         "name": rule.name, "type": rule.kind, "threshold": rule.threshold,
         "windowMinutes": rule.window_minutes, "minimum": rule.minimum,

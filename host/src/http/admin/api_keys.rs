@@ -149,7 +149,7 @@ pub async fn create_api_key(
     let work = async |mut tx: Tx| {
         db::api_key_insert(&mut tx, &key).await?;
         let id = key.id.to_string();
-        let (about, change) = (("api_key", &*id), Change::created(told(&key)));
+        let (about, change) = (("api_key", &*id), Change::created(for_audit(&key)));
         audit(&mut tx, &caller.actor, "api_key.create", about, change, now).await?;
         db::Result::Ok((tx, ()))
     };
@@ -218,7 +218,7 @@ pub async fn delete_api_key(
     let work = async |mut tx: Tx| {
         let key = db::api_key_delete(&mut tx, id).await?;
         let key = key.ok_or_else(|| ApiError::not_found("API key not found"))?;
-        let (text, change) = (id.to_string(), Change::deleted(told(&key)));
+        let (text, change) = (id.to_string(), Change::deleted(for_audit(&key)));
         let about = ("api_key", &*text);
         audit(&mut tx, &caller.actor, "api_key.delete", about, change, now).await?;
         Ok::<_, ApiError>((tx, key))
@@ -235,7 +235,7 @@ pub struct DeletedOut {
 }
 
 /// What the audit log stores about a key.
-fn told(key: &ApiKey) -> serde_json::Value {
+fn for_audit(key: &ApiKey) -> serde_json::Value {
     json!({
         "name": key.name, "keyPrefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at,
     })

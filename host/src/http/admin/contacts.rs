@@ -178,7 +178,7 @@ pub async fn create_contact(
             .filter(|put| put.created && !put.linked)
             .ok_or_else(taken)?;
         let row = found(&mut tx, &put.contact.id.to_string()).await?;
-        let change = Change::created(told(&row));
+        let change = Change::created(for_audit(&row));
         keep(&mut tx, &caller, "contact.create", &row, change, now).await?;
         Ok::<_, ApiError>((tx, row))
     };
@@ -290,7 +290,7 @@ async fn change(
         db::contact_confirm(&mut tx, before.id, now).await?;
     }
     let row = found(&mut tx, &before.id.to_string()).await?;
-    let change = Change::changed(told(&before), told(&row));
+    let change = Change::changed(for_audit(&before), for_audit(&row));
     keep(&mut tx, caller, "contact.update", &row, change, now).await?;
     let own = |row: &ContactRow| {
         let names = (row.external_id.clone(), row.email.clone());
@@ -409,7 +409,7 @@ fn checked(
 }
 
 /// What the audit log stores about a contact: identifiers and names of properties, not their values.
-fn told(row: &ContactRow) -> Value {
+fn for_audit(row: &ContactRow) -> Value {
     json!({ "externalId": row.external_id, "properties": row.properties.keys().collect::<Vec<_>>() })
 }
 
@@ -426,4 +426,4 @@ async fn keep(
 }
 
 /// The workers that a change of contacts wakes.
-pub(super) const TOLD: [Topic; 2] = [Topic::Runs, Topic::Captures];
+pub(super) const WOKEN: [Topic; 2] = [Topic::Runs, Topic::Captures];

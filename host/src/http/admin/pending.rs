@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::contacts::TOLD;
+use super::contacts::WOKEN;
 use super::lookup::found;
 use crate::app::App;
 use crate::audit::{Change, audit};
@@ -218,6 +218,6 @@ async fn decide_in(
     let actor = &caller.actor;
     audit(&mut tx, actor, action, ("contact", &about), change, now).await?;
     let contact = found(&mut tx, &about).await?.into();
-    TOLD.into_iter().for_each(db::stir);
+    WOKEN.into_iter().for_each(db::stir);
     Ok((tx, contact))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::contacts::TOLD;
+use super::contacts::WOKEN;
 use super::lookup::found;
 use crate::app::App;
 use crate::audit::{Change, audit};
@@ -142,7 +142,7 @@ async fn put(
         }
     }
     let after = read(app, &mut tx, &contact).await?;
-    let change = Change::changed(told(&before), told(&after));
+    let change = Change::changed(for_audit(&before), for_audit(&after));
     let id = contact.id.to_string();
     audit(
         &mut tx,
@@ -153,7 +153,7 @@ async fn put(
         now,
     )
     .await?;
-    TOLD.into_iter().for_each(db::stir);
+    WOKEN.into_iter().for_each(db::stir);
     Ok((tx, after))
 }
 
@@ -175,6 +175,6 @@ async fn read(app: &App, conn: &mut Conn, contact: &ContactRow) -> db::Result<Pr
     })
 }
 
-fn told(out: &PreferencesOut) -> Value {
+fn for_audit(out: &PreferencesOut) -> Value {
     json!({ "unsubscribedAll": out.unsubscribed_all, "suppressed": out.suppressed, "categories": out.categories })
 }

@@ -284,7 +284,7 @@ pub async fn create_webhook(
     }
     let work = async |mut tx: Tx| {
         db::webhook_insert(&mut tx, &endpoint).await?;
-        let change = Change::created(told(&endpoint));
+        let change = Change::created(for_audit(&endpoint));
         keep(&mut tx, &caller, "webhook.create", endpoint.id, change, now).await?;
         db::Result::Ok((tx, ()))
     };
@@ -314,7 +314,7 @@ pub async fn change_webhook(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let mut endpoint = lock(&mut tx, id).await?;
-        let before = told(&endpoint);
+        let before = for_audit(&endpoint);
         let mut issues = Vec::new();
         body.clone().apply(&app, &mut endpoint, &mut issues);
         if !issues.is_empty() {
@@ -322,7 +322,7 @@ pub async fn change_webhook(
         }
         endpoint.updated_at = now;
         db::webhook_update(&mut tx, &endpoint).await?;
-        let change = Change::changed(before, told(&endpoint));
+        let change = Change::changed(before, for_audit(&endpoint));
         keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
         db::stir(Topic::Webhooks);
         Ok((tx, endpoint))
@@ -379,7 +379,7 @@ pub async fn delete_webhook(
     let work = async |mut tx: Tx| {
         let endpoint = lock(&mut tx, id).await?;
         db::webhook_delete(&mut tx, id).await?;
-        let change = Change::deleted(told(&endpoint));
+        let change = Change::deleted(for_audit(&endpoint));
         keep(&mut tx, &caller, "webhook.delete", id, change, now).await?;
         Ok::<_, ApiError>((tx, ()))
     };
@@ -514,7 +514,7 @@ async fn keep(
 }
 
 /// What the audit log stores about an endpoint: only its host, since the path may hold a secret.
-fn told(endpoint: &Endpoint) -> Value {
+fn for_audit(endpoint: &Endpoint) -> Value {
     let url = reqwest::Url::parse(&endpoint.url).ok();
     json!({
         "host": url.as_ref().and_then(|url| url.host_str()),

@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use super::unsubscribe::told;
+use super::unsubscribe::message_page;
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::http::ApiError;
@@ -72,7 +72,7 @@ pub async fn follow_link(
             tracing::error!(%error, "a link could not be looked up");
             let texts = &app.config.texts;
             let (title, advice) = (&texts.link_waits, &texts.link_later);
-            let mut answer = told(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
+            let mut answer = message_page(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
             let wait = HeaderValue::from_static("30");
             answer.headers_mut().insert(header::RETRY_AFTER, wait);
             answer
@@ -141,7 +141,7 @@ fn location(url: &str) -> Option<HeaderValue> {
 
 fn unknown(app: &App) -> Response {
     let texts = &app.config.texts;
-    told(
+    message_page(
         app,
         StatusCode::NOT_FOUND,
         &texts.link_broken,

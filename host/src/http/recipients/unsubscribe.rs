@@ -203,7 +203,7 @@ fn is_one_click(body: &[u8]) -> bool {
 }
 
 /// A page with a message and a link to write to the sender.
-pub(super) fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
+pub(super) fn message_page(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
     let body = format!(
         "<h1>{}</h1><p>{}</p>{}",
         escape(title),
@@ -220,7 +220,7 @@ pub async fn failing_pages(State(app): State<App>, request: Request, next: Next)
         return response;
     }
     let texts = &app.config.texts;
-    let mut page = told(
+    let mut page = message_page(
         &app,
         response.status(),
         &texts.link_waits,

@@ -132,7 +132,7 @@ pub async fn follow_reset_link(
         accounts::reset_works(&mut conn, &token, now).await?
     };
     if callback.is_empty() {
-        return Ok(if works { form("") } else { over() });
+        return Ok(if works { form("") } else { expired() });
     }
     let base = reqwest::Url::parse(&app.config.access.auth_url);
     let Ok(mut url) = base.and_then(|base| base.join(&callback)) else {
@@ -186,7 +186,7 @@ pub async fn submit_reset_form(
             "card",
             "<h1>Your password is changed</h1><p>All sessions have ended: sign in with the new password.</p>",
         )),
-        Err(ResetError::Token) => Ok(over()),
+        Err(ResetError::Token) => Ok(expired()),
         Err(ResetError::Password(error @ (PasswordError::Short | PasswordError::Long))) => {
             Ok(form(&format!("{error}: use 8 to 128 characters.")))
         }
@@ -213,7 +213,7 @@ fn form(problem: &str) -> Response {
     page(status, "Choose a new password", "card", &body)
 }
 
-fn over() -> Response {
+fn expired() -> Response {
     page(
         StatusCode::BAD_REQUEST,
         "This link is over",
