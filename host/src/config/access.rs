@@ -174,6 +174,9 @@ mod tests {
         assert_eq!((access.emails_limit, access.events_limit), (Some(30), None));
         let problems = load(&[("TRUSTED_PROXIES", "10/8"), ("TRUSTED_ORIGINS", "*")]).unwrap_err();
         assert_eq!(problems.len(), 2);
-        assert!(problems[1].contains("as 10.0.0.0/8"), "{problems:?}");
+        assert!(
+            problems[1].contains("for example 10.0.0.0/8"),
+            "{problems:?}"
+        );
     }
 }

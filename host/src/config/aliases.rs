@@ -106,10 +106,10 @@ mod tests {
             ("a=", "use alias=event"),
             ("a=a", "of itself"),
             ("a=b,a=c", "both 'b' and 'c'"),
-            ("a=b,b=c", "itself another name"),
+            ("a=b,b=c", "itself an alias"),
             ("a=email.clicked", "begin with email."),
             ("journey.completed=a", "begin with journey."),
-            ("a=b,b=a", "itself another name"),
+            ("a=b,b=a", "itself an alias"),
         ] {
             let problems = read(text).unwrap_err();
             assert!(problems[0].contains(told), "{text}: {problems:?}");
