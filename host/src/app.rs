@@ -1,4 +1,4 @@
-//! What the entry points work with.
+//! The state of the entry points.
 
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
@@ -25,17 +25,17 @@ use crate::webhooks::Poster;
 #[derive(Clone)]
 pub struct App {
     context: Context,
-    /// Event sources that are refused: in production those whose secret is not set.
+    /// Event sources whose webhooks are refused: in production those without a secret.
     pub closed_sources: Arc<HashSet<String>>,
     pub ingestor: Ingestor,
-    /// What events are called.
+    /// The names of events, with their aliases.
     pub naming: Arc<Naming>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) poster: Arc<Poster>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) tries: Arc<Tries>,
-    /// Webhooks that were refused.
+    /// Logs refused webhooks.
     pub(crate) refusals: Arc<Refusals>,
 }
 
@@ -53,7 +53,7 @@ impl DerefMut for App {
     }
 }
 
-/// What a process is put together from.
+/// The parts from which an [`App`] is assembled.
 pub struct Parts {
     pub config: Config,
     pub clock: Clock,
@@ -64,7 +64,7 @@ pub struct Parts {
 }
 
 impl App {
-    /// Puts a process together from parts that were opened before. Starts nothing: a process that takes
+    /// Assembles an app from parts that are already opened. Starts nothing: a process that accepts
     /// events starts the committers with [`Ingestor::start`].
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let Parts {

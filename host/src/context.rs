@@ -1,4 +1,4 @@
-//! What the modules of one process share.
+//! The state that the modules of a process share.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::mailbox::Addresses;
 use crate::plugins::Registry;
 use crate::signed_link::LinkSigner;
 
-/// The store, the clock, the plugins and what they brought. Entry points have it inside their `App`;
-/// modules that run a whole task take it, and smaller functions take the part they need.
+/// The database, the clock, the plugins and what they provide. Entry points have it inside their
+/// `App`. Modules that run a whole task take it; smaller functions take only the parts they need.
 #[derive(Clone)]
 pub struct Context {
     pub config: Arc<Config>,
@@ -25,20 +25,20 @@ pub struct Context {
     pub plugins: Registry,
     pub cache: Arc<Cache>,
     pub catalog: Arc<Catalog>,
-    /// How the background loops of this process are doing.
+    /// The state of this process's background loops.
     pub loops: Arc<Loops>,
-    /// Lets work that workers ended in be done alone.
+    /// Runs work during which a worker crashed in isolation.
     pub alone: Arc<Alone>,
-    /// Which plugins are being called.
+    /// The plugin calls in progress.
     pub calls: Arc<Calls>,
     /// Signs the links in mails.
     pub links: Arc<LinkSigner>,
-    /// Hashes the addresses of mailboxes.
+    /// Hashes email addresses.
     pub addresses: Arc<Addresses>,
 }
 
 impl Context {
-    /// Whether an event source is believed: what its plugin says of it, or the operator.
+    /// Whether an event source is trusted, by its plugin's manifest or by `TRUSTED_SOURCES`.
     pub fn trust(&self, source: &str) -> Trust {
         let named = self.config.trusted_sources.iter().any(|id| id == source);
         let plugin = self.plugins.event_source(source);

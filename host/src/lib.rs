@@ -1,8 +1,8 @@
 //! Hogsend: product events in, durable journeys, mail out.
 //!
 //! The entry points [`http`], [`worker`] and [`cli`] call the modules, which depend on each other in one
-//! direction: [`contacts`] ← [`enrolment`] ← [`ingest`] ← [`mail`] ← [`runs`]. Modules call one store,
-//! [`db`], and one edge, [`plugins`].
+//! direction: [`contacts`] ← [`enrolment`] ← [`ingest`] ← [`mail`] ← [`runs`]. Modules access the
+//! database through [`db`] and plugins through [`plugins`].
 
 mod accounts;
 mod alerts;
@@ -19,6 +19,7 @@ pub mod contacts;
 pub mod context;
 pub mod crew;
 pub mod db;
+mod dead_letters;
 pub mod enrolment;
 mod event_names;
 pub mod foreign;

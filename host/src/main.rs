@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Plugins keep allocators of their own; nothing allocated on one side is freed on the other.
+/// Plugins have their own allocators: memory is always freed on the side that allocated it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

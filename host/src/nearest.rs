@@ -1,7 +1,7 @@
-//! The known word somebody probably meant.
+//! Suggestions for misspelled words.
 
-/// The known word nearest to one that is unknown: the same letters in another case or with other
-/// separators, or a few letters apart. `None` where none is near.
+/// The known word most similar to an unknown one: equal except for case or separators, or a few edits
+/// apart. `None` if none is similar.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| -> String {
         let letters = text.chars().filter(|c| c.is_alphanumeric());
@@ -9,7 +9,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     };
     let word = plain(word);
     let length = word.chars().count();
-    // Of long words the comparison would take long, and nobody mistypes them into one another.
+    // Comparing long words is slow, and typos in them are not expected.
     if length == 0 || length > 200 {
         return None;
     }

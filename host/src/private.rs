@@ -1,15 +1,15 @@
-//! Files and folders that only their owner may read: mails, secrets, the embedded database.
+//! Files and folders that only their owner may access: mails, secrets, the embedded database.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Makes a folder for its owner alone, with those above it. One that is there is closed to others,
-/// where it is ours to close.
+/// Creates a folder that only its owner may access, and its parents. An existing folder is closed to
+/// others if this user owns it.
 ///
 /// # Errors
 ///
-/// The folder is not there and cannot be made.
+/// The folder does not exist and cannot be created.
 pub fn folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         close(path);
@@ -22,7 +22,7 @@ pub fn folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Makes or empties a file for its owner alone.
+/// Creates or truncates a file that only its owner may access.
 ///
 /// # Errors
 ///
@@ -37,8 +37,8 @@ pub fn file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes the rights of everybody but the owner. A group may be there for a reason, and a folder of
-/// somebody else's stays as it is.
+/// Removes the permissions of others. Those of the group may be intended, and a folder of another user
+/// is not changed.
 #[cfg(unix)]
 fn close(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -49,7 +49,7 @@ fn close(path: &Path) {
     let mode = metadata.permissions().mode();
     let closed = mode & !0o007;
     if closed != mode {
-        // Not ours: whoever made it decides.
+        // Owned by another user, who decides about its permissions.
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(closed));
     }
 }

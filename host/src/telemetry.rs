@@ -1,4 +1,4 @@
-//! Logs: lines for people in development, JSON in production.
+//! Logging: text lines in development, JSON in production.
 
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +14,7 @@ pub fn init(level: LogLevel, production: bool) {
         LogLevel::Debug => "info,hogsend=debug",
     };
     let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter));
-    // Standard error: standard output belongs to what a command prints.
+    // Standard error, since commands print their results to standard output.
     let logs = logs.with_writer(std::io::stderr);
     let set = if production {
         logs.json().flatten_event(true).try_init()
@@ -24,6 +24,6 @@ pub fn init(level: LogLevel, production: bool) {
             .with_ansi(std::io::stderr().is_terminal())
             .try_init()
     };
-    // Already set: two servers share a test process.
+    // Already set up: tests run several servers in one process.
     let _ = set;
 }

@@ -1,4 +1,4 @@
-//! What administrators change about themselves: name, password, sessions.
+//! Changes that administrators make to their own account: name, password, sessions.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -9,10 +9,10 @@ use super::{HashError, Passwords};
 use crate::db::{self, Db, SessionRow, Tx};
 use crate::ids::SessionId;
 
-/// What the session of another browser is called in place of its token, which is kept nowhere.
+/// The prefix of references to other sessions, whose tokens are not stored.
 const REFERENCE: &str = "session_";
 
-/// Why the password stayed as it was.
+/// Why a password was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     #[error("Invalid password")]
@@ -29,8 +29,8 @@ impl From<HashError> for ChangeError {
     }
 }
 
-/// Gives the person of a session another password. With `alone`, all their sessions end and a new one
-/// begins in place of this.
+/// Changes the password of the session's user. With `alone`, all their sessions end and a new one
+/// replaces this one.
 pub async fn change_password(
     db: &Db,
     passwords: &Passwords,
@@ -60,7 +60,7 @@ pub async fn change_password(
     Ok(db.transact(work).await?)
 }
 
-/// Gives the person of a session another name.
+/// Changes the name of the session's user.
 pub async fn rename(db: &Db, session: &Session, name: &str, now: DateTime<Utc>) -> db::Result<()> {
     let mut user = session.user.clone();
     user.name = name.replace('\0', "");
@@ -72,8 +72,8 @@ pub async fn rename(db: &Db, session: &Session, name: &str, now: DateTime<Utc>) 
     db.transact(work).await
 }
 
-/// The sessions of the person of this one, the newest first. The token of this session is its own;
-/// those of others are references that open nothing.
+/// The sessions of the session's user, newest first. Only this session has its real token; those of
+/// the others are references that cannot be used to sign in.
 pub async fn sessions(db: &Db, session: &Session, now: DateTime<Utc>) -> db::Result<Vec<Session>> {
     let mut conn = db.conn().await?;
     let rows = db::sessions_of(&mut conn, session.user.id, now - MAX_LIFE, now).await?;
@@ -96,8 +96,7 @@ pub async fn sessions(db: &Db, session: &Session, now: DateTime<Utc>) -> db::Res
     Ok(rows.into_iter().map(listed).collect())
 }
 
-/// Ends one session of the person of this one, by its token or its reference. True where it is this
-/// one.
+/// Ends one session of the session's user, by its token or reference. True if it is this session.
 pub async fn revoke(db: &Db, session: &Session, named: &str) -> db::Result<bool> {
     let reference = named.strip_prefix(REFERENCE);
     let id = match reference.and_then(|id| Uuid::parse_str(id).ok()) {
@@ -110,7 +109,7 @@ pub async fn revoke(db: &Db, session: &Session, named: &str) -> db::Result<bool>
     Ok(id == session.id)
 }
 
-/// Ends all sessions of the person of this one, or all but this.
+/// Ends all sessions of the session's user, or all except this one.
 pub async fn revoke_all(db: &Db, session: &Session, this_too: bool) -> db::Result<()> {
     let mut conn = db.conn().await?;
     if this_too {

@@ -1,4 +1,4 @@
-//! The people who administer this installation, and their sessions.
+//! Administrators of this installation and their sessions.
 
 mod account;
 mod password;

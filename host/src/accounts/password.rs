@@ -1,4 +1,4 @@
-//! Passwords: argon2id, off the threads that serve requests.
+//! Password hashing with argon2id, on blocking threads.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use argon2::{Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Hashes under way at once: each takes 19 MiB and a core.
+/// Concurrent hashes: each takes 19 MiB and a core.
 const AT_ONCE: usize = 2;
-/// How long a hash waits for its turn.
+/// How long a hash may be queued.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Why a password was neither hashed nor checked.
+/// Why a password could not be hashed or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
     #[error("too many passwords are being checked")]
@@ -21,14 +21,14 @@ pub enum HashError {
     Failed(String),
 }
 
-/// Hashes and checks passwords. Cheap parameters make an installation weak, so they are argon2's
-/// own defaults, which follow OWASP: 19 MiB, two passes, one lane.
+/// Hashes and checks passwords, with argon2's default parameters, which follow OWASP: 19 MiB, two
+/// passes, one lane.
 ///
-/// The same letters may come in several forms: one keyboard sends é as one character, another as two.
-/// Passwords are hashed in the form NFKC (RFC 8265 §4.2), so that both open the door.
+/// One keyboard sends é as one character, another as two. Passwords are normalised to NFKC before
+/// hashing (RFC 8265 §4.2), so that both work.
 pub struct Passwords {
     permits: Semaphore,
-    /// A hash of nothing anybody knows, for checks against nobody.
+    /// A hash of a random password, to check against if the user does not exist.
     nobody: OnceLock<String>,
 }
 
@@ -41,19 +41,19 @@ impl Default for Passwords {
     }
 }
 
-/// A password in the one form it is hashed in.
+/// A password in NFKC, the form that is hashed.
 pub fn normalised(password: &str) -> String {
     password.nfkc().collect()
 }
 
 impl Passwords {
-    /// A PHC string.
+    /// The hash of a password, as a PHC string.
     pub async fn hash(&self, password: String) -> Result<String, HashError> {
         let _permit = self.turn().await?;
         off_thread(move || hash(&normalised(&password))).await
     }
 
-    /// Whether it is the password of `known`. Takes as long where nobody is known.
+    /// Whether the password matches the hash `known`. Takes the same time if `known` is `None`.
     pub async fn check(&self, password: &str, known: Option<String>) -> Result<bool, HashError> {
         let somebody = known.is_some();
         let known = match known {
@@ -61,7 +61,7 @@ impl Passwords {
             None => self.nobody().await?,
         };
         let usual = normalised(password);
-        // Hashes of older versions are of the password as it came.
+        // Older versions hashed the password without normalising it.
         let as_given = (usual != password).then(|| password.to_owned());
         let _permit = self.turn().await?;
         let right = off_thread(move || {
@@ -131,7 +131,7 @@ mod tests {
         let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301} au lait");
         let one = passwords.hash(composed.into()).await.unwrap();
         let other = passwords.hash(decomposed.into()).await.unwrap();
-        // As a version stored it that took passwords as they came.
+        // As an older version stored it, without normalising.
         let old = hash(decomposed).unwrap();
         for (given, known) in [(decomposed, &one), (composed, &other), (decomposed, &old)] {
             let checked = passwords.check(given, Some(known.clone())).await;

@@ -1,4 +1,4 @@
-//! Choosing another password without the old one, by a link in a mail.
+//! Resetting a forgotten password by a link in a mail.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,18 +11,18 @@ use crate::db::{self, Conn, Db, NewIdentity, Topic, Tx};
 use crate::ingest;
 use crate::mail;
 
-/// How long the link works.
+/// How long the link is valid.
 const LIFE: TimeDelta = TimeDelta::hours(1);
-/// How long after one such mail the next goes out.
+/// The minimum interval between two such mails.
 const APART: TimeDelta = TimeDelta::minutes(1);
-/// What these mails are called in lists of mails.
+/// The template name of these mails in lists of mails.
 const TEMPLATE: &str = "account.password-reset";
 
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Why no other password was chosen.
+/// Why a password was not reset.
 #[derive(Debug, thiserror::Error)]
 pub enum ResetError {
     #[error("Invalid token")]
@@ -39,7 +39,7 @@ impl From<HashError> for ResetError {
     }
 }
 
-/// Sends the administrator of this address a link, where there is one. `link` makes the link of a
+/// Sends a link to the administrator with this address, if there is one. `link` builds the link from a
 /// token.
 pub async fn send_reset(
     cx: &Context,
@@ -58,7 +58,7 @@ pub async fn send_reset(
     cx.db.transact(work).await
 }
 
-/// Writes the mail. Where there is nothing to send, nothing is committed.
+/// Queues the mail. If there is nothing to send, nothing is committed.
 async fn write(
     cx: &Context,
     mut tx: Tx,
@@ -74,7 +74,7 @@ async fn write(
         email: Some(user.email.clone()),
         ..NewIdentity::default()
     };
-    // People first, as everywhere.
+    // Lock the contact first, as every transaction does.
     let Some(put) = ingest::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?
     else {
         return Ok((None, ()));
@@ -85,14 +85,14 @@ async fn write(
     }
     let text = [
         format!(
-            "Somebody, hopefully you, asked for another password for {}.",
+            "Someone, hopefully you, asked to reset the password for {}.",
             user.email
         ),
-        format!("Choose it here within an hour: {link}"),
-        "If it was not you, there is nothing to do: your password stays as it is.".to_owned(),
+        format!("Choose a new password here within an hour: {link}"),
+        "If it was not you, you do not need to do anything: your password is not changed.".to_owned(),
     ];
     let key = format!("reset-{}", hex::encode(hash(token)));
-    let subject = "Choose another password";
+    let subject = "Reset your password";
     let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (subject, &text), now);
     db::send_insert(&mut tx, &send, now).await?;
     keep(&mut tx, &user, "user.request_password_reset", None, now).await?;
@@ -100,12 +100,12 @@ async fn write(
     Ok((Some(tx), ()))
 }
 
-/// Whether a link still works.
+/// Whether a link is still valid.
 pub async fn reset_works(conn: &mut Conn, token: &str, now: DateTime<Utc>) -> db::Result<bool> {
     Ok(db::reset_find(conn, &hash(token), now).await?.is_some())
 }
 
-/// Gives the person of a link another password, and ends all their sessions. The link works once.
+/// Changes the password of the link's user and ends all their sessions. The link works once.
 pub async fn reset_password(
     db: &Db,
     passwords: &Passwords,
@@ -114,7 +114,7 @@ pub async fn reset_password(
     now: DateTime<Utc>,
 ) -> Result<(), ResetError> {
     let password = checked_password(password)?;
-    // Before the hash: a wrong link costs little.
+    // Before hashing, so that an invalid link is cheap.
     if !reset_works(&mut *db.conn().await?, token, now).await? {
         return Err(ResetError::Token);
     }

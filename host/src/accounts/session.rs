@@ -7,27 +7,27 @@ use sha2::{Digest, Sha256};
 use crate::db::{self, Conn, SessionRow, User};
 use crate::ids::SessionId;
 
-/// How long a session lasts.
+/// How long a session lasts without being used.
 const LIFE: TimeDelta = TimeDelta::days(7);
-/// How long after signing in a session ends, however much it is used.
+/// The maximum lifetime of a session, however often it is used.
 pub(super) const MAX_LIFE: TimeDelta = TimeDelta::days(30);
-/// How long one lasts that ends with the browser; it is not extended.
+/// The lifetime of a session that ends with the browser; it is not extended.
 const SHORT_LIFE: TimeDelta = TimeDelta::days(1);
-/// After which part of its life a session in use gets a new one.
+/// How long after its last extension a session in use is extended again.
 const REFRESH: TimeDelta = TimeDelta::days(1);
 
-/// Where a session was begun.
+/// The client that started a session.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     pub address: Option<String>,
     pub agent: Option<String>,
 }
 
-/// A session and whose it is.
+/// A session and its user.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub id: SessionId,
-    /// The token of the cookie; the database keeps a hash.
+    /// The token of the cookie; the database stores only a hash.
     pub token: String,
     pub user: User,
     pub client: Client,
@@ -37,12 +37,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the cookie outlives the browser.
+    /// Whether the cookie persists after the browser closes.
     pub fn remembered(&self) -> bool {
         self.expires_at - self.updated_at > SHORT_LIFE
     }
 
-    /// Whether it is time for [`extend`].
+    /// Whether the session is due for [`extend`].
     pub fn ages(&self, now: DateTime<Utc>) -> bool {
         let more = self.expires_at < self.created_at + MAX_LIFE;
         more && self.remembered() && now - self.updated_at >= REFRESH
@@ -53,7 +53,7 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Begins a session, and clears away those that ended.
+/// Starts a session and deletes expired ones.
 pub(super) async fn begin(
     conn: &mut Conn,
     user: User,
@@ -84,7 +84,7 @@ pub(super) async fn begin(
     Ok(session)
 }
 
-/// The session of a token, unless it ended.
+/// The session of a token, unless it has ended.
 pub async fn find_session(
     conn: &mut Conn,
     token: &str,
@@ -106,7 +106,7 @@ pub async fn find_session(
     }))
 }
 
-/// Gives a session its whole life again, as far as its end allows. False where somebody ended it meanwhile.
+/// Extends a session to its full lifetime, up to the maximum. False if it was ended meanwhile.
 pub async fn extend(
     conn: &mut Conn,
     session: &mut Session,

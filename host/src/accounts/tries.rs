@@ -1,8 +1,7 @@
-//! Tries to sign in: the more of them, the slower.
+//! Sign-in attempts, which slow down as they become more frequent.
 //!
-//! A limit on tries for an account would let anybody lock its owner out. So the tries of one account
-//! take turns once there are many, each after a pause: who guesses gets few guesses, and the owner
-//! still gets in.
+//! A limit on attempts per account would let anyone lock its owner out. Instead, frequent attempts on
+//! one account are queued, each after a pause. That limits guessing while the owner can still sign in.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,30 +12,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::Limits;
 
-/// Tries within 60 s for one account that take no pause.
+/// Attempts per account and 60 s without a pause.
 const FREE: u32 = 5;
-/// The first pause; each further try waits twice as long.
+/// The first pause; it doubles with each further attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Tries of one account that wait for their turn.
+/// Queued attempts per account.
 const WAITING: usize = 16;
-/// Tries within 60 s in all that take no pause, and the pause of further ones.
+/// Attempts in total within 60 s without a pause, and the pause of further ones.
 const FREE_IN_ALL: u32 = 600;
 const PAUSE_IN_ALL: Duration = Duration::from_secs(1);
-/// Far above what is ever counted up to.
+/// Higher than any count that occurs.
 const COUNTED: u32 = 2_000;
-/// When to come back, in seconds, where too many wait.
+/// The `Retry-After` in seconds if the queue is full.
 pub const COME_BACK: u32 = 10;
 
 type Key = [u8; 32];
 
-/// The accounts that take turns just now.
+/// The accounts with queued attempts.
 #[derive(Default)]
 pub struct Tries {
     slowed: Mutex<HashMap<Key, Arc<Semaphore>>>,
 }
 
-/// A try's turn; the next one of its account begins when it is dropped.
+/// An attempt's turn; the next attempt of the account begins when this is dropped.
 pub struct Turn<'a> {
     permit: Option<OwnedSemaphorePermit>,
     key: Key,
@@ -44,7 +43,7 @@ pub struct Turn<'a> {
 }
 
 impl Tries {
-    /// Waits until it is this try's turn. `None` where too many wait for this account already.
+    /// Waits until it is this attempt's turn. `None` if the account's queue is full.
     pub async fn turn(&self, limits: &Limits, account: &str) -> Option<Turn<'_>> {
         let key: Key = Sha256::digest(account.trim().to_lowercase()).into();
         let count = async |class: &str, who: &str| {
@@ -67,7 +66,7 @@ impl Tries {
                 let account = slowed
                     .entry(key)
                     .or_insert_with(|| Arc::new(Semaphore::new(1)));
-                // The map holds one, and so does each that waits or has its turn.
+                // One reference is the map's; each queued or current attempt holds another.
                 if Arc::strong_count(account) > WAITING {
                     return None;
                 }
@@ -127,7 +126,7 @@ mod tests {
             tries.turn(&limits, "ANN@example.com ").await.unwrap();
             assert_eq!(began.elapsed().as_millis(), ms);
         }
-        // At once they take as long as one after the other.
+        // Concurrent attempts take as long as sequential ones.
         let began = Instant::now();
         let all =
             (0..6).map(|_| async { drop(tries.turn(&limits, "ann@example.com").await.unwrap()) });

@@ -1,4 +1,4 @@
-//! Becoming an administrator, and proving to be one.
+//! Creating administrators and signing them in.
 
 use chrono::{DateTime, Utc};
 use hogsend_semantics::address;
@@ -11,20 +11,20 @@ use crate::audit::{Actor, Change, audit};
 use crate::db::{self, Db, Tx, User};
 use crate::ids::UserId;
 
-/// Characters of a password.
+/// The length of a password in characters.
 const PASSWORD_MIN: usize = 8;
 const PASSWORD_MAX: usize = 128;
-/// No password is longer in bytes, in whatever form it comes.
+/// The maximum length of a password in bytes, in any Unicode form.
 const PASSWORD_BYTES: usize = PASSWORD_MAX * 16;
 
-/// What somebody has to tell to become an administrator.
+/// The data of a new administrator.
 pub struct NewAccount {
     pub name: String,
     pub email: String,
     pub password: String,
 }
 
-/// Why nobody became an administrator.
+/// Why a sign-up failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignUpError {
     #[error("Email and password sign up is not enabled")]
@@ -39,7 +39,7 @@ pub enum SignUpError {
     Database(#[from] sqlx::Error),
 }
 
-/// Why a password is none, or what became of hashing it.
+/// Why a new password was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     #[error("Password too short")]
@@ -56,7 +56,7 @@ impl From<HashError> for SignUpError {
     }
 }
 
-/// Why nobody signed in. Both a wrong address and a wrong password are `Wrong`.
+/// Why a sign-in failed. A wrong address and a wrong password are both `Wrong`.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     #[error("Invalid email or password")]
@@ -76,12 +76,13 @@ impl NewAccount {
     }
 }
 
-/// How an administrator's address may be stored: as it is now, and as older versions did.
+/// The forms in which an administrator's address may be stored: the current one, and that of older
+/// versions.
 pub(super) fn forms(email: &str) -> [String; 2] {
     [address::comparable(email), email.trim().to_lowercase()]
 }
 
-/// A new password in the form it is hashed in. Its characters are counted in that form.
+/// A new password in NFKC. Its length is checked in that form.
 pub(super) fn checked_password(password: &str) -> Result<String, PasswordError> {
     if password.len() > PASSWORD_BYTES {
         return Err(PasswordError::Long);
@@ -94,8 +95,8 @@ pub(super) fn checked_password(password: &str) -> Result<String, PasswordError> 
     }
 }
 
-/// The first person to sign up becomes the administrator and is signed in; for all others sign-up
-/// is closed.
+/// Makes the first person to sign up the administrator and signs them in. For everyone else sign-up is
+/// closed.
 pub async fn first_sign_up(
     db: &Db,
     passwords: &Passwords,
@@ -103,14 +104,14 @@ pub async fn first_sign_up(
     (client, remember): (Client, bool),
     now: DateTime<Utc>,
 ) -> Result<Session, SignUpError> {
-    // Before the hash: a closed door costs nothing.
+    // Before hashing, so that a closed sign-up is cheap.
     if db::user_any(&mut *db.conn().await?).await? {
         return Err(SignUpError::Closed);
     }
     account.check()?;
     let hash = passwords.hash(account.password.clone()).await?;
     let work = async |mut tx: Tx| {
-        // Two first sign-ups racing: one of them waits here and then sees the other.
+        // Of two concurrent first sign-ups, one waits here and then sees the other.
         db::users_lock(&mut tx).await?;
         if db::user_any(&mut tx).await? {
             return Ok((tx, None));
@@ -122,7 +123,7 @@ pub async fn first_sign_up(
     db.transact(work).await?.ok_or(SignUpError::Closed)
 }
 
-/// Makes an administrator from the command line.
+/// Creates an administrator, for the command line.
 pub async fn create(
     db: &Db,
     passwords: &Passwords,
@@ -143,8 +144,8 @@ pub async fn create(
     db.transact(work).await?.ok_or(SignUpError::Taken)
 }
 
-/// Gives an administrator another password and ends all sessions of theirs. False where there is
-/// no such person.
+/// Changes an administrator's password and ends all their sessions. False if there is no such
+/// administrator.
 pub async fn set_password(
     db: &Db,
     passwords: &Passwords,
@@ -166,8 +167,8 @@ pub async fn set_password(
     Ok(db.transact(work).await?)
 }
 
-/// Removes an administrator, whose sessions end at once. Returns how many are left, and `None` where
-/// there was none of this address.
+/// Removes an administrator and ends their sessions. Returns how many administrators are left, or
+/// `None` if none has this address.
 pub async fn remove(db: &Db, email: &str, now: DateTime<Utc>) -> db::Result<Option<usize>> {
     let work = |mut tx: Tx| async move {
         db::users_lock(&mut tx).await?;
@@ -201,7 +202,7 @@ async fn insert(
     Ok(user)
 }
 
-/// Keeps in the audit log what was done to a user, by a command or by themselves.
+/// Records a change of a user in the audit log, made by a command or by the user.
 pub(super) async fn keep(
     tx: &mut Tx,
     user: &User,
@@ -225,8 +226,7 @@ pub(super) async fn keep(
     audit(tx, &actor, action, ("user", &id), change, now).await
 }
 
-/// Begins a session for who knows the password. Takes the same time whether or not there is such a
-/// person.
+/// Starts a session if the password is right. Takes the same time whether or not the user exists.
 pub async fn sign_in(
     db: &Db,
     passwords: &Passwords,
@@ -235,7 +235,7 @@ pub async fn sign_in(
     now: DateTime<Utc>,
 ) -> Result<Session, SignInError> {
     let email = forms(email);
-    // No longer than a password can be, so that nobody buys work with a long one.
+    // Longer passwords are not hashed, since hashing them costs work.
     let short = password.len() <= PASSWORD_BYTES;
     let password = if short { password } else { String::new() };
     let possible = short && !email.iter().any(|form| form.contains('\0'));

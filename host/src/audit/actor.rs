@@ -1,11 +1,11 @@
-//! Who did it.
+//! Who made a change.
 
 use crate::ids::{ApiKeyId, UserId};
 
-/// Who calls, for the audit log and for limits.
+/// The caller, for the audit log and for rate limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// The key of the environment, `ADMIN_API_KEY`.
+    /// The key in `ADMIN_API_KEY`.
     Environment,
     Key {
         id: ApiKeyId,
@@ -16,14 +16,14 @@ pub enum Actor {
         id: UserId,
         email: String,
     },
-    /// Somebody at the command line of this installation.
+    /// A command of this installation.
     Command,
-    /// Anyone: a development installation without any key takes events from everybody.
+    /// Anyone: a development installation without keys accepts events from everyone.
     Anyone,
 }
 
 impl Actor {
-    /// What sort of caller it is, as the audit log keeps it.
+    /// The kind of caller, as the audit log stores it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Environment => "environment",
@@ -42,7 +42,7 @@ impl Actor {
         }
     }
 
-    /// The caller as one who answers for a consent. None for nobody in particular.
+    /// The caller as the one who gave a consent; `None` for anonymous callers.
     pub fn by(&self) -> Option<By> {
         (*self != Self::Anyone).then(|| By {
             kind: self.kind(),
@@ -51,7 +51,7 @@ impl Actor {
         })
     }
 
-    /// What people know the caller by.
+    /// The caller's name for people.
     pub fn name(&self) -> &str {
         match self {
             Self::Environment => "ADMIN_API_KEY",
@@ -63,7 +63,7 @@ impl Actor {
     }
 }
 
-/// Who answers for a consent, as the audit log keeps it.
+/// Who gave a consent, as the audit log stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub kind: &'static str,

@@ -1,4 +1,4 @@
-//! Keeping what administrators change, over HTTP and at the command line.
+//! The audit log: what administrators change, over HTTP and by commands.
 
 mod actor;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::db::{self, Conn, NewAudit};
 
-/// What a thing was before and after. Never holds a secret.
+/// The values before and after a change. Must never contain a secret.
 pub struct Change {
     before: Option<Value>,
     after: Option<Value>,
@@ -38,7 +38,7 @@ impl Change {
     }
 }
 
-/// Keeps that `actor` did `action` (`api_key.create`) to the thing of this type and id
+/// Records that `actor` did `action` (`api_key.create`) to the resource of this type and id
 /// (`("api_key", "0190…")`). Call it in the transaction of the change itself.
 pub async fn audit(
     conn: &mut Conn,

@@ -1,4 +1,4 @@
-//! The people who administer this installation, from its command line.
+//! `hogsend admin …`: managing administrators.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -12,24 +12,24 @@ use crate::db::{self, Db};
 
 #[derive(Subcommand)]
 pub enum AdminCommand {
-    /// Make an administrator; the password is asked for, or read from standard input
+    /// Create an administrator; the password is asked for, or read from standard input
     Create {
         /// The address to sign in with
         #[arg(long)]
         email: String,
-        /// What to call the person; by default the part of the address before the @
+        /// The administrator's name; by default the part of the address before the @
         #[arg(long)]
         name: Option<String>,
     },
     /// List the administrators
     List,
-    /// Remove an administrator, and end all their sessions
+    /// Remove an administrator and end all their sessions
     Remove {
         /// The address they sign in with
         #[arg(long)]
         email: String,
     },
-    /// Give an administrator another password, and end all their sessions
+    /// Change the password of an administrator and end all their sessions
     SetPassword {
         /// The address they sign in with
         #[arg(long)]
@@ -58,12 +58,14 @@ async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
             let user = accounts::create(db, &passwords, account, now)
                 .await
                 .with_context(|| format!("cannot make '{email}' an administrator"))?;
-            println!("{} is an administrator now", user.email);
+            println!("{} is now an administrator", user.email);
         }
         AdminCommand::List => {
             let users = db::users_list(&mut *db.conn().await?).await?;
             if users.is_empty() {
-                println!("there is no administrator: `hogsend admin create --email …` makes one");
+                println!(
+                    "there is no administrator: create one with `hogsend admin create --email …`"
+                );
             }
             let width = users.iter().map(|user| user.email.chars().count()).max();
             let width = width.unwrap_or_default();
@@ -81,11 +83,11 @@ async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
                 .await
                 .with_context(|| format!("cannot remove '{email}'"))?;
             let left = left.with_context(|| unknown(&email))?;
-            println!("{email} is no administrator any more, and has no session");
+            println!("{email} is no longer an administrator; all their sessions have ended");
             if left == 0 {
                 println!(
-                    "there is no other: in development the next to sign up becomes one, in \
-                     production `hogsend admin create` makes one"
+                    "there is no other administrator: in development the next person to sign up becomes one, in \
+                     production create one with `hogsend admin create`"
                 );
             }
         }
@@ -95,10 +97,10 @@ async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
                 .with_context(|| format!("cannot change the password of '{email}'"))?;
             anyhow::ensure!(
                 known,
-                "{}; `hogsend admin create --email {email}` makes one",
+                "{}; create one with `hogsend admin create --email {email}`",
                 unknown(&email)
             );
-            println!("{email} has another password now, and no session");
+            println!("the password of {email} is changed; all their sessions have ended");
         }
     }
     Ok(())
@@ -118,14 +120,14 @@ fn new_password() -> anyhow::Result<String> {
     Ok(password)
 }
 
-/// Asks at a terminal, without showing what is typed, and else reads the first line of standard
-/// input. Never from the arguments, which every process of the machine can see.
+/// Asks at a terminal without echoing, or else reads the first line of standard input. Never takes it
+/// from the arguments, which every process of the machine can see.
 fn read_password() -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
         eprint!("Password, 8 to 128 characters: ");
         std::io::stderr().flush()?;
         let password = rpassword::read_password().context("cannot read the password")?;
-        eprint!("Once more: ");
+        eprint!("Repeat the password: ");
         std::io::stderr().flush()?;
         let again = rpassword::read_password().context("cannot read the password")?;
         anyhow::ensure!(password == again, "the two passwords differ");
@@ -138,7 +140,7 @@ fn read_password() -> anyhow::Result<String> {
     let password = line.trim_end_matches(['\n', '\r']).to_owned();
     anyhow::ensure!(
         !password.is_empty(),
-        "no password came on standard input: type it at a terminal, or pipe it in"
+        "standard input has no password: type it at a terminal, or pipe it in"
     );
     Ok(password)
 }

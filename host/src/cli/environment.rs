@@ -1,4 +1,4 @@
-//! The variables a command is run with: those of the process, and in development those of `.env`.
+//! The environment variables of a command: those of the process, and in development those of `.env`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Misconfigured;
 use crate::config::{Config, Mode, Problem};
 
-/// Variables by name, and what is wrong with the file some of them stand in.
+/// Variables by name, and the problems of `.env`.
 #[derive(Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
@@ -14,11 +14,11 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The process's variables; in development also those of the `.env` of this folder or the
-    /// nearest one above. What the process has already wins.
+    /// The process's variables; in development also those of the nearest `.env`, in this folder or
+    /// above. The process's own take precedence.
     pub fn of_process() -> Self {
         let mut all = Self {
-            // Names and values that are no text belong to nobody here.
+            // Names and values that are not UTF-8 cannot be settings.
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| {
                     Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -48,7 +48,7 @@ impl Environment {
                 Ok((name, value)) => {
                     self.variables.entry(name).or_insert(value);
                 }
-                // Never the line itself: it may hold a secret.
+                // Not the line itself: it may contain a secret.
                 Err(dotenvy::Error::LineParse(line, at)) => {
                     self.problems.push(problem(broken_line(&line, at)));
                 }
@@ -75,13 +75,13 @@ impl Environment {
         self.variables.keys().map(String::as_str)
     }
 
-    /// What is wrong with `.env`.
+    /// The problems of `.env`.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The data folder, where `hogsend dev` keeps its database there. `None` where it uses another one
-    /// or does not start.
+    /// The data folder, if `hogsend dev` keeps an embedded database in it. `None` if it uses another
+    /// database or cannot start.
     pub fn own_database(&self) -> Option<PathBuf> {
         let (config, problems) = Config::read(&|name| self.get(name), Mode::Dev);
         let own = config.database_url.is_none() && problems.is_empty() && self.problems.is_empty();
@@ -100,9 +100,9 @@ impl Environment {
     }
 }
 
-/// Names of a line what is no secret: the variable, where it has the form of one.
+/// Describes a broken line without its value, by the variable's name if it has a valid one.
 fn broken_line(line: &str, at: usize) -> String {
-    const HELP: &str = "write NAME=value, with quotation marks around a value that has blanks, \
+    const HELP: &str = "write NAME=value, with quotation marks around a value that contains spaces, \
                         quotation marks or # in it";
     let name = line.split_once('=').map(|(name, _)| name.trim());
     let name = name.map(|name| name.trim_start_matches("export ").trim());
@@ -117,7 +117,7 @@ fn broken_line(line: &str, at: usize) -> String {
         Some(name) => {
             format!("has a value of {name} that cannot be read, at character {at}: {HELP}")
         }
-        None => format!("has a line that is no setting: {HELP}"),
+        None => format!("has a line that is not a setting: {HELP}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The key of a development installation, so that its API can be called at once.
+//! The API key of a development installation, which is created automatically.
 
 use crate::keys::KEY_FILE;
 use std::path::Path;
@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::secret;
 
-/// The key kept in the data folder, made at the first start.
+/// The key in the data folder, created at the first start.
 pub fn of_data_folder(folder: &Path) -> anyhow::Result<SecretString> {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

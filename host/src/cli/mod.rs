@@ -39,7 +39,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run API and worker in one process, with a database of its own unless DATABASE_URL is set
+    /// Run API and worker in one process, with an embedded database unless DATABASE_URL is set
     Dev,
     /// Serve the HTTP API
     Api,
@@ -47,22 +47,22 @@ enum Command {
     Worker,
     /// Bring the database schema up to date
     Migrate,
-    /// Make, list and remove administrators
+    /// Create, list and remove administrators
     #[command(subcommand)]
     Admin(admin::AdminCommand),
-    /// List every setting of the host, with what it is for
+    /// List every setting of the host, with its purpose
     Settings {
         /// Print the table of README.md
         #[arg(long)]
         markdown: bool,
     },
-    /// Look at the plugins
+    /// Show the plugins
     #[command(subcommand)]
     Plugins(PluginsCommand),
-    /// Look at the journeys
+    /// Show and simulate journeys, and handle their broken runs
     #[command(subcommand)]
     Journeys(JourneysCommand),
-    /// Look at the templates of mails, and take them over
+    /// Show and render mail templates, and write them as files to change
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
 }
@@ -81,15 +81,15 @@ enum JourneysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Play events against a journey, without a database, and print what comes of them
+    /// Simulate a journey with events from a file, without a database, and print the result
     Simulate(journeys::Simulate),
     #[command(flatten)]
     Runs(journeys::runs::RunCommand),
 }
 
-/// How often a worker looks for the migrations it waits for, and how often it says that it waits.
+/// How often a worker checks for the migrations it waits for, and how often it logs that it waits.
 const SCHEMA_LOOK: Duration = Duration::from_secs(2);
-const SCHEMA_TOLD: Duration = Duration::from_secs(60);
+const SCHEMA_LOG: Duration = Duration::from_secs(60);
 
 /// Exit code of a command that was given wrong settings (sysexits' EX_CONFIG).
 const BAD_CONFIG: u8 = 78;
@@ -130,11 +130,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Every problem with the settings, each on a line of its own.
+/// All problems with the settings, one per line.
 #[derive(Debug, Default)]
 pub struct Misconfigured {
     pub problems: Vec<String>,
-    /// What may have to do with them.
+    /// Hints that may be related to the problems.
     pub notes: Vec<String>,
 }
 
@@ -148,7 +148,7 @@ impl std::fmt::Display for Misconfigured {
             write!(f, "\n  {problem}")?;
         }
         if !self.notes.is_empty() {
-            write!(f, "\nperhaps related:")?;
+            write!(f, "\npossibly related:")?;
         }
         for note in &self.notes {
             write!(f, "\n  {note}")?;
@@ -208,14 +208,14 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     served
 }
 
-/// Serves the API, together with what stores its events. Ends where either ends.
+/// Serves the API and runs the committers that store its events. Ends when either ends.
 async fn serve(
     app: &App,
     listener: TcpListener,
     stop: CancellationToken,
     drain: Duration,
 ) -> anyhow::Result<()> {
-    // A token of their own: events are stored until the last request is answered.
+    // A separate token: the committers run until the last request is answered.
     let mut crew = Crew::new(CancellationToken::new());
     app.ingestor.start(&mut crew);
     worker::watch(app, &mut crew);
@@ -228,7 +228,7 @@ async fn serve(
 async fn work(environment: &Environment) -> anyhow::Result<()> {
     let Started { app, .. } = start(environment, Mode::Worker).await?;
     let stop = stop::on_signal();
-    // Before the wait, so that health says what the worker waits for.
+    // Before the wait, so that the health endpoint shows what the worker waits for.
     http::serve_health(&app, &stop)?;
     let ended = if app.config.skip_schema_check || wait_for_schema(&app.db, &stop).await? {
         Box::pin(worker::run(app.clone(), stop)).await
@@ -239,30 +239,30 @@ async fn work(environment: &Environment) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-/// Waits until the database has every migration of this binary: a platform may start the new worker
-/// before the deployment of the API has migrated. False where the process is to stop first.
+/// Waits until the database has every migration of this binary, since a platform may start the new
+/// worker before the deployment of the API has migrated. False if the process has to stop first.
 async fn wait_for_schema(db: &Db, stop: &CancellationToken) -> anyhow::Result<bool> {
-    let mut told: Option<Instant> = None;
+    let mut logged_at: Option<Instant> = None;
     while !stop.is_cancelled() {
         let waits_for = match pending(db).await {
             Ok(None) => {
-                if told.is_some() {
-                    tracing::info!("the database has all migrations now");
+                if logged_at.is_some() {
+                    tracing::info!("the database now has all migrations");
                 }
                 return Ok(true);
             }
             Ok(Some(pending)) => format!("the database lacks migrations: {pending}"),
-            // It answered before and may again.
-            Err(error) if told.is_some() && db::is_unavailable(&error) => {
+            // It answered before, so this may be temporary.
+            Err(error) if logged_at.is_some() && db::is_unavailable(&error) => {
                 format!("the database does not answer: {error}")
             }
             Err(error) => return Err(error.into()),
         };
-        if told.is_none_or(|at| at.elapsed() >= SCHEMA_TOLD) {
-            told = Some(Instant::now());
+        if logged_at.is_none_or(|at| at.elapsed() >= SCHEMA_LOG) {
+            logged_at = Some(Instant::now());
             tracing::warn!(
                 "{waits_for}. The worker waits until `hogsend migrate` has run; \
-                 SKIP_SCHEMA_CHECK=true starts it all the same"
+                 to start it anyway, set SKIP_SCHEMA_CHECK=true"
             );
         }
         tokio::select! {
@@ -286,7 +286,7 @@ async fn migrate(environment: &Environment) -> anyhow::Result<()> {
     println!("the schema is up to date");
     if let Err(error) = db::index_searches(&db).await {
         println!(
-            "searches for contacts look at every row: the extension pg_trgm cannot be used here \
+            "searches for contacts will scan every row: the extension pg_trgm is not available \
              ({error})"
         );
     }
@@ -301,7 +301,7 @@ async fn require_schema(db: &Db) -> anyhow::Result<()> {
     };
     anyhow::bail!(
         "the database lacks migrations: {pending}. Run `hogsend migrate`, or set \
-         SKIP_SCHEMA_CHECK=true to start all the same"
+         SKIP_SCHEMA_CHECK=true to start anyway"
     )
 }
 

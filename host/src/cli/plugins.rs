@@ -4,7 +4,7 @@ use hogsend_plugin_api::Kind;
 
 use super::{Environment, Misconfigured, start};
 
-/// Prints a line for each plugin with its settings below it, then every file that was refused.
+/// Prints each plugin with its settings, then every plugin file that was refused.
 pub fn list(environment: &Environment) -> anyhow::Result<()> {
     let (found, broken) = start::discover(environment)?;
     for (plugin, manifest) in found

@@ -1,4 +1,4 @@
-//! Secrets of a development installation, and the folder they are kept in.
+//! Secrets of a development installation, and the data folder that stores them.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,16 +10,16 @@ use secrecy::SecretString;
 
 use crate::private;
 
-/// The secret kept in the data folder, made at the first start: links in mails go on working after
-/// a restart, and nobody has to set anything up.
+/// The secret in the data folder, created at the first start, so that links in mails keep working
+/// after a restart without any setup.
 pub fn of_data_folder(folder: &Path) -> anyhow::Result<SecretString> {
     kept(folder, "secret", || {
         STANDARD.encode(rand::random::<[u8; 32]>())
     })
 }
 
-/// The text of a file of the data folder that its owner alone may read; made with `make` where it is
-/// not there.
+/// The text of a file in the data folder that only its owner may read; created with `make` if it does
+/// not exist.
 pub(super) fn kept(
     folder: &Path,
     name: &str,
@@ -27,7 +27,7 @@ pub(super) fn kept(
 ) -> anyhow::Result<SecretString> {
     make_folder(folder)?;
     let path = folder.join(name);
-    let about = || format!("cannot keep a secret in {}", path.display());
+    let about = || format!("cannot store a secret in {}", path.display());
     if !path.exists() {
         let made = folder.join(format!("{name}.{}", uuid::Uuid::new_v4().simple()));
         let mut options = OpenOptions::new();
@@ -37,7 +37,7 @@ pub(super) fn kept(
         let mut file = options.open(&made).with_context(about)?;
         file.write_all(make().as_bytes()).with_context(about)?;
         file.sync_all().with_context(about)?;
-        // Of two processes that start at once, the first to link wins and both read its file.
+        // If two processes start at once, the first to link wins and both read its file.
         let _ = fs::hard_link(&made, &path);
         let _ = fs::remove_file(&made);
     }
@@ -50,7 +50,8 @@ pub(super) fn kept(
     Ok(secret.into())
 }
 
-/// Makes the data folder, for its owner alone: it holds mails, a database and secrets.
+/// Creates the data folder with access for its owner only, since it contains mails, a database and
+/// secrets.
 pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     private::folder(folder)
         .with_context(|| format!("cannot create the data folder {}", folder.display()))

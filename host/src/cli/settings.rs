@@ -3,7 +3,7 @@
 use super::Environment;
 use crate::config::{self, TABLE};
 
-/// Prints every setting of the host, with what is set; never a value.
+/// Prints every setting of the host and whether it is set, but never its value.
 pub fn list(environment: &Environment, markdown: bool) {
     if markdown {
         print!("{}", config::markdown());

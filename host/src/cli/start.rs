@@ -35,7 +35,7 @@ struct Ready {
     delivery: String,
 }
 
-/// Reads all settings, reports every problem at once, then opens what they name.
+/// Reads all settings, reports all problems together, then connects to what they name.
 pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Started> {
     let ready = read(environment, mode).await?;
     let mut config = ready.config;
@@ -207,7 +207,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
             String::new()
         } else {
             format!(
-                ", and {} holds no database of `hogsend dev`",
+                ", and {} contains no database of `hogsend dev`",
                 config.data_dir.display()
             )
         };
@@ -217,7 +217,7 @@ async fn open_own(config: &Config) -> anyhow::Result<Db> {
     Db::embedded(&folder).await.with_context(|| {
         let key = config.data_dir.join(crate::keys::KEY_FILE);
         format!(
-            "the database in {} cannot be opened. While `hogsend dev` runs, ask it instead: \
+            "the database in {} cannot be opened. While `hogsend dev` runs, use its API instead: \
              curl http://localhost:{}/v1/admin/dlq -H \"authorization: Bearer $(cat {})\"",
             config.data_dir.display(),
             config.port,
@@ -248,7 +248,7 @@ pub(super) async fn warn_of_keys(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The machine's clock, or for tests of several processes a faster one.
+/// The system clock, or a faster one for tests with several processes.
 fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
     match lookup("HOGSEND_TEST_CLOCK") {
         Some(text) if !text.is_empty() && !production => Clock::parse(&text)

@@ -1,23 +1,23 @@
-//! Stopping when asked to.
+//! Stopping on SIGTERM and SIGINT.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// After this the process ends whatever is still under way.
+/// After this the process exits with whatever is still running.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A token that SIGTERM or SIGINT cancels. The process is ended with code 1 when it has not ended
-/// by itself ten seconds later, or at a second signal.
+/// A token that SIGTERM or SIGINT cancels. If the process has not ended ten seconds later, or gets a
+/// second signal, it exits with code 1.
 pub fn on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     tokio::spawn(async move {
         signal().await;
-        tracing::info!("stopping: finishing what is under way");
+        tracing::info!("stopping: finishing open work");
         cancelled.cancel();
         tokio::select! {
-            () = signal() => tracing::warn!("asked again, stopping at once"),
+            () = signal() => tracing::warn!("second signal: stopping at once"),
             () = tokio::time::sleep(PATIENCE) => {
                 tracing::error!("not finished after {PATIENCE:?}, stopping at once");
             }

@@ -1,4 +1,4 @@
-//! `hogsend templates …`: what there is, how it looks, and a file to change it.
+//! `hogsend templates …`: listing, showing, rendering and ejecting templates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,18 @@ use crate::templates::{Entry, LAYOUT_FILE, category, preview, sample_person};
 
 #[derive(Subcommand)]
 pub enum TemplatesCommand {
-    /// List every template, with where it comes from
+    /// List every template and its origin
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show a template: what it takes and what it holds
+    /// Show a template: its props and its content
     Show {
         /// The template's key
         key: String,
     },
-    /// Write templates as files, to change them; with `layout` what stands around them
+    /// Write templates as files, to change them; `layout` writes the layout around them
     Eject {
         /// Keys of templates, or `layout`
         #[arg(required_unless_present = "all")]
@@ -39,11 +39,11 @@ pub enum TemplatesCommand {
         /// The folder [default: TEMPLATE_DIR]
         #[arg(long)]
         to: Option<PathBuf>,
-        /// Write over files that are there
+        /// Overwrite existing files
         #[arg(long)]
         force: bool,
     },
-    /// Render a template with its samples or other values, and print it
+    /// Render a template with its sample values or with others, and print it
     Render(Render),
 }
 
@@ -51,16 +51,16 @@ pub enum TemplatesCommand {
 pub struct Render {
     /// The template's key
     key: String,
-    /// Values in the place of the samples, as a JSON object
+    /// Values that replace the sample values, as a JSON object
     #[arg(long, value_parser = object)]
     props: Option<Properties>,
-    /// Properties of the person, as a JSON object [default: {"first_name":"Ann"}]
+    /// Properties of the contact, as a JSON object [default: {"first_name":"Ann"}]
     #[arg(long, value_parser = object)]
     contact: Option<Properties>,
     /// What to print
     #[arg(long, value_enum, default_value_t = Part::Html)]
     part: Part,
-    /// A file to write it to
+    /// Write the output to this file
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -89,7 +89,7 @@ pub async fn run(environment: &Environment, command: TemplatesCommand) -> anyhow
     for warning in warnings {
         eprintln!("{warning}");
     }
-    // A file that is wrong must not be in the way of its own repair.
+    // A broken file must not prevent ejecting a new one.
     if !problems.is_empty() && !matches!(command, TemplatesCommand::Eject { .. }) {
         return Err(Misconfigured::of(&problems).into());
     }
@@ -103,7 +103,7 @@ pub async fn run(environment: &Environment, command: TemplatesCommand) -> anyhow
             force,
         } => {
             let dir = to.or(config.template_dir.clone());
-            let dir = dir.context("say where: --to <folder>, or set TEMPLATE_DIR")?;
+            let dir = dir.context("no folder: give --to <folder>, or set TEMPLATE_DIR")?;
             eject(&catalog, (&keys, all), &dir, force)
         }
         TemplatesCommand::Render(wanted) => show_rendered(&config, &catalog, wanted),
@@ -220,14 +220,14 @@ fn eject(
         };
         files.push((dir.join(name), text));
     }
-    // All or nothing: what is there may be somebody's work.
+    // All or nothing: existing files may have been edited.
     if let Some((path, _)) = files.iter().find(|(path, _)| path.exists() && !force) {
         bail!(
-            "{} is there already; --force writes over it",
+            "{} exists already; use --force to overwrite it",
             path.display()
         );
     }
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     for (path, text) in &files {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("wrote {}", path.display());

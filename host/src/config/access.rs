@@ -1,4 +1,4 @@
-//! Who may reach the API, from where, and how often.
+//! Settings of sessions, proxies, networks and rate limits.
 
 use ipnet::IpNet;
 
@@ -14,7 +14,7 @@ pub struct Access {
     pub trusted_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Networks webhooks and alerts may reach besides the public internet.
+    /// Networks that webhooks and alerts may reach besides the public internet.
     pub webhook_networks: Vec<IpNet>,
     /// Requests within 60 s for each key or user; `None` means unlimited.
     pub admin_limit: Option<u32>,

@@ -1,4 +1,5 @@
-//! Other names of events: what a product calls `signed_up` may start what waits for `user.created`.
+//! Aliases of event names: an event that a product calls `signed_up` can start a journey that is
+//! triggered by `user.created`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use crate::event_names::{is_own, taken};
 
 const NAME: &str = "EVENT_ALIASES";
 
-/// The names events are stored under, by the names they arrive with.
+/// The stored names of events, by alias.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aliases(BTreeMap<String, String>);
 
@@ -20,12 +21,13 @@ impl Aliases {
                 .map(|(alias, event)| (alias.trim().to_owned(), event.trim().to_owned()))
                 .filter(|(alias, event)| !alias.is_empty() && !event.is_empty());
             let Some((alias, event)) = pair else {
-                let message = format!("has '{part}': use alias=event, as signed_up=user.created");
+                let message =
+                    format!("has '{part}': use alias=event, for example signed_up=user.created");
                 reader.problem(NAME, message);
                 continue;
             };
             if alias == event {
-                let message = format!("gives '{alias}' as another name of itself: leave it out");
+                let message = format!("makes '{alias}' an alias of itself: remove it");
                 reader.problem(NAME, message);
                 continue;
             }
@@ -36,7 +38,7 @@ impl Aliases {
             match aliases.insert(alias.clone(), event.clone()) {
                 Some(other) if other != event => {
                     let message = format!(
-                        "makes '{alias}' both '{other}' and '{event}': keep one of the two"
+                        "makes '{alias}' an alias of both '{other}' and '{event}': keep one of the two"
                     );
                     reader.problem(NAME, message);
                 }
@@ -46,7 +48,7 @@ impl Aliases {
         for (alias, event) in &aliases {
             if aliases.contains_key(event) {
                 let message = format!(
-                    "makes '{alias}' '{event}', which is itself another name: name the last event"
+                    "makes '{alias}' an alias of '{event}', which is itself an alias: use the final event name"
                 );
                 reader.problem(NAME, message);
             }
@@ -54,7 +56,7 @@ impl Aliases {
         Self(aliases)
     }
 
-    /// The name an event is stored under.
+    /// The name under which an event is stored.
     pub fn name<'a>(&'a self, arrived: &'a str) -> &'a str {
         self.0.get(arrived).map_or(arrived, String::as_str)
     }
@@ -64,7 +66,7 @@ impl Aliases {
         self.0.iter().map(|(alias, event)| (&**alias, &**event))
     }
 
-    /// Every event by its alias.
+    /// Event names by alias.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         self.0.clone()
     }
@@ -104,10 +106,10 @@ mod tests {
             ("a=", "use alias=event"),
             ("a=a", "of itself"),
             ("a=b,a=c", "both 'b' and 'c'"),
-            ("a=b,b=c", "itself another name"),
+            ("a=b,b=c", "itself an alias"),
             ("a=email.clicked", "begin with email."),
             ("journey.completed=a", "begin with journey."),
-            ("a=b,b=a", "itself another name"),
+            ("a=b,b=a", "itself an alias"),
         ] {
             let problems = read(text).unwrap_err();
             assert!(problems[0].contains(told), "{text}: {problems:?}");

@@ -1,18 +1,18 @@
-//! Whose mails and pages these are.
+//! The brand shown in mails and pages.
 
 use hogsend_render::{Brand, Color};
 use reqwest::Url;
 
 use super::reader::Reader;
 
-/// The longest name of a product, in characters.
+/// The longest product name, in characters.
 const NAME_MAX: usize = 100;
 
-/// Reads the product's name, page, logo and color. What is not set is left out of mails and pages.
+/// Reads the product's name, page, logo and color. Mails and pages omit what is not set.
 pub(super) fn read(reader: &mut Reader<'_>) -> Brand {
     let name = reader.unquoted("BRAND_NAME").unwrap_or_default();
     if name.chars().any(char::is_control) || name.chars().count() > NAME_MAX {
-        let message = format!("is no name: use one line of at most {NAME_MAX} characters");
+        let message = format!("is not a valid name: use one line of at most {NAME_MAX} characters");
         reader.problem("BRAND_NAME", message);
     }
     let url = address(reader, "BRAND_URL");
@@ -25,7 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Brand {
     Brand::new(&name, &url, &logo, color)
 }
 
-/// A page or picture everybody reaches, as links have it.
+/// Reads the public URL of a page or picture, normalised for links.
 fn address(reader: &mut Reader<'_>, name: &str) -> String {
     let Some(text) = reader.unquoted(name) else {
         return String::new();

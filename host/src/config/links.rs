@@ -1,4 +1,4 @@
-//! The hosts that links in mails may lead to when strangers may have chosen them.
+//! The allowed hosts of links in mails that come from untrusted events.
 
 use reqwest::Url;
 
@@ -24,7 +24,7 @@ impl LinkHosts {
         Self(urls.filter_map(host_of).collect())
     }
 
-    /// Whether a link leads to one of the hosts, or to a host below one of them.
+    /// Whether a link leads to one of the hosts or their subdomains.
     pub fn allow(&self, url: &str) -> bool {
         let Some(host) = host_of(url) else {
             return false;
@@ -36,11 +36,11 @@ impl LinkHosts {
     }
 }
 
-/// The host of a web address.
+/// The host of a web URL.
 fn host_of(url: &str) -> Option<String> {
     let url = Url::parse(url.trim()).ok()?;
     let web = matches!(url.scheme(), "http" | "https");
-    // `https://app.example.com@evil.test` reads like somebody else's.
+    // `https://app.example.com@evil.test` looks like a link to another host.
     let plain = url.username().is_empty() && url.password().is_none();
     let host = url.host_str().filter(|_| web && plain)?;
     Some(host.trim_end_matches('.').to_owned())

@@ -1,6 +1,5 @@
-//! Settings: a function of a lookup, so tests pass a map and nobody sets variables.
-//!
-//! Everything is read, every problem is collected, and all are reported together.
+//! The host's settings. They are read through a lookup function, so that tests pass a map instead of
+//! environment variables. All problems are collected and reported together.
 
 mod access;
 mod aliases;
@@ -44,7 +43,7 @@ use reader::Reader;
 /// Reads an environment variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What the process is for.
+/// The purpose of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// API and worker in one process.

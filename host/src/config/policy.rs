@@ -1,4 +1,4 @@
-//! How often, when and to whom mail may go out.
+//! Frequency cap, send window, time zone and test mode of mails.
 
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use hogsend_semantics::pace::{Cap, Window};
 
 use super::reader::Reader;
 
-/// What holds for the mails of every journey; transactional mail is exempt from all but the test
-/// address.
+/// The rules for the mails of every journey. Only `test_to` also applies to transactional mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The zone of people whose own is not known.
+    /// The time zone of contacts whose own is unknown.
     pub zone: Tz,
     pub cap: Option<Cap>,
     pub window: Option<Window>,
-    /// Test mode: every mail goes here instead.
+    /// Test mode: every mail goes to this address instead.
     pub test_to: Option<String>,
 }
 
@@ -24,18 +23,27 @@ impl Policy {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let zone = reader.text("DEFAULT_TIMEZONE");
         let zone = zone.parse().unwrap_or_else(|_| {
-            let message = format!("is '{zone}': use a name of the IANA database, as Europe/Berlin");
+            let message =
+                format!("is '{zone}': use a name of the IANA database, for example Europe/Berlin");
             reader.problem("DEFAULT_TIMEZONE", message);
             Tz::UTC
         });
-        let cap = reader.parsed("EMAIL_FREQUENCY_CAP", cap, "mails/time, as 3/24h or 10/7d");
-        let window = reader.parsed("EMAIL_SEND_WINDOW", window, "hh:mm-hh:mm, as 09:00-21:00");
+        let cap = reader.parsed(
+            "EMAIL_FREQUENCY_CAP",
+            cap,
+            "mails/time, for example 3/24h or 10/7d",
+        );
+        let window = reader.parsed(
+            "EMAIL_SEND_WINDOW",
+            window,
+            "hh:mm-hh:mm, for example 09:00-21:00",
+        );
         let address = |text: &str| Some(Mailbox::parse(text).ok()?.written());
         Self {
             zone,
             cap,
             window,
-            test_to: reader.parsed("EMAIL_TEST_TO", address, "a bare e-mail address"),
+            test_to: reader.parsed("EMAIL_TEST_TO", address, "an email address without a name"),
         }
     }
 }

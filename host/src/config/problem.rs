@@ -1,6 +1,6 @@
-//! What is wrong with a setting.
+//! A problem with a setting.
 
-/// One setting that is missing or wrong, with its fix. Never holds a value that is secret.
+/// A setting that is missing or wrong, with the fix. Never contains a secret value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub name: String,

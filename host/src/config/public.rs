@@ -7,7 +7,7 @@ use reqwest::Url;
 use super::reader::Reader;
 use super::table::Rule;
 
-/// Base of the links in mails, without a slash at its end, its host in ASCII (RFC 5890 §2.3.2.1).
+/// The base URL of links in mails, without a trailing slash, its host in ASCII (RFC 5890 §2.3.2.1).
 pub(super) fn api_url(reader: &mut Reader<'_>, port: u16) -> String {
     const NAME: &str = "API_PUBLIC_URL";
     let fallback = format!("http://localhost:{port}");
@@ -30,7 +30,7 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
         .ok()
         .filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
     let Some(url) = url else {
-        // Not the value: a URL may hold a password.
+        // Not the value: a URL may contain a password.
         reader.problem(
             name,
             "is not a URL of the form https://…: for example https://api.example.com",
@@ -44,7 +44,7 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
     if extra {
         reader.problem(
             name,
-            "has a user name, a query or a fragment, which links cannot begin with: use \
+            "has a user name, a query or a fragment, which a base URL cannot have: use \
              https://host, with a path where the API has one",
         );
         return None;
@@ -69,7 +69,7 @@ fn base(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<String> {
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Whether a URL leads back to the machine that follows it (RFC 6761 §6.3, RFC 1122 §3.2.1.3,
+/// Whether the host of a URL is a loopback or unspecified address (RFC 6761 §6.3, RFC 1122 §3.2.1.3,
 /// RFC 4291 §2.5).
 fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else {

@@ -1,10 +1,10 @@
-//! Reads variables into values and collects what is wrong with them.
+//! Parses variables into values and collects their problems.
 
 use super::table::{self, Rule};
 use super::{Lookup, Mode, Problem};
 
-/// Reads settings one by one. A setting that is wrong is a problem and has its default or least
-/// value, so that everything else is read too.
+/// Reads settings one by one. A wrong setting is recorded as a problem and gets its default or minimum
+/// value, so that reading continues.
 pub(super) struct Reader<'a> {
     pub lookup: Lookup<'a>,
     /// Whether this process may mail people and lead them to this installation: then the rules for
@@ -15,8 +15,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The reader, and whether this is production. A name of an environment that is neither
-    /// development nor a test counts as production: the stricter of the two.
+    /// The reader, and whether this is production. An unknown environment counts as production, the
+    /// stricter mode.
     pub fn new(lookup: Lookup<'a>, mode: Mode) -> (Self, bool) {
         let mut reader = Self {
             lookup,
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// `None` where it is not set, or where it cannot be read, which is a problem.
+    /// `None` if it is not set, or if it cannot be parsed, which is a problem.
     pub fn parsed<T>(
         &mut self,
         name: &str,
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    /// A comma-separated list; each entry that cannot be read is a problem.
+    /// A comma-separated list; each entry that cannot be parsed is a problem.
     pub fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Option<T>, form: &str) -> Vec<T> {
         let mut all = Vec::new();
         for part in self.words(name) {
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         let text = self.text(name);
         let sound = reqwest::Url::parse(&text).is_ok_and(|url| schemes.contains(&url.scheme()));
         if !sound {
-            // Not the value: a URL may hold a password.
+            // Not the value: a URL may contain a password.
             let form = schemes
                 .iter()
                 .map(|scheme| format!("{scheme}://…"))
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Why a quoted value is wrong.
+/// The problem of a quoted value.
 pub(super) const QUOTED: &str = "is in quotation marks, which become part of it (Docker's \
                                  --env-file keeps them): remove them";
 

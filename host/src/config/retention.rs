@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::reader::Reader;
 
-/// Ages at which data is deleted. `None` stands for never.
+/// The ages at which data is deleted. `None` means never.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     pub bodies: Option<TimeDelta>,

@@ -4,13 +4,13 @@ use secrecy::SecretString;
 
 use super::reader::{QUOTED, Reader, is_quoted};
 
-/// How to make a secret.
-const MAKE: &str = "make one with `openssl rand -base64 32`";
+/// How to create a secret, for messages.
+const MAKE: &str = "create one with `openssl rand -base64 32`";
 
 /// A secret of the host.
 pub(super) struct Kind {
     pub name: &'static str,
-    /// It travels in a header.
+    /// Whether it is sent in a header.
     pub header: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) const ADMIN_KEY: Kind = Kind {
     header: true,
 };
 
-/// Reads a secret; what is wrong with it is a problem, which never shows it.
+/// Reads a secret. Problems never contain its value.
 pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
     let name = kind.name;
     let secret = reader.required(name)?;
@@ -50,12 +50,12 @@ pub(super) fn read_previous(reader: &mut Reader<'_>) -> Vec<SecretString> {
 
 fn wrong(reader: &Reader<'_>, kind: &Kind, secret: &str) -> Option<String> {
     let strict = reader.strict;
-    // A header value is read as ASCII (RFC 9110 §5.5); elsewhere two programs may encode other
-    // characters in two ways.
+    // Header values are ASCII (RFC 9110 §5.5); elsewhere programs may encode other characters
+    // differently.
     let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     if (strict || kind.header) && !secret.bytes().all(plain) {
         return Some(format!(
-            "has characters that do not travel safely, such as letters beyond ASCII: {MAKE}"
+            "has characters that cannot be sent reliably, such as non-ASCII letters: {MAKE}"
         ));
     }
     let least = reader.least_characters(kind.name);
@@ -71,7 +71,7 @@ fn wrong(reader: &Reader<'_>, kind: &Kind, secret: &str) -> Option<String> {
 /// The least entropy of the characters of a secret, in bits; 16 random bytes in hexadecimal have far
 /// more.
 const BITS: f64 = 64.0;
-/// Words of examples.
+/// Words of example values.
 const PLACEHOLDERS: [&str; 6] = [
     "changeme",
     "change-me",
@@ -97,7 +97,7 @@ fn is_guessable(secret: &str) -> bool {
     if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
         return true;
     }
-    // Shannon's entropy of the characters, over all of them; one that repeats at once counts once.
+    // Shannon entropy of the whole secret; consecutive equal characters count once.
     let mut bytes = bytes.to_vec();
     bytes.dedup();
     let mut counts = [0_u32; 256];

@@ -1,4 +1,4 @@
-//! Who mails come from.
+//! The sender of mails.
 
 use hogsend_mime::NameAddr;
 
@@ -7,7 +7,7 @@ use super::reader::{QUOTED, Reader, is_quoted};
 /// The sender in development, where mails stay on this machine.
 pub(super) const DEVELOPMENT: &str = "Hogsend <noreply@hogsend.com>";
 
-/// Reads a sender of the host's own settings; one that cannot be parsed is a problem.
+/// Reads a sender from the host's settings. One that cannot be parsed is a problem.
 pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> Option<String> {
     let text = reader.optional(name)?;
     if let Some(wrong) = wrong(&text) {
@@ -16,7 +16,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> Option<String> {
     Some(text)
 }
 
-/// Why a text is no single sender, `Name <local@domain>` or a bare address (RFC 5322 §3.4).
+/// The problem of a text that is not a single sender, `Name <local@domain>` or a bare address (RFC
+/// 5322 §3.4).
 pub(super) fn wrong(text: &str) -> Option<String> {
     if is_quoted(text) {
         return Some(QUOTED.to_owned());

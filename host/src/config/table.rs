@@ -4,7 +4,7 @@
 /// One environment variable.
 pub struct Variable {
     pub name: &'static str,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub default: &'static str,
     /// One line, in Markdown.
     pub help: &'static str,

@@ -1,4 +1,4 @@
-//! What the pages for recipients and the footers of mails say, in the language of a file.
+//! The texts of recipients' pages and mail footers, from the file that `PAGE_TEXTS` names.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const NAME: &str = "PAGE_TEXTS";
 
 macro_rules! texts {
     ($($name:ident: $text:literal,)*) => {
-        /// Texts of the pages and footers; `{address}` and the like stand for what they name.
+        /// The texts of pages and footers, with placeholders such as `{address}`.
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
         pub struct Texts {
@@ -29,7 +29,7 @@ macro_rules! texts {
     };
 }
 
-/// What a list is called.
+/// The texts of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListTexts {
@@ -66,7 +66,7 @@ texts! {
     join_everything: "Receive e-mails again",
     account_notice: "E-mails about your own account, such as a new password, come in any case.",
     nothing_to_choose: "Nothing to choose",
-    nothing_known: "We know nothing about you any more.",
+    nothing_known: "We no longer know anything about you.",
     link_broken: "This link does not work",
     link_invalid: "The link is not complete or was not made here.",
     link_expired: "The link has expired.",
@@ -82,7 +82,7 @@ texts! {
 }
 
 impl Texts {
-    /// The sentences below a mail.
+    /// The footer of a mail.
     pub fn footer(&self, brand: &str, transactional: bool) -> Footer {
         let reason = match (transactional, brand) {
             (true, _) => self.mail_asked.clone(),
@@ -98,12 +98,12 @@ impl Texts {
     }
 
     fn parse(file: &[u8]) -> serde_json::Result<Self> {
-        // By names alone: a list of texts would be read by position.
+        // serde would also read an array, by position.
         let fields: Map<String, Value> = serde_json::from_slice(file)?;
         serde_json::from_value(fields.into())
     }
 
-    /// The texts of the file that `PAGE_TEXTS` names; what it leaves out is in English.
+    /// The texts of the file that `PAGE_TEXTS` names; texts it omits are in English.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let Some(path) = reader.unquoted(NAME) else {
             return Self::default();
@@ -113,7 +113,8 @@ impl Texts {
             Err(error) => Err(error.to_string()),
         };
         read.unwrap_or_else(|why| {
-            let message = format!("'{path}' is no file of texts (docs/reference/mail.md): {why}");
+            let message =
+                format!("'{path}' is not a valid file of texts (docs/reference/mail.md): {why}");
             reader.problem(NAME, message);
             Self::default()
         })

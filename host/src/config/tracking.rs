@@ -1,15 +1,15 @@
-//! What is to be seen of people who read mail.
+//! Open and click tracking.
 
 use super::reader::Reader;
 
 const NAME: &str = "EMAIL_TRACKING";
 
-/// Which of our own traces mails carry.
+/// What Hogsend tracks in mails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tracking {
-    /// An image at the end.
+    /// Adds an image to the end of each mail.
     pub opens: bool,
-    /// Links that lead through the API.
+    /// Rewrites links to go through the API.
     pub clicks: bool,
 }
 
@@ -23,9 +23,8 @@ impl Tracking {
                 "clicks" => read.clicks = true,
                 "off" if names.len() == 1 => {}
                 other => {
-                    let message = format!(
-                        "names '{other}': use opens, clicks, both with a comma between, or off alone"
-                    );
+                    let message =
+                        format!("names '{other}': use opens, clicks, opens,clicks, or off");
                     reader.problem(NAME, message);
                 }
             }

@@ -1,4 +1,4 @@
-//! Variables that look like settings of ours and are none: most are spelling mistakes.
+//! Unknown environment variables that look like Hogsend's settings; most are spelling mistakes.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use hogsend_plugin_api::Manifest;
 use super::{Lookup, TABLE};
 use crate::nearest::nearest;
 
-/// Beginnings of names that belong to the host's settings.
+/// Prefixes of the host's settings.
 const FAMILIES: [&str; 7] = [
     "HOGSEND_",
     "EMAIL_",
@@ -17,7 +17,7 @@ const FAMILIES: [&str; 7] = [
     "TRUSTED_",
     "EVENT_",
 ];
-/// Names other programs give to what is a setting here.
+/// Settings of the host, with the names other programs use for them.
 const ELSEWHERE: [(&str, &[&str]); 4] = [
     (
         "DATABASE_URL",
@@ -44,12 +44,12 @@ const ELSEWHERE: [(&str, &[&str]); 4] = [
         &["PUBLIC_URL", "PUBLIC_API_URL", "API_URL"],
     ),
 ];
-/// Settings of tests, and of parts to come.
+/// Prefixes of settings that are not in the table: those of tests and of planned features.
 const NOT_IN_THE_TABLE: [&str; 2] = ["HOGSEND_TEST_", "HATCHET_"];
-/// At most this many are named.
+/// The most variables that are named.
 const MOST: usize = 20;
 
-/// A sentence for each of `names` that looks like a setting of the host or of a plugin and is none.
+/// A warning for each of `names` that looks like a setting of the host or of a plugin but is not one.
 pub fn unknown<'a>(
     names: impl IntoIterator<Item = &'a str>,
     manifests: &[&Manifest],
@@ -84,7 +84,7 @@ pub fn unknown<'a>(
         let family = families.iter().any(|family| upper.starts_with(family));
         let meant = match (near, elsewhere) {
             (_, Some((ours, _))) => Some(*ours),
-            // A word of another program may be near one of ours: only where ours is missing.
+            // Another program's variable may be similar to ours: suggest ours only if it is not set.
             (Some(near), None) if family || (name.len() > 5 && unset(near)) => Some(near),
             (_, None) if family => None,
             _ => continue,
@@ -100,7 +100,7 @@ pub fn unknown<'a>(
     if more > 0 {
         warnings.truncate(MOST);
         warnings.push(format!(
-            "{more} more variables look like settings and are none"
+            "{more} more variables look like settings but are not"
         ));
     }
     warnings

@@ -1,4 +1,4 @@
-//! Plugins' answers, made storable before anything looks at them.
+//! Sanitising the answers of plugins before anything else uses them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{AdvanceOut, Catalogue};
@@ -17,10 +17,10 @@ use super::json::{clean, fit};
 use super::text::{cleaned, key, text};
 use super::time::arrived;
 
-/// Something a plugin gives. Every answer passes [`Foreign::admit`] where it is read, so nothing
-/// behind that has to doubt it.
+/// An answer of a plugin. Every answer passes [`Foreign::admit`] when it is read, so later code can
+/// rely on it.
 pub trait Foreign {
-    /// Cleans and bounds it. `now` is when it came.
+    /// Cleans and limits the answer. `now` is the time it arrived.
     fn admit(&mut self, now: DateTime<Utc>);
 }
 
@@ -48,7 +48,7 @@ impl Foreign for String {
     }
 }
 
-/// What analytics knows of a person. What does not fit is left out.
+/// The properties that analytics has of a contact. Those that do not fit are left out.
 impl Foreign for Properties {
     fn admit(&mut self, _: DateTime<Utc>) {
         fit(self);
@@ -64,7 +64,8 @@ impl Foreign for Refusal {
     }
 }
 
-/// The events' own contents pass [`crate::ingest`]'s gate, which names on the contact what it drops.
+/// The events' contents are sanitised by [`crate::ingest`], which records dropped properties on the
+/// contact.
 impl Foreign for Reading {
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
@@ -109,7 +110,7 @@ impl Foreign for DeliveryEvent {
         cut(&mut self.reason, REASON_MAX);
         cut(&mut self.link, LINK_MAX);
         cut(&mut self.user_agent, HEADER_MAX);
-        // A provider's clock may run a little fast.
+        // A provider's clock may be slightly fast.
         self.occurred_at = match self.occurred_at {
             at if at < DateTime::UNIX_EPOCH || at > now + TimeDelta::hours(1) => now,
             at => at,
@@ -117,14 +118,14 @@ impl Foreign for DeliveryEvent {
     }
 }
 
-/// The bytes are the plugin's own and stay as they are.
+/// The bytes are opaque and not changed.
 impl Foreign for Prepared {
     fn admit(&mut self, _: DateTime<Utc>) {
         self.content_type = text(&self.content_type, HEADER_MAX);
     }
 }
 
-/// Types of many variants and few texts, by the names of their fields.
+/// For types with many variants and few texts: limits values by the names of their fields.
 macro_rules! by_field {
     ($($answer:ty),*) => {
         $(impl Foreign for $answer {
@@ -147,7 +148,7 @@ fn by_field<T: Serialize + DeserializeOwned>(answer: &mut T) {
     }
 }
 
-/// Milliseconds of a day: no provider rests longer without somebody's doing.
+/// One day in milliseconds, the longest pause a provider can request.
 const DAY_MS: u64 = 86_400_000;
 
 fn bound(value: &mut Value, field: &str) {
@@ -181,7 +182,7 @@ impl Foreign for Catalogue {
     }
 }
 
-/// Its bounds are those of a run and end it by name; see `journeys/advance.rs`.
+/// Not limited here: exceeding the limits of a run ends the run with a reason; see `runs/advance.rs`.
 impl Foreign for AdvanceOut {
     fn admit(&mut self, _: DateTime<Utc>) {
         for command in &mut self.commands {

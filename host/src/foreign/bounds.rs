@@ -1,25 +1,25 @@
-//! How much of anything is taken from outside.
+//! Limits on what is accepted from outside.
 
-/// Properties of one event and of one contact.
+/// The maximum number of properties of an event, and of a contact.
 pub const PROPERTIES_MAX: usize = 1_000;
-/// Bytes of the properties of one event and of one contact, as JSON.
+/// The maximum size of the properties of an event, and of a contact, as JSON in bytes.
 pub const PROPERTIES_BYTES_MAX: usize = 256 * 1024;
 /// Characters in the name of a property, nested ones included.
 pub const PROPERTY_NAME_MAX: usize = 500;
 /// Nesting levels of properties.
 pub const DEPTH_MAX: usize = 32;
-/// Problems reported of one request.
+/// The most problems reported for one request.
 pub const ISSUES_MAX: usize = 100;
 
-/// Bytes of one answer of a plugin. A prepared mail is the largest thing it gives.
+/// Bytes of a plugin's answer. The largest is a prepared mail.
 pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Characters in a reason, an error message or another sentence of a plugin or provider.
 pub const REASON_MAX: usize = 1_000;
-/// Characters in the answer to a vendor's challenge.
+/// Characters in the response to a vendor's challenge.
 pub const CHALLENGE_MAX: usize = 4 * 1024;
-/// Characters in an id that a provider gives a mail.
+/// Characters in a provider's id of a mail.
 pub const MESSAGE_ID_MAX: usize = 255;
-/// Characters in a key by which a repeated event is known.
+/// Characters in an event's idempotency key.
 pub const DEDUPE_KEY_MAX: usize = 256;
 /// Characters in a URL of a provider's report.
 pub const LINK_MAX: usize = 2_000;

@@ -1,24 +1,24 @@
-//! Problems in what somebody sent, named by the field.
+//! Problems in a request, by field.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::text;
 
-/// One problem of a request body.
+/// A problem in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Issue {
-    /// Dotted, in the caller's own field names; empty for the body as a whole.
+    /// The dotted path of the field; empty for the body as a whole.
     pub path: String,
     pub message: String,
 }
 
-/// Characters of a path and of a message: both may repeat what somebody sent.
+/// The longest path and message in characters: both may repeat what the caller sent.
 const PATH_MAX: usize = 300;
 const MESSAGE_MAX: usize = 500;
 
 impl Issue {
-    /// Shortens what is long.
+    /// Shortens long paths and messages.
     pub fn new(path: &str, message: impl Into<String>) -> Self {
         Self {
             path: text(path, PATH_MAX),

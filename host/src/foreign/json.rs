@@ -1,4 +1,4 @@
-//! JSON that can be stored: clean, and within bounds.
+//! JSON that can be stored: sanitised and within limits.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use super::bounds::{
 use super::text::{cleaned, text};
 use crate::foreign::Issue;
 
-/// Replaces what Postgres does not keep, in keys as well.
+/// Replaces characters that Postgres cannot store, in keys as well.
 pub fn clean(value: &mut Value) {
     match value {
         Value::String(text) => cleaned(text),
@@ -54,16 +54,15 @@ pub fn size(value: &impl Serialize) -> usize {
     let mut counter = Counter(0);
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
-        // It cannot be written, so it cannot be stored.
+        // A value that cannot be serialised cannot be stored.
         Err(_) => usize::MAX,
     }
 }
 
-/// Reports what does not fit into an event's or a contact's properties, with its path under `path`;
-/// at most as many problems as a request is told of.
+/// Reports properties that exceed the limits of an event or a contact, with their path under `path`;
+/// at most [`ISSUES_MAX`](super::ISSUES_MAX).
 ///
-/// Takes time in proportion to the size of the properties: a path is put together only for a
-/// problem.
+/// Takes linear time in the size of the properties: paths are built only for problems.
 pub fn check(path: &str, properties: &Properties, issues: &mut Vec<Issue>) {
     if properties.len() > PROPERTIES_MAX {
         let found = properties.len();
@@ -98,7 +97,7 @@ enum Part<'a> {
     Place(usize),
 }
 
-/// A walk through properties that knows where it is.
+/// A traversal of properties that tracks its path.
 struct Walk<'a, 'i> {
     at: Vec<Part<'a>>,
     issues: &'i mut Vec<Issue>,
@@ -131,7 +130,7 @@ impl<'a> Walk<'a, '_> {
         match value {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    // The way into a number or a text leads to no problem.
+                    // Numbers and texts contain no further problems.
                     if !matches!(item, Value::Array(_) | Value::Object(_)) && depth < DEPTH_MAX {
                         continue;
                     }
@@ -167,10 +166,10 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-/// A property that was left out, and why.
+/// A property that was dropped, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unfit {
-    /// Shortened where it is long.
+    /// Shortened if it is long.
     pub name: String,
     pub reason: String,
 }
@@ -184,7 +183,7 @@ impl Unfit {
     }
 }
 
-/// Cleans properties and takes out what does not fit; the rest fits.
+/// Sanitises properties and removes those that do not fit.
 pub fn fit(properties: &mut Properties) -> Vec<Unfit> {
     clean_properties(properties);
     let mut unfit = Vec::new();
@@ -193,7 +192,7 @@ pub fn fit(properties: &mut Properties) -> Vec<Unfit> {
     for (name, value) in std::mem::take(properties) {
         let one = Properties::from_iter([(name, value)]);
         check("", &one, &mut issues);
-        // With the comma for one of the braces, as it stands among the others.
+        // Without its braces but with a comma, as the property counts among the others.
         let after = bytes + size(&one) - 1;
         let reason = match issues.pop() {
             Some(issue) => Some(issue.message),
@@ -221,10 +220,10 @@ pub fn fit(properties: &mut Properties) -> Vec<Unfit> {
     unfit
 }
 
-/// Sets properties, and removes those that are null, as far as the whole stays within bounds:
-/// what is there already is kept, and what does not fit beside it is returned.
+/// Merges `patch` into properties, removing those that are null, within the limits. Existing
+/// properties are kept; properties that do not fit in addition are returned.
 ///
-/// `patch` has been checked, or made to fit, by itself.
+/// `patch` itself must already be within the limits.
 pub fn merge(properties: &mut Properties, patch: Properties) -> Vec<Unfit> {
     let mut unfit = Vec::new();
     let mut bytes = size(properties);
@@ -325,7 +324,7 @@ mod tests {
             check("p", &value, &mut issues);
         }
         assert_eq!(issues.len(), 1);
-        // Quadratic, each takes minutes.
+        // A quadratic algorithm would take minutes for each.
         assert!(begun.elapsed() < std::time::Duration::from_secs(10));
     }
 
@@ -338,7 +337,7 @@ mod tests {
             &mut all,
             properties(json!({ "x": 1, "y": 2, "0": "changed", "1": null })),
         );
-        // 1 went, so both new ones have room.
+        // Property 1 was removed, so both new ones fit.
         assert_eq!(
             (unfit.len(), all.len(), &all["0"]),
             (0, PROPERTIES_MAX, &json!("changed"))

@@ -1,11 +1,11 @@
-//! The one gate for what comes from outside: request bodies, webhooks, plugins' answers, files of
-//! contacts, texts of providers.
+//! Sanitising everything that comes from outside: request bodies, webhooks, plugins' answers, contact
+//! files, providers' messages.
 //!
-//! Behind it everything can be stored. Text holds no NUL (Postgres keeps none; lone surrogates are
-//! gone once JSON is read through [`hogsend_plugin_api::json`]), instants are ones a database and a
-//! chart know, and sizes, counts and depth are bounded. What callers of the API send too much of is
-//! refused with its path ([`check`]); of what vendors and plugins send, only what does not fit is
-//! dropped, by name ([`fit`]).
+//! The result can be stored. Text contains no NUL, which Postgres cannot store (lone surrogates are
+//! removed when JSON is read through [`hogsend_plugin_api::json`]). Instants are in a range that
+//! databases and charts support. Sizes, counts and depth are limited: what an API caller sends beyond
+//! a limit is refused with its path ([`check`]); of what vendors and plugins send, only the parts that
+//! do not fit are dropped, by name ([`fit`]).
 
 mod answer;
 mod bounds;

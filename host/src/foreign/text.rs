@@ -3,17 +3,17 @@
 use sha2::{Digest, Sha256};
 
 const REPLACEMENT: &str = "\u{fffd}";
-/// Hexadecimal digits of the hash that stands for the rest of a key.
+/// Hexadecimal digits of the hash that replaces the rest of a long key.
 const HASH_DIGITS: usize = 32;
 
-/// Replaces what Postgres does not keep.
+/// Replaces characters that Postgres cannot store.
 pub fn cleaned(text: &mut String) {
     if text.contains('\0') {
         *text = text.replace('\0', REPLACEMENT);
     }
 }
 
-/// The text without NUL, cut to `max` characters.
+/// The text without NUL, truncated to `max` characters.
 pub fn text(text: &str, max: usize) -> String {
     let end = text
         .char_indices()
@@ -22,9 +22,8 @@ pub fn text(text: &str, max: usize) -> String {
     text[..end].replace('\0', REPLACEMENT)
 }
 
-/// The text as something to be found by: without NUL, and where it has more than `max` characters
-/// (at least 40), a hash stands for the rest, so that long ones stay apart. The same text always
-/// gives the same key.
+/// The text as a lookup key, without NUL. If it has more than `max` characters (at least 40), a hash
+/// replaces the rest, so that long texts remain distinct. The same text always gives the same key.
 pub fn key(whole: &str, max: usize) -> String {
     if whole.char_indices().nth(max).is_none() {
         return text(whole, max);

@@ -1,7 +1,7 @@
-//! The HTTP entry point: requests become calls to the modules, and their results answers.
+//! The HTTP entry point: it turns requests into calls to the modules, and their results into responses.
 //!
-//! `serve` takes connections and bodies within bounds, `wire` reads requests and shapes answers, `auth`
-//! says who calls. Endpoints lie in folders by who calls them, and `router` composes them.
+//! `serve` accepts connections and bodies within limits, `wire` parses requests and builds responses,
+//! `auth` identifies callers. The endpoints are in folders by caller, and `router` composes them.
 
 mod admin;
 pub mod auth;

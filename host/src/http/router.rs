@@ -25,25 +25,24 @@ use super::wire::params::{self, Known};
 use super::{ApiError, admin, health, hooks, product, recipients, sessions};
 use crate::app::App;
 
-/// The longest a request may take.
+/// The time limit of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Requests with events worked on at once, and those that wait for their turn: they share
-/// transactions, so many take little.
+/// Concurrent and queued requests with events. They share transactions, so many are cheap.
 const INGEST_AT_ONCE: usize = 512;
 const INGEST_WAITING: usize = 2_048;
-/// The same of all others, which take a connection each.
+/// Concurrent and queued other requests, which take one database connection each.
 const OTHERS_AT_ONCE: usize = 64;
 const OTHERS_WAITING: usize = 512;
-/// The same of browsers that sign in, who share nothing with the product's own calls.
+/// Concurrent and queued sign-in requests, separate from the product's own calls.
 const SESSIONS_AT_ONCE: usize = 128;
 const SESSIONS_WAITING: usize = 128;
-/// Requests at once over all connections, however little each takes.
+/// Concurrent requests over all connections, of any kind.
 const REQUESTS_MAX: usize = 4_096;
-/// Answers shorter than this, in bytes, are not worth the memory of compressing them.
+/// Responses shorter than this, in bytes, are not compressed.
 const COMPRESSED_MIN: u64 = 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Every route of the contract, grouped by who calls it, each group behind its gate and in its lane.
+/// Every route of the public API, grouped by caller; each group has its gate and its lane.
 fn routes(app: &App) -> Routes {
     let anyone = Lane::open(Memory::new(app.config.access.request_memory));
     let ingest = anyone.narrow(INGEST_AT_ONCE, INGEST_WAITING);
@@ -54,7 +53,7 @@ fn routes(app: &App) -> Routes {
         openapi::add_limits(&mut routes);
         routes.route_layer(in_turn(lane))
     };
-    // The gate is outside: whoever may not come in has no body read.
+    // The gate is the outermost layer: the body of a refused request is not read.
     let gated = |mut routes: Routes, lane: &Lane, gate: Gate| {
         openapi::add_refusals(&mut routes);
         openapi::add_limits(&mut routes);
@@ -77,11 +76,11 @@ fn routes(app: &App) -> Routes {
                 recipients::unsubscribe::failing_pages,
             )),
         )
-        // Recipients, who read a mail
+        // Recipients, by the links and the image of a mail
         .merge(recipients::tracking::routes())
-        // People's browsers, on Better Auth's wire
+        // Administrators' browsers, with Better Auth's protocol
         .merge(limited(sessions::routes(), &sign_in))
-        // Event sources, with the secret of their plugin, and providers of mail
+        // Event sources and delivery providers, with the secret of their plugin
         .merge(limited(hooks::routes(), &ingest))
         // The product, with a key
         .merge(gated(product::events::routes(), &ingest, Gate::Events))
@@ -92,7 +91,7 @@ fn routes(app: &App) -> Routes {
         .merge(gated(admin::file_routes(), &files, Gate::Admin))
 }
 
-/// Pages for the developer at this machine, which are no part of the contract.
+/// Pages for developers on this machine, which are not part of the public API.
 fn development(document: &OpenApi, app: &App) -> Router<App> {
     let document = openapi::document(document);
     Router::new()
@@ -143,7 +142,7 @@ pub fn router(app: App) -> Router {
                 development::no_foreign_pages,
             ))
             .layer(cors)
-            // Beside the layer: no page elsewhere may read them.
+            // Added after the CORS layer, so that no foreign page can read them.
             .merge(development(&document, &app));
     }
     routes
@@ -166,7 +165,7 @@ async fn not_allowed() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
 }
 
-/// Answers in time, whatever becomes of the request.
+/// Answers 408 if a request exceeds the time limit.
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
@@ -180,7 +179,7 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Gives each request an id, each answer its headers, and the log a line.
+/// Adds an id to each request and common headers to each response, and writes the access log.
 async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request
         .headers()

@@ -83,7 +83,7 @@ async fn runs_are_shown_and_changed_with_a_database_alone_and_changes_are_audite
         server.text("SELECT string_agg(actor_type || ' ' || action || ' ' || resource_id, ', ' ORDER BY created_at, id) FROM audit_logs").await
     };
     let (done, said) = run(&url, &["journeys", "retry", &id], "");
-    assert!(done && said.contains("goes on"), "{said}");
+    assert!(done && said.contains("continues"), "{said}");
     assert_eq!(audits().await, format!("command journey_state.retry {id}"));
     // A refused command leaves no audit row.
     let (done, said) = run(&url, &["journeys", "retry", &id], "");
@@ -100,7 +100,7 @@ async fn runs_are_shown_and_changed_with_a_database_alone_and_changes_are_audite
         )
     );
     let (_, said) = run(&url, &["journeys", "broken"], "");
-    assert!(said.contains("no run failed or is stuck"), "{said}");
+    assert!(said.contains("no run has failed or is stuck"), "{said}");
     server.stop().await;
 }
 
@@ -235,7 +235,7 @@ fn an_ejected_template_is_a_file_that_is_used_and_never_overwritten_without_forc
     let (code, said) = templates(folder, &["eject", "--all"]);
     assert_eq!(code, Some(1), "{said}");
     let words = format!(
-        "{} is there already; --force writes over it",
+        "{} exists already; use --force to overwrite it",
         welcome.display()
     );
     assert!(said.contains(&words), "{said}");

@@ -55,7 +55,7 @@ on_each_store! {
         let client = &body["schema"]["client"];
         assert_eq!(*client, body["schema"]["engine"]);
         let findings = body["findings"].as_array().unwrap();
-        assert!(findings[0].as_str().unwrap().starts_with("Redis is away ("), "{findings:?}");
+        assert!(findings[0].as_str().unwrap().starts_with("Redis is unavailable ("), "{findings:?}");
         assert_eq!(findings[1], failing[0]);
         server.stop().await;
     }

@@ -349,12 +349,12 @@ fn a_simulation_reads_standard_input_counts_one_as_one_and_says_when_nothing_beg
     );
     assert!(
         told.contains(
-            "no event of the file begins activation-welcome, which begins with 'user.created'"
+            "no event of the file starts activation-welcome, which starts with 'user.created'"
         ),
         "{told}"
     );
     let refused = play("nonsense\n");
     assert!(
-        String::from_utf8_lossy(&refused.stderr).contains("standard input:1: is no JSON object")
+        String::from_utf8_lossy(&refused.stderr).contains("standard input:1: is not a JSON object")
     );
 }

@@ -1,17 +1,17 @@
-//! Where the embedded database puts its compiled program.
+//! The cache folder of the embedded database.
 
 use std::path::Path;
 
 use crate::cli::Environment;
 use crate::cli::secret::make_folder;
 
-/// The variable its library looks at (XDG base directories).
+/// The variable that determines it (XDG base directories).
 const CACHE: &str = "XDG_CACHE_HOME";
 
-/// The library of the embedded database keeps 100 MB of compiled program in the user's cache folder,
-/// which it takes from the environment alone. This begins the process anew with that folder in the
-/// data folder, where it is found, moved and deleted with the rest. Returns where that is done
-/// already or not possible.
+/// The embedded database caches 100 MB of compiled code in the user's cache folder, which only the
+/// environment determines. This restarts the process with the cache folder inside the data folder, so
+/// that it is moved and deleted together with it. Returns if that has already happened or is not
+/// possible.
 pub fn in_data_folder(environment: &Environment, data_dir: &Path) {
     let cached = || -> anyhow::Result<Option<std::path::PathBuf>> {
         make_folder(data_dir)?;
@@ -19,7 +19,7 @@ pub fn in_data_folder(environment: &Environment, data_dir: &Path) {
         let now = environment.get(CACHE);
         Ok((now.as_deref() != folder.to_str()).then_some(folder))
     };
-    // Whoever opens the data folder reports what is wrong with it.
+    // Problems with the data folder are reported when it is opened.
     if let Ok(Some(folder)) = cached() {
         begin_anew(&folder);
     }
@@ -36,7 +36,7 @@ fn begin_anew(folder: &Path) {
         .args(std::env::args_os().skip(1))
         .env(CACHE, folder)
         .exec();
-    tracing::debug!(%error, "the embedded database uses the cache folder of the user");
+    tracing::debug!(%error, "the embedded database uses the user's cache folder");
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -11,19 +11,19 @@ use crate::app::App;
 use crate::db::{self, Happening};
 use crate::ids;
 
-/// How often it looks.
+/// The polling interval.
 const LOOK: Duration = Duration::from_millis(500);
-/// Transactions commit later than the time they note: it looks this far back each time.
+/// How far back each poll looks, since transactions commit later than the times they store.
 const BACK: TimeDelta = TimeDelta::seconds(20);
-/// Lines of each kind in one look.
+/// Lines of each kind per poll.
 const LINES: i64 = 200;
-/// Lines remembered, so that none is printed twice.
+/// Lines that are remembered, so that none is printed twice.
 const REMEMBERED: usize = 5_000;
 
 /// Prints until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
     let started = app.clock.now();
-    // On a server only what begins from now on: an index leads there.
+    // On a Postgres server only rows created from now on, which an index finds.
     let first = if app.db.is_embedded() {
         Uuid::nil()
     } else {
@@ -39,7 +39,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         }
         let since = (app.clock.now() - BACK).max(started);
         let Ok(lately) = lately(&app, first, since).await else {
-            // The database is away: whoever works with it says so.
+            // The database does not answer: the worker and the API log that.
             continue;
         };
         for one in lately {
@@ -55,7 +55,7 @@ async fn lately(app: &App, first: Uuid, since: DateTime<Utc>) -> db::Result<Vec<
     db::story_since(&mut conn, first, since, LINES).await
 }
 
-/// What was printed lately.
+/// The lines printed recently.
 #[derive(Default)]
 struct Seen(VecDeque<String>);
 
@@ -105,7 +105,7 @@ fn line(one: &Happening, port: u16) -> String {
     }
 }
 
-/// Text from outside on one line of a terminal, without control characters.
+/// Text from outside as one terminal line, without control characters.
 fn plain(text: &str) -> String {
     let shown: String = text.chars().take(120).collect();
     shown

@@ -1,4 +1,4 @@
-//! `hogsend dev`: everything in one process.
+//! `hogsend dev`: API and worker in one process.
 
 mod cache;
 mod console;
@@ -16,7 +16,7 @@ use crate::config::Mode;
 use crate::http::sample;
 use crate::{db, http, worker};
 
-/// Runs API and worker together, with the schema brought up to date first.
+/// Migrates the database, then runs API and worker.
 pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     let Started { app, delivery } = start(environment, Mode::Dev).await?;
     db::migrate(&app.db).await?;
@@ -26,13 +26,13 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     http::serve_health(&app, &stop)?;
     welcome(&app, &delivery);
     let console = tokio::spawn(console::run(app.clone(), stop.clone()));
-    // Where one of the two ends, so does the other.
+    // If one of the two ends, so does the other.
     let worker = async {
         let ended = tokio::spawn(worker::run(app.clone(), stop.clone())).await;
         stop.cancel();
         anyhow::Ok(ended??)
     };
-    // Nobody routes requests here: a developer waits for the end.
+    // No load balancer routes requests here, so there is nothing to wait for before stopping.
     let api = async {
         let served = super::serve(&app, listener, stop.clone(), Duration::ZERO).await;
         stop.cancel();
@@ -44,7 +44,7 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     worked.and(served)
 }
 
-/// Says where everything is and what to try.
+/// Prints where everything is and what to try.
 fn welcome(app: &App, delivery: &str) {
     let config = &app.config;
     let url = format!("http://localhost:{}", config.port);
@@ -61,8 +61,8 @@ fn welcome(app: &App, delivery: &str) {
         .collect();
     let reach = match config.host {
         Some(host) if host.is_loopback() => "this machine alone".to_owned(),
-        Some(host) => format!("whoever reaches {host}"),
-        None => "whoever reaches this machine".to_owned(),
+        Some(host) => format!("everyone who can reach {host}"),
+        None => "everyone who can reach this machine".to_owned(),
     };
     println!(
         "Hogsend {} listens on {url}, to {reach}",

@@ -84,7 +84,7 @@ fn entry(entry: Entry) -> String {
     }
 }
 
-/// In the largest unit that divides it.
+/// A duration in the largest unit that divides it.
 pub fn length(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];

@@ -21,14 +21,14 @@ use crate::http_client::http_client;
 use crate::plugins::{Discovered, JourneysRef, Performer};
 use crate::telemetry;
 
-/// The plugins that bring journeys, started, and the settings of the host. Neither a database nor
-/// a provider is needed for it.
+/// Starts the plugins that provide journeys and reads the host's settings. Needs neither a database
+/// nor a provider.
 pub(super) async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<JourneysRef>)> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
     let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
-    // Plugins without journeys are not asked anything.
+    // Plugins without journeys are not started.
     let others: HashSet<String> = found
         .manifests()
         .filter(|manifest| !manifest.kinds.contains(&Kind::Journeys))

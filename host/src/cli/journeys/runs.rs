@@ -1,5 +1,5 @@
-//! `hogsend journeys broken | show | retry | resume | restart | exit | dismiss`: runs that need
-//! somebody.
+//! `hogsend journeys broken | show | retry | resume | restart | exit | dismiss`: runs that need an
+//! operator.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -30,21 +30,21 @@ pub enum RunCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Let a failed run go on from the step that failed
+    /// Continue a failed run from the step that failed
     Retry { run: Uuid },
-    /// Let a stuck run go on, with the plugin version it began with where that is loaded
+    /// Continue a stuck run, with the plugin version it started with if that is loaded
     Resume { run: Uuid },
-    /// End a failed or stuck run and begin a new one with the same event
+    /// End a failed or stuck run and start a new one with the same event
     Restart {
         run: Uuid,
-        /// Also a run that is neither; it sends again what it has sent
+        /// Also restart a run that is neither; it may send its mails again
         #[arg(long)]
         force: bool,
     },
-    /// End a run; mails nobody has attempted yet do not go out
+    /// End a run; its mails that no worker has attempted yet are not sent
     Exit {
         run: Uuid,
-        /// Why, for the journey.exited event
+        /// The reason in the journey.exited event
         #[arg(long, default_value = "ended by an administrator")]
         reason: String,
     },
@@ -52,8 +52,8 @@ pub enum RunCommand {
     Dismiss { run: Uuid },
 }
 
-/// Looks with nothing but a database; acts with the journeys of its plugins too. Neither needs a
-/// provider, or the settings of a process that runs.
+/// Showing runs needs only a database; changing them also needs the plugins with journeys. Neither
+/// needs a delivery provider or the settings of the API and the worker.
 pub async fn run(environment: &Environment, command: RunCommand) -> anyhow::Result<()> {
     match command {
         RunCommand::Broken { json } => {
@@ -77,7 +77,7 @@ pub async fn run(environment: &Environment, command: RunCommand) -> anyhow::Resu
     }
 }
 
-/// Does one thing and keeps in the audit log, in the same transaction, that this command did it.
+/// Changes a run and records that in the audit log, in the same transaction.
 async fn act(app: &App, command: &RunCommand) -> anyhow::Result<()> {
     require_schema(&app.db).await?;
     let work = |mut tx: Tx| async move {
@@ -105,7 +105,7 @@ async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed,
     Ok(match *command {
         RunCommand::Retry { run } => {
             decide::retry_in(app, tx, StateId(run)).await?;
-            let said = format!("{run} goes on from the step that failed");
+            let said = format!("{run} continues from the step that failed");
             (run, "journey_state.retry", json!({}), said)
         }
         RunCommand::Resume { run } => {
@@ -114,13 +114,13 @@ async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed,
                 run,
                 "journey_state.resume",
                 json!({}),
-                format!("{run} goes on"),
+                format!("{run} continues"),
             )
         }
         RunCommand::Restart { run, force } => {
             let Restarted { run: new, again } =
                 decide::restart_in(app, tx, StateId(run), force).await?;
-            let mut said = format!("{run} is ended, {new} begins");
+            let mut said = format!("{run} has ended, {new} starts");
             if !again.is_empty() {
                 said += &format!(" and sends again: {}", again.join(", "));
             }
@@ -134,16 +134,16 @@ async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed,
         RunCommand::Exit { run, ref reason } => {
             decide::exit_in(app, tx, StateId(run), reason).await?;
             let after = json!({ "reason": reason });
-            (run, "journey_state.exit", after, format!("{run} is ended"))
+            (run, "journey_state.exit", after, format!("{run} has ended"))
         }
         RunCommand::Dismiss { run } => {
             decide::dismiss_in(app, tx, StateId(run)).await?;
             let said = format!("{run} is off the list");
             (run, "journey_state.dismiss", json!({}), said)
         }
-        // Looking changes nothing, and is done elsewhere.
+        // Handled by `run`.
         RunCommand::Broken { .. } | RunCommand::Show { .. } => {
-            return Err(AdminError::Conflict("nothing is to be changed".into()));
+            return Err(AdminError::Conflict("this command changes nothing".into()));
         }
     })
 }
@@ -156,7 +156,7 @@ async fn broken(db: &Db, as_json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if runs.is_empty() {
-        println!("no run failed or is stuck");
+        println!("no run has failed or is stuck");
         return Ok(());
     }
     for run in &runs {
@@ -255,7 +255,7 @@ async fn show(db: &Db, id: StateId, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A step: its number, when it was asked for, what it is, and how it ended.
+/// The cells of a step: its number, when it was issued, what it is, and how it ended.
 fn cells(row: &StepRow) -> [String; 4] {
     use hogsend_plugin_api::StepState;
 
@@ -288,7 +288,7 @@ fn cells(row: &StepRow) -> [String; 4] {
     ]
 }
 
-/// What a step is about, in a few words.
+/// The main argument of a step, for a short description.
 fn argument(args: &Value) -> String {
     let named = [
         "template", "event", "name", "url", "key", "until", "for_ms", "ms",
@@ -306,7 +306,7 @@ fn argument(args: &Value) -> String {
     }
 }
 
-/// A value on one line, cut where it is long; `--json` has all of it.
+/// A value on one line, truncated if it is long; `--json` shows all of it.
 fn plain(value: &Value) -> String {
     const MOST: usize = 80;
     let text = match value {

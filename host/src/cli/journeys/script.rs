@@ -1,4 +1,4 @@
-//! The file a simulation is played from: a JSON object on each line.
+//! The event file of a simulation: one JSON object per line.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use hogsend_plugin_kit::beginning;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Something that happens to a person, at a time.
+/// A line of the file, with its time.
 #[derive(Debug)]
 pub struct Scene {
-    /// In the file, from 1.
+    /// The line number, from 1.
     pub line: usize,
     pub at: DateTime<Utc>,
     pub what: Line,
 }
 
-/// A line as it stands in the file.
+/// A line of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Line {
@@ -32,38 +32,38 @@ pub struct Line {
     pub properties: Properties,
     #[serde(default)]
     pub contact_properties: Properties,
-    /// The event comes from a source that is not believed.
+    /// The event comes from an untrusted source.
     #[serde(default)]
     pub untrusted: bool,
-    /// The event belongs to the past.
+    /// The event is stored as history only.
     #[serde(default)]
     pub historical: bool,
-    /// When the event happened, where it arrives later.
+    /// When the event occurred, if it arrives later.
     pub occurred_at: Option<DateTime<Utc>>,
     pub unsubscribe: Option<String>,
     pub resubscribe: Option<String>,
-    /// The template of a mail the person opens.
+    /// The template of a mail that the contact opens.
     pub opened: Option<String>,
-    /// The template of a mail the person clicks in.
+    /// The template of a mail in which the contact clicks a link.
     pub clicked: Option<String>,
-    /// What journeys' requests are answered from now on.
+    /// The response to requests of journeys from now on.
     pub answer: Option<Answer>,
 }
 
-/// The answer to requests to a URL that begins like this.
+/// The response to requests whose URL begins with `url`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     pub url: String,
     pub status: u16,
-    /// JSON; a string stands for itself.
+    /// JSON; a string is sent as it is.
     #[serde(default)]
     pub body: Value,
 }
 
-/// Reads the file, ordered by time, and when the simulation begins: at the earliest `at`, or where
-/// there is none, at the beginning of 2026. `after` counts from there; a line with neither happens
-/// together with the one before.
+/// Reads the file. Returns the lines ordered by time, and the start of the simulation: the earliest
+/// `at`, or else the beginning of 2026. `after` counts from the start; a line with neither happens at
+/// the same time as the line before.
 pub fn read(path: &Path) -> anyhow::Result<(DateTime<Utc>, Vec<Scene>)> {
     let text = if is_stdin(path) {
         std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> anyhow::Result<(DateTime<Utc>, Vec<Scene>)> {
             .iter()
             .map(|(line, problem)| format!("\n  {}:{line}: {problem}", name(path)))
             .collect();
-        anyhow::anyhow!("the events cannot be played:{}", lines.concat())
+        anyhow::anyhow!("the events cannot be simulated:{}", lines.concat())
     })
 }
 
@@ -83,7 +83,7 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// What the file is called in messages.
+/// The name of the file in messages.
 pub fn name(path: &Path) -> String {
     if is_stdin(path) {
         "standard input".to_owned()
@@ -138,16 +138,16 @@ fn line(text: &str) -> Result<(Line, Option<TimeDelta>), String> {
     let mut json = serde_json::Deserializer::from_str(text);
     let line: Line = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        // The line within this one line says nothing.
+        // Drop the line number within this one line.
         let message = error.into_inner().to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         match path.as_str() {
-            "." => format!("is no JSON object: {message}"),
+            "." => format!("is not a JSON object: {message}"),
             path => format!("{path}: {message}"),
         }
     })?;
     json.end().map_err(|_| {
-        "there is more than one JSON object: give each a line of its own".to_owned()
+        "there is more than one JSON object: put each on a line of its own".to_owned()
     })?;
     if line.at.is_some() && line.after.is_some() {
         return Err("`at` and `after` exclude each other: leave one out".into());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_line_is_named_with_its_mend() {
+    fn every_bad_line_is_named_with_its_fix() {
         let text = "{\"event\":\"a\",\"after\":\"soon\"}\nnonsense\n{\"evnt\":\"a\"}\n\
                     {\"userId\":\"a\"}\n{\"event\":7}\n{\"event\":\"fine\"}\n\
                     {\"event\":\"a\",\"at\":\"2026-01-01T00:00:00Z\",\"after\":\"1d\"}\n\

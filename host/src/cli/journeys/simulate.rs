@@ -21,10 +21,10 @@ use crate::config::Config;
 use crate::nearest::nearest;
 use crate::plugins::JourneysRef;
 
-/// How long after the last line a simulation goes on, where something still waits.
+/// How long a simulation continues after the last line while runs still wait.
 const LONGEST: TimeDelta = TimeDelta::days(2 * 365);
 
-/// What to simulate.
+/// The arguments of `hogsend journeys simulate`.
 #[derive(clap::Args)]
 pub struct Simulate {
     /// The journey's id
@@ -33,13 +33,13 @@ pub struct Simulate {
     /// standard input
     #[arg(long)]
     events: PathBuf,
-    /// How long to go on, from the beginning, such as 90d [default: until nobody waits any more]
+    /// How long to simulate from the start, for example 90d [default: until no run waits any longer]
     #[arg(long, value_parser = length)]
     until: Option<Duration>,
-    /// What ids derive from: the same seed gives the same trace
+    /// The seed for ids: the same seed gives the same trace
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Let people enter all other journeys too
+    /// Also simulate all other journeys
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -66,7 +66,7 @@ impl Advance for Loaded {
     }
 }
 
-/// Plays the events and prints what comes of them.
+/// Simulates the events and prints the result.
 pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Result<()> {
     let (config, plugins) = load(environment).await?;
     let known: Vec<&str> = plugins
@@ -92,7 +92,7 @@ pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Re
         && let Some(late) = scenes.iter().find(|scene| scene.at > ends)
     {
         anyhow::bail!(
-            "{}:{}: is at {}, after the end of the simulation at {ends}: leave it out or raise --until",
+            "{}:{}: is at {}, after the end of the simulation at {ends}: remove it or raise --until",
             script::name(&wanted.events),
             late.line,
             late.at
@@ -102,7 +102,7 @@ pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Re
     let loaded = plugins
         .iter()
         .map(|plugin| Loaded(plugin.clone(), handle.clone()));
-    // The simulator is no async code; its calls wait for plugins on this thread.
+    // The simulator is synchronous: its plugin calls block this thread.
     tokio::task::block_in_place(|| {
         let mut sim = world(&wanted, &config, loaded)?
             .seed(wanted.seed)
@@ -113,7 +113,7 @@ pub async fn simulate(environment: &Environment, wanted: Simulate) -> anyhow::Re
         if wanted.json {
             println!("{}", serde_json::to_string_pretty(&report(&sim, &wanted))?);
         } else {
-            print!("{}", told(&sim));
+            print!("{}", timeline(&sim));
             for note in unheard(&wanted, &plugins, &scenes) {
                 println!("{note}");
             }
@@ -127,7 +127,7 @@ fn world(
     config: &Config,
     mut plugins: impl Iterator<Item = Loaded>,
 ) -> anyhow::Result<Sim<'static>> {
-    let first = plugins.next().context("no plugin brings journeys")?;
+    let first = plugins.next().context("no plugin provides journeys")?;
     let mut sim = plugins.fold(Sim::of(first), Sim::source);
     if !wanted.all {
         sim = sim.only(&wanted.id);
@@ -147,7 +147,7 @@ fn world(
     }))
 }
 
-/// The error is a line and what is wrong with it.
+/// The error is a line number and its problem.
 fn play(
     sim: &mut Sim<'_>,
     scenes: &[Scene],
@@ -207,14 +207,16 @@ fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
             && !sim.engaged(template, clicked)
         {
             let at = sim.now();
-            return Err(format!("the person has got no mail '{template}' by {at}"));
+            return Err(format!(
+                "the contact has received no mail '{template}' by {at}"
+            ));
         }
     }
     Ok(())
 }
 
-/// For people: the timeline and what it came to.
-fn told(sim: &Sim<'_>) -> String {
+/// The output for people: the timeline and a summary.
+fn timeline(sim: &Sim<'_>) -> String {
     let mut text = String::new();
     let width = |least: usize, name: fn(&Entry) -> &str| {
         let widths = sim
@@ -229,7 +231,7 @@ fn told(sim: &Sim<'_>) -> String {
         width(12, |entry| &entry.person),
         journeys.unwrap_or_default().max(20),
     );
-    // Seconds where there are any.
+    // Show seconds only if there are any.
     let round = sim
         .timeline()
         .iter()
@@ -273,7 +275,7 @@ fn number(count: usize, of: &str) -> String {
     }
 }
 
-/// What events did that nobody may have meant them to do: nothing.
+/// Warnings about events that had no effect.
 fn unheard(wanted: &Simulate, plugins: &[JourneysRef], scenes: &[Scene]) -> Vec<String> {
     let journeys = plugins
         .iter()
@@ -299,7 +301,7 @@ fn unheard(wanted: &Simulate, plugins: &[JourneysRef], scenes: &[Scene]) -> Vec<
         if let Some(near) = nearest(event, known.iter().copied()).filter(|_| !known.contains(event))
         {
             notes.push(format!(
-                "nothing begins or ends with '{event}': did you mean '{near}'?"
+                "no journey starts or ends with '{event}': did you mean '{near}'?"
             ));
         }
     }
@@ -307,7 +309,7 @@ fn unheard(wanted: &Simulate, plugins: &[JourneysRef], scenes: &[Scene]) -> Vec<
         let names: Vec<String> = begins.iter().map(|name| format!("'{name}'")).collect();
         let what = if wanted.all { "a journey" } else { &wanted.id };
         notes.push(format!(
-            "no event of the file begins {what}, which begins with {}",
+            "no event of the file starts {what}, which starts with {}",
             names.join(" or ")
         ));
     }
@@ -335,7 +337,7 @@ fn counts(by_name: &BTreeMap<String, u64>) -> String {
     }
 }
 
-/// For programs.
+/// The output for programs.
 fn report(sim: &Sim<'_>, wanted: &Simulate) -> Value {
     let runs: Vec<Value> = sim
         .runs()

@@ -1,4 +1,4 @@
-//! Rules that tell administrators when something goes wrong.
+//! Alert rules, which notify administrators when something goes wrong, and their history.
 
 use axum::Json;
 use axum::extract::State;
@@ -36,7 +36,7 @@ pub fn routes() -> Routes {
         .routes(routes!(list_alert_history))
 }
 
-/// A rule.
+/// An alert rule.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRuleOut {
@@ -45,14 +45,15 @@ pub struct AlertRuleOut {
     #[schema(value_type = AlertType)]
     #[serde(rename = "type")]
     kind: String,
-    /// A fraction, or of a kind that counts a number.
+    /// A fraction of mails from 0 to 1, or a whole number, depending on the `type`.
     threshold: f64,
     window_minutes: i32,
     minimum: i32,
     cooldown_minutes: i32,
     #[schema(value_type = AlertChannel)]
     channel: String,
-    /// The address of mail. Of the other channels the host alone: the rest may be a secret.
+    /// For the channel `email` the address; for the others only the host, since the rest of the URL may
+    /// be a secret.
     target: String,
     enabled: bool,
     last_alert_at: Option<DateTime<Utc>>,
@@ -91,12 +92,12 @@ pub struct AlertRulesOut {
 #[derive(Serialize, ToSchema)]
 pub struct OneAlertRuleOut {
     rule: AlertRuleOut,
-    /// Signs the requests of the channel `webhook`. It is shown once, when it is made.
+    /// Signs the requests of the channel `webhook`. Only the call that creates the secret returns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
-/// Lists the rules, newest first.
+/// Lists the alert rules, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/alerts/rules", tag = "alerts",
     security(("key" = ["read"]), ("session" = [])),
@@ -118,7 +119,7 @@ pub async fn list_alert_rules(
     }))
 }
 
-/// A new rule.
+/// A new alert rule.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRuleIn {
@@ -127,30 +128,30 @@ pub struct AlertRuleIn {
     #[serde(rename = "type")]
     #[schema(value_type = AlertType, example = "bounce_rate_exceeded")]
     kind: Option<String>,
-    /// What has to be exceeded: a fraction of mails, by default 0.05 that bounced, 0.1 that could
-    /// not be handed over or 0.001 that drew complaints. Of the other kinds it is a number, and
-    /// reaching it is enough: 5 runs that broke, 1 provider that takes no mail, 300 seconds that work
-    /// has waited, 120 seconds without a worker, 1000 people who entered one journey.
+    /// The value that raises the alert. For rates, the fraction of mails to exceed; defaults: 0.05
+    /// bounced, 0.1 not accepted by a provider, 0.001 complained about. For the other types, the number
+    /// to reach; defaults: 5 broken runs, 1 provider that takes no mail, 300 seconds that work has
+    /// waited, 120 seconds without a worker, 1000 enrolments in one journey.
     threshold: Option<f64>,
-    /// How far back to look; an hour where it is absent.
+    /// How many minutes back the rule looks; 60 by default.
     #[schema(minimum = 5, maximum = 10080)]
     window_minutes: Option<i64>,
-    /// Below so many mails a fraction says nothing: 50 by default, 1000 for complaints.
+    /// The fewest mails for which a rate is evaluated: 50 by default, 1000 for complaints.
     #[schema(minimum = 1, maximum = 1000000000)]
     minimum: Option<i64>,
-    /// After an alert, how long the rule is silent; an hour where it is absent.
+    /// For how many minutes after an alert the rule raises no further one; 60 by default.
     #[schema(minimum = 1, maximum = 10080)]
     cooldown_minutes: Option<i64>,
     #[schema(value_type = AlertChannel, example = "slack")]
     channel: Option<String>,
-    /// An address on the web, for Slack one of its incoming webhooks, or an address of mail.
+    /// The URL of a webhook, of a Slack incoming webhook, or an email address, depending on the channel.
     #[schema(value_type = String, max_length = 2048)]
     target: Option<String>,
-    /// True where it is absent.
+    /// True by default.
     enabled: Option<bool>,
 }
 
-/// What is to change of a rule; what is absent stays.
+/// Changes to an alert rule. Absent fields keep their values.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRuleChangeIn {
@@ -163,7 +164,7 @@ pub struct AlertRuleChangeIn {
     minimum: Option<i64>,
     #[schema(minimum = 1, maximum = 10080)]
     cooldown_minutes: Option<i64>,
-    /// Needs a `target` beside it.
+    /// Requires a `target` in the same request.
     #[schema(value_type = Option<AlertChannel>)]
     channel: Option<String>,
     #[schema(max_length = 2048)]
@@ -171,7 +172,7 @@ pub struct AlertRuleChangeIn {
     enabled: Option<bool>,
 }
 
-/// Makes a rule. It is looked at every minute.
+/// Creates an alert rule. A worker evaluates it every minute.
 #[utoipa::path(
     post, path = "/v1/admin/alerts/rules", tag = "alerts",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -233,7 +234,7 @@ pub async fn create_alert_rule(
     Ok((StatusCode::CREATED, Json(out)))
 }
 
-/// Changes a rule. A new target of the channel `webhook` has a new secret.
+/// Changes an alert rule. A new target of the channel `webhook` gets a new secret.
 #[utoipa::path(
     patch, path = "/v1/admin/alerts/rules/{id}", tag = "alerts",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -293,12 +294,12 @@ fn surroundings(app: &App) -> Surroundings<'_> {
     }
 }
 
-/// Deletes a rule, with its history.
+/// Deletes an alert rule and its history.
 #[utoipa::path(
     delete, path = "/v1/admin/alerts/rules/{id}", tag = "alerts",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = AlertRuleId, Path)),
-    responses((status = 200, description = "The rule is gone", body = ErasedOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The rule is deleted", body = ErasedOut), (status = 404, response = NotFound)),
 )]
 pub async fn delete_alert_rule(
     State(app): State<App>,
@@ -331,10 +332,10 @@ pub struct AlertOut {
     channel: String,
     value: f64,
     threshold: f64,
-    /// What the value is taken from.
+    /// How many mails, runs or other things the value was computed from.
     cases: i64,
     message: String,
-    /// Whether it was passed on.
+    /// Whether the notification was delivered.
     status: DeliveryState,
     attempts: i32,
     error: Option<String>,
@@ -373,7 +374,7 @@ pub struct AlertsOut {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct AlertsQuery {
-    /// One rule's alone.
+    /// Only the alerts of this rule.
     #[param(value_type = Option<AlertRuleId>)]
     rule_id: Option<String>,
 }
@@ -427,7 +428,7 @@ async fn keep(
     Ok(())
 }
 
-/// Where it goes, without what may be a secret.
+/// The target without the parts that may be a secret.
 fn shown(rule: &AlertRule) -> String {
     if rule.channel == "email" {
         return rule.target.clone();

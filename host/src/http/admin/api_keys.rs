@@ -1,4 +1,4 @@
-//! Keys of programs.
+//! API keys.
 
 use axum::Json;
 use axum::extract::State;
@@ -31,7 +31,7 @@ pub fn routes() -> Routes {
         .routes(routes!(delete_api_key))
 }
 
-/// A key, without the key.
+/// An API key, without its value.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeyOut {
@@ -43,7 +43,7 @@ pub struct ApiKeyOut {
     #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
-    /// To the minute; null while it was not used.
+    /// Accurate to the minute; null if the key was never used.
     last_used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
 }
@@ -71,7 +71,7 @@ pub struct ApiKeysOut {
     offset: i64,
 }
 
-/// Lists the keys, newest first. The keys themselves are not kept and cannot be shown.
+/// Lists the API keys, newest first. Their values are not stored and cannot be shown again.
 #[utoipa::path(
     get, path = "/v1/admin/api-keys", tag = "api-keys",
     security(("key" = ["read"]), ("session" = [])),
@@ -102,7 +102,7 @@ pub struct ApiKeyIn {
     name: Option<String>,
     #[schema(value_type = Vec<Scope>, min_items = 1)]
     scopes: Option<Vec<String>>,
-    /// When it stops working; never, where this is absent.
+    /// When the key expires; without it, never.
     #[schema(value_type = Option<DateTime<Utc>>)]
     expires_at: Option<String>,
 }
@@ -112,7 +112,7 @@ pub struct ApiKeyIn {
 pub struct NewApiKeyOut {
     id: ApiKeyId,
     name: String,
-    /// The key. It is shown this once.
+    /// The key itself. Only this response contains it.
     key: String,
     key_prefix: String,
     #[schema(value_type = Vec<Scope>)]
@@ -121,7 +121,7 @@ pub struct NewApiKeyOut {
     created_at: DateTime<Utc>,
 }
 
-/// Makes a key. The answer is the only place that shows it.
+/// Creates an API key. Only this response contains its value.
 #[utoipa::path(
     post, path = "/v1/admin/api-keys", tag = "api-keys",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -149,7 +149,7 @@ pub async fn create_api_key(
     let work = async |mut tx: Tx| {
         db::api_key_insert(&mut tx, &key).await?;
         let id = key.id.to_string();
-        let (about, change) = (("api_key", &*id), Change::created(told(&key)));
+        let (about, change) = (("api_key", &*id), Change::created(for_audit(&key)));
         audit(&mut tx, &caller.actor, "api_key.create", about, change, now).await?;
         db::Result::Ok((tx, ()))
     };
@@ -196,13 +196,13 @@ fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    // Each once, in one order.
+    // Without duplicates, in a fixed order.
     let unique = Scope::ALL.map(|scope| scope.name().to_owned()).into_iter();
     let unique = unique.filter(|name| scopes.contains(name)).collect();
     Ok((name, unique, expires_at))
 }
 
-/// Revokes a key. When this answers, no replica accepts it any more.
+/// Revokes an API key. After this response no replica accepts it.
 #[utoipa::path(
     delete, path = "/v1/admin/api-keys/{id}", tag = "api-keys",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -218,7 +218,7 @@ pub async fn delete_api_key(
     let work = async |mut tx: Tx| {
         let key = db::api_key_delete(&mut tx, id).await?;
         let key = key.ok_or_else(|| ApiError::not_found("API key not found"))?;
-        let (text, change) = (id.to_string(), Change::deleted(told(&key)));
+        let (text, change) = (id.to_string(), Change::deleted(for_audit(&key)));
         let about = ("api_key", &*text);
         audit(&mut tx, &caller.actor, "api_key.delete", about, change, now).await?;
         Ok::<_, ApiError>((tx, key))
@@ -234,8 +234,8 @@ pub struct DeletedOut {
     deleted: bool,
 }
 
-/// What the audit log keeps of a key.
-fn told(key: &ApiKey) -> serde_json::Value {
+/// What the audit log stores about a key.
+fn for_audit(key: &ApiKey) -> serde_json::Value {
     json!({
         "name": key.name, "keyPrefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at,
     })

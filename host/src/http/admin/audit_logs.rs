@@ -1,4 +1,4 @@
-//! What administrators changed.
+//! The audit log.
 
 use axum::Json;
 use axum::extract::State;
@@ -23,7 +23,7 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(list_audit_logs))
 }
 
-/// One change.
+/// An entry of the audit log: one change.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditLogOut {
@@ -38,18 +38,18 @@ pub struct AuditLogOut {
     created_at: DateTime<Utc>,
 }
 
-/// Who made a change: a key, a user, the key of the environment or a command.
+/// Who made a change: an API key, a user, `ADMIN_API_KEY` or a command.
 #[derive(Serialize, ToSchema)]
 pub struct ActorOut {
     #[serde(rename = "type")]
     #[schema(example = "user")]
     kind: String,
-    /// Of the key or user.
+    /// Id of the API key or user.
     id: Option<String>,
     name: String,
 }
 
-/// What was there before and after.
+/// The values before and after a change.
 #[derive(Serialize, ToSchema)]
 pub struct DetailOut {
     #[schema(value_type = Option<Object>)]
@@ -99,7 +99,7 @@ pub struct AuditLogsQuery {
     resource_id: Option<String>,
 }
 
-/// Lists what administrators changed, newest first.
+/// Lists the audit log: what administrators changed, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/audit-logs", tag = "audit-logs",
     security(("key" = ["read"]), ("session" = [])),

@@ -1,4 +1,4 @@
-//! Contacts: searched, made, changed, erased.
+//! Contacts: searching, creating, changing and erasing them.
 
 use axum::Json;
 use axum::extract::State;
@@ -54,7 +54,7 @@ pub struct ContactsOut {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ContactsQuery {
-    /// A part of the address or of the product's id, of at most 320 characters.
+    /// Part of the email address or of the product's id, at most 320 characters.
     #[serde(default)]
     #[param(value_type = Option<String>, max_length = 320)]
     search: Search,
@@ -65,7 +65,7 @@ pub struct OneContactOut {
     contact: ContactOut,
 }
 
-/// A property that a source sent and that could not be kept.
+/// A property that an event source sent and that could not be stored.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it is stored as it is shown")]
 pub struct RefusedOut {
@@ -102,17 +102,17 @@ pub async fn list_contacts(
     }))
 }
 
-/// A contact and what is to be decided about it.
+/// A contact, with the changes that wait for a decision.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContactStoryOut {
     contact: ContactOut,
-    /// Nobody who is trusted has said that the address is theirs: transactional mail by `userId` is
-    /// skipped.
+    /// No trusted call has confirmed that the address belongs to this contact. Transactional mail
+    /// addressed by `userId` is skipped.
     email_unconfirmed: bool,
-    /// What untrusted events asked for.
+    /// Changes that untrusted events requested.
     pending_changes: Vec<PendingOut>,
-    /// What sources sent of late and could not be kept, the newest first.
+    /// Properties that event sources sent recently and that could not be stored, newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<RefusedOut>>)]
     refused: Option<Value>,
@@ -122,7 +122,7 @@ pub struct ContactStoryOut {
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
+    params(("id" = String, Path, description = "The contact's id; or `ext:` followed by the product's id; or the product's id alone, unless it is a UUID or the name of a route")),
     responses((status = 200, description = "The contact", body = ContactStoryOut), (status = 404, response = NotFound)),
 )]
 pub async fn show_contact(
@@ -141,7 +141,7 @@ pub async fn show_contact(
     }))
 }
 
-/// A person, named by at least one of `externalId` and `email`.
+/// A new contact. At least one of `externalId` and `email` is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewContactIn {
@@ -152,7 +152,7 @@ pub struct NewContactIn {
     properties: Option<Properties>,
 }
 
-/// Makes a contact. Begins no journey.
+/// Creates a contact. No journey starts.
 #[utoipa::path(
     post, path = "/v1/admin/contacts", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -160,7 +160,7 @@ pub struct NewContactIn {
     responses(
         (status = 201, description = "The new contact", body = OneContactOut),
         (status = 400, response = BadRequest),
-        (status = 409, description = "Somebody has that name", body = ErrorOut),
+        (status = 409, description = "Another contact has this externalId or email", body = ErrorOut),
     ),
 )]
 pub async fn create_contact(
@@ -174,7 +174,7 @@ pub async fn create_contact(
     let work = async |mut tx: Tx| {
         let given = properties.clone();
         let put = ingest::put(&mut tx, &app.catalog, &identity, given, now).await?;
-        // An error rolls back: nothing changes about whom it found.
+        // An error rolls back, so a contact that exists already is not changed.
         let put = put
             .filter(|put| put.created && !put.linked)
             .ok_or_else(taken)?;
@@ -190,39 +190,39 @@ pub async fn create_contact(
     Ok((StatusCode::CREATED, Json(out)))
 }
 
-/// What is to change; what is absent stays.
+/// Changes to a contact. Absent fields keep their values.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContactChangeIn {
-    /// Null takes it away.
+    /// Null removes it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     external_id: Option<Option<String>>,
-    /// Null takes it away.
+    /// Null removes it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     email: Option<Option<String>>,
-    /// Kept beside those there are; null removes one.
+    /// Merged into the contact's properties; null removes a property.
     #[schema(value_type = Option<Object>)]
     properties: Option<Properties>,
 }
 
-/// Tells a null from what is absent.
+/// Distinguishes null from an absent field.
 fn present<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(reader).map(Some)
 }
 
-/// Changes a contact. Names that somebody else has are refused: `PUT /v1/contacts` makes two
-/// contacts one.
+/// Changes a contact. An `externalId` or `email` of another contact is refused; use
+/// `PUT /v1/contacts` to merge two contacts.
 #[utoipa::path(
     patch, path = "/v1/admin/contacts/{id}", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
+    params(("id" = String, Path, description = "The contact's id; or `ext:` followed by the product's id; or the product's id alone, unless it is a UUID or the name of a route")),
     request_body = ContactChangeIn,
     responses(
         (status = 200, description = "The contact as it is now", body = OneContactOut),
         (status = 400, response = BadRequest), (status = 404, response = NotFound),
-        (status = 409, description = "Somebody else has that name", body = ErrorOut),
+        (status = 409, description = "Another contact has this externalId or email", body = ErrorOut),
     ),
 )]
 pub async fn change_contact(
@@ -255,7 +255,7 @@ async fn change(
     if given.external_id == before.external_id {
         given.external_id = None;
     }
-    // Whoever else has one of the new names, or is about to get it.
+    // Contacts that have one of the new identifiers, or are about to get it.
     let others = contacts::claim(&mut tx, before.id, &given).await?;
     let before = found(&mut tx, &before.id.to_string()).await?;
     let mut after = before.clone();
@@ -267,7 +267,7 @@ async fn change(
     }
     let changes = body.properties.clone().unwrap_or_default();
     checked(after.external_id.clone(), after.email.clone(), &changes)?;
-    // People with ids of the product may share an address.
+    // Contacts with product ids may share an address.
     let mut taken_by = others
         .iter()
         .filter(|other| other.has_id || after.external_id.is_none() && !other.has_user);
@@ -305,13 +305,14 @@ async fn change(
     Ok((tx, row))
 }
 
-/// Erases a contact: identity, events, runs, logs and rendered mail go, a keyed hash of the address
-/// stays among the suppressed ones.
+/// Erases a contact: identity, events, runs, logs and rendered mail.
+///
+/// A keyed hash of the address stays on the suppression list.
 #[utoipa::path(
     delete, path = "/v1/admin/contacts/{id}", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
-    responses((status = 200, description = "The contact is gone", body = ErasedOut), (status = 404, response = NotFound)),
+    params(("id" = String, Path, description = "The contact's id; or `ext:` followed by the product's id; or the product's id alone, unless it is a UUID or the name of a route")),
+    responses((status = 200, description = "The contact is erased", body = ErasedOut), (status = 404, response = NotFound)),
 )]
 pub async fn erase_contact(
     State(app): State<App>,
@@ -322,7 +323,7 @@ pub async fn erase_contact(
     let work = async |mut tx: Tx| {
         let row = found(&mut tx, &name).await?;
         let erased = contacts::erase_one(&app, &mut tx, row.id, now).await?;
-        // The row says that somebody was erased, not who.
+        // The audit log records that a contact was erased, not whose data it was.
         let change = Change::deleted(json!({}));
         keep(&mut tx, &caller, "contact.erase", &row, change, now).await?;
         Ok::<_, ApiError>((tx, erased))
@@ -331,7 +332,7 @@ pub async fn erase_contact(
     Ok(Json(ErasedOut { deleted: erased }))
 }
 
-/// Something that happened to or by a person.
+/// An event of a contact, a mail to them, or a transition of one of their runs.
 #[derive(Serialize, ToSchema)]
 pub struct TimelineItemOut {
     #[schema(value_type = TimelineType)]
@@ -345,18 +346,18 @@ pub struct TimelineItemOut {
 #[derive(Serialize, ToSchema)]
 pub struct TimelineOut {
     timeline: Vec<TimelineItemOut>,
-    /// Events, mails and transitions of runs, each counted to 100,000.
+    /// Events, mails and transitions of runs; each is counted up to 100,000.
     total: i64,
     limit: i64,
     offset: i64,
 }
 
-/// Shows what a person did, their mails, and where their runs stood, newest first.
+/// Lists a contact's events, mails and transitions of runs, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/timeline", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route"), PartParams),
-    responses((status = 200, description = "A page of the story", body = TimelineOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    params(("id" = String, Path, description = "The contact's id; or `ext:` followed by the product's id; or the product's id alone, unless it is a UUID or the name of a route"), PartParams),
+    responses((status = 200, description = "A page of the timeline", body = TimelineOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn show_timeline(
     State(app): State<App>,
@@ -402,7 +403,7 @@ fn checked(
     names(identity, properties, false)
 }
 
-/// What the audit row holds of a contact: names and which properties, not their values.
+/// What the audit log stores about a contact: identifiers and names of properties, not their values.
 fn told(row: &ContactRow) -> Value {
     json!({ "externalId": row.external_id, "properties": row.properties.keys().collect::<Vec<_>>() })
 }

@@ -1,4 +1,4 @@
-//! What endpoints were told, and what they are still to be told.
+//! Deliveries to webhook endpoints: made, and still to make.
 
 use axum::Json;
 use axum::extract::State;
@@ -27,21 +27,21 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(list_webhook_deliveries))
 }
 
-/// Something told to an endpoint, or on its way.
+/// An event delivered, or to be delivered, to a webhook endpoint.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryOut {
-    /// The header `webhook-id` is `msg_` and this without hyphens.
+    /// The header `webhook-id` is `msg_` followed by this id without hyphens.
     id: Uuid,
-    /// One of those the endpoint asked for, or `webhook.test`.
+    /// One of the endpoint's event types, or `webhook.test`.
     event_type: String,
     status: DeliveryState,
     attempts: i32,
     next_attempt_at: Option<DateTime<Utc>>,
-    /// Of the last attempt, where there was an answer.
+    /// HTTP status of the last attempt; null if there was no response.
     response_status: Option<i32>,
     error: Option<String>,
-    /// What is posted.
+    /// The body of the request.
     #[schema(value_type = Object)]
     payload: Value,
     created_at: DateTime<Utc>,
@@ -80,7 +80,7 @@ pub struct DeliveriesQuery {
     status: Option<String>,
 }
 
-/// Lists what an endpoint was told within 30 days and what it is still to be told, newest first.
+/// Lists an endpoint's deliveries, newest first: those of the last 30 days and those still to come.
 #[utoipa::path(
     get, path = "/v1/admin/webhooks/{id}/deliveries", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),

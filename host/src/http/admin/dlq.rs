@@ -1,18 +1,16 @@
-//! Dead letters: what broke for good, of runs, mails, webhooks and analytics.
+//! Dead letters: runs, mails, webhook deliveries and captures that failed for good.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::states::refused;
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, Conn, DeadLetter, Topic, Tx};
+use crate::db::{self, DeadLetter};
+use crate::dead_letters::{self, DeadLetterError};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ErasedOut;
@@ -21,9 +19,7 @@ use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
 use crate::http::wire::words::parsed;
-use crate::ids::{ContactId, SendId, StateId};
-use crate::mail;
-use crate::runs::decide;
+use crate::ids::{ContactId, SendId};
 use crate::states::{DeadLetterKind, DeadLetterState};
 use utoipa_axum::routes;
 
@@ -35,19 +31,19 @@ pub fn routes() -> Routes {
         .routes(routes!(dismiss_dead_letter))
 }
 
-/// Something that broke.
+/// A dead letter: a run, mail, webhook delivery or capture that failed for good.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetterOut {
-    /// Of the run, mail, delivery or capture.
+    /// Id of the run, mail, delivery or capture.
     id: Uuid,
     #[serde(rename = "type")]
     kind: DeadLetterKind,
-    /// `failed`; of runs also `stuck`, of mails also `ambiguous`.
+    /// `failed`; a run can also be `stuck`, a mail also `ambiguous`.
     status: DeadLetterState,
-    /// The journey's id, the template's key, the type or name of the event.
+    /// The journey's id, the template's key, or the type or name of the event.
     subject: String,
-    /// Null where it is about nobody, as the test of a webhook is.
+    /// Null if it concerns no contact, such as a webhook test.
     contact_id: Option<ContactId>,
     error: Option<String>,
     created_at: DateTime<Utc>,
@@ -85,7 +81,7 @@ pub struct DeadLettersQuery {
     kind: Option<String>,
 }
 
-/// Lists what broke and nobody put aside, the latest first.
+/// Lists the dead letters that were not dismissed, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/dlq", tag = "dead-letters",
     security(("key" = ["read"]), ("session" = [])),
@@ -113,23 +109,24 @@ pub async fn list_dead_letters(
 #[serde(rename_all = "camelCase")]
 pub struct RetriedOut {
     retried: bool,
-    /// The new mail, where a mail was retried.
+    /// Id of the new mail, if a mail was retried.
     #[serde(skip_serializing_if = "Option::is_none")]
     email_send_id: Option<SendId>,
 }
 
-/// Tries it again: a failed run takes the step that failed once more, a stuck one goes on, a mail is
-/// sent as a mail of its own with the same content, past the same guards, and a webhook or capture
-/// is told once more with the same id. For an `ambiguous` mail this is the word that it may arrive
-/// twice.
+/// Retries a dead letter.
+///
+/// A failed run repeats the step that failed, and a stuck run continues. A mail is sent again as a new
+/// mail with the same content, after the same checks; an `ambiguous` mail may arrive twice. A webhook
+/// delivery or capture is sent again with the same id.
 #[utoipa::path(
     post, path = "/v1/admin/dlq/{id}/retry", tag = "dead-letters",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = Uuid, Path)),
     responses(
-        (status = 202, description = "It is tried again", body = RetriedOut),
+        (status = 202, description = "The retry is queued", body = RetriedOut),
         (status = 404, response = NotFound),
-        (status = 409, description = "It cannot be tried again; the text says why", body = ErrorOut),
+        (status = 409, description = "It cannot be retried; the error says why", body = ErrorOut),
     ),
 )]
 pub async fn retry_dead_letter(
@@ -137,9 +134,8 @@ pub async fn retry_dead_letter(
     caller: Caller<FullAdmin>,
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<RetriedOut>), ApiError> {
-    let now = app.clock.now();
-    let work = async |tx: Tx| retry(&app, tx, &caller, id, now).await;
-    let email_send_id = app.db.transact(work).await?;
+    let retried = dead_letters::retry(&app, &caller.actor, id).await;
+    let email_send_id = retried.map_err(refused)?;
     let out = RetriedOut {
         retried: true,
         email_send_id,
@@ -147,108 +143,27 @@ pub async fn retry_dead_letter(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-async fn retry(
-    app: &App,
-    mut tx: Tx,
-    caller: &Caller<FullAdmin>,
-    id: Uuid,
-    now: DateTime<Utc>,
-) -> Result<(Tx, Option<SendId>), ApiError> {
-    let letter = found(&mut tx, id).await?;
-    let mut email_send_id = None;
-    let topic = match letter.kind {
-        DeadLetterKind::Email => {
-            email_send_id = Some(send_again(app, &mut tx, SendId(id)).await?);
-            Topic::Mails
-        }
-        DeadLetterKind::Webhook => {
-            once(db::delivery_retry(&mut tx, id, now).await?)?;
-            Topic::Webhooks
-        }
-        DeadLetterKind::Analytics => {
-            once(db::capture_again(&mut tx, id, now).await?)?;
-            Topic::Captures
-        }
-        DeadLetterKind::Journey => {
-            let done = match letter.status {
-                DeadLetterState::Stuck => decide::resume_in(app, &mut tx, StateId(id)).await,
-                _ => decide::retry_in(app, &mut tx, StateId(id)).await,
-            };
-            done.map_err(refused)?;
-            Topic::Runs
-        }
-    };
-    let after = json!({ "type": letter.kind, "emailSendId": email_send_id });
-    let change = Change::created(after);
-    keep(&mut tx, caller, "dead_letter.retry", id, change, now).await?;
-    db::stir(topic);
-    Ok((tx, email_send_id))
-}
-
-/// Puts it aside: it leaves this list and stays what it is.
+/// Dismisses a dead letter: it leaves this list and keeps its status.
 #[utoipa::path(
     delete, path = "/v1/admin/dlq/{id}", tag = "dead-letters",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = Uuid, Path)),
-    responses((status = 200, description = "It is off the list", body = ErasedOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The dead letter is dismissed", body = ErasedOut), (status = 404, response = NotFound)),
 )]
 pub async fn dismiss_dead_letter(
     State(app): State<App>,
     caller: Caller<FullAdmin>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let letter = found(&mut tx, id).await?;
-        match letter.kind {
-            DeadLetterKind::Email => once(db::send_dismiss(&mut tx, SendId(id), now).await?)?,
-            DeadLetterKind::Webhook => once(db::delivery_dismiss(&mut tx, id, now).await?)?,
-            DeadLetterKind::Analytics => once(db::capture_dismiss(&mut tx, id).await?)?,
-            DeadLetterKind::Journey => {
-                let done = decide::dismiss_in(&app, &mut tx, StateId(id)).await;
-                done.map_err(refused)?;
-            }
-        }
-        let change = Change::deleted(json!({ "type": letter.kind, "status": letter.status }));
-        keep(&mut tx, &caller, "dead_letter.dismiss", id, change, now).await?;
-        Ok::<_, ApiError>((tx, ()))
-    };
-    app.db.transact(work).await?;
+    let dismissed = dead_letters::dismiss(&app, &caller.actor, id).await;
+    dismissed.map_err(refused)?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 
-/// Sends a mail as a new one and puts the old one aside.
-async fn send_again(app: &App, tx: &mut Conn, id: SendId) -> Result<SendId, ApiError> {
-    let now = app.clock.now();
-    once(db::send_dismiss(tx, id, now).await?)?;
-    let story = db::send_story(tx, id).await?.ok_or_else(unknown)?;
-    let again = mail::send_again(tx, (&app.links, &app.addresses), &story, now).await?;
-    again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))
-}
-
-/// Whoever is second finds that it is no dead letter any more.
-fn once(first: bool) -> Result<(), ApiError> {
-    if first { Ok(()) } else { Err(unknown()) }
-}
-
-async fn found(conn: &mut Conn, id: Uuid) -> Result<DeadLetter, ApiError> {
-    let letters = db::dead_letters(conn, None, Some(id), 1, 0).await?;
-    letters.into_iter().next().ok_or_else(unknown)
-}
-
-async fn keep(
-    conn: &mut Conn,
-    caller: &Caller<FullAdmin>,
-    action: &str,
-    id: Uuid,
-    change: Change,
-    now: DateTime<Utc>,
-) -> Result<(), ApiError> {
-    let about = ("dead_letter", &*id.to_string());
-    audit(conn, &caller.actor, action, about, change, now).await?;
-    Ok(())
-}
-
-fn unknown() -> ApiError {
-    ApiError::not_found("Dead letter not found")
+fn refused(error: DeadLetterError) -> ApiError {
+    match error {
+        DeadLetterError::NotFound(_) => ApiError::not_found("Dead letter not found"),
+        DeadLetterError::Conflict(why) => ApiError::conflict(&why),
+        DeadLetterError::Database(error) => error.into(),
+    }
 }

@@ -1,4 +1,4 @@
-//! Mails: what was decided, what became of it.
+//! Mails and their delivery.
 
 use axum::Json;
 use axum::extract::State;
@@ -32,7 +32,7 @@ pub fn routes() -> Routes {
         .routes(routes!(resend_email))
 }
 
-/// A mail, without its content.
+/// A mail without its content.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailOut {
@@ -44,11 +44,11 @@ pub struct EmailOut {
     subject: String,
     category: String,
     status: SendStatus,
-    /// Why it is not sent, or not yet.
+    /// Why the mail is not sent, or not sent yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     provider: Option<String>,
-    /// The provider's id of it.
+    /// The provider's id of the mail.
     message_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     journey_state_id: Option<StateId>,
@@ -109,14 +109,14 @@ pub struct EmailsQuery {
     template_key: Option<String>,
     category: Option<String>,
     contact_id: Option<Uuid>,
-    /// The product's id of the person.
+    /// The product's id of the contact.
     user_id: Option<String>,
     /// The recipient's address.
     to: Option<String>,
-    /// Decided at this time or later.
+    /// Only mails created at this time or later.
     #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
-    /// Decided before this time.
+    /// Only mails created before this time.
     #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
 }
@@ -157,16 +157,16 @@ pub async fn list_emails(
     }))
 }
 
-/// One mail with its whole story.
+/// A mail with its journey, links and history.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailStoryOut {
     #[serde(flatten)]
     email: EmailOut,
     tracked_links: Vec<LinkOut>,
-    /// The journey that decided on it.
+    /// The journey that sent it.
     journey: Option<JourneyRefOut>,
-    /// Attempts, and what was told of it, oldest first.
+    /// Delivery attempts and the provider's reports, oldest first.
     history: Vec<HappeningOut>,
 }
 
@@ -183,7 +183,7 @@ pub struct JourneyRefOut {
 pub struct LinkOut {
     id: Uuid,
     original_url: String,
-    /// Clicks of people; those of machines are listed and not counted.
+    /// Clicks by people. Clicks by machines are listed but not counted.
     click_count: i64,
     clicks: Vec<ClickOut>,
 }
@@ -192,7 +192,7 @@ pub struct LinkOut {
 #[serde(rename_all = "camelCase")]
 pub struct ClickOut {
     at: DateTime<Utc>,
-    /// Why it is held to be a machine's; absent for a person's.
+    /// Why the click is attributed to a machine; absent for a person's click.
     #[serde(skip_serializing_if = "Option::is_none")]
     machine: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,7 +210,7 @@ impl From<&ClickStory> for ClickOut {
     }
 }
 
-/// An attempt at delivery, or what was told of a mail later.
+/// A delivery attempt, or a later report about the mail.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HappeningOut {
@@ -222,12 +222,12 @@ pub struct HappeningOut {
     provider: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<i32>,
-    /// The request that carried it together with others.
+    /// The batch: the request to the provider that carried several mails.
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<DateTime<Utc>>,
-    /// Absent for an attempt that was cut off.
+    /// Absent if the attempt was cut off.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,7 +260,7 @@ pub struct OneEmailOut {
     email: EmailStoryOut,
 }
 
-/// Shows one mail: attempts, links, clicks, and what the provider told.
+/// Shows a mail with its attempts, links, clicks and the provider's reports.
 #[utoipa::path(
     get, path = "/v1/admin/emails/{id}", tag = "emails",
     security(("key" = ["read"]), ("session" = [])),
@@ -309,16 +309,17 @@ pub struct ResentOut {
     status: SendStatus,
 }
 
-/// Sends a mail once more, to the same person with the same content. It passes the same guards: a
-/// suppressed address gets nothing.
+/// Sends a mail again, as a new mail to the same contact with the same content.
+///
+/// The same checks apply: a suppressed address gets nothing.
 #[utoipa::path(
     post, path = "/v1/admin/emails/{id}/resend", tag = "emails",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = SendId, Path)),
     responses(
-        (status = 202, description = "Queued as a mail of its own", body = ResentOut),
+        (status = 202, description = "The new mail is queued", body = ResentOut),
         (status = 404, response = NotFound),
-        (status = 409, description = "Its content is gone, or it is still on its way", body = crate::http::wire::openapi::ErrorOut),
+        (status = 409, description = "The mail's content was deleted, or the mail is still being sent", body = crate::http::wire::openapi::ErrorOut),
     ),
 )]
 pub async fn resend_email(
@@ -330,11 +331,11 @@ pub async fn resend_email(
     let work = async |mut tx: Tx| {
         let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
         if matches!(story.status, SendStatus::Queued | SendStatus::Sending) {
-            return Err(ApiError::conflict("This mail is still on its way"));
+            return Err(ApiError::conflict("This mail is still being sent"));
         }
         let ways = (&*app.links, &*app.addresses);
         let again = mail::send_again(&mut tx, ways, &story, now).await?;
-        let again = again.ok_or_else(|| ApiError::conflict("This mail has no content any more"))?;
+        let again = again.ok_or_else(|| ApiError::conflict("The content of this mail was deleted"))?;
         let (text, change) = (id.to_string(), json!({ "emailSendId": again }));
         let (about, change) = (("email", &*text), Change::created(change));
         audit(&mut tx, &caller.actor, "email.resend", about, change, now).await?;

@@ -1,4 +1,4 @@
-//! Events: what came in, and letting journeys see it once more.
+//! Stored events, and replaying them to journeys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,15 +41,15 @@ pub fn routes() -> Routes {
 const TOGETHER: usize = 100;
 /// Events one request replays.
 const REPLAY_MAX: i64 = 1_000;
-/// How long it may take to find them.
+/// How long the query for the events may take.
 const FINDING: Duration = Duration::from_secs(12);
-/// For how long further transactions begin. The last of them waits 10 s for its people at most, so
-/// the answer comes before the request's time is up.
+/// How long new transactions may begin. The last one waits at most 10 s for locks on its contacts, so
+/// the response is sent before the request times out.
 const BEGINNING: Duration = Duration::from_secs(5);
 /// Events one request names by id.
 const IDS_MAX: usize = 100;
 
-/// Something a person did.
+/// A stored event.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventRowOut {
@@ -58,19 +58,19 @@ pub struct EventRowOut {
     event: String,
     /// The same as `event`.
     name: String,
-    /// What brought it: `api`, the id of a plugin, or `journey`.
+    /// Where it came from: `api`, the id of a plugin, or `journey`.
     source: String,
     contact_id: ContactId,
-    /// The product's own id of the person.
+    /// The product's id of the contact.
     user_id: Option<String>,
     email: Option<String>,
     /// The same as `email`.
     user_email: Option<String>,
     #[schema(value_type = Object)]
     properties: Properties,
-    /// Whether its source was believed.
+    /// Whether its source is trusted.
     trusted: bool,
-    /// Whether it was kept as part of the past, and enrolled nobody, ended no run and satisfied no wait.
+    /// Whether it was stored as history only: it enrolled nobody, ended no run and satisfied no wait.
     historical: bool,
     occurred_at: DateTime<Utc>,
     received_at: DateTime<Utc>,
@@ -100,7 +100,7 @@ impl From<EventStory> for EventRowOut {
 #[serde(rename_all = "camelCase")]
 pub struct EventRowsOut {
     events: Vec<EventRowOut>,
-    /// Counted to 100,000.
+    /// Counted up to 100,000.
     total: i64,
     limit: i64,
     offset: i64,
@@ -113,21 +113,21 @@ pub struct EventRowsOut {
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     name: Option<String>,
-    /// Another name of `name`.
+    /// Alias of `name`.
     event: Option<String>,
     source: Option<String>,
     contact_id: Option<Uuid>,
-    /// The product's id of the person.
+    /// The product's id of the contact.
     user_id: Option<String>,
-    /// Happened at this time or later.
+    /// Only events that occurred at this time or later.
     #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
-    /// Happened before this time.
+    /// Only events that occurred before this time.
     #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
 }
 
-/// Lists events, the latest received first.
+/// Lists events, the most recently received first.
 #[utoipa::path(
     get, path = "/v1/admin/events", tag = "events",
     security(("key" = ["read"]), ("session" = [])),
@@ -187,7 +187,7 @@ pub async fn show_event(
     Ok(Json(OneEventOut { event }))
 }
 
-/// Which events: those of `eventIds`, else those of a `name`.
+/// Which events to replay: those of `eventIds`, or else those named `name`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplayIn {
@@ -195,17 +195,17 @@ pub struct ReplayIn {
     event_ids: Option<Vec<EventId>>,
     name: Option<String>,
     contact_id: Option<ContactId>,
-    /// Happened at this time or later.
+    /// Only events that occurred at this time or later.
     #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
-    /// Happened before this time.
+    /// Only events that occurred before this time.
     #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
-    /// Only events received after this one, of those of a `name`: the `continueAfter` of an answer.
+    /// With `name`: only events received after this one. Takes the `continueAfter` of a response.
     after: Option<EventId>,
-    /// The only journey that sees them; else every journey they trigger.
+    /// Replay to this journey only; by default to every journey the events trigger.
     journey_id: Option<String>,
-    /// Only says how many events there are.
+    /// True only counts the events and replays nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -215,28 +215,30 @@ pub struct ReplayIn {
 pub struct ReplayOut {
     /// Events found, at most 1,000.
     matched: usize,
-    /// Of these, events that trigger a journey.
+    /// How many of them trigger a journey.
     replayed: usize,
-    /// Runs that began.
+    /// Runs that started.
     enrolled: usize,
-    /// Enrolments the guards refused, by reason.
+    /// Refused enrolments, by reason.
     skipped: BTreeMap<&'static str, usize>,
-    /// There are more: these were the latest 1,000.
+    /// True if more events match; only the latest 1,000 were considered.
     truncated: bool,
-    /// The time of the request was up before all that matched were replayed. This was the last one:
-    /// the same request with it as `after` goes on from there.
+    /// Present if the request ran out of time: the last event that was replayed. Repeat the request
+    /// with it as `after` to continue.
     #[serde(skip_serializing_if = "Option::is_none")]
     continue_after: Option<EventId>,
 }
 
-/// Lets journeys see stored events once more, oldest first: one that is new, or was off, enrols the
-/// people it would have. The guards apply as of now. Nothing is stored twice, and no run ends. Where
-/// the database is slow it answers with `continueAfter` before it is through.
+/// Replays stored events to journeys, oldest first.
+///
+/// A journey that is new, or was switched off, enrols the contacts it would have enrolled. Its
+/// entry rules apply as of now. No event is stored twice, and no run ends. If the database is slow,
+/// the response carries `continueAfter` before all events are replayed.
 #[utoipa::path(
     post, path = "/v1/admin/events/replay", tag = "events",
     security(("key" = ["full-admin"]), ("session" = [])),
     request_body = ReplayIn,
-    responses((status = 202, description = "What came of it", body = ReplayOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 202, description = "The number of events replayed and runs started", body = ReplayOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn replay_events(
     State(app): State<App>,
@@ -271,8 +273,8 @@ pub async fn replay_events(
         ..ReplayOut::default()
     };
     if !body.dry_run {
-        // Before the first of many transactions, so that none of them is without it. The runs that
-        // begin are in their own logs.
+        // Before the first of many transactions, so that none goes unrecorded. The new runs have logs of
+        // their own.
         let change = Change::created(json!({
             "name": body.name, "eventIds": body.event_ids, "journeyId": body.journey_id,
             "matched": out.matched,
@@ -293,7 +295,7 @@ pub async fn replay_events(
             let work = |tx| replay(&app, tx, events, body.journey_id.as_deref());
             let came: ReplayOut = match app.db.transact_within(Patience::Shared, work).await {
                 Ok(came) => came,
-                // What was replayed until here is committed.
+                // The events up to here are replayed and committed.
                 Err(_) if last.is_some() => {
                     out.continue_after = last;
                     break;
@@ -311,7 +313,7 @@ pub async fn replay_events(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-/// The events asked for, oldest first, and whether there are more.
+/// The requested events, oldest first, and whether there are more.
 async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), ApiError> {
     let filter = EventFilter {
         name: body.name.clone(),
@@ -345,7 +347,7 @@ async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), A
     }
 }
 
-/// Shows events to the journeys they trigger, in one transaction. Returns what came of it.
+/// Replays events to the journeys they trigger, in one transaction. Returns the result.
 async fn replay(
     app: &App,
     mut tx: Tx,

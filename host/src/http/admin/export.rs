@@ -1,4 +1,4 @@
-//! Contacts, all of them, as they are read.
+//! The export of all contacts, streamed.
 
 use std::collections::HashMap;
 
@@ -32,16 +32,16 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(export_contacts))
 }
 
-/// Contacts read at once.
+/// Contacts per read.
 const CHUNK: i64 = 1_000;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
-    /// `csv` where it is absent.
+    /// `csv` by default.
     #[param(inline, value_type = Option<ExportFormat>)]
     format: Option<String>,
-    /// A part of the address or of the product's id, of at most 320 characters.
+    /// Part of the email address or of the product's id, at most 320 characters.
     #[serde(default)]
     #[param(value_type = Option<String>, max_length = 320)]
     search: Search,
@@ -55,9 +55,11 @@ pub struct ExportOut {
     contacts: Vec<ExportedOut<'static>>,
 }
 
-/// Answers every contact, newest first, as CSV or as `{"contacts": […]}`, with what they get of mail.
-/// Cells that a spreadsheet would take for a formula begin with an apostrophe. The import reads both.
-/// An answer that breaks off is not whole.
+/// Exports every contact with their mail preferences, newest first, as CSV or as
+/// `{"contacts": […]}`.
+///
+/// The import reads both formats. CSV cells that a spreadsheet would take for a formula begin with
+/// an apostrophe. The response is streamed: if the connection breaks off, the export is incomplete.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/export", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -85,19 +87,19 @@ pub async fn export_contacts(
         begun: false,
         over: false,
     };
-    // The first part before the answer begins, so that what is wrong has a status.
+    // Read the first part before the response begins, so that an error still gets its status.
     let first = reading.next().await?.unwrap_or_default();
     let rest = stream::unfold(reading, |mut reading| async {
         match reading.next().await {
             Ok(part) => part.map(|part| (Ok(part), reading)),
             Err(error) => {
-                tracing::error!(%error, "an export breaks off");
+                tracing::error!(%error, "an export broke off");
                 reading.over = true;
                 Some((Err(error), reading))
             }
         }
     });
-    // Whoever compresses it asks once more after its end.
+    // The compression layer polls once more after the end.
     let whole = stream::iter([Ok(first)]).chain(rest).fuse();
     let (kind, name) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "contacts.csv"),
@@ -113,7 +115,7 @@ pub async fn export_contacts(
     Ok((headers, Body::from_stream(whole)).into_response())
 }
 
-/// How far an export has come.
+/// An export in progress.
 struct Reading {
     app: App,
     format: Format,
@@ -124,7 +126,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// The next part; none after the last. Holds a connection only while it reads.
+    /// The next part; `None` after the last. Holds a connection only while reading.
     async fn next(&mut self) -> db::Result<Option<Bytes>> {
         if self.over {
             return Ok(None);
@@ -184,7 +186,7 @@ impl Reading {
         for row in rows {
             part.extend(between.as_bytes());
             between = ",";
-            // Text and plain values: it is always JSON.
+            // Only text and plain values, so serialising cannot fail.
             part.extend(serde_json::to_vec(&row.out()).unwrap_or_default());
         }
         if self.over {

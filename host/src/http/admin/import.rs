@@ -1,4 +1,4 @@
-//! Contacts from a file.
+//! The import of contacts from a file.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::ids::ImportId;
 use crate::states::ImportState;
 use utoipa_axum::routes;
 
-/// The route to an import under way.
+/// The route that shows an import.
 pub fn routes() -> Routes {
     Routes::new().routes(routes!(show_import))
 }
@@ -45,26 +45,29 @@ pub struct ImportBegunOut {
     job_id: ImportId,
     #[schema(example = "pending")]
     status: ImportState,
-    /// Columns or fields of the file that are not used.
+    /// Columns or fields of the file that are ignored.
     unused: Vec<String>,
 }
 
-/// Brings contacts in from a file of at most 8 MiB and 100,000 rows; a worker does it after the
-/// answer. The file is the body, or `data` of `{"format":"csv"|"json","data":…,"fileName":…}`. CSV
-/// (RFC 4180) has a line of names, JSON is an array of objects, or what the export writes; both name
-/// the same things: `email`, `externalId` (or `userId`, or `id` where neither is there),
-/// `anonymousId`, `unsubscribedAll`, `lists` (an object of a list's id to whether the person is on
-/// it), `createdAt` (when the person was first seen) and `properties`, which holds a JSON object;
-/// any other column or field is a property. A quotation mark in the wrong place, two columns of one
-/// name and a row with more cells than names are refused with their line, before a row is stored.
-/// Whoever is known gets the properties beside those they have. Nobody is taken back who
-/// unsubscribed, and no journey begins.
+/// Imports contacts from a file of at most 8 MiB and 100,000 rows. A worker imports them after the
+/// response.
+///
+/// The file is the body, or `data` of `{"format":"csv"|"json","data":…,"fileName":…}`. CSV (RFC
+/// 4180) begins with a header line; JSON is an array of objects, or what the export writes. Both
+/// use the same names: `email`, `externalId` (or `userId`, or `id` if neither is present),
+/// `anonymousId`, `unsubscribedAll`, `lists` (an object that maps a list's id to whether the
+/// contact is on it), `createdAt` (when the contact was first seen) and `properties` (a JSON
+/// object). Any other column or field is a property.
+///
+/// A misplaced quotation mark, a duplicate column and a row with more cells than the header are
+/// refused with their line number before any row is stored. Properties of known contacts are
+/// merged. Nobody who unsubscribed is subscribed again, and no journey starts.
 #[utoipa::path(
     post, path = "/v1/admin/contacts/import", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
     request_body(content((String = "text/csv"), (Vec<ImportContactIn> = "application/json"))),
     responses(
-        (status = 202, description = "The file is kept", body = ImportBegunOut),
+        (status = 202, description = "The file is stored and will be imported", body = ImportBegunOut),
         (status = 400, response = BadRequest),
         (status = 413, description = "The file is too large", body = ErrorOut),
         (status = 415, description = "The file is neither CSV nor JSON", body = ErrorOut),
@@ -93,7 +96,7 @@ pub async fn import_contacts(
         body: &upload.body,
         file_name: upload.name.as_deref(),
         unused: &unused,
-        // At most as many as a file may have.
+        // A file holds far fewer rows than `i32::MAX`.
         total: i32::try_from(rows).unwrap_or(i32::MAX),
     };
     let detail = json!({ "format": new.format, "rows": rows, "fileName": new.file_name });
@@ -113,7 +116,7 @@ pub async fn import_contacts(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-/// The file a request brings, as the body or wrapped in JSON.
+/// The uploaded file, as the body or wrapped in JSON.
 pub(super) async fn uploaded(request: Request) -> Result<Upload, ApiError> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -133,7 +136,7 @@ pub(super) async fn uploaded(request: Request) -> Result<Upload, ApiError> {
         .map_err(|why| ApiError::validation(&[Issue::new("", why)]))
 }
 
-/// A contact of a file.
+/// A contact in a file.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is used")]
@@ -148,20 +151,20 @@ pub struct ImportContactIn {
     properties: Option<serde_json::Value>,
 }
 
-/// How far an import has come.
+/// The progress of an import.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportOut {
     id: ImportId,
     status: ImportState,
     file_name: Option<String>,
-    /// Columns or fields of the file that are not used.
+    /// Columns or fields of the file that are ignored.
     unused: Vec<String>,
     total_rows: i32,
-    /// With those that failed.
+    /// Includes the rows that failed.
     processed_rows: i32,
     failed_rows: i32,
-    /// The first 100.
+    /// The first 100 invalid rows.
     errors: Vec<RowError>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -184,7 +187,7 @@ impl From<ImportRow> for ImportOut {
     }
 }
 
-/// Shows how far an import has come.
+/// Shows the progress of an import.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/import/{jobId}", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),

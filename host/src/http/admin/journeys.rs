@@ -1,4 +1,4 @@
-//! Journeys: what they are, how they do, switching them, enrolling people by hand.
+//! Journeys: showing them, switching them on and off, and enrolling contacts by hand.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -42,13 +42,13 @@ pub fn routes() -> Routes {
         .routes(routes!(enroll_people))
 }
 
-/// People in one request.
+/// Contacts per request.
 const PEOPLE_MAX: usize = 500;
-/// People enrolled in one transaction: a request of many takes ten of them, and each is over soon
-/// for whoever waits for one of its people.
+/// Contacts enrolled per transaction. A full request takes ten transactions, so locks on its contacts
+/// are held only briefly.
 const TOGETHER: usize = 50;
 
-/// An event of some name, where it meets a condition.
+/// An event, by name and an optional condition.
 #[derive(Serialize, ToSchema)]
 pub struct TriggerOut {
     #[schema(example = "test.signup")]
@@ -85,20 +85,20 @@ pub struct JourneyOut {
     id: String,
     name: String,
     description: Option<String>,
-    /// Whether people are enrolled. Runs under way go on in any case.
+    /// Whether the journey enrols contacts. Open runs continue in any case.
     enabled: bool,
     plugin: String,
     version: u32,
     trigger: TriggerOut,
-    /// Whether only events of trusted sources enrol.
+    /// Whether only events from trusted sources enrol.
     trusted: bool,
-    /// How many milliseconds after it happened an event may arrive to enrol; null for any number.
+    /// How many milliseconds after it occurred an event may arrive and still enrol; null means no limit.
     late: Option<u64>,
     /// `"once"`, `"unlimited"` or `{"once_per_ms": milliseconds}`.
     #[schema(value_type = Value)]
     entry_limit: Value,
     counts: CountsOut,
-    /// Enrolments turned away, by reason.
+    /// Refused enrolments, by reason.
     skips: BTreeMap<String, i64>,
 }
 
@@ -110,7 +110,7 @@ pub struct JourneysOut {
     offset: i64,
 }
 
-/// A journey with its exits and its newest runs.
+/// A journey with its exit events and newest runs.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JourneyStoryOut {
@@ -118,7 +118,7 @@ pub struct JourneyStoryOut {
     journey: JourneyOut,
     /// Events that end its runs.
     exit_on: Vec<TriggerOut>,
-    /// The least time between two of its mails to one person, in milliseconds.
+    /// The minimum interval between two of its mails to one contact, in milliseconds.
     suppress: u64,
     recent_states: Vec<StateOut>,
 }
@@ -128,7 +128,7 @@ pub struct OneJourneyOut {
     journey: JourneyStoryOut,
 }
 
-/// Lists journeys by id.
+/// Lists the journeys, ordered by id.
 #[utoipa::path(
     get, path = "/v1/admin/journeys", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
@@ -158,7 +158,7 @@ pub async fn list_journeys(
     }))
 }
 
-/// Shows one journey, with its newest runs.
+/// Shows a journey with its newest runs.
 #[utoipa::path(
     get, path = "/v1/admin/journeys/{id}", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
@@ -179,7 +179,7 @@ pub struct JourneyChangeIn {
     enabled: Option<bool>,
 }
 
-/// Switches a journey on or off. Off, it enrols nobody; runs under way go on.
+/// Switches a journey on or off. While off it enrols nobody; open runs continue.
 #[utoipa::path(
     patch, path = "/v1/admin/journeys/{id}", tag = "journeys",
     security(("key" = ["journey-admin"]), ("session" = [])),
@@ -188,7 +188,7 @@ pub struct JourneyChangeIn {
     responses(
         (status = 200, description = "The journey as it is now", body = OneJourneyOut),
         (status = 400, response = BadRequest), (status = 404, response = NotFound),
-        (status = 409, description = "Settings or code keep it off", body = ErrorOut),
+        (status = 409, description = "The settings or the journey's code switch it off", body = ErrorOut),
     ),
 )]
 pub async fn change_journey(
@@ -204,11 +204,11 @@ pub async fn change_journey(
     };
     if enabled && !entry.selected {
         return Err(ApiError::conflict(
-            "ENABLED_JOURNEYS leaves this journey out: add it there",
+            "ENABLED_JOURNEYS does not list this journey: add it there",
         ));
     }
     if enabled && !entry.definition.enabled {
-        return Err(ApiError::conflict("The journey's code keeps it off"));
+        return Err(ApiError::conflict("The journey's code switches it off"));
     }
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
@@ -225,13 +225,13 @@ pub async fn change_journey(
     story(&app, &id).await
 }
 
-/// A person to enrol, named by at least one of `userId` and `userEmail`.
+/// A contact to enrol. At least one of `userId` and `userEmail` is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnrollIn {
     user_id: Option<String>,
     user_email: Option<String>,
-    /// As if the trigger event had them.
+    /// The properties the trigger event would have.
     #[schema(value_type = Option<Object>)]
     properties: Option<Properties>,
 }
@@ -240,21 +240,20 @@ pub struct EnrollIn {
 #[serde(rename_all = "camelCase")]
 pub struct EnrolledOut {
     enrolled: bool,
-    /// The guard that refused.
+    /// Why the enrolment was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_id: Option<StateId>,
 }
 
-/// Enrols one person in this journey and in no other. The journey's guards apply; no event is
-/// stored.
+/// Enrols a contact in this journey only. The journey's entry rules apply; no event is stored.
 #[utoipa::path(
     post, path = "/v1/admin/journeys/{id}/enroll", tag = "journeys",
     security(("key" = ["journey-admin"]), ("session" = [])),
     params(("id" = String, Path)),
     request_body = EnrollIn,
-    responses((status = 202, description = "What came of it", body = EnrolledOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 202, description = "Whether the contact was enrolled", body = EnrolledOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn enroll_person(
     State(app): State<App>,
@@ -281,18 +280,17 @@ pub struct EnrollBatchIn {
 
 #[derive(Serialize, ToSchema)]
 pub struct EnrollBatchOut {
-    /// One for each person, in their order.
+    /// One for each contact, in the order of the request.
     results: Vec<EnrolledOut>,
 }
 
-/// Enrols up to 500 people in this journey and in no other. All of them are checked before the
-/// first is enrolled.
+/// Enrols up to 500 contacts in this journey only. All are validated before the first is enrolled.
 #[utoipa::path(
     post, path = "/v1/admin/journeys/{id}/enroll/batch", tag = "journeys",
     security(("key" = ["journey-admin"]), ("session" = [])),
     params(("id" = String, Path)),
     request_body = EnrollBatchIn,
-    responses((status = 202, description = "What came of each", body = EnrollBatchOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 202, description = "Whether each contact was enrolled", body = EnrollBatchOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn enroll_people(
     State(app): State<App>,
@@ -344,7 +342,7 @@ impl EnrollIn {
     }
 }
 
-/// Enrols these people in one transaction, and says what came of each, in their order.
+/// Enrols these contacts in one transaction. Returns a result for each, in their order.
 async fn enroll(
     app: &App,
     caller: &Caller<JourneyAdmin>,
@@ -396,7 +394,7 @@ async fn enroll_in(
     Ok((tx, results))
 }
 
-/// What is known of all journeys.
+/// The switches, counts and skips of all journeys.
 struct Facts {
     disabled: HashSet<String>,
     counts: Vec<RunCount>,

@@ -1,4 +1,4 @@
-//! What a path names, or 404.
+//! Looking up what a path names; 404 if it does not exist.
 
 use crate::db::{self, Conn, ContactRow, Topic};
 use crate::http::ApiError;
@@ -7,7 +7,7 @@ pub(super) fn unknown_journey() -> ApiError {
     ApiError::not_found("Journey not found")
 }
 
-/// The contact of this name; 404 where there is none.
+/// The contact of this id or product id; 404 if there is none.
 pub(super) async fn found(conn: &mut Conn, name: &str) -> Result<ContactRow, ApiError> {
     let row = db::contact_row(conn, name).await?;
     row.ok_or_else(|| ApiError::not_found("Contact not found"))

@@ -1,4 +1,4 @@
-//! Reports. Rates are fractions rounded to 4 places.
+//! Reports. Rates are fractions rounded to four decimals.
 
 use std::collections::BTreeMap;
 
@@ -31,10 +31,10 @@ pub fn routes() -> Routes {
         .routes(routes!(show_event_metrics))
 }
 
-/// The span of reports that name none, in days.
+/// The period of reports without `since`, in days.
 const SPAN_DAYS: i64 = 30;
 
-/// `part` of `whole`, and 0 of nothing.
+/// `part / whole`, or 0 if `whole` is 0.
 fn rate(part: i64, whole: i64) -> f64 {
     if whole <= 0 {
         return 0.0;
@@ -45,10 +45,10 @@ fn rate(part: i64, whole: i64) -> f64 {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SpanQuery {
-    /// 30 days before `until` where it is absent.
+    /// 30 days before `until` by default.
     #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
-    /// Now where it is absent.
+    /// Now by default.
     #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
 }
@@ -65,7 +65,7 @@ impl SpanQuery {
             Some(since) if since < until => Ok((since, until)),
             _ => Err(ApiError::validation(&[Issue::new(
                 "since",
-                "must lie before until",
+                "must be before until",
             )])),
         }
     }
@@ -85,18 +85,18 @@ pub struct OverviewOut {
     emails_sent_30d: i64,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
-    /// Mails sent in this time.
+    /// Mails sent in this period.
     emails_sent: i64,
-    /// Of those, the ones that bounced.
+    /// The fraction of these mails that bounced.
     bounce_rate: f64,
-    /// Of the mails sent in 30 days, those that bounced.
+    /// The fraction of the mails sent in the last 30 days that bounced.
     #[serde(rename = "bounceRate30d")]
     bounce_rate_30d: f64,
-    /// Of the contacts, those who left all mail.
+    /// The fraction of contacts that unsubscribed from all mail.
     unsubscribe_rate: f64,
 }
 
-/// Shows the whole installation at a glance, and the mails sent in a time.
+/// Shows key figures of the installation, and of the mails sent in a period.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/overview", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
@@ -127,7 +127,7 @@ pub async fn show_overview(
     }))
 }
 
-/// How a template's mails did.
+/// Delivery, opens and clicks of a template's mails.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetricsOut {
@@ -137,11 +137,11 @@ pub struct TemplateMetricsOut {
     opened: i64,
     clicked: i64,
     bounced: i64,
-    /// Of those sent.
+    /// The fraction of sent mails.
     delivery_rate: f64,
-    /// Of those delivered, or of those sent where the provider tells no deliveries.
+    /// The fraction of delivered mails; of sent mails if the provider reports no deliveries.
     open_rate: f64,
-    /// Of the same.
+    /// Relative to the same mails as `openRate`.
     click_rate: f64,
 }
 
@@ -170,11 +170,11 @@ impl From<Outcomes> for TemplateMetricsOut {
 pub struct EmailMetricsOut {
     since: DateTime<Utc>,
     until: DateTime<Utc>,
-    /// The most used first.
+    /// The most frequently sent template first.
     templates: Vec<TemplateMetricsOut>,
 }
 
-/// Shows how mails sent in a time did, by template.
+/// Shows delivery, opens and clicks of the mails sent in a period, by template.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/emails", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
@@ -196,7 +196,7 @@ pub async fn show_email_metrics(
     }))
 }
 
-/// How mail reached people, and how they took it.
+/// Deliveries, bounces, complaints and engagement of one provider's mails.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliverabilityRowOut {
@@ -232,7 +232,7 @@ pub struct DeliverabilityOut {
     providers: Vec<DeliverabilityRowOut>,
 }
 
-/// Shows what became of mails sent in a time, by provider.
+/// Shows deliveries, bounces and complaints of the mails sent in a period, by provider.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/emails/deliverability", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
@@ -254,18 +254,18 @@ pub async fn show_deliverability(
     }))
 }
 
-/// How a journey's runs did.
+/// Enrolments and outcomes of a journey's runs.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JourneyMetricsOut {
     journey_id: String,
-    /// Runs that began.
+    /// Runs that started.
     enrolled: i64,
-    /// By status.
+    /// Runs by status.
     counts: BTreeMap<String, i64>,
-    /// Of the runs that are over, those that came to their end.
+    /// The fraction of finished runs that completed.
     completion_rate: f64,
-    /// Of the runs that are over, those that failed.
+    /// The fraction of finished runs that failed.
     failure_rate: f64,
 }
 
@@ -296,7 +296,7 @@ pub struct JourneysMetricsOut {
     journeys: Vec<JourneyMetricsOut>,
 }
 
-/// Shows how each journey's runs did that began in a time.
+/// Shows the outcomes of the runs that started in a period, by journey.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/journeys", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
@@ -325,11 +325,11 @@ pub struct OneJourneyMetricsOut {
     since: DateTime<Utc>,
     until: DateTime<Utc>,
     journey: JourneyMetricsOut,
-    /// Its mails sent in this time, whenever their runs began.
+    /// The journey's mails sent in this period, whenever their runs started.
     templates: Vec<TemplateMetricsOut>,
 }
 
-/// Shows how one journey's runs did that began in a time, and its mails sent in it.
+/// Shows the outcomes of one journey's runs that started in a period, and its mails sent in it.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/journeys/{id}", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),
@@ -361,7 +361,7 @@ pub async fn show_journey_metrics(
 pub struct EventTallyOut {
     name: String,
     count: i64,
-    /// How many people it was about.
+    /// How many contacts the events belong to.
     people: i64,
 }
 
@@ -373,7 +373,7 @@ pub struct EventMetricsOut {
     events: Vec<EventTallyOut>,
 }
 
-/// Shows how often which events were received in a time.
+/// Shows how often each event was received in a period.
 #[utoipa::path(
     get, path = "/v1/admin/metrics/events", tag = "metrics",
     security(("key" = ["read"]), ("session" = [])),

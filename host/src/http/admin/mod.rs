@@ -25,7 +25,7 @@ pub mod webhooks;
 
 use crate::http::wire::openapi::Routes;
 
-/// Every route under `/v1/admin` but those that take whole files.
+/// Every route under `/v1/admin` except file uploads.
 pub fn routes() -> Routes {
     Routes::new()
         .merge(alerts::routes())
@@ -50,7 +50,7 @@ pub fn routes() -> Routes {
         .merge(webhooks::routes())
 }
 
-/// The routes that take whole files, whose bodies may be larger.
+/// The routes for file uploads, whose bodies may be larger.
 pub fn file_routes() -> Routes {
     Routes::new()
         .merge(import::file_routes())

@@ -1,4 +1,4 @@
-//! Changes to people that untrusted events asked for: listed, applied, dismissed.
+//! Changes to contacts that untrusted events requested: listing, applying and dismissing them.
 
 use axum::Json;
 use axum::extract::State;
@@ -30,27 +30,27 @@ pub fn routes() -> Routes {
         .routes(routes!(dismiss_pending))
 }
 
-/// Of one contact, these are shown with it.
+/// The most pending changes shown with one contact.
 const SHOWN: i64 = 20;
 
-/// A change that an untrusted event asked for.
+/// A change to a contact that an untrusted event requested.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingOut {
     id: PendingId,
     contact_id: ContactId,
-    /// The product's own id of the person.
+    /// The product's id of the contact.
     external_id: Option<String>,
-    /// Their address by now.
+    /// The contact's current address.
     email: Option<String>,
-    /// `address` where they would get `address`, `unite` where they and `other` would be one person.
+    /// `address`: the contact would get `address`. `unite`: the contact and `other` would be merged.
     #[schema(example = "address")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<OtherOut>,
-    /// The source of the event.
+    /// The event's source.
     #[schema(example = "posthog")]
     source: String,
     event_id: EventId,
@@ -92,19 +92,19 @@ impl From<PendingRow> for PendingOut {
 #[derive(Serialize, ToSchema)]
 pub struct PendingChangesOut {
     pending: Vec<PendingOut>,
-    /// Counted to 10,000.
+    /// Counted up to 10,000.
     total: i64,
     limit: i64,
     offset: i64,
 }
 
-/// What waits for a decision about one contact.
+/// The pending changes of one contact.
 pub(super) async fn of_contact(conn: &mut Conn, id: ContactId) -> db::Result<Vec<PendingOut>> {
     let rows = db::pending_list(conn, Some(id), SHOWN, 0).await?;
     Ok(rows.into_iter().map(PendingOut::from).collect())
 }
 
-/// Lists changes that untrusted events asked for, the longest waiting first.
+/// Lists the changes that untrusted events requested, longest pending first.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/pending", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
@@ -126,22 +126,22 @@ pub async fn list_pending(
     }))
 }
 
-/// What became of a change.
+/// The result of a decision about a pending change.
 #[derive(Serialize, ToSchema)]
 pub struct DecidedOut {
     /// The contact as it is now.
     contact: ContactOut,
 }
 
-/// Makes a change come about, as a trusted call that says the same would.
+/// Applies a pending change, as a trusted call with the same data would.
 #[utoipa::path(
     post, path = "/v1/admin/contacts/pending/{id}/apply", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = PendingId, Path)),
     responses(
-        (status = 200, description = "It came about", body = DecidedOut),
+        (status = 200, description = "The change is applied", body = DecidedOut),
         (status = 404, response = NotFound),
-        (status = 409, description = "Another contact holds the address", body = ErrorOut),
+        (status = 409, description = "Another contact has the address", body = ErrorOut),
     ),
 )]
 pub async fn apply_pending(
@@ -152,12 +152,12 @@ pub async fn apply_pending(
     decide(&app, &caller, id, true).await
 }
 
-/// Lets go of a change; the contact stays as it is. The same event may ask for it again.
+/// Dismisses a pending change; the contact is not changed. A later event may request it again.
 #[utoipa::path(
     post, path = "/v1/admin/contacts/pending/{id}/dismiss", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = PendingId, Path)),
-    responses((status = 200, description = "It is gone", body = DecidedOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The change is dismissed", body = DecidedOut), (status = 404, response = NotFound)),
 )]
 pub async fn dismiss_pending(
     State(app): State<App>,
@@ -192,7 +192,7 @@ async fn decide_in(
     let action = if applies {
         if !ingest::apply_pending(&mut tx, &app.catalog, &pending, now).await? {
             return Err(ApiError::conflict(
-                "Another contact holds this address, or is gone: change or unite the contacts first",
+                "Another contact has this address, or the other contact was erased: change or merge the contacts first",
             ));
         }
         "contact.pending_apply"
@@ -208,7 +208,7 @@ async fn decide_in(
     }
     let left = left.ok_or_else(gone)?;
     let about = left.id.to_string();
-    // The row says what kind of change it was, not whose address.
+    // The audit log stores the kind of change, not the address.
     let change = Change::created(json!({
         "kind": if pending.address.is_some() { "address" } else { "unite" },
         "source": pending.source, "eventId": pending.event_id,

@@ -1,4 +1,4 @@
-//! What this installation is made of.
+//! The plugins of this installation.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +18,7 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(list_plugins))
 }
 
-/// A plugin that was found.
+/// A linked or loaded plugin.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AdminPluginOut)]
 pub struct PluginOut {
@@ -28,10 +28,10 @@ pub struct PluginOut {
     api: String,
     #[schema(value_type = Vec<String>)]
     kinds: Vec<Kind>,
-    /// `linked` into the program, or `loaded` from the plugin folder.
+    /// `linked` into the binary, or `loaded` from the plugin folder.
     #[schema(value_type = String, example = "linked")]
     origin: Origin,
-    /// SHA-256 of the file, in hex, where it was loaded.
+    /// SHA-256 of the plugin's file, in hex; absent for a linked plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
 }
@@ -44,7 +44,7 @@ pub struct PluginsOut {
     offset: usize,
 }
 
-/// Lists every plugin, those that are not active included. The list is whole.
+/// Lists every plugin, including inactive ones, without pagination.
 #[utoipa::path(
     get, path = "/v1/admin/plugins", tag = "plugins",
     security(("key" = ["read"]), ("session" = [])),

@@ -1,4 +1,4 @@
-//! What a person wants to receive, and whether they may.
+//! A contact's mail preferences, with the suppression of their address.
 
 use std::collections::BTreeMap;
 
@@ -35,18 +35,18 @@ pub fn routes() -> Routes {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreferencesOut {
-    /// The product's own id.
+    /// The product's id of the contact.
     user_id: Option<String>,
     email: Option<String>,
     unsubscribed_all: bool,
-    /// The address gets no mail, whatever the person wants.
+    /// Whether the address is on the suppression list: it gets no mail, whatever the preferences.
     suppressed: bool,
     #[schema(value_type = Option<SuppressionReason>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     suppression_reason: Option<String>,
     /// Transient bounces.
     bounce_count: i32,
-    /// Id of a list to whether the person is on it. Of others nothing was said: they count as on.
+    /// List id to whether the contact is on it. Lists without an entry count as subscribed.
     categories: BTreeMap<String, bool>,
 }
 
@@ -55,11 +55,11 @@ pub struct OnePreferencesOut {
     preferences: PreferencesOut,
 }
 
-/// Shows what a person gets: the stricter of what they and their mailbox want.
+/// Shows a contact's mail preferences: the stricter of the contact's own and those of their address.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
     security(("key" = ["read"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
+    params(("id" = String, Path, description = "The contact's id; or `ext:` followed by the product's id; or the product's id alone, unless it is a UUID or the name of a route")),
     responses((status = 200, description = "The preferences", body = OnePreferencesOut), (status = 404, response = NotFound)),
 )]
 pub async fn show_admin_preferences(
@@ -73,23 +73,24 @@ pub async fn show_admin_preferences(
     Ok(Json(OnePreferencesOut { preferences }))
 }
 
-/// What is to change; what is absent stays.
+/// Changes to preferences. Absent fields keep their values.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreferencesIn {
     unsubscribed_all: Option<bool>,
-    /// False lifts a suppression, whoever asked for it.
+    /// False removes the address from the suppression list, whatever the reason.
     suppressed: Option<bool>,
     /// Replaces the whole map.
     categories: Option<BTreeMap<String, bool>>,
 }
 
-/// Changes what a person, and everybody else with their mailbox, receives. Journeys and analytics are told of what they leave, as if they
-/// had done it themselves.
+/// Changes the mail preferences of a contact and of every other contact with the same address.
+///
+/// Unsubscribing has the same effects on journeys and analytics as if the contact had done it.
 #[utoipa::path(
     put, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
     security(("key" = ["full-admin"]), ("session" = [])),
-    params(("id" = String, Path, description = "The contact's id, `ext:` and the product's, or the product's alone where it is no UUID and no name of a route")),
+    params(("id" = String, Path, description = "The contact's id; or `ext:` followed by the product's id; or the product's id alone, unless it is a UUID or the name of a route")),
     request_body = PreferencesIn,
     responses((status = 200, description = "The preferences as they are now", body = OnePreferencesOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]

@@ -1,4 +1,4 @@
-//! How the delivery providers are.
+//! The state of the delivery providers.
 
 use axum::Json;
 use axum::extract::State;
@@ -25,30 +25,30 @@ pub fn routes() -> Routes {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderStateOut {
     id: String,
-    /// `blocked` where someone has to act, `resting` where it ends by itself.
+    /// `blocked`: an operator has to act. `resting`: the provider takes mail again by itself.
     #[schema(value_type = ProviderStatus)]
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<DateTime<Utc>>,
-    /// When one mail tries whether it works again, or a limit ends.
+    /// When the next mail tests the provider, or when a rate limit ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<DateTime<Utc>>,
-    /// Everything it takes no mail of for now, what weighs most first.
+    /// Why the provider takes no mail for now, the most severe reason first.
     holds: Vec<ProviderHoldOut>,
 }
 
-/// Mail that a provider does not take for now. It is kept, and sent once it does.
+/// Mail that a provider does not take for now. It stays queued until the provider takes it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderHoldOut {
     #[schema(value_type = ProviderHold)]
     kind: &'static str,
-    /// Only mail of this sender; absent where it is all mail.
+    /// The sender whose mail is affected; absent if all mail is.
     #[serde(skip_serializing_if = "Option::is_none")]
     sender: Option<String>,
-    /// The provider's words.
+    /// The provider's message.
     reason: String,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
@@ -87,8 +87,8 @@ pub struct ProvidersOut {
     offset: usize,
 }
 
-/// Lists the active delivery providers in the order they are tried, and whether each takes mail. The
-/// list is whole.
+/// Lists the active delivery providers in order of preference, and whether each takes mail, without
+/// pagination.
 #[utoipa::path(
     get, path = "/v1/admin/providers", tag = "emails",
     security(("key" = ["read"]), ("session" = [])),

@@ -33,29 +33,29 @@ pub fn routes() -> Routes {
         .routes(routes!(list_journey_logs))
 }
 
-/// One person's run of one journey.
+/// A run: one contact's pass through a journey.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StateOut {
     id: StateId,
     journey_id: String,
     contact_id: ContactId,
-    /// The product's own id of the person.
+    /// The product's id of the contact.
     user_id: Option<String>,
     user_email: Option<String>,
     status: RunState,
     current_node_id: String,
-    /// Properties of the event that began it.
+    /// Properties of the event that started the run.
     #[schema(value_type = Object)]
     context: Value,
-    /// When it goes on by itself.
+    /// When the run continues by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     wake_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
-    /// Why a run is stuck: its code `diverged` from what it did, what came of it could not be
-    /// recorded (`unrecordable`), a worker ended in it (`worker_died`), or its journal is
-    /// `unreadable`.
+    /// Why the run is stuck: the journey's code no longer matches the recorded steps (`diverged`), the
+    /// result of a step could not be stored (`unrecordable`), workers crashed while advancing it
+    /// (`worker_died`), or its recorded steps cannot be read (`unreadable`).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "diverged")]
     stuck_reason: Option<String>,
@@ -104,12 +104,12 @@ pub struct StatesOut {
 pub struct StatesQuery {
     #[param(inline, value_type = Option<RunState>)]
     status: Option<String>,
-    /// The product's id of the person.
+    /// The product's id of the contact.
     user_id: Option<String>,
 }
 
-/// Lists the runs of a journey, newest first. A journey that no plugin brings any more keeps its
-/// runs.
+/// Lists the runs of a journey, newest first. The runs of a journey that no plugin provides any
+/// longer are still listed.
 #[utoipa::path(
     get, path = "/v1/admin/journeys/{id}/states", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
@@ -175,11 +175,11 @@ impl From<LogRow> for LogOut {
 #[derive(Serialize, ToSchema)]
 pub struct OneStateOut {
     state: StateOut,
-    /// What happened to it, oldest first; at most the newest 1,000.
+    /// The run's transitions, oldest first; at most the newest 1,000.
     logs: Vec<LogOut>,
 }
 
-/// Shows one run and what happened to it.
+/// Shows a run with its transitions.
 #[utoipa::path(
     get, path = "/v1/admin/journeys/{id}/states/{stateId}", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
@@ -205,15 +205,15 @@ pub struct CancelledOut {
     state: StateOut,
 }
 
-/// Ends a run. Mails it decided on that nobody attempted yet do not go out.
+/// Ends a run. Its mails that no worker has attempted yet are not sent.
 #[utoipa::path(
     delete, path = "/v1/admin/journeys/{id}/states/{stateId}", tag = "journeys",
     security(("key" = ["journey-admin"]), ("session" = [])),
     params(("id" = String, Path), ("stateId" = StateId, Path)),
     responses(
-        (status = 200, description = "The run, which is over", body = CancelledOut),
+        (status = 200, description = "The ended run", body = CancelledOut),
         (status = 404, response = NotFound),
-        (status = 409, description = "It was over before", body = ErrorOut),
+        (status = 409, description = "The run had already ended", body = ErrorOut),
     ),
 )]
 pub async fn cancel_state(
@@ -261,12 +261,12 @@ pub struct LogsOut {
     offset: usize,
 }
 
-/// Shows what happened to a run, oldest first; at most the newest 1,000 transitions, in one page.
+/// Lists a run's transitions, oldest first; at most the newest 1,000, in one page.
 #[utoipa::path(
     get, path = "/v1/admin/journey-logs/{stateId}", tag = "journeys",
     security(("key" = ["read"]), ("session" = [])),
     params(("stateId" = StateId, Path)),
-    responses((status = 200, description = "Its transitions", body = LogsOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The run's transitions", body = LogsOut), (status = 404, response = NotFound)),
 )]
 pub async fn list_journey_logs(
     State(app): State<App>,
@@ -275,7 +275,7 @@ pub async fn list_journey_logs(
 ) -> Result<Json<LogsOut>, ApiError> {
     let mut conn = app.db.report().await?;
     let logs = db::state_logs(&mut conn, id).await?;
-    // Every run has the log of its beginning.
+    // Every run has at least the log entry of its start.
     if logs.is_empty() {
         return Err(ApiError::not_found("Run not found"));
     }
@@ -292,7 +292,7 @@ async fn found(conn: &mut Conn, journey: &str, id: StateId) -> Result<StateStory
     story.ok_or_else(|| ApiError::not_found("Run not found"))
 }
 
-pub(super) fn refused(error: AdminError) -> ApiError {
+fn refused(error: AdminError) -> ApiError {
     match error {
         AdminError::NotFound(_) => ApiError::not_found("Run not found"),
         AdminError::Conflict(why) => ApiError::conflict(&why),

@@ -1,4 +1,4 @@
-//! Addresses that get no mail, from a file.
+//! The import of a suppression list from a file.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -26,12 +26,12 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(import_suppressions))
 }
 
-/// Addresses of one transaction.
+/// Addresses per transaction.
 const BATCH: usize = 1_000;
-/// Rows whose faults are told.
+/// The most invalid rows reported.
 const ERRORS_MAX: usize = 100;
 
-/// What became of a file.
+/// The result of a suppression import.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuppressionsImportOut {
@@ -39,20 +39,22 @@ pub struct SuppressionsImportOut {
     /// Addresses that were not suppressed before.
     added_rows: usize,
     failed_rows: usize,
-    /// The first 100.
+    /// The first 100 invalid rows.
     errors: Vec<RowError>,
 }
 
-/// Has the addresses of a file get no mail: CSV with the columns `email` and `reason`, or a JSON
-/// array of addresses or of objects with these fields, or `{"format","data"}` with either. Rows that
-/// hold no address are named in the answer and the others taken; an address that is suppressed
-/// already stays as it is, so the same file may come twice.
+/// Adds the addresses of a file to the suppression list.
+///
+/// The file is CSV with the columns `email` and `reason`, a JSON array of addresses or of objects
+/// with these fields, or `{"format","data"}` with either. Rows without a valid address are reported
+/// and do not affect the others. Addresses that are already suppressed are not changed, so the same
+/// file can be imported twice.
 #[utoipa::path(
     post, path = "/v1/admin/suppressions/import", tag = "emails",
     security(("key" = ["full-admin"]), ("session" = [])),
     request_body(content((String = "text/csv"), (Vec<super::suppressions::SuppressionIn> = "application/json"))),
     responses(
-        (status = 200, description = "The addresses get no mail", body = SuppressionsImportOut),
+        (status = 200, description = "The addresses are on the suppression list", body = SuppressionsImportOut),
         (status = 400, response = BadRequest),
         (status = 413, description = "The file is too large", body = ErrorOut),
         (status = 415, description = "The file is neither CSV nor JSON", body = ErrorOut),

@@ -1,4 +1,4 @@
-//! Addresses that get no mail.
+//! The suppression list: addresses that get no mail.
 
 use axum::Json;
 use axum::extract::State;
@@ -37,12 +37,12 @@ pub fn routes() -> Routes {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SuppressionOut {
-    /// Null where the person was erased: only a keyed hash is left.
+    /// Null if the contact was erased: only a keyed hash of the address is left.
     email: Option<String>,
     #[schema(value_type = SuppressionReason)]
     reason: String,
     provider: Option<String>,
-    /// The provider's words, or an administrator's.
+    /// The provider's message, or the administrator's reason.
     detail: Option<String>,
     created_at: DateTime<Utc>,
 }
@@ -72,7 +72,7 @@ pub struct SuppressionsOut {
 pub struct SuppressionsQuery {
     #[param(inline, value_type = Option<SuppressionReason>)]
     reason: Option<String>,
-    /// Another name of `reason`.
+    /// Alias of `reason`.
     #[serde(rename = "type")]
     #[param(inline, value_type = Option<SuppressionReason>)]
     kind: Option<String>,
@@ -85,16 +85,16 @@ pub struct SuppressionsQuery {
 #[derive(Deserialize, ToSchema)]
 pub struct SuppressionIn {
     email: String,
-    /// Why, in words.
+    /// Why the address is suppressed, in free text.
     reason: Option<String>,
 }
 
-/// Has an address get no mail. Where it is suppressed already, the first reason stays.
+/// Adds an address to the suppression list. An address that is already on it keeps its first reason.
 #[utoipa::path(
     post, path = "/v1/admin/suppressions", tag = "emails",
     security(("key" = ["full-admin"]), ("session" = [])),
     request_body = SuppressionIn,
-    responses((status = 201, description = "The address gets no mail", body = SuppressionOut), (status = 400, response = BadRequest)),
+    responses((status = 201, description = "The address is on the suppression list", body = SuppressionOut), (status = 400, response = BadRequest)),
 )]
 pub async fn add_suppression(
     State(app): State<App>,
@@ -143,7 +143,7 @@ pub async fn add_suppression(
     Ok((StatusCode::CREATED, Json(stored.into())))
 }
 
-/// Lists addresses that get no mail, the latest first.
+/// Lists the suppression list, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/suppressions", tag = "emails",
     security(("key" = ["read"]), ("session" = [])),
@@ -176,12 +176,12 @@ pub async fn list_suppressions(
     }))
 }
 
-/// Lifts the suppression of an address, which gets mail again.
+/// Removes an address from the suppression list, so that it gets mail again.
 #[utoipa::path(
     delete, path = "/v1/admin/suppressions/{email}", tag = "emails",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("email" = String, Path)),
-    responses((status = 200, description = "The address is not suppressed any more", body = ErasedOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The address is no longer suppressed", body = ErasedOut), (status = 404, response = NotFound)),
 )]
 pub async fn lift_suppression(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! Templates: what there is, how it looks, and a mail to look at.
+//! Templates: listing, previewing, and sending a test mail.
 
 use axum::Json;
 use axum::extract::State;
@@ -35,29 +35,30 @@ pub struct TemplateOut {
     key: String,
     /// May hold expressions.
     subject: String,
-    /// The line mail clients show beside the subject.
+    /// The preview line that mail clients show next to the subject.
     preview: String,
-    /// What people leave; where the template says none, a journey that sends it decides.
+    /// The list that contacts unsubscribe from. If the template declares none, the sending journey
+    /// decides.
     category: String,
-    /// What it does with `props`; empty where it does not say.
+    /// The declared props; empty if the template declares none.
     props: Vec<PropOut>,
-    /// The values previews show where none are given.
+    /// The values that previews use by default.
     #[schema(value_type = Object)]
     samples: Properties,
-    /// The plugin that brings it, or brings the one a file stands for.
+    /// The plugin that provides the template, or the template that a file replaces.
     plugin: Option<String>,
-    /// The file of `TEMPLATE_DIR`, where it is one.
+    /// The file in `TEMPLATE_DIR`, if the template comes from one.
     file: Option<String>,
 }
 
-/// A value a template is given.
+/// A prop: a value passed to a template.
 #[derive(Serialize, ToSchema)]
 pub struct PropOut {
     name: String,
     /// `text`, `url`, `number`, `bool`, `list` or `any`.
     kind: &'static str,
     required: bool,
-    /// Not required where this one is given.
+    /// The prop that, if given, makes this one optional.
     #[serde(skip_serializing_if = "Option::is_none")]
     unless: Option<String>,
     about: String,
@@ -95,7 +96,7 @@ pub struct TemplatesOut {
     offset: i64,
 }
 
-/// Lists templates by key.
+/// Lists the templates, ordered by key.
 #[utoipa::path(
     get, path = "/v1/admin/templates", tag = "templates",
     security(("key" = ["read"]), ("session" = [])),
@@ -122,7 +123,7 @@ pub async fn list_templates(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PreviewQuery {
-    /// Values for the template, as a JSON object; its samples where there are none.
+    /// Values for the template, as a JSON object; its sample values by default.
     #[param(example = "{\"url\":\"https://example.com\"}")]
     props: Option<String>,
 }
@@ -132,7 +133,7 @@ pub struct PreviewOut {
     template: RenderedOut,
 }
 
-/// A template with its values, for a person who does not exist.
+/// A rendered template, for a fictitious contact.
 #[derive(Serialize, ToSchema)]
 pub struct RenderedOut {
     key: String,
@@ -141,7 +142,7 @@ pub struct RenderedOut {
     text: String,
 }
 
-/// Renders a template. Links are as the template has them, and no mail is sent.
+/// Renders a template. Links are not rewritten for tracking, and no mail is sent.
 #[utoipa::path(
     get, path = "/v1/admin/templates/{key}/preview", tag = "templates",
     security(("key" = ["read"]), ("session" = [])),
@@ -187,19 +188,19 @@ pub async fn preview_template(
 pub struct SendTestIn {
     #[schema(value_type = String, example = "ann@example.com")]
     to: Option<String>,
-    /// Values for the template; its samples where there are none.
+    /// Values for the template; its sample values by default.
     #[schema(value_type = Option<Object>)]
     props: Option<Properties>,
 }
 
-/// Sends a template to one address, whatever its owner unsubscribed from; a suppressed address
-/// gets nothing.
+/// Sends a test mail of a template to one address. It ignores unsubscriptions, but a suppressed
+/// address gets nothing.
 #[utoipa::path(
     post, path = "/v1/admin/templates/{key}/send-test", tag = "templates",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("key" = String, Path)),
     request_body = SendTestIn,
-    responses((status = 202, description = "The mail is kept", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 202, description = "The mail is queued", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn send_test(
     State(app): State<App>,

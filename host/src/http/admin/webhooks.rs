@@ -1,4 +1,4 @@
-//! Endpoints that are told what happens here.
+//! Webhook endpoints, which receive events of this installation.
 
 use axum::Json;
 use axum::extract::State;
@@ -34,18 +34,18 @@ pub fn routes() -> Routes {
         .routes(routes!(test_webhook))
 }
 
-/// How long a secret signs beside the one that took its place.
+/// How long requests carry a signature of the old secret after a rotation.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
 const DESCRIPTION_MAX: usize = 500;
-/// The kind of endpoint there is.
+/// The only kind of endpoint.
 const KIND: &str = "webhook";
 
-/// An endpoint, without its secret.
+/// A webhook endpoint, without its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointOut {
     id: EndpointId,
-    /// Scheme and host alone for who may not change it: the rest may hold a token.
+    /// Only scheme and host for callers that may not change endpoints: the rest may hold a token.
     url: String,
     description: Option<String>,
     #[schema(value_type = Vec<WebhookEventType>)]
@@ -57,9 +57,9 @@ pub struct EndpointOut {
     config: Option<Value>,
     #[schema(value_type = EndpointStatus)]
     status: &'static str,
-    /// The same as a `status` of `disabled`.
+    /// True if `status` is `disabled`.
     disabled: bool,
-    /// Why it was switched off by itself.
+    /// Why Hogsend disabled the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_reason: Option<String>,
     /// Always null: an installation serves one organization.
@@ -67,10 +67,10 @@ pub struct EndpointOut {
     /// The first characters of the secret.
     #[schema(example = "whsec_MfKQ")]
     secret_prefix: String,
-    /// Until when the secret before signs as well.
+    /// Until when requests also carry a signature of the previous secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<DateTime<Utc>>,
-    /// When something was last posted there, to the second.
+    /// When Hogsend last posted to the endpoint, accurate to the second.
     last_delivery_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -107,7 +107,7 @@ impl EndpointOut {
     }
 }
 
-/// An address of the web without what may hold a token.
+/// A URL without the parts that may hold a token.
 fn without_path(url: &str) -> String {
     let Ok(url) = reqwest::Url::parse(url) else {
         return "…".into();
@@ -132,7 +132,7 @@ pub struct EndpointsOut {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct EndpointsQuery {
-    /// False leaves out those that are switched off.
+    /// False leaves out disabled endpoints.
     #[serde(default = "yes")]
     #[param(default = true)]
     include_disabled: bool,
@@ -142,7 +142,7 @@ fn yes() -> bool {
     true
 }
 
-/// Lists the endpoints, newest first.
+/// Lists the webhook endpoints, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/webhooks", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
@@ -170,7 +170,7 @@ pub async fn list_webhooks(
     }))
 }
 
-/// Shows an endpoint.
+/// Shows a webhook endpoint.
 #[utoipa::path(
     get, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["read"]), ("session" = [])),
@@ -187,11 +187,11 @@ pub async fn show_webhook(
     Ok(Json(EndpointOut::of(found, &caller, app.clock.now())))
 }
 
-/// A new endpoint, or what is to change of one.
+/// A new webhook endpoint.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointIn {
-    /// On https or http, of a public host or one the operator allows.
+    /// An https or http URL, at a public host or one that `WEBHOOK_ALLOWED_NETWORKS` allows.
     #[schema(value_type = String, example = "https://example.com/hooks/hogsend", max_length = 2048)]
     url: Option<String>,
     #[schema(value_type = Vec<WebhookEventType>, min_items = 1, example = json!(["email.bounced", "journey.completed"]))]
@@ -199,12 +199,12 @@ pub struct EndpointIn {
     #[schema(max_length = 500)]
     description: Option<String>,
     disabled: Option<bool>,
-    /// How it is told: `webhook`, a signed request, is the one there is.
+    /// How events are delivered. The only kind is `webhook`, a signed request.
     #[schema(value_type = Option<WebhookKind>)]
     kind: Option<String>,
 }
 
-/// What is to change of an endpoint; what is absent stays.
+/// Changes to a webhook endpoint. Absent fields keep their values.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointChangeIn {
@@ -212,7 +212,7 @@ pub struct EndpointChangeIn {
     url: Option<String>,
     #[schema(value_type = Option<Vec<WebhookEventType>>, min_items = 1)]
     event_types: Option<Vec<String>>,
-    /// Null takes it away.
+    /// Null removes it.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 500)]
     description: Option<Option<String>>,
@@ -221,7 +221,7 @@ pub struct EndpointChangeIn {
     kind: Option<String>,
 }
 
-/// Tells a null from what is absent.
+/// Distinguishes null from an absent field.
 fn given<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(reader).map(Some)
 }
@@ -231,12 +231,12 @@ fn given<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Option<String>>,
 pub struct NewEndpointOut {
     #[serde(flatten)]
     endpoint: EndpointOut,
-    /// Signs every request. It is shown this once.
+    /// Signs every request. Only this response contains it.
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     secret: String,
 }
 
-/// Makes an endpoint. The answer is the only place that shows its secret.
+/// Creates a webhook endpoint. Only this response contains its secret.
 #[utoipa::path(
     post, path = "/v1/admin/webhooks", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -284,7 +284,7 @@ pub async fn create_webhook(
     }
     let work = async |mut tx: Tx| {
         db::webhook_insert(&mut tx, &endpoint).await?;
-        let change = Change::created(told(&endpoint));
+        let change = Change::created(for_audit(&endpoint));
         keep(&mut tx, &caller, "webhook.create", endpoint.id, change, now).await?;
         db::Result::Ok((tx, ()))
     };
@@ -297,7 +297,7 @@ pub async fn create_webhook(
     Ok((StatusCode::CREATED, Json(out)))
 }
 
-/// Changes an endpoint. One that is switched on again is told what it was to be told meanwhile.
+/// Changes a webhook endpoint. When it is enabled again, it receives the events it missed.
 #[utoipa::path(
     patch, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -314,7 +314,7 @@ pub async fn change_webhook(
     let now = app.clock.now();
     let work = async |mut tx: Tx| {
         let mut endpoint = lock(&mut tx, id).await?;
-        let before = told(&endpoint);
+        let before = for_audit(&endpoint);
         let mut issues = Vec::new();
         body.clone().apply(&app, &mut endpoint, &mut issues);
         if !issues.is_empty() {
@@ -322,7 +322,7 @@ pub async fn change_webhook(
         }
         endpoint.updated_at = now;
         db::webhook_update(&mut tx, &endpoint).await?;
-        let change = Change::changed(before, told(&endpoint));
+        let change = Change::changed(before, for_audit(&endpoint));
         keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
         db::stir(Topic::Webhooks);
         Ok((tx, endpoint))
@@ -341,7 +341,7 @@ impl EndpointChangeIn {
         }
         if let Some(types) = self.event_types {
             issues.extend(WebhookEventType::check_list("eventTypes", &types));
-            // Each once, in one order.
+            // Without duplicates, in a fixed order.
             let wanted = EVENT_TYPES.iter().map(|name| (*name).to_owned());
             endpoint.event_types = wanted.filter(|name| types.contains(name)).collect();
         }
@@ -363,12 +363,12 @@ impl EndpointChangeIn {
     }
 }
 
-/// Deletes an endpoint, with what it was still to be told.
+/// Deletes a webhook endpoint and its pending deliveries.
 #[utoipa::path(
     delete, path = "/v1/admin/webhooks/{id}", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
-    responses((status = 200, description = "It is told nothing more", body = ErasedOut), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The endpoint is deleted", body = ErasedOut), (status = 404, response = NotFound)),
 )]
 pub async fn delete_webhook(
     State(app): State<App>,
@@ -379,7 +379,7 @@ pub async fn delete_webhook(
     let work = async |mut tx: Tx| {
         let endpoint = lock(&mut tx, id).await?;
         db::webhook_delete(&mut tx, id).await?;
-        let change = Change::deleted(told(&endpoint));
+        let change = Change::deleted(for_audit(&endpoint));
         keep(&mut tx, &caller, "webhook.delete", id, change, now).await?;
         Ok::<_, ApiError>((tx, ()))
     };
@@ -391,13 +391,15 @@ pub async fn delete_webhook(
 #[serde(rename_all = "camelCase")]
 pub struct RotatedOut {
     id: EndpointId,
-    /// The new secret. It is shown this once.
+    /// The new secret. Only this response contains it.
     secret: String,
     secret_prefix: String,
 }
 
-/// Gives an endpoint a new secret. For 24 hours requests carry a signature of the old one as well,
-/// so a receiver that knows either verifies them.
+/// Rotates the secret of a webhook endpoint.
+///
+/// For 24 hours requests also carry a signature of the old secret, so that a receiver can verify
+/// them with either.
 #[utoipa::path(
     post, path = "/v1/admin/webhooks/{id}/rotate-secret", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
@@ -438,16 +440,16 @@ pub struct TestedOut {
     event_type: &'static str,
 }
 
-/// Posts an event of the type `webhook.test` to an endpoint, whatever types it asked for. It is signed,
-/// retried and listed as any other delivery.
+/// Sends a `webhook.test` event to an endpoint, whatever its event types. It is signed, retried and
+/// listed like any other delivery.
 #[utoipa::path(
     post, path = "/v1/admin/webhooks/{id}/test", tag = "outgoing-webhooks",
     security(("key" = ["full-admin"]), ("session" = [])),
     params(("id" = EndpointId, Path)),
     responses(
-        (status = 202, description = "It is on its way", body = TestedOut),
+        (status = 202, description = "The test event is queued", body = TestedOut),
         (status = 404, response = NotFound),
-        (status = 409, description = "The endpoint is switched off", body = ErrorOut),
+        (status = 409, description = "The endpoint is disabled", body = ErrorOut),
     ),
 )]
 pub async fn test_webhook(
@@ -460,7 +462,7 @@ pub async fn test_webhook(
         let endpoint = lock(&mut tx, id).await?;
         if endpoint.disabled {
             return Err(ApiError::conflict(
-                "This endpoint is switched off: switch it on with {\"disabled\": false} first",
+                "This endpoint is disabled: enable it with {\"disabled\": false} first",
             ));
         }
         let delivery = NewDelivery {
@@ -511,8 +513,8 @@ async fn keep(
     audit(conn, &caller.actor, action, about, change, now).await
 }
 
-/// What the audit log keeps of an endpoint: its host, for the path may hold a secret.
-fn told(endpoint: &Endpoint) -> Value {
+/// What the audit log stores about an endpoint: only its host, since the path may hold a secret.
+fn for_audit(endpoint: &Endpoint) -> Value {
     let url = reqwest::Url::parse(&endpoint.url).ok();
     json!({
         "host": url.as_ref().and_then(|url| url.host_str()),

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! The network address of the client.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use crate::app::App;
 
-/// The address of the client: the connection's, or where that is a trusted proxy's, the last one of
-/// `X-Forwarded-For` that is not. `None` where the connection is not known.
+/// The address of the client: that of the connection or, behind a trusted proxy, the last address in
+/// `X-Forwarded-For` that is not a trusted proxy's. `None` if the connection's address is unknown.
 pub fn client_address(app: &App, parts: &Parts) -> Option<IpAddr> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip();
     let trusted = &app.config.access.trusted_proxies;
@@ -20,7 +20,7 @@ pub fn client_address(app: &App, parts: &Parts) -> Option<IpAddr> {
 fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_proxy = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut address = peer;
-    // Each proxy adds to the end the address it saw; what stands before a foreign one is hearsay.
+    // Each proxy appends the address it saw. Anything left of the first untrusted hop can be forged.
     let hops = headers.get_all("x-forwarded-for").iter();
     let hops: Vec<&str> = hops
         .filter_map(|value| value.to_str().ok())
@@ -46,7 +46,7 @@ fn parse(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// What an address is counted by: one client may use every address of an IPv6 /64.
+/// The key under which requests of an address are counted. One client may use a whole IPv6 /64.
 pub fn counted(address: Option<IpAddr>) -> String {
     match address {
         Some(IpAddr::V4(address)) => address.to_string(),
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(seen("203.0.113.9", &["1.2.3.4"], &[]), "203.0.113.9");
         assert_eq!(seen("203.0.113.9", &["1.2.3.4"], &proxies), "203.0.113.9");
         assert_eq!(seen("10.0.0.1", &["1.2.3.4"], &proxies), "1.2.3.4");
-        // What the client itself put in front is not believed.
+        // Entries that the client itself sent are ignored.
         assert_eq!(seen("10.0.0.1", &["6.6.6.6, 1.2.3.4"], &proxies), "1.2.3.4");
         assert_eq!(
             seen("10.0.0.1", &["6.6.6.6", "1.2.3.4, 10.0.0.2"], &proxies),

@@ -1,4 +1,4 @@
-//! Keys in `Authorization: Bearer …`.
+//! API keys in `Authorization: Bearer …`.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use super::{Actor, Scope, client_address, counted};
 use crate::app::App;
 use crate::http::ApiError;
 
-/// Wrong keys within 60 s from one address that are answered at once.
+/// Unknown keys per address and 60 s that are answered without delay.
 const WRONG_KEYS: u32 = 60;
-/// How late further ones are answered.
+/// The delay before further ones are answered.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Who the request's key belongs to; `None` where it brings no key.
+/// The caller the request's key belongs to; `None` if it has no key.
 pub async fn by_key(app: &App, parts: &Parts) -> Result<Option<Known>, ApiError> {
     let Some(given) = token(&parts.headers) else {
         return Ok(None);
@@ -47,9 +47,9 @@ pub async fn by_key(app: &App, parts: &Parts) -> Result<Option<Known>, ApiError>
     }))
 }
 
-/// The answer to a key that is not known. From an address that tries many it comes late, and few of
-/// those wait at once: who guesses gets few guesses, and whoever shares the address (a proxy's, where it
-/// is not in `TRUSTED_PROXIES`) goes on with a right one.
+/// The answer to an unknown key. An address that tries many gets a delayed 429, and only a few such
+/// requests wait at a time, which limits guessing. Valid keys from the same address (such as a proxy
+/// missing in `TRUSTED_PROXIES`) are not affected.
 async fn wrong_key(app: &App, parts: &Parts) -> ApiError {
     let who = counted(client_address(app, parts));
     let quota = app.limits.take("wrong-key", &who, WRONG_KEYS).await;
@@ -62,7 +62,7 @@ async fn wrong_key(app: &App, parts: &Parts) -> ApiError {
     ApiError::too_many(seconds)
 }
 
-/// Who brings the key of the settings.
+/// The caller, if the request has the key in `ADMIN_API_KEY`.
 pub fn by_environment(app: &App, headers: &HeaderMap) -> Option<Known> {
     let expected = app.config.admin_api_key.as_ref()?;
     same(token(headers)?, expected).then(|| Known {
@@ -78,7 +78,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares in a time that tells nothing of either, not even the length.
+/// Compares in constant time, independent of both lengths.
 fn same(given: &str, expected: &SecretString) -> bool {
     let given = Sha256::digest(given);
     let expected = Sha256::digest(expected.expose_secret());

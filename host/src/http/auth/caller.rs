@@ -1,4 +1,4 @@
-//! What a handler asks of its caller.
+//! The scope a handler requires of its caller.
 
 use std::marker::PhantomData;
 
@@ -9,14 +9,14 @@ use super::known::Known;
 use super::{Actor, Scope};
 use crate::http::ApiError;
 
-/// Scopes as a type, for [`Caller`]: each of them is enough.
+/// Scopes as a type, for [`Caller`]: any one of them suffices.
 pub trait Needs: Send + Sync {
     const ANY: &[Scope];
 }
 
 macro_rules! needs {
     ($($name:ident: $($scope:ident)|+;)*) => { $(
-        #[doc = concat!("`Caller<", stringify!($name), ">` lets in whoever has the scope ",
+        #[doc = concat!("`Caller<", stringify!($name), ">` accepts callers with the scope ",
             stringify!($($scope)|+), ".")]
         pub struct $name;
 
@@ -35,8 +35,8 @@ needs! {
     LookUp: Read | Ingest;
 }
 
-/// Who calls, with a scope of `S`. Refuses others with 403, and everybody where the route stands
-/// behind no gate.
+/// The caller, who has a scope of `S`. Extracting it fails with 403 for other callers, and with 401 on
+/// a route without a gate.
 pub struct Caller<S> {
     pub actor: Actor,
     scopes: Vec<Scope>,
@@ -44,7 +44,7 @@ pub struct Caller<S> {
 }
 
 impl<S> Caller<S> {
-    /// Whether the caller has this scope as well.
+    /// Whether the caller also has this scope.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|has| has.covers(scope))
     }

@@ -1,5 +1,5 @@
-//! The cookie of a session, as Better Auth writes it: the token, a dot, and the token's HMAC-SHA256
-//! under `BETTER_AUTH_SECRET` in base64, all percent-encoded.
+//! The session cookie in Better Auth's format: the token, a dot, and the token's HMAC-SHA256 under
+//! `BETTER_AUTH_SECRET` in base64, all percent-encoded.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -21,7 +21,7 @@ fn name(app: &App) -> String {
     }
 }
 
-/// The token of the request's cookie, if we signed it.
+/// The token in the request's cookie, if the signature is ours.
 pub fn session_token(app: &App, headers: &HeaderMap) -> Option<String> {
     let name = name(app);
     let values = headers.get_all(header::COOKIE).iter();
@@ -45,7 +45,7 @@ pub fn session_cookie(app: &App, session: &Session, now: DateTime<Utc>) -> Heade
     set_cookie(app, &value, life)
 }
 
-/// The `Set-Cookie` that takes the cookie away.
+/// The `Set-Cookie` that deletes the cookie.
 pub fn no_cookie(app: &App) -> HeaderValue {
     set_cookie(app, "", Some(0))
 }
@@ -73,10 +73,10 @@ fn write(secret: &SecretString, token: &str) -> String {
 }
 
 fn read(secret: &SecretString, value: &str) -> Option<String> {
-    // A plus sign of the signature that came unencoded is no space.
+    // An unencoded plus sign belongs to the base64 signature and is not a space.
     let value = value.trim_matches('"').replace('+', "%2B");
     let (decoded, _) = form_urlencoded::parse(value.as_bytes()).next()?;
-    // An unencoded `=` at the end is taken for the separator of a form.
+    // The form parser takes an unencoded `=` at the end for its separator.
     let decoded = decoded.trim_end_matches('=');
     let (token, signature) = decoded.rsplit_once('.')?;
     let signature = STANDARD.decode(format!("{signature}=")).ok()?;
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(read(&"another secret".into(), &value), None);
     }
 
-    /// Made with `makeSignature` of Better Auth's `better-call`.
+    /// Created with `makeSignature` of Better Auth's `better-call`.
     #[test]
     fn the_signature_is_better_auths() {
         let secret = "better-auth-secret-123456789012345".into();

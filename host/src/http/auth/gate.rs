@@ -1,4 +1,4 @@
-//! The gate around a group of routes: who calls, and how often.
+//! The gate around a group of routes: it identifies the caller and limits the rate of requests.
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -24,7 +24,7 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 pub enum Gate {
     /// Events from the product's own code.
     Events,
-    /// Contacts and lists, from the same; they share the limit.
+    /// Contacts and lists, from the product's own code. They share the limit of `Events`.
     People,
     /// Mails the product's own code sends.
     Emails,
@@ -33,7 +33,7 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// What limits are counted under, and how much the settings allow.
+    /// The name requests are counted under, and the limit in the settings.
     fn limit(self, app: &App) -> (&'static str, Option<u32>) {
         let access = &app.config.access;
         match self {
@@ -44,7 +44,7 @@ impl Gate {
     }
 }
 
-/// Lets known callers pass and refuses others: 401, or 429 where they come too often.
+/// Passes requests of known callers on. Refuses others with 401, and too many requests with 429.
 pub async fn gate(
     State((app, gate)): State<(App, Gate)>,
     request: Request,
@@ -78,14 +78,14 @@ pub async fn gate(
     Ok(response)
 }
 
-/// Tells in the answer what is left of a limit.
+/// Adds headers with the remaining quota to a response.
 pub fn with_quota(response: &mut Response, quota: Quota) {
     let headers = response.headers_mut();
     headers.insert(LIMIT, HeaderValue::from(quota.limit));
     headers.insert(REMAINING, HeaderValue::from(quota.remaining));
 }
 
-/// Who calls, and the cookie that prolongs their session.
+/// The caller, and the cookie that extends their session.
 async fn identify(
     app: &App,
     gate: Gate,
@@ -108,7 +108,7 @@ async fn identify(
     Err(ApiError::unauthorized())
 }
 
-/// Whether the caller brings a key or a session, for pages that are open to all and tell those more.
+/// Whether the request has a valid key or session, for public endpoints that show known callers more.
 pub async fn is_known(app: &App, parts: &Parts) -> bool {
     if matches!(by_key(app, parts).await, Ok(Some(_))) {
         return true;
@@ -123,9 +123,9 @@ pub async fn is_known(app: &App, parts: &Parts) -> bool {
     matches!(found.await, Ok(Some(_)))
 }
 
-/// In development, while no key is configured at all, everybody may bring events in.
+/// In development, while no key exists, events are accepted from anyone.
 async fn open_ingest(app: &App, gate: Gate) -> Result<Option<Known>, ApiError> {
-    // The key `hogsend dev` made for itself does not count: nobody chose it.
+    // The key that `hogsend dev` created for itself does not count.
     let chosen = app.config.admin_api_key.is_some() && !app.config.development_key;
     let closed = app.config.production || chosen;
     if gate != Gate::Events || closed || app.keys.any(&app.db).await? {
@@ -137,7 +137,7 @@ async fn open_ingest(app: &App, gate: Gate) -> Result<Option<Known>, ApiError> {
     }))
 }
 
-/// An administrator's session opens what a full-admin key opens, to pages of trusted origins.
+/// An administrator's session, used by a page of a trusted origin, has the scope `full-admin`.
 async fn by_session(
     app: &App,
     parts: &Parts,

@@ -1,8 +1,8 @@
-//! Who a request comes from, once the gate knows.
+//! The caller of a request, as the gate identified them.
 
 use super::{Actor, Scope};
 
-/// A caller a gate let in.
+/// A caller that passed a gate.
 #[derive(Clone)]
 pub struct Known {
     pub actor: Actor,

@@ -1,7 +1,7 @@
-//! Who calls, and what they may do.
+//! Authentication and authorisation.
 //!
-//! A gate around a group of routes finds out who calls ([`Gate`]); the handler's [`Caller`] says
-//! which scope it takes.
+//! A [`Gate`] around a group of routes identifies the caller. The [`Caller`] parameter of a handler
+//! declares the scope the handler requires.
 
 mod address;
 mod bearer;

@@ -1,4 +1,4 @@
-//! Whether a page elsewhere may change things with a session.
+//! Protection against cross-site requests that use a session (CSRF).
 
 use axum::http::header::{HOST, HeaderName, ORIGIN, REFERER};
 use axum::http::request::Parts;
@@ -8,10 +8,10 @@ use crate::app::App;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the request changes nothing, comes from no page, or from a page of a trusted origin.
+/// Whether the request only reads, comes from a program, or comes from a page of a trusted origin.
 ///
-/// Browsers send `Origin` with every request of another method than GET and HEAD; programs that are
-/// no browser send none, and nobody can make them call.
+/// Browsers send `Origin` with every request whose method is not GET or HEAD. Other programs send
+/// none, and a foreign page cannot make them call.
 pub fn origin_is_trusted(app: &App, parts: &Parts) -> bool {
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method) {
         return true;
@@ -27,7 +27,7 @@ pub fn origin_is_trusted(app: &App, parts: &Parts) -> bool {
     is_trusted(app, &origin) || (!app.config.production && is_own(headers, &origin))
 }
 
-/// Whether pages of this origin are trusted, or are those of the address the request went to.
+/// Whether this origin is trusted, or is the host the request was sent to.
 pub fn origin_is_known(app: &App, headers: &HeaderMap, origin: &str) -> bool {
     is_trusted(app, origin) || is_own(headers, origin)
 }
@@ -40,8 +40,8 @@ pub fn is_trusted(app: &App, origin: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(origin))
 }
 
-/// Whether it is the address the request went to: in development the configured ones need not be
-/// the ones in use.
+/// Whether this origin is the host the request was sent to. In development the address in use may
+/// differ from the configured ones.
 fn is_own(headers: &HeaderMap, origin: &str) -> bool {
     let host = origin.split_once("://").map(|(_, host)| host);
     host.is_some() && host == text(headers, &HOST)
@@ -52,7 +52,7 @@ fn referer(headers: &HeaderMap) -> Option<String> {
     Some(url.origin().ascii_serialization())
 }
 
-/// Text that cannot be read is no origin of ours.
+/// A header value that is not readable text counts as the opaque origin `null`.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     Some(headers.get(name)?.to_str().unwrap_or("null"))
 }

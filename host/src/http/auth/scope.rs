@@ -1,10 +1,11 @@
-//! What a key may do.
+//! The scopes of API keys.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `read`, `journey-admin` and `full-admin` each include the one before. Beside them `ingest` opens
-/// the product's own calls, and `events` those alone that bring events in; `full-admin` includes all.
+/// What a key may do. `read`, `journey-admin` and `full-admin` each include the one before. `events`
+/// only sends events; `ingest` includes it and allows the product's other calls. `full-admin`
+/// includes every scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -38,7 +39,7 @@ impl Scope {
         Self::ALL.into_iter().find(|scope| scope.name() == text)
     }
 
-    /// Whether who has this scope may do what takes `needed`.
+    /// Whether this scope includes `needed`.
     pub fn covers(self, needed: Self) -> bool {
         let rank = |scope| match scope {
             Self::Read => Some(0),

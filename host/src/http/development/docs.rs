@@ -1,4 +1,4 @@
-//! The API's interactive page. Everything it shows comes from this binary.
+//! The interactive API page (Swagger UI). All its files are part of this binary.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const PAGE: &str = r#"<!doctype html>
 </html>
 "#;
 
-/// The answers of calls from the page are not checked against a validator elsewhere.
+/// `validatorUrl: null` keeps the page from sending the document to an online validator.
 const START: &str = r##"SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
@@ -38,10 +38,10 @@ const START: &str = r##"SwaggerUIBundle({
 });
 "##;
 
-/// Over the distribution's own styles: contrast, a dark page, a narrow one.
+/// Additions to Swagger UI's styles: contrast, dark mode, narrow screens.
 const THEME: &str = include_str!("docs.css");
 
-/// The page's scripts reach this server only.
+/// The page's scripts may connect to this server only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; connect-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
@@ -59,7 +59,7 @@ pub async fn show_docs_file(Path(name): Path<String>) -> Result<Response, ApiErr
     if name == "theme.css" {
         return Ok(answer("text/css; charset=utf-8", THEME));
     }
-    // Neither the page nor the script of the distribution, which ask for a document elsewhere.
+    // Not Swagger UI's own page and initializer, which load a document from elsewhere.
     let wanted = [
         "swagger-ui.css",
         "swagger-ui-bundle.js",

@@ -1,8 +1,8 @@
-//! Who may see the pages for developers, and whose pages may use the doors development leaves open.
+//! Access to the development pages and to the endpoints that development leaves open.
 //!
-//! A page of any website can make a browser ask this machine for things. The pages for developers
-//! show mails, so they answer this machine alone, under a name of this machine: a foreign name that
-//! leads here (DNS rebinding) and a tunnel to the outside are refused.
+//! A page of any website can make a browser send requests to this machine. The development pages show
+//! mails, so they answer only requests from this machine under one of its own names. A foreign name
+//! that resolves to it (DNS rebinding) and a tunnel to the outside are refused.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,7 +22,7 @@ const X_FORWARDED: [HeaderName; 2] = [
     HeaderName::from_static("x-forwarded-host"),
 ];
 
-/// Refuses whoever is not at this machine.
+/// Refuses requests that do not come from this machine.
 pub async fn here_only(State(app): State<App>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(peer)| peer.ip());
@@ -41,32 +41,32 @@ pub async fn here_only(State(app): State<App>, request: Request, next: Next) -> 
     page(StatusCode::FORBIDDEN, Here::Nowhere, "Not from here", &body)
 }
 
-/// The host a request names: in HTTP/2 it is part of the URI (RFC 9113, section 8.3.1).
+/// The host a request names. In HTTP/2 it is part of the URI (RFC 9113 §8.3.1).
 fn named_host(request: &Request) -> Option<String> {
     let header = request.headers().get(HOST);
     let header = header.map(|host| host.to_str().unwrap_or("?").to_owned());
     header.or_else(|| request.uri().authority().map(ToString::to_string))
 }
 
-/// `listens` is the address that was asked for; `peer` is not known where no network is between.
+/// `listens` is the configured `HOST`; `peer` is `None` for requests that used no network, as in tests.
 fn allowed(
     listens: Option<IpAddr>,
     peer: Option<IpAddr>,
     host: Option<&str>,
     headers: &HeaderMap,
 ) -> bool {
-    // A proxy or tunnel at this machine speaks for somebody who may be anywhere.
+    // A proxy or tunnel on this machine forwards requests that may come from anywhere.
     let relayed = headers.contains_key(FORWARDED)
         || X_FORWARDED.iter().any(|name| headers.contains_key(name));
     let opened = listens.is_none_or(|host| !host.is_loopback());
     let peer_here = peer.is_none_or(|peer| peer.to_canonical().is_loopback());
-    // HTTP/1.0 and requests without a network name no host.
+    // HTTP/1.0 requests, and those that used no network, name no host.
     let host_here = host.is_none_or(|host| is_this_machine(host, opened));
     !relayed && host_here && (peer_here || opened)
 }
 
-/// Whether `Host` is a name of this machine. Where it was opened to others, any bare address is: no
-/// foreign name leads to one.
+/// Whether `Host` is a name of this machine. If `HOST` opens it to others, any IP address is
+/// accepted, since DNS rebinding needs a name.
 fn is_this_machine(host: &str, opened: bool) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -82,8 +82,8 @@ fn is_this_machine(host: &str, opened: bool) -> bool {
     }
 }
 
-/// In development events are taken from everybody while there is no key. A page of a foreign website
-/// is not everybody.
+/// Refuses requests without a key from pages of foreign websites. In development, while no key exists,
+/// events are accepted from anyone else.
 pub async fn no_foreign_pages(State(app): State<App>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
@@ -105,7 +105,7 @@ pub async fn no_foreign_pages(State(app): State<App>, request: Request, next: Ne
         && open.iter().any(|open| path.starts_with(open))
     {
         return ApiError::forbidden(
-            "Forbidden: a page of another website called, without a key. Send a key, or add the \
+            "Forbidden: a page of another website sent this request without a key. Send a key, or add the \
              page's origin to TRUSTED_ORIGINS",
         )
         .into_response();
@@ -153,7 +153,7 @@ mod tests {
             );
         }
         assert!(!allowed(Some(here), Some(there), Some("localhost"), &none));
-        // Opened on purpose: an address will do, a name still will not.
+        // Opened on purpose: an IP address is accepted, a name is not.
         assert!(allowed(
             Some(any),
             Some(there),

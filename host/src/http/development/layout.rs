@@ -1,10 +1,10 @@
-//! What the pages for developers share: one style, light and dark, readable on a phone and by
-//! keyboard. No scripts, no outside resources.
+//! The layout of the development pages: light and dark, usable on a phone and by keyboard. No scripts,
+//! no external resources.
 
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-/// Text and background are at least 4.5:1 apart in both schemes (WCAG 2.2, 1.4.3).
+/// Text has a contrast of at least 4.5:1 in both color schemes (WCAG 2.2, 1.4.3).
 const STYLE: &str = "
 :root { color-scheme: light dark; --back: #fff; --text: #1c1917; --soft: #57534e; --line: #d6d3d1;
   --panel: #f5f5f4; --accent: #9a3412; }
@@ -53,7 +53,7 @@ iframe { width: 100%; height: 46rem; border: 1px solid var(--line); border-radiu
 }
 ";
 
-/// Pages a page may lead to.
+/// The current page, for the navigation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Here {
     Start,
@@ -61,7 +61,7 @@ pub enum Here {
     Nowhere,
 }
 
-/// A page. `title` and `body` are HTML: whatever came from outside is escaped before.
+/// Builds a page. `title` and `body` are HTML: the caller escapes text from outside.
 pub fn page(status: StatusCode, here: Here, title: &str, body: &str) -> Response {
     let link = |place: Here, path: &str, name: &str| {
         let current = if place == here {
@@ -76,7 +76,7 @@ pub fn page(status: StatusCode, here: Here, title: &str, body: &str) -> Response
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"robots\" content=\"noindex\">\
          <title>{title} · Hogsend</title><style>{STYLE}</style></head>\
-         <body><a class=\"skip\" href=\"#main\">To the content</a>\
+         <body><a class=\"skip\" href=\"#main\">Skip to content</a>\
          <nav aria-label=\"Pages\"><b>Hogsend</b>{}{}<a href=\"/docs\">API</a>\
          <a href=\"/v1/health\">Health</a></nav>\
          <main id=\"main\">{body}</main></body></html>",

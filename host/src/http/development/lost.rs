@@ -1,4 +1,4 @@
-//! What a browser is shown in development where there is no page.
+//! The 404 page that browsers get in development.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use super::layout::{Here, page};
 use crate::http::ApiError;
 
-/// Answers programs as everywhere, and somebody who looks for a page with a way on.
+/// Answers programs with the usual error, and browsers with a page that links to the existing ones.
 pub async fn show_lost(headers: HeaderMap) -> Response {
     let accepted = headers.get(header::ACCEPT);
     let browses = accepted.is_some_and(|accept| {
@@ -16,7 +16,7 @@ pub async fn show_lost(headers: HeaderMap) -> Response {
     if !browses {
         return ApiError::not_found("Not found").into_response();
     }
-    let body = "<h1>There is no such page</h1><p>The <a href=\"/\">start page</a> says what to do next, the \
+    let body = "<h1>There is no such page</h1><p>The <a href=\"/\">start page</a> shows what to do next, the \
                 <a href=\"/outbox\">outbox</a> shows the mails, and the <a href=\"/docs\">API</a> lists every \
                 endpoint.</p>";
     page(StatusCode::NOT_FOUND, Here::Nowhere, "Not found", body)

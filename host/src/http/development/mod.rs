@@ -1,4 +1,4 @@
-//! Pages for whoever develops with Hogsend. A production installation has none of them.
+//! Pages for developers. A production installation does not serve them.
 
 pub mod docs;
 mod guard;

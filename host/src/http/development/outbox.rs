@@ -1,4 +1,4 @@
-//! The mails of this installation, for looking at them in development.
+//! The outbox: a development page that shows the mails of this installation.
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -74,7 +74,7 @@ pub async fn show_mail(
         let reason = send.reason.as_deref().unwrap_or("unknown");
         let body = format!(
             "<h1>Not sent</h1><p>This mail was not rendered: <code>{}</code>. \
-             docs/reference/mail.md tells what each reason means.</p><p><a href=\"/outbox\">All mails</a></p>",
+             docs/reference/mail.md explains each reason.</p><p><a href=\"/outbox\">All mails</a></p>",
             escape(reason)
         );
         return Ok(page(StatusCode::OK, Here::Outbox, "Not sent", &body));
@@ -109,7 +109,7 @@ pub async fn show_mail(
     ))
 }
 
-/// The mail's own HTML, without scripts and without a way to reach this site.
+/// Shows the HTML of a mail, without scripts and isolated from this site.
 pub async fn show_mail_html(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -130,7 +130,7 @@ pub async fn show_mail_html(
     Ok((headers, in_new_tabs(&mail.html)).into_response())
 }
 
-/// Lets the links of a mail open in a tab of their own: in the frame they would lead nowhere.
+/// Makes the links of a mail open in a new tab, since the frame's sandbox blocks them inside it.
 fn in_new_tabs(html: &str) -> String {
     const BASE: &str = "<base target=\"_blank\">";
     let lower = html.to_ascii_lowercase();
@@ -144,7 +144,7 @@ fn in_new_tabs(html: &str) -> String {
     }
 }
 
-/// The bytes handed to a provider that takes whole messages.
+/// Downloads the message as it was passed to a provider that takes raw messages.
 pub async fn show_mail_raw(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -165,7 +165,7 @@ pub async fn show_mail_raw(
     Ok((headers, prepared.body.0).into_response())
 }
 
-/// The mail, where there is one of this id.
+/// The mail of this id, if it exists.
 async fn find(app: &App, id: &str) -> Result<Option<(SendRow, Option<Prepared>)>, ApiError> {
     let Ok(id) = id.parse() else {
         return Ok(None);
@@ -175,7 +175,7 @@ async fn find(app: &App, id: &str) -> Result<Option<(SendRow, Option<Prepared>)>
 }
 
 fn no_such_mail() -> Response {
-    let body = "<h1>No such mail</h1><p>The mail was erased with its person or was never rendered, its \
-                content was deleted by age, or the link is wrong. <a href=\"/outbox\">All mails</a></p>";
+    let body = "<h1>No such mail</h1><p>The mail was erased with its contact or was never rendered, its \
+                content was deleted because of its age, or the link is wrong. <a href=\"/outbox\">All mails</a></p>";
     page(StatusCode::NOT_FOUND, Here::Outbox, "No such mail", body)
 }

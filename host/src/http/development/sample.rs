@@ -1,4 +1,4 @@
-//! Commands to try, as they can be pasted into a terminal.
+//! Sample commands to paste into a terminal.
 
 use chrono::SecondsFormat;
 
@@ -17,7 +17,7 @@ pub fn webhook(url: &str, app: &App) -> Option<String> {
                 "{now}",
                 &app.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
             );
-        // Never the value itself: a terminal keeps what it showed.
+        // Not the value itself: terminals and shells keep a history.
         let secret = manifest
             .webhook_secret
             .as_ref()
@@ -31,7 +31,7 @@ pub fn webhook(url: &str, app: &App) -> Option<String> {
     })
 }
 
-/// A command that lists mails with the key there is.
+/// A command that lists mails, with the configured key.
 pub fn admin(url: &str, app: &App) -> String {
     let key = if app.config.development_key {
         let file = app.config.data_dir.join(crate::keys::KEY_FILE);

@@ -1,4 +1,4 @@
-//! `GET /` of a development installation: what there is, and what to do next.
+//! `GET /` in development: the state of the installation, and what to do next.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,7 +12,7 @@ use crate::http::ApiError;
 use crate::http::wire::page::escape;
 use crate::plugins::DeliveryRef;
 
-/// Shows the next step of somebody who has just started.
+/// Shows the first steps after installation.
 pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
     let so_far = {
         let mut conn = app.db.conn().await?;
@@ -40,7 +40,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
         }
         Some(line) => {
             body += &format!(
-                "<p>Events arrive. Another one to try:</p><pre>{}</pre>",
+                "<p>Events have arrived. Another one to try:</p><pre>{}</pre>",
                 escape(&line)
             );
         }
@@ -50,7 +50,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
     let deliveries = app.plugins.deliveries();
     let local = deliveries.iter().all(DeliveryRef::is_local);
     body += if local {
-        "<p>No mail leaves this machine: each is shown in the <a href=\"/outbox\">outbox</a>, where its \
+        "<p>No mail leaves this machine. Each mail is shown in the <a href=\"/outbox\">outbox</a>, where its \
          links work.</p>"
     } else {
         "<p><b>Mail goes out through a real provider.</b> The <a href=\"/outbox\">outbox</a> shows what \
@@ -60,10 +60,10 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
     body += &format!(
         "<p><a href=\"/docs\">Every endpoint</a> can be called from the browser. {}</p><pre>{}</pre>",
         if app.config.development_key {
-            "<code>hogsend dev</code> made a key for it and printed it when it started; it is kept in \
+            "<code>hogsend dev</code> created a key and printed it at startup. It is stored in \
              the data folder."
         } else {
-            "The key is the one of <code>ADMIN_API_KEY</code>."
+            "The key is the value of <code>ADMIN_API_KEY</code>."
         },
         escape(&sample::admin(&url, &app))
     );
@@ -84,7 +84,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
             )
         });
         body += &format!(
-            "<h2>Other names of events</h2><ul>{}</ul>",
+            "<h2>Aliases of events</h2><ul>{}</ul>",
             names.collect::<String>()
         );
     }
@@ -108,7 +108,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
             )
         });
         body += &format!(
-            "<h2>Events nobody listens for</h2><p>They are stored, and start nothing.</p><ul>{}</ul>",
+            "<h2>Events without a journey</h2><p>They are stored but start nothing.</p><ul>{}</ul>",
             names.collect::<String>()
         );
     }

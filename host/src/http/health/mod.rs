@@ -1,4 +1,4 @@
-//! Whether the process and what it leans on are well.
+//! The health of the process and of its dependencies.
 
 mod out;
 mod probe;
@@ -27,16 +27,18 @@ pub fn routes() -> Routes {
         .routes(routes!(show_ready))
 }
 
-/// The caller came by a door for those who run the installation.
+/// Marks requests on `HEALTH_PORT`, which only operators can reach.
 #[derive(Clone, Copy)]
 pub struct Operator;
 
-/// 200 while the database answers and its schema is in sync; 503 otherwise. Without a worker,
-/// with a Redis that is set and away, or with a blocked provider, the status is `degraded`, and still 200. Strangers are told the
-/// statuses alone; with a key or session the answer has all of it.
+/// Shows the health of the installation.
+///
+/// 200 while the database answers and its schema is up to date; 503 otherwise. Without a worker, with
+/// a configured Redis that does not answer, or with a blocked provider, the status is `degraded` and
+/// the code still 200. Without a key or session the response contains only the statuses.
 #[utoipa::path(
     get, path = "/v1/health", tag = "health",
-    responses((status = 200, description = "The database answers and its schema is in sync", body = HealthOut), (status = 503, description = "It does not, or is not", body = HealthOut)),
+    responses((status = 200, description = "The database answers and its schema is up to date", body = HealthOut), (status = 503, description = "The database does not answer, or its schema is not up to date", body = HealthOut)),
 )]
 pub async fn show_health(
     State(app): State<App>,
@@ -73,7 +75,7 @@ pub struct AliveOut {
     status: &'static str,
 }
 
-/// Says that the process answers, whatever it leans on.
+/// Liveness: the process answers, whatever the state of its dependencies.
 #[utoipa::path(
     get, path = "/v1/health/live", tag = "health",
     responses((status = 200, description = "The process answers", body = AliveOut)),
@@ -82,11 +84,11 @@ pub async fn show_live() -> Json<AliveOut> {
     Json(AliveOut { status: "live" })
 }
 
-/// Says whether requests are to be routed here: the database answers, its schema is in sync, and the
-/// process is not about to stop.
+/// Readiness: whether requests should be routed to this process. It is ready while the database
+/// answers, its schema is up to date, and the process is not shutting down.
 #[utoipa::path(
     get, path = "/v1/health/ready", tag = "health",
-    responses((status = 200, description = "It can serve", body = AliveOut), (status = 503, description = "It cannot, or is about to stop", body = AliveOut)),
+    responses((status = 200, description = "The process can serve requests", body = AliveOut), (status = 503, description = "The process cannot serve requests, or is shutting down", body = AliveOut)),
 )]
 pub async fn show_ready(
     State(app): State<App>,
@@ -103,8 +105,8 @@ pub async fn show_ready(
     (code, Json(AliveOut { status }))
 }
 
-/// The same three on a port of their own, for those who run the installation alone: all of it is told
-/// without a key.
+/// The same endpoints for `HEALTH_PORT`, which only operators can reach: they show all details without
+/// a key.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/v1/health", get(show_health))

@@ -1,4 +1,4 @@
-//! What is told of the process's health: little to strangers, all to those who run it.
+//! The health response: statuses for everyone, all details for callers with a key or session.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,11 @@ use utoipa::ToSchema;
 use crate::http::wire::words::ProviderStatus;
 use crate::plugins::Origin;
 
-/// Whether the process and what it leans on are well. What only callers with a key or session are
-/// told is absent for others.
+/// The health of the process and of its dependencies. Details are absent without a key or session.
 #[derive(Serialize, ToSchema)]
 pub struct HealthOut {
     pub(super) status: Health,
-    /// Seconds since the start.
+    /// Seconds since the process started.
     pub(super) uptime: f64,
     pub(super) timestamp: DateTime<Utc>,
     pub(super) components: Components,
@@ -24,30 +23,31 @@ pub struct HealthOut {
     pub(super) details: Details,
 }
 
-/// What callers with a key or session are told beside; nothing of it is there for strangers.
+/// Details for callers with a key or session.
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Details {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<&'static str>,
-    /// The active delivery providers, in the order they are tried.
+    /// The active delivery providers, in order of preference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) providers: Option<Vec<ProviderOut>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue: Option<QueueOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) plugins: Option<Vec<PluginOut>>,
-    /// Changes to people that untrusted events asked for and nobody decided on, counted to 10,000.
+    /// Changes to contacts that untrusted events requested and that wait for a decision, counted up to
+    /// 10,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pending_changes: Option<i64>,
-    /// The names events are stored under, by the other names they arrive with (`EVENT_ALIASES`).
+    /// Names of events by their aliases (`EVENT_ALIASES`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) event_aliases: Option<BTreeMap<String, String>>,
-    /// Journeys that are switched off: nobody is enrolled.
+    /// Journeys that are switched off and enrol nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) paused: Option<Vec<String>>,
-    /// What is not as it should be, a sentence each, with what to do.
+    /// Problems, one sentence each, with what to do about them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) findings: Option<Vec<String>>,
 }
@@ -57,21 +57,21 @@ pub struct Details {
 #[schema(as = ProviderHealthOut)]
 pub struct ProviderOut {
     pub(super) id: String,
-    /// `blocked` where someone has to act, `resting` where it ends by itself.
+    /// `blocked`: an operator has to act. `resting`: the provider takes mail again by itself.
     #[schema(value_type = ProviderStatus)]
     pub(super) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
-    /// When one mail tries whether it works again, or a limit ends.
+    /// When the next mail tests the provider, or when a rate limit ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<DateTime<Utc>>,
 }
 
-/// Work that is due.
+/// Work that is due, by kind.
 #[derive(Serialize, ToSchema)]
 pub struct QueueOut {
     pub(super) runs: BacklogOut,
-    /// Mails that are kept until a provider takes them among them.
+    /// Includes mails that wait for a provider that takes mail.
     pub(super) mails: BacklogOut,
     pub(super) captures: BacklogOut,
     pub(super) webhooks: BacklogOut,
@@ -82,7 +82,7 @@ pub struct QueueOut {
 pub struct BacklogOut {
     /// Counted up to 100,000.
     pub(super) due: i64,
-    /// For how long the one that waits longest has waited.
+    /// How many seconds the oldest due item has waited.
     pub(super) oldest_seconds: i64,
 }
 
@@ -90,7 +90,7 @@ pub struct BacklogOut {
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     Healthy,
-    /// Without a worker, the database, or a Redis that is set, or with a provider that is blocked.
+    /// No worker, no database, a configured Redis that does not answer, or a blocked provider.
     Degraded,
     MigrationPending,
 }
@@ -117,7 +117,7 @@ pub struct WorkerComponent {
     pub(super) status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_seen_at: Option<DateTime<Utc>>,
-    /// Workers that were seen lately.
+    /// Workers that reported recently.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) count: Option<i64>,
 }
@@ -131,7 +131,7 @@ pub struct EngineComponent {
     pub(super) status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<&'static str>,
-    /// How long the run that waits longest for a worker has waited.
+    /// How many seconds the oldest due run has waited for a worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) lag_seconds: Option<i64>,
 }
@@ -145,8 +145,8 @@ pub enum Status {
     Off,
 }
 
-/// How far the database is behind the program. There is one track of migrations; `client` says so to
-/// clients that ask for two.
+/// Whether the database has all migrations of this binary. There is only one set of migrations;
+/// `client` repeats `engine` for clients that expect two.
 #[derive(Serialize, ToSchema)]
 pub struct Schema {
     pub(super) engine: SchemaOut,
@@ -161,7 +161,7 @@ pub struct SchemaOut {
     pub(super) names: SchemaNames,
 }
 
-/// Absent for strangers.
+/// Names of migrations; absent without a key or session.
 #[derive(Clone, Default, Serialize, ToSchema)]
 pub struct SchemaNames {
     #[schema(value_type = Option<String>)]
@@ -185,12 +185,12 @@ pub struct PluginOut {
 }
 
 impl HealthOut {
-    /// Whether requests can be answered: the database is there and in sync.
+    /// Whether requests can be served: the database answers and its schema is up to date.
     pub fn serves(&self) -> bool {
         self.components.database.status == Status::Up && self.schema.engine.in_sync
     }
 
-    /// What a stranger may know: how each part is, not what it is.
+    /// Removes everything except the statuses, for callers without a key or session.
     pub fn for_strangers(mut self) -> Self {
         self.details = Details::default();
         self.components.database.latency_ms = None;

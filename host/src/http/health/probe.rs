@@ -1,4 +1,4 @@
-//! Looking at what the process leans on, each part within a bound.
+//! Probes of the process's dependencies, each with a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::loops::BEAT;
 use crate::mail::{self, ProviderState, Taking};
 use crate::worker::engine::{Embedded, Engine};
 
-/// Bound of each probe.
+/// The time limit of each probe.
 pub(super) const PROBE: Duration = Duration::from_millis(1_500);
 
-/// Everything there is to tell.
+/// The health with all details.
 pub async fn look(app: &App) -> HealthOut {
     let (database, redis) = tokio::join!(
         tokio::time::timeout(PROBE, probe_database(app)),
@@ -44,7 +44,7 @@ pub async fn look(app: &App) -> HealthOut {
     let (redis, cause) = redis;
     if let Some(cause) = cause {
         findings.push(format!(
-            "Redis is away ({cause}): this process counts and caches for itself. Set REDIS_URL=off to do without."
+            "Redis is unavailable ({cause}): this process counts limits and caches on its own. To run without Redis, set REDIS_URL=off."
         ));
     }
     let now = app.clock.now();
@@ -167,7 +167,7 @@ fn schema(state: Option<SchemaState>) -> Schema {
     }
 }
 
-/// What an operator is to know of a provider that takes no mail.
+/// The finding about a provider that takes no mail.
 fn finding(provider: &ProviderState) -> Option<String> {
     let hold = provider.holds.first()?;
     let id = &provider.id;
@@ -175,10 +175,10 @@ fn finding(provider: &ProviderState) -> Option<String> {
     match hold.kind {
         HoldKind::Limit => None,
         HoldKind::Rest => Some(format!(
-            "The provider {id} failed several times in a row ({reason}): mails are kept or go to the next provider, and one tries every 30 seconds."
+            "The provider {id} failed several times in a row ({reason}): mails wait or go to the next provider, and one mail tests it every 30 seconds."
         )),
         HoldKind::Block => Some(format!(
-            "The provider {id} takes no mail until someone acts ({reason}): mails are kept or go to the next provider, and one tries every 30 seconds."
+            "The provider {id} takes no mail until someone acts ({reason}): mails wait or go to the next provider, and one mail tests it every 30 seconds."
         )),
     }
 }
@@ -225,7 +225,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         pending: 0,
         findings: Vec::new(),
     };
-    // Before the first migration there is no table to ask.
+    // Before the first migration the tables do not exist.
     if probe.schema.in_sync() {
         let now = app.clock.now();
         let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
@@ -245,7 +245,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
     Ok(probe)
 }
 
-/// How Redis is, and where it is away why.
+/// The status of Redis, and the cause if it is down.
 async fn probe_redis(app: &App) -> (Component, Option<String>) {
     if app.cache.is_off() {
         let off = Component {
@@ -261,7 +261,7 @@ async fn probe_redis(app: &App) -> (Component, Option<String>) {
     }
 }
 
-/// Whether this process can serve: it is not about to stop, and the database answers and is in sync.
+/// Whether this process can serve: it is not shutting down, and the database answers and is up to date.
 pub async fn is_ready(app: &App) -> bool {
     let state = async {
         let mut conn = app.db.conn().await?;

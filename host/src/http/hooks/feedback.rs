@@ -20,14 +20,14 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(receive_feedback))
 }
 
-/// Takes in what a provider tells of mails. A fault of our own is answered with 5xx, so that the
-/// provider tells it again.
+/// Receives a delivery provider's webhook: deliveries, bounces, complaints and other reports about
+/// mails. If Hogsend fails to store it, it answers 5xx, so that the provider retries.
 #[utoipa::path(
     post, path = "/v1/webhooks/email/{provider}", tag = "webhooks",
     params(("provider" = String, Path, description = "Id of a delivery plugin")),
     request_body(content = Object, description = "As the provider sends it"),
     responses(
-        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 200, description = "The webhook is processed, or skipped", body = WebhookOut),
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The signature is wrong", body = ErrorOut),
         (status = 404, description = "No delivery plugin of this id", body = ErrorOut),

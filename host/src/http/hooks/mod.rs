@@ -1,4 +1,4 @@
-//! What vendors call: event sources and mail providers, with the secret of their plugin.
+//! Incoming webhooks of event sources and delivery providers, verified by the plugin's secret.
 
 pub mod feedback;
 mod hook;
@@ -6,7 +6,7 @@ pub mod sources;
 
 use super::wire::openapi::Routes;
 
-/// The routes of both kinds of vendors.
+/// The routes for both kinds of vendors.
 pub fn routes() -> Routes {
     Routes::new()
         .merge(sources::routes())

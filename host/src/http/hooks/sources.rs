@@ -23,21 +23,21 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(receive_webhook, answer_challenge))
 }
 
-/// Events of one webhook that are stored together. A vendor that repeats a webhook of which only a
-/// part was stored is known by the events' own ids.
+/// Events of one webhook that are stored in one transaction. If only a part of a webhook was stored
+/// and the vendor retries it, the events' idempotency keys prevent duplicates.
 const TOGETHER: usize = 250;
 
-/// Takes a webhook in. The plugin of that id gets the raw body and headers, and says what
-/// happened; the answer follows the commit.
+/// Receives a vendor's webhook. The event-source plugin of this id verifies it and converts it into
+/// events; the response is sent after they are stored.
 #[utoipa::path(
     post, path = "/v1/webhooks/{source}", tag = "webhooks",
     params(("source" = String, Path, description = "Id of an event-source plugin")),
     request_body(content = Object, description = "As the vendor sends it"),
     responses(
-        (status = 200, description = "Taken in, or skipped", body = WebhookOut),
+        (status = 200, description = "The webhook is processed, or skipped", body = WebhookOut),
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
-        (status = 403, description = "In development: a page of another website called", body = ErrorOut),
+        (status = 403, description = "In development: a page of another website sent the request", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
     ),
 )]
@@ -51,7 +51,7 @@ pub async fn receive_webhook(
 ) -> Result<Json<WebhookOut>, ApiError> {
     let webhook = webhook(&app, &method, &uri, &headers, body);
     let Some(plugin) = app.plugins.event_source(&source) else {
-        // Providers of mail may be given the same short address.
+        // Delivery providers may use the same short URL.
         return match app.plugins.delivery(&source) {
             Some(_) => feedback::read(&app, &source, webhook).await,
             None => Err(ApiError::not_found("Unknown webhook source")),
@@ -70,7 +70,7 @@ pub async fn receive_webhook(
             return Ok(Json(WebhookOut::skipped(reason)));
         }
         Ok(Reading::Challenge { .. }) => {
-            let reason = "a challenge comes by GET".to_owned();
+            let reason = "a challenge must be sent with GET".to_owned();
             return Ok(Json(WebhookOut::skipped(reason)));
         }
         Err(Refusal::Unauthorized) => {
@@ -118,7 +118,7 @@ pub async fn receive_webhook(
     }))
 }
 
-/// Answers a vendor's challenge: its question whether the address is the right one. Nothing is stored.
+/// Answers a vendor's verification challenge, which confirms the URL. Nothing is stored.
 #[utoipa::path(
     get, path = "/v1/webhooks/{source}", tag = "webhooks",
     params(("source" = String, Path, description = "Id of an event-source plugin")),
@@ -151,7 +151,7 @@ pub async fn answer_challenge(
         }
         Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
         Ok(Reading::Events(_)) => {
-            let reason = "events come by POST".to_owned();
+            let reason = "events must be sent with POST".to_owned();
             Ok(Json(WebhookOut::skipped(reason)).into_response())
         }
         Err(Refusal::Unauthorized) => {

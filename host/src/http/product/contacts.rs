@@ -1,4 +1,4 @@
-//! People, from the product's own code.
+//! Contacts, as the product's own code sees them.
 
 use std::collections::BTreeMap;
 
@@ -32,12 +32,12 @@ pub fn routes() -> Routes {
         .routes(routes!(find_contacts))
 }
 
-/// A person.
+/// A contact.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContactOut {
     pub id: ContactId,
-    /// The product's own id.
+    /// The product's id of the contact.
     pub external_id: Option<String>,
     pub email: Option<String>,
     #[schema(value_type = Object)]
@@ -63,7 +63,7 @@ impl From<ContactRow> for ContactOut {
     }
 }
 
-/// A person, named by at least one of `email`, `userId` and `anonymousId`.
+/// A contact. At least one of `email`, `userId` and `anonymousId` is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContactIn {
@@ -71,13 +71,13 @@ pub struct ContactIn {
     #[schema(example = "u1")]
     user_id: Option<String>,
     anonymous_id: Option<String>,
-    /// Kept beside those there are; null removes one.
+    /// Merged into the contact's properties; null removes a property.
     #[schema(value_type = Option<Object>)]
     properties: Option<Properties>,
-    /// Id of a list to whether the person is on it. An unknown one is left out and named in
-    /// `listsError`, as is one the person left, unless they consent.
+    /// List id to whether the contact is on it. Unknown lists, and lists the contact left unless
+    /// `consent` is true, are skipped and named in `listsError`.
     lists: Option<BTreeMap<String, bool>>,
-    /// True says that the person consents to joining lists they left; it is audited.
+    /// True records that the contact consents to rejoin lists they left; it is audited.
     consent: Option<bool>,
 }
 
@@ -86,20 +86,22 @@ pub struct ContactIn {
 pub struct ContactPutOut {
     id: ContactId,
     created: bool,
-    /// A name was new to a person who was known, or two contacts turned out to be one person.
+    /// True if an existing contact got a new identifier, or two contacts were merged.
     linked: bool,
-    /// What was not done of `lists`.
+    /// The entries of `lists` that were skipped, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     lists_error: Option<String>,
 }
 
-/// Makes or changes a person. Names that belonged to two contacts make them one: their events, runs
-/// and mails come together, and whatever either of them unsubscribed from stays unsubscribed.
+/// Creates or changes a contact.
+///
+/// If the identifiers belong to two contacts, they are merged: their events, runs and mails are
+/// combined, and whatever either of them unsubscribed from stays unsubscribed.
 #[utoipa::path(
     put, path = "/v1/contacts", tag = "contacts",
     security(("key" = ["ingest"])),
     request_body = ContactIn,
-    responses((status = 200, description = "The person", body = ContactPutOut), (status = 400, response = BadRequest)),
+    responses((status = 200, description = "The contact", body = ContactPutOut), (status = 400, response = BadRequest)),
 )]
 pub async fn put_contact(
     State(app): State<App>,
@@ -137,7 +139,7 @@ pub async fn put_contact(
             by: caller.actor.by(),
             ..Grounds::new(Source::Api, "lists of PUT /v1/contacts")
         };
-        // Apart from the contact, since it locks everybody who holds the mailbox.
+        // In a transaction of its own, since it locks every contact with this address.
         let outcomes = ingest::change_consent(&app, &subject, &asked.decisions, &grounds).await?;
         asked.note(&outcomes);
     }
@@ -149,7 +151,7 @@ pub async fn put_contact(
     }))
 }
 
-/// What is wrong with the ids of lists, once, however many a body brings.
+/// A single issue for all invalid list ids of a body.
 pub(crate) fn list_issues(lists: &BTreeMap<String, bool>) -> Vec<Issue> {
     let wrong = lists.keys().find_map(|id| list_issue(id));
     let wrong = wrong.map(|message| Issue::new("lists", message));
@@ -169,12 +171,12 @@ pub struct FoundOut {
     contacts: Vec<ContactOut>,
 }
 
-/// Finds people by address or by the product's own id.
+/// Finds contacts by email address or by the product's id.
 #[utoipa::path(
     get, path = "/v1/contacts/find", tag = "contacts",
     security(("key" = ["read"]), ("key" = ["ingest"])),
     params(FindQuery),
-    responses((status = 200, description = "Everyone of that name; an unknown name finds nobody", body = FoundOut), (status = 400, response = BadRequest)),
+    responses((status = 200, description = "The matching contacts; empty if there are none", body = FoundOut), (status = 400, response = BadRequest)),
 )]
 pub async fn find_contacts(
     State(app): State<App>,
@@ -204,17 +206,18 @@ pub struct EraseIn {
 
 #[derive(Serialize, ToSchema)]
 pub struct ErasedOut {
-    /// False where nobody had that name.
+    /// False if there was nothing to delete.
     pub deleted: bool,
 }
 
-/// Erases a person: identity, events, runs, logs and rendered mail go, a keyed hash of the address
-/// stays among the suppressed ones.
+/// Erases a contact: identity, events, runs, logs and rendered mail.
+///
+/// A keyed hash of the address stays on the suppression list.
 #[utoipa::path(
     delete, path = "/v1/contacts", tag = "contacts",
     security(("key" = ["ingest"])),
     request_body = EraseIn,
-    responses((status = 200, description = "Nobody has that name any more", body = ErasedOut), (status = 400, response = BadRequest)),
+    responses((status = 200, description = "The contact is erased, or did not exist", body = ErasedOut), (status = 400, response = BadRequest)),
 )]
 pub async fn delete_contact(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! Mails the product's own code sends.
+//! Mails sent by the product's own code.
 
 use std::sync::Arc;
 
@@ -44,11 +44,11 @@ pub fn routes() -> Routes {
 /// The longest subject.
 const SUBJECT_MAX: usize = 500;
 
-/// One mail to one person, named by `to` or `userId`.
+/// A mail to one contact. `to` or `userId` is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailIn {
-    /// The address. With a `userId` beside it, the person gets it there.
+    /// The recipient's address. Together with `userId`, the contact gets the mail at this address.
     #[schema(example = "ann@example.com")]
     to: Option<String>,
     user_id: Option<String>,
@@ -56,20 +56,20 @@ pub struct EmailIn {
     template: Option<String>,
     #[schema(value_type = Option<Object>)]
     props: Option<Properties>,
-    /// `Name <address>` or an address; the installation's sender where it is absent. An address that
-    /// is no sender of this installation takes the scope `full-admin`.
+    /// The sender, as `Name <address>` or an address; by default the installation's. An address that
+    /// is not a sender of this installation requires the scope `full-admin`.
     from: Option<String>,
-    /// In place of the template's.
+    /// Replaces the template's subject.
     subject: Option<String>,
     reply_to: Option<String>,
-    /// One of the installation's lists; the template's where it is absent. `transactional` only
-    /// where the template is.
+    /// One of the installation's lists; by default the template's. `transactional` is accepted only
+    /// for templates that declare it.
     category: Option<String>,
-    /// Past this moment the mail is not sent; by default an hour from now for transactional mail,
-    /// two days for other.
+    /// The mail is not sent after this time; by default after one hour for transactional mail, and
+    /// after two days for other mail.
     #[serde(default, deserialize_with = "time")]
     not_after: Option<DateTime<Utc>>,
-    /// A repeated key sends nothing.
+    /// A repeated key sends no second mail.
     idempotency_key: Option<String>,
 }
 
@@ -77,21 +77,21 @@ pub struct EmailIn {
 #[serde(rename_all = "camelCase")]
 pub struct EmailQueuedOut {
     pub email_send_id: SendId,
-    /// `queued`, or what has become of it where the key was used before.
+    /// `queued`, or the current status if the idempotency key was used before.
     #[schema(example = "queued")]
     status: SendStatus,
-    /// Why it was skipped, where that is known at once.
+    /// Why the mail was skipped, if that is known at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// What to do about the reason.
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'static str>,
-    /// What of the request has no effect.
+    /// Parts of the request that have no effect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-/// What to do where a mail is skipped.
+/// What to do about a skipped mail.
 fn help(reason: Option<&str>) -> Option<&'static str> {
     (reason? == UNCONFIRMED).then_some(
         "an untrusted event gave this person their address: name it in a trusted call (PUT \
@@ -100,14 +100,16 @@ fn help(reason: Option<&str>) -> Option<&'static str> {
     )
 }
 
-/// Queues one mail. It is rendered and kept before this answers, and sent by a worker. The header
-/// `Idempotency-Key` wins over the body's key; a repeated key answers with the first mail.
+/// Queues a mail. It is rendered and stored before the response; a worker sends it.
+///
+/// The header `Idempotency-Key` takes precedence over the body's key. A repeated key returns the
+/// first mail.
 #[utoipa::path(
     post, path = "/v1/emails", tag = "emails",
     security(("key" = ["ingest"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Takes precedence over the body's key")),
     request_body = EmailIn,
-    responses((status = 202, description = "The mail is kept", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 202, description = "The mail is queued, or skipped", body = EmailQueuedOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn send_email(
     State(app): State<App>,
@@ -122,7 +124,7 @@ pub async fn send_email(
         && !caller.may(Scope::FullAdmin)
     {
         return Err(ApiError::forbidden(
-            "Forbidden: insufficient scope: a `from` that is no sender of this installation takes the \
+            "Forbidden: insufficient scope: a `from` that is not a sender of this installation requires the \
              scope `full-admin`",
         ));
     }
@@ -131,7 +133,7 @@ pub async fn send_email(
     Ok((StatusCode::ACCEPTED, Json(queued)))
 }
 
-/// Whether mails of this installation come from this address anyway.
+/// Whether this address is a configured sender of this installation.
 fn is_own_sender(app: &App, from: &str) -> bool {
     let address = |sender: &str| {
         let sender: NameAddr = sender.parse().ok()?;
@@ -145,7 +147,7 @@ fn is_own_sender(app: &App, from: &str) -> bool {
     given.is_some() && own.into_iter().flatten().any(|own| address(own) == given)
 }
 
-/// Queues a template for one address, past the person's wishes: an administrator looks at it.
+/// Queues a test mail of a template to one address, ignoring preferences.
 pub(crate) async fn queue_test(
     app: &App,
     actor: &Actor,
@@ -169,7 +171,7 @@ pub(crate) async fn queue_test(
     queue(app, Asked::check(app, body)?, None, Some(actor)).await
 }
 
-/// Keeps the mail, and where an administrator asked for it that they did.
+/// Stores the mail and, if an administrator requested it, an audit entry.
 async fn queue(
     app: &App,
     asked: Asked,
@@ -180,7 +182,7 @@ async fn queue(
         return Ok(known);
     }
     let now = app.clock.now();
-    // The mail is rendered without a connection in hand: the embedded database has but one.
+    // Rendering holds no connection: the embedded database has only one.
     let contact = recipient(app, &asked.names, now).await?;
     let test = administrator.is_some();
     let composed = asked.compose(app, &contact, key.clone(), test).await?;
@@ -207,7 +209,7 @@ async fn queue(
     let reason = match app.db.transact(work).await {
         Ok(reason) => reason.map(str::to_owned),
         Err(error) => {
-            // A request with the same key was faster.
+            // A concurrent request with the same key was faster.
             let twin = error.as_database_error();
             if twin.is_some_and(|error| error.is_unique_violation())
                 && let Some(known) = known(app, key.as_deref()).await?
@@ -230,8 +232,8 @@ async fn queue(
     })
 }
 
-/// Who gets the mail: the person with the product's id, who has to be known, or whoever has the
-/// address, who becomes a contact.
+/// The recipient: the contact with the product's id, which must exist, or the contact with the
+/// address, which is created if necessary.
 async fn recipient(
     app: &App,
     names: &NewIdentity,
@@ -254,7 +256,7 @@ async fn recipient(
     app.db.transact(work).await
 }
 
-/// The mail an earlier request with this key made.
+/// The mail that an earlier request with this key queued.
 async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, ApiError> {
     let Some(key) = key else { return Ok(None) };
     let mut conn = app.db.conn().await?;
@@ -268,7 +270,7 @@ async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, A
     }))
 }
 
-/// Values that are missing or do not fit.
+/// Props that are missing or of the wrong kind.
 pub(crate) fn prop_issues(template: &Template, props: &Properties) -> Vec<Issue> {
     let faults = template.faults(props).into_iter();
     let wrong = faults.filter(|fault| !matches!(fault, PropFault::Unknown { .. }));
@@ -277,14 +279,14 @@ pub(crate) fn prop_issues(template: &Template, props: &Properties) -> Vec<Issue>
         .collect()
 }
 
-/// Values the template does not use, the first of them.
+/// The first of the props that the template does not use.
 fn prop_warnings(template: &Template, props: &Properties) -> Vec<String> {
     let said = misfits(template, props).into_iter().take(20);
     said.map(|(name, said)| foreign::text(&format!("props.{name} {said}"), 500))
         .collect()
 }
 
-/// A request that can be carried out.
+/// A validated request.
 struct Asked {
     names: NewIdentity,
     args: SendArgs,
@@ -306,8 +308,8 @@ impl Asked {
             issues.extend(prop_issues(found, &props));
             warnings.extend(prop_warnings(found, &props));
             let declared = found.category.as_deref().unwrap_or(templates::CATEGORY);
-            // Whoever left everything gets what was declared to be about their own account, and
-            // nothing that a caller calls so.
+            // Contacts who unsubscribed from everything still get transactional mail, so only the
+            // template, not the caller, may declare a mail transactional.
             if category.as_deref() == Some(TRANSACTIONAL) && declared != TRANSACTIONAL {
                 category = None;
                 warnings.push(format!(
@@ -346,7 +348,7 @@ impl Asked {
             issues.push(Issue::new("category", format!("is unknown: {fault}")));
         }
         if body.not_after.is_some_and(|at| at <= app.clock.now()) {
-            issues.push(Issue::new("notAfter", "must lie ahead"));
+            issues.push(Issue::new("notAfter", "must be in the future"));
         }
         if body.to.is_none() && body.user_id.is_none() {
             issues.push(Issue::new("", "to or userId is required"));

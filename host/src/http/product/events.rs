@@ -34,8 +34,7 @@ pub fn routes() -> Routes {
         .routes(routes!(create_events))
 }
 
-/// The source of events that come through the HTTP API; `/v1/ingest` and `/v1/events` share its
-/// idempotency keys.
+/// The source of events sent to the HTTP API. `/v1/ingest` and `/v1/events` share idempotency keys.
 const SOURCE: &str = "api";
 /// Events in one request.
 const EVENTS_MAX: usize = 1_000;
@@ -45,7 +44,7 @@ const EVENTS_MAX: usize = 1_000;
 pub struct IngestIn {
     #[schema(value_type = String, example = "test.signup")]
     event: Option<String>,
-    /// The product's own id of the person.
+    /// The product's id of the contact.
     #[schema(value_type = String, example = "u1")]
     user_id: Option<String>,
     user_email: Option<String>,
@@ -53,7 +52,7 @@ pub struct IngestIn {
     properties: Option<Properties>,
     /// A repeated key stores nothing.
     idempotency_key: Option<String>,
-    /// When it happened; now, where this is absent.
+    /// When the event occurred; now by default.
     #[schema(value_type = Option<DateTime<Utc>>)]
     timestamp: Option<String>,
 }
@@ -62,16 +61,16 @@ pub struct IngestIn {
 pub struct IngestOut {
     /// False for a repeated key.
     stored: bool,
-    /// Each open run of this person whose journey has exit conditions.
+    /// Every open run of this contact whose journey has exit events.
     exits: Vec<Exit>,
 }
 
-/// Takes one event in. 202 after the commit; a repeated `idempotencyKey` stores nothing.
+/// Stores an event. The response is sent after the commit; a repeated `idempotencyKey` stores nothing.
 #[utoipa::path(
     post, path = "/v1/ingest", tag = "events",
     security(("key" = ["events"])),
     request_body = IngestIn,
-    responses((status = 202, description = "The event is kept", body = IngestOut), (status = 400, response = BadRequest)),
+    responses((status = 202, description = "The event is stored", body = IngestOut), (status = 400, response = BadRequest)),
 )]
 pub async fn ingest_event(
     State(app): State<App>,
@@ -113,7 +112,7 @@ pub async fn ingest_event(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-/// An event of a person, named by at least one of `email`, `userId` and `anonymousId`.
+/// An event of a contact. At least one of `email`, `userId` and `anonymousId` is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventIn {
@@ -125,21 +124,21 @@ pub struct EventIn {
     anonymous_id: Option<String>,
     #[schema(value_type = Option<Object>)]
     event_properties: Option<Properties>,
-    /// Kept with the person; null removes a property.
+    /// Merged into the contact's properties; null removes a property.
     #[schema(value_type = Option<Object>)]
     contact_properties: Option<Properties>,
-    /// Id of a list to whether the person is on it. An unknown one is left out and named in
-    /// `listsError`, as is one the person left, unless they consent. Takes the scope `ingest`.
+    /// List id to whether the contact is on it. Unknown lists, and lists the contact left unless
+    /// `consent` is true, are skipped and named in `listsError`. Requires the scope `ingest`.
     lists: Option<BTreeMap<String, bool>>,
-    /// True says that the person consents to joining lists they left; it is audited. Takes the scope
-    /// `ingest`.
+    /// True records that the contact consents to rejoin lists they left; it is audited. Requires the
+    /// scope `ingest`.
     consent: Option<bool>,
-    /// True keeps the event as part of the person's past: it enrols nobody, ends no run and satisfies
-    /// no wait, and replaces no property that the contact has.
+    /// True stores the event as history only: it enrols nobody, ends no run, satisfies no wait and
+    /// overwrites no property of the contact.
     historical: Option<bool>,
     /// A repeated key stores nothing.
     idempotency_key: Option<String>,
-    /// When it happened; now, where this is absent.
+    /// When the event occurred; now by default.
     #[schema(value_type = Option<DateTime<Utc>>)]
     timestamp: Option<String>,
 }
@@ -149,23 +148,23 @@ pub struct EventIn {
 pub struct EventOut {
     /// False for a repeated key.
     stored: bool,
-    /// Each open run of this person whose journey has exit conditions.
+    /// Every open run of this contact whose journey has exit events.
     exits: Vec<Exit>,
-    /// What the person is known by.
+    /// The identifier of the contact.
     contact_key: Option<String>,
-    /// What was not done of `lists`.
+    /// The entries of `lists` that were skipped, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     lists_error: Option<String>,
 }
 
-/// Takes one event in, with properties of the event and of the contact apart. The header
-/// `Idempotency-Key` wins over the body's key.
+/// Stores an event, with separate properties of the event and of the contact. The header
+/// `Idempotency-Key` takes precedence over the body's key.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events",
     security(("key" = ["events"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Wins over the body's key")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Takes precedence over the body's key")),
     request_body = EventIn,
-    responses((status = 202, description = "The event is kept", body = EventOut), (status = 400, response = BadRequest)),
+    responses((status = 202, description = "The event is stored", body = EventOut), (status = 400, response = BadRequest)),
 )]
 pub async fn create_event(
     State(app): State<App>,
@@ -189,12 +188,12 @@ pub async fn create_event(
 }
 
 impl EventIn {
-    /// Who may bring events in and nothing else, changes nobody's lists.
+    /// Callers that may only send events must not change lists.
     fn check_scope(&self, caller: &Caller<Events>) -> Result<(), ApiError> {
         let lists = self.lists.as_ref().is_some_and(|lists| !lists.is_empty());
         if (lists || self.consent.is_some()) && !caller.may(Scope::Ingest) {
             return Err(ApiError::forbidden(
-                "Forbidden: insufficient scope: `lists` and `consent` take the scope `ingest`",
+                "Forbidden: insufficient scope: `lists` and `consent` require the scope `ingest`",
             ));
         }
         Ok(())
@@ -234,25 +233,26 @@ impl EventIn {
 pub struct EventsIn {
     #[schema(min_items = 1, max_items = 1000)]
     events: Vec<EventIn>,
-    /// For those of the events that do not say it themselves.
+    /// The default for events without a `historical` of their own.
     historical: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct EventsOut {
-    /// One for each event, in order.
+    /// One for each event, in the order of the request.
     results: Vec<EventOut>,
 }
 
-/// Takes up to 1000 events in, all of them or none: one transaction stores them. The header
-/// `Idempotency-Key` names the request: event number i, from 0, without a key of its own gets
-/// `<key>#i`.
+/// Stores up to 1000 events in one transaction, all of them or none.
+///
+/// With the header `Idempotency-Key`, an event without a key of its own gets `<key>#<i>`, where `i` is
+/// its position from 0.
 #[utoipa::path(
     post, path = "/v1/events/batch", tag = "events",
     security(("key" = ["events"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Of the whole request")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Key of the whole request")),
     request_body = EventsIn,
-    responses((status = 202, description = "The events are kept", body = EventsOut), (status = 400, response = BadRequest)),
+    responses((status = 202, description = "The events are stored", body = EventsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn create_events(
     State(app): State<App>,
@@ -292,7 +292,7 @@ pub async fn create_events(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-/// The events of a batch; the problems of all of them, as many as are told of, where there are any.
+/// The events of a batch, or the problems of all of them, up to the limit of reported problems.
 fn read_events(
     given: EventsIn,
     actor: &Actor,

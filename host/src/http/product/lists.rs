@@ -1,4 +1,4 @@
-//! Lists: the categories of mail people are on or not.
+//! Lists: the categories of mail that contacts can subscribe to or leave.
 
 use std::collections::BTreeMap;
 
@@ -35,16 +35,16 @@ pub fn routes() -> Routes {
 pub struct ListOut {
     #[schema(example = "journey")]
     id: String,
-    /// As recipients read it.
+    /// The name shown to recipients.
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
-    /// What brings mails of the list: `journey` or `template`.
+    /// What sends mails of the list: `journey` or `template`.
     #[schema(example = "journey")]
     kind: &'static str,
-    /// Whether people of whom nothing is known get its mails.
+    /// Whether contacts get its mails by default.
     default_opt_in: bool,
-    /// Whether the person of the query gets them.
+    /// Whether the contact of the query is subscribed.
     #[serde(skip_serializing_if = "Option::is_none")]
     subscribed: Option<bool>,
 }
@@ -54,7 +54,7 @@ pub struct ListsOut {
     lists: Vec<ListOut>,
 }
 
-/// A person, for whom to say whether they are subscribed.
+/// The contact whose subscriptions to include.
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
@@ -63,8 +63,8 @@ pub struct ListsQuery {
     user_id: Option<String>,
 }
 
-/// Lists the categories of this installation's journeys and templates that people may leave, in the
-/// plugins' order. With `email` or `userId` each says whether that person gets its mails.
+/// Lists the categories of mail that contacts can leave, in the order of the plugins. With `email` or
+/// `userId`, each list includes whether that contact is subscribed.
 #[utoipa::path(
     get, path = "/v1/lists", tag = "contacts",
     security(("key" = ["read"]), ("key" = ["ingest"])),
@@ -93,7 +93,7 @@ pub async fn list_lists(
     }))
 }
 
-/// What somebody gets who may be unknown.
+/// The preferences of a contact, which may be unknown.
 async fn wants(app: &App, query: &ListsQuery) -> Result<Preferences, ApiError> {
     let mut conn = app.db.conn().await?;
     let mut found = None;
@@ -111,13 +111,13 @@ async fn wants(app: &App, query: &ListsQuery) -> Result<Preferences, ApiError> {
     Ok(consent::preferences_at(app, &mut conn, contact, email.as_deref()).await?)
 }
 
-/// A person, named by `email` or `userId`.
+/// A contact, identified by `email` or `userId`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberIn {
     email: Option<String>,
     user_id: Option<String>,
-    /// True says that the person consents to joining a list they left; it is audited.
+    /// True records that the contact consents to rejoin a list they left; it is audited.
     consent: Option<bool>,
 }
 
@@ -125,19 +125,19 @@ pub struct MemberIn {
 pub struct MemberOut {
     list: String,
     subscribed: bool,
-    /// `left`: the person left this list, and joins again only with `consent: true`.
+    /// `left`: the contact left this list, and can rejoin only with `consent: true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
 
-/// Puts a person on a list; someone new becomes a contact. Whoever left it, by contact or by
-/// mailbox, joins again only with `consent: true`.
+/// Subscribes a contact to a list; an unknown contact is created. A contact or address that left the
+/// list can rejoin only with `consent: true`.
 #[utoipa::path(
     post, path = "/v1/lists/{id}/subscribe", tag = "contacts",
     security(("key" = ["ingest"])),
     params(("id" = String, Path)),
     request_body = MemberIn,
-    responses((status = 200, description = "Whether the person is on it", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 200, description = "Whether the contact is on the list", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn join_list(
     State(app): State<App>,
@@ -148,14 +148,14 @@ pub async fn join_list(
     set(&app, &caller.actor, id, body, true).await
 }
 
-/// Takes a person off a list. Mails of its category no longer go to their mailbox, whoever else has
-/// the address.
+/// Removes a contact from a list. Mails of this list no longer go to the contact's address, even if
+/// other contacts share it.
 #[utoipa::path(
     post, path = "/v1/lists/{id}/unsubscribe", tag = "contacts",
     security(("key" = ["ingest"])),
     params(("id" = String, Path)),
     request_body = MemberIn,
-    responses((status = 200, description = "The person is not on it", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
+    responses((status = 200, description = "The contact is not on the list", body = MemberOut), (status = 400, response = BadRequest), (status = 404, response = NotFound)),
 )]
 pub async fn leave_list(
     State(app): State<App>,
@@ -201,7 +201,7 @@ async fn set(
         by: actor.by(),
         ..Grounds::new(Source::Api, format!("POST /v1/lists/{id}/{route}"))
     };
-    // Apart from the contact, since it locks everybody who holds the mailbox.
+    // In a transaction of its own, since it locks every contact with this address.
     let outcomes = ingest::change_consent(app, &subject, &asked.decisions, &grounds).await?;
     let left = outcomes.contains(&Outcome::Left);
     Ok(Json(MemberOut {

@@ -1,4 +1,4 @@
-//! What the product's own code calls, with a key.
+//! Endpoints for the product's own code, which calls them with a key.
 
 pub mod contacts;
 pub mod emails;
@@ -7,7 +7,7 @@ pub mod lists;
 
 use super::wire::openapi::Routes;
 
-/// The routes about people and their lists.
+/// The routes about contacts and their lists.
 pub fn people() -> Routes {
     Routes::new()
         .merge(contacts::routes())

@@ -1,4 +1,4 @@
-//! What people who get mail open: signed pages and tracked links.
+//! Endpoints for recipients of mail: signed pages and tracked links.
 
 pub mod preferences;
 pub mod tracking;

@@ -1,4 +1,4 @@
-//! The preference centre: a page by which recipients choose what they get. It works without
+//! The preference centre: a page on which recipients choose the mail they get. It works without
 //! scripts.
 
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(show_preferences, save_preferences))
 }
 
-/// Shows the choices and changes nothing.
+/// Shows the preference centre. Changes nothing.
 #[utoipa::path(
     get, path = "/v1/email/preferences", tag = "recipients", params(Link),
     responses((status = 200, description = "A page with the choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
@@ -39,12 +39,12 @@ pub async fn show_preferences(State(app): State<App>, link: Link) -> Result<Resp
     Ok(show(&app, &link, &reader, &preferences, ""))
 }
 
-/// Saves the choices: a ticked `category` is wanted, one that is not is left; `all=unsubscribe`
-/// leaves everything and `all=resubscribe` takes that back.
+/// Saves the choices of the preference centre. The recipient stays on the checked categories and
+/// leaves the others; `all=unsubscribe` leaves everything and `all=resubscribe` undoes that.
 #[utoipa::path(
     post, path = "/v1/email/preferences", tag = "recipients", params(Link),
-    request_body(content = Object, description = "`category` for each category that is wanted, or `all`", content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, description = "The page, with what was saved", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
+    request_body(content = Object, description = "`category` for each wanted category, or `all`", content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "The page with the saved choices", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
 pub async fn save_preferences(
     State(app): State<App>,
@@ -73,7 +73,8 @@ pub async fn save_preferences(
     Ok(show(&app, &link, &reader, &preferences, &note))
 }
 
-/// Every box whose tick is new. Whoever ticks one wants mail again, and of the others nothing.
+/// A decision for every checkbox that changed. Checking a box after unsubscribing from everything
+/// subscribes to that category only.
 fn chosen(app: &App, before: &Preferences, fields: &Fields) -> Vec<Decision> {
     let ticked = fields.all("category");
     let again = before.unsubscribed_all && !ticked.is_empty();

@@ -1,4 +1,4 @@
-//! The links and the image of a mail, fetched by those who read it and by machines.
+//! Open and click tracking: the links and the image of a mail, fetched by people and machines.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde_json::{Map, json};
 use uuid::Uuid;
 
-use super::unsubscribe::told;
+use super::unsubscribe::message_page;
 use crate::app::App;
 use crate::db::{self, NewVisit};
 use crate::http::ApiError;
@@ -26,20 +26,20 @@ pub fn routes() -> Routes {
         .routes(routes!(show_pixel))
 }
 
-/// One transparent point.
+/// A transparent GIF of one pixel.
 const GIF: [u8; 43] = *b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0\x21\xf9\x04\x01\0\0\0\0\
     \x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3b";
-/// Characters kept of what a client says of itself.
+/// Characters stored of a client's user agent.
 const SAID_MAX: usize = 300;
-/// Headers by which a client says that nobody asked for the page yet.
+/// Headers with which a client marks a prefetch or preview.
 const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
 
-/// Leads to where the link was meant to lead, and nowhere else.
+/// Records a click and redirects to the link's original URL, and to no other.
 #[utoipa::path(
     get, path = "/v1/t/c/{id}", tag = "recipients",
     params(("id" = String, Path, description = "The id of a link of one mail")),
     responses(
-        (status = 302, description = "To where the link leads"),
+        (status = 302, description = "Redirect to the link's URL"),
         (status = 404, description = "A page: there is no such link", body = String, content_type = "text/html"),
         (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html"),
     ),
@@ -72,7 +72,7 @@ pub async fn follow_link(
             tracing::error!(%error, "a link could not be looked up");
             let texts = &app.config.texts;
             let (title, advice) = (&texts.link_waits, &texts.link_later);
-            let mut answer = told(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
+            let mut answer = message_page(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
             let wait = HeaderValue::from_static("30");
             answer.headers_mut().insert(header::RETRY_AFTER, wait);
             answer
@@ -80,11 +80,11 @@ pub async fn follow_link(
     }
 }
 
-/// Shows the image, whatever became of the mail.
+/// Records an open and serves the image, whether or not the mail exists.
 #[utoipa::path(
     get, path = "/v1/t/o/{id}", tag = "recipients",
     params(("id" = String, Path, description = "The id of a mail")),
-    responses((status = 200, description = "One transparent point, whether there is such a mail or not", content_type = "image/gif")),
+    responses((status = 200, description = "A transparent pixel, whether or not the mail exists", content_type = "image/gif")),
 )]
 pub async fn show_pixel(
     State(app): State<App>,
@@ -98,7 +98,7 @@ pub async fn show_pixel(
         let noted =
             async { db::open_insert(&mut *app.db.conn().await?, SendId(id), &visit, now).await };
         if let Err(error) = noted.await {
-            tracing::error!(%error, "that a mail was opened is not recorded");
+            tracing::error!(%error, "an open of a mail could not be recorded");
         }
     }
     let headers = [
@@ -130,8 +130,8 @@ fn visit(method: &Method, headers: &HeaderMap, now: DateTime<Utc>) -> NewVisit {
     }
 }
 
-/// The address as a header carries it (RFC 3986 §2): the characters of other scripts become what a
-/// browser makes of them, all others stay as they are.
+/// The URL as a header value (RFC 3986 §2). Non-ASCII characters are percent-encoded as browsers do;
+/// the rest is unchanged.
 fn location(url: &str) -> Option<HeaderValue> {
     if url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return HeaderValue::from_str(url).ok();
@@ -141,7 +141,7 @@ fn location(url: &str) -> Option<HeaderValue> {
 
 fn unknown(app: &App) -> Response {
     let texts = &app.config.texts;
-    told(
+    message_page(
         app,
         StatusCode::NOT_FOUND,
         &texts.link_broken,

@@ -1,4 +1,4 @@
-//! Leaving a mailing, by the signed link in a mail, and coming back.
+//! Unsubscribing by the signed link in a mail, and subscribing again.
 
 use std::convert::Infallible;
 
@@ -36,7 +36,7 @@ pub struct Link {
     pub(super) token: String,
 }
 
-/// Takes whatever stands in the query: a link that a mail program has spoilt is answered with a page.
+/// Accepts any query, so that a link that a mail program damaged is answered with a page.
 impl<S: Send + Sync> FromRequestParts<S> for Link {
     type Rejection = Infallible;
 
@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Link {
 }
 
 impl Link {
-    /// The token, where it is for one of these actions.
+    /// The token, if it is valid for one of these actions.
     pub(super) fn read(&self, app: &App, actions: &[Action]) -> Result<Token, TokenError> {
         let token = app.links.verify(&self.token, app.clock.now())?;
         if actions.contains(&token.action) {
@@ -62,10 +62,10 @@ impl Link {
     }
 }
 
-/// What the links of this page are for.
+/// The actions of links to this page.
 const ACTIONS: [Action; 2] = [Action::Unsubscribe, Action::Resubscribe];
 
-/// Shows one button and changes nothing: link scanners follow links.
+/// Shows a page with one button. Changes nothing, since link scanners follow links.
 #[utoipa::path(
     get, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
     responses((status = 200, description = "A page with one button", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
@@ -86,7 +86,7 @@ pub async fn show_unsubscribe(State(app): State<App>, link: Link) -> Result<Resp
     };
     let texts = &app.config.texts;
     if token.action == Action::Unsubscribe && !gets {
-        // Nobody is asked what they have answered.
+        // No question whose answer is already stored.
         let body = format!(
             "<h1>{}</h1><p>{}</p>{}{}",
             escape(&texts.left),
@@ -113,12 +113,13 @@ pub async fn show_unsubscribe(State(app): State<App>, link: Link) -> Result<Resp
     Ok(card(&app, StatusCode::OK, button, &body))
 }
 
-/// Unsubscribes, or with a link made for that subscribes again. The body does not matter: mail
-/// clients post `List-Unsubscribe=One-Click` as a form, multipart or not, without cookies, and
-/// follow no redirect (RFC 8058 §3.1, §3.2).
+/// Unsubscribes the recipient or, with a link created for it, subscribes them again.
+///
+/// The body is ignored: mail clients post `List-Unsubscribe=One-Click` as a form, multipart or not,
+/// without cookies, and follow no redirect (RFC 8058 §3.1, §3.2).
 #[utoipa::path(
     post, path = "/v1/email/unsubscribe", tag = "recipients", params(Link),
-    responses((status = 200, description = "A page: unsubscribed", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page that confirms it", body = String, content_type = "text/html"), (status = 400, description = "A page: the link is not valid or has expired", body = String, content_type = "text/html"), (status = 503, description = "A page: the database does not answer", body = String, content_type = "text/html")),
 )]
 pub async fn unsubscribe(
     State(app): State<App>,
@@ -182,7 +183,7 @@ pub async fn unsubscribe(
     Ok(card(&app, StatusCode::OK, title, &body))
 }
 
-/// The category a link is about; one that nothing here has any more stands for everything.
+/// The category of a link. A category that no longer exists counts as everything.
 async fn category(
     app: &App,
     conn: &mut Conn,
@@ -195,14 +196,15 @@ async fn category(
     }
 }
 
-/// Whether a mail program posts this of itself, as a form of either kind (RFC 8058 §3.2).
+/// Whether a mail client posted this for one-click unsubscribing, as a form of either kind
+/// (RFC 8058 §3.2).
 fn is_one_click(body: &[u8]) -> bool {
     const MARK: &[u8] = b"One-Click";
     body.windows(MARK.len()).any(|part| part == MARK)
 }
 
-/// A page with a way on: to write to who sent the mail.
-pub(super) fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
+/// A page with a message and a link to write to the sender.
+pub(super) fn message_page(app: &App, status: StatusCode, title: &str, advice: &str) -> Response {
     let body = format!(
         "<h1>{}</h1><p>{}</p>{}",
         escape(title),
@@ -212,14 +214,14 @@ pub(super) fn told(app: &App, status: StatusCode, title: &str, advice: &str) -> 
     card(app, status, title, &body)
 }
 
-/// People read a page where the request fails on our side, whatever it fails of.
+/// Answers recipients with a page when a request fails on our side, whatever the cause.
 pub async fn failing_pages(State(app): State<App>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if !response.status().is_server_error() {
         return response;
     }
     let texts = &app.config.texts;
-    let mut page = told(
+    let mut page = message_page(
         &app,
         response.status(),
         &texts.link_waits,
@@ -231,7 +233,7 @@ pub async fn failing_pages(State(app): State<App>, request: Request, next: Next)
     page
 }
 
-/// A page of these, in the language of the texts.
+/// A page for recipients, in the language of `PAGE_TEXTS`.
 pub(super) fn card(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
     let lang = escape(&app.config.texts.lang);
     let config = &app.config;
@@ -239,7 +241,7 @@ pub(super) fn card(app: &App, status: StatusCode, title: &str, body: &str) -> Re
     page_in(&lang, status, &escape(title), "card", &body)
 }
 
-/// A page with the product's logo or name above, in its color, and its address below.
+/// Adds the product's logo or name, its color and its postal address to a page.
 fn branded(brand: &Brand, postal_address: &str, body: &str) -> String {
     let name = escape(&brand.name);
     let shown = match &*brand.logo_url {
@@ -261,7 +263,7 @@ fn branded(brand: &Brand, postal_address: &str, body: &str) -> String {
         "" => String::new(),
         address => format!("<p class=\"muted\"><small>{}</small></p>", escape(address)),
     };
-    // The colors were parsed, so they are nothing but colors.
+    // The colors were parsed, so they need no escaping.
     let (color, on) = (&brand.color, &brand.on_color);
     let (link, dark) = (&brand.link_color, &brand.link_color_dark);
     format!(
@@ -271,7 +273,7 @@ fn branded(brand: &Brand, postal_address: &str, body: &str) -> String {
     )
 }
 
-/// A sentence about whom and which mail.
+/// Fills the recipient and the kind of mail into a sentence.
 fn notice(app: &App, text: &str, reader: &Recipient, category: Option<&str>) -> String {
     let texts = &app.config.texts;
     let address = escape(reader.email.as_deref().unwrap_or(&texts.address_unknown));
@@ -285,7 +287,7 @@ fn notice(app: &App, text: &str, reader: &Recipient, category: Option<&str>) -> 
     fill(text, &[("address", &address), ("mail", &mail)])
 }
 
-/// What a list is called: in the file of texts, by the plugin, or else after its id.
+/// The name of a list: from `PAGE_TEXTS`, from the plugin, or derived from its id.
 pub(super) fn list_name(app: &App, id: &str) -> String {
     if let Some(told) = app.config.texts.lists.get(id) {
         return told.name.clone();
@@ -294,12 +296,12 @@ pub(super) fn list_name(app: &App, id: &str) -> String {
     known.map_or_else(|| title(id), |list| list.name.clone())
 }
 
-/// Who sends the mails, and how to write to them.
+/// The name of the sender, with a link to write to them.
 pub(super) fn sender(app: &App) -> String {
     let Ok(from) = mime::name_addr("sender", &app.config.from_email) else {
         return String::new();
     };
-    // What has a meaning of its own in such a link (RFC 6068 §2).
+    // Characters with a special meaning in a `mailto:` link (RFC 6068 §2).
     let to = from.address.replace('%', "%25").replace('?', "%3F");
     let to = to.replace('&', "%26").replace('#', "%23");
     let own = Some(&app.config.brand.name).filter(|name| !name.is_empty());
@@ -314,7 +316,7 @@ pub(super) fn sender(app: &App) -> String {
     )
 }
 
-/// The way to all the choices.
+/// The link to the preference centre.
 fn choose(app: &App, reader: &Recipient) -> String {
     let manage = app.links.sign(
         &Token {

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! Serving one connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,45 +19,45 @@ use tower::ServiceExt as _;
 use super::patience::{Life, Noted, Taken, Verdict};
 use crate::http::ApiError;
 
-/// What a head may have, and what is read and written at once, in bytes.
+/// The largest request head, and the size of the read and write buffers, in bytes.
 const HEAD_MAX: usize = 16 * 1024;
-/// Requests at once on one HTTP/2 connection.
+/// Concurrent requests on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
-/// What an HTTP/2 client may send before it is read: in one request, and on one connection.
+/// Flow-control windows of HTTP/2 in bytes: per request, and per connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// What of an answer waits for an HTTP/2 client to take it.
+/// Bytes of a response that are buffered for an HTTP/2 client.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How often an HTTP/2 connection is asked whether it is still there.
+/// The interval of keep-alive pings on HTTP/2.
 const PING: Duration = Duration::from_secs(30);
-/// How often a connection is judged.
+/// How often a connection is checked against the time limits.
 const TICK: Duration = Duration::from_secs(1);
-/// How long an idle connection has to end as HTTP ends connections.
+/// How long an idle connection may take to close gracefully.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How long a connection lasts for which there was no place.
+/// The lifetime of a connection beyond the maximum number.
 const RESERVED: Duration = Duration::from_secs(5);
 
 /// What all connections of a server share.
 #[derive(Clone)]
 pub struct Server {
     pub router: Router,
-    /// The server is about to stop: answers tell clients to go elsewhere.
+    /// The server is about to stop: responses tell clients to close the connection.
     pub draining: CancellationToken,
-    /// The server stops: what is under way ends, nothing new begins.
+    /// The server stops: open requests finish and no new ones are accepted.
     pub closing: CancellationToken,
 }
 
-/// Whether a connection has one of the places.
+/// Whether a connection is within the maximum number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Regular,
-    /// All are taken: this one may ask how the server is, once.
+    /// The maximum is reached: this connection may send one health request.
     Reserved,
 }
 
 /// Serves one connection until either side ends it.
 pub async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, place: Place) {
-    // Small answers go at once.
+    // Sends small responses without delay (TCP_NODELAY).
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -80,7 +80,7 @@ pub async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, place: P
             _ = connection.as_mut() => return,
             () = server.closing.cancelled(), if ends_at.is_none() => {
                 connection.as_mut().graceful_shutdown();
-                // The server itself bounds how long this may take.
+                // No limit here: the server limits the whole shutdown.
                 ends_at = Some(None);
             }
             _ = ticks.tick() => {}
@@ -109,7 +109,7 @@ fn builder(place: Place) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // `Life` bounds this; the one of hyper begins only when a request is expected.
+        // `Life` limits this; hyper's timeout starts only when it expects a request.
         .header_read_timeout(None)
         .keep_alive(place == Place::Regular)
         .max_buf_size(HEAD_MAX);
@@ -141,7 +141,7 @@ async fn answer(
         request.extensions_mut().insert(ConnectInfo(peer));
         server.router.oneshot(request).await?
     };
-    // HTTP/2 has no such header (RFC 9113 §8.2.2); its connections are told when the server closes.
+    // HTTP/2 has no such header (RFC 9113 §8.2.2); its connections get a GOAWAY when the server closes.
     if !http2 && (place == Place::Reserved || server.draining.is_cancelled()) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -149,7 +149,7 @@ async fn answer(
     Ok(response.map(|body| under_way.answer(body)))
 }
 
-/// Whether a path is one of those that say how the server is.
+/// Whether a path is one of the health endpoints.
 pub fn is_health(path: &str) -> bool {
     path == "/v1/health" || path.starts_with("/v1/health/")
 }

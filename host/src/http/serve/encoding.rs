@@ -1,7 +1,7 @@
-//! Bodies that come compressed (RFC 9110 §8.4.1).
+//! Compressed request bodies (RFC 9110 §8.4.1).
 //!
-//! A body is unpacked when all of it is there, so that no decoder waits for a slow sender, and what it
-//! unpacks to takes from the same budget and has the same bound as a body that comes as it is.
+//! A body is decompressed after all of it has arrived, so that no decoder waits for a slow sender. The
+//! result counts against the same memory budget and size limit as an uncompressed body.
 
 use std::io::{ErrorKind, Read};
 
@@ -14,11 +14,12 @@ use super::memory::{Buffer, Full, Held, full, too_large};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 
-/// What [`Encoding::of`] knows, as `Accept-Encoding` has it.
+/// The encodings that [`Encoding::of`] knows, in the format of `Accept-Encoding`.
 const KNOWN: &str = "gzip, deflate, br, zstd";
-/// The largest window of zstd: 8 MiB, which RFC 8878 §3.1.1.1.2 recommends to take and more need not be.
+/// The largest zstd window, as a power of two: 8 MiB, the most that RFC 8878 §3.1.1.1.2 recommends to
+/// support.
 const WINDOW_LOG_MAX: u32 = 23;
-/// What is unpacked in one step.
+/// Bytes decompressed in one step.
 const STEP: usize = 8 * 1024;
 
 /// How a body is compressed.
@@ -31,11 +32,11 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// How the body of a request is compressed; `None` where it comes as it is.
+    /// The compression of a request's body; `None` if it is not compressed.
     ///
     /// # Errors
     ///
-    /// 415 for an encoding that is not known, and for several on top of each other.
+    /// 415 for an unknown encoding, and for several encodings in combination.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
         let mut found = None;
         for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -66,11 +67,11 @@ impl Encoding {
         }
     }
 
-    /// Unpacks a body to at most `max` bytes. This computes: call it where that holds nobody up.
+    /// Decompresses a body to at most `max` bytes. This is CPU-bound: call it on a blocking thread.
     ///
     /// # Errors
     ///
-    /// 413 where it unpacks to more, 503 where there is no memory left, 400 where it is damaged.
+    /// 413 if the result is larger, 503 if the memory budget is used up, 400 if the body is damaged.
     pub fn unpack(
         self,
         packed: &[u8],
@@ -79,7 +80,7 @@ impl Encoding {
     ) -> Result<(Bytes, Held), ApiError> {
         match self {
             Self::Gzip => self.read(MultiGzDecoder::new(packed), max, buffer),
-            // The name stands for zlib's format, and many send what is inside of it (RFC 9110 §8.4.1.2).
+            // `deflate` means the zlib format, but many clients send raw deflate (RFC 9110 §8.4.1.2).
             Self::Deflate => self.inflate(packed, max, buffer),
             Self::Brotli if is_large_window(packed) => Err(self.damaged()),
             Self::Brotli => self.read(
@@ -118,7 +119,7 @@ impl Encoding {
         }
     }
 
-    /// Like [`read`](Self::read), whose decoders of this format do not tell an end from a cut.
+    /// Like [`read`](Self::read), but detects a truncated body, which the deflate readers do not.
     fn inflate(
         self,
         packed: &[u8],
@@ -132,7 +133,7 @@ impl Encoding {
             let (taken, made) = (state.total_in(), state.total_out());
             let status = state.decompress(rest, &mut step, FlushDecompress::None);
             let status = status.map_err(|_| self.damaged())?;
-            // Neither is more than what was given.
+            // Neither count exceeds the input.
             let taken = usize::try_from(state.total_in() - taken).unwrap_or(usize::MAX);
             let made = usize::try_from(state.total_out() - made).unwrap_or(usize::MAX);
             rest = &rest[taken..];
@@ -151,7 +152,7 @@ impl Encoding {
 
     fn damaged(self) -> ApiError {
         let message = format!(
-            "The body is not what 'Content-Encoding: {}' says",
+            "The body is not valid {}, the encoding that Content-Encoding names",
             self.name()
         );
         ApiError::validation(&[Issue::new("", message)])
@@ -166,8 +167,8 @@ fn is_zlib(packed: &[u8]) -> bool {
     first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0
 }
 
-/// The extension of brotli with windows of up to a gibibyte, which is no part of RFC 7932: the decoder
-/// would set the memory aside.
+/// Whether the body uses brotli's large-window extension, with windows of up to 1 GiB, which the
+/// decoder would allocate. It is not part of RFC 7932.
 fn is_large_window(packed: &[u8]) -> bool {
     packed.first().is_some_and(|first| first & 0x7f == 0x11)
 }
@@ -243,7 +244,7 @@ mod tests {
                 }
             }
         }
-        // What is inside zlib's format, as some clients send it.
+        // Raw deflate without the zlib header, as some clients send it.
         let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         raw.write_all(&text).unwrap();
         let raw = raw.finish().unwrap();
@@ -263,11 +264,11 @@ mod tests {
                 unpack(100_000, Sender::Known).contains("413"),
                 "{encoding:?}"
             );
-            // More than there is memory for, before it is more than a body may have.
+            // Exceeds the memory budget before it exceeds the size limit of a body.
             let refused = unpack(usize::MAX, Sender::Anyone);
             assert!(refused.contains("503"), "{encoding:?}: {refused}");
         }
-        // All of it is given back.
+        // All memory is released.
         let body = axum::body::Body::from(vec![0; 500 * 1024]);
         let read = memory.read(body, 1024 * 1024, Sender::Known);
         assert!(read.await.is_ok());
@@ -279,7 +280,7 @@ mod tests {
         let unpack = |encoding: Encoding, packed: &[u8]| {
             status(encoding.unpack(packed, 1024, memory.buffer(Sender::Known)))
         };
-        // A frame of zstd whose window is 2^27: magic, no content size, window descriptor.
+        // A zstd frame with a window of 2^27: magic, no content size, window descriptor.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00];
         assert!(unpack(Encoding::Zstd, &frame).contains("400"));
         let large = brotli::enc::BrotliEncoderParams {

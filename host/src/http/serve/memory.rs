@@ -1,9 +1,9 @@
-//! How much memory the bodies of requests may take, over all connections.
+//! The memory budget for the bodies of all requests.
 //!
-//! A body takes from the budget as its bytes arrive, not by what it announces, and gives back when its
-//! request is answered. Who sends a lot has to keep a pace, so that nobody holds memory by standing
-//! still. Callers without a key share half of the budget: they can fill it for each other, never for
-//! the product's own calls.
+//! A body takes from the budget as its bytes arrive, not by its announced length, and returns it when
+//! its request is answered. Large bodies must arrive at a minimum rate, so that a stalled sender does
+//! not hold memory. Callers without a key share half of the budget, so they cannot exhaust it for the
+//! product's own calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +17,21 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::http::ApiError;
 
-/// What one permit stands for, in bytes.
+/// Bytes per semaphore permit.
 const UNIT: usize = 4 * 1024;
-/// A body of at most so many bytes may come as slowly as a request may take at all.
+/// Bodies up to this many bytes need no minimum rate; only the request's time limit applies.
 const UNHURRIED: usize = 16 * 1024;
-/// How long a larger one may take, beside a second for each [`PACE`] bytes of it.
+/// How long a larger body may take, in addition to one second for each [`PACE`] bytes.
 const LEISURE: Duration = Duration::from_secs(5);
-/// The least pace of a larger body, in bytes a second.
+/// The minimum rate of a larger body, in bytes per second.
 const PACE: usize = 32 * 1024;
-/// When to come back, in seconds.
+/// The `Retry-After` of a refused request, in seconds.
 const RETRY_AFTER: u32 = 2;
 
-/// Who sends a body.
+/// Whether the sender of a body is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// Somebody a gate let in.
+    /// A caller that passed a gate.
     Known,
     Anyone,
 }
@@ -43,11 +43,11 @@ pub struct Memory {
     anyone: Arc<Semaphore>,
 }
 
-/// There is no memory left for more.
+/// The memory budget is used up.
 #[derive(Debug)]
 pub struct Full;
 
-/// Memory that a body holds; given back when dropped.
+/// Memory that a body holds; returned to the budget when dropped.
 #[derive(Default)]
 pub struct Held {
     all: Option<OwnedSemaphorePermit>,
@@ -55,7 +55,7 @@ pub struct Held {
 }
 
 impl Memory {
-    /// A budget of so many bytes.
+    /// A budget of this many bytes.
     pub fn new(bytes: usize) -> Self {
         let permits = (bytes / UNIT).clamp(2, Semaphore::MAX_PERMITS);
         Self {
@@ -79,8 +79,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// 413 where it is larger, 408 where it comes too slowly, 503 where there is no memory left, 400
-    /// where it ends before its end.
+    /// 413 if it is larger, 408 if it arrives too slowly, 503 if the memory budget is used up, 400 if it
+    /// is truncated.
     pub async fn read(
         &self,
         mut body: Body,
@@ -146,7 +146,7 @@ pub fn full() -> ApiError {
 fn too_slow() -> ApiError {
     ApiError::new(
         StatusCode::REQUEST_TIMEOUT,
-        "The body comes too slowly: send it at 32 KiB a second or faster",
+        "The body arrived too slowly: send it at 32 KiB per second or faster",
     )
 }
 
@@ -162,7 +162,7 @@ impl Held {
     }
 }
 
-/// One piece of memory for one body, however many pieces it comes in.
+/// A contiguous buffer for one body, however many pieces it arrives in.
 pub struct Buffer {
     memory: Memory,
     sender: Sender,
@@ -176,7 +176,7 @@ impl Buffer {
         self.bytes.len()
     }
 
-    /// Adds bytes, copied: the piece they came in may be far larger than they are.
+    /// Appends bytes. They are copied, since the chunk they arrived in may be far larger.
     pub fn push(&mut self, mut data: impl bytes::Buf) -> Result<(), Full> {
         let needed = self.bytes.len() + data.remaining();
         if needed > self.units * UNIT {
@@ -186,7 +186,7 @@ impl Buffer {
             self.units = units;
         }
         if needed > self.bytes.capacity() {
-            // A small body that comes whole takes no more than it has.
+            // A small body that arrives in one piece takes exactly its size.
             let capacity = if self.bytes.is_empty() {
                 needed
             } else {

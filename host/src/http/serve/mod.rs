@@ -1,4 +1,4 @@
-//! Listening, and stopping without cutting anyone off.
+//! Listening for connections, and graceful shutdown.
 
 mod connection;
 pub mod draining;
@@ -22,39 +22,39 @@ use self::draining::Draining;
 use super::{health, router};
 use crate::app::App;
 
-/// How long the server still takes connections after it was asked to stop, so that whoever routes
-/// requests to it sees that it is not ready and turns elsewhere.
+/// How long the server still accepts connections after it was asked to stop, so that load balancers
+/// notice that it is not ready and stop routing requests to it.
 pub const DRAIN: Duration = Duration::from_secs(3);
-/// How long requests under way may take once no more connections are taken.
+/// How long open requests may take once no more connections are accepted.
 const GRACE: Duration = Duration::from_secs(6);
-/// Connections beyond the places, for those that ask how the server is.
+/// Connections beyond the maximum, for health requests.
 const RESERVE: usize = 64;
-/// Open files left to the database, Redis and requests to others.
+/// Open files reserved for the database, Redis and outgoing requests.
 const OTHER_FILES: u64 = 256;
-/// How long nothing is accepted after the machine refused to.
+/// The pause after the system refused to accept a connection.
 const REFUSED: Duration = Duration::from_millis(100);
 
-/// Takes the port at one address, or at every one of the machine, so that a port in use is reported
-/// before anything starts.
+/// Binds the port at one address, or at all addresses of the machine. This happens before anything
+/// else starts, so that a port in use is reported first.
 pub fn bind(host: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
     let bound = match host {
         Some(host) => TcpListener::bind(SocketAddr::from((host, port))),
-        // The IPv6 wildcard takes IPv4 as well; machines without IPv6 have only the other.
+        // The IPv6 wildcard also accepts IPv4; machines without IPv6 have only the IPv4 wildcard.
         None => TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
             .or_else(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))),
     };
     let listener = bound.with_context(|| match host {
         Some(host) => {
-            format!("cannot listen at {host}, port {port}: stop what uses it, or set PORT or HOST")
+            format!("cannot listen at {host}, port {port}: stop the process that uses it, or set PORT or HOST")
         }
-        None => format!("cannot listen on port {port}: stop what uses it, or set PORT"),
+        None => format!("cannot listen on port {port}: stop the process that uses it, or set PORT"),
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// Lets this process have as many connections open as the machine allows it: many systems begin
-/// with 1,024 files, which slow clients use up. Returns how many there may be, where that is known.
+/// Raises the limit of open files to the maximum the system allows. The usual default of 1,024 is
+/// too low for many slow clients. Returns the limit, if it is known.
 pub fn open_file_limit() -> Option<u64> {
     #[cfg(unix)]
     {
@@ -62,7 +62,7 @@ pub fn open_file_limit() -> Option<u64> {
         let mut limit = getrlimit(Resource::Nofile);
         limit.current = limit.maximum;
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "the limit of open files stays as it is");
+            tracing::warn!(%error, "the limit of open files could not be raised");
         }
         getrlimit(Resource::Nofile).current
     }
@@ -70,7 +70,7 @@ pub fn open_file_limit() -> Option<u64> {
     None
 }
 
-/// Serves the API until `stop`, goes on for `drain`, then lets requests under way finish.
+/// Serves the API until `stop`, continues for `drain`, then lets open requests finish.
 pub async fn serve(
     app: App,
     listener: TcpListener,
@@ -78,7 +78,7 @@ pub async fn serve(
     drain: Duration,
 ) -> anyhow::Result<()> {
     let files = open_file_limit();
-    tracing::debug!(files, "open files this process may have");
+    tracing::debug!(files, "the limit of open files of this process");
     let wanted = app.config.access.connections;
     let possible = files.map_or(wanted, |files| {
         let possible = files.saturating_sub(OTHER_FILES + RESERVE as u64).max(64);
@@ -87,7 +87,7 @@ pub async fn serve(
     serve_router(router(app), listener, wanted.min(possible), stop, drain).await
 }
 
-/// Answers questions about health on a port of its own, where one is set, until the process ends.
+/// Serves the health endpoints on `HEALTH_PORT`, if it is set, until the process ends.
 pub fn serve_health(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
     let Some(port) = app.config.health_port else {
         return Ok(());
@@ -96,15 +96,15 @@ pub fn serve_health(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
     let router = health::router(app.clone());
     let stop = stop.clone();
     tokio::spawn(async move {
-        // Told last: whoever asks shall hear that the process stops.
+        // Stops last, so that health checks see that the process is stopping.
         if let Err(error) = serve_router(router, listener, RESERVE, stop, DRAIN).await {
-            tracing::error!(error = format!("{error:#}"), "HEALTH_PORT is not served");
+            tracing::error!(error = format!("{error:#}"), "the server on HEALTH_PORT failed");
         }
     });
     Ok(())
 }
 
-/// Serves any routes so, on at most `places` connections and a few more that only ask how it is.
+/// Serves a router on at most `places` connections, and a few more for health requests only.
 async fn serve_router(
     router: Router,
     listener: TcpListener,
@@ -135,7 +135,7 @@ async fn serve_router(
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            // Of one connection, which is over already.
+            // Concerns a single connection, which has already ended.
             Err(error) if of_one(&error) => continue,
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections");
@@ -155,10 +155,10 @@ async fn serve_router(
             if full {
                 tracing::warn!(
                     connections = places,
-                    "all connections are in use: further ones are turned away. HTTP_CONNECTIONS sets how many there may be"
+                    "the maximum number of connections is reached and further ones are refused: raise HTTP_CONNECTIONS to accept more"
                 );
             } else {
-                tracing::info!("there are connections free again");
+                tracing::info!("connections are accepted again");
             }
         }
         let server = server.clone();
@@ -174,7 +174,7 @@ async fn serve_router(
         .await
         .is_err()
     {
-        tracing::warn!("requests under way were cut off");
+        tracing::warn!("open requests were cut off");
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! How long a connection may keep the server waiting.
+//! Time limits of connections.
 //!
-//! A client that is to say what it wants, one that is to say more, and one that is to take its answer
-//! each have their time; on HTTP/2 as well, where answering pings is no reason to stay. Requests under
-//! way are bounded elsewhere, by how long any request may take.
+//! There are limits for sending a request head, for staying idle between requests, and for reading a
+//! response. They hold on HTTP/2 too, where answering pings does not keep a connection open. The
+//! request itself has a time limit of its own.
 
 use std::io;
 use std::pin::Pin;
@@ -15,16 +15,16 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// From a connection's beginning, and on HTTP/1 from each further request's first byte, until the
-/// request's head is there; longer than any request may take.
+/// The limit from the start of a connection, and on HTTP/1 from the first byte of each further request,
+/// until the request head has arrived. Longer than the time limit of a request.
 pub const HEAD: Duration = Duration::from_secs(60);
-/// How long a connection may lie idle between requests. Longer than the minute after which proxies
-/// give up, so that they close first.
+/// How long a connection may be idle between requests. Longer than the usual minute of proxies, so
+/// that the proxy closes first.
 pub const IDLE: Duration = Duration::from_secs(72);
-/// How long a client may take none of an answer that is ready for it.
+/// How long a client may read nothing of a response that is ready.
 pub const TAKING: Duration = Duration::from_secs(30);
 
-/// What a connection does, and since when. Clones are of the same connection.
+/// The activity of a connection. Clones share it.
 #[derive(Clone)]
 pub struct Life(Arc<Mutex<Doing>>);
 
@@ -33,27 +33,27 @@ struct Doing {
     next: u64,
     asked: bool,
     http2: bool,
-    /// Since when there is no request under way.
+    /// Since when there is no open request.
     quiet_since: Instant,
-    /// Since when a head is incomplete.
+    /// Since when a request head is incomplete.
     head_since: Option<Instant>,
-    /// Since when the client's side takes no more bytes.
+    /// Since when writing is blocked because the client does not read.
     blocked_since: Option<Instant>,
 }
 
 struct Exchange {
     id: u64,
-    /// Since when a part of the answer waits for the client to ask for the next.
+    /// Since when a part of the response waits for the client to read it.
     offered: Option<Instant>,
 }
 
-/// What is to be done about a connection.
+/// The result of checking a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Fine,
-    /// Nothing is under way: it may be ended as HTTP ends connections.
+    /// There is no open request: the connection may be closed gracefully.
     Idle,
-    /// It keeps us waiting: it is cut off.
+    /// The client exceeded a limit: the connection is cut off.
     Late,
 }
 
@@ -93,7 +93,7 @@ impl Life {
         Verdict::Fine
     }
 
-    /// A request arrived; the guard goes with it until its answer is taken.
+    /// Notes that a request arrived. Keep the guard until the client has read the response.
     pub fn exchange(&self, http2: bool) -> UnderWay {
         let mut doing = self.lock();
         let id = doing.next;
@@ -113,7 +113,7 @@ impl Life {
     }
 }
 
-/// A request that is under way on a connection.
+/// An open request of a connection.
 pub struct UnderWay {
     life: Life,
     id: u64,
@@ -127,7 +127,7 @@ impl UnderWay {
         }
     }
 
-    /// An answer's body that notes how it is taken.
+    /// Wraps the body of the response, to note how the client reads it.
     pub fn answer(self, body: Body) -> Taken {
         self.offer(Some(Instant::now()));
         Taken {
@@ -148,7 +148,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The body of an answer, as far as the client takes it.
+/// The body of a response, which notes how the client reads it.
 pub struct Taken {
     body: Body,
     under_way: UnderWay,
@@ -162,7 +162,7 @@ impl http_body::Body for Taken {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // Asked for: from here on it is not the client that takes its time.
+        // The client has read everything so far; the server produces the next part.
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.under_way.offer(polled.is_ready().then(Instant::now));
         polled
@@ -177,7 +177,7 @@ impl http_body::Body for Taken {
     }
 }
 
-/// A stream that notes what its connection does.
+/// A stream that notes the activity of its connection.
 pub struct Noted<T> {
     inner: T,
     life: Life,
@@ -318,7 +318,7 @@ mod tests {
         server.write_all(b"more").await.unwrap();
         assert_eq!(life.judge(), Verdict::Fine);
 
-        // On HTTP/2 an answer may wait although bytes flow.
+        // On HTTP/2 one response may be blocked while other bytes flow.
         let mut body = under_way.answer(Body::from("answer"));
         advance(TAKING - SECOND).await;
         assert_eq!(life.judge(), Verdict::Fine);

@@ -1,9 +1,9 @@
-//! Turning requests away while there are more than can be answered soon.
+//! Load shedding: refusing requests that cannot be answered soon.
 //!
-//! A server that takes everything answers nobody in time. Each lane lets a number of requests be
-//! worked on at once and a few more wait for a moment; the rest is told at once to come back. A
-//! request takes its place when its body has arrived, so a slow sender keeps nobody out. Health and
-//! the pages of recipients have no lane.
+//! An overloaded server that accepts everything answers nobody in time. Each lane allows a number of
+//! concurrent requests and queues a few more for a moment; further ones get 503 at once. A request
+//! takes its place after its body has arrived, so a slow sender blocks nobody. Health and the pages
+//! of recipients are never shed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +21,23 @@ use super::memory::{Held, Memory, Sender};
 use crate::http::ApiError;
 use crate::http::wire::body::BODY_MAX;
 
-/// How long a request waits for its turn.
+/// How long a request may be queued.
 pub const WAIT: Duration = Duration::from_secs(1);
-/// How long one with a large body waits for its turn: its memory is counted already.
+/// How long a request with a large body may be queued: its memory is already counted.
 const LARGE_WAIT: Duration = Duration::from_secs(10);
-/// From how many bytes on a body is large: read as JSON it takes many times as much.
+/// Above this many bytes a body is large: parsed as JSON it takes many times as much memory.
 const LARGE: usize = 64 * 1024;
-/// Large bodies worked on at once.
+/// Requests with large bodies processed concurrently.
 const LARGE_AT_ONCE: usize = 8;
-/// Compressed bodies unpacked at once: a decoder takes up to 16 MiB beside what it unpacks.
+/// Bodies decompressed concurrently: a decoder takes up to 16 MiB in addition to its output.
 const UNPACKED_AT_ONCE: usize = 2;
-/// When to come back, in seconds.
+/// The `Retry-After` of a refused request, in seconds.
 const RETRY_AFTER: u32 = 2;
 
-/// Requests that share what they need.
+/// Requests that share limits on concurrency and memory.
 #[derive(Clone)]
 pub struct Lane {
-    /// `None` where there are as many places as requests.
+    /// `None` if concurrency is not limited.
     places: Option<Places>,
     memory: Memory,
     large: Arc<Semaphore>,
@@ -53,7 +53,7 @@ struct Places {
 }
 
 impl Lane {
-    /// Any number of requests at once, of anyone, as far as there is memory for their bodies.
+    /// Any number of concurrent requests by anyone, within the memory budget for bodies.
     pub fn open(memory: Memory) -> Self {
         Self {
             places: None,
@@ -65,7 +65,7 @@ impl Lane {
         }
     }
 
-    /// `working` requests at once and `waiting` more, with the same memory.
+    /// `working` concurrent and `waiting` queued requests, with the same memory budget.
     pub fn narrow(&self, working: usize, waiting: usize) -> Self {
         Self {
             places: Some(Places {
@@ -76,7 +76,7 @@ impl Lane {
         }
     }
 
-    /// The same places for callers a gate lets in.
+    /// The same lane for callers that passed a gate.
     pub fn gated(&self) -> Self {
         Self {
             sender: Sender::Known,
@@ -84,7 +84,7 @@ impl Lane {
         }
     }
 
-    /// A compressed body as it was before.
+    /// Decompresses a body.
     async fn unpack(&self, encoding: Encoding, packed: Bytes) -> Result<(Bytes, Held), ApiError> {
         let turn = tokio::time::timeout(LARGE_WAIT, self.unpacking.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
@@ -96,7 +96,7 @@ impl Lane {
         unpacked.await.map_err(|error| ApiError::internal(&error))?
     }
 
-    /// The same places for bodies of at most so many bytes.
+    /// The same lane for bodies of at most `body_max` bytes.
     pub fn with_body(&self, body_max: usize) -> Self {
         Self {
             body_max,
@@ -105,7 +105,7 @@ impl Lane {
     }
 }
 
-/// Lets a request on when it is its turn; 503 with `Retry-After` where that does not come.
+/// Passes a request on when it is its turn, or answers 503 with `Retry-After`.
 pub async fn shed(
     State(lane): State<Lane>,
     request: Request,
@@ -117,7 +117,7 @@ pub async fn shed(
     } else {
         Encoding::of(&parts.headers)?
     };
-    // Held until the answer is there.
+    // Held until the response is ready.
     let (mut bytes, mut held) = lane.memory.read(body, lane.body_max, lane.sender).await?;
     if let Some(encoding) = encoding
         && !bytes.is_empty()
@@ -154,7 +154,7 @@ async fn turn(
     place.map_err(|_| busy())?.map_err(|_| busy())
 }
 
-/// Requests at once, over all connections.
+/// Limits concurrent requests over all connections.
 #[derive(Clone)]
 pub struct Crowd(Arc<Semaphore>);
 
@@ -164,7 +164,7 @@ impl Crowd {
     }
 }
 
-/// Turns requests away where there are too many even to look at; those about health pass.
+/// Refuses requests beyond the overall limit, except health requests.
 pub async fn crowd(
     State(crowd): State<Crowd>,
     request: Request,

@@ -1,4 +1,4 @@
-//! What somebody who is signed in changes about themselves.
+//! The account of the signed-in user: name, password, sessions.
 
 use axum::Json;
 use axum::extract::State;
@@ -45,7 +45,7 @@ async fn current(app: &App, parts: &Parts) -> Result<Result<Session, Response>, 
     Ok(found.ok_or_else(|| refuse(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized")))
 }
 
-/// What is asked of whom; an answer where nobody is signed in.
+/// Evaluates to the session, or returns 401 if nobody is signed in.
 macro_rules! signed_in {
     ($app:expr, $parts:expr) => {
         match current($app, $parts).await? {
@@ -67,19 +67,19 @@ pub struct ChangePasswordIn {
     #[schema(min_length = 8, max_length = 128)]
     new_password: String,
     current_password: String,
-    /// True ends all sessions of the person and begins a new one in place of this.
+    /// True ends all sessions of the user and starts a new one that replaces the current one.
     revoke_other_sessions: Option<bool>,
 }
 
-/// Changes the password of who is signed in.
+/// Changes the password of the signed-in user.
 #[utoipa::path(
     post, path = "/api/auth/change-password", tag = "sessions", request_body = ChangePasswordIn,
     responses(
-        (status = 200, description = "The password is changed; sets the cookie of a new session where the others ended", body = ChangedPasswordOut),
+        (status = 200, description = "The password is changed; sets the cookie of a new session if the others ended", body = ChangedPasswordOut),
         (status = 400, description = "The current password is wrong, or the new one is not valid", body = SignUpRefusal),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
-        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+        (status = 429, description = "More than ten attempts within a minute from one address", body = AuthErrorOut),
     ),
 )]
 pub async fn change_password(
@@ -118,17 +118,17 @@ pub async fn change_password(
 #[derive(Deserialize, ToSchema)]
 pub struct UpdateUserIn {
     name: Option<String>,
-    /// The address stays as it is.
+    /// Not accepted: the address cannot be changed.
     #[schema(value_type = Option<String>)]
     email: Option<Value>,
 }
 
-/// Changes the name of who is signed in.
+/// Changes the name of the signed-in user.
 #[utoipa::path(
     post, path = "/api/auth/update-user", tag = "sessions", request_body = UpdateUserIn,
     responses(
         (status = 200, description = "The name is changed", body = StatusOut),
-        (status = 400, description = "There is nothing to change, or it cannot be changed", body = SignUpRefusal),
+        (status = 400, description = "There is nothing to change, or the field cannot be changed", body = SignUpRefusal),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
     ),
@@ -161,12 +161,12 @@ pub async fn update_user(
     Ok(done())
 }
 
-/// Lists the sessions of who is signed in. The token of this one is its own; those of others are
-/// references, good for ending them and nothing else.
+/// Lists the sessions of the signed-in user. Only the current session has its real token; those of
+/// the others are references that can only be used to revoke them.
 #[utoipa::path(
     get, path = "/api/auth/list-sessions", tag = "sessions",
     responses(
-        (status = 200, description = "The sessions, the newest first", body = Vec<SessionOut>),
+        (status = 200, description = "The sessions, newest first", body = Vec<SessionOut>),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
     ),
 )]
@@ -181,15 +181,15 @@ pub async fn list_sessions(State(app): State<App>, parts: Parts) -> Result<Respo
 
 #[derive(Deserialize, ToSchema)]
 pub struct RevokeIn {
-    /// As `list-sessions` tells it.
+    /// The token as returned by `list-sessions`.
     token: String,
 }
 
-/// Ends one session of who is signed in. A session of somebody else stays.
+/// Revokes one session of the signed-in user. Sessions of other users are not affected.
 #[utoipa::path(
     post, path = "/api/auth/revoke-session", tag = "sessions", request_body = RevokeIn,
     responses(
-        (status = 200, description = "There is no such session of this person any more", body = StatusOut),
+        (status = 200, description = "The user has no such session any longer", body = StatusOut),
         (status = 400, response = crate::http::wire::openapi::BadRequest),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
@@ -208,11 +208,11 @@ pub async fn revoke_session(
     Ok(response)
 }
 
-/// Ends all sessions of who is signed in but this one.
+/// Revokes all sessions of the signed-in user except the current one.
 #[utoipa::path(
     post, path = "/api/auth/revoke-other-sessions", tag = "sessions",
     responses(
-        (status = 200, description = "This session is the only one", body = StatusOut),
+        (status = 200, description = "Only the current session is left", body = StatusOut),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
     ),
@@ -226,11 +226,11 @@ pub async fn revoke_other_sessions(
     Ok(done())
 }
 
-/// Ends all sessions of who is signed in, this one too.
+/// Revokes all sessions of the signed-in user, including the current one.
 #[utoipa::path(
     post, path = "/api/auth/revoke-sessions", tag = "sessions",
     responses(
-        (status = 200, description = "There is no session any more", body = StatusOut),
+        (status = 200, description = "All sessions are revoked", body = StatusOut),
         (status = 401, description = "Nobody is signed in", body = AuthErrorOut),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
     ),

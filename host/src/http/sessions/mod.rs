@@ -1,4 +1,4 @@
-//! Signing in by e-mail address and password, on the wire of Better Auth, so that its client works.
+//! Signing in by email address and password, with Better Auth's protocol, so that its client works.
 
 pub mod account;
 pub mod reset;
@@ -41,7 +41,7 @@ pub fn routes() -> Routes {
         .merge(reset::routes())
 }
 
-/// In Better Auth's shape, or in ours where the body cannot be read.
+/// Better Auth's error format, or Hogsend's if the body cannot be read.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its shape is used")]
@@ -50,7 +50,7 @@ enum SignUpRefusal {
     Body(ValidationErrorOut),
 }
 
-/// Sign-ins and sign-ups within 60 s from one address.
+/// Sign-ins and sign-ups per address and 60 s.
 const TRIES: u32 = 10;
 
 fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {
@@ -69,19 +69,19 @@ pub struct SignUpIn {
     email: String,
     #[schema(min_length = 8, max_length = 128)]
     password: String,
-    /// False ends the session with the browser.
+    /// False ends the session when the browser closes.
     remember_me: Option<bool>,
 }
 
-/// Signs the first administrator up and in. In production, and for everybody else, sign-up is
-/// closed: `hogsend admin create` makes further ones.
+/// Signs up the first administrator and signs them in. In production, and once there is an
+/// administrator, sign-up is closed: use `hogsend admin create`.
 #[utoipa::path(
     post, path = "/api/auth/sign-up/email", tag = "sessions", request_body = SignUpIn,
     responses(
-        (status = 200, description = "Signed up and in; sets the session's cookie", body = SignedInOut),
+        (status = 200, description = "Signed up and signed in; sets the session cookie", body = SignedInOut),
         (status = 400, description = "Sign-up is closed, or the address or password is not valid", body = SignUpRefusal),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
-        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+        (status = 429, description = "More than ten attempts within a minute from one address", body = AuthErrorOut),
     ),
 )]
 pub async fn sign_up(
@@ -130,7 +130,7 @@ fn refuse_sign_up(error: SignUpError) -> Result<Response, ApiError> {
     Ok(refuse(status, code, &error.to_string()))
 }
 
-/// Why a password was not taken.
+/// The response to a password that was refused.
 fn password_refusal(error: PasswordError) -> Result<Response, ApiError> {
     let code = match &error {
         PasswordError::Short => "PASSWORD_TOO_SHORT",
@@ -142,7 +142,10 @@ fn password_refusal(error: PasswordError) -> Result<Response, ApiError> {
 
 fn hash_error(error: &HashError) -> ApiError {
     match error {
-        HashError::Busy => ApiError::unavailable("Too many sign in at once", accounts::COME_BACK),
+        HashError::Busy => ApiError::unavailable(
+            "Too many people are signing in at once",
+            accounts::COME_BACK,
+        ),
         HashError::Failed(_) => ApiError::internal(error),
     }
 }
@@ -152,22 +155,22 @@ fn hash_error(error: &HashError) -> ApiError {
 pub struct SignInIn {
     email: String,
     password: String,
-    /// False ends the session with the browser.
+    /// False ends the session when the browser closes.
     remember_me: Option<bool>,
-    /// Where the client goes next: a path, or a URL of a trusted origin.
+    /// Where the client continues: a path, or a URL of a trusted origin.
     #[serde(rename = "callbackURL")]
     callback_url: Option<String>,
 }
 
-/// Signs an administrator in. A wrong password and an unknown address are answered alike.
+/// Signs an administrator in. A wrong password and an unknown address get the same response.
 #[utoipa::path(
     post, path = "/api/auth/sign-in/email", tag = "sessions", request_body = SignInIn,
     responses(
-        (status = 200, description = "Signed in; sets the session's cookie", body = SignedInOut),
+        (status = 200, description = "Signed in; sets the session cookie", body = SignedInOut),
         (status = 400, response = BadRequest),
         (status = 401, description = "The address or the password is wrong", body = AuthErrorOut),
         (status = 403, description = "The page's origin or the callback's is not trusted", body = AuthErrorOut),
-        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+        (status = 429, description = "More than ten attempts within a minute from one address", body = AuthErrorOut),
     ),
 )]
 pub async fn sign_in(
@@ -186,7 +189,7 @@ pub async fn sign_in(
             "Invalid callbackURL",
         ));
     }
-    // Held until the password is checked.
+    // Held until the password has been checked.
     let Some(_turn) = app.tries.turn(&app.limits, &body.email).await else {
         return Ok(too_many(accounts::COME_BACK));
     };
@@ -227,11 +230,11 @@ fn signed_in(
     response
 }
 
-/// Signs out: the session ends everywhere and the cookie goes.
+/// Signs out: ends the session and deletes the cookie.
 #[utoipa::path(
     post, path = "/api/auth/sign-out", tag = "sessions",
     responses(
-        (status = 200, description = "There is no session any more", body = Object, example = json!({ "success": true })),
+        (status = 200, description = "The session has ended", body = Object, example = json!({ "success": true })),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
     ),
 )]
@@ -251,11 +254,12 @@ pub async fn sign_out(State(app): State<App>, parts: Parts) -> Result<Response, 
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct GetSessionQuery {
-    /// `true` leaves the session's end where it is.
+    /// `true` does not extend the session.
     disable_refresh: Option<String>,
 }
 
-/// Tells whose session it is, or null. A session in use for a day gets seven more.
+/// Shows the current session and its user, or null. The session is extended to seven days, at most
+/// once a day.
 #[utoipa::path(
     get, path = "/api/auth/get-session", tag = "sessions", params(GetSessionQuery),
     responses(
@@ -297,7 +301,7 @@ pub async fn get_session(
     Ok(response)
 }
 
-/// Refuses pages of other origins, and addresses that try too often.
+/// Refuses requests from pages of untrusted origins, and too many attempts from one address.
 async fn guard(app: &App, parts: &Parts) -> Option<Response> {
     if !origin_is_trusted(app, parts) {
         return Some(untrusted());
@@ -314,7 +318,7 @@ fn too_many(seconds: u32) -> Response {
     let mut refusal = refuse(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", message);
     let headers = refusal.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    // The name Better Auth's client looks for.
+    // The header that Better Auth's client reads.
     headers.insert("x-retry-after", HeaderValue::from(seconds));
     refusal
 }
@@ -327,7 +331,7 @@ fn untrusted() -> Response {
     refuse(StatusCode::FORBIDDEN, "INVALID_ORIGIN", "Invalid origin")
 }
 
-/// Whether a client sent there stays with us: a path of this site, or a trusted origin.
+/// Whether a redirect target is safe: a path of this site, or a URL of a trusted origin.
 fn leads_home(app: &App, url: &str) -> bool {
     let path =
         url.starts_with('/') && !url.starts_with("//") && !url.contains(['\\', '\n', '\r', '\t']);
@@ -344,7 +348,7 @@ fn client(app: &App, parts: &Parts) -> Client {
     }
 }
 
-/// An answer for this caller alone.
+/// Marks a response as private to this caller.
 fn private(response: &mut Response, cookie: Option<HeaderValue>) {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

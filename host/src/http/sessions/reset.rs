@@ -1,4 +1,4 @@
-//! Choosing another password by a link in a mail.
+//! Resetting a password by a link in a mail.
 
 use axum::Json;
 use axum::extract::State;
@@ -29,27 +29,28 @@ pub fn routes() -> Routes {
         .routes(routes!(follow_reset_link, submit_reset_form))
 }
 
-/// Said whether or not there is such a person.
+/// The response whether or not the user exists.
 const SENT: &str = "If this email exists in our system, check your email for the reset link";
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestResetIn {
     email: String,
-    /// The page that asks for the new password: a path, or a URL of a trusted origin. It gets the
-    /// `token`, or an `error`. Without it the link leads to a page of this server.
+    /// The page that asks for the new password: a path, or a URL of a trusted origin. It receives
+    /// `token` or `error`. By default the link leads to a page of this server.
     redirect_to: Option<String>,
 }
 
-/// Sends the administrator of an address a link to choose another password, at most one a minute. The
-/// link works once, within an hour. The answer is the same whether or not there is such a person.
+/// Sends a password-reset link to the administrator with this address, at most once a minute.
+///
+/// The link works once, within an hour. The response is the same whether or not the user exists.
 #[utoipa::path(
     post, path = "/api/auth/request-password-reset", tag = "sessions", request_body = RequestResetIn,
     responses(
-        (status = 200, description = "If there is such a person, a mail is on its way", body = SentOut),
+        (status = 200, description = "If the user exists, a mail is sent", body = SentOut),
         (status = 400, response = crate::http::wire::openapi::BadRequest),
         (status = 403, description = "The page's origin or that of redirectTo is not trusted", body = AuthErrorOut),
-        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+        (status = 429, description = "More than ten attempts within a minute from one address", body = AuthErrorOut),
     ),
 )]
 pub async fn request_password_reset(
@@ -68,7 +69,7 @@ pub async fn request_password_reset(
         ));
     }
     let now = app.clock.now();
-    // Nobody learns from the time it takes whether there is such a person.
+    // In the background, so that the response time does not reveal whether the user exists.
     tokio::spawn(async move {
         let base = app.config.access.auth_url.trim_end_matches('/').to_owned();
         let callback: String = form_urlencoded::byte_serialize(redirect.as_bytes()).collect();
@@ -81,7 +82,7 @@ pub async fn request_password_reset(
             format!("{base}/api/auth/reset-password/{token}{query}{callback}")
         };
         if let Err(error) = accounts::send_reset(&app, &body.email, link, now).await {
-            tracing::error!(%error, "a link for another password was not sent");
+            tracing::error!(%error, "a password-reset link could not be sent");
         }
     });
     let mut response = Json(SentOut {
@@ -101,15 +102,15 @@ pub struct ResetLinkQuery {
     callback_url: Option<String>,
 }
 
-/// Where the link of the mail leads: on to the page that asks for the new password, with the token, or
-/// where none was named to a form.
+/// The target of the link in the mail. Redirects to the page that asks for the new password, with the
+/// token, or shows a form if no such page was given.
 #[utoipa::path(
     get, path = "/api/auth/reset-password/{token}", tag = "sessions",
     params(("token" = String, Path), ResetLinkQuery),
     responses(
         (status = 200, description = "A form that asks for the new password", body = String, content_type = "text/html"),
-        (status = 302, description = "On to the page that asks for it, with `token` or `error`"),
-        (status = 400, description = "The link does not work any more", body = String, content_type = "text/html"),
+        (status = 302, description = "Redirect to the page that asks for the new password, with `token` or `error`"),
+        (status = 400, description = "The link has expired or was used", body = String, content_type = "text/html"),
         (status = 403, description = "The origin of callbackURL is not trusted", body = AuthErrorOut),
     ),
 )]
@@ -131,7 +132,7 @@ pub async fn follow_reset_link(
         accounts::reset_works(&mut conn, &token, now).await?
     };
     if callback.is_empty() {
-        return Ok(if works { form("") } else { over() });
+        return Ok(if works { form("") } else { expired() });
     }
     let base = reqwest::Url::parse(&app.config.access.auth_url);
     let Ok(mut url) = base.and_then(|base| base.join(&callback)) else {
@@ -153,16 +154,16 @@ pub async fn follow_reset_link(
     Ok(response)
 }
 
-/// Takes the form of [`follow_reset_link`].
+/// Changes the password, from the form of the reset link.
 #[utoipa::path(
     post, path = "/api/auth/reset-password/{token}", tag = "sessions",
     params(("token" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`newPassword`"),
     responses(
         (status = 200, description = "The password is changed", body = String, content_type = "text/html"),
-        (status = 400, description = "The link does not work any more, or the password is not valid", body = String, content_type = "text/html"),
+        (status = 400, description = "The link has expired or was used, or the password is not valid", body = String, content_type = "text/html"),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
-        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+        (status = 429, description = "More than ten attempts within a minute from one address", body = AuthErrorOut),
     ),
 )]
 pub async fn submit_reset_form(
@@ -183,9 +184,9 @@ pub async fn submit_reset_form(
             StatusCode::OK,
             "Password changed",
             "card",
-            "<h1>Your password is changed</h1><p>All sessions are over: sign in with the new one.</p>",
+            "<h1>Your password is changed</h1><p>All sessions have ended: sign in with the new password.</p>",
         )),
-        Err(ResetError::Token) => Ok(over()),
+        Err(ResetError::Token) => Ok(expired()),
         Err(ResetError::Password(error @ (PasswordError::Short | PasswordError::Long))) => {
             Ok(form(&format!("{error}: use 8 to 128 characters.")))
         }
@@ -202,22 +203,22 @@ fn form(problem: &str) -> Response {
             format!("<p class=\"note\" role=\"alert\">{}</p>", escape(problem)),
         ),
     };
-    // The form goes to the address of the page itself.
+    // The form is posted to the URL of the page itself.
     let body = format!(
-        "<h1>Choose another password</h1>{note}<form method=\"post\"><fieldset>\
+        "<h1>Choose a new password</h1>{note}<form method=\"post\"><fieldset>\
          <label for=\"new\">New password, 8 to 128 characters</label><br>\
          <input id=\"new\" name=\"newPassword\" type=\"password\" autocomplete=\"new-password\" \
          minlength=\"8\" required autofocus></fieldset><button>Change the password</button></form>"
     );
-    page(status, "Choose another password", "card", &body)
+    page(status, "Choose a new password", "card", &body)
 }
 
-fn over() -> Response {
+fn expired() -> Response {
     page(
         StatusCode::BAD_REQUEST,
         "This link is over",
         "card",
-        "<h1>This link does not work any more</h1><p>It works once, within an hour. Ask for another \
+        "<h1>This link no longer works</h1><p>A link works once, within an hour. Ask for a new \
          one where you sign in.</p>",
     )
 }
@@ -227,7 +228,7 @@ fn over() -> Response {
 pub struct ResetIn {
     #[schema(min_length = 8, max_length = 128)]
     new_password: String,
-    /// Of the link in the mail; the query's where it is absent.
+    /// The token of the link in the mail; by default that of the query.
     token: Option<String>,
 }
 
@@ -237,14 +238,14 @@ pub struct ResetQuery {
     token: Option<String>,
 }
 
-/// Gives the person of a link another password, and ends all their sessions.
+/// Changes the password of the user of a reset link, and ends all their sessions.
 #[utoipa::path(
     post, path = "/api/auth/reset-password", tag = "sessions", params(ResetQuery), request_body = ResetIn,
     responses(
         (status = 200, description = "The password is changed", body = StatusOut),
-        (status = 400, description = "The link does not work any more, or the password is not valid", body = SignUpRefusal),
+        (status = 400, description = "The link has expired or was used, or the password is not valid", body = SignUpRefusal),
         (status = 403, description = "The page's origin is not trusted", body = AuthErrorOut),
-        (status = 429, description = "More than ten tries within a minute from one address", body = AuthErrorOut),
+        (status = 429, description = "More than ten attempts within a minute from one address", body = AuthErrorOut),
     ),
 )]
 pub async fn reset_password(

@@ -1,4 +1,4 @@
-//! What Better Auth's client reads.
+//! The responses that Better Auth's client reads.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -8,8 +8,8 @@ use crate::accounts::Session;
 use crate::db::User;
 use crate::ids::{SessionId, UserId};
 
-/// Better Auth's client takes whatever stands after the decimal point for milliseconds, so there are
-/// three digits always.
+/// Better Auth's client reads all digits after the decimal point as milliseconds, so there are always
+/// three.
 fn in_millis<S: Serializer>(at: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
@@ -71,15 +71,15 @@ pub struct SentOut {
     pub message: &'static str,
 }
 
-/// Somebody who changed their password.
+/// The user whose password changed.
 #[derive(Serialize, ToSchema)]
 pub struct ChangedPasswordOut {
-    /// Of the new session, where the others ended.
+    /// Token of the new session, if the others were revoked.
     pub token: Option<String>,
     pub user: UserOut,
 }
 
-/// Somebody who just signed up or in.
+/// The user who signed up or signed in, with the session's token.
 #[derive(Serialize, ToSchema)]
 pub struct SignedInOut {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,14 +90,14 @@ pub struct SignedInOut {
     pub user: UserOut,
 }
 
-/// A session and whose it is.
+/// A session and its user.
 #[derive(Serialize, ToSchema)]
 pub struct CurrentOut {
     pub session: SessionOut,
     pub user: UserOut,
 }
 
-/// What went wrong, as Better Auth's client reads it.
+/// An error in Better Auth's format.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuthError)]
 pub struct AuthErrorOut {

@@ -10,12 +10,12 @@ use crate::foreign;
 use crate::foreign::Issue;
 use crate::http::ApiError;
 
-/// Larger bodies are parsed on a thread of their own, in bytes.
+/// Bodies above this many bytes are parsed on a blocking thread.
 const READ_AT_ONCE: usize = 32 * 1024;
-/// The largest body, unless a route allows more.
+/// The largest body in bytes, unless a route allows more.
 pub const BODY_MAX: usize = 1024 * 1024;
 
-/// A body as it came, within the route's limit.
+/// The raw bytes of a body, within the route's size limit.
 pub struct Raw(pub Bytes);
 
 impl Raw {
@@ -54,7 +54,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     }
 }
 
-/// A JSON body of a known shape. Unknown fields are ignored.
+/// A JSON body of type `T`. Unknown fields are ignored.
 pub struct JsonBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
@@ -87,11 +87,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
     }
 }
 
-/// Reads a JSON object and names the field where it is not of the right shape. NUL and lone
-/// surrogates in it become U+FFFD.
+/// Parses a JSON object; the issue names the field that does not fit. NUL and lone surrogates become
+/// U+FFFD.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
     let bytes = &*json::repaired(bytes);
-    // A struct would be read from an array as well, field by field.
+    // serde would also read a struct from an array, by position.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(
             match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
@@ -107,7 +107,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
         let cause = error.into_inner();
         if cause.is_data() {
             let text = cause.to_string();
-            // The path says where; a line and column in one-line JSON say nothing.
+            // The path says where; line and column in one-line JSON do not help.
             let text = text
                 .split(" at line ")
                 .next()
@@ -131,7 +131,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Issue> {
     Ok(value)
 }
 
-/// The fields of a form, in either of its encodings. Any other body has none.
+/// The fields of a form, in either encoding. Any other body has none.
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
@@ -187,7 +187,7 @@ impl Fields {
     }
 }
 
-/// The key by which a repeated request is known: the header `Idempotency-Key`, else the body's.
+/// The idempotency key of a request: the header `Idempotency-Key`, or else the body's key.
 pub fn idempotency_key(
     headers: &HeaderMap,
     body: Option<&str>,

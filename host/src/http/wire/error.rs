@@ -1,4 +1,4 @@
-//! Everything that goes wrong, as one kind of answer.
+//! Errors as HTTP responses.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -11,14 +11,14 @@ use crate::foreign::ISSUES_MAX;
 use crate::foreign::Issue;
 use crate::ingest::IngestError;
 
-/// An answer that says what is wrong.
+/// An error response.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
     body: Value,
     retry_after: Option<u32>,
     header: Option<(HeaderName, HeaderValue)>,
-    /// It came of meeting another transaction.
+    /// Caused by a conflict with another transaction, so that the work can be retried.
     transient: bool,
 }
 
@@ -37,7 +37,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// 409: the thing is not in a state for this.
+    /// 409: the resource's state does not allow this.
     pub fn conflict(message: &str) -> Self {
         Self::new(StatusCode::CONFLICT, message)
     }
@@ -50,7 +50,7 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, message)
     }
 
-    /// 400 with the problems named by their fields, the first 100. `issues` is not empty.
+    /// 400 with the first 100 problems, by field. `issues` must not be empty.
     pub fn validation(issues: &[Issue]) -> Self {
         let issues = &issues[..issues.len().min(ISSUES_MAX)];
         let message = issues.first().map(ToString::to_string).unwrap_or_default();
@@ -66,7 +66,7 @@ impl ApiError {
         }
     }
 
-    /// 400 with a body of the caller's own making.
+    /// 400 with this body.
     pub fn bad_request(body: Value) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -77,7 +77,7 @@ impl ApiError {
         }
     }
 
-    /// 500. The log says everything, the answer nothing.
+    /// 500. The log has the details, the response has none.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut causes = vec![error.to_string()];
         let mut cause = error.source();
@@ -89,7 +89,7 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
     }
 
-    /// The same with a header.
+    /// The same error with a header.
     pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
         Self {
             header: Some((name, value)),
@@ -97,7 +97,7 @@ impl ApiError {
         }
     }
 
-    /// 429: later it may work. `retry_after` is in seconds.
+    /// 429. `retry_after` is in seconds.
     pub fn too_many(retry_after: u32) -> Self {
         Self {
             retry_after: Some(retry_after),
@@ -105,11 +105,11 @@ impl ApiError {
         }
     }
 
-    /// 503: the database does not answer. Where it stopped during a commit nobody knows whether
-    /// something was stored.
+    /// 503: the database does not answer. If it failed during a commit, it is unknown whether the
+    /// transaction was stored.
     fn outage(error: &sqlx::Error) -> Self {
         if crate::db::is_full(error) {
-            tracing::error!(%error, "the database's disk is full, nothing can be stored: make room");
+            tracing::error!(%error, "the disk of the database is full and nothing can be stored: free up space");
             return Self::unavailable("The database cannot store anything: its disk is full", 60);
         }
         tracing::error!(%error, "the database does not answer");
@@ -123,7 +123,7 @@ impl ApiError {
         Self::unavailable("The database does not answer; nothing was stored", 5)
     }
 
-    /// 503: nothing was stored, and a later try may succeed.
+    /// 503: nothing was stored, and a retry may succeed.
     pub fn unavailable(message: &str, retry_after: u32) -> Self {
         Self {
             retry_after: Some(retry_after),
@@ -171,8 +171,8 @@ impl From<sqlx::Error> for ApiError {
         if let Some(no_room) = NoRoom::of(&error) {
             Self::validation(&no_room.issues(|_| "properties".into()))
         } else if crate::db::is_transient(&error) {
-            // Told only where every try ended so: see `Db::transact`.
-            tracing::debug!(%error, "a request met another one");
+            // Only a debug line: the caller gets this only if every retry failed, see `Db::transact`.
+            tracing::debug!(%error, "a request conflicted with another one");
             Self {
                 transient: true,
                 ..Self::unavailable("The database is busy", 1)
@@ -180,7 +180,7 @@ impl From<sqlx::Error> for ApiError {
         } else if crate::db::is_overdue(&error) {
             tracing::warn!(%error, "a list or report took too long");
             Self::unavailable(
-                "The database took too long; ask for less, by a filter or a shorter time",
+                "The database took too long: request less, with a filter or a shorter period",
                 60,
             )
         } else if crate::db::is_unavailable(&error) {

@@ -1,4 +1,4 @@
-//! How requests are read and answers are shaped: bodies, parameters, pages, errors, the OpenAPI document.
+//! Parsing requests and building responses: bodies, parameters, pages, errors, the OpenAPI document.
 
 pub mod body;
 pub mod error;

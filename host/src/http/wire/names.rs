@@ -1,4 +1,4 @@
-//! Naming a person in a request's body.
+//! The identifiers of a contact in a request's body.
 
 use hogsend_plugin_api::Properties;
 
@@ -7,7 +7,7 @@ use crate::db::NewIdentity;
 use crate::foreign::Issue;
 use crate::http::ApiError;
 
-/// How the fields of these bodies are called.
+/// The names of these fields.
 const PATHS: Paths = Paths {
     user_id: "userId",
     email: "email",
@@ -15,7 +15,7 @@ const PATHS: Paths = Paths {
     nobody: "email or userId is required",
 };
 
-/// The names of a person, checked as those of an event are.
+/// The identifiers of a contact, validated like those of an event.
 pub fn names(
     names: NewIdentity,
     properties: &Properties,
@@ -24,7 +24,7 @@ pub fn names(
     names_at(names, properties, anonymous_will_do, &PATHS)
 }
 
-/// The names of a person, in a body whose fields are called otherwise.
+/// The identifiers of a contact, in a body with other field names.
 pub fn names_at(
     names: NewIdentity,
     properties: &Properties,

@@ -1,4 +1,4 @@
-//! The OpenAPI document: generated from the handlers, completed here with what they share.
+//! The OpenAPI document: generated from the handlers, and completed here with what they share.
 
 use axum::Json;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
 #[openapi(
     info(
         title = "Hogsend",
-        description = "Self-hosted lifecycle email: product events in, durable journeys, mail out.\n\nTimes are RFC 3339, answered in UTC. Unknown body fields are ignored, unknown query parameters are refused with the nearest known one. Bodies may be `gzip`, `deflate`, `br` or `zstd` encoded. Every answer carries `x-request-id`, the caller's own where it sent one.",
+        description = "Self-hosted lifecycle email: product events in, durable journeys, mail out.\n\nTimes are in RFC 3339; responses use UTC. Unknown body fields are ignored. Unknown query parameters are refused, with a suggestion. Request bodies may be encoded with `gzip`, `deflate`, `br` or `zstd`. Every response has the header `x-request-id`, which repeats the request's if it has one.",
         license(name = "Apache-2.0 OR MIT"),
     ),
     servers((url = "/", description = "This server")),
@@ -29,22 +29,22 @@ pub type Routes = utoipa_axum::router::OpenApiRouter<crate::app::App>;
         ),
     ),
     tags(
-        (name = "events", description = "Events of the product"),
-        (name = "contacts", description = "People, and the lists they are on"),
-        (name = "webhooks", description = "Events that vendors tell"),
-        (name = "outgoing-webhooks", description = "Endpoints that are told what happens"),
-        (name = "alerts", description = "Rules that tell administrators when something goes wrong"),
-        (name = "recipients", description = "Pages behind the signed links in mails"),
-        (name = "emails", description = "Mails and what became of them"),
+        (name = "events", description = "Sending, listing and replaying events"),
+        (name = "contacts", description = "Contacts, their lists and preferences"),
+        (name = "webhooks", description = "Incoming webhooks of event sources and delivery providers"),
+        (name = "outgoing-webhooks", description = "Webhook endpoints that receive events of this installation"),
+        (name = "alerts", description = "Rules that notify administrators when something goes wrong"),
+        (name = "recipients", description = "Pages and links in mails, opened by recipients"),
+        (name = "emails", description = "Mails, their delivery, and the suppression list"),
         (name = "journeys", description = "Journeys and their runs"),
-        (name = "templates", description = "Templates of mails"),
-        (name = "plugins", description = "What this installation is made of"),
+        (name = "templates", description = "Templates of mails, with previews"),
+        (name = "plugins", description = "The plugins of this installation"),
         (name = "metrics", description = "Reports"),
-        (name = "dead-letters", description = "What broke for good: runs, mails, webhooks, captures"),
-        (name = "api-keys", description = "Keys of programs"),
-        (name = "audit-logs", description = "What administrators changed"),
-        (name = "sessions", description = "Signing in by e-mail address and password, as Better Auth's client speaks"),
-        (name = "health", description = "Whether the service is well"),
+        (name = "dead-letters", description = "Runs, mails, webhooks and captures that failed for good"),
+        (name = "api-keys", description = "API keys"),
+        (name = "audit-logs", description = "The audit log: what administrators changed"),
+        (name = "sessions", description = "Signing in by email address and password, with Better Auth's protocol"),
+        (name = "health", description = "The health of the service"),
     ),
     modifiers(&Schemes),
 )]
@@ -59,26 +59,26 @@ impl Modify for Schemes {
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("hsk_…")
             .description(Some(
-                "A key of `POST /v1/admin/api-keys`, or `ADMIN_API_KEY`. Scopes: `read` < `journey-admin` < `full-admin`; beside them `events` < `ingest`, which `full-admin` includes.",
+                "A key created with `POST /v1/admin/api-keys`, or `ADMIN_API_KEY`. Scopes: `read` < `journey-admin` < `full-admin`, and `events` < `ingest` < `full-admin`; each includes the ones before it.",
             ))
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(key));
         let session = ApiKeyValue::with_description(
             "better-auth.session_token",
-            "The cookie of an administrator's session, `__Secure-better-auth.session_token` on https.",
+            "The cookie of an administrator's session; over https `__Secure-better-auth.session_token`.",
         );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     }
 }
 
-/// What is wrong.
+/// An error message.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error, example = json!({ "error": "Not found" }))]
 pub struct ErrorOut {
     error: String,
 }
 
-/// What is wrong with a request, field by field.
+/// The problems of a request, by field.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ValidationError)]
 pub struct ValidationErrorOut {
@@ -96,31 +96,31 @@ pub struct ValidationProblem {
     issues: Vec<Issue>,
 }
 
-/// The request is not valid; every problem is named by its field.
+/// The request is not valid. The problems are listed by field.
 #[derive(ToResponse)]
-#[response(description = "The request is not valid; every problem is named by its field")]
+#[response(description = "The request is not valid. The problems are listed by field")]
 pub struct BadRequest(#[allow(dead_code)] ValidationErrorOut);
 
-/// No key or session, or one that is not known.
+/// No key or session, or one that is unknown or expired.
 #[derive(ToResponse)]
 #[response(description = "No key or session, or one that is unknown or expired")]
 pub struct Unauthorized(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
-#[response(description = "The key lacks the scope")]
+#[response(description = "The key lacks the required scope")]
 pub struct Forbidden(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
-#[response(description = "There is no such thing")]
+#[response(description = "The resource does not exist")]
 pub struct NotFound(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
 #[response(
-    description = "Too many requests within 60 s; refused ones do not count",
+    description = "Too many requests within 60 s. Refused requests do not count",
     headers(
         ("Retry-After" = u32, description = "Seconds to wait"),
         ("X-RateLimit-Limit" = u32, description = "Requests allowed within 60 s"),
-        ("X-RateLimit-Remaining" = u32, description = "Requests left of these"),
+        ("X-RateLimit-Remaining" = u32, description = "Requests left within the 60 s"),
     ),
 )]
 pub struct TooManyRequests(#[allow(dead_code)] ErrorOut);
@@ -134,23 +134,22 @@ pub struct RequestTimeout(#[allow(dead_code)] ErrorOut);
 pub struct TooLarge(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
-#[response(description = "The body is not of a type or encoding this takes")]
+#[response(description = "The body's content type or encoding is not supported")]
 pub struct UnsupportedMediaType(#[allow(dead_code)] ErrorOut);
 
 #[derive(ToResponse)]
 #[response(
-    description = "Too many requests are waiting, or the database does not answer. Nothing was stored, unless the text says that it may have been: then repeat the request with the same Idempotency-Key",
+    description = "Too many requests are waiting, or the database does not answer. Nothing was stored, unless the error says that it may have been: then repeat the request with the same Idempotency-Key",
     headers(("Retry-After" = u32, description = "Seconds to wait")),
 )]
 pub struct Busy(#[allow(dead_code)] ErrorOut);
 
-/// The document before any route.
+/// The document without routes.
 pub fn base() -> OpenApi {
     Base::openapi()
 }
 
-/// Adds to each operation of `routes` the refusals of the gate it stands behind, and of the parameters
-/// it does not know.
+/// Adds the responses of the gate and of unknown parameters to each operation of `routes`.
 pub fn add_refusals(routes: &mut Routes) {
     for item in routes.get_openapi_mut().paths.paths.values_mut() {
         for operation in operations(item) {
@@ -168,8 +167,8 @@ pub fn add_refusals(routes: &mut Routes) {
     }
 }
 
-/// Adds to each operation of `routes` what a request meets that comes too slowly, is too large, is of
-/// another type or encoding, or comes when there are too many.
+/// Adds to each operation of `routes` the responses to requests that are too slow, too large, of an
+/// unsupported type or encoding, or too many.
 pub fn add_limits(routes: &mut Routes) {
     for item in routes.get_openapi_mut().paths.paths.values_mut() {
         for operation in operations(item) {
@@ -203,6 +202,6 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// The document as it is served.
 pub fn document(document: &OpenApi) -> Json<Value> {
-    // Only maps with text keys and plain values: it is always JSON.
+    // Only maps with text keys and plain values, so serialising cannot fail.
     Json(serde_json::to_value(document).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Pages for people: no scripts, no outside resources.
+//! HTML pages without scripts and external resources.
 
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -39,12 +39,12 @@ iframe { width: 100%; height: 46rem; border: 1px solid var(--line); border-radiu
 pre { overflow-x: auto; padding: 1rem; background: var(--soft); border-radius: .5rem; white-space: pre-wrap; }
 ";
 
-/// A page. `title` and `body` are HTML: whatever came from outside is escaped before.
+/// Builds an English page. `title` and `body` are HTML: the caller escapes text from outside.
 pub fn page(status: StatusCode, title: &str, class: &str, body: &str) -> Response {
     page_in("en", status, title, class, body)
 }
 
-/// A page in the language of this tag (RFC 5646), which is HTML as the others are.
+/// Builds a page in the language of this tag (RFC 5646), which is already escaped.
 pub fn page_in(lang: &str, status: StatusCode, title: &str, class: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"{lang}\"><head><meta charset=\"utf-8\">\
@@ -64,7 +64,7 @@ pub fn page_in(lang: &str, status: StatusCode, title: &str, class: &str, body: &
     (status, headers, Html(html)).into_response()
 }
 
-/// A text with names in braces, as HTML. The values are HTML already.
+/// Fills values into a text with placeholders in braces, as HTML. The values are already HTML.
 pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -86,7 +86,7 @@ pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
-/// Text as HTML.
+/// Escapes text for HTML.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Lists in pages.
+//! Pagination of lists.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -15,38 +15,38 @@ use crate::http::ApiError;
 const LIMIT: i64 = 50;
 const LIMIT_MAX: i64 = 100;
 
-/// Which part of a list is wanted.
+/// The requested part of a list with a cursor.
 pub struct Page {
     pub limit: i64,
     pub offset: i64,
-    /// The row after which the list goes on; the offset counts from there.
+    /// The row after which the list continues; the offset counts from there.
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
-/// Which part of a list is wanted that has no cursor.
+/// The requested part of a list without a cursor.
 pub struct Part {
     pub limit: i64,
     pub offset: i64,
 }
 
-/// How [`Part`] stands in the address, and [`Page`] but for its cursor.
+/// The query parameters of [`Part`], and of [`Page`] except the cursor.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PartParams {
-    /// How many to answer at most.
+    /// The most items to return.
     #[param(minimum = 1, maximum = 100, default = 50, value_type = Option<u32>)]
     limit: Option<String>,
-    /// How many to leave out at the start.
+    /// How many items to skip.
     #[param(minimum = 0, default = 0, value_type = Option<u32>)]
     offset: Option<String>,
 }
 
-/// What [`Page`] takes beside [`PartParams`].
+/// The query parameter of [`Page`] in addition to [`PartParams`].
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CursorParam {
-    /// The `nextCursor` of the page before. Unlike an offset it neither leaves out nor repeats what
-    /// others add meanwhile.
+    /// The `nextCursor` of the previous page. Unlike an offset, it neither skips nor repeats items that
+    /// are added meanwhile.
     cursor: Option<String>,
 }
 
@@ -110,7 +110,7 @@ impl CursorParam {
         let Part { limit, offset } = part.read(issues);
         let after = self.cursor.as_deref().map(decode);
         if after == Some(None) {
-            let message = "must be the `nextCursor` of a page before";
+            let message = "must be the `nextCursor` of a previous page";
             issues.push(Issue::new("cursor", message));
         }
         Page {
@@ -122,8 +122,8 @@ impl CursorParam {
 }
 
 impl Page {
-    /// Where the next page begins, given the age and id of each row of this one, newest first;
-    /// `None` at the end of the list.
+    /// The cursor of the next page, given the time and id of each row of this page, newest first; `None`
+    /// at the end of the list.
     pub fn next_cursor(
         &self,
         mut rows: impl ExactSizeIterator<Item = (DateTime<Utc>, Uuid)> + DoubleEndedIterator,

@@ -1,4 +1,4 @@
-//! What stands in the address of a request. Problems are told as those of bodies are.
+//! Path and query parameters. Problems are reported like those of bodies.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,8 +20,8 @@ use crate::foreign::ISSUES_MAX;
 use crate::foreign::Issue;
 use crate::http::ApiError;
 
-/// Where a parameter that is not known is a mistake of the caller's program. Elsewhere it is what mail
-/// tools, vendors and browsers add to an address.
+/// Paths where an unknown parameter is a mistake in the caller's program. Elsewhere mail tools,
+/// vendors and browsers add parameters of their own.
 const STRICT: [&str; 5] = [
     "/v1/admin",
     "/v1/contacts",
@@ -29,10 +29,10 @@ const STRICT: [&str; 5] = [
     "/v1/lists",
     "/v1/campaigns",
 ];
-/// How much is told of a name that is not known.
+/// Characters of an unknown name that are shown.
 const NAME_SHOWN: usize = 64;
 
-/// The parameters of the operations that take no others, as the document tells them.
+/// The parameters of the operations under [`STRICT`], from the OpenAPI document.
 #[derive(Clone)]
 pub struct Known(Arc<HashMap<(Method, String), Vec<String>>>);
 
@@ -74,8 +74,8 @@ fn parameters(operation: &Operation) -> Vec<String> {
     names.collect()
 }
 
-/// Refuses a request with a parameter that its operation does not know: a filter that is left out
-/// silently answers another question.
+/// Refuses a request with an unknown parameter: ignoring a mistyped filter would return the wrong
+/// data.
 pub async fn strict(
     State(Known(known)): State<Known>,
     request: Request,
@@ -98,7 +98,7 @@ pub async fn strict(
     Ok(next.run(request).await)
 }
 
-/// The parameters that are not known, each with the nearest one that is.
+/// An issue for each unknown parameter, with the nearest known one.
 fn unknown(query: &str, known: &[String]) -> Vec<Issue> {
     let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
     let wrong = names.filter(|name| !known.iter().any(|one| one == name.as_ref()));
@@ -109,16 +109,18 @@ fn unknown(query: &str, known: &[String]) -> Vec<Issue> {
             .take(NAME_SHOWN)
             .collect();
         let message = match nearest(&name, known) {
-            Some(nearest) => format!("is no parameter here; did you mean '{nearest}'?"),
-            None => "is no parameter here: this takes none".to_owned(),
+            Some(nearest) => {
+                format!("is not a parameter of this operation; did you mean '{nearest}'?")
+            }
+            None => "is not a parameter of this operation, which takes none".to_owned(),
         };
         Issue::new(&name, message)
     });
     issues.collect()
 }
 
-/// The known name most like this one. One in the other is nearer than any that is merely alike:
-/// `toEmail` means `email`.
+/// The known name most similar to this one. A name that contains the other is nearer than a merely
+/// similar one: `toEmail` means `email`.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let likeness = |one: &str| {
@@ -130,7 +132,7 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     all.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// The query as a `T`; 400 with the field that does not fit.
+/// The query as a `T`; 400 with the parameter that does not fit.
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -144,7 +146,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 }
 
 fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Issue> {
-    // NUL is the one character that cannot be stored and cannot stand there itself.
+    // NUL cannot be stored, and occurs in a query only in this encoded form.
     let query = query.replace("%00", "%EF%BF%BD");
     let pairs = form_urlencoded::parse(query.as_bytes());
     let reader = serde_urlencoded::Deserializer::new(pairs);
@@ -155,14 +157,14 @@ fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Issue> {
     })
 }
 
-/// A time as clients send it, for `deserialize_with`: RFC 3339, whose years have four digits, so that
-/// each of them can be stored.
+/// Reads an RFC 3339 time, for `deserialize_with`. Its years have four digits, so every value can be
+/// stored.
 pub fn time<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let Some(text) = Option::<Cow<'de, str>>::deserialize(reader)? else {
         return Ok(None);
     };
     let mut text = text.trim().to_owned();
-    // The `+` of an offset that nobody encoded stands for a space in a query.
+    // In a query, an unencoded `+` of a time-zone offset is decoded as a space.
     if text.len() > 6 && text.is_char_boundary(text.len() - 6) {
         let (at, offset) = text.split_at(text.len() - 6);
         if let Some(offset) = offset.strip_prefix(' ') {
@@ -174,8 +176,8 @@ pub fn time<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<DateTime<Utc>
     read.map_err(|_| D::Error::custom("must be an RFC 3339 time such as 2026-01-31T09:30:00Z"))
 }
 
-/// The last part of the path that varies, as an id; 404 where it is no such id, for then there is
-/// nothing of that name.
+/// The last path parameter, as an id; 404 if it is not a valid id, since then the resource cannot
+/// exist.
 pub struct Path<T>(pub T);
 
 impl<S: Send + Sync, T: std::str::FromStr + Send> FromRequestParts<S> for Path<T> {
@@ -190,7 +192,7 @@ impl<S: Send + Sync, T: std::str::FromStr + Send> FromRequestParts<S> for Path<T
     }
 }
 
-/// A name in a path, for [`Path`] and [`Under`]: any text Postgres can keep.
+/// A name in a path, for [`Path`] and [`Under`]: any text that Postgres can store.
 pub struct Name(pub String);
 
 impl std::str::FromStr for Name {
@@ -204,7 +206,7 @@ impl std::str::FromStr for Name {
     }
 }
 
-/// The first and the last part of the path that vary; 404 where one does not fit.
+/// The first and the last path parameter; 404 if one does not fit.
 pub struct Under<A, B>(pub A, pub B);
 
 impl<S, A, B> FromRequestParts<S> for Under<A, B>

@@ -1,12 +1,12 @@
-//! Texts to search for.
+//! Search texts.
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Characters of a text: as many as an address has. A longer one finds nothing and costs the
-/// database much.
+/// The longest search text in characters, which is the longest email address. A longer one finds
+/// nothing and is expensive for the database.
 const SEARCH_MAX: usize = 320;
 
-/// A text to search for, without blanks around it; none where it is empty.
+/// A trimmed search text; `None` if it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search(Option<String>);
 

@@ -17,7 +17,7 @@ use crate::states::{
 };
 use crate::webhooks::EVENT_TYPES;
 
-/// The words a field may have.
+/// The allowed words of a field.
 pub trait Words {
     fn words() -> Vec<&'static str>;
 
@@ -30,7 +30,7 @@ pub trait Words {
         Err(Issue::new(path, message))
     }
 
-    /// What is wrong with a list of at least one of them.
+    /// Checks a list that must contain at least one word.
     fn check_list(path: &str, list: &[String]) -> Vec<Issue> {
         if list.is_empty() {
             let message = format!("must name at least one of {}", Self::words().join(", "));
@@ -56,7 +56,7 @@ pub fn parsed<W: Parse>(path: &str, word: Option<&str>) -> Result<Option<W>, Api
     Ok(word.and_then(W::parse_word))
 }
 
-/// 400 where there is a word and it is none of these.
+/// 400 if a word is given and is not allowed.
 pub fn checked<W: Words>(path: &str, word: Option<&str>) -> Result<(), ApiError> {
     let Some(word) = word else { return Ok(()) };
     W::check(path, word).map_err(|issue| ApiError::validation(&[issue]))
