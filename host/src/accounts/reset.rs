@@ -89,7 +89,8 @@ async fn write(
             user.email
         ),
         format!("Choose a new password here within an hour: {link}"),
-        "If it was not you, you do not need to do anything: your password is not changed.".to_owned(),
+        "If it was not you, you do not need to do anything: your password is not changed."
+            .to_owned(),
     ];
     let key = format!("reset-{}", hex::encode(hash(token)));
     let subject = "Reset your password";

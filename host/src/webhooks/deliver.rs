@@ -63,7 +63,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
     let retry_after = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
     let retry_at = match status {
         DeliveryState::Pending if !gone => {
-            wait_after(one.attempts).map(|wait| now + wait.max(wish))
+            wait_after(one.attempts).map(|wait| now + wait.max(retry_after))
         }
         _ => None,
     };

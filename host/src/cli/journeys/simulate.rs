@@ -10,7 +10,7 @@ use hogsend_plugin_api::Trust;
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_kit as kit;
-use hogsend_plugin_kit::sim::{Advance, Entry, Outcome, Policy, Sim, Told};
+use hogsend_plugin_kit::sim::{Advance, Entry, Outcome, Policy, Sim, Arrival};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -186,13 +186,13 @@ fn enact(sim: &mut Sim<'_>, line: &Line) -> Result<(), String> {
     }
     match &line.event {
         Some(event) => {
-            let told = Told {
+            let told = Arrival {
                 contact_properties: line.contact_properties.clone(),
                 trust: Trust::from(!line.untrusted),
                 historical: line.historical,
                 occurred_at: line.occurred_at,
             };
-            sim.tell(event, line.properties.clone(), told)
+            sim.event_as(event, line.properties.clone(), told)
         }
         None => sim.set_contact(Value::Object(line.contact_properties.clone())),
     };

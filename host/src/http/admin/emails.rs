@@ -335,7 +335,8 @@ pub async fn resend_email(
         }
         let ways = (&*app.links, &*app.addresses);
         let again = mail::send_again(&mut tx, ways, &story, now).await?;
-        let again = again.ok_or_else(|| ApiError::conflict("The content of this mail was deleted"))?;
+        let again =
+            again.ok_or_else(|| ApiError::conflict("The content of this mail was deleted"))?;
         let (text, change) = (id.to_string(), json!({ "emailSendId": again }));
         let (about, change) = (("email", &*text), Change::created(change));
         audit(&mut tx, &caller.actor, "email.resend", about, change, now).await?;

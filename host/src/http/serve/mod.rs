@@ -98,7 +98,10 @@ pub fn serve_health(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
     tokio::spawn(async move {
         // Stops last, so that health checks see that the process is stopping.
         if let Err(error) = serve_router(router, listener, RESERVE, stop, DRAIN).await {
-            tracing::error!(error = format!("{error:#}"), "the server on HEALTH_PORT failed");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the server on HEALTH_PORT failed"
+            );
         }
     });
     Ok(())

@@ -7,8 +7,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::foreign::Issue;
 use crate::alerts::{CHANNELS, Kind};
+use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::Scope;
 use crate::mail::Taking;
