@@ -137,7 +137,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "alerts",
         &[
-            "context", "db", "ids", "ingest", "loops", "mail", "webhooks",
+            "context", "db", "foreign", "ids", "ingest", "loops", "mail", "webhooks",
         ],
     ),
     (

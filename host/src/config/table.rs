@@ -100,7 +100,7 @@ pub const TABLE: &[Variable] = &[
     )
     .in_production(&[
         Rule::Required(
-            "at least 32 random characters; make one with `openssl rand -base64 32`",
+            "at least 32 random characters; create one with `openssl rand -base64 32`",
         ),
         Rule::Characters(32),
     ]),

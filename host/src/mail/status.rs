@@ -71,29 +71,8 @@ pub async fn record(
         DeliveryEventKind::Unsubscribed => false,
         _ => true,
     };
-    let at = |kind| (event.kind == kind).then_some(event.occurred_at);
-    // A passing bounce of a mail that arrived, such as an absence note, does not concern the mail.
-    let bounced = event.bounce == Some(BounceType::Permanent)
-        || after.status == SendStatus::Bounced && before != after;
-    let progress = SendProgress {
-        status: after.status,
-        bounce_type: (after != before)
-            .then_some(event.bounce.filter(|_| after.status == SendStatus::Bounced))
-            .flatten()
-            .map(bounce_name),
-        forgets_bounce: before.soft && !after.soft && after.status != SendStatus::Bounced,
-        reason: event.reason,
-        message_id: event.message_id,
-        settled: known,
-        sent_at: at(DeliveryEventKind::Sent).or(known.then_some(event.occurred_at)),
-        delivered_at: at(DeliveryEventKind::Delivered),
-        opened_at: at(DeliveryEventKind::Opened),
-        clicked_at: at(DeliveryEventKind::Clicked),
-        bounced_at: at(DeliveryEventKind::Bounced).filter(|_| bounced),
-        complained_at: at(DeliveryEventKind::Complained),
-    };
     let status = after.status;
-    db::send_progress(conn, id, progress, now).await?;
+    db::send_progress(conn, id, progress(&event, (before, after), known), now).await?;
     if let (true, Some(state), Some(seq)) = (send.in_doubt, send.state_id, send.step_seq) {
         let end = StepEnd {
             state,
@@ -119,6 +98,36 @@ pub async fn record(
         tell(conn, &cx.catalog, vec![told], now).await?;
     }
     Ok(true)
+}
+
+/// What changes about the mail. `known`: the provider is known to have it from now on, and was not
+/// before.
+fn progress<'a>(
+    event: &MailEvent<'a>,
+    (before, after): (Stage, Stage),
+    known: bool,
+) -> SendProgress<'a> {
+    let at = |kind| (event.kind == kind).then_some(event.occurred_at);
+    // A passing bounce of a mail that arrived, such as an absence note, does not concern the mail.
+    let bounced = event.bounce == Some(BounceType::Permanent)
+        || after.status == SendStatus::Bounced && before != after;
+    SendProgress {
+        status: after.status,
+        bounce_type: (after != before)
+            .then_some(event.bounce.filter(|_| after.status == SendStatus::Bounced))
+            .flatten()
+            .map(bounce_name),
+        forgets_bounce: before.soft && !after.soft && after.status != SendStatus::Bounced,
+        reason: event.reason,
+        message_id: event.message_id,
+        settled: known,
+        sent_at: at(DeliveryEventKind::Sent).or(known.then_some(event.occurred_at)),
+        delivered_at: at(DeliveryEventKind::Delivered),
+        opened_at: at(DeliveryEventKind::Opened),
+        clicked_at: at(DeliveryEventKind::Clicked),
+        bounced_at: at(DeliveryEventKind::Bounced).filter(|_| bounced),
+        complained_at: at(DeliveryEventKind::Complained),
+    }
 }
 
 /// The result of the step that waits for a mail in doubt.

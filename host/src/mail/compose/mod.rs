@@ -92,7 +92,7 @@ pub async fn compose(
         category: category.to_owned(),
         unsubscribe_url: unsubscribe_url.clone(),
         preferences_url: cx.links.preferences_url(reader, now),
-        catalog: cx.catalog.clone(),
+        layout: cx.catalog.templates().layout().map(str::to_owned),
         config: cx.config.clone(),
     };
     let (content, links) = job.run().await?;

@@ -9,7 +9,6 @@ use hogsend_semantics::TRANSACTIONAL;
 use serde_json::Value;
 
 use super::Composing;
-use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::TrackedLink;
@@ -33,7 +32,8 @@ pub struct RenderJob {
     pub category: String,
     pub unsubscribe_url: String,
     pub preferences_url: String,
-    pub catalog: Arc<Catalog>,
+    /// The layout of a file, in place of the host's own.
+    pub layout: Option<String>,
     pub config: Arc<Config>,
 }
 
@@ -59,8 +59,8 @@ impl RenderJob {
             brand: &config.brand,
             footer: &config.texts.footer(&config.brand.name, transactional),
         };
-        let layout = self.catalog.templates().layout();
-        let rendered = render(&self.template, layout, self.subject.as_deref(), &values);
+        let (layout, subject) = (self.layout.as_deref(), self.subject.as_deref());
+        let rendered = render(&self.template, layout, subject, &values);
         let mut rendered = rendered.map_err(|error| failed(error.to_string()))?;
         let mut tracking = config.tracking;
         // Links of transactional mails open accounts: they are neither stored nor reported.
@@ -168,7 +168,7 @@ mod tests {
             category: category.into(),
             unsubscribe_url: "https://api.test/leave".into(),
             preferences_url: "https://api.test/choose".into(),
-            catalog: Arc::new(Catalog::of_plugins(&[])),
+            layout: None,
             config: Arc::new(Config::read(&lookup, Mode::Dev).0),
         }
     }

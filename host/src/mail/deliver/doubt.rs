@@ -31,7 +31,8 @@ pub(super) async fn decide(
         return Ok(Work::of(other, group, probes));
     }
     let Some(provider) = provider else {
-        let reason = format!("its attempt at '{before}' was cut off, which is no longer in use");
+        let reason =
+            format!("an attempt was cut off, and its provider '{before}' is no longer active");
         ambiguous(cx, &send, &reason).await?;
         return Ok(None);
     };
@@ -77,7 +78,7 @@ pub(super) async fn decide_batch(
     }
     let Some(provider) = providers.find(&batch.provider) else {
         let reason = format!(
-            "its attempt at '{}' was cut off, which is no longer in use",
+            "an attempt was cut off, and its provider '{}' is no longer active",
             batch.provider
         );
         break_up(cx, &batch, &members, &reason).await?;

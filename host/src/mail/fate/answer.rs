@@ -114,7 +114,7 @@ impl Answer {
             BatchOutcome::All(one) => Self::All(one.into()),
             BatchOutcome::Apart { reason } => Self::Apart(reason),
             BatchOutcome::Each(each) if each.len() != size => Self::All(Fate::Doubtful {
-                reason: format!("the answer speaks of {} mails, not of {size}", each.len()),
+                reason: format!("the answer is about {} mails instead of {size}", each.len()),
             }),
             BatchOutcome::Each(each) => {
                 let fates: Vec<Fate> = each.into_iter().map(Fate::from).collect();
