@@ -31,7 +31,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("config", &["event_names", "nearest"]),
     ("telemetry", &["config"]),
     // The store and the plugins.
-    ("db", &["ids", "private"]),
+    ("db", &["ids", "private", "states"]),
     (
         "plugins",
         &[
@@ -68,17 +68,38 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     // Who is told.
-    ("webhooks", &["context", "db", "http_client", "ids"]),
+    (
+        "webhooks",
+        &["context", "db", "http_client", "ids", "states"],
+    ),
+    ("run_ended", &["ids", "webhooks"]),
     // The product: contacts, enrolment, ingest, mail, runs.
     (
         "contacts",
         &[
-            "audit", "catalog", "context", "db", "foreign", "ids", "mailbox", "webhooks",
+            "audit",
+            "catalog",
+            "context",
+            "db",
+            "foreign",
+            "ids",
+            "mailbox",
+            "run_ended",
+            "webhooks",
         ],
     ),
     (
         "enrolment",
-        &["catalog", "contacts", "db", "ids", "mailbox", "webhooks"],
+        &[
+            "catalog",
+            "contacts",
+            "db",
+            "ids",
+            "mailbox",
+            "run_ended",
+            "states",
+            "webhooks",
+        ],
     ),
     (
         "ingest",
@@ -95,6 +116,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "foreign",
             "ids",
             "nearest",
+            "run_ended",
             "webhooks",
         ],
     ),
@@ -113,6 +135,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "nearest",
             "plugins",
             "signed_link",
+            "states",
             "webhooks",
         ],
     ),
@@ -131,13 +154,19 @@ const MODULES: &[(&str, &[&str])] = &[
             "ingest",
             "mail",
             "plugins",
+            "run_ended",
+            "states",
             "webhooks",
         ],
     ),
     (
+        "dead_letters",
+        &["audit", "context", "db", "ids", "mail", "runs", "states"],
+    ),
+    (
         "alerts",
         &[
-            "context", "db", "foreign", "ids", "ingest", "loops", "mail", "webhooks",
+            "context", "db", "foreign", "ids", "ingest", "loops", "mail", "states", "webhooks",
         ],
     ),
     (
@@ -184,6 +213,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "contacts",
             "db",
+            "dead_letters",
             "enrolment",
             "foreign",
             "ids",
@@ -197,6 +227,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "plugins",
             "runs",
             "signed_link",
+            "states",
             "templates",
             "webhooks",
             "worker",
@@ -222,6 +253,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "plugins",
             "private",
             "runs",
+            "states",
             "telemetry",
             "templates",
             "worker",

@@ -10,7 +10,7 @@ use hogsend_plugin_api::Trust;
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_kit as kit;
-use hogsend_plugin_kit::sim::{Advance, Entry, Outcome, Policy, Sim, Arrival};
+use hogsend_plugin_kit::sim::{Advance, Arrival, Entry, Outcome, Policy, Sim};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
