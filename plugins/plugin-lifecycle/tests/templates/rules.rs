@@ -158,10 +158,10 @@ fn a_person_is_called_by_what_is_a_name() {
                 heading.trim_end_matches('?') == if name.is_empty() { start } else { &*with }
             });
             assert!(greets || heads, "{contact}: {}", mail.text);
-            for told in ["evil", "bit.ly", "t.me", "900"] {
+            for hidden in ["evil", "bit.ly", "t.me", "900"] {
                 assert!(
-                    !mail.html.contains(told) && !mail.subject.contains(told),
-                    "{told}"
+                    !mail.html.contains(hidden) && !mail.subject.contains(hidden),
+                    "{hidden}"
                 );
             }
         }
