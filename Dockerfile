@@ -1,10 +1,10 @@
-# One image for the API and the worker: `hogsend api` by default, `hogsend worker` on request.
+# One image for the API and the worker: it runs `hogsend api` by default; pass `worker` for the worker.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# Servers bring their own Postgres. Queries are checked against .sqlx/, and the migrations are
-# compiled in, so nothing but the binary leaves this stage.
+# Without the default features: the embedded Postgres is for development. The build checks queries
+# against .sqlx/ and compiles the migrations in, so only the binary is copied from this stage.
 RUN cargo build --release --locked --package hogsend --no-default-features \
     && cp target/release/hogsend /usr/local/bin/hogsend
 
@@ -16,7 +16,7 @@ RUN apt-get update \
     && mkdir /plugins
 COPY --from=build /usr/local/bin/hogsend /usr/local/bin/hogsend
 
-# `development` opens doors that a reachable server must keep shut.
+# `development` enables access without credentials, which a reachable server must not allow.
 ENV NODE_ENV=production \
     PLUGIN_DIR=/plugins \
     HOGSEND_DATA_DIR=/var/lib/hogsend

@@ -1,4 +1,4 @@
-//! Running the cargo this program was started by.
+//! Runs the cargo that started this program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 pub fn target_dir() -> anyhow::Result<PathBuf> {
     match std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => Ok(std::path::absolute(dir)?),
@@ -28,7 +28,7 @@ pub fn cargo(args: &[&str]) -> anyhow::Result<Command> {
         .args(args)
         .current_dir(root())
         .env("CARGO_TARGET_DIR", target_dir()?);
-    // What `cargo run` says of this crate would make build scripts that watch these names rerun.
+    // `cargo run` sets these for this crate; build scripts that watch them would rerun.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -38,7 +38,7 @@ pub fn cargo(args: &[&str]) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Runs the command and fails when it does.
+/// Runs the command. Fails where the command fails.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| cannot_run(command))?;
     if !status.success() {
@@ -47,7 +47,7 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the command as the last step: its exit code is ours.
+/// Runs the command as the last step and returns its exit code.
 pub fn run_last(command: &mut Command) -> anyhow::Result<ExitCode> {
     let status = command.status().with_context(|| cannot_run(command))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

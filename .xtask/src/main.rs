@@ -1,7 +1,7 @@
-//! The chores of this repository, run as `cargo xtask <chore>`.
+//! The developer tasks of this repository, run as `cargo xtask <task>`.
 //!
-//! Each starts the Postgres and Redis it needs on free ports and stops them again, so a checkout
-//! and a Rust toolchain are all it takes, and two checkouts never meet.
+//! Each starts the servers it needs (Postgres, Redis, SMTP) on free ports and stops them again. It
+//! needs only a checkout and a Rust toolchain, and two checkouts do not interfere.
 
 use std::process::ExitCode;
 
@@ -10,23 +10,23 @@ mod commands;
 mod servers;
 
 const USAGE: &str = "\
-Usage: cargo xtask <chore>
+Usage: cargo xtask <task>
 
   test [args…]      build the workspace and run its tests; args go to `cargo test`
   bench [args…]     run the host's benches; args go to `cargo bench`
-  chaos [args…]     kill the API and the worker at random under load; `chaos --help` names the args
-  long              the long runs of chaos, whose figures are in docs/reference/chaos.md
-  services          start Postgres and Redis, print their URLs, stay until Ctrl-C
-  prepare           write .sqlx/, the facts the checked queries are compiled from
-  prepare --check   fail when .sqlx/ is not what `prepare` would write
+  chaos [args…]     kill the API and the worker at random under load; `chaos --help` lists the args
+  long              run the long chaos runs, whose figures are in docs/reference/chaos.md
+  services          start Postgres, Redis and SMTP, print their addresses, run until Ctrl-C
+  prepare           write .sqlx/, the data the query macros are compiled from
+  prepare --check   fail if .sqlx/ differs from what `prepare` would write
 
-Servers that HOGSEND_TEST_DATABASE_URL and HOGSEND_TEST_REDIS_URL name are used as they are.";
+To use running servers, set HOGSEND_TEST_DATABASE_URL, HOGSEND_TEST_REDIS_URL and HOGSEND_TEST_SMTP.";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    let chore = args.next().unwrap_or_default();
+    let task = args.next().unwrap_or_default();
     let args: Vec<String> = args.collect();
-    let done = match chore.as_str() {
+    let done = match task.as_str() {
         "test" => commands::test(&args),
         "bench" => commands::bench(&args),
         "chaos" => commands::chaos(&args),

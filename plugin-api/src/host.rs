@@ -87,6 +87,7 @@ pub enum HttpMethod {
 /// A request for the host to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
+    /// The HTTP method.
     pub method: HttpMethod,
     /// Absolute, with the scheme `http` or `https`.
     pub url: String,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::tell_tests;
+use super::set_test_env;
 use crate::cargo::{cargo, run, run_last};
 use crate::servers::Servers;
 
@@ -16,6 +16,6 @@ pub fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
         "xtask",
     ])?)?;
     let mut command = cargo(&["bench", "-p", "hogsend"])?;
-    tell_tests(&mut command, &servers, "release")?;
+    set_test_env(&mut command, &servers, "release")?;
     run_last(command.args(args))
 }

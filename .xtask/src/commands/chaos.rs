@@ -2,33 +2,33 @@
 
 use std::process::ExitCode;
 
-use super::tell_tests;
+use super::set_test_env;
 use crate::cargo::{cargo, run, run_last};
 use crate::servers::Servers;
 
-/// Seeds of the long runs; each is another history of kills.
+/// The seeds of the long runs; each gives a different sequence of kills.
 const LONG: [&[&str]; 2] = [
     &["--seed", "11", "--mails", "10000", "--provider", "resend"],
     &["--seed", "12", "--mails", "10000", "--provider", "postmark"],
 ];
 
-/// One run as the arguments say.
+/// One run with the given arguments.
 pub fn chaos(args: &[String]) -> anyhow::Result<ExitCode> {
     let servers = Servers::start()?;
     build()?;
     run_last(program(&servers)?.args(args))
 }
 
-/// What takes too long for every change: one run after the other, stops at the first that fails.
+/// The runs that take too long for every change. They run in sequence and stop at the first failure.
 pub fn long() -> anyhow::Result<ExitCode> {
     let servers = Servers::start()?;
     build()?;
     for args in LONG {
         run(program(&servers)?.args(args))?;
     }
-    // Four days of journeys, whose workers are killed while the clock runs fast.
+    // Four days of journeys on a fast clock, while the workers are killed.
     let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
-    tell_tests(&mut journeys, &servers, "debug")?;
+    set_test_env(&mut journeys, &servers, "debug")?;
     run(journeys.args(["--ignored", "--nocapture", "kill_journeys"]))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -48,6 +48,6 @@ fn build() -> anyhow::Result<()> {
 
 fn program(servers: &Servers) -> anyhow::Result<std::process::Command> {
     let mut command = cargo(&["test", "--workspace", "--test", "chaos", "--"])?;
-    tell_tests(&mut command, servers, "debug")?;
+    set_test_env(&mut command, servers, "debug")?;
     Ok(command)
 }

@@ -1,4 +1,4 @@
-//! One chore per file.
+//! One task per file.
 
 mod bench;
 mod chaos;
@@ -17,8 +17,8 @@ use std::process::Command;
 use crate::cargo;
 use crate::servers::Servers;
 
-/// Tells a cargo command where the servers are and where the profile's artefacts lie.
-fn tell_tests(command: &mut Command, servers: &Servers, profile_dir: &str) -> anyhow::Result<()> {
+/// Sets the environment that the tests need: the servers and the profile's build artefacts.
+fn set_test_env(command: &mut Command, servers: &Servers, profile_dir: &str) -> anyhow::Result<()> {
     let built = cargo::target_dir()?.join(profile_dir);
     command
         .env("HOGSEND_TEST_DATABASE_URL", &servers.database_url)

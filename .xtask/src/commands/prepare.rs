@@ -1,5 +1,5 @@
-//! `cargo xtask prepare`: compiles the host against a real database, so that the checked queries
-//! leave their facts in `.sqlx/` and everyone else builds without one.
+//! `cargo xtask prepare`: compiles the host against a real database, so that the query macros write
+//! their data to `.sqlx/` and other builds need no database.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ pub fn prepare(args: &[String]) -> anyhow::Result<ExitCode> {
     let check = match args {
         [] => false,
         [only] if only == "--check" => true,
-        _ => bail!("`prepare` takes nothing but --check"),
+        _ => bail!("`prepare` accepts no argument except --check"),
     };
     let postgres = Postgres::start()?;
-    // Written elsewhere first: a failed run leaves the committed facts as they are.
+    // Written elsewhere first: a failed run leaves the committed files unchanged.
     let fresh = cargo::target_dir()?.join("sqlx-prepare");
     empty(&fresh)?;
     let database = Database::create(&postgres)?;
@@ -30,7 +30,7 @@ pub fn prepare(args: &[String]) -> anyhow::Result<ExitCode> {
     let committed = cargo::root().join(".sqlx");
     let facts = read(&fresh)?;
     if facts.is_empty() {
-        bail!("no checked query left its facts in {}", fresh.display());
+        bail!("no query macro wrote its data to {}", fresh.display());
     }
     if check {
         return compare(&read(&committed)?, &facts);
@@ -43,7 +43,7 @@ pub fn prepare(args: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A database of this run's own.
+/// A temporary database.
 struct Database<'a> {
     postgres: &'a Postgres,
     name: String,
@@ -63,7 +63,7 @@ impl<'a> Database<'a> {
         })
     }
 
-    /// Applies the files in the order of their names, each as `hogsend migrate` would.
+    /// Applies the files in the order of their names, like `hogsend migrate`.
     fn migrate(&self, folder: &Path) -> anyhow::Result<()> {
         for (name, text) in read(folder)?
             .iter()
@@ -79,19 +79,19 @@ impl<'a> Database<'a> {
         Ok(())
     }
 
-    /// A private server goes anyway; on a server of someone else's, nothing stays behind.
+    /// Drops the database, so that nothing is left behind on a shared server.
     fn remove(self) {
         let drop = format!("DROP DATABASE {}", self.name);
         if let Err(error) = run(self.postgres.psql(&self.postgres.url).args(["-c", &drop])) {
-            eprintln!("database {} stays behind: {error:#}", self.name);
+            eprintln!("cannot drop the database {}: {error:#}", self.name);
         }
     }
 }
 
 fn compile(database_url: &str, facts: &Path) -> anyhow::Result<()> {
-    // Cargo does not know that the macros read a database: only a newer source makes them run.
+    // Cargo does not know that the macros read a database: only a changed source makes them run.
     run(Command::new("touch").arg(cargo::root().join("host/src/lib.rs")))?;
-    // All of the workspace, so that clippy and this share what they compile.
+    // The whole workspace, so that clippy can reuse the compiled dependencies.
     let mut check = cargo(&["check", "--workspace", "--all-targets"])?;
     check
         .env("DATABASE_URL", database_url)
@@ -125,7 +125,7 @@ fn compare(
         .chain(fresh.keys().filter(|name| !committed.contains_key(*name)))
     {
         let what = match (committed.get(name), fresh.get(name)) {
-            (Some(_), None) => "belongs to no query",
+            (Some(_), None) => "has no query any longer",
             (None, Some(_)) => "is missing",
             (Some(old), Some(new)) if old != new => "is out of date",
             _ => continue,
@@ -134,12 +134,12 @@ fn compare(
         differences += 1;
     }
     if differences > 0 {
-        bail!("differences: {differences}; `cargo xtask prepare` writes the files anew");
+        bail!("differences: {differences}; `cargo xtask prepare` rewrites the files");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files of a folder by name; none where there is no folder.
+/// The files of a folder by name; empty where the folder does not exist.
 fn read(folder: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     if folder.is_dir() {
@@ -159,7 +159,7 @@ fn empty(folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::tell_tests;
+use super::set_test_env;
 use crate::cargo::{cargo, run, run_last};
 use crate::servers::Servers;
 
@@ -11,7 +11,8 @@ pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     // Tests also run the binary and load the plugin libraries, which `cargo test` does not build.
     let mut build = cargo(&["build", "--workspace"])?;
     let mut command = cargo(&["test"])?;
-    // Built with tests, so that both see the same features and no dependency compiles twice.
+    // Built together with the tests, so that both use the same features and no dependency compiles
+    // twice.
     if names_packages(args) {
         build.args(["--lib", "--bins", "--test", "it"]);
     } else {
@@ -19,11 +20,11 @@ pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
         command.arg("--workspace");
     }
     run(&mut build)?;
-    tell_tests(&mut command, &servers, "debug")?;
+    set_test_env(&mut command, &servers, "debug")?;
     run_last(command.args(args))
 }
 
-/// Beside `--workspace`, cargo takes no notice of `-p`.
+/// Whether the arguments select packages: cargo ignores `-p` together with `--workspace`.
 fn names_packages(args: &[String]) -> bool {
     let mut own = args.iter().take_while(|arg| *arg != "--");
     own.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))

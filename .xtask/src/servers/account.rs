@@ -1,4 +1,4 @@
-//! Who the servers run as. Postgres refuses to run as root.
+//! The account the servers run as. Postgres refuses to run as root.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// An account without rights, or nothing to change where we are not root ourselves.
+/// An unprivileged user and group; `None` where this process is not root.
 pub struct Account(Option<(u32, u32)>);
 
 impl Account {
@@ -26,12 +26,12 @@ impl Account {
     pub fn own(&self, path: &Path) -> anyhow::Result<()> {
         match self.0 {
             Some((user, group)) => chown(path, Some(user), Some(group))
-                .with_context(|| format!("cannot give {} away", path.display())),
+                .with_context(|| format!("cannot change the owner of {}", path.display())),
             None => Ok(()),
         }
     }
 
-    /// Whose numbers the servers run under.
+    /// The user and group ids of the servers.
     pub fn ids(&self) -> anyhow::Result<(u32, u32)> {
         match self.0 {
             Some(ids) => Ok(ids),
@@ -60,5 +60,5 @@ fn id(args: &[&str]) -> anyhow::Result<u32> {
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim()
         .parse()
-        .with_context(|| format!("`id {}` gives no number", args.join(" ")))
+        .with_context(|| format!("`id {}` printed no number", args.join(" ")))
 }

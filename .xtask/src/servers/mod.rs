@@ -1,4 +1,4 @@
-//! The servers tests run against: private ones, or those the environment names.
+//! The servers for the tests: private ones, or those set in the environment.
 
 mod account;
 mod postgres;
@@ -13,11 +13,11 @@ pub use server::pause;
 use programs::Wanted;
 use server::Server;
 
-/// Stops what it started when dropped.
+/// The servers. Dropping it stops those it started.
 pub struct Servers {
     pub database_url: String,
     pub redis_url: String,
-    /// Where the SMTP server is, in JSON.
+    /// The ports and files of the SMTP server, as JSON.
     pub smtp: String,
     running: Vec<Server>,
 }
@@ -65,13 +65,13 @@ impl Servers {
         })
     }
 
-    /// Fails when a server ended on its own.
+    /// Fails where a server has ended unexpectedly.
     pub fn still_there(&mut self) -> anyhow::Result<()> {
         self.running.iter_mut().try_for_each(Server::still_there)
     }
 }
 
-/// A server the environment names; an empty name counts as none.
+/// A server set in the environment; an empty value counts as unset.
 fn given(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|url| !url.is_empty())
 }

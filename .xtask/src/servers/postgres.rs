@@ -8,14 +8,14 @@ use super::programs::Wanted;
 use super::server::Server;
 use super::{given, programs};
 
-/// Letters compare as in production; macOS has no `C.UTF-8`.
+/// The collation of production; macOS has no `C.UTF-8`.
 const LOCALE: &str = if cfg!(target_os = "macos") {
     "en_US.UTF-8"
 } else {
     "C.UTF-8"
 };
 
-/// Postgres alone, with its client.
+/// A Postgres server with its client.
 pub struct Postgres {
     pub url: String,
     psql: PathBuf,
@@ -54,7 +54,7 @@ impl Postgres {
         }
     }
 
-    /// A client that stops at the first error and says nothing else.
+    /// A client that stops at the first error and prints nothing else.
     pub fn psql(&self, url: &str) -> Command {
         let mut psql = Command::new(&self.psql);
         psql.args([
@@ -68,7 +68,7 @@ impl Postgres {
     }
 }
 
-/// Starts the server whose programs are in `folder`, and gives its URL.
+/// Starts the server whose programs are in `folder`, and returns its URL.
 pub fn start(folder: &Path) -> anyhow::Result<(Server, String)> {
     let mut server = Server::prepare("postgres")?;
     let data = server.folder.join("data");
@@ -108,7 +108,7 @@ pub fn start(folder: &Path) -> anyhow::Result<(Server, String)> {
     ))
 }
 
-/// The server notes its state in the last line of its pid file, which `pg_ctl` reads as well.
+/// The server writes its state to line 8 of its pid file, which `pg_ctl` reads as well.
 fn is_ready(data: &Path) -> bool {
     let noted = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     noted

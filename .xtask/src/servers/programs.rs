@@ -1,4 +1,4 @@
-//! Finding the servers' programs, and on a bare Debian machine installing them.
+//! Finds the servers' programs, and installs them on a bare Debian machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Wanted {
     pub smtp: bool,
 }
 
-/// What was asked for is there.
+/// The programs that were found.
 pub struct Programs {
     /// The folder of `initdb` and `postgres`.
     pub postgres: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub struct Programs {
     pub smtp: Option<Mailer>,
 }
 
-/// Exim. Its certificate is made with `openssl`, which is there as well.
+/// The path of Exim. `openssl`, which creates its certificate, is also installed.
 pub struct Mailer(pub PathBuf);
 
 pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
@@ -39,7 +39,7 @@ pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
         if wanted.postgres && found.postgres.is_none() {
             packages.push("postgresql");
         }
-        // README's lines are run as they stand.
+        // A test runs README's commands unchanged.
         if wanted.postgres && in_path("curl").is_none() {
             packages.push("curl");
         }
@@ -64,7 +64,7 @@ pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
              Debian, Ubuntu  sudo apt-get install postgresql redis-server exim4-daemon-light openssl curl\n  \
              Fedora          sudo dnf install postgresql-server valkey-compat-redis exim openssl curl\n  \
              macOS           brew install postgresql@17 redis exim openssl curl\n\
-             No server has to run: private ones are started and stopped. To use running ones, set \
+             The tests start and stop private servers. To use running ones, set \
              HOGSEND_TEST_DATABASE_URL, HOGSEND_TEST_REDIS_URL and HOGSEND_TEST_SMTP.",
             packages.join(" and ")
         );
@@ -72,7 +72,7 @@ pub fn find(wanted: Wanted) -> anyhow::Result<Programs> {
     Ok(found)
 }
 
-/// Servers' programs are often out of an ordinary account's PATH.
+/// Exim's usual folder is often not in the PATH of an ordinary account.
 fn mailer() -> Option<Mailer> {
     in_path("openssl")?;
     let usual = ["/usr/sbin/exim4", "/usr/sbin/exim"].map(PathBuf::from);
@@ -93,7 +93,7 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
         .args(packages))
 }
 
-/// Debian keeps the servers out of PATH, one folder per version; Homebrew does so for some.
+/// Debian installs each version in its own folder outside PATH; Homebrew does so for some versions.
 fn postgres_folder() -> Option<PathBuf> {
     let mut folders = Vec::new();
     for parent in ["/usr/lib/postgresql", "/usr"] {

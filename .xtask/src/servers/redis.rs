@@ -1,4 +1,4 @@
-//! A private Redis that keeps nothing.
+//! A private Redis without persistence.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! One private server: its folder, its process, and the keeper that cleans up after both.
+//! One private server: its folder, its process, and the keeper that cleans up both.
 //!
-//! The keeper is a shell that waits for the end of its input. Our death closes that pipe however
-//! it comes about, Ctrl-C and SIGKILL included, so nothing stays behind that a `Drop` would miss.
+//! The keeper is a shell that waits for the end of its input. However this process ends, Ctrl-C and
+//! SIGKILL included, the pipe closes, so the keeper also cleans up where `Drop` does not run.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Write;
@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use super::account::Account;
 use crate::cargo::cannot_run;
 
-/// Reads process ids, the last one counts, an empty one means none. `$1` is the folder.
+/// Reads process ids; the last one counts, and an empty one means none. `$1` is the folder.
 const KEEPER: &str = r#"
 trap '' HUP INT TERM
 pid=
@@ -45,7 +45,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server without a process yet, in an empty folder of its own.
+    /// A server in its own empty folder, without a process yet.
     pub fn prepare(name: &'static str) -> anyhow::Result<Self> {
         let account = Account::unprivileged()?;
         let folder = fresh_folder(name)?;
@@ -73,7 +73,7 @@ impl Server {
     /// A command in the server's folder and under its account.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.account.command(program);
-        // A group of its own, so that Ctrl-C reaches the tests first and the servers last.
+        // Its own process group, so that Ctrl-C reaches the tests first and the servers last.
         command
             .current_dir(&self.folder)
             .stdin(Stdio::null())
@@ -81,7 +81,7 @@ impl Server {
         command
     }
 
-    /// Runs a command to its end, and shows what it said when it fails.
+    /// Runs a command to its end. The error contains its output.
     pub fn run(&mut self, command: &mut Command) -> anyhow::Result<()> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().with_context(|| cannot_run(command))?;
@@ -105,7 +105,7 @@ impl Server {
         command: impl Fn(&Self, u16) -> Command,
         is_ready: impl Fn(&Self) -> bool,
     ) -> anyhow::Result<u16> {
-        // Another process may take the port between our look and the server's.
+        // Another process may take the port before the server does.
         for _ in 0..3 {
             let port = free_port()?;
             let command = command(self, port);
@@ -116,7 +116,7 @@ impl Server {
         bail!("{} does not start. Its log:\n{}", self.name, self.log());
     }
 
-    /// False when the process ended instead.
+    /// Starts the process and waits until it is ready; false where it ended instead.
     fn started(
         &mut self,
         mut command: Command,
@@ -144,7 +144,8 @@ impl Server {
         Ok(false)
     }
 
-    /// How the process ended, once it has; from then on its id may be another's.
+    /// How the process ended, once it has. After that its id may belong to another process, so the
+    /// keeper must forget it.
     fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         let Some(process) = &mut self.process else {
             return Ok(None);
@@ -157,7 +158,7 @@ impl Server {
         Ok(status)
     }
 
-    /// Fails when the process ended on its own.
+    /// Fails where the process has ended unexpectedly.
     pub fn still_there(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.ended()? {
             bail!("{} ended: {status}. Its log:\n{}", self.name, self.log());
@@ -169,7 +170,7 @@ impl Server {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// Tells the keeper which process to end.
+    /// Sends the keeper the id of the process to end.
     fn keep(&mut self, process: Option<&Child>) -> anyhow::Result<()> {
         let line = process
             .map(|process| process.id().to_string())
@@ -185,8 +186,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         if let Some(process) = &mut self.process {
-            // The keeper ends the process, gently and then by force; where the keeper itself was
-            // killed, this does.
+            // The keeper ends the process, first with SIGINT and then with SIGKILL. This code kills it
+            // only where the keeper itself was killed.
             while let Ok(None) = process.try_wait() {
                 if !matches!(self.keeper.try_wait(), Ok(None)) {
                     let _ = process.kill();
@@ -199,7 +200,7 @@ impl Drop for Server {
     }
 }
 
-/// A new folder no one else may enter.
+/// A new folder that no other account can read.
 fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
     for attempt in 0..100 {
         let unique = format!("hogsend-{name}-{}-{attempt}", std::process::id());
@@ -208,7 +209,7 @@ fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot make {}", folder.display()));
+                return Err(error).with_context(|| format!("cannot create {}", folder.display()));
             }
         }
     }
@@ -218,7 +219,7 @@ fn fresh_folder(name: &str) -> anyhow::Result<PathBuf> {
     );
 }
 
-/// A port nobody listens on just now.
+/// A port that is free at the moment.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

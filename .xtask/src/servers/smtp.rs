@@ -1,4 +1,4 @@
-//! A private SMTP server that keeps every mail as a file, with a certificate of its own authority.
+//! A private SMTP server that stores every mail as a file, with a certificate of its own authority.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use super::programs::Mailer;
 use super::server::{Server, free_port};
 
-/// One account may send. `refused@` and `later@` of any domain are turned away.
+/// One account may send. The server refuses mail to `refused@` and defers mail to `later@`, at any
+/// domain.
 const CONFIG: &str = r#"
 primary_hostname = localhost
 spool_directory = FOLDER/spool
@@ -57,7 +58,7 @@ PLAIN:
   server_advertise_condition = ${if def:tls_in_cipher}
 "#;
 
-/// Makes an authority, and a certificate for `localhost` that it signed.
+/// Creates an authority, and a certificate for `localhost` signed by it.
 const CERTIFICATES: &str = r#"
 set -e
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 \
@@ -68,7 +69,7 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out s
     -days 2 -extfile names
 "#;
 
-/// Starts the server. Tests read where it is from the JSON this gives.
+/// Starts the server. Returns its ports and files as JSON, for the tests.
 pub fn start(mailer: &Mailer) -> anyhow::Result<(Server, String)> {
     let mut server = Server::prepare("smtp")?;
     let mut certificates = server.command(Path::new("sh"));
@@ -85,7 +86,7 @@ pub fn start(mailer: &Mailer) -> anyhow::Result<(Server, String)> {
             .replace("GROUP", &group.to_string())
             .replace("STARTTLS", &port.to_string())
             .replace("IMPLICIT", &implicit.to_string());
-        // Not written, it does not start, and its log says why.
+        // If this fails the server does not start, and its log says why.
         let _ = fs::write(&file, config);
         let _ = server.account.own(&file);
         let mut command = server.command(&mailer.0);

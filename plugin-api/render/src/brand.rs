@@ -84,20 +84,24 @@ impl Color {
 /// What templates see as `brand`. Texts that are not set are empty; the colors are always set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Brand {
+    /// The product's name.
     pub name: String,
     /// The product's home page.
     pub url: String,
+    /// The URL of the logo.
     pub logo_url: String,
     /// The color of buttons, as `#rrggbb`.
     pub color: String,
     /// The color of text on `color`.
     pub on_color: String,
-    /// The color of links on a light background, and below on a dark one.
+    /// The color of links on a light background.
     pub link_color: String,
+    /// The color of links on a dark background.
     pub link_color_dark: String,
 }
 
 impl Brand {
+    /// A brand; `color` falls back to a default, and the other colors derive from it.
     pub fn new(name: &str, url: &str, logo_url: &str, color: Option<Color>) -> Self {
         let color = color.unwrap_or(COLOR);
         let on =

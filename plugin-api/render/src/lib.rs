@@ -39,15 +39,21 @@ const FUEL: u64 = 500_000;
 pub struct Values<'a> {
     /// `id`, `external_id`, `email`, `properties`.
     pub contact: Value,
+    /// The values the journey passed.
     pub props: &'a Properties,
     /// Properties of the trigger event.
     pub event: &'a Properties,
     /// The category the recipient unsubscribes from.
     pub category: &'a str,
+    /// The link that unsubscribes from the category.
     pub unsubscribe_url: &'a str,
+    /// The link to the preference page.
     pub preferences_url: &'a str,
+    /// The sender's postal address, for the footer.
     pub postal_address: &'a str,
+    /// The product's brand.
     pub brand: &'a Brand,
+    /// The texts of the footer.
     pub footer: &'a Footer,
 }
 
@@ -82,6 +88,7 @@ pub struct Footer {
 /// A rendered template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
+    /// The subject, on one line.
     pub subject: String,
     /// The line mail clients show beside the subject.
     pub preview: String,

@@ -22,10 +22,13 @@ pub fn html(mjml: &str) -> Result<String, MjmlError> {
     Ok(parsed.element.render(&RenderOptions::default())?)
 }
 
+/// Why MJML cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum MjmlError {
+    /// It cannot be parsed.
     #[error("{0}")]
     Parse(#[from] mrml::prelude::parser::Error),
+    /// It is parsed, but an element cannot be rendered.
     #[error("{0}")]
     Render(#[from] mrml::prelude::render::Error),
 }

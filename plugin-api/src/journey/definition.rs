@@ -122,8 +122,8 @@ impl Journey {
 
     /// The minimum interval between two mails of this journey to one person, across enrolments. Not
     /// related to the suppression list.
-    pub fn suppress(mut self, gap: Duration) -> Self {
-        self.definition.suppress_ms = gap.as_millis() as u64;
+    pub fn suppress(mut self, interval: Duration) -> Self {
+        self.definition.suppress_ms = interval.as_millis() as u64;
         self
     }
 

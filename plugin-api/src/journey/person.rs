@@ -40,8 +40,7 @@ impl Contact {
 pub struct Guard(pub(super) Replay);
 
 impl Guard {
-    /// Whether the person is subscribed to this journey's category and their address is not on the
-    /// suppression list.
+    /// Whether the person is subscribed to this journey's category.
     pub fn is_subscribed(&self) -> Asked<bool> {
         Asked::new(&self.0, step::IS_SUBSCRIBED, json!({}))
     }

@@ -50,7 +50,7 @@ pub struct Prop {
     /// Its type.
     #[serde(default)]
     pub kind: PropKind,
-    /// Without it no mail is sent.
+    /// A `send` step without it fails with `props_missing`.
     #[serde(default)]
     pub required: bool,
     /// Not required where the prop of this name is given.

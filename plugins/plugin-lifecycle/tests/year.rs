@@ -1,4 +1,4 @@
-//! A thousand people live a year with the ten stock journeys, and what must always be true is.
+//! Simulates a year of the ten stock journeys for a thousand people and checks the invariants.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +21,7 @@ const ZONES: [Tz; 4] = [
     Tz::Asia__Kolkata,
 ];
 
-/// Chance, the same each time.
+/// Random numbers, the same each time.
 struct Dice(u64);
 
 impl Dice {
@@ -37,7 +37,7 @@ fn zone_of(person: &str) -> Tz {
     ZONES[person.parse::<usize>().unwrap() % ZONES.len()]
 }
 
-/// What people do, and how.
+/// What people do, and how often.
 fn deed(dice: &mut Dice) -> (&'static str, Value) {
     let id = dice.roll(1_000);
     match dice.roll(15) {
@@ -68,9 +68,9 @@ fn deed(dice: &mut Dice) -> (&'static str, Value) {
     }
 }
 
-/// What must be true whatever happens.
+/// The invariants.
 struct Rules {
-    /// Category and least gap of each journey.
+    /// Category and minimum interval of each journey.
     journeys: BTreeMap<String, (String, TimeDelta)>,
     sent: RefCell<HashMap<String, Vec<DateTime<Utc>>>>,
     last: RefCell<HashMap<(String, String), DateTime<Utc>>>,
@@ -194,7 +194,7 @@ fn a_thousand_people_live_a_year_with_the_stock_journeys() {
     }
     drop(sim);
     assert_eq!(entered.len(), 10, "{entered:?}");
-    // Every template but the two no journey sends.
+    // Every template except the two that no journey sends.
     let templates = rules.templates.borrow();
     assert!(templates.len() >= 13, "{templates:?}");
 }

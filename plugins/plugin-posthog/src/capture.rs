@@ -1,4 +1,4 @@
-//! Events and properties for PostHog, in batches.
+//! Sends events and person properties to PostHog, in batches.
 
 use hogsend_plugin_api::{
     Capture, Captured, Host, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse,
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{API_KEY, HOST};
 
-/// Where events go when no host is named.
+/// The ingestion host where no host is set.
 const DEFAULT_HOST: &str = "https://us.i.posthog.com";
 
 /// PostHog's capture API: <https://posthog.com/docs/api/capture>, `POST /batch/`.
@@ -19,7 +19,7 @@ pub struct CaptureApi {
 impl CaptureApi {
     pub fn new(host: Option<&str>, key: &str) -> Self {
         let base = host.unwrap_or(DEFAULT_HOST).trim_end_matches('/');
-        // The clouds take events at a host of their own.
+        // PostHog Cloud accepts events only at its ingestion hosts.
         let base = base
             .replace("://us.posthog.com", "://us.i.posthog.com")
             .replace("://eu.posthog.com", "://eu.i.posthog.com")
@@ -43,7 +43,7 @@ impl CaptureApi {
             Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
                 reason: format!("{}; check {HOST}", error.message),
             },
-            // PostHog drops repeats: same uuid, event, time and person.
+            // A repeat is safe: PostHog drops an event with the same uuid, name, time and person.
             Err(error) => Captured::Retry {
                 reason: error.message,
                 retry_after_ms: None,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again() {
+    fn temporary_faults_are_retried() {
         let key = [("POSTHOG_API_KEY", "phc_1")];
         for status in [429, 500, 503] {
             assert!(
@@ -175,14 +175,14 @@ mod tests {
                 "{status}"
             );
         }
-        // One capture may be too much or out of form, and the others are not.
+        // One capture may be too large or malformed while the others are fine.
         for status in [400, 413, 422] {
             assert!(
                 matches!(run(&key, status).0, Captured::Rejected { .. }),
                 "{status}"
             );
         }
-        // The key or the host is wrong: that says nothing of any capture.
+        // The key or the host is wrong, not a capture.
         for status in [302, 401, 402, 403, 404] {
             assert!(
                 matches!(run(&key, status).0, Captured::Blocked { .. }),

@@ -1,4 +1,4 @@
-//! PostHog: events in by webhook, person properties by its API.
+//! PostHog: reads events from its webhooks and person properties from its API, and sends events.
 
 #![forbid(unsafe_code)]
 
@@ -20,14 +20,13 @@ const HOST: &str = "POSTHOG_HOST";
 const PERSONAL_API_KEY: &str = "POSTHOG_PERSONAL_API_KEY";
 const PROJECT_ID: &str = "POSTHOG_PROJECT_ID";
 
-/// The project that the owner of a personal API key has open.
+/// PostHog's alias for the current project of the personal API key's owner.
 const CURRENT_PROJECT: &str = "@current";
 
-/// Marks events this system told PostHog of, so that they are not taken for news when PostHog's
-/// webhook brings them back.
+/// Marks the events this plugin sends to PostHog, so that a webhook destination can filter them.
 const LIB: &str = "hogsend";
 
-/// What the development server offers to try: a person signs up.
+/// The sample webhook of the development server: a person signs up.
 const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distinct_id":"user-1","timestamp":"{now}","properties":{"plan":"pro"}},"person":{"properties":{"email":"ada@example.com","first_name":"Ada"}}}"#;
 
 pub struct PostHog {
@@ -49,7 +48,7 @@ impl Plugin for PostHog {
             .setting(
                 Setting::new(
                     HOST,
-                    "where your PostHog is, such as https://us.posthog.com, https://eu.posthog.com or your own",
+                    "the URL of your PostHog: https://us.posthog.com, https://eu.posthog.com or your own",
                 )
                 .url(),
             )
@@ -63,14 +62,14 @@ impl Plugin for PostHog {
             .setting(
                 Setting::new(
                     PROJECT_ID,
-                    "the number of the project to read people from, where the key's owner has several",
+                    "the number of the project to read persons from, if the key's owner has several",
                 )
                 .default(CURRENT_PROJECT),
             )
             .setting(
                 Setting::new(
                     API_KEY,
-                    "the project API key (phc_…), to tell PostHog of mails and of what journeys capture",
+                    "the project API key (phc_…), to send PostHog events of mails and captures of journeys",
                 )
                 .secret(),
             )

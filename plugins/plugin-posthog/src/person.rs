@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::{HOST, PERSONAL_API_KEY, PROJECT_ID};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The private API allows a whole team some 240 requests a minute, so answers are kept, those that
-/// know nobody as well.
+/// The private API allows a whole team about 240 requests per minute, so answers are cached, also
+/// those for unknown people.
 const KEPT: Duration = Duration::from_secs(300);
 
 pub struct PersonApi {
@@ -39,7 +39,7 @@ impl PersonApi {
         }
     }
 
-    /// The properties of one person, `None` where PostHog knows nobody of this id.
+    /// The properties of one person; `None` where PostHog does not know the id.
     pub async fn properties(
         &self,
         host: &Host,
@@ -75,26 +75,28 @@ impl PersonApi {
         match answer.status {
             200 => {
                 let page: Page = answer.json().map_err(|_| {
-                    format!("PostHog's answer is no list of people: check that {HOST} is a PostHog")
+                    format!(
+                        "PostHog's answer is not a list of persons: check that {HOST} is a PostHog"
+                    )
                 })?;
                 let first = page.results.into_iter().next();
                 Ok(first.map(|person| person.properties.unwrap_or_default()))
             }
             401 | 403 => Err(format!(
-                "PostHog refused {PERSONAL_API_KEY}: make a key with the scope person:read for this project"
+                "PostHog refused {PERSONAL_API_KEY}: create a key with the scope person:read for this project"
             )),
             404 => Err(format!(
                 "PostHog has no project '{}' at {HOST}: set {PROJECT_ID} to the number in its address",
                 self.project
             )),
-            429 => Err("PostHog's limit for reading people is used up for now".into()),
+            429 => Err("PostHog's rate limit for reading persons is reached".into()),
             status => Err(format!("PostHog answered {status}")),
         }
     }
 }
 
-/// The host of PostHog's private API. The ingestion hosts of PostHog Cloud, which people copy from
-/// their tracking code, take events only.
+/// The host of PostHog's private API. The ingestion hosts of PostHog Cloud, which users copy from
+/// their tracking code, only accept events.
 fn private_api(host: &str) -> String {
     let host = host.trim_end_matches('/');
     match host.split_once("://") {
@@ -104,7 +106,7 @@ fn private_api(host: &str) -> String {
     }
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters, and `@`.
+/// Percent-encodes everything except RFC 3986's unreserved characters (§2.3) and `@`.
 fn encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

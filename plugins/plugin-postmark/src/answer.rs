@@ -1,4 +1,4 @@
-//! What an answer of Postmark means for a mail
+//! The meaning of Postmark's answers for a mail
 //! (<https://postmarkapp.com/developer/api/overview#error-codes>).
 
 use chrono::{DateTime, Utc};
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use crate::{BASE_URL, FROM, STREAM, TOKEN, TRANSACTIONAL_STREAM};
 
-/// Characters of Postmark's words that are passed on.
+/// The most characters of Postmark's message in a reason.
 const MESSAGE_MAX: usize = 400;
 
-/// What Postmark says of one mail.
+/// Postmark's result for one mail.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Said {
@@ -22,7 +22,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// The id of a mail that was taken.
+    /// The id of an accepted mail.
     pub fn accepted(&self) -> Option<&str> {
         let id = self.message_id.as_deref();
         id.filter(|id| self.error_code == 0 && !id.is_empty())
@@ -34,7 +34,7 @@ impl Said {
     }
 }
 
-/// Judges an answer. `token` never appears in the reason, whatever Postmark says.
+/// The outcome of an answer. `token` never appears in the reason, even if Postmark repeats it.
 pub fn outcome(answer: &HttpResponse, token: &str, now: DateTime<Utc>) -> SendOutcome {
     let said = answer.json::<Said>().ok();
     if (200..300).contains(&answer.status) && !said.as_ref().is_some_and(Said::refused) {
@@ -42,7 +42,7 @@ pub fn outcome(answer: &HttpResponse, token: &str, now: DateTime<Utc>) -> SendOu
             Some(id) => SendOutcome::Accepted {
                 message_id: id.to_owned(),
             },
-            // Something between us and Postmark answered: the mail may have arrived or not.
+            // Probably the answer of a proxy: the mail may have arrived or not.
             None => SendOutcome::Unknown {
                 reason: format!("Postmark answered {} without an id", answer.status),
             },
@@ -51,7 +51,7 @@ pub fn outcome(answer: &HttpResponse, token: &str, now: DateTime<Utc>) -> SendOu
     failure(answer, said.as_ref(), token, now)
 }
 
-/// Judges what an answer says of a mail Postmark did not take, or of the request as such.
+/// The outcome of a mail or a whole request that Postmark did not accept.
 pub fn failure(
     answer: &HttpResponse,
     said: Option<&Said>,
@@ -61,16 +61,16 @@ pub fn failure(
     let reason = describe(answer.status, said, token);
     let retry_after_ms = answer.retry_after_ms(now);
     let blocked =
-        |mend: &str| SendOutcome::blocked(format!("{reason}. {mend}")).after(retry_after_ms);
+        |fix: &str| SendOutcome::blocked(format!("{reason}. {fix}")).after(retry_after_ms);
     let code = said.map(|said| said.error_code).filter(|code| *code != 0);
     match (answer.status, code) {
         // Planned maintenance.
         (503, _) | (_, Some(100)) => return SendOutcome::retry(reason).after(retry_after_ms),
-        // The fault may have come after acceptance, and Postmark knows no idempotency keys.
+        // The fault may have come after acceptance, and Postmark has no idempotency keys.
         (408 | 500..=599, _) => return SendOutcome::Unknown { reason },
         (429, _) | (_, Some(429)) => return SendOutcome::pause(reason).after(retry_after_ms),
         (300..=399, _) => {
-            return blocked(&format!("Check {BASE_URL}: it redirects elsewhere"));
+            return blocked(&format!("Check {BASE_URL}: it redirects to another URL"));
         }
         _ => {}
     }
@@ -80,7 +80,7 @@ pub fn failure(
             "Set {TOKEN} to the token of a server, from its API Tokens page"
         )),
         Blame::Url => blocked(&format!("Check {BASE_URL}: Postmark's API is not there")),
-        Blame::Credits => blocked("Mails wait; more can be sent on a larger plan"),
+        Blame::Credits => blocked("Mails wait until the quota resets; a larger plan raises it"),
         Blame::Pending => blocked("Ask Postmark to approve the account"),
         Blame::Account => blocked("Ask Postmark why the account may not send"),
         Blame::Stream => blocked(&format!(
@@ -90,9 +90,9 @@ pub fn failure(
             "{reason}. Check that the sender ({FROM}, or EMAIL_FROM) is confirmed at https://account.postmarkapp.com/signature_domains"
         ))
         .after(retry_after_ms),
-        // Bounced, complained or was suppressed before, and Postmark does not try again.
+        // It bounced, complained or was suppressed before, and Postmark no longer sends to it.
         Blame::Inactive => SendOutcome::bounced(reason, BounceType::Permanent),
-        // How the address is written, which says nothing of the mailbox.
+        // The syntax of the address is wrong, which says nothing about the mailbox.
         Blame::Recipient => SendOutcome::bounced(reason, BounceType::Undetermined),
         Blame::Content => SendOutcome::rejected(reason),
     }
@@ -112,8 +112,8 @@ enum Blame {
     Content,
 }
 
-/// Whose fault a refusal is: the code first, then Postmark's words, the status last. What says
-/// nothing of the recipient or the content is the account's.
+/// Whose fault a refusal is: by the code first, then by Postmark's message, last by the status. A
+/// refusal that names neither the recipient nor the content is the account's fault.
 fn blame(status: u16, code: Option<u32>, words: &str) -> Blame {
     match code {
         Some(10) => return Blame::Token,
@@ -131,7 +131,7 @@ fn blame(status: u16, code: Option<u32>, words: &str) -> Blame {
         return *blame;
     }
     match (status, code) {
-        // Invalid mail, invalid JSON, JSON of another form, no JSON, too many mails, an attachment.
+        // Invalid mail, invalid JSON, incompatible JSON, no JSON, too many mails, an attachment.
         (_, Some(300 | 402 | 403 | 409 | 410 | 411)) | (413, _) => Blame::Content,
         (401, _) => Blame::Token,
         (404 | 405, None) => Blame::Url,
@@ -139,7 +139,7 @@ fn blame(status: u16, code: Option<u32>, words: &str) -> Blame {
     }
 }
 
-/// Words and whom they blame, the first that occurs.
+/// Phrases and the fault they mean; the first one that occurs counts.
 const WORDS: &[(&str, Blame)] = &[
     ("'from'", Blame::Sender),
     ("sender signature", Blame::Sender),
@@ -157,7 +157,7 @@ const WORDS: &[(&str, Blame)] = &[
 fn describe(status: u16, said: Option<&Said>, token: &str) -> String {
     let mut text = format!("Postmark answered {status}");
     if let Some(said) = said {
-        // In a batch the status is that of the whole.
+        // In a batch the status is that of the whole request.
         if said.refused() {
             text += &format!(", error {}", said.error_code);
         }
@@ -169,9 +169,9 @@ fn describe(status: u16, said: Option<&Said>, token: &str) -> String {
     text.trim_end_matches(['.', ' ']).to_owned()
 }
 
-/// Words of Postmark's, short and without the token.
+/// Postmark's message, short and without the token.
 fn clean(text: &str, token: &str) -> String {
-    // The token goes before the text is cut, or a part of it could stay.
+    // The token is removed before the text is cut, or a part of it could remain.
     let text = text.replace(token, "[token]");
     text.chars()
         .filter(|c| !c.is_control())

@@ -6,10 +6,10 @@ use hogsend_plugin_api::{BatchOutcome, BlockScope, HttpResponse, SendOutcome};
 
 use crate::answer::{self, Said};
 
-/// The most mails Postmark takes in one request.
+/// The most mails Postmark accepts in one request.
 pub const MAX: u32 = 500;
 
-/// Judges an answer to `size` mails. `token` never appears in a reason.
+/// The outcome of an answer to `size` mails. `token` never appears in a reason.
 pub fn outcome(
     answer: &HttpResponse,
     size: usize,
@@ -27,15 +27,15 @@ pub fn outcome(
         return BatchOutcome::Each(each);
     }
     match answer::outcome(answer, token, now) {
-        // Postmark speaks of one mail where it was given several.
+        // Postmark reported one mail though it was given several.
         SendOutcome::Accepted { .. } => BatchOutcome::All(SendOutcome::Unknown {
             reason: format!(
                 "Postmark answered {} without an id for each mail",
                 answer.status
             ),
         }),
-        // The request as such was too large or could not be read, or one sender is refused: none of
-        // it was taken, and the mails of others are not held up.
+        // The whole request was too large or unreadable, or one sender is refused: Postmark accepted
+        // none of it, and the other mails must not wait.
         SendOutcome::Rejected { reason, .. }
         | SendOutcome::Blocked {
             reason,
@@ -46,7 +46,7 @@ pub fn outcome(
     }
 }
 
-/// None where it cannot be told whether the mail was taken.
+/// The outcome of one mail; `None` where the answer does not say whether it was accepted.
 fn one(answer: &HttpResponse, said: &Said, token: &str, now: DateTime<Utc>) -> Option<SendOutcome> {
     if said.refused() {
         return Some(answer::failure(answer, Some(said), token, now));

@@ -5,10 +5,11 @@ use hogsend_plugin_api::{Mail, Prepared};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Postmark takes tags of at most this many characters.
+/// The longest tag Postmark accepts, in characters.
 const TAG_MAX: usize = 1_000;
 
-/// Message streams by what they carry: Postmark keeps the two apart for the sake of delivery.
+/// The message streams. Postmark separates broadcast and transactional mail to protect the delivery
+/// of the latter.
 pub struct Streams {
     pub lifecycle: String,
     pub transactional: String,
@@ -41,14 +42,14 @@ struct Header<'a> {
     value: &'a str,
 }
 
-/// Comes back in webhooks.
+/// Postmark returns it in webhooks.
 #[derive(Serialize)]
 struct Metadata {
-    /// Names a mail whose acceptance was lost.
+    /// Identifies a mail even where Postmark's acceptance was lost.
     send_id: Uuid,
 }
 
-/// Makes the bytes Postmark gets.
+/// Builds the request body.
 pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
     let mailbox =
         |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
@@ -80,7 +81,7 @@ pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
         },
         tag: tag("template").map(|name| name.chars().take(TAG_MAX).collect()),
         metadata: Metadata { send_id: mail.id },
-        // The host counts opens and clicks itself, and Postmark would rewrite its links.
+        // The host tracks opens and clicks itself, and Postmark would rewrite its links.
         track_opens: false,
         track_links: "None",
     };
@@ -136,7 +137,7 @@ mod tests {
             (
                 "foo",
                 "h@acme.example",
-                "the sender of the mail is no e-mail",
+                "the sender of the mail is not an email",
             ),
             (
                 "a@acme.example",

@@ -1,24 +1,24 @@
-//! What Postmark's types of bounces mean
+//! The meaning of Postmark's bounce types
 //! (<https://postmarkapp.com/developer/api/bounce-api#bounce-types>).
 
 use hogsend_plugin_api::{BounceType, DeliveryEventKind as Kind};
 
-/// What a bounce of this type says of the mail and the address. None where it says nothing of
-/// either: an automatic reply came back, or it is about mail that came in.
+/// The event and the bounce type of a Postmark bounce. `None` where it is not about the mail or the
+/// address: an automatic reply, or inbound mail.
 pub fn kind(name: &str) -> Option<(Kind, Option<BounceType>)> {
     let bounced = |kind| Some((Kind::Bounced, Some(kind)));
     match name {
         "HardBounce" | "BadEmailAddress" => bounced(BounceType::Permanent),
-        // Postmark has given up, as it retries by itself before it tells.
+        // Postmark reports these only after its own retries.
         "SoftBounce" | "Transient" | "DnsError" => bounced(BounceType::Transient),
-        // The address works: the mail's content, its sender or a filter is what was refused.
+        // The address works: the content, the sender or a filter caused the refusal.
         "SpamNotification" | "Blocked" | "VirusNotification" | "DMARCPolicy" => {
             bounced(BounceType::Undetermined)
         }
         "SpamComplaint" => Some((Kind::Complained, None)),
         "Unsubscribe" => Some((Kind::Unsubscribed, None)),
         "ManuallyDeactivated" => Some((Kind::Suppressed, None)),
-        // Postmark took the mail and could not make a message of it.
+        // Postmark accepted the mail and could not build a message from it.
         "SMTPApiError" | "TemplateRenderingFailed" => Some((Kind::Failed, None)),
         "AutoResponder"
         | "AddressChange"
@@ -26,7 +26,7 @@ pub fn kind(name: &str) -> Option<(Kind, Option<BounceType>)> {
         | "Subscribe"
         | "OpenRelayTest"
         | "InboundError" => None,
-        // `Unknown`, `Unconfirmed`, and types to come.
+        // `Unknown`, `Unconfirmed`, and future types.
         _ => bounced(BounceType::Undetermined),
     }
 }

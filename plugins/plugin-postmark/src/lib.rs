@@ -1,4 +1,4 @@
-//! Postmark: mail out through <https://postmarkapp.com>.
+//! Postmark: sends mail through <https://postmarkapp.com> and reads its webhooks.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ const FROM: &str = "POSTMARK_FROM";
 const WEBHOOK_SECRET: &str = "POSTMARK_WEBHOOK_SECRET";
 
 const DEFAULT_BASE_URL: &str = "https://api.postmarkapp.com";
-/// The ids a new server gives its two streams.
+/// The ids of the two streams of a new server.
 const DEFAULT_STREAM: &str = "broadcast";
 const DEFAULT_TRANSACTIONAL_STREAM: &str = "outbound";
 
@@ -52,18 +52,18 @@ impl Plugin for Postmark {
                 .secret(),
             )
             .setting(
-                Setting::new(BASE_URL, "where Postmark's API is")
+                Setting::new(BASE_URL, "the URL of Postmark's API")
                     .url()
                     .default(DEFAULT_BASE_URL),
             )
             .setting(
-                Setting::new(STREAM, "the message stream of lifecycle mail, a broadcast one")
+                Setting::new(STREAM, "the message stream for lifecycle mail, of the type broadcast")
                     .default(DEFAULT_STREAM),
             )
             .setting(
                 Setting::new(
                     TRANSACTIONAL_STREAM,
-                    "the message stream of mail of the category transactional",
+                    "the message stream for mail of the category transactional",
                 )
                 .default(DEFAULT_TRANSACTIONAL_STREAM),
             )
@@ -88,7 +88,7 @@ impl Plugin for Postmark {
         let token = get(TOKEN);
         if token.is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
             return Err(format!(
-                "{TOKEN} holds a space or another character no token has: copy it again"
+                "{TOKEN} contains a space or another character that no token has: copy it again"
             ));
         }
         let base = get(BASE_URL).unwrap_or(DEFAULT_BASE_URL);
@@ -108,7 +108,7 @@ impl Plugin for Postmark {
 
 impl Delivery for Postmark {
     fn capabilities(&self) -> Capabilities {
-        // Postmark knows no idempotency keys and names no limit of requests.
+        // Postmark has no idempotency keys and states no rate limit.
         Capabilities::new(Idempotency::None).batches_of(batch::MAX)
     }
 

@@ -1,5 +1,5 @@
-//! How Postmark proves that a webhook is its own: it signs none, and sends what stands in the
-//! webhook's settings, basic auth or headers of one's choice
+//! Authenticates Postmark's webhooks. Postmark does not sign them, but sends the basic auth or the
+//! custom headers of the webhook's settings
 //! (<https://postmarkapp.com/developer/webhooks/webhooks-overview>).
 
 use base64::Engine as _;
@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use hogsend_plugin_api::Webhook;
 use subtle::ConstantTimeEq;
 
-/// Whether the webhook brings the secret: as basic auth (the password, or `user:password` as a
-/// whole), as a bearer token, or as `x-postmark-webhook-secret`.
+/// Whether the webhook has the secret: as basic auth (the password, or `user:password` as a whole),
+/// as a bearer token, or in the header `x-postmark-webhook-secret`.
 pub fn knows(webhook: &Webhook, secret: &str) -> bool {
     let equal = |given: &[u8]| bool::from(given.ct_eq(secret.as_bytes()));
     let own = webhook
@@ -24,7 +24,7 @@ pub fn knows(webhook: &Webhook, secret: &str) -> bool {
     let authorized = if scheme.eq_ignore_ascii_case("bearer") {
         equal(rest.as_bytes())
     } else if scheme.eq_ignore_ascii_case("basic") {
-        // RFC 7617 §2: a user's name has no colon, a password may.
+        // RFC 7617 §2: a user name has no colon, a password may have one.
         let pair = STANDARD.decode(rest).unwrap_or_default();
         let colon = pair.iter().position(|byte| *byte == b':');
         let password = colon.map_or(&[][..], |at| &pair[at + 1..]);

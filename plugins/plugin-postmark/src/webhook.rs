@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::{bounce, secret};
 
-/// Stands for a message where there is none, as in a test from Postmark's page.
+/// The message id in webhooks without a message, for example in a test from Postmark's page.
 const NO_MESSAGE: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Verifies and reads a webhook. Without a secret it is taken as it is: the host turns such ones
-/// away in production.
+/// Verifies and reads a webhook. Without a secret nothing is verified: in production the host refuses
+/// such webhooks.
 pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
     if expected.is_some_and(|expected| !secret::knows(webhook, expected)) {
         return Err(Refusal::Unauthorized);
@@ -20,7 +20,9 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
     let record = text(&body["RecordType"]).ok_or_else(|| {
-        invalid("RecordType is required: only webhooks of a stream that sends belong here")
+        invalid(
+            "RecordType is required: send only webhooks of an outbound or broadcast stream here",
+        )
     })?;
     let (kind, bounce, time_field) = match record {
         "Delivery" => (Kind::Delivered, None, "DeliveredAt"),
@@ -29,9 +31,9 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
         "SpamComplaint" => (Kind::Complained, None, "BouncedAt"),
         "Bounce" => {
             let name = text(&body["Type"])
-                .ok_or_else(|| invalid("Type is required: what kind of bounce it is"))?;
+                .ok_or_else(|| invalid("Type is required: the type of the bounce"))?;
             let Some((kind, bounce)) = bounce::kind(name) else {
-                return Ok(skipped(format!("a bounce of type '{name}' is no bounce")));
+                return Ok(skipped(format!("the type '{name}' does not mean a bounce")));
             };
             (kind, bounce, "BouncedAt")
         }
@@ -40,20 +42,23 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
             Err(reason) => return Ok(skipped(reason)),
         },
         other => {
-            let reason = format!("'{other}' says nothing about a mail that was sent");
+            let reason = format!("'{other}' is not about a sent mail");
             return Ok(skipped(reason));
         }
     };
-    let told = text(&body[time_field])
+    let time_text = text(&body[time_field])
         .ok_or_else(|| invalid(format!("{time_field} is required: an RFC 3339 time")))?;
-    let occurred_at =
-        time(told).ok_or_else(|| invalid(format!("{time_field} is no RFC 3339 time: '{told}'")))?;
+    let occurred_at = time(time_text).ok_or_else(|| {
+        invalid(format!(
+            "{time_field} is not an RFC 3339 time: '{time_text}'"
+        ))
+    })?;
     Ok(DeliveryReading::Events(vec![event(
         &body,
         record,
         (kind, bounce),
         occurred_at,
-        told,
+        time_text,
     )]))
 }
 
@@ -62,7 +67,7 @@ fn event(
     record: &str,
     (kind, bounce): (Kind, Option<BounceType>),
     occurred_at: DateTime<Utc>,
-    told: &str,
+    time_text: &str,
 ) -> DeliveryEvent {
     let own = |value: &Value| text(value).map(str::to_owned);
     let mut event = DeliveryEvent::new(kind, occurred_at);
@@ -71,11 +76,11 @@ fn event(
     event.email = own(&body["Email"]).or_else(|| own(&body["Recipient"]));
     event.bounce = bounce;
     event.dedupe_key = match (&event.message_id, body["ID"].as_u64()) {
-        // A complaint is told twice where the webhook covers both: once as a complaint, once as a
-        // change of the stream's suppressions.
+        // A webhook for both record types reports a complaint twice: as a complaint and as a change
+        // of the stream's suppressions.
         (Some(message), _) if kind == Kind::Complained => Some(format!("SpamComplaint:{message}")),
         (_, Some(id)) => Some(format!("{record}:{id}")),
-        (Some(message), None) => Some(format!("{record}:{message}:{told}")),
+        (Some(message), None) => Some(format!("{record}:{message}:{time_text}")),
         (None, None) => None,
     };
     match kind {
@@ -94,13 +99,13 @@ fn event(
     event
 }
 
-/// What a change of a stream's suppressions says, or why it says nothing.
+/// The event that a change of a stream's suppressions means, or why it means none.
 fn change(body: &Value) -> Result<Result<Kind, String>, Refusal> {
     let suppressed = body["SuppressSending"].as_bool().ok_or_else(|| {
-        invalid("SuppressSending is required: whether the address left the stream or came back")
+        invalid("SuppressSending is required: whether the address is suppressed or reactivated")
     })?;
     if !suppressed {
-        return Ok(Err("the address gets mail of the stream again".into()));
+        return Ok(Err("the address was reactivated".into()));
     }
     let origin = text(&body["Origin"]).unwrap_or_default();
     Ok(match text(&body["SuppressionReason"]).unwrap_or_default() {
@@ -108,7 +113,7 @@ fn change(body: &Value) -> Result<Result<Kind, String>, Refusal> {
         "SpamComplaint" => Ok(Kind::Complained),
         "ManualSuppression" if origin == "Recipient" => Ok(Kind::Unsubscribed),
         reason => Err(format!(
-            "a suppression '{reason}' by '{origin}' is no act of the recipient"
+            "the recipient did not cause the suppression '{reason}' by '{origin}'"
         )),
     })
 }

@@ -1,4 +1,4 @@
-//! What an answer of Resend means for a mail (<https://resend.com/docs/api-reference/errors>).
+//! The meaning of Resend's answers for a mail (<https://resend.com/docs/api-reference/errors>).
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use crate::rate::retry_after;
 use crate::{API_KEY, BASE_URL, FROM};
 
-/// How long mails wait before an exhausted quota is tried again. The rate limit's reset, which such
-/// an answer carries as well, says nothing about it.
+/// How long mails wait before a retry with an exhausted quota. Such an answer also has the reset of
+/// the rate limit, which does not apply to the quota.
 const QUOTA_WAIT_MS: u64 = 3_600_000;
-/// Characters of Resend's words that are passed on.
+/// The most characters of Resend's message in a reason.
 const MESSAGE_MAX: usize = 400;
 
 #[derive(Deserialize)]
@@ -26,12 +26,12 @@ struct Failure {
     message: String,
 }
 
-/// Judges an answer. `key` never appears in the reason, whatever Resend says.
+/// The outcome of an answer. `key` never appears in the reason, even if Resend repeats it.
 pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutcome {
     if (200..300).contains(&answer.status) {
         return match answer.json::<Accepted>() {
             Ok(Accepted { id }) if !id.is_empty() => SendOutcome::Accepted { message_id: id },
-            // Something between us and Resend answered: the mail may have arrived or not.
+            // Probably the answer of a proxy: the mail may have arrived or not.
             _ => SendOutcome::Unknown {
                 reason: format!("Resend answered {} without an id", answer.status),
             },
@@ -42,27 +42,27 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
     let wait = retry_after(answer, now);
     match (answer.status, failure.name.as_str()) {
         (409, "invalid_idempotent_request") => SendOutcome::rejected(format!(
-            "{said}. Another mail went out under this mail's key, so this one did not"
+            "{said}. Another mail was sent under this mail's key, so this one did not go out"
         )),
-        // The first request with this key is still under way.
+        // The first request with this key is still in progress.
         (409, _) => SendOutcome::retry(said).after(wait),
         (429, "daily_quota_exceeded" | "monthly_quota_exceeded") => quota(&said),
         (429, _) => SendOutcome::pause(said).after(wait),
         (503, _) => SendOutcome::retry(said).after(wait),
-        // The fault may have come after acceptance. With the idempotency key a repeat is safe here,
-        // but not at another provider.
+        // The fault may have come after acceptance. The idempotency key makes a repeat safe at
+        // Resend, but not at another provider.
         (408 | 500..=599, _) => SendOutcome::Unknown { reason: said },
-        (300..=399, _) => {
-            SendOutcome::blocked(format!("{said}. Check {BASE_URL}: it redirects elsewhere"))
-                .after(wait)
-        }
+        (300..=399, _) => SendOutcome::blocked(format!(
+            "{said}. Check {BASE_URL}: it redirects to another URL"
+        ))
+        .after(wait),
         _ => refusal(answer.status, &failure.name, &failure.message, said, wait),
     }
 }
 
-/// Whose fault a refusal is. The name of the error first, then Resend's words, the status last:
-/// Resend answers a revoked key with 400, 401 or 403, and a sender's domain that is not verified
-/// with 403 or 422.
+/// The outcome of a refusal: by the name of the error first, then by Resend's message, last by the
+/// status. Resend answers a revoked key with 400, 401 or 403, and an unverified sender domain with
+/// 403 or 422.
 pub fn refusal(
     status: u16,
     name: &str,
@@ -74,7 +74,7 @@ pub fn refusal(
         .or_else(|| by_words(message))
         .unwrap_or(match (status, name) {
             (401, _) => Blame::Key,
-            // A page of a proxy, or an API that is not Resend's.
+            // The page of a proxy, or another API than Resend's.
             (404 | 405, _) => Blame::Url,
             (413, _) | (400 | 422, "validation_error" | "invalid_parameter") => Blame::Content,
             _ => Blame::Account,
@@ -91,7 +91,7 @@ pub fn refusal(
         Blame::Sender => SendOutcome::sender_blocked(format!(
             "{said}. Check that the sender is at a domain verified at https://resend.com/domains ({FROM}, or EMAIL_FROM)"
         )),
-        // What Resend finds wrong is how the address is written, which says nothing of the mailbox.
+        // Resend checks the syntax of the address, which says nothing about the mailbox.
         Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
         Blame::Content => SendOutcome::rejected(said),
     };
@@ -109,7 +109,8 @@ enum Blame {
     Content,
 }
 
-/// Names that mean one thing whatever the words (<https://resend.com/docs/api-reference/errors>).
+/// Error names with one meaning, whatever the message
+/// (<https://resend.com/docs/api-reference/errors>).
 fn by_name(name: &str) -> Option<Blame> {
     Some(match name {
         "missing_api_key" | "restricted_api_key" | "invalid_api_key" | "suspended_api_key" => {
@@ -123,12 +124,12 @@ fn by_name(name: &str) -> Option<Blame> {
         | "missing_required_field"
         | "invalid_idempotency_key"
         | "invalid_idempotent_request" => Blame::Content,
-        // `validation_error` is what Resend says of a key, a sender, an address and a field alike.
+        // `validation_error` may be about a key, a sender, an address or a field.
         _ => return None,
     })
 }
 
-/// Words and whom they blame, the first that occurs.
+/// Phrases and the fault they mean; the first one that occurs counts.
 const WORDS: &[(&str, Blame)] = &[
     ("api key", Blame::Key),
     ("api_key", Blame::Key),
@@ -164,7 +165,7 @@ fn by_words(message: &str) -> Option<Blame> {
 
 fn quota(said: &str) -> SendOutcome {
     SendOutcome::blocked(format!(
-        "{said}. Mails wait; more can be sent on a larger plan"
+        "{said}. Mails wait until the quota resets; a larger plan raises it"
     ))
     .after(Some(QUOTA_WAIT_MS))
 }
@@ -177,9 +178,9 @@ fn describe(status: u16, failure: &Failure, key: &str) -> String {
     text.trim_end_matches(['.', ' ']).to_owned()
 }
 
-/// Words of Resend's, short and without the key.
+/// Resend's message, short and without the key.
 pub fn clean(text: &str, key: &str) -> String {
-    // The key goes before the text is cut, or a part of it could stay.
+    // The key is removed before the text is cut, or a part of it could remain.
     let text = text.replace(key, "[key]");
     text.chars()
         .filter(|c| !c.is_control())
@@ -210,8 +211,8 @@ mod tests {
         json!({ "statusCode": status, "name": name, "message": message }).to_string()
     }
 
-    /// The outcome in a word, its reason, and the wait.
-    fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
+    /// The outcome as a word, its reason, and the wait.
+    fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
         match outcome {
             SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
             SendOutcome::Retry {
@@ -378,7 +379,7 @@ mod tests {
             (503, "", "the words", "retry", wait),
             (302, "", "the words", "blocked", wait),
         ] {
-            let (found, reason, found_wait) = told(of(status, &error(status, name, words)));
+            let (found, reason, found_wait) = summary(of(status, &error(status, name, words)));
             assert_eq!(
                 (found, found_wait),
                 (word, waits),
@@ -393,8 +394,8 @@ mod tests {
     }
 
     #[test]
-    fn reasons_name_the_mend() {
-        for (status, name, mend) in [
+    fn reasons_name_the_fix() {
+        for (status, name, fix) in [
             (401, "missing_api_key", "RESEND_API_KEY"),
             (403, "invalid_api_key", "RESEND_API_KEY"),
             (422, "invalid_from_address", "RESEND_FROM_EMAIL"),
@@ -403,24 +404,24 @@ mod tests {
             (429, "daily_quota_exceeded", "larger plan"),
             (409, "invalid_idempotent_request", "this one did not"),
         ] {
-            let (_, reason, _) = told(of(status, &error(status, name, "The words.")));
-            assert!(reason.contains(mend) && !reason.contains(".."), "{reason}");
+            let (_, reason, _) = summary(of(status, &error(status, name, "The words.")));
+            assert!(reason.contains(fix) && !reason.contains(".."), "{reason}");
         }
     }
 
     #[test]
     fn an_acceptance_needs_an_id() {
         assert_eq!(
-            told(of(200, r#"{"id":"x","later":1}"#)),
+            summary(of(200, r#"{"id":"x","later":1}"#)),
             ("accepted", "x".into(), None)
         );
         for body in ["", "<html>", "{}", r#"{"id":""}"#, r#"{"id":7}"#] {
-            assert_eq!(told(of(201, body)).0, "unknown", "{body}");
+            assert_eq!(summary(of(201, body)).0, "unknown", "{body}");
         }
     }
 
     #[test]
-    fn answers_of_something_else_are_told_by_their_status() {
+    fn answers_of_something_else_are_judged_by_their_status() {
         for body in [
             "",
             "<html>bad gateway</html>",
@@ -429,11 +430,11 @@ mod tests {
             r#"{"name":7}"#,
         ] {
             assert_eq!(
-                told(of(503, body)),
+                summary(of(503, body)),
                 ("retry", "Resend answered 503".into(), Some(3_000))
             );
             for status in [400, 401, 403, 404, 422, 451] {
-                assert_eq!(told(of(status, body)).0, "blocked", "{status} {body}");
+                assert_eq!(summary(of(status, body)).0, "blocked", "{status} {body}");
             }
         }
     }
@@ -443,7 +444,7 @@ mod tests {
         for before in [0, 390, 395, 398] {
             let message = format!("{}{KEY}\r\n\0{}", "x".repeat(before), "x".repeat(10_000));
             for status in [400, 401, 403, 409, 429, 500] {
-                let (_, reason, _) = told(of(status, &error(status, KEY, &message)));
+                let (_, reason, _) = summary(of(status, &error(status, KEY, &message)));
                 assert!(
                     !reason.contains("re_") && reason.contains("[key]"),
                     "{reason}"

@@ -6,13 +6,13 @@ use serde::Deserialize;
 
 use crate::answer;
 
-/// The most mails Resend takes in one request.
+/// The most mails Resend accepts in one request.
 pub const MAX: u32 = 100;
 
 #[derive(Deserialize)]
 struct Accepted {
     data: Vec<Id>,
-    /// In permissive validation, the mails that were refused.
+    /// With permissive validation, the refused mails.
     #[serde(default)]
     errors: Vec<Refused>,
 }
@@ -29,7 +29,7 @@ struct Refused {
     message: String,
 }
 
-/// Judges an answer to `size` mails. `key` never appears in a reason.
+/// The outcome of an answer to `size` mails. `key` never appears in a reason.
 pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>) -> BatchOutcome {
     if (200..300).contains(&answer.status) {
         let each = answer.json().ok().and_then(|said| places(said, size, key));
@@ -46,11 +46,11 @@ pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>
         );
     }
     match answer::outcome(answer, key, now) {
-        // The key is this batch's own, so it was this batch that went out under it.
+        // Only this batch uses the key, so Resend accepted this batch under it.
         SendOutcome::Rejected { reason, .. } if answer.status == 409 => {
             BatchOutcome::All(SendOutcome::Unknown { reason })
         }
-        // It may be one mail's fault, or one sender's: the others are not held up.
+        // It may be the fault of one mail or one sender, for which the others must not wait.
         SendOutcome::Rejected { reason, .. }
         | SendOutcome::Blocked {
             reason,

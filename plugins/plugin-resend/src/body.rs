@@ -8,9 +8,9 @@ use serde::Serialize;
 
 /// Resend allows tag names and values of at most 256 letters, digits, `_` and `-`.
 const TAG_MAX: usize = 256;
-/// And at most this many tags.
+/// Resend allows at most this many tags.
 const TAGS_MAX: usize = 75;
-/// The tag by which webhooks name a mail whose acceptance was lost.
+/// The tag that identifies the mail in webhooks, even where Resend's acceptance was lost.
 pub const SEND_ID: &str = "send_id";
 
 #[derive(Serialize)]
@@ -34,8 +34,8 @@ struct Tag {
     value: String,
 }
 
-/// Makes the bytes Resend gets. The same mail gives the same bytes, as Resend compares them where a
-/// key comes twice.
+/// Builds the request body. The same mail must give the same bytes, because Resend compares them when
+/// a key is used again.
 pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
     let mailbox =
         |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
@@ -119,7 +119,7 @@ mod tests {
             (
                 "foo",
                 "h@acme.example",
-                "the sender of the mail is no e-mail",
+                "the sender of the mail is not an email",
             ),
             (
                 "a@acme.example",

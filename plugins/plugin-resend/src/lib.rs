@@ -1,4 +1,4 @@
-//! Resend: mail out through <https://resend.com>.
+//! Resend: sends mail through <https://resend.com> and reads its webhooks.
 
 #![forbid(unsafe_code)]
 
@@ -29,11 +29,11 @@ const FROM: &str = "RESEND_FROM_EMAIL";
 
 const DEFAULT_BASE_URL: &str = "https://api.resend.com";
 
-/// Resend turns away requests that do not say who makes them.
+/// Resend refuses requests without a user agent.
 const USER_AGENT: &str = concat!("hogsend-plugin-resend/", env!("CARGO_PKG_VERSION"));
 
-/// Resend remembers a key for 24 hours from when the first request arrived, the host counts from
-/// when it began. The half hour between covers clocks that differ and a repeat that travels long.
+/// Resend remembers a key for 24 hours after the first request arrives; the host counts from the
+/// start of the attempt. Half an hour less allows for clock differences and slow repeats.
 const REMEMBERED_SECONDS: u64 = 24 * 3_600 - 30 * 60;
 
 pub struct Resend {
@@ -48,13 +48,13 @@ impl Plugin for Resend {
             .setting(
                 Setting::new(
                     API_KEY,
-                    "an API key (re_…) that may send; make one at https://resend.com/api-keys",
+                    "an API key (re_…) with sending access; create one at https://resend.com/api-keys",
                 )
                 .required()
                 .secret(),
             )
             .setting(
-                Setting::new(BASE_URL, "where Resend's API is")
+                Setting::new(BASE_URL, "the URL of Resend's API")
                     .url()
                     .default(DEFAULT_BASE_URL),
             )
@@ -78,7 +78,7 @@ impl Plugin for Resend {
         let key = settings.get(API_KEY).filter(|key| !key.is_empty());
         if key.is_some_and(|key| !key.chars().all(|c| c.is_ascii_graphic())) {
             return Err(format!(
-                "{API_KEY} holds a space or another character no key has: copy it again"
+                "{API_KEY} contains a space or another character that no key has: copy it again"
             ));
         }
         let base = settings.get(BASE_URL).unwrap_or(DEFAULT_BASE_URL);
@@ -87,7 +87,7 @@ impl Plugin for Resend {
             .filter(|secret| !secret.is_empty());
         let signature = secret.map(Signature::new).transpose();
         Ok(Self {
-            signature: signature.map_err(|mend| format!("{WEBHOOK_SECRET} {mend}"))?,
+            signature: signature.map_err(|fix| format!("{WEBHOOK_SECRET} {fix}"))?,
             key: key.map(str::to_owned),
             url: format!("{}/emails", base.trim_end_matches('/')),
         })
@@ -133,9 +133,9 @@ impl Delivery for Resend {
         let url = format!("{}/batch", self.url);
         let request = request(&url, key, &batch.idempotency_key)
             .header("content-type", "application/json")
-            // One bad mail does not hold up the others.
+            // Resend then accepts the valid mails of a batch with an invalid one.
             .header("x-batch-validation", "permissive")
-            // Resend compares the bytes where a key comes twice.
+            // Resend compares the bytes when a key is used again.
             .body(batch.json_array());
         match host.http(request).await {
             Ok(answer) => BatchSent {
@@ -160,7 +160,7 @@ fn request(url: &str, key: &str, idempotency_key: &str) -> HttpRequest {
 
 fn no_key() -> SendOutcome {
     SendOutcome::blocked(format!(
-        "{API_KEY} is not set: make a key at https://resend.com/api-keys"
+        "{API_KEY} is not set: create a key at https://resend.com/api-keys"
     ))
 }
 

@@ -1,13 +1,13 @@
-//! What Resend says of its limits (<https://resend.com/docs/api-reference/rate-limit>).
+//! Resend's rate limit headers (<https://resend.com/docs/api-reference/rate-limit>).
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{HttpResponse, Rate};
 
-/// The length of a window where no `ratelimit-policy` tells it: the limit is given in requests a
+/// The length of a window without a `ratelimit-policy`: Resend documents its limit in requests per
 /// second.
 const WINDOW_MS: u64 = 1_000;
 
-/// Milliseconds of `retry-after`, else of `ratelimit-reset` where the answer is about the limit.
+/// The requested wait in milliseconds: `retry-after`, else for a 429 `ratelimit-reset`.
 pub fn retry_after(answer: &HttpResponse, now: DateTime<Utc>) -> Option<u64> {
     answer.retry_after_ms(now).or_else(|| {
         let limited = answer.status == 429;
@@ -17,10 +17,10 @@ pub fn retry_after(answer: &HttpResponse, now: DateTime<Utc>) -> Option<u64> {
     })
 }
 
-/// The limit every answer carries.
+/// The rate limit, which every answer states.
 pub fn rate(answer: &HttpResponse) -> Option<Rate> {
     let number = |name| answer.header(name)?.trim().parse::<u32>().ok();
-    // `ratelimit-limit: 5` or, with the policy beside it, `5;w=1`.
+    // `ratelimit-limit: 5`, or with the policy in the same header `5;w=1`.
     let words = answer.header("ratelimit-limit")?;
     let requests = words.split([';', ',']).next()?.trim().parse().ok()?;
     let policy = answer.header("ratelimit-policy").unwrap_or(words);
@@ -85,20 +85,23 @@ mod tests {
 
     #[test]
     fn the_limit_is_the_one_in_the_headers() {
-        let told = |headers: &[(&str, &str)]| {
+        let parsed = |headers: &[(&str, &str)]| {
             rate(&answer(200, headers)).map(|rate| (rate.requests, rate.per_ms))
         };
-        assert_eq!(told(&[("ratelimit-limit", "5")]), Some((5, 1_000)));
-        assert_eq!(told(&[("ratelimit-limit", "20;w=10")]), Some((20, 10_000)));
+        assert_eq!(parsed(&[("ratelimit-limit", "5")]), Some((5, 1_000)));
+        assert_eq!(
+            parsed(&[("ratelimit-limit", "20;w=10")]),
+            Some((20, 10_000))
+        );
         let policy = ("ratelimit-policy", "100;w=60");
         assert_eq!(
-            told(&[("ratelimit-limit", "100"), policy]),
+            parsed(&[("ratelimit-limit", "100"), policy]),
             Some((100, 60_000))
         );
         for bad in ["", "0", "many", "-1", "99999999999999"] {
-            assert_eq!(told(&[("ratelimit-limit", bad)]), None, "{bad}");
+            assert_eq!(parsed(&[("ratelimit-limit", bad)]), None, "{bad}");
         }
-        assert_eq!(told(&[]), None);
+        assert_eq!(parsed(&[]), None);
         let rate = rate(&answer(
             200,
             &[

@@ -1,4 +1,4 @@
-//! The signature of webhooks, as Svix makes it
+//! Verifies the signature of webhooks, by Svix's scheme
 //! (<https://docs.svix.com/receiving/verifying-payloads/how-manual>).
 
 use base64::Engine as _;
@@ -7,29 +7,27 @@ use hmac::{Hmac, Mac};
 use hogsend_plugin_api::Webhook;
 use sha2::Sha256;
 
-/// How far the time of a signature may be from ours, either way, in seconds.
+/// How far a signature's timestamp may be from the time of receipt, in seconds, in both directions.
 const TOLERANCE: i64 = 5 * 60;
 
-/// Checks signatures of one endpoint.
+/// Verifies the signatures of one endpoint.
 pub struct Signature(Hmac<Sha256>);
 
 impl Signature {
-    /// Reads a secret, `whsec_` and base64. The error names the mend and not the secret.
+    /// Parses a secret: `whsec_` and Base64. The error names the fix, not the secret.
     pub fn new(secret: &str) -> Result<Self, String> {
         let encoded = secret.strip_prefix("whsec_").unwrap_or(secret);
         let key = STANDARD
             .decode(encoded)
             .ok()
             .filter(|key| !key.is_empty())
-            .ok_or(
-                "is no signing secret: copy the whole of it, whsec_…, from the webhook's page",
-            )?;
+            .ok_or("is not a signing secret: copy all of it, whsec_…, from the webhook's page")?;
         let key = Hmac::new_from_slice(&key).map_err(|error| error.to_string())?;
         Ok(Self(key))
     }
 
-    /// The id of a genuine message; `None` where it is not. Compared in constant time, on the bytes
-    /// as they came; one matching signature of several is enough, as during a rotation.
+    /// The id of a genuine message; `None` where it is not genuine. It compares in constant time, on
+    /// the bytes as received. One matching signature of several is enough, for secret rotation.
     pub fn verify<'a>(&self, webhook: &'a Webhook) -> Option<&'a str> {
         let header = |name: &str| {
             webhook

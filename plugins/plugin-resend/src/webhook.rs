@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::body::SEND_ID;
 use crate::signature::Signature;
 
-/// Verifies and reads a webhook. Without a secret it is taken as it is: the host turns such ones
-/// away in production.
+/// Verifies and reads a webhook. Without a secret nothing is verified: in production the host refuses
+/// such webhooks.
 pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
     let id = match signature {
         Some(signature) => signature.verify(webhook).ok_or(Refusal::Unauthorized)?,
@@ -23,17 +23,17 @@ pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<Delivery
         .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
     let name = text(&body["type"]).ok_or_else(|| invalid("type is required: the event's name"))?;
     let Some(kind) = kind(name) else {
-        let reason = format!("'{name}' says nothing about a mail that was sent");
+        let reason = format!("'{name}' is not about a sent mail");
         return Ok(DeliveryReading::Skipped { reason });
     };
     let data = &body["data"];
     if !data.is_object() {
-        return Err(invalid("data is required: what the event says of the mail"));
+        return Err(invalid("data is required: an object about the mail"));
     }
-    // A click has a time of its own; for all others it is the event's.
-    let told = text(&data["click"]["timestamp"]).filter(|_| kind == Kind::Clicked);
-    let told = told.or_else(|| text(&body["created_at"]));
-    let occurred_at = told
+    // A click has its own time; the other events have only that of the webhook.
+    let clicked_at = text(&data["click"]["timestamp"]).filter(|_| kind == Kind::Clicked);
+    let occurred_at = clicked_at
+        .or_else(|| text(&body["created_at"]))
         .and_then(time)
         .ok_or_else(|| invalid("created_at is required: an RFC 3339 time"))?;
     let mut event = DeliveryEvent::new(kind, occurred_at);
@@ -112,7 +112,7 @@ fn recipient(to: &Value) -> Option<String> {
     Some(bare.trim().to_owned())
 }
 
-/// Tags leave as a list of names and values and come back as an object.
+/// Tags are sent as a list of names and values; Resend returns them as an object.
 fn tag<'a>(tags: &'a Value, name: &str) -> Option<&'a str> {
     let listed = || {
         let all = tags.as_array()?;

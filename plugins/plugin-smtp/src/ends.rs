@@ -1,9 +1,9 @@
-//! What a failure means for the mail: whose fault it is.
+//! The outcome of a failure: whose fault it is.
 //!
-//! Servers refuse a sender, a relay or an account at any moment they like, often as late as the
-//! answer to RCPT or to the message. So the enhanced status code counts first (RFC 3463), then the
-//! server's words, and the moment last. What says nothing of this recipient or this message is the
-//! installation's fault, and no mail is lost to it.
+//! Servers refuse a sender, a relay or an account at any command, often as late as the answer to RCPT
+//! or to the message. So the enhanced status code (RFC 3463) counts first, then the server's text,
+//! and the command last. A refusal that is not about this recipient or this message is the
+//! installation's fault, so no mail is lost.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::settings::Server;
 use crate::words::{self, Blame};
 use crate::{CA_FILE, FROM, HOST, PASSWORD, TLS, USERNAME};
 
-/// When a reply came.
+/// The command that a reply answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     Greeting,
@@ -31,57 +31,59 @@ pub enum Moment {
     Message,
 }
 
-/// No connection, or it ended before the message.
+/// There is no connection, or it ended before the message.
 pub fn no_connection(error: &io::Error) -> SendOutcome {
     let inner = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     if let Some(error @ rustls::Error::InvalidCertificate(_)) = inner {
         return SendOutcome::blocked(format!(
-            "the server's certificate is not trusted: {error}. Check {HOST}, or give the authority in {CA_FILE}"
+            "the server's certificate is not trusted: {error}. Check {HOST}, or set {CA_FILE} to the certificate of its authority"
         ));
     }
     SendOutcome::retry(format!("no connection to the server: {error}"))
 }
 
-/// The server offers no encryption where the settings ask for it.
+/// The server does not offer the encryption that the settings require.
 pub fn no_starttls() -> SendOutcome {
     SendOutcome::blocked(format!(
-        "the server offers no STARTTLS. Set {TLS}=implicit where its port speaks TLS from the start"
+        "the server offers no STARTTLS. Set {TLS}=implicit if its port uses TLS from the start"
     ))
 }
 
-/// The server's name leads nowhere.
+/// The server's name cannot be resolved.
 pub fn no_address(error: &io::Error) -> SendOutcome {
     SendOutcome::retry(format!(
-        "the server's name is not found: {error}. Check {HOST}"
+        "the server's name cannot be resolved: {error}. Check {HOST}"
     ))
 }
 
-/// The server agreed where it should have asked for the message.
+/// The server did not answer DATA with 354.
 pub fn confused() -> SendOutcome {
     SendOutcome::retry("the server did not ask for the message")
 }
 
 /// The connection broke before the end of the message.
 pub fn not_there(error: &io::Error) -> SendOutcome {
-    SendOutcome::retry(format!("the message did not get there: {error}"))
+    SendOutcome::retry(format!("the message was not transferred: {error}"))
 }
 
+/// The address needs SMTPUTF8 (RFC 6531), which the server does not offer.
 pub fn no_utf8() -> SendOutcome {
     SendOutcome::bounced(
-        "the address has letters beyond ASCII before the @, which this server does not take (SMTPUTF8)",
+        "the address has non-ASCII letters before the @, which this server does not accept (SMTPUTF8)",
         BounceType::Undetermined,
     )
 }
 
-/// The server offers no way to log in that is spoken here.
+/// The server offers no supported login mechanism.
 pub fn no_mechanism() -> SendOutcome {
     SendOutcome::blocked(format!(
         "the server offers no login by PLAIN or LOGIN. Check {TLS}, or unset {USERNAME} and {PASSWORD}"
     ))
 }
 
+/// The outcome of a refused login. The password never appears in the reason.
 pub fn of_login(answer: &Reply, server: &Server) -> SendOutcome {
     let mut words = answer.to_string();
     for hidden in &server.hidden {
@@ -100,11 +102,12 @@ pub fn of_login(answer: &Reply, server: &Server) -> SendOutcome {
     ))
 }
 
-/// A refusal that names no mail's addresses.
+/// The outcome of a refusal, without the addresses of a mail.
 pub fn refused(moment: Moment, answer: &Reply) -> SendOutcome {
     judge(moment, answer, None)
 }
 
+/// The outcome of a refusal that may name the addresses of the mail.
 pub fn of(moment: Moment, answer: &Reply, envelope: &Envelope) -> SendOutcome {
     judge(moment, answer, Some(envelope))
 }
@@ -118,7 +121,7 @@ fn judge(moment: Moment, answer: &Reply, envelope: Option<&Envelope>) -> SendOut
         .or_else(|| answer.status.and_then(by_subject))
         .unwrap_or_else(|| by_moment(moment, answer.code));
     let blame = match (moment, blame) {
-        // Nobody was named yet.
+        // No recipient was named yet.
         (
             Moment::Greeting | Moment::Hello | Moment::Sender,
             Blame::NoMailbox | Blame::MailboxBusy | Blame::Recipient,
@@ -135,7 +138,7 @@ fn judge(moment: Moment, answer: &Reply, envelope: Option<&Envelope>) -> SendOut
         Blame::Rate => SendOutcome::pause(said),
         Blame::Quota => SendOutcome::blocked(format!("{said}. Mails wait until more may be sent")),
         Blame::Account => SendOutcome::blocked(format!(
-            "{said}. It says so of any mail: look at the account with whoever runs the server"
+            "{said}. The server refuses any mail: check the account with its operator"
         )),
         Blame::Sender => SendOutcome::sender_blocked(format!(
             "{said}. Check the sender ({FROM}, or EMAIL_FROM), and whether the account may use it"
@@ -148,7 +151,7 @@ fn judge(moment: Moment, answer: &Reply, envelope: Option<&Envelope>) -> SendOut
     }
 }
 
-/// A reply of the 400s: nothing is final.
+/// The outcome of a 4xx reply, which is temporary.
 fn put_off(blame: Blame, said: String) -> SendOutcome {
     match blame {
         Blame::Quota => SendOutcome::blocked(format!("{said}. Mails wait until more may be sent")),
@@ -171,8 +174,8 @@ fn at(moment: Moment) -> &'static str {
     }
 }
 
-/// What an enhanced status code says by itself (RFC 3463, the IANA registry, and what large
-/// providers use beyond it). None where only the words or the moment can tell.
+/// The fault that an enhanced status code means by itself (RFC 3463, the IANA registry, and the codes
+/// of large providers). `None` where the text or the command must decide.
 fn by_status(status: Status, moment: Moment) -> Option<Blame> {
     let Status(_, subject, detail) = status;
     Some(match (subject, detail) {
@@ -185,7 +188,7 @@ fn by_status(status: Status, moment: Moment) -> Option<Blame> {
         (4, 5) if status.0 == 5 => Blame::Quota,
         // Exchange Online: the recipient's domain does not exist.
         (4, 310) => Blame::NoMailbox,
-        // A mailbox that was closed; with 4 it is one that gets too much at once.
+        // 5.2.1 is a closed mailbox; 4.2.1 is one that gets too much at once.
         (2, 1) if status.0 == 5 => Blame::NoMailbox,
         (5, 0 | 1) if moment != Moment::Recipient => Blame::System,
         (7, 8 | 9 | 11 | 14 | 57) => Blame::Login,
@@ -200,10 +203,10 @@ fn by_status(status: Status, moment: Moment) -> Option<Blame> {
     })
 }
 
-/// What a status code is about, where neither its detail nor the words say more.
+/// The fault by a status code's subject, where neither its detail nor the text says more.
 fn by_subject(Status(_, subject, detail): Status) -> Option<Blame> {
     Some(match (subject, detail) {
-        // Exchange Online: what the sender may not.
+        // Exchange Online: a limit of the sender.
         (2, 252) => Blame::Quota,
         (2, 1 | 2) => Blame::MailboxBusy,
         (1 | 2 | 4, _) => Blame::Recipient,
@@ -213,20 +216,20 @@ fn by_subject(Status(_, subject, detail): Status) -> Option<Blame> {
     })
 }
 
-/// What a reply says that gives no reason, by when it came.
+/// The fault of a reply without a reason, by the command it answers.
 fn by_moment(moment: Moment, code: u16) -> Blame {
     match (moment, code) {
         (_, 421) => Blame::System,
         (_, 530 | 534 | 535 | 538) => Blame::Login,
         (Moment::Greeting | Moment::Hello, _) => Blame::System,
-        // RFC 7504: the domain takes no mail.
+        // RFC 7504: the domain accepts no mail.
         (Moment::Recipient, 556) => Blame::NoMailbox,
         // Too large, or a parameter this one mail needs.
         (Moment::Sender | Moment::Message, 552) | (Moment::Sender, 555) => Blame::Content,
         (Moment::Sender, 500..) => Blame::Sender,
         (Moment::Sender, _) => Blame::System,
         (Moment::Recipient, 452 | 552) => Blame::MailboxBusy,
-        // The codes RFC 5321 §4.2.3 has for a mailbox; what else comes is of the server or its rules.
+        // The mailbox codes of RFC 5321 §4.2.3; others are about the server or its rules.
         (Moment::Recipient, 400..500 | 550 | 551 | 553) => Blame::Recipient,
         // Greylisting after the message looks like this.
         (Moment::Data | Moment::Message, 400..500) => Blame::Recipient,
@@ -243,7 +246,7 @@ mod tests {
     use crate::envelope::Envelope;
     use crate::reply::{Line, Reply};
 
-    fn told(moment: Moment, reply: &str) -> &'static str {
+    fn outcome(moment: Moment, reply: &str) -> &'static str {
         let envelope = Envelope {
             from: "hello@acme.example".into(),
             to: "bob@example.com".into(),
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_installations_faults_keep_the_mail_whenever_they_are_told() {
+    fn the_installations_faults_keep_the_mail_at_any_command() {
         for moment in [Sender, Recipient, Data, Message] {
             for (reply, word) in [
                 (
@@ -366,13 +369,13 @@ mod tests {
                 ("421 closing", "retry"),
                 ("452 4.3.1 Insufficient system storage", "retry"),
             ] {
-                assert_eq!(told(moment, reply), word, "{moment:?} {reply}");
+                assert_eq!(outcome(moment, reply), word, "{moment:?} {reply}");
             }
         }
     }
 
     #[test]
-    fn what_is_said_of_the_recipient_ends_or_puts_off_this_mail_alone() {
+    fn a_fault_of_the_recipient_ends_or_delays_this_mail_only() {
         for moment in [Recipient, Message] {
             for (reply, word) in [
                 (
@@ -418,14 +421,14 @@ mod tests {
                 ("454 wait", "later"),
                 ("450 4.1.1 unverified address", "later"),
             ] {
-                assert_eq!(told(moment, reply), word, "{moment:?} {reply}");
+                assert_eq!(outcome(moment, reply), word, "{moment:?} {reply}");
             }
         }
-        assert_eq!(told(Recipient, "550"), "recipient");
-        assert_eq!(told(Recipient, "550 gone"), "recipient");
-        // Before anybody was named, it cannot be about them.
-        assert_eq!(told(Sender, "550 5.1.1 unknown user"), "sender");
-        assert_eq!(told(Greeting, "554 no mailbox here"), "blocked");
+        assert_eq!(outcome(Recipient, "550"), "recipient");
+        assert_eq!(outcome(Recipient, "550 gone"), "recipient");
+        // Before a recipient was named, it cannot be about them.
+        assert_eq!(outcome(Sender, "550 5.1.1 unknown user"), "sender");
+        assert_eq!(outcome(Greeting, "554 no mailbox here"), "blocked");
     }
 
     #[test]
@@ -450,7 +453,7 @@ mod tests {
             ("550 5.7.1 ", "blocked"),
             ("550 r\u{e9}fus", "blocked"),
         ] {
-            assert_eq!(told(Message, reply), word, "{reply}");
+            assert_eq!(outcome(Message, reply), word, "{reply}");
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Who sends and who receives, frozen with the message.
+//! The SMTP envelope, stored with the message in the prepared bytes.
 
 use hogsend_mime as mime;
 use hogsend_plugin_api::{Mail, Prepared};
 use serde::{Deserialize, Serialize};
 
-/// Marks what [`Envelope::freeze`] makes: a line of JSON, then the message.
+/// The content type of the bytes from [`Envelope::freeze`]: a line of JSON, then the message.
 const KIND: &str = "application/x-hogsend-smtp; version=1";
 
-/// An envelope (RFC 5321 §2.3.1), which the headers of the message do not decide.
+/// An envelope (RFC 5321 §2.3.1), which is independent of the message's headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     pub from: String,
@@ -31,7 +31,7 @@ impl Envelope {
         })
     }
 
-    /// Addresses frozen by another version are looked at again: they become lines of the protocol.
+    /// Validates the addresses, also stored ones of another version: they become protocol lines.
     fn read(line: Line) -> Result<Self, String> {
         Ok(Self {
             from: mime::bare_address("sender", &line.from)?,
@@ -55,11 +55,11 @@ impl Envelope {
         }
     }
 
-    /// The envelope and the message that were frozen.
+    /// The envelope and the message from prepared bytes.
     pub fn thaw(prepared: &Prepared) -> Result<(Self, &[u8]), String> {
         let unreadable = || {
             format!(
-                "the frozen mail is of the kind '{}', which this version does not read",
+                "the prepared mail has the type '{}', which this version cannot read",
                 prepared.content_type
             )
         };
@@ -70,17 +70,17 @@ impl Envelope {
         let end = body.iter().position(|byte| *byte == b'\n');
         let (line, message) = body.split_at(end.ok_or_else(unreadable)?);
         let line = serde_json::from_slice(line).map_err(|_| unreadable())?;
-        // The end of the message is told by the protocol, with a line end of its own.
+        // The protocol marks the end of the message, including a final line end.
         let message = message[1..].strip_suffix(b"\r\n").unwrap_or(&message[1..]);
         Ok((Self::read(line)?, message))
     }
 
-    /// Whether an address has letters beyond ASCII: domains are in their ASCII form already.
+    /// Whether an address has non-ASCII letters; domains are already in ASCII.
     pub fn needs_utf8(&self) -> bool {
         !self.from.is_ascii() || !self.to.is_ascii()
     }
 
-    /// What we call ourselves to the server: the sender's domain.
+    /// The name for EHLO: the sender's domain.
     pub fn hello(&self) -> String {
         self.from
             .rsplit_once('@')

@@ -1,13 +1,13 @@
-//! When a mail that one recipient's server puts off is tried again.
+//! The waits between attempts at a mail that the recipient's server defers.
 
 use hogsend_plugin_api::{RetryFault, SendOutcome};
 
 const MINUTE_MS: u64 = 60_000;
-/// Waits in minutes, by how often the mail was put off. Most servers that greylist want five minutes
-/// between the first two tries; from then on half an hour, as RFC 5321 §4.5.4.1 asks.
+/// Waits in minutes, by the number of deferrals. Most greylisting servers require five minutes before
+/// the second attempt; RFC 5321 §4.5.4.1 asks for at least 30 minutes in general.
 const WAITS: [u64; 4] = [5, 10, 15, 30];
 
-/// Gives what is put off for this recipient its wait; everything else stays as it is.
+/// Adds the wait to an outcome that is deferred for this recipient; others stay unchanged.
 pub fn paced(outcome: SendOutcome, attempt: u32) -> SendOutcome {
     let put_off = matches!(
         outcome,

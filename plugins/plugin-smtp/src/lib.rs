@@ -1,4 +1,4 @@
-//! SMTP: mail out through any server that takes submissions (RFC 6409).
+//! SMTP: sends mail through any server that accepts submissions (RFC 6409).
 
 #![forbid(unsafe_code)]
 
@@ -34,10 +34,10 @@ pub struct Smtp(Server);
 impl Plugin for Smtp {
     fn manifest() -> Manifest {
         Manifest::new("smtp", env!("CARGO_PKG_VERSION"))
-            .setting(Setting::new(HOST, "the server's name, as its certificate has it").required())
+            .setting(Setting::new(HOST, "the server's name, as in its certificate").required())
             .setting(Setting::new(
                 PORT,
-                "the server's port; by default 587 for starttls, 465 for implicit, 25 for none",
+                "the server's port; default 587 for starttls, 465 for implicit, 25 for none",
             ))
             .setting(
                 Setting::new(
@@ -50,11 +50,11 @@ impl Plugin for Smtp {
             .setting(Setting::new(PASSWORD, "its password").secret())
             .setting(Setting::new(
                 CA_FILE,
-                "a PEM file with the authority that signed the server's certificate, where it is a private one",
+                "a PEM file with the certificate authority of the server, if it is a private one",
             ))
             .setting(Setting::new(
                 FROM,
-                "the default sender, Name <address>, that the server lets this account use",
+                "the default sender, Name <address>, which the server must allow for this account",
             ))
             .sender(FROM)
             .blocking()
@@ -67,7 +67,7 @@ impl Plugin for Smtp {
 
 impl Delivery for Smtp {
     fn capabilities(&self) -> Capabilities {
-        // SMTP knows no repeats: a message that arrives twice is two messages.
+        // SMTP does not recognize repeats: a message sent twice arrives twice.
         Capabilities::new(Idempotency::None).attempt(session::ATTEMPT)
     }
 

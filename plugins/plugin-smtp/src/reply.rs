@@ -1,21 +1,21 @@
-//! A reply of the server (RFC 5321 §4.2): what counts are its three digits, whatever stands behind.
+//! A reply of the server (RFC 5321 §4.2): only its three digits are significant, not the text.
 
 use std::fmt;
 
-/// Characters of the server's words that are passed on.
+/// The most characters of the server's text in a reason.
 const WORDS_MAX: usize = 400;
 
-/// A whole reply, of one line or several.
+/// A whole reply of one or more lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     pub code: u16,
-    /// The enhanced status code (RFC 3463) the text begins with, where it has one.
+    /// The enhanced status code (RFC 3463) at the start of the text, where there is one.
     pub status: Option<Status>,
-    /// What stands behind the digits, a line each; bytes that are no UTF-8 are read as Latin-1.
+    /// The text of each line; a line that is not UTF-8 is read as Latin-1.
     pub lines: Vec<String>,
 }
 
-/// `class.subject.detail`, as 5.1.1.
+/// `class.subject.detail`, for example 5.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u8, pub u16, pub u16);
 
@@ -27,7 +27,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// None where the line does not begin with three digits.
+    /// Parses a line; `None` where it does not begin with three digits.
     pub fn read(line: &[u8]) -> Option<Self> {
         let digits = line.get(..3)?;
         if !digits.iter().all(u8::is_ascii_digit) || !(b'1'..=b'5').contains(&digits[0]) {
@@ -67,13 +67,13 @@ impl Reply {
         (400..500).contains(&self.code)
     }
 
-    /// The text in lower case, for looking at its words.
+    /// The text in lower case, to search for phrases.
     pub fn lower(&self) -> String {
         self.lines.join(" ").to_lowercase()
     }
 }
 
-/// The code and the server's words, short and on one line.
+/// The code and the server's text, short and on one line.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.lines.join(" ");

@@ -1,4 +1,4 @@
-//! One mail over one connection, with the time-outs of RFC 5321 §4.5.3.2.
+//! Sends one mail over one connection, with the timeouts of RFC 5321 §4.5.3.2.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -26,33 +26,33 @@ const COMMAND: Duration = Duration::from_secs(5 * 60);
 const DATA: Duration = Duration::from_secs(2 * 60);
 /// §4.5.3.2.5.
 const BLOCK: Duration = Duration::from_secs(3 * 60);
-/// §4.5.3.2.6: the server may filter the message first, and one that is not waited for is sent twice.
+/// §4.5.3.2.6: the server may filter the message first, and giving up too early sends it twice.
 const END: Duration = Duration::from_secs(10 * 60);
-/// All of an attempt: what the message may take, and a quarter of an hour for getting there.
+/// A whole attempt: [`MESSAGE`], and a quarter of an hour for the commands before it.
 pub const ATTEMPT: Duration = Duration::from_secs(30 * 60);
-/// What is kept for the message and its answer out of an attempt.
+/// The part of an attempt that is reserved for the message and its answer.
 const MESSAGE: Duration = Duration::from_secs(15 * 60);
-/// An attempt of a host that does not say how long it waits.
+/// The length of an attempt where the host states no deadline.
 pub const UNSAID: Duration = Duration::from_secs(27);
-/// Addresses of the server that are tried.
+/// The most addresses of the server to try.
 const ADDRESSES_MAX: usize = 2;
-/// For what a server said before it hung up.
+/// For reading a reply that the server sent before it closed the connection.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A connection that may send, and by when it must be done.
+/// A connection and its deadlines.
 struct Session<'a> {
     server: &'a Server,
     wire: Wire,
-    /// What the server offers, from its answer to EHLO.
+    /// The server's extensions, from its answer to EHLO.
     offers: Vec<String>,
-    /// By then the server must have asked for the message.
+    /// The deadline for the server to accept DATA.
     ready: Instant,
-    /// By then the host counts the mail as in doubt.
+    /// The deadline after which the host treats the outcome as unknown.
     until: Instant,
 }
 
-/// Hands one message over. Whatever goes wrong before that leaves it with us; once it is on its way,
-/// only the server's answer tells.
+/// Sends one message. A failure before its final dot means that the server does not have it; after
+/// that only the server's answer decides.
 pub fn deliver(
     server: &Server,
     envelope: &Envelope,
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
         let lost = |error: io::Error| ends::no_connection(&error);
         let found = (server.host.as_str(), server.port).to_socket_addrs();
         let found: Vec<SocketAddr> = found.map_err(|error| ends::no_address(&error))?.collect();
-        let mut wire = Err(io::Error::other("its name has no address"));
+        let mut wire = Err(io::Error::other("the name has no address"));
         for address in found.into_iter().take(ADDRESSES_MAX) {
             let left = ready.saturating_duration_since(Instant::now());
             wire = Wire::connect(address, CONNECT.min(left.max(Duration::from_millis(1))));
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
                     .encrypt(tls, &server.host, soon(ENCRYPT))
                     .map_err(lost)?,
                 server,
-                // What was offered in clear is forgotten (RFC 3207 §4.2).
+                // Extensions offered before the encryption are discarded (RFC 3207 §4.2).
                 offers: Vec::new(),
                 ready,
                 until,
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Sends a line and reads its answer, before the message.
+    /// Sends a command and reads its reply.
     fn ask(&mut self, line: &str, bound: Duration) -> Result<Reply, SendOutcome> {
         let until = self.ready.min(Instant::now() + bound);
         let sent = self
@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
         answer.map_err(|error| ends::no_connection(&error))
     }
 
-    /// What a server said that hung up without listening.
+    /// The reply of a server that closed the connection before reading.
     fn last_words(&mut self) -> Option<Reply> {
         let until = self.until.min(Instant::now() + LAST_WORDS);
         self.wire.reply(until).ok()
@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
     fn hello(&mut self, name: &str) -> Result<(), SendOutcome> {
         let mut answer = self.ask(&format!("EHLO {name}"), COMMAND)?;
         if (500..505).contains(&answer.code) {
-            // A server that knows no extensions (§4.1.4).
+            // A server without extensions (§4.1.4).
             answer = self.ask(&format!("HELO {name}"), COMMAND)?;
             answer.lines.truncate(1);
         }
@@ -211,11 +211,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Names sender and recipient, and asks to hand over the message.
+    /// Sends the sender and the recipient, and starts DATA.
     fn announce(&mut self, envelope: &Envelope) -> Result<(), SendOutcome> {
         let mut parameters = "";
         if envelope.needs_utf8() {
-            // RFC 6531 §3.4: a server that does not offer it must not be given such an address.
+            // RFC 6531 §3.4: only a server that offers SMTPUTF8 may get such an address.
             if !self.offers("SMTPUTF8") {
                 return Err(ends::no_utf8());
             }
@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
 
     fn hand_over(&mut self, message: &[u8]) -> Result<(), SendOutcome> {
         if let Err(error) = self.wire.write(&stuffed(message), BLOCK, self.until) {
-            // Without the final dot the server cannot have taken the message.
+            // Without the final dot the server cannot have accepted the message.
             return Err(match self.last_words() {
                 Some(answer) if answer.code >= 400 => ends::refused(Moment::Message, &answer),
                 _ => ends::not_there(&error),
@@ -251,13 +251,13 @@ impl<'a> Session<'a> {
             .and_then(|()| self.wire.reply(self.until.min(Instant::now() + END)));
         match answer {
             Ok(answer) if answer.is_positive() => {
-                // Nobody waits for the answer: the message is theirs.
+                // No need to wait for the answer: the server has the message.
                 let _ = self.wire.write(b"QUIT\r\n", LAST_WORDS, self.until);
                 Ok(())
             }
             Ok(answer) if answer.code >= 400 => Err(ends::refused(Moment::Message, &answer)),
             Ok(answer) => Err(SendOutcome::unknown(format!(
-                "the server answered {answer} to the message, which is neither yes nor no"
+                "the server answered {answer} to the message, which neither accepts nor refuses it"
             ))),
             Err(error) => Err(SendOutcome::unknown(format!(
                 "the server's answer to the message was lost: {error}"
@@ -266,7 +266,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A message as it travels: a dot that begins a line is doubled (§4.5.2), and the last line ends.
+/// The message for DATA: dots at the start of a line are doubled (§4.5.2), and it ends with CRLF.
 fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + message.len() / 50 + 8);
     let mut begins = true;

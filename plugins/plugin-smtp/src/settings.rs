@@ -1,4 +1,4 @@
-//! The server, from the settings.
+//! The settings of the server.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{CA_FILE, HOST, PASSWORD, PORT, TLS, USERNAME};
 /// How the connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// From clear to encrypted by a command; without it nothing is sent (RFC 3207).
+    /// Encrypted after the command STARTTLS (RFC 3207); nothing is sent without it.
     StartTls,
     /// Encrypted from the start (RFC 8314 §3.3).
     Implicit,
@@ -28,12 +28,12 @@ pub struct Server {
     pub tls: Option<Arc<ClientConfig>>,
     /// Account and password.
     pub credentials: Option<(String, String)>,
-    /// What must not be seen, should the server repeat it: the password, and as it is sent.
+    /// Texts to remove if the server repeats them: the password, plain and encoded.
     pub hidden: Vec<String>,
 }
 
 impl Server {
-    /// The error names the setting and the mend, and never a password.
+    /// Parses the settings. The error names the setting and its fix, never a password.
     pub fn read(settings: &Settings) -> Result<Self, String> {
         let host = settings.get(HOST).unwrap_or_default().to_owned();
         let mode = match settings.get(TLS).unwrap_or("starttls") {
@@ -68,7 +68,7 @@ impl Server {
         let local = ["localhost", "127.0.0.1", "::1"].contains(&host.as_str());
         if mode == Mode::None && credentials.is_some() && !local {
             return Err(format!(
-                "{TLS}=none would send the password in clear to another machine: use starttls or implicit"
+                "{TLS}=none would send the password unencrypted to another machine: use starttls or implicit"
             ));
         }
         let hidden = match (settings.get(USERNAME), settings.get(PASSWORD)) {
@@ -93,9 +93,8 @@ impl Server {
 }
 
 fn tls(host: &str, ca_file: Option<&str>) -> Result<Arc<ClientConfig>, String> {
-    let unspeakable = |error: &dyn std::fmt::Display| {
-        format!("{HOST} '{host}' cannot be spoken to with TLS: {error}")
-    };
+    let unspeakable =
+        |error: &dyn std::fmt::Display| format!("{HOST} '{host}' cannot be used with TLS: {error}");
     ServerName::try_from(host.to_owned()).map_err(|error| unspeakable(&error))?;
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -103,7 +102,7 @@ fn tls(host: &str, ca_file: Option<&str>) -> Result<Arc<ClientConfig>, String> {
     if let Some(file) = ca_file {
         let pem = std::fs::read(file)
             .map_err(|error| format!("{CA_FILE} '{file}' cannot be read: {error}"))?;
-        let none = || format!("{CA_FILE} '{file}' holds no certificate in PEM");
+        let none = || format!("{CA_FILE} '{file}' contains no certificate in PEM format");
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let found = found.map_err(|_| none())?;
         if found.is_empty() {
@@ -143,10 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn wrong_settings_are_named_with_their_mend_and_without_the_password() {
+    fn wrong_settings_are_named_with_their_fix_and_without_the_password() {
         let host = ("SMTP_HOST", "mx.acme.test");
         let (user, password) = (("SMTP_USERNAME", "ann"), ("SMTP_PASSWORD", "hush"));
-        for (pairs, mend) in [
+        for (pairs, fix) in [
             (
                 vec![host, ("SMTP_TLS", "ssl")],
                 "use starttls, implicit or none",
@@ -167,7 +166,7 @@ mod tests {
         ] {
             let problem = server(&pairs).err().unwrap_or_default();
             assert!(
-                problem.contains(mend) && !problem.contains("hush"),
+                problem.contains(fix) && !problem.contains("hush"),
                 "{problem}"
             );
         }

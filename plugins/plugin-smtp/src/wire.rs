@@ -1,4 +1,4 @@
-//! Lines to and from the server over one connection, each with a moment by which it must be there.
+//! Reads and writes lines over one connection, each with a deadline.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,14 +10,14 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::reply::{Line, Reply};
 
-/// Octets of a line that are kept; the rest of it is read and dropped. RFC 5321 §4.5.3.1.5 allows
-/// 512, and servers write more.
+/// The most octets kept of a line; the rest is read and dropped. RFC 5321 §4.5.3.1.5 allows 512, but
+/// servers send more.
 const LINE_MAX: usize = 4 * 1024;
-/// Lines of one reply.
+/// The most lines of one reply.
 const LINES_MAX: usize = 512;
-/// Octets of one reply, kept or dropped.
+/// The most octets of one reply, kept or dropped.
 const REPLY_MAX: usize = 1024 * 1024;
-/// Octets handed over at once.
+/// The most octets written at once.
 const PIECE: usize = 16 * 1024;
 
 enum Stream {
@@ -27,7 +27,7 @@ enum Stream {
 
 pub struct Wire {
     stream: Stream,
-    /// Read and not used yet.
+    /// Read but not yet used.
     waiting: Vec<u8>,
 }
 
@@ -41,8 +41,8 @@ impl Wire {
         })
     }
 
-    /// Encrypts the connection. What came before in clear and was not asked for is an attack
-    /// (RFC 3207 §6), and ends it.
+    /// Encrypts the connection. Unrequested plain text before the handshake is an attack (RFC 3207
+    /// §6) and ends the connection.
     pub fn encrypt(
         self,
         config: &Arc<ClientConfig>,
@@ -52,11 +52,11 @@ impl Wire {
         if !self.waiting.is_empty() {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                "the server spoke before the encryption began",
+                "the server sent data before the encryption began",
             ));
         }
         let Stream::Clear(mut stream) = self.stream else {
-            return Err(io::Error::other("the connection is encrypted already"));
+            return Err(io::Error::other("the connection is already encrypted"));
         };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
@@ -70,7 +70,7 @@ impl Wire {
         })
     }
 
-    /// Reads one reply. The error is of the kind `InvalidData` where what came is none.
+    /// Reads one reply. The error has the kind `InvalidData` where the data is not SMTP.
     pub fn reply(&mut self, until: Instant) -> io::Result<Reply> {
         let mut lines = Vec::new();
         let mut octets = 0;
@@ -78,7 +78,7 @@ impl Wire {
             let (line, length) = self.line(until)?;
             octets += length;
             let garbage =
-                || io::Error::new(ErrorKind::InvalidData, "what the server says is no SMTP");
+                || io::Error::new(ErrorKind::InvalidData, "the server's reply is not SMTP");
             let line = Line::read(&line).ok_or_else(garbage)?;
             let last = line.last;
             lines.push(line);
@@ -91,7 +91,7 @@ impl Wire {
         }
     }
 
-    /// The next line without its end, cut, and its true length.
+    /// The next line without its line end, truncated, and its full length.
     fn line(&mut self, until: Instant) -> io::Result<(Vec<u8>, usize)> {
         let mut line = Vec::new();
         let mut length = 0;
@@ -118,12 +118,12 @@ impl Wire {
                 Stream::Encrypted(stream) => stream.read(&mut piece),
             };
             match read.map_err(timed_out)? {
-                // A last line may lack its end.
+                // The last line may lack its line end.
                 0 if length > 0 => return Ok((line, length)),
                 0 => {
                     return Err(io::Error::new(
                         ErrorKind::UnexpectedEof,
-                        "the server hung up",
+                        "the server closed the connection",
                     ));
                 }
                 count => self.waiting.extend_from_slice(&piece[..count]),
@@ -131,7 +131,7 @@ impl Wire {
         }
     }
 
-    /// Writes everything, at most `each` for a piece of it, and nothing past `until`.
+    /// Writes everything, with a timeout of `each` per piece and the deadline `until` for all.
     pub fn write(&mut self, bytes: &[u8], each: Duration, until: Instant) -> io::Result<()> {
         for piece in bytes.chunks(PIECE) {
             bound(self.tcp(), until.min(Instant::now() + each))?;
@@ -152,7 +152,7 @@ impl Wire {
     }
 }
 
-/// The next read or write ends by then.
+/// Sets the deadline of the next read or write.
 fn bound(stream: &TcpStream, until: Instant) -> io::Result<()> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -165,7 +165,7 @@ fn bound(stream: &TcpStream, until: Instant) -> io::Result<()> {
     stream.set_write_timeout(Some(left))
 }
 
-/// What a socket calls a time-out differs between systems.
+/// A socket's timeout as `TimedOut`: its error kind differs between systems.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {

@@ -1,4 +1,4 @@
-//! The words of servers, and whom they blame.
+//! The text of servers' replies, and the fault it means.
 
 use crate::envelope::Envelope;
 use crate::reply::Reply;
@@ -6,28 +6,29 @@ use crate::reply::Reply;
 /// Whose fault a refusal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The installation does not log in, or not as the server wants it.
+    /// The installation does not log in, or not as the server requires.
     Login,
-    /// Too fast; it passes by itself.
+    /// Too fast; it ends without an operator.
     Rate,
-    /// The installation has sent all it may.
+    /// The installation has exhausted its quota.
     Quota,
     /// The account, the machine's address, a relay rule: any mail would be refused.
     Account,
-    /// Mail of this sender would be refused, whoever gets it.
+    /// Mail of this sender would be refused, whoever the recipient is.
     Sender,
     /// The address does not work and never will.
     NoMailbox,
-    /// Full, greylisted, too much at once for this mailbox.
+    /// The mailbox is full, greylisted or gets too much at once.
     MailboxBusy,
-    /// Something about this recipient.
+    /// Another fault of this recipient.
     Recipient,
+    /// This message.
     Content,
-    /// The server's own trouble.
+    /// The server itself.
     System,
 }
 
-/// Whom the words of a refusal blame; None where they say nothing.
+/// The fault by the text of a refusal; `None` where the text does not say.
 pub fn blame(answer: &Reply, envelope: Option<&Envelope>) -> Option<Blame> {
     let words = answer.lower();
     if words.contains("not verified") {
@@ -42,14 +43,14 @@ pub fn blame(answer: &Reply, envelope: Option<&Envelope>) -> Option<Blame> {
     })
 }
 
-/// Whether a word or phrase stands in the text; it may go on, as `greylist` does in `greylisting`.
+/// Whether a word of the text begins with the phrase, for example `greylisting` with `greylist`.
 fn begins(text: &str, phrase: &str) -> bool {
     let mut places = text.match_indices(phrase);
     places.any(|(place, _)| !text[..place].ends_with(char::is_alphanumeric))
 }
 
-/// Amazon SES lists the identities that are not verified. In its sandbox recipients must be, too,
-/// and then no mail to anybody passes.
+/// Amazon SES lists the unverified identities. In its sandbox recipients must be verified too, and
+/// then it refuses mail to anyone.
 fn unverified(words: &str, envelope: Option<&Envelope>) -> Blame {
     let names = |address: &str| words.contains(&address.to_lowercase());
     match envelope {
@@ -58,8 +59,8 @@ fn unverified(words: &str, envelope: Option<&Envelope>) -> Blame {
     }
 }
 
-/// The first that occurs counts: who may send stands before who gets it, for a refused sender is
-/// often told as an answer to the recipient, and both before what is wrong with a message.
+/// The first phrase that occurs counts. Senders precede recipients, because servers often refuse a
+/// sender in the answer to RCPT, and both precede the message.
 const WORDS: &[(&str, Blame)] = &[
     // Limits.
     ("daily message quota", Blame::Quota),

@@ -1,4 +1,4 @@
-//! What every delivery plugin promises, as far as it asks no server.
+//! The conformance test of delivery plugins, as far as it needs no server.
 
 use hogsend_plugin_api::Settings;
 use hogsend_plugin_kit::delivery::{Provider, conformance};
@@ -9,7 +9,7 @@ use hogsend_plugin_smtp::Smtp;
 fn smtp_keeps_what_every_delivery_plugin_promises() {
     conformance::<Smtp>(&Provider {
         settings: Settings::from([("SMTP_HOST", "localhost"), ("SMTP_TLS", "none")]),
-        // The message follows the line of the envelope.
+        // The message follows the envelope's line.
         contents: |body| {
             let bytes = body.as_slice();
             let line = bytes.iter().position(|byte| *byte == b'\n').unwrap();

@@ -1,4 +1,4 @@
-//! Mail through a real server, and the ends a scripted one brings about.
+//! Mail through a real server, and the outcomes with a scripted one.
 
 mod scripted;
 
@@ -68,7 +68,7 @@ fn mail(to: &str, subject: &str) -> Value {
     })
 }
 
-/// Sends once: the kit's own calls repeat each, which would be two mails here.
+/// Sends once: the kit repeats each call, which would send two mails here.
 fn send(plugin: &dyn Instance, mail: &Value) -> SendOutcome {
     send_within(plugin, mail, None)
 }
@@ -95,7 +95,7 @@ fn send_within(plugin: &dyn Instance, mail: &Value, deadline_ms: Option<u64>) ->
     }
 }
 
-/// The file the server kept of the mail with this subject.
+/// The server's file of the mail with this subject.
 fn kept(server: &Server, subject: &str) -> Option<Vec<u8>> {
     let files = fs::read_dir(&server.mail).ok()?;
     let bytes = files.flatten().map(|file| fs::read(file.path()).unwrap());
@@ -106,7 +106,7 @@ fn kept(server: &Server, subject: &str) -> Option<Vec<u8>> {
     found.next()
 }
 
-/// A server takes a moment between its answer and the file.
+/// The server writes the file shortly after its answer.
 fn arrived(server: &Server, subject: &str) -> Vec<u8> {
     for _ in 0..400 {
         if let Some(bytes) = kept(server, subject) {
@@ -151,7 +151,7 @@ fn a_mail_arrives_whole_over_either_encryption() {
             "{raw}"
         );
         assert!(raw.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"));
-        // The envelope is its own: the server notes it.
+        // The envelope differs from the headers: the server records it.
         assert!(
             raw.contains("Return-path: <hello@xn--bcher-kva.example>")
                 || raw.contains("for bob+news@xn--bcher-kva.example"),
@@ -211,7 +211,7 @@ fn a_server_that_cannot_prove_who_it_is_gets_nothing() {
 }
 
 #[test]
-fn a_refused_recipient_is_told_in_the_servers_words() {
+fn a_refused_recipient_is_reported_in_the_servers_words() {
     let server = server();
     let plugin = account(&server, &server.starttls, "starttls", "hush");
     let outcome = send(plugin.as_ref(), &mail("refused@acme.test", "refused"));
@@ -245,7 +245,7 @@ fn nothing_listening_is_a_reason_to_try_again() {
     );
 }
 
-/// What each moment's answer means: `None` where the server closes instead of answering.
+/// The outcome of each command's answer; `None` where the server closes instead of answering.
 #[test]
 fn the_moment_of_a_failure_decides_what_it_means() {
     let ok = Some("250 fine");
@@ -346,14 +346,14 @@ fn the_moment_of_a_failure_decides_what_it_means() {
             ("SMTP_TLS", "none"),
         ]);
         let outcome = send(plugin.as_ref(), &mail("bob@acme.test", "x"));
-        let told = match &outcome {
+        let found = match &outcome {
             SendOutcome::Accepted { .. } => "accepted",
             SendOutcome::Retry { .. } => "retry",
             SendOutcome::Blocked { .. } => "blocked",
             SendOutcome::Rejected { .. } => "rejected",
             SendOutcome::Unknown { .. } => "unknown",
         };
-        assert_eq!(told, expected, "{name}: {outcome:?}");
+        assert_eq!(found, expected, "{name}: {outcome:?}");
     }
 }
 
@@ -386,7 +386,7 @@ fn a_server_without_starttls_or_smtputf8_is_not_given_what_needs_them() {
     );
 }
 
-/// A server may take its time, say nothing, or say it in an old encoding: its digits count.
+/// A server may be slow, send no text, or use an old encoding: its digits count.
 #[test]
 fn only_the_digits_of_a_reply_count() {
     const LONG: &str = concat!(
@@ -432,7 +432,7 @@ fn only_the_digits_of_a_reply_count() {
             ("SMTP_PORT", &port),
             ("SMTP_TLS", "none"),
         ]);
-        let told = match send(plugin.as_ref(), &mail("bob@acme.test", "x")) {
+        let found = match send(plugin.as_ref(), &mail("bob@acme.test", "x")) {
             SendOutcome::Accepted { .. } => "accepted",
             SendOutcome::Rejected { .. } => "rejected",
             SendOutcome::Retry {
@@ -441,7 +441,7 @@ fn only_the_digits_of_a_reply_count() {
             } => "later",
             other => panic!("{script:?}: {other:?}"),
         };
-        assert_eq!(told, expected, "{script:?}");
+        assert_eq!(found, expected, "{script:?}");
     }
 }
 
@@ -465,16 +465,16 @@ fn latin_1_and_endless_words_are_words() {
             ("SMTP_PORT", &port),
             ("SMTP_TLS", "none"),
         ]);
-        let told = match send(plugin.as_ref(), &mail("bob@acme.test", "x")) {
+        let found = match send(plugin.as_ref(), &mail("bob@acme.test", "x")) {
             SendOutcome::Accepted { .. } => "accepted",
             SendOutcome::Rejected { .. } => "rejected",
             other => panic!("{other:?}"),
         };
-        assert_eq!(told, word);
+        assert_eq!(found, word);
     }
 }
 
-/// The host's deadline bounds everything, and what was handed over by then is in doubt.
+/// The host's deadline limits everything; the outcome of a message sent by then is unknown.
 #[test]
 fn an_attempt_ends_before_the_hosts_deadline() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -484,7 +484,7 @@ fn an_attempt_ends_before_the_hosts_deadline() {
         ("SMTP_PORT", &port),
         ("SMTP_TLS", "none"),
     ]);
-    // Nobody greets: nothing was handed over.
+    // No greeting: nothing was sent.
     let outcome = send_within(plugin.as_ref(), &mail("bob@acme.test", "x"), Some(400));
     assert!(matches!(outcome, SendOutcome::Retry { .. }), "{outcome:?}");
 

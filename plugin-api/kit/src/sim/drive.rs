@@ -243,7 +243,7 @@ impl Sim<'_> {
             }
             RunStatus::Diverged(differs) => {
                 let reason = format!(
-                    "the journey's code changed under this run: step {} was {}, the code now calls {}",
+                    "the journey's code changed under this run: step {} was {}, the code now asks for {}",
                     differs.seq, differs.recorded, differs.code
                 );
                 (Status::Stuck, Some(reason))

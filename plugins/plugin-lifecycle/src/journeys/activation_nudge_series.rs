@@ -1,5 +1,5 @@
-//! The week after the welcome: a first task for whoever has not begun, the next thing to try for
-//! whoever has, and in the end other people to ask.
+//! The week after the welcome: a first task for people who have not started, a next feature for
+//! those who have, and finally the community.
 
 use hogsend_plugin_api::journey::{self, Condition, Ctx, Entry, Journey, User, days, hours};
 
@@ -9,9 +9,9 @@ pub fn journey() -> Journey {
     Journey::new("activation-nudge-series", nudge)
         .name("Nudge series")
         .description(
-            "Begins with the journey.completed of activation-welcome. Sends a quickstart to people without a feature.used; \
-             once there is one, a feature to try next and the community. People who never begin \
-             hear of the community only if they opened the quickstart",
+            "Begins with the journey.completed of activation-welcome. Sends a quickstart to people \
+             without a feature.used; after one, a feature to try next and the community. People \
+             who never start get the community mail only if they opened the quickstart",
         )
         .trigger("journey.completed")
         .trigger_where(Condition::eq("journeyId", "activation-welcome"))
@@ -21,7 +21,7 @@ pub fn journey() -> Journey {
 }
 
 async fn nudge(_: User, ctx: Ctx) -> journey::Result {
-    // The look back reaches over the two days of the welcome.
+    // The lookback covers the two days of the welcome journey.
     let mut first_use = ctx
         .wait_for("feature.used")
         .lookback(days(3))

@@ -1,11 +1,14 @@
-//! A welcome, and two days later a nudge for whoever has not used the product yet.
+//! A welcome, and two days later a nudge for people who have not used the product yet.
 
 use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days, hours};
 
 pub fn journey() -> Journey {
     Journey::new("activation-welcome", welcome)
         .name("Welcome")
-        .description("Welcomes people on user.created, and two days later nudges those without a feature.used")
+        .description(
+            "Welcomes people on user.created, and two days later nudges those without a \
+             feature.used",
+        )
         .trigger("user.created")
         .entry(Entry::Once)
         .exit_on("user.deleted")
@@ -15,8 +18,8 @@ async fn welcome(_: User, ctx: Ctx) -> journey::Result {
     let entered = ctx.now();
     ctx.send("welcome").await?;
     ctx.sleep(days(2)).label("settle-in").await;
-    // Counted from entry, as the welcome may have waited for its provider. The hour more is for
-    // products that report what somebody did before they report who that is.
+    // Counted from entry, because the welcome may have waited for its provider. One hour more
+    // allows for products that report an event before they report its user.
     let since_entry = (ctx.now() - entered).to_std().unwrap_or_default();
     let used = ctx
         .history()

@@ -1,4 +1,4 @@
-//! A payment that failed: three reminders over three days.
+//! A failed payment: three reminders over three days.
 
 use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days, hours};
 
@@ -9,9 +9,9 @@ pub fn journey() -> Journey {
     Journey::new("churn-prevention", remind)
         .name("Failed payment")
         .description(
-            "Reminds of payment.failed at once, after one day and after three, until \
+            "Sends reminders on payment.failed: at once, after one day and after three, until \
              payment.succeeded or subscription.cancelled. A day after the last reminder it \
-             triggers payment.unresolved, for a person to look at. Reads amount, plan and url",
+             triggers payment.unresolved, for your team to handle. Reads amount, plan and url",
         )
         .trigger("payment.failed")
         .entry(Entry::once_per(days(7)))

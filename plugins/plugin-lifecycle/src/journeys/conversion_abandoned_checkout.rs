@@ -1,4 +1,4 @@
-//! A checkout that somebody began and did not end.
+//! An abandoned checkout: a reminder and an offer.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ pub fn journey() -> Journey {
     Journey::new("conversion-abandoned-checkout", remind)
         .name("Abandoned checkout")
         .description(
-            "From checkout.started to order.completed with the same checkout_id, or to any where \
-             checkout.started names none: a reminder by day when an hour has passed, and two days \
-             later the offer, if the event holds one, at most once in 30 days. Ends early \
-             with checkout.cancelled. Reads checkout_id, url and offer",
+            "From checkout.started to order.completed with the same checkout_id, or to any \
+             order.completed if checkout.started has no checkout_id: a reminder after an hour, in \
+             the daytime, and two days later the offer, if the event has one, at most once in 30 \
+             days. Ends early with checkout.cancelled. Reads checkout_id, url and offer",
         )
         .trigger("checkout.started")
         .entry(Entry::DAILY)
@@ -63,9 +63,9 @@ async fn remind(_: User, ctx: Ctx) -> journey::Result {
         ctx.checkpoint("let-go");
         return Ok(());
     }
-    // Else leaving checkouts behind would be how to get things cheaper.
+    // Otherwise people could abandon checkouts to get a discount.
     if !ctx.throttle(1, days(30)).await? {
-        return ctx.exit("had an offer not long ago");
+        return ctx.exit("had an offer in the last 30 days");
     }
     daytime(&ctx).await?;
     carry(
@@ -77,7 +77,7 @@ async fn remind(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// The order this checkout led to, at any time since it began.
+/// The order of this checkout, at any time since it began.
 async fn order(ctx: &Ctx, began: DateTime<Utc>, limit: Duration) -> Option<Occurrence> {
     let since_entry = (ctx.now() - began).to_std().unwrap_or_default();
     let wait = ctx

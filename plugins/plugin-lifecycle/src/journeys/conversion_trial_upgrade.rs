@@ -1,4 +1,4 @@
-//! A trial from its first day to two days after its last.
+//! A trial, from its first day to two days after its last.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, TriggerEvent, User, hours};
@@ -7,17 +7,18 @@ use super::daytime::daytime;
 use super::values::{carry, text};
 
 const USUAL_DAYS: i64 = 14;
-/// What is longer is a mistake in the event.
+/// A longer trial is a mistake in the event.
 const LONGEST_DAYS: i64 = 366;
 
 pub fn journey() -> Journey {
     Journey::new("conversion-trial-upgrade", upgrade)
         .name("Trial to paid")
         .description(
-            "From trial.started to subscription.created: halfway a word to people with a \
-             usage.milestone, three days before the end a notice, two days after it a way back. \
-             Reads ends_at or trial_days (else 14), plan, url and offer; half of the people get \
-             the offer, so that its worth can be told. Ends early with trial.cancelled",
+            "From trial.started to subscription.created: halfway a mail to people with a \
+             usage.milestone, three days before the end a notice, two days after it a win-back \
+             mail. Reads ends_at or trial_days (default 14), plan, url and offer; half of the \
+             people get the offer, so that its effect can be measured. Ends early with \
+             trial.cancelled",
         )
         .trigger("trial.started")
         .entry(Entry::once_per(hours(24)))
@@ -31,11 +32,11 @@ async fn upgrade(_: User, ctx: Ctx) -> journey::Result {
     let began = ctx.now();
     let ends = end(ctx.event(), began);
     if ends <= began {
-        return ctx.exit("the trial was over when it was told of");
+        return ctx.exit("the trial was over when its event arrived");
     }
     let about = &ctx.event().properties;
 
-    // In a shorter trial this could come on the day of the notice.
+    // In a shorter trial this could be sent on the day of the notice.
     if ends - began >= TimeDelta::days(10) {
         ctx.sleep_until(began + (ends - began) / 2)
             .label("halfway")
@@ -88,11 +89,11 @@ async fn upgrade(_: User, ctx: Ctx) -> journey::Result {
     Ok(())
 }
 
-/// When the trial ends: the instant told, else so many days from its beginning.
+/// When the trial ends: at the event's `ends_at`, else `trial_days` after its start.
 fn end(event: &TriggerEvent, began: DateTime<Utc>) -> DateTime<Utc> {
     let longest = began + TimeDelta::days(LONGEST_DAYS);
-    let told = event.text("ends_at");
-    if let Some(at) = told.and_then(|at| DateTime::parse_from_rfc3339(at).ok()) {
+    let ends_at = event.text("ends_at");
+    if let Some(at) = ends_at.and_then(|at| DateTime::parse_from_rfc3339(at).ok()) {
         return at.to_utc().min(longest);
     }
     let days = event.properties.get("trial_days");
@@ -103,7 +104,7 @@ fn end(event: &TriggerEvent, began: DateTime<Utc>) -> DateTime<Utc> {
     began + TimeDelta::days(days)
 }
 
-/// A day that has begun counts: six hours before the end there is one day left.
+/// The days left, rounded up: six hours before the end it is one.
 fn days_left(left: TimeDelta) -> i64 {
     let day = TimeDelta::days(1).num_seconds();
     (left.num_seconds().max(0) + day - 1) / day

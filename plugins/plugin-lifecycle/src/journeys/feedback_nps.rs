@@ -1,4 +1,4 @@
-//! How likely somebody is to recommend the product, and what follows from the answer.
+//! Asks how likely a person is to recommend the product (NPS), and acts on the score.
 
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{
@@ -12,10 +12,9 @@ pub fn journey() -> Journey {
         .name("Recommendation survey")
         .description(
             "Asks on feedback.due for a score from 0 to 10, on a Tuesday morning, and once more \
-             after four days. feedback.submitted brings the score: from 9 on it triggers \
-             referral.eligible, up to 6 it triggers feedback.detractor and says thank you. Leaves \
-             out people with a failed payment or a support ticket in the last week. Reads \
-             survey_url",
+             after four days. feedback.submitted holds the score: from 9 on it triggers \
+             referral.eligible, up to 6 it triggers feedback.detractor and sends a thank-you. Skips \
+             people with a failed payment or a support ticket in the last week. Reads survey_url",
         )
         .trigger("feedback.due")
         .entry(Entry::once_per(days(90)))
@@ -81,7 +80,7 @@ async fn answer(ctx: &Ctx) -> Option<Occurrence> {
         .event()
 }
 
-/// A number from 0 to 10. From the query of a link it comes as text.
+/// The score, from 0 to 10. It is text where it comes from the query string of a link.
 fn score(answer: &Properties) -> Option<u64> {
     let score = answer.get("score")?;
     let text = score.as_str();

@@ -1,7 +1,7 @@
-//! One file for each journey, and what several of them share.
+//! One file for each journey, and shared helpers.
 //!
-//! All read of the trigger event: `url`, where the buttons of their mails lead. What a journey
-//! reads beyond that stands in its description; every property may be missing.
+//! All journeys read `url` of the trigger event, the target of the buttons in their mails. The
+//! description of a journey names the other properties it reads; each may be missing.
 
 mod activation_nudge_series;
 mod activation_welcome;

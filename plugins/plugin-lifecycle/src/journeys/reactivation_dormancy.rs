@@ -1,19 +1,18 @@
-//! Somebody who stayed away: one question, one last word, then silence.
+//! Dormant people: a check-in, a last nudge, then silence.
 
 use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, Weekday, days};
 
 use super::values::carry;
 
-/// Events of the last days may arrive after the one that says there were none.
+/// Days of lookback: events of the last days may arrive after the one that reports dormancy.
 const LATE: u64 = 3;
 
 pub fn journey() -> Journey {
     Journey::new("reactivation-dormancy", ask)
         .name("Dormancy")
         .description(
-            "When user.dormant says somebody stayed away: a check-in on a Tuesday morning, and a \
-             week later a last nudge to people who followed no link. Ends with user.returned or \
-             feature.used. Reads url",
+            "On user.dormant: a check-in on a Tuesday morning, and a week later a last nudge to \
+             people who followed no link. Ends with user.returned or feature.used. Reads url",
         )
         .trigger("user.dormant")
         .entry(Entry::once_per(days(60)))
@@ -30,7 +29,7 @@ async fn ask(_: User, ctx: Ctx) -> journey::Result {
         .within(days(LATE))
         .await?;
     if lately.found {
-        return ctx.exit("was here in the last days");
+        return ctx.exit("was active in the last days");
     }
     let about = &ctx.event().properties;
     let tuesday = ctx.when().next(Weekday::Tue).at(10, 0).await?;

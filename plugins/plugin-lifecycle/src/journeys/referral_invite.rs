@@ -1,4 +1,4 @@
-//! An invitation to recommend the product, and a thank you to whoever did.
+//! An invitation to recommend the product, and a thank-you to people who did.
 
 use hogsend_plugin_api::journey::{self, Ctx, Entry, Journey, User, days};
 
@@ -9,9 +9,9 @@ pub fn journey() -> Journey {
     Journey::new("referral-invite", invite)
         .name("Referral")
         .description(
-            "Invites on referral.eligible to recommend the product, at most twice a year, and \
-             never while a payment is open. Somebody's first referral.joined within 30 days \
-             brings a thank you, once in a life. Reads url and reward",
+            "On referral.eligible, invites people to recommend the product, at most twice a year \
+             and never while a payment is open. The first referral.joined within 30 days is \
+             answered with a thank-you, once per person. Reads url and reward",
         )
         .trigger("referral.eligible")
         .entry(Entry::once_per(days(182)))
@@ -25,9 +25,9 @@ async fn invite(_: User, ctx: Ctx) -> journey::Result {
         return ctx.exit("a payment is open");
     }
     if !ctx.guard().is_subscribed().await? {
-        return ctx.exit("does not want these mails");
+        return ctx.exit("is not subscribed to these mails");
     }
-    // The answer that makes somebody eligible is fresh; asking in the same minute looks greedy.
+    // Asking right after the survey that made the person eligible looks greedy.
     ctx.sleep(days(1)).label("next-day").await;
     daytime(&ctx).await?;
     let about = &ctx.event().properties;
@@ -58,9 +58,9 @@ async fn invite(_: User, ctx: Ctx) -> journey::Result {
         return Ok(());
     }
     ctx.checkpoint("joined");
-    // A mail each time would be noise; the first time it is a surprise.
+    // Only the first time: a mail for each referral would be noise.
     ctx.once("thanked", async {
-        // Away from the invitation, where somebody joined within minutes.
+        // Keeps a distance to the invitation if the referral follows within minutes.
         ctx.sleep(days(2)).label("settle-in").await;
         let thanks = ctx
             .send("journey-notification")

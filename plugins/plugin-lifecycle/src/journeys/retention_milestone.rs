@@ -1,4 +1,4 @@
-//! Milestones: the first of a week is congratulated on its own, the others together.
+//! Milestones: a mail for the first in a week, and a digest for the others.
 
 use hogsend_plugin_api::journey::{
     self, Ctx, Digest, Entry, Journey, Occurrence, Send, User, hours, weeks,
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::daytime::daytime;
 use super::values::{carry, text};
 
-/// More would make a list nobody reads to its end.
+/// The most milestones in a list; nobody reads a longer one.
 const LISTED: usize = 10;
 
 pub fn journey() -> Journey {
     Journey::new("retention-milestone", celebrate)
         .name("Milestones")
         .description(
-            "Congratulates on milestone.reached: at once by day on the first in a week, and seven \
+            "Congratulates on milestone.reached: on the first in a week within the day, and seven \
              days later on all that followed, in one digest. Reads milestone, detail and url of \
              each event",
         )
@@ -28,7 +28,7 @@ pub fn journey() -> Journey {
 
 async fn celebrate(_: User, ctx: Ctx) -> journey::Result {
     if ctx.throttle(1, weeks(1)).await? {
-        // An import reaches several at a time, and what is reached at night waits for the day.
+        // An import reaches several at once, and mails at night wait for the day.
         let day = ctx.when().window((9, 0), (20, 0)).await?;
         let until_day = (day - ctx.now()).to_std().unwrap_or_default();
         let reached = ctx.digest(until_day.max(hours(1))).await?;
@@ -46,7 +46,7 @@ async fn celebrate(_: User, ctx: Ctx) -> journey::Result {
         }
     } else {
         let reached = ctx.digest(weeks(1)).label("week").await?;
-        // The digest is a week's mail too: what is reached after it joins the next.
+        // The digest counts as the week's mail: later milestones join the next digest.
         ctx.throttle(1, weeks(1)).await?;
         daytime(&ctx).await?;
         ctx.checkpoint("week");

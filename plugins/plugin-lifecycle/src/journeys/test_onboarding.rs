@@ -1,4 +1,4 @@
-//! Proves a deployment: one event in, a chain of three through the whole system, no mail.
+//! Tests a deployment: one event triggers a chain of three through the whole system, without mail.
 
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User};
 
@@ -8,15 +8,16 @@ pub fn journey() -> Journey {
     Journey::new("test-onboarding", onboarding)
         .name("Deployment test")
         .description(
-            "Leads from test.signup over journey.welcome_fired to journey.completed, on the pro or \
-             the free path by the event's plan, else the person's; sends nothing",
+            "Goes from test.signup through journey.welcome_fired to journey.completed, on the pro \
+             or the free path by the event's plan, else the person's; sends no mail",
         )
         .trigger("test.signup")
 }
 
 async fn onboarding(user: User, ctx: Ctx) -> journey::Result {
-    let told = text(&ctx.event().properties, "plan");
-    let plan = told.or(text(&user.properties, "plan")).unwrap_or("free");
+    let plan = text(&ctx.event().properties, "plan")
+        .or(text(&user.properties, "plan"))
+        .unwrap_or("free");
     ctx.trigger("journey.welcome_fired")
         .prop("plan", plan)
         .await?;
@@ -25,6 +26,6 @@ async fn onboarding(user: User, ctx: Ctx) -> journey::Result {
     } else {
         "free-path"
     });
-    // The host ingests `journey.completed` when a run ends well.
+    // The host ingests `journey.completed` when a run completes.
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Values of an event that go into a mail.
+//! Values of an event that a mail uses.
 
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::Send;
 use serde_json::Value;
 
-/// Gives the mail those of the named properties that can stand in a sentence or a link. The
-/// template does without the others.
+/// Passes the named properties to the mail that fit into a sentence or a link. The templates work
+/// without the others.
 pub fn carry(mail: Send, properties: &Properties, names: &[&str]) -> Send {
     names
         .iter()
@@ -14,7 +14,7 @@ pub fn carry(mail: Send, properties: &Properties, names: &[&str]) -> Send {
         .fold(mail, |mail, (name, value)| mail.prop(name, value.clone()))
 }
 
-/// A text that is there and not blank.
+/// A text property, trimmed; `None` where it is missing or blank.
 pub fn text<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
     let text = properties.get(name)?.as_str()?.trim();
     (!text.is_empty()).then_some(text)

@@ -1,9 +1,9 @@
 //! The templates: sections of MJML with MiniJinja expressions. The host puts them into its layout,
-//! which has the product's name, logo and color and the footer.
+//! which has the product's name, logo, color and footer.
 //!
-//! Every value may be missing, but for the link of a new password. `props.url` is where the button
-//! leads; without it the buttons that say nothing of their goal lead to the product's own page, and
-//! the others are left out.
+//! Every value may be missing, except for the link or code of a password reset. `props.url` is the
+//! target of the button; without it a button with a general label leads to the product's home page,
+//! and the others are left out.
 
 use hogsend_plugin_api::Template;
 use hogsend_plugin_api::journey::Prop;
@@ -174,7 +174,7 @@ pub fn all() -> Vec<Template> {
         },
         reset(),
         Template {
-            // That of the journey: it says whatever a journey has to say.
+            // The journey's category, because any journey may use this template.
             category: None,
             ..template(
                 "journey-notification",
@@ -236,7 +236,7 @@ fn plan() -> Prop {
     Prop::text("plan").about("The plan's name").sample("Pro")
 }
 
-/// Its buttons are the scores.
+/// Its buttons are the scores, so it has no `url`.
 fn survey() -> Template {
     Template {
         props: vec![
@@ -258,7 +258,7 @@ fn survey() -> Template {
     }
 }
 
-/// A mail somebody asked for: it goes also to people who unsubscribed, and offers no way to.
+/// A requested mail: it is also sent to unsubscribed people, and has no unsubscribe link.
 fn reset() -> Template {
     Template {
         props: vec![

@@ -20,7 +20,7 @@ fn series() -> Walk {
 }
 
 #[test]
-fn whoever_did_nothing_for_two_days_is_nudged_once() {
+fn inactive_people_are_nudged_once_after_two_days() {
     let mut walk = welcome();
     assert_eq!(walk.mail("welcome"), json!({ "template": "welcome" }));
     assert_eq!(walk.sleeps("settle-in"), days(2));
@@ -33,7 +33,7 @@ fn whoever_did_nothing_for_two_days_is_nudged_once() {
 }
 
 #[test]
-fn whoever_used_the_product_is_left_alone() {
+fn active_people_are_not_nudged() {
     let mut walk = welcome();
     walk.mail("welcome");
     walk.sleeps("settle-in");
@@ -84,7 +84,7 @@ fn a_template_that_does_not_render_fails_the_run_at_its_line() {
     }
 }
 
-/// From the first use on, the series is the same whenever that came.
+/// After the first use the series is the same, whenever that was.
 fn goes_on(mut walk: Walk) {
     assert_eq!(
         walk.finds(hours(20)),
@@ -105,7 +105,7 @@ fn goes_on(mut walk: Walk) {
 }
 
 #[test]
-fn whoever_has_begun_gets_the_next_thing_and_no_quickstart() {
+fn people_who_have_started_get_the_next_feature_and_no_quickstart() {
     let mut walk = series();
     let wait = walk.event("feature.used", json!({}));
     assert_eq!(wait["timeout_ms"], 48 * HOUR_MS);
@@ -138,7 +138,7 @@ fn never_begins() -> Walk {
 }
 
 #[test]
-fn whoever_reads_and_does_not_begin_hears_whom_to_ask() {
+fn readers_who_do_not_start_get_the_community() {
     for (opened, clicked) in [(true, false), (false, true)] {
         let mut walk = never_begins();
         walk.became_of("activation-quickstart", opened, clicked);
@@ -149,7 +149,7 @@ fn whoever_reads_and_does_not_begin_hears_whom_to_ask() {
 }
 
 #[test]
-fn whoever_does_not_read_is_written_to_no_more() {
+fn non_readers_get_no_further_mail() {
     let mut walk = never_begins();
     walk.became_of("activation-quickstart", false, false);
     walk.exits("did not read the quickstart");

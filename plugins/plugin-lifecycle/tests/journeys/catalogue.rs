@@ -1,4 +1,4 @@
-//! What the host knows of the journeys without running them.
+//! The metadata of the journeys.
 
 use hogsend_plugin_api::journey::{Entry, days, hours};
 use serde_json::json;
@@ -124,18 +124,18 @@ fn every_journey_says_what_it_is() {
             "{}",
             journey.location
         );
-        // The events it acts on stand in its description, but for those everyone knows.
+        // The description names the events it acts on, except for the common one.
         for event in journey.exit_on.iter().chain([&journey.trigger]) {
             let name = event.event.as_str();
             assert!(
                 name == "user.deleted" || description.contains(name),
-                "{id} does not tell of {name}"
+                "{id} does not name {name}"
             );
         }
     }
 }
 
-/// The gap keeps runs apart. One that is longer than the waits within a run would swallow mails.
+/// The minimum interval separates runs. One longer than the waits within a run would drop mails.
 #[test]
 fn no_gap_is_longer_than_the_shortest_wait_between_two_mails() {
     for (id, shortest) in [

@@ -35,7 +35,7 @@ fn a_trial_with_nothing_known_takes_fourteen_days() {
 }
 
 #[test]
-fn a_trial_that_goes_well_is_told_so_and_half_of_them_get_the_offer() {
+fn an_active_trial_gets_its_milestone_and_half_of_them_the_offer() {
     for arm in ["offer", "plain"] {
         let mut walk = trial(json!({
             "ends_at": "2026-01-31T00:00:00+00:00", "plan": "pro", "url": URL, "offer": "20% off"
@@ -101,9 +101,9 @@ fn a_trial_that_ends_before_the_next_day_has_no_notice() {
 }
 
 #[test]
-fn a_trial_told_of_too_late_is_left_alone() {
+fn a_trial_reported_too_late_exits() {
     for ends_at in ["2025-12-24T00:00:00Z", "2026-01-01T00:00:00Z"] {
-        trial(json!({ "ends_at": ends_at })).exits("the trial was over when it was told of");
+        trial(json!({ "ends_at": ends_at })).exits("the trial was over when its event arrived");
     }
 }
 
@@ -199,7 +199,7 @@ fn the_offer_comes_once_in_thirty_days() {
             assert_eq!(offer["props"], json!({ "offer": "Free shipping" }));
             walk.completes(&[]);
         } else {
-            walk.exits("had an offer not long ago");
+            walk.exits("had an offer in the last 30 days");
         }
     }
 }

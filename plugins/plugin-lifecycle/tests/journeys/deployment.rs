@@ -1,4 +1,4 @@
-//! The journey that proves a deployment.
+//! The journey that tests a deployment.
 
 use hogsend_plugin_kit as kit;
 use serde_json::json;

@@ -7,7 +7,7 @@ use crate::walk::Walk;
 
 const SURVEY: &str = "https://acme.test/nps?u=1";
 
-/// As far as the first wait for an answer.
+/// Up to the first wait for an answer.
 fn asked(about: Value) -> Walk {
     let mut walk = Walk::begin("feedback-nps", about);
     assert_eq!(
@@ -62,11 +62,11 @@ fn a_passive_answer_is_noted() {
 }
 
 #[test]
-fn a_detractor_is_thanked_and_told_of() {
+fn a_detractor_is_thanked_and_reported() {
     for (score, read) in [(json!(0), 0), (json!("6"), 6)] {
         let mut walk = answered(score);
-        let told = walk.triggers("feedback.detractor");
-        assert_eq!(told["properties"], json!({ "score": read }));
+        let triggered = walk.triggers("feedback.detractor");
+        assert_eq!(triggered["properties"], json!({ "score": read }));
         let thanks = walk.mail("journey-notification");
         assert_eq!(thanks["subject"], "Thank you for your honest answer");
         walk.completes(&["detractor"]);

@@ -1,4 +1,4 @@
-//! People who stayed away.
+//! Dormant people.
 
 use hogsend_plugin_api::journey::days;
 use serde_json::{Value, json};
@@ -20,14 +20,14 @@ fn checked_in(about: Value) -> (Walk, Value) {
 }
 
 #[test]
-fn whoever_was_here_lately_is_not_dormant() {
+fn recently_active_people_are_not_dormant() {
     let mut walk = Walk::begin("reactivation-dormancy", json!({}));
     walk.happened("feature.used", 1);
-    walk.exits("was here in the last days");
+    walk.exits("was active in the last days");
 }
 
 #[test]
-fn whoever_follows_the_link_gets_no_last_word() {
+fn people_who_follow_the_link_get_no_last_nudge() {
     let (mut walk, mail) = checked_in(json!({ "url": "https://acme.test" }));
     assert_eq!(mail["props"], json!({ "url": "https://acme.test" }));
     walk.became_of("reactivation-checkin", true, true);

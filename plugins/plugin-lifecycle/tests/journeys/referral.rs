@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::walk::{Walk, skipped};
 
-/// As far as the wait for somebody to join.
+/// Up to the wait for a referral.
 fn invited(about: Value) -> (Walk, Value) {
     let mut walk = Walk::begin("referral-invite", about);
     walk.is_in("churn-prevention", false);
@@ -31,11 +31,11 @@ fn nobody_is_asked_a_favour_while_a_payment_is_open() {
 }
 
 #[test]
-fn whoever_wants_no_such_mail_gets_none() {
+fn unsubscribed_people_get_none() {
     let mut walk = Walk::begin("referral-invite", json!({}));
     walk.is_in("churn-prevention", false);
     walk.answer(step::IS_SUBSCRIBED, json!(false));
-    walk.exits("does not want these mails");
+    walk.exits("is not subscribed to these mails");
 }
 
 #[test]

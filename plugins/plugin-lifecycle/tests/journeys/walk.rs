@@ -1,4 +1,4 @@
-//! A run that is led from step to step, each of which it has to wait on just then.
+//! Leads a run from step to step and checks that it waits on the expected step each time.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Walk {
         Self::begin_as(kit::user(), journey, about)
     }
 
-    /// Enters by the journey's own trigger.
+    /// Enrols a person with the journey's own trigger.
     pub fn begin_as(user: User, journey: &str, about: Value) -> Self {
         // The process ends with the tests.
         let plugin = Box::leak(kit::start::<Lifecycle>(&Settings::default()).unwrap());
@@ -65,7 +65,7 @@ impl Walk {
         Self(Run::begin(plugin, journey, user, event))
     }
 
-    /// Kind, inputs and label of the one step the run waits on.
+    /// Kind, inputs and label of the only step the run waits on.
     #[track_caller]
     pub fn waits_on(&self) -> (String, Value, String) {
         match self.0.open()[..] {
@@ -85,7 +85,7 @@ impl Walk {
         args
     }
 
-    /// Sends a mail and returns what it was given.
+    /// Ends a `send` as sent and returns its props.
     #[track_caller]
     pub fn mail(&mut self, template: &str) -> Value {
         let args = self.inputs(step::SEND);
@@ -94,7 +94,7 @@ impl Walk {
         args
     }
 
-    /// Sleeps to the end of the sleep of this label, and tells how long it was.
+    /// Ends the sleep with this label, and returns its length.
     #[track_caller]
     pub fn sleeps(&mut self, label: &str) -> Duration {
         let (kind, args, found) = self.waits_on();
@@ -111,7 +111,7 @@ impl Walk {
         length
     }
 
-    /// Answers a `when` with the instant that comes after this time, and returns what was asked.
+    /// Answers a `when` with the instant after this time, and returns its inputs.
     #[track_caller]
     pub fn finds(&mut self, after: Duration) -> Value {
         let args = self.inputs(step::WHEN);
@@ -123,7 +123,7 @@ impl Walk {
         args
     }
 
-    /// Waits for day as [`finds`](Self::finds) says, and sleeps until then.
+    /// Answers a wait for daytime like [`finds`](Self::finds), and sleeps until then.
     #[track_caller]
     pub fn daytime(&mut self, after: Duration) {
         let asked = self.finds(after);
@@ -134,7 +134,7 @@ impl Walk {
         assert_eq!(self.sleeps("daytime"), after);
     }
 
-    /// Ends a wait with the event it is for, and returns its inputs.
+    /// Ends a wait with the event it waits for, and returns its inputs.
     #[track_caller]
     pub fn event(&mut self, name: &str, about: Value) -> Value {
         let args = self.inputs(step::WAIT_FOR);
@@ -156,7 +156,7 @@ impl Walk {
         args
     }
 
-    /// Answers how often the event happened, and returns what was asked.
+    /// Answers a query for how often an event happened, and returns its inputs.
     #[track_caller]
     pub fn happened(&mut self, name: &str, count: u64) -> Value {
         let args = self.inputs(step::HAS_EVENT);

@@ -1,11 +1,11 @@
-//! What a template makes of the values it is given.
+//! How the templates use their values.
 
 use serde_json::{Value, json};
 
 use crate::rendered::{Rendered, mail};
 
 fn says(mail: &Rendered, sentence: &str) {
-    // Lines of a text part end anywhere.
+    // Lines of a text part may break anywhere.
     let words: Vec<_> = mail.text.split_whitespace().collect();
     assert!(words.join(" ").contains(sentence), "{}", mail.text);
 }

@@ -32,7 +32,7 @@ pub fn template(key: &str) -> Template {
     found.unwrap_or_else(|| panic!("no template {key}"))
 }
 
-/// To whom, with what, and from whom.
+/// The recipient, the values and the brand.
 #[derive(Clone)]
 pub struct Given {
     pub contact: Value,
@@ -65,7 +65,7 @@ pub fn mail(key: &str, props: &Value) -> Rendered {
     render(&template(key), &given)
 }
 
-/// Every mail, given nothing but a person.
+/// Every mail without any values but the person.
 pub fn all(contact: &Value) -> Vec<Rendered> {
     let given = Given::new(contact, &json!({}));
     let rendered = templates();

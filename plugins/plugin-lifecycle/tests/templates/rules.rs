@@ -1,11 +1,11 @@
-//! What holds for every mail.
+//! The rules for every mail.
 
 use hogsend_plugin_api::Template;
 use serde_json::{Value, json};
 
 use crate::rendered::{Given, PREFERENCES, Rendered, UNSUBSCRIBE, acme, all, render, templates};
 
-/// Every value one of the templates knows.
+/// Every value that one of the templates uses.
 const NAMES: [&str; 18] = [
     "action",
     "amount",
@@ -42,7 +42,7 @@ fn every_mail_names_the_person_and_ends_with_the_way_out() {
         assert!(mail.html.contains("1 Main St &amp; Co, Vienna"));
         assert!(mail.text.contains("1 Main St & Co, Vienna"));
         if mail.transactional {
-            // It goes out whatever one unsubscribed from, so the link would be a lie.
+            // It is sent despite an unsubscription, so an unsubscribe link would be wrong.
             assert!(!mail.html.contains("Unsubscribe") && !mail.html.contains("token="));
             assert!(!mail.text.contains("Unsubscribe") && !mail.text.contains("token="));
             continue;
@@ -103,7 +103,7 @@ fn every_mail_is_accessible_dark_aware_and_loads_nothing() {
             "one heading for screen readers"
         );
         assert!(!html.contains("<title></title>"));
-        // Neither fonts nor pictures: opening a mail tells nobody.
+        // Neither fonts nor images: opening a mail loads nothing.
         for remote in [
             "<img",
             "<link",
@@ -114,7 +114,7 @@ fn every_mail_is_accessible_dark_aware_and_loads_nothing() {
         ] {
             assert!(!html.contains(remote), "{}: {remote}", mail.key);
         }
-        // Larger mails are cut off by Gmail, footer first.
+        // Gmail clips larger mails, which hides the footer.
         assert!(html.len() < 100 * 1024);
     }
 }
@@ -138,7 +138,7 @@ fn a_person_is_called_by_what_is_a_name() {
         (json!({ "first_name": "  " }), ""),
         (json!({}), ""),
         (Value::Null, ""),
-        // A sign-up form is no way to send links in our name.
+        // Nobody may send links in our name through a sign-up form.
         (json!({ "first_name": "see https://evil.test now" }), ""),
         (json!({ "first_name": "WWW.evil.test" }), ""),
         (json!({ "first_name": "Free gift bit.ly/3xFree" }), ""),
@@ -158,10 +158,10 @@ fn a_person_is_called_by_what_is_a_name() {
                 heading.trim_end_matches('?') == if name.is_empty() { start } else { &*with }
             });
             assert!(greets || heads, "{contact}: {}", mail.text);
-            for told in ["evil", "bit.ly", "t.me", "900"] {
+            for hidden in ["evil", "bit.ly", "t.me", "900"] {
                 assert!(
-                    !mail.html.contains(told) && !mail.subject.contains(told),
-                    "{told}"
+                    !mail.html.contains(hidden) && !mail.subject.contains(hidden),
+                    "{hidden}"
                 );
             }
         }
@@ -183,8 +183,8 @@ fn no_value_becomes_markup() {
             given.props[name] = json!("https://acme.test/?a=1&b=2\"><script>");
         }
         let mail = render(&template, &given);
-        // In a link the quote cannot end the attribute, so what follows it stays inside.
-        // Nor can it in the label made from the subject; outside an attribute it stands as it is.
+        // In a link the quote cannot end the attribute, so the rest stays inside it.
+        // Nor can it in the label from the subject; outside an attribute it is unchanged.
         let outside = mail.html.replace("&quot;><script>", "");
         let outside = outside.replace(&evil.replace('"', "&quot;"), "");
         assert!(outside.len() < mail.html.len(), "{}", mail.key);
@@ -327,7 +327,7 @@ fn every_template_declares_what_it_reads() {
             assert!(declared, "{} reads props.{name}", template.key);
         }
         for prop in &template.props {
-            // The plan is declared where the journey gives it, said or not.
+            // `plan` is declared where the journey passes it, even if the template does not use it.
             let read = source.contains(&format!("props.{}", prop.name)) || prop.name == "plan";
             assert!(read, "{} does not read props.{}", template.key, prop.name);
             assert!(!prop.about.is_empty(), "{}: {}", template.key, prop.name);

@@ -1,11 +1,11 @@
-//! Every mail as it goes out, given all that it knows what to do with.
+//! Snapshots of every mail, with all the values it can use.
 
 use insta::{assert_snapshot, with_settings};
 use serde_json::{Value, json};
 
 use crate::rendered::{mail, templates};
 
-/// What a journey gives each template at most.
+/// All the values a journey may pass to each template.
 pub fn full(key: &str) -> Value {
     let url = "https://app.acme.test/start?a=1&b=2";
     match key {
@@ -64,7 +64,7 @@ fn every_template_is_as_reviewed() {
     }
 }
 
-/// Writes the mails where a browser can show them: `cargo test -- --ignored write_pages`.
+/// Writes the mails to files for a browser: `cargo test -- --ignored write_pages`.
 #[test]
 #[ignore = "for people who want to look at the mails"]
 fn write_pages() {

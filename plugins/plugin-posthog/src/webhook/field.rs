@@ -1,4 +1,4 @@
-//! Fields of a body: what may stand in them, and what a wrong one is called.
+//! Parses the fields of a webhook's body, with errors that name the field.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Refusal};
@@ -11,7 +11,7 @@ pub fn invalid(details: impl Into<String>) -> Refusal {
 }
 
 /// An object, or the JSON text of one: PostHog's body template has `"{event}"` in quotes, and some
-/// versions fill it in as text. Null and empty text are nothing.
+/// versions fill it in as text. Null and empty text are `None`.
 pub fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, Refusal> {
     let parsed;
     let value = match value {
@@ -34,7 +34,7 @@ pub fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, R
     }
 }
 
-/// Text with something in it.
+/// A text; null and blank text are `None`.
 pub fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -47,7 +47,7 @@ pub fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal
     }
 }
 
-/// Products that number their people send numbers.
+/// An id: a text, or a whole number from products that use numeric ids.
 pub fn identifier(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     match value {
         Some(Value::Number(number)) if number.is_f64() => Err(invalid(format!(
@@ -58,13 +58,12 @@ pub fn identifier(path: &str, value: Option<&Value>) -> Result<Option<String>, R
     }
 }
 
-/// An id among what whoever sends events fills in.
+/// An id in a property, which any sender of events can set; an invalid one is ignored.
 pub fn loose_id(value: &Value) -> Option<String> {
     identifier("", Some(value)).ok().flatten()
 }
 
-/// PostHog's property `email`. What is no address is left among the properties: the event counts
-/// though nobody can be written to.
+/// PostHog's property `email`, if it is an address. The event counts either way.
 pub fn email(contact: &Properties) -> Option<String> {
     let email = contact.get("email")?.as_str()?.trim();
     let (local, domain) = email.rsplit_once('@')?;
@@ -76,7 +75,7 @@ pub fn email(contact: &Properties) -> Option<String> {
     sound.then(|| email.to_owned())
 }
 
-/// Where it says no instant, the event is dated by its arrival: it happened all the same.
+/// The time of the event; `None` where it is not an RFC 3339 time, and the time of receipt counts.
 pub fn timestamp(value: Option<&Value>) -> Option<DateTime<Utc>> {
     let at = DateTime::parse_from_rfc3339(value?.as_str()?.trim()).ok()?;
     Some(at.to_utc())

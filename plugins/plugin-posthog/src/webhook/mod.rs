@@ -1,4 +1,4 @@
-//! A webhook of PostHog's HTTP destination (`template-webhook`).
+//! Webhooks of PostHog's HTTP destination (`template-webhook`).
 
 mod field;
 mod identity;
@@ -27,19 +27,19 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
     let properties = object("event.properties", event.get("properties"))?.unwrap_or_default();
     let person = object("person", body.get("person"))?.unwrap_or_default();
     let known = object("person.properties", person.get("properties"))?.unwrap_or_default();
-    // Whoever sends events fills these in, so what is no object is none.
-    let told = |name: &str| {
+    // Any sender of events can set these, so an invalid one is ignored.
+    let fields = |name: &str| {
         object(name, properties.get(name))
             .ok()
             .flatten()
             .unwrap_or_default()
     };
-    let (set, set_once) = (told("$set"), told("$set_once"));
+    let (set, set_once) = (fields("$set"), fields("$set_once"));
     let email = [&known, &set, &set_once].into_iter().find_map(email);
     let name = text("event.event", event.get("event"))?
         .ok_or_else(|| invalid("event.event is required: the event's name"))?;
     let distinct_id = identifier("event.distinct_id", event.get("distinct_id"))?
-        .ok_or_else(|| invalid("event.distinct_id is required: whom the event is about"))?;
+        .ok_or_else(|| invalid("event.distinct_id is required: the id of the person"))?;
     let person_id = person.get("id").and_then(loose_id);
     let mut identities: Vec<(String, String)> = Vec::new();
     identities.extend(person_id.map(|id| (PERSON.to_owned(), id)));
@@ -63,8 +63,8 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
     Ok(Reading::Events(vec![read]))
 }
 
-/// What is known of the person: PostHog's own record, and what this event sets, which that record
-/// may not have yet.
+/// The person's properties: PostHog's record, and what this event sets, which the record may not
+/// include yet.
 fn person_properties(
     known: Properties,
     set: Properties,
@@ -83,7 +83,7 @@ fn person_properties(
     all
 }
 
-/// Whether the webhook brings the secret, in PostHog's own header or as a bearer token.
+/// Whether the webhook has the secret, in PostHog's own header or as a bearer token.
 fn knows(webhook: &Webhook, secret: &str) -> bool {
     let bearer = webhook.header("authorization").and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;

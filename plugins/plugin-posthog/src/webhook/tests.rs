@@ -33,9 +33,9 @@ fn event(body: &Value) -> SourceEvent {
 }
 
 #[test]
-fn what_this_system_told_posthog_is_known_by_its_id_and_by_nothing_else() {
+fn events_we_sent_to_posthog_are_recognized_by_their_id_only() {
     let mut body = body();
-    // Anybody may write that, another installation too.
+    // Anyone can set that property, for example another installation.
     body["event"]["properties"]["$lib"] = json!("hogsend");
     assert_eq!(event(&body).name, "signed_up");
     assert_eq!(event(&body).dedupe_key.as_deref(), Some("0190"));
@@ -357,7 +357,7 @@ fn a_configured_secret_is_required_in_either_header() {
         &[(own, "hush")][..],
         &[("authorization", "Bearer hush")],
         &[("authorization", "bearer  hush")],
-        // A proxy may bring a token of its own.
+        // A proxy may add a token of its own.
         &[("authorization", "Bearer other"), (own, "hush")],
     ] {
         assert!(try_with(headers).is_ok(), "{headers:?}");
@@ -374,7 +374,7 @@ fn a_configured_secret_is_required_in_either_header() {
     ] {
         assert_eq!(try_with(headers), Err(Refusal::Unauthorized), "{headers:?}");
     }
-    // Whoever does not know the secret learns nothing about the body either.
+    // A sender without the secret learns nothing about the body either.
     let broken = Webhook {
         body: "{".into(),
         ..webhook(&[], &json!({}))

@@ -1,4 +1,4 @@
-//! What answers of Postmark mean (<https://postmarkapp.com/developer/api/overview#error-codes>).
+//! The meaning of Postmark's answers (<https://postmarkapp.com/developer/api/overview#error-codes>).
 
 use chrono::DateTime;
 use hogsend_plugin_api::{BatchOutcome, BlockScope, BounceType, HttpResponse, SendOutcome};
@@ -16,8 +16,8 @@ fn http(status: u16, body: &str) -> HttpResponse {
     }
 }
 
-/// The outcome in a word, its reason, and the wait.
-fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
+/// The outcome as a word, its reason, and the wait.
+fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
     match outcome {
         SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
         SendOutcome::Retry {
@@ -50,7 +50,7 @@ fn told(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
 }
 
 fn of(status: u16, body: &str) -> (&'static str, String, Option<u64>) {
-    told(answer::outcome(
+    summary(answer::outcome(
         &http(status, body),
         TOKEN,
         DateTime::UNIX_EPOCH,
@@ -64,7 +64,7 @@ fn error(code: u32, message: &str) -> Value {
 #[test]
 fn each_error_means_retry_pause_block_or_stop() {
     let wait = Some(3_000);
-    for (status, code, word, expected_wait, mend) in [
+    for (status, code, word, expected_wait, fix) in [
         // Bad or missing API token.
         (401, 10, "blocked", wait, "POSTMARK_SERVER_TOKEN"),
         (422, 10, "blocked", wait, "POSTMARK_SERVER_TOKEN"),
@@ -76,7 +76,7 @@ fn each_error_means_retry_pause_block_or_stop() {
         // Sender signature not found, not confirmed.
         (422, 400, "sender", wait, "POSTMARK_FROM"),
         (422, 401, "sender", wait, "POSTMARK_FROM"),
-        // Invalid and incompatible JSON: this mail's, and no other's.
+        // Invalid and incompatible JSON: the fault of this mail only.
         (422, 402, "rejected", None, ""),
         (422, 403, "rejected", None, ""),
         // Not allowed to send: the credits are used up.
@@ -94,7 +94,7 @@ fn each_error_means_retry_pause_block_or_stop() {
         // No such message stream.
         (422, 1226, "blocked", wait, "POSTMARK_STREAM"),
         (422, 1235, "blocked", wait, "POSTMARK_TRANSACTIONAL_STREAM"),
-        // Nothing of this mail in it.
+        // Not about this mail.
         (422, 9999, "blocked", wait, "may not send"),
         (500, 500, "unknown", None, ""),
         (200, 406, "suppress", None, ""),
@@ -104,14 +104,14 @@ fn each_error_means_retry_pause_block_or_stop() {
         assert_eq!((found, found_wait), (word, expected_wait), "{code}");
         let sentence = format!("Postmark answered {status}, error {code}: The words");
         assert!(
-            reason.starts_with(&sentence) && reason.contains(mend) && !reason.contains(".."),
+            reason.starts_with(&sentence) && reason.contains(fix) && !reason.contains(".."),
             "{reason}"
         );
     }
 }
 
 #[test]
-fn the_words_tell_whom_an_invalid_mail_blames() {
+fn the_message_says_whose_fault_an_invalid_mail_is() {
     for (code, words, word) in [
         (300, "Invalid 'From' address: 'acme'.", "sender"),
         (
@@ -145,7 +145,7 @@ fn the_words_tell_whom_an_invalid_mail_blames() {
 }
 
 #[test]
-fn answers_of_something_else_are_told_by_their_status() {
+fn answers_of_something_else_are_judged_by_their_status() {
     for body in ["", "<html>", "[]", "{}", r#"{"ErrorCode":"x"}"#] {
         for (status, word) in [
             (200, "unknown"),
@@ -218,10 +218,10 @@ fn a_batch_is_answered_mail_by_mail() {
     let BatchOutcome::Each(each) = batch_of(4, 200, &said) else {
         panic!();
     };
-    let told: Vec<_> = each.into_iter().map(told).collect();
-    let words: Vec<_> = told.iter().map(|(word, ..)| *word).collect();
+    let each: Vec<_> = each.into_iter().map(summary).collect();
+    let words: Vec<_> = each.iter().map(|(word, ..)| *word).collect();
     assert_eq!(words, ["accepted", "suppress", "accepted", "sender"]);
-    assert_eq!((told[0].1.as_str(), told[2].1.as_str()), ("x", "z"));
+    assert_eq!((each[0].1.as_str(), each[2].1.as_str()), ("x", "z"));
 }
 
 #[test]

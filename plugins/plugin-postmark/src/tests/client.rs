@@ -39,7 +39,7 @@ fn mail(number: u32) -> Prepared {
     prepare(start(&[]).as_ref(), &mail)
 }
 
-/// The same but for the name of the client and the order of fields.
+/// The same except for the name of the client and the order of fields.
 fn assert_same(ours: &HttpRequest, theirs: &Recorded) {
     assert_eq!(json!(ours.method), json!(theirs.method));
     let url = format!("https://api.postmarkapp.com{}", theirs.path);

@@ -1,4 +1,4 @@
-//! What every delivery plugin promises.
+//! The conformance test of delivery plugins.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

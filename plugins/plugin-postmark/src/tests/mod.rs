@@ -1,4 +1,4 @@
-//! The plugin as the host calls it.
+//! Calls the plugin as the host does.
 
 mod answer;
 mod client;
@@ -55,7 +55,7 @@ fn attempt() -> Attempt {
         idempotency_key: "run-1-3".into(),
         prepared: Prepared {
             content_type: "application/json".into(),
-            // Not the plugin's own spacing: frozen bytes stay as they are.
+            // Not the plugin's own spacing: prepared bytes stay unchanged.
             body: "{ \"To\" : \"ann@example.com\"}\n".into(),
         },
         created_at: kit::beginning(),

@@ -43,7 +43,7 @@ fn event(body: &Value) -> DeliveryEvent {
     }
 }
 
-/// What is common to all webhooks about mails.
+/// The fields common to all webhooks about mails.
 fn body(record: &str, more: &Value) -> Value {
     let mut body = json!({
         "RecordType": record,
@@ -131,7 +131,7 @@ fn a_bounce_has_its_type_its_words_and_its_id() {
 }
 
 #[test]
-fn a_complaint_told_in_three_ways_is_one() {
+fn a_complaint_reported_in_three_ways_is_one() {
     let complaint = json!({
         "ID": 7, "Type": "SpamComplaint", "Email": "ann@example.com", "BouncedAt": AT,
     });
@@ -200,7 +200,7 @@ fn without_a_mail_there_is_no_message_id() {
 }
 
 #[test]
-fn what_says_nothing_of_a_mail_is_skipped() {
+fn webhooks_not_about_a_mail_are_skipped() {
     for body in [
         json!({ "RecordType": "Inbound" }),
         json!({ "RecordType": "MadeTomorrow" }),

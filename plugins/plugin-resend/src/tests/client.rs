@@ -40,7 +40,7 @@ fn mail(number: u32) -> Prepared {
     prepare(&mail).unwrap()
 }
 
-/// The same but for the name of the client and the order of fields.
+/// The same except for the name of the client and the order of fields.
 fn assert_same(ours: &HttpRequest, theirs: &Recorded) {
     assert_eq!(json!(ours.method), json!(theirs.method));
     let url = format!("https://api.resend.com{}", theirs.path);
@@ -50,7 +50,7 @@ fn assert_same(ours: &HttpRequest, theirs: &Recorded) {
     let mut headers: std::collections::BTreeMap<_, _> = ours.headers.iter().cloned().collect();
     let agent = headers.insert("user-agent".into(), theirs.headers["user-agent"].clone());
     assert!(agent.unwrap().starts_with("hogsend-plugin-resend/"));
-    // What any answer may be: fetch's own.
+    // The default of fetch.
     headers.insert("accept".into(), "*/*".into());
     assert_eq!(headers, theirs.headers);
 }

@@ -1,4 +1,4 @@
-//! What every delivery plugin promises.
+//! The conformance test of delivery plugins.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -60,7 +60,7 @@ fn contents(body: &Body) -> Vec<Seen> {
 
 fn accepted(ids: &[&str]) -> HttpResponse {
     let all: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
-    // One id may be that of a mail alone or of a batch: this answer is both.
+    // One id may belong to a single mail or to a batch: this answer fits both.
     let body = match ids {
         [id] => json!({ "id": id, "data": all }),
         _ => json!({ "data": all }),

@@ -1,4 +1,4 @@
-//! The plugin as the host calls it.
+//! Calls the plugin as the host does.
 
 mod client;
 mod conformance;
@@ -48,7 +48,7 @@ fn attempt() -> Attempt {
         idempotency_key: "run-1-3".into(),
         prepared: Prepared {
             content_type: "application/json".into(),
-            // Not the plugin's own spacing: frozen bytes stay as they are.
+            // Not the plugin's own spacing: prepared bytes stay unchanged.
             body: "{ \"to\" : [\"ann@example.com\"]}\n".into(),
         },
         created_at: kit::beginning(),
@@ -231,7 +231,7 @@ fn no_answer_is_judged_by_how_far_the_request_came() {
 fn an_answer_is_judged_by_its_status_and_name() {
     let body = r#"{"statusCode":429,"name":"rate_limit_exceeded","message":"Too many requests"}"#;
     let reason = "Resend answered 429 rate_limit_exceeded: Too many requests".to_owned();
-    // A date is measured against the host's clock, one second into the call.
+    // A date is compared with the host's clock, one second after the start of the call.
     for (header, wait) in [("2", 2_000), ("Thu, 01 Jan 2026 00:00:31 GMT", 30_000)] {
         let outcome = send(
             plugin().as_ref(),

@@ -41,7 +41,7 @@ fn a_webhook_is_believed_where_svix_believes_it() {
     let genuine = vectors.iter().filter(|vector| vector.genuine).count();
     assert!(vectors.len() > 30 && genuine > 12);
     for vector in &vectors {
-        // An empty body is genuine too, and then says nothing.
+        // An empty body is genuine too, but holds no event.
         let believed = read(vector) != Err(Refusal::Unauthorized);
         assert_eq!(believed, vector.genuine, "{}", vector.name);
     }
@@ -65,9 +65,9 @@ fn a_secret_that_cannot_be_one_is_refused_without_being_shown() {
         let settings = Settings::from([("RESEND_WEBHOOK_SECRET", secret)]);
         let error = kit::start::<Resend>(&settings).err().unwrap();
         assert_eq!(error.code, CallError::BAD_SETTINGS);
-        let told = error.message;
-        assert!(told.starts_with("RESEND_WEBHOOK_SECRET "), "{told}");
+        let message = error.message;
+        assert!(message.starts_with("RESEND_WEBHOOK_SECRET "), "{message}");
         let hidden = secret.trim_start_matches("whsec_");
-        assert!(hidden.is_empty() || !told.contains(hidden), "{told}");
+        assert!(hidden.is_empty() || !message.contains(hidden), "{message}");
     }
 }

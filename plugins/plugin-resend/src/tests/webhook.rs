@@ -21,7 +21,7 @@ fn read(body: &str) -> Result<DeliveryReading, Refusal> {
     kit::ask(plugin().as_ref(), method::DELIVERY_READ, &webhook).unwrap()
 }
 
-/// What is common to all events of mails, and one thing more.
+/// The fields common to all events of mails, and one further field.
 fn body(kind: &str, field: &str, more: Value) -> Value {
     let mut data = json!({
         "broadcast_id": "8b146471-e88e-4322-86af-016cd36fd216",
@@ -32,7 +32,7 @@ fn body(kind: &str, field: &str, more: Value) -> Value {
         "to": ["ann@example.com"],
         "subject": "Hi",
         "template_id": "43f68331-0622-4e15-8202-246a0388854b",
-        // Sent as a list, they come back as an object.
+        // Sent as a list, they are returned as an object.
         "tags": { "send_id": ID, "template": "welcome" },
     });
     data[field] = more;
@@ -50,7 +50,7 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// The event every documented body gives, but for what is special to its kind.
+/// The event of every documented body, except for the fields specific to its kind.
 fn expected(kind: Kind) -> DeliveryEvent {
     DeliveryEvent {
         dedupe_key: Some("msg_1".into()),

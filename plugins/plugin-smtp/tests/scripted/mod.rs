@@ -1,4 +1,4 @@
-//! A server that says what a test wants it to say.
+//! A server with scripted replies.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Serves every connection alike. `hello` is the greeting where it is not the usual one.
+    /// Serves every connection the same way. `hello` replaces the usual greeting.
     pub fn start(hello: &'static str, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -26,14 +26,14 @@ impl Scripted {
 }
 
 impl Scripted {
-    /// Answers the message with these bytes and hangs up.
+    /// Answers the message with these bytes and closes the connection.
     pub fn raw(answer: Vec<u8>) -> Self {
         Self::ending(move |mut connection| {
             let _ = connection.write_all(&answer);
         })
     }
 
-    /// Takes the message and says nothing until the other side hangs up.
+    /// Reads the message and sends nothing until the client closes the connection.
     pub fn silent_at_the_end() -> Self {
         Self::ending(|connection| {
             let mut rest = BufReader::new(connection).lines();
