@@ -60,6 +60,6 @@ fn check_id(path: &str, id: &str, add: &mut impl FnMut(&str, String)) {
 
 fn check_email(path: &str, email: &str, add: &mut impl FnMut(&str, String)) {
     if let Err(why) = Mailbox::parse(email) {
-        add(path, format!("must be an e-mail address: {why}"));
+        add(path, format!("must be an email address: {why}"));
     }
 }

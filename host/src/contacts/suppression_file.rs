@@ -127,7 +127,7 @@ fn entry(email: &str, reason: Option<&str>) -> Result<Entry, &'static str> {
         return Err("there is no email");
     }
     if normalise(email).is_none() {
-        return Err("email is no e-mail address");
+        return Err("email is not an email address");
     }
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     Ok(Entry {
@@ -162,7 +162,7 @@ mod tests {
         let read = emails(csv(file.as_bytes()).unwrap());
         let expected = [
             (1, Some(2), Ok("ann@example.com".to_owned())),
-            (3, Some(4), Err("email is no e-mail address")),
+            (3, Some(4), Err("email is not an email address")),
             (4, Some(5), Ok("bob@example.com".to_owned())),
         ];
         assert_eq!(read, expected);

@@ -68,7 +68,10 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
         if let Some(email) = &names.email
             && let Err(why) = Mailbox::parse(email)
         {
-            unfit.push(Unfit::new("email", format!("is no e-mail address: {why}")));
+            unfit.push(Unfit::new(
+                "email",
+                format!("is not an email address: {why}"),
+            ));
             names.email = None;
         }
         let named = names.external_id.is_some()

@@ -136,6 +136,7 @@ async fn a_journey_is_switched_off_and_on_and_people_enter_it_by_hand() {
         rows,
         [
             "journey.update",
+            "contact.create",
             "journey.update",
             "journey.enroll",
             "journey_state.cancel"

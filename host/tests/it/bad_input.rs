@@ -28,7 +28,7 @@ on_each_store! {
             (json!({ "event": long, "userId": "u" }).to_string().into(), "event", "at most 200"),
             (json!({ "event": " ", "userId": "u" }).to_string().into(), "event", "empty"),
             (json!({ "event": "a", "userId": "u", "properties": { "x": deep } }).to_string().into(), "properties.x.d.d", "nested"),
-            (json!({ "event": "a", "userId": "u", "userEmail": "not an address" }).to_string().into(), "userEmail", "e-mail address"),
+            (json!({ "event": "a", "userId": "u", "userEmail": "not an address" }).to_string().into(), "userEmail", "email address"),
             (json!({ "event": "a", "userId": "u", "timestamp": "yesterday" }).to_string().into(), "timestamp", "RFC 3339"),
             (json!({ "event": "a", "userId": "u", "timestamp": "9999-01-01T00:00:00Z" }).to_string().into(), "timestamp", "future"),
             (json!({ "event": "a", "userId": "u", "timestamp": "0001-01-01T00:00:00Z" }).to_string().into(), "timestamp", "1970"),

@@ -18,7 +18,7 @@ use crate::contacts::export::{Exported, ExportedOut};
 use crate::contacts::file::Format;
 use crate::db::{self, ContactRow};
 use crate::http::ApiError;
-use crate::http::auth::{Caller, FullAdmin};
+use crate::http::auth::{Caller, Read};
 use crate::http::wire::openapi::BadRequest;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Query;
@@ -62,7 +62,7 @@ pub struct ExportOut {
 /// an apostrophe. The response is streamed: if the connection breaks off, the export is incomplete.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/export", tag = "contacts",
-    security(("key" = ["full-admin"]), ("session" = [])),
+    security(("key" = ["read"]), ("session" = [])),
     params(ExportQuery),
     responses(
         (status = 200, description = "Every contact", content((String = "text/csv"), (ExportOut = "application/json"))),
@@ -71,7 +71,7 @@ pub struct ExportOut {
 )]
 pub async fn export_contacts(
     State(app): State<App>,
-    _: Caller<FullAdmin>,
+    _: Caller<Read>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, ApiError> {
     checked::<ExportFormat>("format", query.format.as_deref())?;

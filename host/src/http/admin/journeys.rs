@@ -387,7 +387,23 @@ async fn enroll_in(
     let journey = ("journey", entry.definition.id.as_str());
     let actor = &caller.actor;
     for (put, result) in put.iter().zip(&results) {
-        let Ok(state) = result else { continue };
+        let Ok(state) = result else {
+            // A guard refused somebody who was not a contact before.
+            if put.created {
+                let id = put.contact.id.to_string();
+                let change = Change::created(json!({ "externalId": put.contact.external_id }));
+                audit(
+                    &mut tx,
+                    actor,
+                    "contact.create",
+                    ("contact", &id),
+                    change,
+                    now,
+                )
+                .await?;
+            }
+            continue;
+        };
         let change = Change::created(json!({ "stateId": state, "contactId": put.contact.id }));
         audit(&mut tx, actor, "journey.enroll", journey, change, now).await?;
     }

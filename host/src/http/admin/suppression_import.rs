@@ -94,15 +94,31 @@ pub async fn import_suppressions(
     let (total_rows, wanted, failed_rows, errors) = read
         .unwrap_or_else(|_| Err("The file cannot be read".to_owned()))
         .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
+    let id = ids::at(app.clock.now()).to_string();
     let mut added_rows = 0;
     for batch in wanted.chunks(BATCH) {
-        added_rows += add(&app, batch).await?;
+        added_rows += add(&app, &caller, &id, batch).await?;
     }
+    Ok(Json(SuppressionsImportOut {
+        total_rows,
+        added_rows,
+        failed_rows,
+        errors,
+    }))
+}
+
+/// Adds one batch, with an audit row of its own: a request that breaks off leaves one for what it did.
+async fn add(
+    app: &App,
+    caller: &Caller<FullAdmin>,
+    import: &str,
+    batch: &[(Mailbox, Option<String>)],
+) -> db::Result<usize> {
     let now = app.clock.now();
-    let id = ids::at(now).to_string();
     let work = async |mut tx: Tx| {
-        let change = Change::created(json!({ "rows": total_rows, "added": added_rows }));
-        let about = ("import", &*id);
+        let added = contacts::suppress_all(&mut tx, batch, now).await?;
+        let change = Change::created(json!({ "rows": batch.len(), "added": added }));
+        let about = ("import", import);
         audit(
             &mut tx,
             &caller.actor,
@@ -112,21 +128,6 @@ pub async fn import_suppressions(
             now,
         )
         .await?;
-        db::Result::Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
-    Ok(Json(SuppressionsImportOut {
-        total_rows,
-        added_rows,
-        failed_rows,
-        errors,
-    }))
-}
-
-async fn add(app: &App, batch: &[(Mailbox, Option<String>)]) -> db::Result<usize> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let added = contacts::suppress_all(&mut tx, batch, now).await?;
         Ok((tx, added))
     };
     app.db.transact(work).await

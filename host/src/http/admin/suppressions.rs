@@ -104,7 +104,7 @@ pub async fn add_suppression(
     if normalise(&body.email).is_none() {
         return Err(ApiError::validation(&[Issue::new(
             "email",
-            "must be an e-mail address",
+            "must be an email address",
         )]));
     }
     if body
