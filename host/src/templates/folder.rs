@@ -316,7 +316,7 @@ mod tests {
             (
                 "welcome.mjml",
                 "<p>x</p>",
-                "welcome.mjml, line 1: the file begins with",
+                "welcome.mjml, line 1: the file must begin with",
             ),
             (
                 "welcome.mjml",
