@@ -649,7 +649,7 @@ async fn what_the_version_before_writes_is_found_and_filled_in() {
     );
     let findings = server.app.loops.findings().join(" ");
     assert!(
-        findings.contains("1 addresses of the version before"),
+        findings.contains("1 addresses from an older version"),
         "{findings}"
     );
     assert_eq!(
