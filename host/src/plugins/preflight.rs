@@ -107,9 +107,12 @@ fn is_pinned(pins: &str, sha256: &str) -> bool {
 
 type Refusal = (&'static str, String);
 
+/// Checks one property of a file.
+type Check = fn(&Elf<'_>) -> Result<(), Refusal>;
+
 /// What a file has to be before its code may run, in the order of the checks: a later one relies on
 /// the earlier ones.
-const CHECKS: &[fn(&Elf<'_>) -> Result<(), Refusal>] = &[
+const CHECKS: &[Check] = &[
     processor,
     segments_in_file,
     sections_in_file,

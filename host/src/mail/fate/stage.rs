@@ -110,7 +110,7 @@ mod tests {
     fn stage() -> impl Strategy<Value = Stage> {
         const TYPES: [Option<&str>; 3] = [None, Some("permanent"), Some("transient")];
         (
-            prop::sample::select(&SendStatus::ALL[..]),
+            prop::sample::select(SendStatus::ALL),
             prop::sample::select(&TYPES[..]),
         )
             .prop_map(|(status, bounce)| Stage::new(status, bounce))
