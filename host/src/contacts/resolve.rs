@@ -1,7 +1,7 @@
-//! Who the names of events mean: contacts found, made and united, in one transaction.
+//! Resolves the names in events to contacts: finds, creates and merges contacts in one transaction.
 //!
-//! What becomes of them is decided by [`decide`], which the simulator asks as well; here are the
-//! facts it decides by, and what follows.
+//! [`decide`] makes the decisions; the simulator uses the same function. This module loads the facts for
+//! it and carries its decisions out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use crate::ids::{ContactId, EventId};
 use crate::run_ended::{RunEnd, RunEnded};
 use crate::webhooks::{News, announce};
 
-/// Events of a visitor that become history when somebody turns out to be that visitor; older ones go
-/// with their retention.
+/// Most events of a visitor that move to the contact's history once the visitor is identified. Older
+/// ones stay until their retention deletes them.
 const HISTORY_MAX: i64 = 10_000;
-/// What could not be kept is named on the contact, the newest first.
+/// Values of one contact recorded as unstorable, newest first.
 const UNFIT_MAX: usize = 20;
 
-/// What callers asked for and a contact has no room for, by the place of the event. As an error it
-/// undoes the transaction, so that the caller stores all of a request or nothing.
+/// Properties that callers sent and that do not fit the contact's limits, each with the index of its
+/// event. As an error it rolls the transaction back, so that a request is stored whole or not at all.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("a contact has no room for all of these properties")]
 pub struct NoRoom {
@@ -39,7 +39,7 @@ pub struct NoRoom {
 }
 
 impl NoRoom {
-    /// Reads it out of the error of a transaction.
+    /// Extracts it from the error of a transaction.
     pub fn of(error: &sqlx::Error) -> Option<&Self> {
         match error {
             sqlx::Error::AnyDriverError(inner) => inner.downcast_ref(),
@@ -47,7 +47,8 @@ impl NoRoom {
         }
     }
 
-    /// For the caller, whose field holds the properties of the event at that place.
+    /// Validation issues for the caller. `path` gives the field with the properties of the event at an
+    /// index.
     pub fn issues(&self, path: impl Fn(usize) -> String) -> Vec<Issue> {
         let all = self.properties.iter().take(foreign::ISSUES_MAX);
         all.map(|(at, unfit)| Issue::new(&format!("{}.{}", path(*at), unfit.name), &unfit.reason))
@@ -61,13 +62,13 @@ impl From<NoRoom> for sqlx::Error {
     }
 }
 
-/// Whom an event is about, after all events of its transaction.
+/// The contact of an event, after all merges of its transaction.
 #[derive(Clone, Debug)]
 pub enum Whom {
     Contact(Arc<Contact>),
-    /// A visitor nobody knows: the event is kept apart.
+    /// An unknown visitor: the event is stored as an anonymous event.
     Nobody,
-    /// A contact that was deleted meanwhile.
+    /// The contact was deleted in the meantime.
     Gone,
 }
 
@@ -80,22 +81,22 @@ impl Whom {
     }
 }
 
-/// What became of the people of some events.
+/// Result of resolving the contacts of some events.
 #[derive(Debug, Default)]
 pub struct Resolved {
-    /// One for each event.
+    /// One for each event, in order.
     pub people: Vec<Whom>,
-    /// Events that follow, which the caller stores in the same transaction.
+    /// Events that follow; the caller stores them in the same transaction.
     pub follows: Vec<FollowUp>,
-    /// Who has an address now, and had none.
+    /// Contacts that had no address before and have one now.
     pub reachable: Vec<Arc<Contact>>,
     pub made: Vec<ContactId>,
-    /// To whom, known before, a name was new, or who turned out to be another contact as well.
+    /// Contacts that existed before and gained a name or absorbed another contact.
     pub linked: Vec<ContactId>,
 }
 
-/// Finds or makes the contact of each event and gives it the event's contact properties. The
-/// contacts stay locked until the transaction ends. `make` makes contacts of visitors as well.
+/// Finds or creates the contact of each event and gives it the event's contact properties. The
+/// contacts stay locked until the transaction ends. With `make`, visitors become contacts too.
 pub async fn resolve<'a>(
     conn: &mut Conn,
     touches: impl Iterator<Item = Touch<'a>>,
@@ -111,7 +112,7 @@ pub async fn resolve<'a>(
     let places = touches.iter().enumerate();
     let places = places.map(|(at, touch)| people.place(at, touch));
     let places: Vec<Option<usize>> = places.collect();
-    people.remember();
+    people.apply_past();
     if !people.no_room.is_empty() {
         let properties = std::mem::take(&mut people.no_room);
         return Err(NoRoom { properties }.into());
@@ -127,8 +128,8 @@ pub async fn resolve<'a>(
     people.write(conn, &touches, places).await
 }
 
-/// Locks these contacts and everyone the people may be, in the one order of locks, and returns the
-/// contacts. For a transaction that touches contacts first and stores events of others later.
+/// Locks these contacts and every contact that the names of `people` reach, in the global lock order, and
+/// returns them. For a transaction that changes contacts first and stores events of others later.
 pub async fn lock_people<'a>(
     conn: &mut Conn,
     contacts: &[ContactId],
@@ -141,8 +142,8 @@ pub async fn lock_people<'a>(
     Ok(found.into_iter().map(|one| one.contact).collect())
 }
 
-/// Makes one person of two contacts, as an administrator says. Returns who is left, and the events
-/// that follow; None where one of them is gone.
+/// Merges two contacts on an administrator's request. Returns the remaining contact and the events
+/// that follow; None if one of them is gone.
 pub async fn unite(
     conn: &mut Conn,
     (one, other): (ContactId, ContactId),
@@ -175,7 +176,7 @@ pub async fn unite(
     people.write(conn, &[], vec![Some(kept)]).await.map(Some)
 }
 
-/// Whom to find, in one statement: two would lock contacts out of order.
+/// What to look up. One statement finds all of it: two statements would lock contacts out of order.
 pub(super) fn wanted<'a>(people: impl Iterator<Item = &'a Person>) -> Wanted {
     let mut wanted = Wanted::default();
     let mut seen = HashSet::new();
@@ -208,7 +209,7 @@ pub(super) async fn found(conn: &mut Conn, wanted: &Wanted) -> db::Result<Vec<db
     db::contacts_wanted(conn, wanted).await
 }
 
-/// The event of a visitor nobody knows.
+/// The row for an event of an unknown visitor.
 fn visitor(touch: &Touch<'_>, now: DateTime<Utc>) -> Option<AnonymousEvent> {
     let Person::Names(names) = touch.person else {
         return None;
@@ -227,8 +228,8 @@ fn visitor(touch: &Touch<'_>, now: DateTime<Utc>) -> Option<AnonymousEvent> {
     })
 }
 
-/// The contacts of one transaction. Everything is found by a map, so that many events of many
-/// people take time in proportion to their number.
+/// The contacts of one transaction, in memory. All lookups use maps, so the time grows linearly with the
+/// number of events and contacts.
 struct People {
     make: bool,
     now: DateTime<Utc>,
@@ -243,13 +244,13 @@ struct People {
     no_room: Vec<(usize, Unfit)>,
 }
 
-/// What somebody was in the past.
+/// Properties a contact had in the past.
 struct Past {
-    /// The place of the contact.
+    /// The index of the contact.
     place: usize,
     at: DateTime<Utc>,
     properties: Properties,
-    /// The place of the event whose caller hears of what does not fit.
+    /// The index of the event whose caller gets an error for properties that do not fit.
     asked: Option<usize>,
 }
 
@@ -258,18 +259,18 @@ struct Record {
     /// The address in its normal form.
     address: Option<String>,
     had_address: bool,
-    /// Something that happens now told of a person with an address; the past sets nothing going.
+    /// A current event named it while it has an address. Historical events trigger nothing.
     reached: bool,
     touched: bool,
     made: bool,
-    /// It got its address just now, or somebody who is believed named it.
+    /// Its address was set or confirmed in this transaction.
     settled: bool,
     linked: bool,
     /// It has other names, another address or other properties than before.
     changed: bool,
-    /// The place of the contact that turned out to be the same person.
+    /// The index of the contact it was merged into.
     merged_into: Option<usize>,
-    /// What sources sent and could not be kept.
+    /// Values that sources sent and that cannot be stored, each with its source.
     unfit: Vec<(String, Unfit)>,
 }
 
@@ -341,19 +342,21 @@ impl People {
         place
     }
 
-    /// Where the contact of this place is after everything that was merged.
-    fn now(&self, mut place: usize) -> usize {
+    /// The index of this contact after all merges.
+    fn current(&self, mut place: usize) -> usize {
         while let Some(next) = self.all[place].merged_into {
             place = next;
         }
         place
     }
 
-    /// The place of the event's contact. None where there is none.
+    /// The index of the event's contact, if it has one.
     fn place(&mut self, at: usize, touch: &Touch<'_>) -> Option<usize> {
         let given = match touch.person {
-            // The host's own events are no sign of life and bring no properties.
-            Person::Contact(id) => return self.by_contact.get(id).map(|place| self.now(*place)),
+            // The host's own events do not count as activity and have no contact properties.
+            Person::Contact(id) => {
+                return self.by_contact.get(id).map(|place| self.current(*place));
+            }
             Person::Names(given) => given,
         };
         let seen = match touch.historical {
@@ -373,8 +376,8 @@ impl People {
         let linked = addressed || !decision.gains.is_empty() || !decision.absorbed.is_empty();
         record.linked |= linked;
         record.changed |= linked || decision.inherits.is_some();
-        if let Some(heir) = decision.inherits {
-            self.inherit(place, self.by_contact[&heir]);
+        if let Some(from) = decision.inherits {
+            self.inherit(place, self.by_contact[&from]);
         }
         for (gone, link) in decision.absorbed {
             self.absorb(place, self.by_contact[&gone], link.name(), touch.source);
@@ -383,8 +386,8 @@ impl People {
         let record = &mut self.all[place];
         record.touched = true;
         let contact = &mut record.contact;
-        see(contact, seen);
-        // Who is believed also says how the address is spelt.
+        mark_seen(contact, seen);
+        // A trusted source also decides how the address is spelled.
         let spells = touch.trust.is_trusted() && names.address == record.address;
         match (decision.address, &given.email) {
             (Address::Set { unconfirmed }, Some(email)) => {
@@ -443,13 +446,13 @@ impl People {
         Some(place)
     }
 
-    /// The contacts that the names reach.
+    /// The contacts that have one of the names.
     fn known(&self, names: &Names) -> Vec<Known<ContactId>> {
         let mut reached: Vec<usize> = Vec::new();
         let mut ids: HashMap<usize, Vec<Id>> = HashMap::new();
         for id in &names.ids {
             for place in self.by_id.get(id).into_iter().flatten() {
-                let place = self.now(*place);
+                let place = self.current(*place);
                 let own = ids.entry(place).or_default();
                 if !own.contains(id) {
                     own.push(id.clone());
@@ -462,7 +465,7 @@ impl People {
             .as_ref()
             .and_then(|it| self.by_address.get(it));
         for place in holders.into_iter().flatten() {
-            let place = self.now(*place);
+            let place = self.current(*place);
             if self.all[place].address == names.address {
                 reached.push(place);
             }
@@ -485,13 +488,13 @@ impl People {
         known.collect()
     }
 
-    /// Adds what people were in the past, the newest first, where nothing is known of them.
-    fn remember(&mut self) {
+    /// Fills in properties from the past, newest first, where the contact has no value.
+    fn apply_past(&mut self) {
         let mut past = std::mem::take(&mut self.past);
         past.reverse();
         past.sort_by_key(|one| std::cmp::Reverse(one.at));
         for one in past {
-            let place = self.now(one.place);
+            let place = self.current(one.place);
             let record = &mut self.all[place];
             let before = record.contact.properties.len();
             let unfit = add_absent(&mut record.contact, one.properties);
@@ -519,7 +522,7 @@ impl People {
         place
     }
 
-    /// Gives a contact ids: the first of the product and the first anonymous one stand in its row.
+    /// Gives a contact ids. The first product id and the first anonymous id are columns of its row.
     fn gain(&mut self, place: usize, ids: Vec<Id>, source: &str) {
         for id in ids {
             self.by_id.entry(id.clone()).or_default().push(place);
@@ -539,11 +542,11 @@ impl People {
         }
     }
 
-    /// The address of another contact of the same person.
-    fn inherit(&mut self, place: usize, heir: usize) {
-        let heir = &self.all[heir];
-        let (email, unconfirmed) = (heir.contact.email.clone(), heir.contact.email_unconfirmed);
-        let address = heir.address.clone();
+    /// Takes the address over from another contact of the same person.
+    fn inherit(&mut self, place: usize, from: usize) {
+        let from = &self.all[from];
+        let (email, unconfirmed) = (from.contact.email.clone(), from.contact.email_unconfirmed);
+        let address = from.address.clone();
         let record = &mut self.all[place];
         record.contact.email = email;
         record.contact.email_unconfirmed = unconfirmed;
@@ -553,7 +556,7 @@ impl People {
         }
     }
 
-    /// What the person is known to be wins over what the other contact was.
+    /// Merges `gone` into `kept`. Properties of `kept` win.
     fn absorb(&mut self, kept: usize, gone: usize, reason: &'static str, source: &str) {
         self.all[gone].merged_into = Some(kept);
         self.all[kept].reached |= self.all[gone].reached;
@@ -603,12 +606,12 @@ impl People {
             db::contact_upsert(conn, &touched, now).await?;
         }
         for merged in &self.merges {
-            self.merge(conn, merged, &mut resolved).await?;
+            self.store_merge(conn, merged, &mut resolved).await?;
         }
         if !self.gains.is_empty() {
             let mut gains = std::mem::take(&mut self.gains);
             for gain in &mut gains {
-                let place = self.now(self.by_contact[&gain.contact]);
+                let place = self.current(self.by_contact[&gain.contact]);
                 gain.contact = self.all[place].contact.id;
             }
             db::identities_insert(conn, &gains, now).await?;
@@ -616,8 +619,8 @@ impl People {
         if !history.is_empty() {
             db::event_insert(conn, &history).await?;
         }
-        self.keep_pending(conn).await?;
-        self.keep_unfit(conn).await?;
+        self.store_pending(conn).await?;
+        self.store_unfit(conn).await?;
         let kept: HashMap<usize, Arc<Contact>> = (0..self.all.len())
             .filter(|place| self.all[*place].merged_into.is_none())
             .map(|place| (place, Arc::new(self.all[place].contact.clone())))
@@ -656,7 +659,7 @@ impl People {
             announce(conn, &news, now).await?;
         }
         let whom = |(at, place): (usize, Option<usize>)| match place {
-            Some(place) => Whom::Contact(kept[&self.now(place)].clone()),
+            Some(place) => Whom::Contact(kept[&self.current(place)].clone()),
             None => match touches.get(at).map(|touch| touch.person) {
                 Some(Person::Names(_)) => Whom::Nobody,
                 _ => Whom::Gone,
@@ -666,20 +669,20 @@ impl People {
         Ok(resolved)
     }
 
-    /// Takes the events of visitors that turned out to be somebody: rows of that contact's history,
-    /// which trigger nothing. What they said of the person counts where nothing newer is known.
+    /// Takes the anonymous events of visitors that are identified now. They become rows of the contact's
+    /// history and trigger nothing; their contact properties fill gaps only.
     async fn history(&mut self, conn: &mut Conn) -> db::Result<Vec<EventRow>> {
         let ids: Vec<Id> = self.gains.iter().map(|gain| gain.id.clone()).collect();
         let taken = db::anonymous_take(conn, &ids, HISTORY_MAX).await?;
         let mut rows = Vec::with_capacity(taken.len());
         for event in taken {
             let owner = event.ids.iter().find_map(|id| self.by_id.get(id)?.first());
-            let Some(owner) = owner.map(|place| self.now(*place)) else {
+            let Some(owner) = owner.map(|place| self.current(*place)) else {
                 continue;
             };
             let contact = &mut self.all[owner].contact;
             let at = event.occurred_at.min(event.received_at);
-            see(contact, at);
+            mark_seen(contact, at);
             let mut properties = event.contact_properties;
             keep_own(&mut properties, event.trust, contact.email.as_deref());
             rows.push(EventRow {
@@ -701,21 +704,21 @@ impl People {
                 asked: None,
             });
         }
-        self.remember();
+        self.apply_past();
         Ok(rows)
     }
 
-    async fn merge(
+    async fn store_merge(
         &self,
         conn: &mut Conn,
         merged: &Merged,
         resolved: &mut Resolved,
     ) -> db::Result<()> {
         if self.all[merged.gone].made {
-            // It was never written.
+            // It was never stored.
             return Ok(());
         }
-        let keep = self.all[self.now(merged.kept)].contact.id;
+        let keep = self.all[self.current(merged.kept)].contact.id;
         let merge = Merge {
             keep,
             gone: self.all[merged.gone].contact.id,
@@ -740,8 +743,8 @@ impl People {
         announce(conn, &news, self.now).await
     }
 
-    /// Names on the contacts what sources sent and could not be kept.
-    async fn keep_unfit(&self, conn: &mut Conn) -> db::Result<()> {
+    /// Records on the contacts what sources sent and could not be stored.
+    async fn store_unfit(&self, conn: &mut Conn) -> db::Result<()> {
         for record in self.all.iter().filter(|it| it.merged_into.is_none()) {
             let newest = record.unfit.iter().rev().take(UNFIT_MAX);
             let rows: Vec<Value> = newest
@@ -757,8 +760,8 @@ impl People {
         Ok(())
     }
 
-    /// Keeps what somebody has to decide, and lets go of what came about.
-    async fn keep_pending(&self, conn: &mut Conn) -> db::Result<()> {
+    /// Stores changes that await a decision, and removes those that have happened by now.
+    async fn store_pending(&self, conn: &mut Conn) -> db::Result<()> {
         let mut settled = (Vec::new(), Vec::new());
         let records = self.all.iter().filter(|it| it.merged_into.is_none());
         for record in records.filter(|it| it.settled && !it.made) {
@@ -767,7 +770,7 @@ impl People {
                 settled.1.push(address.clone());
             }
         }
-        let id = |place: usize| self.all[self.now(place)].contact.id;
+        let id = |place: usize| self.all[self.current(place)].contact.id;
         let changes = self
             .pending
             .iter()
@@ -795,7 +798,7 @@ impl People {
     }
 }
 
-/// Whether these would change the properties of a contact; null takes one away.
+/// Whether `patch` would change the properties of a contact; null removes a property.
 fn differs(properties: &Properties, patch: &Properties) -> bool {
     patch
         .iter()
@@ -805,8 +808,8 @@ fn differs(properties: &Properties, patch: &Properties) -> bool {
         })
 }
 
-/// Widens the time in which the contact was seen.
-fn see(contact: &mut Contact, at: DateTime<Utc>) {
+/// Extends the period in which the contact was seen.
+fn mark_seen(contact: &mut Contact, at: DateTime<Utc>) {
     contact.first_seen_at = contact.first_seen_at.min(at);
     contact.last_seen_at = contact.last_seen_at.max(at);
 }
@@ -818,8 +821,7 @@ fn add_absent(contact: &mut Contact, properties: Properties) -> Vec<Unfit> {
     foreign::merge(&mut contact.properties, new)
 }
 
-/// The contacts that have an address, whichever way it is written, locked until the transaction
-/// ends.
+/// The contacts that have an address, in any spelling, locked until the transaction ends.
 pub(super) async fn holding(conn: &mut Conn, email: &str) -> db::Result<Vec<Contact>> {
     let address = comparable(email);
     let wanted = Wanted {
@@ -832,15 +834,15 @@ pub(super) async fn holding(conn: &mut Conn, email: &str) -> db::Result<Vec<Cont
     Ok(found)
 }
 
-/// Somebody else who has one of the names that a contact is to get.
+/// Another contact that has one of the names a contact is to get.
 #[derive(Clone, Copy, Debug)]
 pub struct Rival {
-    /// It is one of the ids; else it is the address.
+    /// The name is one of the ids; otherwise it is the address.
     pub has_id: bool,
     pub has_user: bool,
 }
 
-/// Locks a contact and the names it is to get, and returns who has them.
+/// Locks a contact and the names it is to get, and returns the other contacts that have them.
 pub async fn claim(
     conn: &mut Conn,
     contact: ContactId,

@@ -403,10 +403,7 @@ async fn what_is_no_file_of_contacts_is_refused_and_nothing_is_kept() {
             "email,name,email,name\nd1@ex.test,A,d2@ex.test,B\n",
             "called 'email'",
         ),
-        (
-            "email,E-Mail\nd1@ex.test,d2@ex.test\n",
-            "stand for the same",
-        ),
+        ("email,E-Mail\nd1@ex.test,d2@ex.test\n", "mean the same"),
     ] {
         let answer = upload(&server, "text/csv", file).await;
         assert_eq!(answer.status, 400, "{file}");

@@ -1,4 +1,4 @@
-//! The rows of a file of contacts. `ingest/import.rs` brings them in.
+//! Reads files of contacts. `ingest/import.rs` stores their rows.
 
 mod rows;
 

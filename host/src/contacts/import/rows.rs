@@ -1,4 +1,4 @@
-//! The rows of a file of contacts: one reading for tables and for JSON.
+//! The rows of a file of contacts, from CSV or JSON.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -18,34 +18,33 @@ use crate::contacts::{PERSON_ID_MAX, is_kind};
 use crate::db::NewIdentity;
 use crate::foreign;
 
-/// Columns that are told of as not used.
+/// Most unused columns that are reported.
 const UNUSED_MAX: usize = 100;
-/// Lists one row may speak of.
+/// Most lists of one row.
 const LISTS_MAX: usize = 200;
-/// Further ids of one row.
+/// Most further ids of one row.
 const IDENTITIES_MAX: usize = 1_000;
 
-/// A contact as a file has it.
+/// A contact in a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub names: NewIdentity,
     pub properties: Properties,
     pub unsubscribed_all: bool,
-    /// Id of a list to whether the person is on it.
+    /// Maps the id of a list to whether the contact is on it.
     pub lists: BTreeMap<String, bool>,
-    /// When the person was first seen, where the file knows.
+    /// When the contact was first seen, if the file says so.
     pub first_seen_at: Option<DateTime<Utc>>,
 }
 
 /// A row and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Numbered {
-    /// From 1, the line of names not counted.
+    /// Starts at 1; the header line does not count.
     pub number: i32,
-    /// The line of the file it begins on; tables have some.
+    /// The line of the file it begins on; None for JSON.
     pub line: Option<i32>,
-    /// None where it is empty, as spreadsheets leave rows; an error says what is wrong with this row
-    /// alone.
+    /// None for an empty row, as spreadsheets leave them. An error concerns this row only.
     pub row: Result<Option<Row>, String>,
 }
 
@@ -57,10 +56,10 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Reads a file whole, so that what is wrong with it is known before a row of it is stored.
+    /// Reads the whole file, so that an invalid file is refused before any of its rows is stored.
     ///
     /// # Errors
-    /// Why it is no file of contacts.
+    /// Why the file cannot be read as a whole.
     pub fn read(format: Format, body: &[u8]) -> Result<Self, String> {
         let mut all = match format {
             Format::Csv => table(body)?,
@@ -78,7 +77,7 @@ impl Rows {
         self.rows.len()
     }
 
-    /// The names of columns or fields that are not used.
+    /// The names of columns or fields that the import ignores.
     pub fn unused(&self) -> &[String] {
         &self.unused
     }
@@ -88,7 +87,7 @@ impl Rows {
     }
 }
 
-/// What a column of a table or a field of an object is.
+/// The meaning of a column or of a JSON field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Field {
     ExternalId,
@@ -103,7 +102,7 @@ enum Field {
     Unused,
 }
 
-/// What the names in a file stand for. Some depend on which others there are.
+/// The meaning of each name in a file. Some depend on which other names there are.
 struct Fields(HashMap<String, Field>);
 
 impl Fields {
@@ -117,7 +116,8 @@ impl Fields {
             let mut names = names.clone();
             names.any(|name| wanted.contains(&plain(name).as_str()))
         };
-        // The export has an id of our own beside the product's; other systems call the latter so.
+        // In our own export `id` is Hogsend's id beside `externalId`. In other systems it is the
+        // product's id.
         let id = if has(&["externalid", "userid"]) {
             Field::Unused
         } else {
@@ -159,8 +159,8 @@ impl Fields {
         self.0.values().any(|field| people.contains(field))
     }
 
-    /// Two names that stand for one thing.
-    fn twins<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<(&'n str, &'n str)> {
+    /// Two names with the same meaning.
+    fn same_meaning<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<(&'n str, &'n str)> {
         let mut seen: Vec<(&Field, &str)> = Vec::new();
         for name in names {
             let field = self.get(name);
@@ -175,15 +175,15 @@ impl Fields {
         None
     }
 
-    /// Those not used, in the order in which they are given.
+    /// The unused names, in the order given.
     fn unused<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
         let names = names.enumerate();
         let unused = names.filter(|(_, name)| *self.get(name) == Field::Unused);
-        let told = unused.map(|(place, name)| match name.trim() {
+        let named = unused.map(|(place, name)| match name.trim() {
             "" => format!("column {}, which has no name", place + 1),
             name => short(name),
         });
-        told.collect()
+        named.collect()
     }
 }
 
@@ -198,9 +198,9 @@ fn table(body: &[u8]) -> Result<Rows, String> {
                 .into(),
         );
     }
-    if let Some((one, other)) = fields.twins(names()) {
+    if let Some((one, other)) = fields.same_meaning(names()) {
         return Err(format!(
-            "The columns '{}' and '{}' stand for the same: leave one out",
+            "The columns '{}' and '{}' mean the same: remove one of them",
             short(one),
             short(other)
         ));
@@ -216,7 +216,7 @@ fn table(body: &[u8]) -> Result<Rows, String> {
             let cells = head.iter().zip(&record.cells);
             let cells = cells.filter(|(_, cell)| !cell.is_empty());
             let values = cells.map(|(name, cell)| {
-                let mut text = undefused(cell).to_owned();
+                let mut text = without_apostrophe(cell).to_owned();
                 foreign::cleaned(&mut text);
                 (name.as_str(), Value::String(text))
             });
@@ -234,8 +234,8 @@ fn table(body: &[u8]) -> Result<Rows, String> {
     })
 }
 
-/// A cell without the apostrophe by which the export keeps spreadsheets from calculating.
-fn undefused(cell: &str) -> &str {
+/// A cell without the apostrophe that the export puts before text that looks like a formula.
+fn without_apostrophe(cell: &str) -> &str {
     let Some(rest) = cell.strip_prefix('\'') else {
         return cell;
     };
@@ -261,22 +261,22 @@ fn objects(body: &[u8]) -> Result<Rows, String> {
     };
     let Items(items) = read.map_err(|error| match error.to_string() {
         text if text.contains(TOO_MANY) => too_many(),
-        text => format!("The file is no JSON array of contacts: {text}"),
+        text => format!("The file is not a JSON array of contacts: {text}"),
     })?;
-    // In the order in which they first appear.
+    // In order of first appearance.
     let mut names: Vec<&str> = Vec::new();
     let mut known = HashSet::new();
-    let mut told = HashSet::new();
+    let mut filled = HashSet::new();
     for (name, value) in items.iter().flatten().flatten() {
         if known.insert(name.as_str()) {
             names.push(name);
         }
         if !value.is_null() {
-            told.insert(name.as_str());
+            filled.insert(name.as_str());
         }
     }
     let fields = Fields::of(names.iter().copied());
-    let unused = fields.unused(names.into_iter().filter(|name| told.contains(name)));
+    let unused = fields.unused(names.into_iter().filter(|name| filled.contains(name)));
     let rows = items.iter().enumerate().map(|(place, item)| Numbered {
         number: i32::try_from(place + 1).unwrap_or(i32::MAX),
         line: None,
@@ -295,9 +295,9 @@ fn object(fields: &Fields, item: Option<&[(String, Value)]>) -> Result<Row, Stri
     if let Some((name, _)) = item.iter().find(|(name, _)| !seen.insert(name)) {
         return Err(format!("has two fields called '{}'", short(name)));
     }
-    if let Some((one, other)) = fields.twins(given().map(|(name, _)| name.as_str())) {
+    if let Some((one, other)) = fields.same_meaning(given().map(|(name, _)| name.as_str())) {
         let (one, other) = (short(one), short(other));
-        return Err(format!("'{one}' and '{other}' stand for the same"));
+        return Err(format!("'{one}' and '{other}' mean the same"));
     }
     fill(
         fields,
@@ -305,7 +305,7 @@ fn object(fields: &Fields, item: Option<&[(String, Value)]>) -> Result<Row, Stri
     )
 }
 
-/// Puts a row together from what is not empty of it.
+/// Builds a row from its values that are not empty.
 fn fill<'n>(
     fields: &Fields,
     values: impl Iterator<Item = (&'n str, Value)>,
@@ -324,18 +324,18 @@ fn fill<'n>(
                 _ => return Err(format!("{} must be text", short(name))),
             },
             Field::UnsubscribedAll => {
-                row.unsubscribed_all = truth(&value)
+                row.unsubscribed_all = boolean(&value)
                     .ok_or_else(|| format!("{} must be true or false", short(name)))?;
             }
             Field::Lists => row.lists = lists(name, value)?,
             Field::Properties => {
-                for (name, value) in within(name, value)? {
+                for (name, value) in object_value(name, value)? {
                     set(&mut row.properties, name, value)?;
                 }
             }
             Field::FirstSeenAt => match instant(&value) {
                 Some(at) => row.first_seen_at = Some(at),
-                // Not a time as anybody writes it: kept as it is.
+                // Not a known format of a time: kept as a property.
                 None => set(&mut row.properties, name.to_owned(), value)?,
             },
             Field::Property => set(&mut row.properties, name.to_owned(), value)?,
@@ -368,7 +368,7 @@ fn id(name: &str, value: Value) -> Result<Option<String>, String> {
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
 }
 
-/// Further ids, as `[{"kind": …, "value": …}]` or that as the text in a cell.
+/// Reads further ids: an array `[{"kind": …, "value": …}]`, or a string that holds one.
 fn identities(name: &str, value: Value) -> Result<Vec<Id>, String> {
     #[derive(Deserialize)]
     struct Given {
@@ -383,12 +383,12 @@ fn identities(name: &str, value: Value) -> Result<Vec<Id>, String> {
     let given =
         read.ok_or_else(|| format!("{name} must be a JSON array of objects with kind and value"))?;
     if given.len() > IDENTITIES_MAX {
-        return Err(format!("{name} may hold {IDENTITIES_MAX} ids"));
+        return Err(format!("{name} may hold at most {IDENTITIES_MAX} ids"));
     }
     let ids = given.into_iter().map(|Given { kind, mut value }| {
         foreign::cleaned(&mut value);
         if !is_kind(&kind) {
-            return Err(format!("{name}: '{}' is no kind of ids", short(&kind)));
+            return Err(format!("{name}: '{}' is not a kind of id", short(&kind)));
         }
         match no_id(&value) {
             Some(why) => Err(format!("{name}: '{}' {why}", short(&value))),
@@ -401,7 +401,7 @@ fn identities(name: &str, value: Value) -> Result<Vec<Id>, String> {
     ids.collect()
 }
 
-fn truth(value: &Value) -> Option<bool> {
+fn boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
         Value::Number(number) => match number.as_i64()? {
@@ -418,8 +418,8 @@ fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-/// An object, or one as the text in a cell.
-fn within(name: &str, value: Value) -> Result<Properties, String> {
+/// Reads an object, or a string that holds one.
+fn object_value(name: &str, value: Value) -> Result<Properties, String> {
     let read = match value {
         Value::Object(fields) => Some(fields),
         Value::String(text) => json::from_slice(text.as_bytes()).ok(),
@@ -431,27 +431,30 @@ fn within(name: &str, value: Value) -> Result<Properties, String> {
 }
 
 fn lists(name: &str, value: Value) -> Result<BTreeMap<String, bool>, String> {
-    let given = within(name, value)?;
+    let given = object_value(name, value)?;
     if given.len() > LISTS_MAX {
-        return Err(format!("{} may name {LISTS_MAX} lists", short(name)));
+        return Err(format!(
+            "{} may name at most {LISTS_MAX} lists",
+            short(name)
+        ));
     }
     let lists = given.into_iter().map(|(id, value)| {
         if let Some(why) = list_issue(&id) {
             return Err(format!("{}: {why}", short(name)));
         }
-        let on = truth(&value);
+        let on = boolean(&value);
         let on =
-            on.ok_or_else(|| format!("{} must say true or false of each list", short(name)))?;
+            on.ok_or_else(|| format!("{} must be true or false for each list", short(name)))?;
         Ok((id, on))
     });
     lists.collect()
 }
 
-/// A time as files write it: RFC 3339, a date, or seconds or milliseconds since 1970.
+/// Reads a time: RFC 3339, a date, `2026-01-31 12:00:00` in UTC, or seconds or milliseconds since 1970.
 fn instant(value: &Value) -> Option<DateTime<Utc>> {
-    // Smaller ones are more likely something else, such as 20260131.
+    // Smaller numbers are more likely something else, for example 20260131.
     const SECONDS_FROM: i64 = 100_000_000;
-    // Later in seconds than any date of use, and earlier in milliseconds.
+    // Numbers from here on are milliseconds: as seconds they would be after the year 5000.
     const MILLISECONDS_FROM: i64 = 100_000_000_000;
     let number = |number: i64| match number {
         ..SECONDS_FROM => None,
@@ -484,8 +487,8 @@ fn too_many() -> String {
     format!("The file has more than {ROWS_MAX} contacts: import it in parts")
 }
 
-/// A list that is not read beyond what a file may have; None for what is no object. Every field is
-/// there, also where two have one name.
+/// The items of a JSON array, at most [`ROWS_MAX`]; None for an item that is not an object. The fields
+/// of an object keep duplicates, so that they can be reported.
 struct Items(Vec<Option<Vec<(String, Value)>>>);
 
 impl<'de> Deserialize<'de> for Items {
@@ -631,7 +634,7 @@ mod tests {
         assert_eq!(read(Format::Csv, text), [Ok(expected)]);
     }
 
-    /// The same people as a table and as JSON.
+    /// The same contacts as CSV and as JSON.
     #[test]
     fn both_formats_are_read_alike() {
         for (csv, json) in [
@@ -748,7 +751,7 @@ mod tests {
         let why = [
             (2, "properties must be a JSON object"),
             (3, "unsubscribed must be true or false"),
-            (4, "lists must say true or false of each list"),
+            (4, "lists must be true or false for each list"),
         ];
         assert_eq!(wrong, why.map(|(line, why)| (line, why.to_owned())));
         assert!(rows[4].row.clone().unwrap().unwrap().unsubscribed_all);
@@ -767,8 +770,11 @@ mod tests {
             (json!("u2"), "array of objects"),
             (json!({ "kind": "user", "value": "u2" }), "array of objects"),
             (json!([{ "kind": "user" }]), "array of objects"),
-            (json!([{ "kind": "", "value": "u2" }]), "no kind of ids"),
-            (json!([{ "kind": "a b", "value": "u2" }]), "no kind of ids"),
+            (json!([{ "kind": "", "value": "u2" }]), "not a kind of id"),
+            (
+                json!([{ "kind": "a b", "value": "u2" }]),
+                "not a kind of id",
+            ),
             (
                 json!([{ "kind": "user", "value": " " }]),
                 "must not be empty",
@@ -841,7 +847,7 @@ mod tests {
         ] {
             let why = wrong(Format::Csv, twice.as_bytes());
             assert!(
-                why.contains("Two columns") || why.contains("stand for the same"),
+                why.contains("Two columns") || why.contains("mean the same"),
                 "{why}"
             );
         }
@@ -849,14 +855,14 @@ mod tests {
         assert!(wrong(Format::Csv, wide.as_bytes()).contains("line 1"));
         assert!(wrong(Format::Json, b"[]").contains("no contacts"));
         assert!(wrong(Format::Json, b"{\"x\":1}").contains("contacts"));
-        assert!(wrong(Format::Json, "[".repeat(5_000).as_bytes()).contains("no JSON array"));
+        assert!(wrong(Format::Json, "[".repeat(5_000).as_bytes()).contains("not a JSON array"));
         let many = format!("[{}]", vec!["1"; ROWS_MAX + 1].join(","));
         assert!(wrong(Format::Json, many.as_bytes()).contains("in parts"));
         let many = format!("email\n{}", "a@x.test\n".repeat(ROWS_MAX + 1));
         assert!(wrong(Format::Csv, many.as_bytes()).contains("in parts"));
     }
 
-    /// A name, without blanks at its ends.
+    /// An id without blanks at its ends.
     fn id() -> impl Strategy<Value = Option<String>> {
         let text = "['=+@\\-\t]?[a-z,;\"'\n\r é\u{1f600}]{0,6}[a-z=']";
         prop::option::of(text.prop_map(|text| text.trim().to_owned()))
