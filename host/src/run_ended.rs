@@ -12,12 +12,12 @@ use crate::webhooks::News;
 pub struct RunEnded {
     pub run: StateId,
     pub journey_id: String,
-    /// Whose run it was.
+    /// The contact of the run.
     pub contact: ContactId,
     pub end: RunEnd,
-    /// How many journeys were between an event from outside and what ended the run.
+    /// The number of journeys between an event from outside and the cause of the end.
     pub depth: i16,
-    /// Whether what ended the run is believed.
+    /// Whether the cause of the end is trusted.
     pub trust: Trust,
 }
 

@@ -1,6 +1,6 @@
-//! The states of what the database keeps, each defined once: the word in the column, the enum in Rust and
-//! the enumeration in the OpenAPI document. The integration test `states` compares the CHECK constraints of
-//! the tables with them.
+//! The states stored in the database, each defined once for the word in the column, the enum in Rust and
+//! the enumeration in the OpenAPI document. The integration test `states` compares them with the CHECK
+//! constraints of the tables.
 //!
 //! `may_become` is the table of transitions. The transition of a mail is decided by what a provider reports,
 //! so its table is `mail/fate/stage.rs`.
@@ -120,7 +120,7 @@ stored! {
         Clicked = "clicked",
         Bounced = "bounced",
         Complained = "complained",
-        /// It certainly did not go out and never will.
+        /// It was not sent and never will be.
         Failed = "failed",
         /// The provider may have accepted it, and a retry could be a second mail.
         Ambiguous = "ambiguous",
@@ -135,7 +135,7 @@ stored! {
         /// An attempt is due now or later.
         Pending = "pending",
         Delivered = "delivered",
-        /// No attempt follows by itself.
+        /// Nothing retries it automatically.
         Failed = "failed",
     }
 }
@@ -151,7 +151,7 @@ stored! {
 }
 
 stored! {
-    /// What a dead letter is.
+    /// What failed.
     pub enum DeadLetterKind as "DeadLetterType" {
         /// A run.
         Journey = "journey",
@@ -165,23 +165,23 @@ stored! {
 }
 
 stored! {
-    /// The state of a dead letter, in the words of the row it stands for.
+    /// The state of a dead letter: the state of its run, mail or delivery.
     pub enum DeadLetterState as "DeadLetterStatus" {
         Failed = "failed",
-        /// Of runs alone.
+        /// Runs only.
         Stuck = "stuck",
-        /// Of mails alone.
+        /// Mails only.
         Ambiguous = "ambiguous",
     }
 }
 
 impl RunState {
-    /// Workers or events may still move it.
+    /// Workers or events may still change it.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Active | Self::Waiting)
     }
 
-    /// Only an administrator may move it.
+    /// Only an administrator may change it.
     pub fn is_broken(self) -> bool {
         matches!(self, Self::Failed | Self::Stuck)
     }
@@ -216,7 +216,7 @@ impl DeliveryState {
 }
 
 impl ImportState {
-    /// An import goes forward only.
+    /// An import only moves forward.
     pub fn may_become(self, next: Self) -> bool {
         use ImportState::{Completed, Failed, Pending, Running};
         match self {

@@ -1,8 +1,8 @@
-//! The structure of the host, held by what its files import.
+//! Checks the structure of the host by the imports of its files.
 //!
-//! Modules depend on each other in one direction: [`MODULES`] lists them lowest first, each with what it
-//! may use. No two files import each other, directly or by way of others; a folder's `mod.rs` may share
-//! types with the files of its folder.
+//! Modules depend on each other in one direction: [`MODULES`] lists them lowest first, each with the
+//! modules it may use. Files must not import each other in a circle, but a folder's `mod.rs` may share types
+//! with the files of its folder.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use syn::{Item, UseTree};
 
-/// Every module of the host, lowest first, and what it may use of the others. What a module uses stands
-/// above it in this list, so the list has no circle.
+/// Every module of the host, lowest first, with the modules it may use. A module may use only modules
+/// listed before it, so there can be no circle.
 const MODULES: &[(&str, &[&str])] = &[
-    // Parts without a subject of their own.
+    // Utilities without domain knowledge.
     ("ids", &[]),
     ("clock", &[]),
     ("private", &[]),
@@ -67,7 +67,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "signed_link",
         ],
     ),
-    // Who is told.
+    // Notifications of other systems.
     (
         "webhooks",
         &["context", "db", "http_client", "ids", "states"],
@@ -261,14 +261,14 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A path in the crate, as the words between `::`.
+/// A path in the crate, as its segments.
 type Words = Vec<String>;
 
-/// One file: which module it is, and every path of the crate it names outside its tests.
+/// One source file: its module, and every path of the crate that it uses outside its tests.
 struct File {
     module: Words,
     is_folder: bool,
-    /// Names it gives to others, with the path each stands for.
+    /// The names it re-exports, with the path of each.
     exports: HashMap<String, Words>,
     names: Vec<Words>,
 }
@@ -281,7 +281,7 @@ fn modules_use_only_what_stands_below_them() {
             let below = MODULES[..at].iter().any(|(one, _)| one == used);
             assert!(
                 below,
-                "`{name}` lists `{used}`, which does not stand above it in MODULES"
+                "`{name}` lists `{used}`, which is not before it in MODULES"
             );
         }
     }
@@ -341,7 +341,7 @@ fn no_files_import_each_other_in_a_circle() {
             let Some(to) = home(&files, &places, path, 0) else {
                 continue;
             };
-            // A folder and its files are one thing.
+            // A folder's `mod.rs` and its files count as one.
             let shared =
                 |one: &File, other: &File| one.is_folder && other.module.starts_with(&one.module);
             if to != from && !shared(file, &files[to]) && !shared(&files[to], file) {
@@ -363,7 +363,7 @@ fn no_files_import_each_other_in_a_circle() {
     }
 }
 
-/// The file a path leads to, past names that folders only pass on.
+/// The file a path leads to, followed through re-exports.
 fn home(
     files: &[File],
     places: &HashMap<&Words, usize>,
@@ -377,12 +377,12 @@ fn home(
     let next = path.get(length);
     match next.and_then(|name| files[at].exports.get(name)) {
         Some(further) if depth < 8 => home(files, places, further, depth + 1).or(Some(at)),
-        // A module named as such is no use of what is in it.
+        // Naming a module alone does not use anything in it.
         _ => next.map(|_| at),
     }
 }
 
-/// A way from a file back to itself.
+/// A path of imports from a file back to itself, if there is one.
 fn back_to(start: usize, edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
     let mut before: HashMap<usize, usize> = HashMap::new();
     let mut next = vec![start];
@@ -461,7 +461,7 @@ struct Reader {
     module: Words,
     folder: bool,
     exports: HashMap<String, Words>,
-    /// What names of this file stand for.
+    /// The path of each imported name.
     imports: HashMap<String, Words>,
     names: Vec<Words>,
 }
@@ -504,7 +504,7 @@ impl Reader {
                     rest = &rest[1..];
                 }
             }
-            // A child of a folder is named without more.
+            // A `mod.rs` names its child modules without a prefix.
             _ if self.folder => {}
             _ => return None,
         }
@@ -515,7 +515,7 @@ impl Reader {
 
 impl<'a> Visit<'a> for Reader {
     fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
-        // Tests are no part of the program.
+        // Skip tests: they are not part of the program.
         if item.content.is_none() || item.ident != "tests" {
             visit::visit_item_mod(self, item);
         }
@@ -551,7 +551,7 @@ impl<'a> Visit<'a> for Reader {
     }
 }
 
-/// The single paths of a `use`, each with the name it gives.
+/// The individual paths of a `use`, each with the name it introduces.
 fn flatten(tree: &UseTree, before: &mut Words, paths: &mut Vec<(String, Words)>) {
     match tree {
         UseTree::Path(path) => {

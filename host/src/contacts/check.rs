@@ -1,4 +1,4 @@
-//! What names of a contact must be before they are stored.
+//! Validation of a contact's names and properties.
 
 use hogsend_plugin_api::Properties;
 use hogsend_semantics::address::Mailbox;
@@ -9,23 +9,23 @@ use crate::db::NewIdentity;
 use crate::foreign;
 use crate::foreign::Issue;
 
-/// How the caller's own fields are called.
+/// The names of the fields in the caller's request.
 #[derive(Clone, Copy, Debug)]
 pub struct Paths {
     pub user_id: &'static str,
     pub email: &'static str,
     pub properties: &'static str,
-    /// The message where nobody is named.
+    /// The message for a request that names no contact.
     pub nobody: &'static str,
 }
 
-/// Everything wrong with the names and properties of a contact.
+/// Adds an issue for everything wrong with the names and properties of a contact.
 pub fn check(names: &NewIdentity, properties: &Properties, paths: &Paths, issues: &mut Vec<Issue>) {
     check_names(names, paths, issues);
     foreign::check(paths.properties, properties, issues);
 }
 
-/// Everything wrong with the names of a contact.
+/// Adds an issue for everything wrong with the names of a contact.
 pub fn check_names(names: &NewIdentity, paths: &Paths, issues: &mut Vec<Issue>) {
     let mut add = |path: &str, message: String| issues.push(Issue::new(path, message));
     if names.is_empty() {
@@ -42,7 +42,7 @@ pub fn check_names(names: &NewIdentity, paths: &Paths, issues: &mut Vec<Issue>) 
     }
 }
 
-/// A text of at most `max` characters that is not empty.
+/// Adds an issue unless the text has 1 to `max` characters.
 pub fn check_text(path: &str, text: &str, max: usize, add: &mut impl FnMut(&str, String)) {
     if text.trim().is_empty() {
         add(path, "must not be empty".into());

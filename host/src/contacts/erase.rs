@@ -1,4 +1,4 @@
-//! Erasure: a person's right to be forgotten (GDPR, article 17).
+//! Erasure of a person's data: the right to be forgotten (GDPR, article 17).
 
 use chrono::{DateTime, Utc};
 use hogsend_mime as mime;
@@ -12,11 +12,11 @@ use crate::ids::ContactId;
 use crate::mailbox::Mailbox;
 use crate::webhooks::announce_deleted;
 
-/// Erases the people known by this id of the product, else those with this address, in the caller's
-/// transaction. A keyed hash of each address stays among the suppressed ones, so that an import or a
-/// late webhook does not bring lifecycle mail back. Returns how many people there were.
+/// Erases the contact with this product id, or if there is none, those with this address, in the
+/// caller's transaction. A keyed hash of each address stays on the suppression list, so that an import
+/// or a late webhook does not restart lifecycle mail. Returns the number of erased contacts.
 ///
-/// A request to a provider that is under way is not called back.
+/// A provider request that is already in flight is not cancelled.
 pub async fn erase(
     cx: &Context,
     conn: &mut Conn,
@@ -29,7 +29,7 @@ pub async fn erase(
     erase_all(cx, conn, &ids, now).await
 }
 
-/// Erases the person with this id, as [`erase`] does. False where there is none.
+/// Erases the contact with this id, as [`erase`] does. False if there is none.
 pub async fn erase_one(
     cx: &Context,
     conn: &mut Conn,
@@ -59,7 +59,7 @@ async fn erase_all(
     let lower = |person: &db::Contact| person.email.as_deref().map(str::to_lowercase);
     let mut addresses: Vec<String> = locked.iter().filter_map(lower).collect();
     addresses.extend(locked.iter().filter_map(db::Contact::address));
-    // Mails have the ASCII form of a domain.
+    // Mails are stored with the ASCII (punycode) form of a domain.
     let ascii = |address: &String| mime::bare_address("address", address).ok();
     addresses.extend(addresses.iter().filter_map(ascii).collect::<Vec<_>>());
     addresses.sort_unstable();

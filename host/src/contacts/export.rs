@@ -1,5 +1,4 @@
-//! Contacts as they are exported: as a table for spreadsheets (RFC 4180) or as JSON. What is written
-//! here, the import reads.
+//! The export of contacts, as CSV for spreadsheets (RFC 4180) or as JSON. The import reads both.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +12,14 @@ use utoipa::ToSchema;
 use crate::db::{ContactRow, Preferences};
 use crate::ids::ContactId;
 
-/// A contact and what they want.
+/// A contact with its preferences.
 #[derive(Clone, Debug)]
 pub struct Exported {
     pub contact: ContactRow,
     pub anonymous_id: Option<String>,
     /// Further ids.
     pub identities: Vec<Id>,
-    /// What they get: the stricter of what they and their mailboxes want.
+    /// The stricter of the preferences of the contact and of its mailbox.
     pub wants: Preferences,
 }
 
@@ -33,12 +32,12 @@ pub struct ExportedOut<'a> {
     external_id: Option<&'a str>,
     email: Option<&'a str>,
     anonymous_id: Option<&'a str>,
-    /// Further ids: of the product, of devices, and those that sources bring.
+    /// Further ids: product ids, anonymous ids, and ids that event sources sent.
     identities: Vec<IdentityOut<'a>>,
     #[schema(value_type = Object)]
     properties: &'a Properties,
     unsubscribed_all: bool,
-    /// Id of a list to whether the person is on it, where they spoke of it.
+    /// Maps the id of a list to whether the contact is on it. Only lists with a decision are present.
     lists: &'a BTreeMap<String, bool>,
     first_seen_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
@@ -84,7 +83,7 @@ impl Exported {
     }
 }
 
-/// The columns, in their order.
+/// The columns, in order.
 const COLUMNS: [&str; 12] = [
     "id",
     "externalId",
@@ -100,7 +99,7 @@ const COLUMNS: [&str; 12] = [
     "identities",
 ];
 
-/// The line that names the columns.
+/// The header line.
 pub fn head() -> Vec<u8> {
     write(&[COLUMNS.map(str::to_owned)])
 }
@@ -141,14 +140,14 @@ fn write(cells: &[[String; COLUMNS.len()]]) -> Vec<u8> {
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
     for line in cells {
-        // Into memory, and every line has as many cells: it cannot fail.
+        // Writing to memory, with the same number of cells in every line, cannot fail.
         let _ = sheet.write_record(line);
     }
     sheet.into_inner().unwrap_or_default()
 }
 
-/// Text that a spreadsheet would take for a formula begins with an apostrophe (OWASP, CSV
-/// Injection); so does text that begins with one, to tell the two apart, or with a blank, to keep it.
+/// Puts an apostrophe before text that a spreadsheet would run as a formula (OWASP, CSV Injection).
+/// Text that begins with an apostrophe or a blank gets one as well, so that the import restores it.
 fn cell(text: &str) -> String {
     match text.chars().next() {
         Some(first) if is_active(first) => format!("'{text}"),
@@ -156,7 +155,7 @@ fn cell(text: &str) -> String {
     }
 }
 
-/// Whether a cell that begins so is written with an apostrophe before it.
+/// Whether a cell that begins with this character is written with an apostrophe before it.
 pub fn is_active(first: char) -> bool {
     matches!(first, '=' | '+' | '-' | '@' | '\'') || first.is_whitespace()
 }

@@ -1,5 +1,5 @@
-//! Addresses that a version before wrote, brought into their normal form. Until then they are found by
-//! lower case.
+//! Fills in the normalised address of contacts that an earlier version wrote. Until then they are found
+//! by the lower-case address.
 
 use crate::context::Context;
 use crate::db::{self, Tx};
@@ -7,14 +7,14 @@ use crate::db::{self, Tx};
 /// Rows of one transaction.
 const BATCH: i64 = 500;
 
-/// Fills a batch in. Returns how many contacts there were.
+/// Fills in one batch. Returns the number of contacts in it.
 pub async fn fill_addresses(cx: &Context) -> db::Result<usize> {
     let (rows, shared) = cx.db.transact(fill).await?;
     if shared > 0 {
         tracing::warn!(
             addresses = shared,
-            "several contacts without an id of the product have one address: the next event that \
-             names it makes one contact of them"
+            "several contacts without a product id share an address: the next event with that \
+             address merges them"
         );
     }
     cx.loops.shared_addresses(shared);

@@ -1,4 +1,4 @@
-//! What follows from a change of a contact, its consent or its runs, and becomes an event.
+//! Events that follow from a change of a contact, its consent or its runs.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Trust};
@@ -6,19 +6,19 @@ use hogsend_plugin_api::{Properties, Trust};
 use crate::ids::ContactId;
 use crate::run_ended::RunEnded;
 
-/// An event of the host's own making that is still to be stored, in the same transaction.
+/// An event made by the host, which the caller still has to store in the same transaction.
 #[derive(Clone, Debug)]
 pub struct FollowUp {
     pub contact: ContactId,
-    /// Who says so: `journey` or `email`.
+    /// `journey` or `email`.
     pub source: &'static str,
     pub name: &'static str,
     pub properties: Properties,
-    /// As what caused it is.
+    /// The trust of its cause.
     pub trust: Trust,
-    /// How many journeys are between it and an event from outside.
+    /// The number of journeys between it and an event from outside.
     pub depth: i16,
-    /// The time of the transaction where it is None.
+    /// None means the time of the transaction.
     pub occurred_at: Option<DateTime<Utc>>,
 }
 

@@ -1,4 +1,4 @@
-//! Who an event is about.
+//! Contacts: the people that events are about.
 
 mod check;
 pub mod consent;
@@ -29,7 +29,7 @@ use hogsend_semantics::identity::Id;
 use crate::db::{self, Conn, Contact, Wanted};
 use resolve::{found, holding};
 
-/// Makes requests that name the same people take turns until the transaction ends.
+/// Serialises requests that name the same people, until the transaction ends.
 pub async fn lock_names<'a>(
     conn: &mut Conn,
     people: impl Iterator<Item = &'a Person>,
@@ -49,7 +49,7 @@ pub async fn lock_names<'a>(
     db::identity_lock(conn, &names).await
 }
 
-/// The same in every process and version, which a hasher's seed or algorithm may not be.
+/// Must be the same in every process and version, which the standard library's hashers do not promise.
 fn lock_name(kind: &str, name: &str) -> i64 {
     let digest = Sha256::new()
         .chain_update(kind)
@@ -61,8 +61,8 @@ fn lock_name(kind: &str, name: &str) -> i64 {
     i64::from_be_bytes(first)
 }
 
-/// The contacts a call names, locked until the transaction ends: the one with the product's id, else
-/// those with the address.
+/// The contacts a call names, locked until the transaction ends: the one with this product id, or if
+/// there is none, those with the address.
 pub async fn named(
     conn: &mut Conn,
     external_id: Option<&str>,

@@ -1,4 +1,4 @@
-//! An address that untrusted events gave becomes the contact's own.
+//! Confirms an address that came from an untrusted event.
 
 use chrono::{DateTime, Utc};
 use hogsend_semantics::address::comparable;
@@ -6,8 +6,8 @@ use hogsend_semantics::address::comparable;
 use crate::db::{self, Conn};
 use crate::ids::ContactId;
 
-/// Somebody who reads the mail of this address clicked in a mail to it: where it is the contact's, it
-/// is theirs. The caller holds the contact's lock.
+/// A person clicked a link in a mail to this address, which proves that they read its mail. If it is
+/// the contact's unconfirmed address, it becomes confirmed. The caller holds the contact's lock.
 pub async fn confirm(
     conn: &mut Conn,
     contact: ContactId,

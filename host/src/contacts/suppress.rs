@@ -1,5 +1,5 @@
-//! Mailboxes that get no mail, whoever wants it: they bounced, their readers complained, an
-//! administrator blocked them, or their people were erased.
+//! The suppression list: mailboxes that get no mail at all, because they bounced, the recipient
+//! complained, an administrator blocked them, or the contact was erased.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::mailbox::Mailbox;
 pub struct Suppressions(Vec<Suppression>);
 
 impl Suppressions {
-    /// The one that holds for this mailbox. Where there are several, as after a change of the
-    /// installation's secret, an erasure is the weakest.
+    /// The suppression that applies to this mailbox. There can be several after a change of the
+    /// installation's secret; an erasure then gives way to any other reason.
     pub fn of(&self, mailbox: &Mailbox) -> Option<&Suppression> {
         let mine = self.0.iter().filter(|one| {
             mailbox.suppressed_as().contains(&one.hash)
@@ -23,7 +23,7 @@ impl Suppressions {
     }
 }
 
-/// Which of these mailboxes are suppressed: one look-up by hash and by address.
+/// The suppressions of these mailboxes, from one query by hash and by address.
 pub async fn suppressions(conn: &mut Conn, mailboxes: &[&Mailbox]) -> db::Result<Suppressions> {
     let hashes: Vec<Vec<u8>> = mailboxes
         .iter()
@@ -38,14 +38,14 @@ pub async fn suppressions(conn: &mut Conn, mailboxes: &[&Mailbox]) -> db::Result
         .map(Suppressions)
 }
 
-/// Why this mailbox gets no mail, where it gets none.
+/// The suppression of this mailbox, if there is one.
 pub async fn suppression_of(conn: &mut Conn, mailbox: &Mailbox) -> db::Result<Option<Suppression>> {
     let found = suppressions(conn, &[mailbox]).await?;
     Ok(found.of(mailbox).cloned())
 }
 
-/// Suppresses a mailbox. What a provider said outweighs an erasure and an administrator's word; else
-/// the first reason stays.
+/// Suppresses a mailbox. A provider's report replaces an erasure or an administrator's reason;
+/// otherwise the first reason stays.
 pub async fn suppress(
     conn: &mut Conn,
     mailbox: &Mailbox,
@@ -56,7 +56,7 @@ pub async fn suppress(
     let Some(hash) = mailbox.suppressed_as().first() else {
         return Ok(());
     };
-    // One row a mailbox, under today's secret.
+    // Keep one row per mailbox, keyed with the current secret.
     db::suppression_rekey(conn, mailbox.suppressed_as(), mailbox.address(), hash).await?;
     let new = NewSuppression {
         hash,
@@ -68,8 +68,8 @@ pub async fn suppress(
     db::suppression_insert(conn, &new, now).await
 }
 
-/// Suppresses mailboxes by an administrator's word, each with the words why. Returns how many were
-/// not suppressed before; an erased person's counts as one of them.
+/// Suppresses mailboxes for an administrator, each with an optional reason. Returns how many were not
+/// suppressed before; mailboxes of erased contacts count as such.
 pub async fn suppress_all(
     conn: &mut Conn,
     wanted: &[(Mailbox, Option<String>)],
@@ -102,15 +102,15 @@ pub async fn suppress_all(
     Ok(new.len() + erased.len())
 }
 
-/// Lifts whatever suppresses a mailbox, and returns what did.
+/// Removes a mailbox from the suppression list, and returns its suppression.
 pub async fn lift(conn: &mut Conn, mailbox: &Mailbox) -> db::Result<Option<Suppression>> {
     let was = suppression_of(conn, mailbox).await?;
     db::suppression_delete(conn, mailbox.suppressed_as(), mailbox.address()).await?;
     Ok(was)
 }
 
-/// Suppresses the mailbox of an erased person and forgets its address everywhere: what it wants and
-/// why it gets no mail are known by a keyed hash from then on.
+/// Suppresses the mailbox of an erased contact and removes its address everywhere. Its preferences and
+/// its suppression are stored under a keyed hash from then on.
 pub(super) async fn forget(
     conn: &mut Conn,
     mailbox: &Mailbox,

@@ -1,4 +1,4 @@
-//! The rows of a file of addresses that are to get no mail.
+//! Reads files of addresses for the suppression list.
 
 use hogsend_plugin_api::json;
 use hogsend_semantics::address::normalise;
@@ -8,25 +8,25 @@ use serde_json::Value;
 use super::file::{Format, ROWS_MAX, Table};
 use crate::foreign;
 
-/// Characters of the words why an address gets no mail.
+/// Characters of a reason; longer ones are cut.
 pub const WORDS_MAX: usize = 1_000;
 
 /// A row of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub email: String,
-    /// Why, in words.
+    /// Why the address is suppressed, for people to read.
     pub reason: Option<String>,
 }
 
 /// A row and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
-    /// From 1, the line of names not counted.
+    /// Starts at 1; the header line does not count.
     pub row: i32,
-    /// The line of the file it begins on; tables have some.
+    /// The line of the file it begins on; None for JSON.
     pub line: Option<i32>,
-    /// What is wrong with this row alone.
+    /// The address, or why this row is refused.
     pub entry: Result<Entry, &'static str>,
 }
 
@@ -40,11 +40,11 @@ enum Given {
     },
 }
 
-/// Reads CSV (RFC 4180) with a line of names, among them `email` and perhaps `reason`, or a JSON
-/// array of addresses or of objects with these fields. Empty rows are left out.
+/// Reads CSV (RFC 4180) with a header line that has a column `email` and optionally `reason`, or a JSON
+/// array of addresses or of objects with these fields. Empty rows are skipped.
 ///
 /// # Errors
-/// Why it is no such file.
+/// Why the file cannot be read as a whole.
 pub fn read(format: Format, body: &[u8]) -> Result<Vec<Numbered>, String> {
     match format {
         Format::Csv => table(body),
@@ -90,7 +90,7 @@ fn table(body: &[u8]) -> Result<Vec<Numbered>, String> {
 fn array(body: &[u8]) -> Result<Vec<Numbered>, String> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let given: Vec<Value> = json::from_slice(body)
-        .map_err(|error| format!("The file is no JSON array of addresses: {error}"))?;
+        .map_err(|error| format!("The file is not a JSON array of addresses: {error}"))?;
     if given.len() > ROWS_MAX {
         return Err(too_many());
     }
@@ -100,7 +100,7 @@ fn array(body: &[u8]) -> Result<Vec<Numbered>, String> {
             Ok(Given::Row { email, reason }) => {
                 entry(email.as_deref().unwrap_or_default(), reason.as_deref())
             }
-            Err(_) => Err("must be an address, or an object with email and reason, both texts"),
+            Err(_) => Err("must be an address, or an object with email and reason as strings"),
         };
         Numbered {
             row: i32::try_from(place + 1).unwrap_or(i32::MAX),
@@ -124,7 +124,7 @@ fn too_many() -> String {
 
 fn entry(email: &str, reason: Option<&str>) -> Result<Entry, &'static str> {
     if email.trim().is_empty() {
-        return Err("there is no email");
+        return Err("email is missing");
     }
     if normalise(email).is_none() {
         return Err("email is not an email address");

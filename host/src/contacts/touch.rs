@@ -1,4 +1,4 @@
-//! What an event, a call or a row of a file says about who somebody is.
+//! What an event, an API call or a row of an import says about a contact.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Trust};
@@ -7,36 +7,36 @@ use crate::db::NewIdentity;
 use crate::foreign::Unfit;
 use crate::ids::{ContactId, EventId};
 
-/// Characters in an id of a contact.
+/// Most characters in an id of a contact.
 pub const PERSON_ID_MAX: usize = 256;
 
-/// Whom an event is about.
+/// The contact of an event, as the event names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Person {
-    /// A contact that exists.
+    /// An existing contact.
     Contact(ContactId),
-    /// Names from outside; the contact is found or made.
+    /// Names from outside; the contact is found or created.
     Names(NewIdentity),
 }
 
-/// One statement about a contact: the names it is known by and what is said of it.
+/// One statement about a contact: its names, and the properties it is to have.
 #[derive(Clone, Copy, Debug)]
 pub struct Touch<'a> {
-    /// Of the event, or made for the call or row.
+    /// The id of the event, or a new id for an API call or a row of an import.
     pub id: EventId,
     pub person: &'a Person,
-    /// Who says so: a plugin's id, `api`, `import`, `journey`.
+    /// Where it comes from: a plugin's id, `api`, `import` or `journey`.
     pub source: &'a str,
     pub trust: Trust,
-    /// It belongs to the past: it adds what is missing and replaces nothing.
+    /// It is about the past: it fills gaps and replaces nothing.
     pub historical: bool,
-    /// When it happened; now where the source does not say.
+    /// When it happened; None means now.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Properties for the contact.
     pub properties: &'a Properties,
-    /// What the source sent and could not be kept.
+    /// Values the source sent that cannot be stored.
     pub unfit: &'a [Unfit],
-    /// The event itself, which is stored apart where its names reach no contact.
+    /// The event itself. If its names match no contact, it is stored as an anonymous event.
     pub event: Option<Visit<'a>>,
 }
 
@@ -48,7 +48,7 @@ pub struct Visit<'a> {
 }
 
 impl<'a> Touch<'a> {
-    /// What a trusted call or an imported row says, `source` being `api` or `import`.
+    /// A statement by a trusted API call or an imported row. `source` is `api` or `import`.
     pub fn asked(
         id: EventId,
         source: &'a str,
@@ -68,14 +68,14 @@ impl<'a> Touch<'a> {
         }
     }
 
-    /// A call of the product or a file asks for it and gets an error for what does not fit. Events of
-    /// a source are kept as far as they fit.
+    /// An API call or an import made the statement and gets an error for properties that do not fit.
+    /// Events of a source are stored without the properties that do not fit.
     pub fn is_asked(&self) -> bool {
         matches!(self.source, "api" | "import")
     }
 }
 
-/// Whether ids may be of a kind of this name, as sources make them up.
+/// Whether this is a valid name for a kind of id. Sources choose these names.
 pub fn is_kind(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     (1..=40).contains(&name.len()) && name.chars().all(word)

@@ -1,5 +1,5 @@
-//! Events of sources, made storable: vendors repeat nothing for our sake, so an event is kept and
-//! loses only what does not fit.
+//! Makes events of sources storable. A vendor does not resend a corrected event, so the event is kept
+//! and loses only the values that do not fit.
 
 use hogsend_semantics::address::Mailbox;
 use hogsend_semantics::identity::no_id;
@@ -11,14 +11,14 @@ use crate::contacts::{PERSON_ID_MAX, is_kind};
 use crate::event_names::{is_own, taken};
 use crate::foreign::{self, Unfit};
 
-/// Further ids of one event.
+/// Most further ids of one event.
 const IDENTITIES_MAX: usize = 10;
 
-/// Cleans an event and drops what does not fit, named in [`NewEvent::unfit`].
+/// Cleans an event and drops the values that do not fit; [`NewEvent::unfit`] lists them.
 ///
 /// # Errors
 ///
-/// Why nothing can be stored: the event has no name or tells of nobody.
+/// Why the event cannot be stored: it has no name, a reserved name, or no id of a person.
 pub fn admit(event: &mut NewEvent) -> Result<(), String> {
     let mut unfit = Vec::new();
     if event.name.trim().is_empty() {
@@ -45,7 +45,7 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
         ] {
             if let Some(given) = id {
                 foreign::cleaned(given);
-                // Cut, it would be somebody else's.
+                // A shortened id could be the id of another person.
                 if given.chars().nth(PERSON_ID_MAX).is_some() {
                     let reason = format!("must be at most {PERSON_ID_MAX} characters");
                     unfit.push(Unfit::new(what, reason));
@@ -77,14 +77,14 @@ pub fn admit(event: &mut NewEvent) -> Result<(), String> {
         let named = names.external_id.is_some()
             || names.email.is_some()
             || names.anonymous_id.is_some()
-            // Where what the source calls the person is none, its other ids say nothing sure.
+            // If the source's main id is invalid, its further ids cannot be trusted either.
             || !names.also.is_empty() && unfit.is_empty();
         if !named {
             let why = unfit
                 .iter()
                 .map(|one| format!("; {} {}", one.name, one.reason));
             let why: String = why.collect();
-            return Err(format!("the event tells of nobody{why}"));
+            return Err(format!("the event names nobody{why}"));
         }
     }
     for (what, properties) in [

@@ -1,7 +1,7 @@
-//! Concurrent requests share commits.
+//! Concurrent requests share transactions.
 //!
-//! A request hands its events over and waits; a few committers take whatever is waiting, store it
-//! in one transaction and answer each request after the commit. Nothing is delayed to fill a
+//! A request puts its events in a queue and waits. A few committers take everything that is waiting,
+//! store it in one transaction and answer each request after the commit. They never wait to fill a
 //! batch: under light load each request has a transaction of its own.
 
 use std::panic::AssertUnwindSafe;
@@ -17,35 +17,35 @@ use crate::contacts::NoRoom;
 use crate::crew::Crew;
 use crate::db::{self, Db, Patience, PoolConn, Tx};
 
-/// Requests that may wait; more are turned away.
+/// Requests that may wait; further ones are refused.
 const QUEUE: usize = 4_096;
-/// Events in one transaction, unless a single request brings more.
+/// Events in one transaction, unless a single request has more.
 const BATCH: usize = 256;
 
-/// Takes events in. Cheap to clone.
+/// The queue through which events are stored. Cheap to clone.
 #[derive(Clone)]
 pub struct Ingestor {
     queue: mpsc::Sender<Request>,
-    /// Until they are started.
-    committers: Arc<std::sync::Mutex<Vec<Hand>>>,
+    /// The committers until they are started, then empty.
+    committers: Arc<std::sync::Mutex<Vec<Unstarted>>>,
     naming: Arc<Naming>,
 }
 
-/// What stores events, before it is started.
-enum Hand {
+/// A committer that is not started yet.
+enum Unstarted {
     Known(KnownCommitter),
     Any(Committer),
 }
 
-/// Why events were not stored. None of the request's events is, but for an outage during the commit
-/// ([`db::may_be_committed`]).
+/// Why events were not stored. None of the request's events is stored, except that an outage during the
+/// commit leaves it open ([`db::may_be_committed`]).
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     #[error("too many requests are waiting, try again in a moment")]
     Overloaded,
     #[error("the database does not answer")]
     Unavailable(#[source] Arc<sqlx::Error>),
-    #[error("storing the events broke off, see the log")]
+    #[error("storing the events was interrupted, see the log")]
     Broken,
     #[error(transparent)]
     NoRoom(NoRoom),
@@ -59,16 +59,16 @@ struct Request {
 }
 
 impl Ingestor {
-    /// A queue for events, which waits for [`start`](Self::start).
+    /// Creates the queue. Nothing is stored before [`start`](Self::start).
     pub fn new(db: &Db, clock: &Clock, catalog: &Arc<Catalog>) -> Self {
         let (sender, first) = Queue::new();
         let (rest, second) = Queue::new();
-        // While one waits for the disk another one computes. The embedded database has a single
+        // One committer computes while the other waits for the disk. The embedded database has a single
         // connection.
         let each = if db.is_embedded() { 1 } else { 2 };
         let mut committers = Vec::new();
         for _ in 0..each {
-            committers.push(Hand::Known(KnownCommitter {
+            committers.push(Unstarted::Known(KnownCommitter {
                 db: db.clone(),
                 clock: clock.clone(),
                 catalog: catalog.clone(),
@@ -76,7 +76,7 @@ impl Ingestor {
                 rest: rest.clone(),
                 held: None,
             }));
-            committers.push(Hand::Any(Committer {
+            committers.push(Unstarted::Any(Committer {
                 db: db.clone(),
                 clock: clock.clone(),
                 catalog: catalog.clone(),
@@ -90,22 +90,22 @@ impl Ingestor {
         }
     }
 
-    /// Starts what stores the events. They work until the crew is dropped, so that requests that
-    /// are answered during a stop have their events stored. A second call does nothing.
+    /// Starts the committers. They run until the crew is dropped, so that events of requests that arrive
+    /// during a shutdown are stored. A second call does nothing.
     pub fn start(&self, crew: &mut Crew) {
         let mut committers = self
             .committers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        for hand in committers.drain(..) {
-            match hand {
-                Hand::Known(known) => crew.spawn("events of known people", known.run()),
-                Hand::Any(any) => crew.spawn("events", any.run()),
+        for committer in committers.drain(..) {
+            match committer {
+                Unstarted::Known(known) => crew.spawn("events of known people", known.run()),
+                Unstarted::Any(any) => crew.spawn("events", any.run()),
             }
         }
     }
 
-    /// The same, with names given to events as they come in.
+    /// The same queue, with `naming` applied to incoming events.
     pub fn naming(mut self, naming: &Arc<Naming>) -> Self {
         self.naming = naming.clone();
         self
@@ -113,7 +113,7 @@ impl Ingestor {
 
     /// Stores all of a request's events or none, and returns after the commit.
     pub async fn ingest(&self, mut events: Vec<NewEvent>) -> Result<Vec<Ingested>, IngestError> {
-        self.naming.take(&mut events);
+        self.naming.apply(&mut events);
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send(Request { events, answer })
@@ -122,7 +122,7 @@ impl Ingestor {
     }
 }
 
-/// What waits to be stored, shared by committers.
+/// The requests that wait to be stored, shared by committers.
 #[derive(Clone)]
 struct Queue(Arc<Mutex<mpsc::Receiver<Request>>>);
 
@@ -132,9 +132,9 @@ impl Queue {
         (sender, Self(Arc::new(Mutex::new(receiver))))
     }
 
-    /// Everything that waits, up to a batch. Calls `idle` before it has to wait itself.
+    /// Takes all waiting requests, up to a batch. Calls `idle` before it waits for the first one.
     async fn next_batch(&self, mut idle: impl FnMut()) -> Option<Vec<Request>> {
-        // Callers just answered get to hand over their next request.
+        // Let callers that were just answered queue their next request.
         tokio::task::yield_now().await;
         let mut queue = match self.0.try_lock() {
             Ok(queue) => queue,
@@ -162,15 +162,15 @@ impl Queue {
     }
 }
 
-/// Stores the single events of people whom they change in nothing, and hands on the rest.
+/// Stores single events that do not change their contact, and passes the rest to [`Committer`].
 struct KnownCommitter {
     db: Db,
     clock: Clock,
     catalog: Arc<Catalog>,
     queue: Queue,
     rest: mpsc::Sender<Request>,
-    /// Kept from batch to batch while there is work: the pool asks a connection whether it lives
-    /// each time it is taken or given back.
+    /// A connection kept between batches while there is work, because the pool pings a connection each
+    /// time it is taken or returned.
     held: Option<PoolConn>,
 }
 
@@ -181,7 +181,7 @@ impl KnownCommitter {
             let Some(batch) = self.queue.next_batch(idle).await else {
                 return;
             };
-            for request in unbroken(self.commit(batch)).await.unwrap_or_default() {
+            for request in catch_panic(self.commit(batch)).await.unwrap_or_default() {
                 if self.rest.send(request).await.is_err() {
                     return;
                 }
@@ -189,8 +189,8 @@ impl KnownCommitter {
         }
     }
 
-    /// Stores the single events of people who exist and whom they change in nothing, in one
-    /// statement, and returns the requests that take more.
+    /// Stores, in one statement, single events of existing contacts that do not change the contact.
+    /// Returns the requests that need a full transaction.
     async fn commit(&mut self, batch: Vec<Request>) -> Vec<Request> {
         let (simple, mut rest): (Vec<_>, Vec<_>) = batch
             .into_iter()
@@ -222,7 +222,7 @@ impl KnownCommitter {
                 }
             }
             Err(error) if db::is_unavailable(&error) && !db::is_overdue(&error) => {
-                // It may have taken effect, so it is not repeated here.
+                // The statement may have taken effect, so it must not be repeated.
                 let error = Arc::new(error);
                 for request in simple {
                     let _ = request.answer.send(Err(failure(error.clone())));
@@ -245,7 +245,7 @@ struct Committer {
 impl Committer {
     async fn run(self) {
         while let Some(batch) = self.queue.next_batch(|| ()).await {
-            unbroken(self.commit(batch)).await;
+            catch_panic(self.commit(batch)).await;
         }
     }
 
@@ -259,14 +259,14 @@ impl Committer {
                 let mut results = results.into_iter();
                 for request in batch {
                     let own = results.by_ref().take(request.events.len()).collect();
-                    // A caller that hung up still has its events stored.
+                    // The events are stored even if the caller disconnected.
                     let _ = request.answer.send(Ok(own));
                 }
             }
             Err(error)
                 if batch.len() > 1 && (!db::is_unavailable(&error) || db::is_overdue(&error)) =>
             {
-                // One request spoils the transaction for all: give each its own.
+                // One request can fail the transaction of all: store each in its own.
                 for request in batch {
                     let result = self.store(request.events).await.map_err(failure);
                     let _ = request.answer.send(result);
@@ -283,7 +283,7 @@ impl Committer {
 
     async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
         let events = &events;
-        // What a commit comes to is known before it; only whether it took effect may not be.
+        // The result is known before the commit. If the commit gets no answer, only its outcome is open.
         let last = &std::sync::Mutex::new(None);
         let work = |mut tx: Tx| async move {
             let now = self.clock.now();
@@ -293,7 +293,7 @@ impl Committer {
             *last = Some((id, stored.events.clone()));
             Ok((tx, stored.events))
         };
-        // Everybody's events wait behind this one's.
+        // The events of all other requests wait behind this transaction.
         let error = match self.db.transact_within(Patience::Shared, work).await {
             Err(error) if db::may_be_committed(&error) => error,
             done => return done,
@@ -310,12 +310,12 @@ impl Committer {
     }
 }
 
-/// A panic costs the batch that caused it, whose callers are answered that it broke off, and nothing
-/// else.
-async fn unbroken<T>(work: impl Future<Output = T>) -> Option<T> {
+/// Catches a panic, so that it fails only the batch that caused it: its callers get
+/// [`IngestError::Broken`].
+async fn catch_panic<T>(work: impl Future<Output = T>) -> Option<T> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
     if done.is_err() {
-        tracing::error!("storing a batch of events broke off: see the panic above");
+        tracing::error!("storing a batch of events failed: see the panic above");
     }
     done.ok()
 }

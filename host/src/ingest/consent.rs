@@ -1,4 +1,4 @@
-//! Changes of consent, with everything that follows from them.
+//! Changes of consent, with the events that follow from them.
 
 use chrono::{DateTime, Utc};
 
@@ -7,8 +7,8 @@ use crate::contacts::consent::{Book, Decision, Grounds, Outcome, Reach, Subject}
 use crate::context::Context;
 use crate::db::{self, Conn, Tx};
 
-/// Carries decisions out in a transaction of its own, and lets journeys, analytics and endpoints
-/// know. Returns what became of each.
+/// Applies decisions in a transaction of its own, and reports them to journeys, analytics and webhooks.
+/// Returns the result of each.
 pub async fn change_consent(
     cx: &Context,
     subject: &Subject,
@@ -23,8 +23,8 @@ pub async fn change_consent(
     cx.db.transact(work).await
 }
 
-/// Carries decisions out as [`change_consent`] does, in the caller's transaction, which holds no lock of a
-/// contact yet but those of [`lock`](crate::contacts::consent::lock).
+/// Like [`change_consent`], in the caller's transaction. That transaction may hold no locks of contacts
+/// except those of [`lock`](crate::contacts::consent::lock).
 pub async fn decide_consent(
     cx: &Context,
     conn: &mut Conn,

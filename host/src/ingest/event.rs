@@ -1,4 +1,4 @@
-//! An event on its way in.
+//! An event before it is stored, and the result of storing it.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, SourceEvent, Trust};
@@ -15,31 +15,31 @@ use crate::run_ended::RunEnded;
 /// An event to store.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Who says so: a plugin's id, `api`, `journey`.
+    /// Where it comes from: a plugin's id, `api` or `journey`.
     pub source: String,
-    /// Whether its source is believed. What a run triggers is believed as the run's own trigger is.
+    /// Whether its source is trusted. An event that a run triggers has the trust of the run's trigger.
     pub trust: Trust,
-    /// It belongs to the past: it is kept, and triggers, ends and satisfies nothing.
+    /// It is about the past: it is stored, but starts and ends no run and ends no wait.
     pub historical: bool,
     /// The source's own id of the event.
     pub dedupe_key: Option<String>,
     pub name: String,
     pub person: Person,
-    /// Stay on the event.
+    /// Stored with the event.
     pub properties: Properties,
-    /// Go to the contact.
+    /// Stored on the contact.
     pub contact_properties: Properties,
     pub lists: Lists,
-    /// The time of receipt where the source does not say.
+    /// None means the time of receipt.
     pub occurred_at: Option<DateTime<Utc>>,
-    /// How many journeys stand between this event and one from outside.
+    /// The number of journeys between this event and one from outside.
     pub depth: i16,
-    /// What its source sent and could not be kept.
+    /// Values the source sent that cannot be stored.
     pub unfit: Vec<Unfit>,
 }
 
 impl NewEvent {
-    /// What an event-source plugin read, before [`admit`](super::admit).
+    /// An event that an event-source plugin parsed, before [`admit`](super::admit).
     pub fn from_source(source: &str, trust: Trust, event: SourceEvent) -> Self {
         Self {
             source: source.to_owned(),
@@ -66,7 +66,7 @@ impl NewEvent {
         }
     }
 
-    /// An event a journey caused.
+    /// An event a journey triggered.
     pub fn from_journey(
         contact: ContactId,
         name: &str,
@@ -94,7 +94,7 @@ impl NewEvent {
         FollowUp::run_ended(ended).into()
     }
 
-    /// The same event, believed as what caused it is.
+    /// The same event with the trust of its cause.
     pub fn believed(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
@@ -145,16 +145,16 @@ impl From<FollowUp> for NewEvent {
     }
 }
 
-/// What became of an event.
+/// Result of storing an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingested {
     pub id: EventId,
-    /// False where its source had told it before.
+    /// False if its source sent it before.
     pub stored: bool,
-    /// What callers know the person by.
+    /// The caller's name for the contact: the product id, the email or the anonymous id.
     pub contact_key: Option<String>,
     pub exits: Vec<Exit>,
-    /// What was not done of the event's lists.
+    /// Why some of the event's lists were not changed.
     pub lists_error: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! Contacts from a file, in chunks.
+//! Imports contacts from a file, in chunks.
 //!
-//! Each chunk is one transaction with the place in the file it ends at, so a worker that dies leaves
-//! no row out and brings none in twice. An import begins no journey.
+//! Each chunk is one transaction that also stores how far the import is. If a worker dies, no row is
+//! skipped or imported twice. An import starts no journey.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
@@ -17,14 +17,14 @@ use crate::context::Context;
 use crate::db::{self, ClaimedImport, Conn, ImportProgress, RowError, Tx};
 use crate::ids::{ContactId, EventId};
 
-/// Rows of a transaction: most are known by few names, and one that locks many keeps out all others.
+/// Rows of one transaction. It locks the names of all its rows, so it must stay small.
 const CHUNK: usize = 50;
-/// Errors kept of one import.
+/// Most errors stored for one import.
 const ERRORS_MAX: usize = 100;
-/// Claims without a chunk between them before an import is given up: whoever takes it up dies.
+/// Claims without a stored chunk before an import fails, because it seems to crash its workers.
 const CLAIMS_MAX: i32 = 10;
 
-/// How the fields of a row are called.
+/// The names of the fields of a row.
 const PATHS: Paths = Paths {
     user_id: "externalId",
     email: "email",
@@ -32,7 +32,7 @@ const PATHS: Paths = Paths {
     nobody: "email, externalId or anonymousId is required",
 };
 
-/// Brings in the rest of an import, until its end or `stop`.
+/// Imports the remaining rows, until the end or `stop`.
 pub async fn run(
     cx: &Context,
     mut import: ClaimedImport,
@@ -43,7 +43,9 @@ pub async fn run(
     let skip = usize::try_from(import.processed).unwrap_or_default();
     let read = tokio::task::spawn_blocking(move || Rows::read(format, &body)).await;
     let rows = match read {
-        _ if import.attempts > CLAIMS_MAX => Err("given up: it broke off each time".to_owned()),
+        _ if import.attempts > CLAIMS_MAX => {
+            Err("given up: the worker stopped during every attempt".to_owned())
+        }
         Ok(rows) => rows,
         Err(_) => Err("the file cannot be read".to_owned()),
     };
@@ -68,7 +70,7 @@ pub async fn run(
         }
         if over {
             tracing::info!(import.id = %import.id, rows = import.processed, failed = import.failed,
-                "an import is done");
+                "import finished");
             return Ok(());
         }
         if stop.is_cancelled() {
@@ -79,7 +81,7 @@ pub async fn run(
     }
 }
 
-/// Brings in one chunk. False where another worker holds the import.
+/// Imports one chunk. False if another worker holds the import.
 async fn step(
     cx: &Context,
     import: &mut ClaimedImport,
@@ -88,19 +90,19 @@ async fn step(
 ) -> db::Result<bool> {
     let now = cx.clock.now();
     let mut errors = Vec::new();
-    let mut sound = Vec::new();
+    let mut valid = Vec::new();
     let count = chunk.len();
     for Numbered { number, line, row } in chunk {
         let Some(row) = row.transpose() else { continue };
         let checked = row.and_then(|row| {
             let mut issues = Vec::new();
             contacts::check(&row.names, &row.properties, &PATHS, &mut issues);
-            // An anonymous id names somebody as well.
+            // An anonymous id alone is enough to name a contact.
             let anonymous = row.names.anonymous_id.is_some();
             let mut issues = issues.iter();
             match issues.find(|issue| !(anonymous && issue.path.is_empty())) {
                 Some(issue) => Err(issue.to_string()),
-                None => Ok(Sound {
+                None => Ok(Valid {
                     number,
                     line,
                     decisions: decisions(&row),
@@ -111,7 +113,7 @@ async fn step(
             }
         });
         match checked {
-            Ok(row) => sound.push(row),
+            Ok(row) => valid.push(row),
             Err(message) => errors.push(RowError {
                 row: number,
                 line,
@@ -121,7 +123,7 @@ async fn step(
     }
     let chunk = Chunk {
         import: &*import,
-        sound,
+        valid,
         errors,
         count: i32::try_from(count).unwrap_or(i32::MAX),
         over,
@@ -136,15 +138,15 @@ async fn step(
 /// A chunk that was read and checked.
 struct Chunk<'a> {
     import: &'a ClaimedImport,
-    sound: Vec<Sound>,
-    /// What was wrong with the others.
+    valid: Vec<Valid>,
+    /// The errors of the other rows.
     errors: Vec<RowError>,
     count: i32,
     over: bool,
 }
 
-/// Stores a chunk and how far the import is with it: rows read, rows that failed, errors kept. None
-/// where another worker holds the import.
+/// Stores a chunk with the import's progress. Returns the totals of processed rows, failed rows and
+/// stored errors; None if another worker holds the import.
 async fn store(
     cx: &Context,
     mut tx: Tx,
@@ -156,15 +158,15 @@ async fn store(
         return Ok((tx, None));
     }
     let mut errors = chunk.errors.clone();
-    let people = chunk.sound.iter().map(|row| &row.person);
+    let people = chunk.valid.iter().map(|row| &row.person);
     lock_people(&mut tx, &[], people).await?;
-    if let Err(error) = apart(cx, &mut tx, &chunk.sound, now).await {
+    if let Err(error) = store_rows(cx, &mut tx, &chunk.valid, now).await {
         if db::is_transient(&error) || db::is_unavailable(&error) {
             return Err(error);
         }
-        // One row spoils the others: each for itself.
-        for row in &chunk.sound {
-            match apart(cx, &mut tx, std::slice::from_ref(row), now).await {
+        // One row can fail the whole chunk: store each row on its own.
+        for row in &chunk.valid {
+            match store_rows(cx, &mut tx, std::slice::from_ref(row), now).await {
                 Err(error) if db::is_transient(&error) || db::is_unavailable(&error) => {
                     return Err(error);
                 }
@@ -176,7 +178,7 @@ async fn store(
                         _ => "could not be stored".into(),
                     };
                     tracing::warn!(import.id = %import.id, row = row.number, %error,
-                        "a row was not kept");
+                        "a row could not be imported");
                     errors.push(RowError {
                         row: row.number,
                         line: row.line,
@@ -202,8 +204,8 @@ async fn store(
     Ok((tx, Some((processed, failed, kept))))
 }
 
-/// A row that can be stored.
-struct Sound {
+/// A row that passed validation.
+struct Valid {
     number: i32,
     line: Option<i32>,
     person: Person,
@@ -212,7 +214,7 @@ struct Sound {
     first_seen_at: Option<DateTime<Utc>>,
 }
 
-/// What a row says of mail. A file takes nobody back onto a list they left.
+/// The consent decisions of a row. A file cannot resubscribe a person to a list they left.
 fn decisions(row: &Row) -> Vec<Decision> {
     let lists = row.lists.iter().map(|(id, subscribed)| {
         let id = id.clone();
@@ -229,11 +231,11 @@ fn decisions(row: &Row) -> Vec<Decision> {
     lists.chain(all).collect()
 }
 
-/// Stores rows, all of them or none. The caller holds the locks of everybody they may be.
-async fn apart(
+/// Stores all rows or none. The caller has locked every contact they may belong to.
+async fn store_rows(
     cx: &Context,
     conn: &mut Conn,
-    rows: &[Sound],
+    rows: &[Valid],
     now: DateTime<Utc>,
 ) -> db::Result<()> {
     let mut inner = conn.begin().await?;
@@ -242,7 +244,7 @@ async fn apart(
         .map(|row| Touch::asked(EventId::new(now), "import", &row.person, &row.properties));
     let resolved = contacts::resolve(&mut inner, touches, true, now).await?;
     let people = rows.iter().zip(&resolved.people);
-    let people: Vec<(ContactId, &Sound)> = people
+    let people: Vec<(ContactId, &Valid)> = people
         .filter_map(|(row, whom)| Some((whom.contact()?.id, row)))
         .collect();
     follow(&mut inner, &cx.catalog, now, resolved).await?;

@@ -1,6 +1,6 @@
-//! The common case: an event of a person who exists, and whom it changes in nothing.
+//! The fast path for the common case: an event of an existing contact that does not change the contact.
 //!
-//! It takes one statement, which is its own transaction. Everything else goes the long way of
+//! It takes one statement, which is its own transaction. All other events take the slow path,
 //! [`store`](super::store).
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,10 +12,10 @@ use crate::contacts::Person;
 use crate::db::{self, Db, KnownEvent, PoolConn};
 use crate::ids::EventId;
 
-/// How exact `last_seen_at` is: within it, seeing a person again writes nothing.
+/// The precision of `last_seen_at`: a later event within this time does not update it.
 const SEEN_EXACT: TimeDelta = TimeDelta::minutes(1);
 
-/// The event, where it allows the short way; its contact decides the rest.
+/// The event, if it qualifies for the fast path. The statement then checks its contact.
 fn may_be_simple<'a>(
     event: &'a NewEvent,
     catalog: &Catalog,
@@ -47,8 +47,8 @@ fn may_be_simple<'a>(
     })
 }
 
-/// What became of events whose statement got no answer. Where one of them is stored the statement
-/// took effect, and those it did not store can go the long way. None where nobody knows.
+/// Looks up the result of a statement that got no answer. If one of its events is stored, the statement
+/// took effect, and the events it skipped can take the slow path. None if the result stays unknown.
 async fn look_up(db: &Db, events: &[KnownEvent<'_>]) -> Option<Vec<Option<bool>>> {
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let ids = &ids;
@@ -58,8 +58,8 @@ async fn look_up(db: &Db, events: &[KnownEvent<'_>]) -> Option<Vec<Option<bool>>
     (!found.is_empty()).then(|| events.iter().map(stored).collect())
 }
 
-/// Stores those of the events that can go the short way. `None` stands for one that cannot, and
-/// was not stored. Leaves a connection that works in `held`, for the next call.
+/// Stores the events that qualify for the fast path; the result of any other event is `None`. Leaves a
+/// working connection in `held` for the next call.
 pub async fn store(
     db: &Db,
     held: &mut Option<PoolConn>,
@@ -76,7 +76,7 @@ pub async fn store(
     if known.is_empty() {
         return Ok(results);
     }
-    // Runs that an event can end are told to whoever sends the event.
+    // The response lists the runs that an event ended, which only the slow path finds.
     let busy_too = !catalog.has_exits();
     let mut conn = match held.take() {
         Some(conn) => conn,

@@ -1,9 +1,8 @@
-//! Events in: one transaction stores an event, its contact, and all it sets going.
+//! Ingest: one transaction stores an event, its contact, and everything the event triggers.
 //!
-//! `http` checks an event (`validate`) or keeps what fits of a source's (`admit`), concurrent requests
-//! share a transaction (`batch`), and [`store`] tells what happens in it. Calls about people, consent and
-//! files of contacts (`people`, `consent`, `import`) end in the same function, since events follow from
-//! them.
+//! `http` validates an API event (`validate`) or drops what does not fit from a source's event (`admit`).
+//! Concurrent requests share a transaction (`batch`), in which [`store`] does the work. Changes of contacts
+//! and consent, and imports (`people`, `consent`, `import`) also call [`store`] for the events that follow.
 
 mod admit;
 mod batch;
@@ -36,9 +35,9 @@ pub use hogsend_semantics::MAX_DEPTH;
 
 /// Stores events and everything they cause, in order, inside the caller's transaction.
 ///
-/// Each event is deduplicated on its source's key, given to its contact, and shown to the journeys:
-/// it ends runs whose exit condition it meets and enrols people in journeys it triggers. Events
-/// that follow from this (`journey.exited`) are stored in the same transaction.
+/// Each event is deduplicated by its source's key, stored with its contact, and offered to the journeys:
+/// it ends runs whose exit condition it meets and enrols the contact in journeys it triggers. Events that
+/// follow from this (for example `journey.exited`) are stored in the same transaction.
 pub async fn store(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -63,7 +62,7 @@ pub async fn store(
 /// Result of storing events.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// One for each event given, in order.
+    /// One for each given event, in order.
     pub events: Vec<Ingested>,
     /// How many runs are due now: those that began and those whose wait ended.
     pub due: usize,

@@ -1,4 +1,4 @@
-//! What events are called: other names they arrive with, and names nobody listens for.
+//! Names of events: aliases, and names that no journey listens for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +11,12 @@ use crate::catalog::Catalog;
 use crate::config::Aliases;
 use crate::nearest::nearest;
 
-/// Names kept; strangers can make up any number.
+/// Most names kept, because anyone who can send events can invent any number.
 const NAMES: usize = 200;
-/// Of those, what health tells.
+/// Most findings reported by the health endpoint.
 const FINDINGS: usize = 10;
 
-/// Gives events the names they are stored under, and notices those that start nothing.
+/// Replaces aliases with the names events are stored under, and counts events that no journey uses.
 #[derive(Default)]
 pub struct Naming {
     aliases: Aliases,
@@ -24,13 +24,13 @@ pub struct Naming {
     unheard: Mutex<BTreeMap<String, Unheard>>,
 }
 
-/// Events that begin no journey and end none, since this process started.
+/// An event name that starts and ends no journey, counted since this process started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Unheard {
     #[schema(example = "signed_up")]
     pub name: String,
     pub count: u64,
-    /// A name that begins or ends a journey and is spelt alike.
+    /// A similar name that starts or ends a journey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
 }
@@ -44,8 +44,8 @@ impl Naming {
         }
     }
 
-    /// Names events from outside.
-    pub(super) fn take(&self, events: &mut [NewEvent]) {
+    /// Renames events from outside.
+    pub(super) fn apply(&self, events: &mut [NewEvent]) {
         for event in events {
             let name = self.aliases.name(&event.name);
             if name != event.name {
@@ -70,10 +70,10 @@ impl Naming {
         match &nearest {
             Some(nearest) => tracing::warn!(
                 event = name,
-                "no journey begins or ends with this event; did you mean '{nearest}'? \
-                 EVENT_ALIASES={name}={nearest} makes them one"
+                "no journey starts or ends with this event; did you mean '{nearest}'? \
+                 EVENT_ALIASES={name}={nearest} treats them as the same event"
             ),
-            None => tracing::info!(event = name, "no journey begins or ends with this event"),
+            None => tracing::info!(event = name, "no journey starts or ends with this event"),
         }
         let first = Unheard {
             name: name.to_owned(),
@@ -83,7 +83,7 @@ impl Naming {
         unheard.insert(name.to_owned(), first);
     }
 
-    /// A sentence for each name that is probably meant to be another one.
+    /// A sentence for each name that is probably a misspelling of another one.
     pub fn findings(&self) -> Vec<String> {
         let meant = self.unheard().into_iter().filter_map(|one| {
             let Unheard { name, count, .. } = &one;
@@ -94,14 +94,14 @@ impl Naming {
                 &format!("{count} events")
             };
             Some(format!(
-                "{events} '{name}' began and ended no journey since this process started: did you \
-                 mean '{nearest}'? EVENT_ALIASES={name}={nearest} makes them one."
+                "{events} '{name}' started and ended no journey since this process started: did \
+                 you mean '{nearest}'? EVENT_ALIASES={name}={nearest} treats them as the same event."
             ))
         });
         meant.take(FINDINGS).collect()
     }
 
-    /// The names that begin and end nothing, the most frequent first.
+    /// The names that start and end no journey, the most frequent first.
     pub fn unheard(&self) -> Vec<Unheard> {
         let unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<Unheard> = unheard.values().cloned().collect();

@@ -1,4 +1,4 @@
-//! The host's own events about contacts: journeys react to them, analytics and endpoints hear of them.
+//! The host's own events about contacts, reported to journeys, analytics and webhooks.
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
@@ -9,14 +9,14 @@ use crate::db::{self, Conn, NewCapture};
 use crate::ids::{self, ContactId};
 use crate::webhooks::{News, announce};
 
-/// An event of the host's own making.
+/// An event made by the host.
 #[derive(Clone, Debug)]
 pub struct Told {
     pub contact: ContactId,
     pub name: &'static str,
     pub properties: Properties,
     pub occurred_at: DateTime<Utc>,
-    /// How many journeys stand before it.
+    /// The number of journeys that led to it.
     pub depth: i16,
 }
 
@@ -34,8 +34,8 @@ impl Told {
     }
 }
 
-/// Lets journeys react to events of the host's own making, and queues them for analytics and for
-/// endpoints that asked for them.
+/// Lets journeys react to events made by the host, and queues them for analytics and for the endpoints
+/// that subscribed to them.
 pub async fn tell(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -58,12 +58,12 @@ pub async fn tell(
     db::capture_insert(conn, &captures, now).await?;
     let news: Vec<News> = all.iter().map(Told::news).collect();
     announce(conn, &news, now).await?;
-    // A journey that is triggered by its own mails would never end.
+    // The limit stops journeys that their own mails trigger.
     let (near, far): (Vec<Told>, Vec<Told>) =
         all.into_iter().partition(|told| told.depth + 1 < MAX_DEPTH);
     for told in far {
         tracing::warn!(contact.id = %told.contact, event = told.name,
-            "journeys trigger each other by mails without end: this event is not passed on");
+            "journeys trigger each other through their mails: this event triggers no further journey");
     }
     let events = near.into_iter().map(|told| NewEvent {
         source: "email".into(),

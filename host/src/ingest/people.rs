@@ -1,4 +1,4 @@
-//! Contacts found, made and changed apart from an event of theirs, with everything that follows from it.
+//! Creates and changes contacts without an event of theirs, and stores the events that follow.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::db::{self, Conn, Contact, NewIdentity, PendingChange, PendingRow};
 use crate::enrolment;
 use crate::ids::EventId;
 
-/// Result of a request about a person.
+/// Result of a request about a contact.
 #[derive(Clone, Debug)]
 pub struct Put {
     pub contact: Arc<Contact>,
     pub created: bool,
-    /// A name was new to a person who was known, or two contacts turned out to be one.
+    /// An existing contact gained a name, or two contacts were merged.
     pub linked: bool,
 }
 
-/// Finds or makes the contact with these names and gives it the properties, in the caller's
-/// transaction.
+/// Finds or creates the contact with these names and gives it the properties, in the caller's
+/// transaction. None if it was not stored.
 pub async fn put(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -35,8 +35,8 @@ pub async fn put(
     Ok(put.and_then(|all| all.into_iter().next()))
 }
 
-/// As [`put`], for several people, in their order; some of them may turn out to be one. None where
-/// one of them was not stored.
+/// As [`put`], for several people; the results are in their order. Several of them may be the same
+/// contact. None if one of them was not stored.
 pub async fn put_all(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -68,8 +68,8 @@ pub async fn put_all(
     Ok(put)
 }
 
-/// Stores what follows where people were found, made or united apart from an event of theirs. The
-/// caller holds their locks.
+/// Stores the events that follow when contacts were created, changed or merged without an event of
+/// theirs. The caller holds their locks.
 pub async fn follow(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -84,9 +84,8 @@ pub async fn follow(
     Ok(())
 }
 
-/// Makes a change come about, on the way that a trusted call takes, and lets go of what waits for it.
-/// False where somebody else stands in its way, or a contact is gone; then nothing changed, and the
-/// caller's transaction is to end so.
+/// Applies a pending change as a trusted call would, and deletes the pending row. False if another
+/// contact has one of the names or a contact is gone; the caller must then roll its transaction back.
 pub async fn apply_pending(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -128,7 +127,7 @@ async fn give_address(
         ..NewIdentity::default()
     };
     if names.external_id.is_some() {
-        // Who holds the address and is known by nothing better is the same person.
+        // A contact that has this address and no product id is the same person: merge it.
         let put = put(conn, catalog, &names, Default::default(), now).await?;
         return Ok(put.is_some_and(|put| put.contact.id == pending.contact_id));
     }

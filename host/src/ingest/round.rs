@@ -1,4 +1,4 @@
-//! One round of storing: the events at hand, without those that follow from them.
+//! One round of storing: the given events, without the events that follow from them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use crate::ids::EventId;
 /// Result of a round.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// One for each event given, in order.
+    /// One for each given event, in order.
     pub results: Vec<Ingested>,
     /// Events that follow, for the next round.
     pub follow_ups: Vec<NewEvent>,
@@ -23,14 +23,14 @@ pub(super) struct Round {
     pub due: usize,
 }
 
-/// Events that are new, with the places of their results.
+/// The events that are not duplicates, with the indexes of their results.
 struct New {
     events: Vec<(EventId, NewEvent)>,
     places: HashMap<EventId, usize>,
 }
 
-/// Stores these events: lock the names, drop what was stored before, find or make the contacts, insert
-/// the events, apply their lists, let journeys react.
+/// Stores these events: locks the names, drops duplicates, finds or creates the contacts, inserts the
+/// events, applies their lists, and lets journeys react.
 pub(super) async fn store_round(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -68,16 +68,16 @@ pub(super) async fn store_round(
     Ok(round)
 }
 
-/// A new event and whom it is about.
+/// A new event with its contact.
 struct About<'a> {
-    /// Of its result.
+    /// The index of its result.
     place: usize,
     id: EventId,
     event: &'a NewEvent,
     whom: &'a Whom,
 }
 
-/// Locks the names of all events, then claims the keys of their sources.
+/// Locks the names of all events, then claims their deduplication keys.
 async fn deduplicate(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -113,7 +113,7 @@ async fn deduplicate(
     Ok(new)
 }
 
-/// Inserts the events of contacts; those of visitors nobody knows are stored apart by then.
+/// Inserts the events of contacts. Events of unknown visitors are already stored as anonymous events.
 async fn insert(
     conn: &mut Conn,
     now: DateTime<Utc>,
@@ -135,7 +135,7 @@ async fn insert(
             Whom::Nobody => {
                 result.stored = true;
                 if !one.event.lists.is_empty() {
-                    result.lists_error = Some("nobody is known by this anonymousId yet".into());
+                    result.lists_error = Some("no contact has this anonymousId yet".into());
                 }
             }
             Whom::Gone => {}
@@ -144,8 +144,8 @@ async fn insert(
     Ok(())
 }
 
-/// Applies the lists of the events. Those of historical events are applied as well, and what follows
-/// from them is historical too.
+/// Applies the lists of the events, including historical ones. Events that follow from a historical
+/// event are historical too.
 async fn choose(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -222,7 +222,7 @@ async fn react(
     Ok(())
 }
 
-/// An error about events, by their places among all that were given.
+/// Translates the event indexes in an error to those of all given events.
 fn placed(error: sqlx::Error, place: impl Fn(usize) -> usize) -> sqlx::Error {
     match NoRoom::of(&error) {
         Some(NoRoom { properties }) => {

@@ -1,4 +1,4 @@
-//! What an event must be before it is stored.
+//! Validation of events before they are stored.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,7 +8,7 @@ use crate::event_names::{is_own, taken};
 use crate::foreign;
 use crate::foreign::Issue;
 
-/// Characters in an event's name.
+/// Most characters in an event's name.
 pub const EVENT_NAME_MAX: usize = 200;
 pub(super) const KEY_MAX: usize = 256;
 
@@ -32,7 +32,7 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
     );
     let mut add = |path: &str, message: String| issues.push(Issue::new(path, message));
     if let Some(at) = event.occurred_at {
-        // Beyond these the database or a chart breaks; a clock that runs a little fast does not.
+        // Times outside these bounds break charts or the database. A day allows for fast clocks.
         let earliest = DateTime::UNIX_EPOCH;
         if at < earliest {
             add(paths.timestamp, "must not be before 1970".into());
@@ -46,7 +46,7 @@ pub fn check_event(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<I
     issues
 }
 
-/// As [`check_event`], of an event somebody outside tells us of.
+/// As [`check_event`], for an event from outside, which may not have a reserved name.
 pub fn check_from_outside(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -> Vec<Issue> {
     let mut issues = check_event(event, now, paths);
     if is_own(&event.name) {
@@ -55,7 +55,7 @@ pub fn check_from_outside(event: &NewEvent, now: DateTime<Utc>, paths: &Paths) -
     issues
 }
 
-/// How the caller's own fields are called.
+/// The names of the fields in the caller's request.
 pub struct Paths {
     pub name: &'static str,
     pub dedupe_key: &'static str,
@@ -64,12 +64,12 @@ pub struct Paths {
     pub properties: &'static str,
     pub contact_properties: &'static str,
     pub timestamp: &'static str,
-    /// The message where nobody is named.
+    /// The message for an event that names no contact.
     pub nobody: &'static str,
 }
 
 impl Paths {
-    /// Those of the names.
+    /// The fields with the names of the contact.
     fn person(&self) -> contacts::Paths {
         contacts::Paths {
             user_id: self.user_id,
@@ -92,14 +92,14 @@ impl Paths {
     };
 }
 
-/// The first thing wrong with an event a journey caused.
+/// The first thing wrong with an event a journey triggered.
 pub fn check_journey_event(event: &NewEvent) -> Option<Issue> {
     let paths = Paths {
         name: "event",
         properties: "properties",
         ..Paths::API
     };
-    // Such an event happens now, so any instant serves.
+    // The event has no timestamp to compare, so any time will do.
     check_event(event, DateTime::UNIX_EPOCH, &paths)
         .into_iter()
         .next()

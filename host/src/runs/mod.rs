@@ -30,7 +30,7 @@
 //! | `active`, `waiting` to any but `active` | the worker that advances the run | `record.rs` |
 //! | `active`, `waiting` to `exited` | an event that meets an exit condition | `enrolment/enrol.rs` |
 //! | | an address that arrives, so that the journey begins anew | `enrolment/enrol.rs` |
-//! | | a merge of two contacts that both have a run of the journey | `contacts/resolve.rs` |
+//! | | a merge of two contacts that both have a run of the journey | `contacts/resolve` |
 //! | `failed`, `stuck` to `active` | an administrator who retries or resumes it | [`decide`] |
 //! | any but `completed` and `exited` to `exited` | an administrator who exits or restarts it | [`decide`] |
 //! | `completed` to `exited` | an administrator who forces a restart | [`decide::restart`] |

@@ -88,7 +88,7 @@ on_each_store! {
     async fn preferences_stored_by_an_older_version_apply_to_the_mailbox(server: Server) {
         mail(&server, "id-1", "ann@example.com").await;
         server.run_sql("INSERT INTO email_preferences (contact_id, unsubscribed_all, categories, updated_at) SELECT id, true, '{}', now() FROM contacts").await;
-        // Before and after the worker copies them.
+        // The opt-outs apply both before and after the worker copies them.
         mail(&server, "id-2", "ann@example.com").await;
         assert_eq!(server.count(MAILS).await, 1);
         server.drain().await;

@@ -1,5 +1,5 @@
-//! Who people are: found by any of their names, made once, united where they are one, and never by
-//! the word of strangers.
+//! Identity: a contact is found by any of its names, created once and merged with others of the same
+//! person, but never because of an untrusted event.
 
 use axum::http::{Method, StatusCode};
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use crate::on_each_store;
 use crate::support::admin::{self, KEY};
 use crate::support::{Answer, Server, Store};
 
-/// A webhook of PostHog: `names` are the distinct id and the person's id, where there is one.
+/// A webhook of PostHog. `names` are the distinct id and, if there is one, the person's id.
 async fn told(server: &Server, event: &str, (id, person): (&str, &str), more: Value) -> Value {
     let mut body = json!({
         "event": { "uuid": uuid::Uuid::new_v4(), "event": event, "distinct_id": id,
@@ -25,7 +25,7 @@ async fn told(server: &Server, event: &str, (id, person): (&str, &str), more: Va
     answer.json()
 }
 
-/// A call with the key of the server, where it has one.
+/// A call with the server's API key, if it has one.
 async fn call(server: &Server, path: &str, body: &Value) -> Answer {
     let key = match server.app.config.admin_api_key {
         Some(_) => KEY,
@@ -62,7 +62,7 @@ on_each_store! {
         assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
         assert_eq!(server.text("SELECT external_id FROM contacts").await, "ann");
         assert_eq!(server.count("SELECT count(*) FROM contact_identities WHERE kind = 'user' AND value = 'ann-phone'").await, 1);
-        // Each id finds the contact from now on, without the person's.
+        // From now on each id finds the contact, without the person's id.
         told(&server, "x", ("ann-phone", ""), json!({})).await;
         assert_eq!(post(&server, json!({ "name": "x", "userId": "ann-phone" })).await["contactKey"], "ann");
         assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
@@ -82,20 +82,20 @@ on_each_store! {
         let identify = json!({ "properties": { "$anon_distinct_id": "dev-1" }, "person": { "email": "ann@example.com" } });
         told(&server, "$identify", ("ann", "p1"), identify).await;
         assert_eq!(server.count("SELECT count(*) FROM contacts").await, 1);
-        // History with its own times, which began nothing.
+        // The events became history with their own times and started no journey.
         assert_eq!(server.count("SELECT count(*) FROM user_events WHERE historical AND name = 't.once'").await, 2);
         assert_eq!(server.text("SELECT (min(occurred_at) AT TIME ZONE 'UTC')::text FROM user_events").await, "2026-03-01 00:00:00");
         assert_eq!(server.text("SELECT properties->>'source' FROM contacts").await, "ad");
         assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 0);
         assert_eq!(server.count("SELECT count(*) FROM anonymous_events").await, 0);
-        // And what the visitor does next is the person's doing.
+        // The visitor's next event belongs to the contact.
         assert_eq!(post(&server, json!({ "name": "t.once", "anonymousId": "dev-1" })).await["contactKey"], "ann");
         assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
         server.stop().await;
     }
 }
 
-/// A batch that holds a visitor's events and what identifies them, in any order.
+/// A batch with a visitor's events and the event that identifies the visitor, in any order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_who_signs_up_within_one_batch_is_one_person() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]] {
@@ -163,7 +163,7 @@ async fn a_contact_is_made_of_a_visitor_on_demand_and_found_by_that_id() {
     server.stop().await;
 }
 
-/// Spellings of one mailbox that databases and languages hold for different ones.
+/// Spellings of one mailbox that databases and languages treat as different.
 const SPELLINGS: &[&[&str]] = &[
     &[
         "ann@example.com",
@@ -230,7 +230,7 @@ async fn every_spelling_finds_and_erases() {
     server.stop().await;
 }
 
-/// Words that programs write where they have no id.
+/// Values that programs send when they have no id.
 const NO_IDS: [&str; 12] = [
     "undefined",
     "UNDEFINED",
@@ -313,7 +313,7 @@ async fn what_is_no_id_makes_no_person_of_strangers() {
                     || id == "\u{200b}"
             );
         }
-        // With an address, the event is the address's.
+        // With an address, the event belongs to the contact with that address.
         let hook = json!({
             "event": { "event": "x", "distinct_id": id },
             "person": { "id": id, "properties": { "email": "known@example.com" } }
@@ -362,7 +362,7 @@ async fn strangers_change_no_address_and_join_no_known_people() {
     let alias = json!({ "properties": { "alias": "bob" } });
     told(&server, "$create_alias", ("ann", ""), alias.clone()).await;
     told(&server, "$merge_dangerously", ("ann", "p1"), alias).await;
-    // An id nobody knows yet is not claimed either.
+    // An untrusted event does not claim an unknown id either.
     told(
         &server,
         "$create_alias",
@@ -391,7 +391,7 @@ async fn strangers_change_no_address_and_join_no_known_people() {
             .await,
         "true"
     );
-    // A trusted word does what was kept.
+    // A trusted call applies the pending change.
     put(
         &server,
         json!({ "userId": "dora", "email": "news@example.com" }),
@@ -465,7 +465,7 @@ async fn two_who_are_one_come_together_with_all_they_have() {
             .await,
         r#"ann ann@example.com {"id": "ann", "ann": 1, "ann-2": 1}"#
     );
-    // One open run a journey goes on, the other exits and says so.
+    // One open run per journey continues; the other exits with an event.
     assert_eq!(server.text("SELECT string_agg(journey_id || ' ' || status, ', ' ORDER BY journey_id, status) FROM journey_states WHERE journey_id IN ('t-exit', 't-slow')").await,
         "t-exit exited, t-exit waiting, t-slow exited, t-slow waiting");
     assert_eq!(server.count("SELECT count(*) FROM user_events WHERE name = 'journey.exited' AND properties->>'reason' = 'merged'").await, 2);
@@ -475,7 +475,7 @@ async fn two_who_are_one_come_together_with_all_they_have() {
             .await,
         2
     );
-    // Entered by either, entered.
+    // An enrolment of either contact counts.
     post(&server, json!({ "name": "t.once", "userId": "ann-2" })).await;
     assert_eq!(
         server
@@ -489,7 +489,7 @@ async fn two_who_are_one_come_together_with_all_they_have() {
             .await,
         r#"{"journey": false}"#
     );
-    // What it was is in the log, with the rows that changed hands.
+    // The log has the merged contact and the rows that moved.
     assert_eq!(
         server
             .text("SELECT snapshot->'contact'->>'external_id' FROM contact_merges")
@@ -503,7 +503,7 @@ async fn two_who_are_one_come_together_with_all_they_have() {
             .await,
         3
     );
-    // Every way to name a person knows the further id.
+    // Every API finds the contact by its further id.
     let found = server
         .call(Method::GET, "/v1/contacts/find?userId=ann-2", KEY, None)
         .await
@@ -528,7 +528,7 @@ async fn two_who_are_one_come_together_with_all_they_have() {
             "{path} {found}"
         );
     }
-    // Nobody else may take it.
+    // No other contact can take it.
     let other = put(&server, json!({ "userId": "bob" })).await;
     let path = format!("/contacts/{}", other["id"].as_str().unwrap());
     let taken = admin::call(
@@ -539,7 +539,7 @@ async fn two_who_are_one_come_together_with_all_they_have() {
     )
     .await;
     assert_eq!(taken.status, StatusCode::CONFLICT, "{}", taken.text());
-    // Erased by it, all is gone.
+    // Erasing by the further id deletes everything.
     let body = json!({ "userId": "ann-2" });
     let answer = server
         .call(Method::DELETE, "/v1/contacts", KEY, Some(&body))
@@ -574,14 +574,14 @@ async fn an_administrator_gives_nobody_a_name_that_somebody_has() {
     let change = async |body: Value| admin::call(&server, Method::PATCH, &path, body).await;
     let twin = change(json!({ "email": "MÜLLER@example.com" })).await;
     assert_eq!(twin.status, StatusCode::CONFLICT, "{}", twin.text());
-    // People with ids of the product share an address.
+    // Contacts with product ids may share an address.
     let shared = change(json!({ "externalId": "u2", "email": "MÜLLER@example.com" })).await;
     assert_eq!(shared.status, StatusCode::OK, "{}", shared.text());
     server.stop().await;
 }
 
-/// Many requests at once that name the same people in every way: none fails, no id is anybody
-/// else's as well, no event is lost.
+/// Many concurrent requests that name the same people by different names: no request fails, no id
+/// belongs to two contacts, and no event is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_name_the_same_people_in_every_way_at_once_agree() {
     let server = trusting().await;
@@ -616,7 +616,7 @@ async fn requests_that_name_the_same_people_in_every_way_at_once_agree() {
     server.stop().await;
 }
 
-/// Rows as the version before writes them, while both versions run.
+/// Rows that the previous version writes while both versions run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_version_before_writes_is_found_and_filled_in() {
     let server = admin::server().await;
@@ -661,7 +661,7 @@ async fn what_the_version_before_writes_is_found_and_filled_in() {
         true
     );
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 4);
-    // The other version changes an address, and does not know of the column.
+    // The previous version changes an address without writing the column it does not know.
     server
         .run_sql("UPDATE contacts SET email = 'ÉVA@example.com' WHERE external_id = 'u1'")
         .await;
@@ -678,8 +678,8 @@ async fn what_the_version_before_writes_is_found_and_filled_in() {
     server.stop().await;
 }
 
-/// A contact is full: callers hear which property has no place and nothing of their request is kept,
-/// a source's event is kept without it.
+/// A contact has reached its limits: an API request is refused as a whole with the properties that do not
+/// fit, and a source's event is stored without them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_contact_has_room_for_so_much_and_what_does_not_fit_is_named() {
     let server = admin::server().await;
@@ -735,7 +735,7 @@ async fn a_contact_has_room_for_so_much_and_what_does_not_fit_is_named() {
             .map(|it| &it["name"])
             .collect();
         assert!(names.contains(&&json!(name)), "{names:?}");
-        // What changes or frees is always taken.
+        // Changing or removing a property is always possible.
         put(
             &server,
             json!({ "userId": user, "properties": { "p1": null, "p2": "other" } }),
@@ -746,8 +746,8 @@ async fn a_contact_has_room_for_so_much_and_what_does_not_fit_is_named() {
     server.stop().await;
 }
 
-/// A thousand events of a thousand new people, and as many of one who is full: linear, whatever they
-/// are called.
+/// A thousand events of a thousand new contacts, and as many of one contact at its limits, take linear
+/// time, whichever names they use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_batches_of_new_people_and_of_one_who_is_known_are_stored_whole() {
     let server = admin::server().await;
@@ -783,7 +783,7 @@ async fn large_batches_of_new_people_and_of_one_who_is_known_are_stored_whole() 
     server.stop().await;
 }
 
-/// The address comes after the trigger: nobody was written to, so the journey is not used up.
+/// The address arrives after the trigger. No mail was sent, so the journey may still enrol the contact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journey_that_reached_nobody_is_offered_again_when_the_address_comes() {
     const SENT: &str = "SELECT count(*) FROM email_sends WHERE status = 'sent'";
@@ -829,7 +829,7 @@ async fn a_journey_that_reached_nobody_is_offered_again_when_the_address_comes()
         assert_eq!(server.count(SENT).await, sent, "{days} {through}");
         let open = "SELECT count(*) FROM journey_states WHERE journey_id = 'activation-welcome' AND status IN ('active', 'waiting')";
         assert!(server.count(open).await <= 1);
-        // Used up now.
+        // Now the enrolment counts.
         told(&server, "user.created", ("ann", "p1"), json!({})).await;
         server.drain().await;
         assert_eq!(
@@ -841,7 +841,7 @@ async fn a_journey_that_reached_nobody_is_offered_again_when_the_address_comes()
     }
 }
 
-/// PostHog names two ids in every event; those of a person who has both already take the short way.
+/// PostHog sends two ids in every event. If the contact already has both, the event takes the fast path.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_whose_ids_are_all_known_changes_nothing_and_one_whose_are_not_joins() {
     let server = Server::start(Store::native().await).await;

@@ -1,4 +1,4 @@
-//! Contacts from files: in chunks, each row once, whatever happens to the worker.
+//! Imports of contacts run in chunks and import each row once, even if workers die.
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -77,7 +77,7 @@ async fn a_file_comes_in_row_by_row_and_what_is_wrong_is_told_by_its_row() {
     );
     assert_eq!(done["unused"], json!([]));
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 4);
-    // What cannot be stored is stored in another form.
+    // Characters that cannot be stored are replaced.
     let one = get(&server, "/contacts/u5").await.json();
     assert_eq!(one["contact"]["properties"], json!({ "a": "\u{fffd}" }));
     let one = get(&server, "/contacts/u1").await.json();
@@ -86,7 +86,7 @@ async fn a_file_comes_in_row_by_row_and_what_is_wrong_is_told_by_its_row() {
         one["contact"]["properties"],
         json!({ "seats": 3, "plan": "pro" })
     );
-    // A file takes nobody back, and it can unsubscribe.
+    // A file can unsubscribe a contact but not resubscribe it.
     assert_eq!(
         server
             .count("SELECT count(*) FROM email_preferences WHERE unsubscribed_all")
@@ -111,7 +111,7 @@ async fn a_file_comes_in_row_by_row_and_what_is_wrong_is_told_by_its_row() {
 async fn an_import_goes_on_where_another_worker_left_it() {
     let server = server().await;
     let id = begun(&server, "text/csv", people(730)).await;
-    // A worker that is told to stop finishes its chunk.
+    // A worker that shuts down finishes its chunk.
     let stopped = CancellationToken::new();
     stopped.cancel();
     hogsend::worker::import_due(&server.app, &stopped)
@@ -124,7 +124,7 @@ async fn an_import_goes_on_where_another_worker_left_it() {
     );
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 50);
 
-    // Another one took it and died: nobody touches it until its lease is over.
+    // Another worker claimed it and died: no worker claims it before the lease ends.
     server
         .run_sql(
             "UPDATE import_jobs SET claim = gen_random_uuid(),
@@ -180,8 +180,8 @@ async fn two_workers_bring_a_file_in_once_while_the_api_changes_the_same_people(
     server.stop().await;
 }
 
-/// People as the import has to find them: names and further ids, properties, when they were first seen, and what they
-/// do not get.
+/// The contacts as the import must restore them: names and further ids, properties, when they were first
+/// seen, and what they unsubscribed from.
 const PEOPLE: &str = "SELECT string_agg(concat_ws('|', external_id, email, anonymous_id,
         properties::text, first_seen_at, p.unsubscribed_all,
         (SELECT string_agg(key || value, ',' ORDER BY key) FROM jsonb_each(p.categories)
@@ -200,7 +200,7 @@ async fn what_one_installation_exports_another_imports() {
         json!({ "anonymousId": "@anonymous", "properties": { "seen": true } }),
         json!({ "email": "only@example.com" }),
     ];
-    // And any others.
+    // Random contacts in addition.
     let mut runner = TestRunner::deterministic();
     let text = "[a-z=+@',;\"]{1,5}[a-z]";
     let value = prop_oneof![
@@ -262,7 +262,7 @@ async fn what_one_installation_exports_another_imports() {
         let mut unused: Vec<String> = serde_json::from_value(done["unused"].clone()).unwrap();
         unused.sort();
         assert_eq!(unused, ["createdAt", "id", "lastSeenAt", "updatedAt"]);
-        // Each change of consent has its proof.
+        // Each change of consent has a proof.
         let proofs = "SELECT count(*) FROM consent_changes WHERE source <> 'import'";
         assert_eq!(to.count(proofs).await, 0);
         to.stop().await;
@@ -296,7 +296,7 @@ async fn further_ids_of_a_file_find_their_person_as_those_of_a_trusted_call_do()
         answer.json()["contact"]["properties"]["plan"].clone()
     };
     assert_eq!(plan("/contacts/ann-2").await, "pro");
-    // The row says that the two are one person, so they are.
+    // The row has the ids of both contacts, so they are merged.
     assert_eq!(plan("/contacts/bob").await, "team");
     assert_eq!(plan("/contacts/carl").await, "team");
     assert_eq!(server.count("SELECT count(*) FROM contacts").await, 2);
@@ -387,7 +387,7 @@ async fn what_is_no_file_of_contacts_is_refused_and_nothing_is_kept() {
         assert_eq!(answer.status, status, "{kind} {}", answer.text());
         assert!(!answer.json()["error"].is_null());
     }
-    // Before a row is stored, with the line.
+    // Invalid files are refused with the line before any row is stored.
     for (file, why) in [
         (
             "email,first_name,plan\nleak1@ex.test,\"Bob,free\nvictim2@ex.test,Vera,pro\n",
@@ -403,10 +403,7 @@ async fn what_is_no_file_of_contacts_is_refused_and_nothing_is_kept() {
             "email,name,email,name\nd1@ex.test,A,d2@ex.test,B\n",
             "called 'email'",
         ),
-        (
-            "email,E-Mail\nd1@ex.test,d2@ex.test\n",
-            "stand for the same",
-        ),
+        ("email,E-Mail\nd1@ex.test,d2@ex.test\n", "mean the same"),
     ] {
         let answer = upload(&server, "text/csv", file).await;
         assert_eq!(answer.status, 400, "{file}");
@@ -416,7 +413,7 @@ async fn what_is_no_file_of_contacts_is_refused_and_nothing_is_kept() {
             .to_owned();
         assert!(message.contains(why), "{file}: {message}");
     }
-    // Larger than other bodies may be.
+    // An import may be larger than other request bodies.
     let id = begun(&server, "text/csv", people(40_000)).await;
     assert_eq!(job(&server, &id).await["totalRows"], 40_000);
     assert_eq!(server.count("SELECT count(*) FROM import_jobs").await, 1);

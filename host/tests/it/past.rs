@@ -1,4 +1,4 @@
-//! What is told of the past: it fills gaps, and neither replaces what is newer nor sets anything going.
+//! Historical events fill gaps. They replace no newer value and trigger nothing.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::on_each_store;
 use crate::support::admin::{self, KEY};
 use crate::support::{Server, Store, posthog};
 
-/// A call with the key of the server, where it has one.
+/// A call with the server's API key, if it has one.
 async fn post(server: &Server, path: &str, body: Value) {
     let key = match server.app.config.admin_api_key {
         Some(_) => KEY,
@@ -26,7 +26,7 @@ async fn known(server: &Server) -> Value {
     serde_json::from_str(&server.text(all).await).unwrap()
 }
 
-/// When people were seen first and last, by their ids.
+/// When each contact was first and last seen, by product id.
 async fn seen(server: &Server) -> Vec<String> {
     let all = "SELECT string_agg(external_id || ' ' || (first_seen_at AT TIME ZONE 'UTC') || ' ' ||
                    (last_seen_at AT TIME ZONE 'UTC'), ',' ORDER BY external_id) FROM contacts";
@@ -43,11 +43,11 @@ on_each_store! {
         post(&server, "/v1/events", past("ann", "2025-01-01T00:00:00Z", old)).await;
         assert_eq!(known(&server).await["ann"], json!({ "plan": "pro", "country": "de" }));
         assert_eq!(seen(&server).await, [format!("ann 2025-01-01 00:00:00 {now}")]);
-        // One that says nothing of the person moves the beginning as well.
+        // An event without contact properties also moves `first_seen_at`.
         post(&server, "/v1/events", past("ann", "2024-06-01T00:00:00Z", json!({}))).await;
         post(&server, "/v1/events", past("ann", "2024-07-01T00:00:00Z", json!({ "plan": "pro" }))).await;
         assert_eq!(seen(&server).await, [format!("ann 2024-06-01 00:00:00 {now}")]);
-        // What happens now replaces what was.
+        // A current event replaces values from the past.
         let live = json!({ "name": "x", "userId": "ann", "contactProperties": { "country": "it" } });
         post(&server, "/v1/events", live).await;
         assert_eq!(known(&server).await["ann"], json!({ "plan": "pro", "country": "it" }));
@@ -64,11 +64,11 @@ on_each_store! {
         ];
         post(&server, "/v1/events/batch", json!({ "events": events })).await;
         assert_eq!(known(&server).await["bob"], json!({ "plan": "team", "first": false }));
-        // Nobody has seen them since.
+        // The contact was not seen since.
         assert_eq!(seen(&server).await, ["bob 2023-01-01 00:00:00 2025-01-01 00:00:00"]);
         post(&server, "/v1/events", past("bob", "2025-02-01T00:00:00Z", json!({}))).await;
         assert_eq!(seen(&server).await, ["bob 2023-01-01 00:00:00 2025-02-01 00:00:00"]);
-        // Whoever has too many properties hears of it here as well.
+        // Too many properties are refused here as well.
         let many: serde_json::Map<String, Value> = (0..999).map(|n| (format!("p{n}"), json!(n))).collect();
         let body = past("bob", "2022-01-01T00:00:00Z", many.into());
         let key = "";
@@ -81,7 +81,7 @@ on_each_store! {
 on_each_store! {
     async fn a_person_was_seen_first_when_the_visitor_was(server: Server) {
         let visit = |id: &str, at: &str| json!({ "name": "x", "anonymousId": id, "timestamp": at });
-        // Somebody new, and somebody known for longer than their device.
+        // A new contact, and a contact that is older than its device.
         post(&server, "/v1/events", json!({ "name": "x", "userId": "ann" })).await;
         for (id, at) in [("d1", "2026-02-01T00:00:00Z"), ("d1", "2026-02-03T00:00:00Z"), ("d2", "2026-02-02T00:00:00Z")] {
             post(&server, "/v1/events", visit(id, at)).await;
@@ -102,7 +102,7 @@ async fn an_address_of_the_past_offers_no_journey_again() {
     let server = admin::server().await;
     let address = json!({ "name": "x", "userId": "ann", "email": "ann@example.com", "historical": true,
                           "timestamp": "2026-02-01T00:00:00Z" });
-    // A trigger of the past enrols nobody, so there is nothing to offer.
+    // A historical trigger enrols nobody, so there is no journey to offer again.
     let created = json!({ "name": "user.created", "userId": "ann", "historical": true,
                           "timestamp": "2026-02-01T00:00:00Z" });
     post(&server, "/v1/events", created).await;
@@ -115,7 +115,7 @@ async fn an_address_of_the_past_offers_no_journey_again() {
     );
     server.stop().await;
 
-    // Nor does it mail on a trigger that is not.
+    // A historical address does not release mail for a current trigger either.
     let server = admin::server().await;
     post(
         &server,

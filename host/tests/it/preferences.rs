@@ -1,4 +1,4 @@
-//! The preference centre, and coming back.
+//! The preference centre: unsubscribing and subscribing again.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::on_each_store;
 use crate::support::{Answer, Server};
 
-/// The links of a welcome mail: to unsubscribe and to the preferences.
+/// The unsubscribe link and the preferences link of a welcome mail.
 async fn links(server: &Server) -> (String, String) {
     let body = json!({ "event": "user.created", "userId": "ann", "userEmail": "ann@example.com" });
     assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
@@ -46,7 +46,7 @@ on_each_store! {
         assert_eq!(head.status, StatusCode::OK);
         assert_eq!(server.count("SELECT count(*) FROM email_preferences").await, 0);
 
-        // Nothing is ticked: every category is left, each told once.
+        // With nothing ticked, every category is left, and each is reported once.
         let page = post(&server, &link, FORM, "x=1").await;
         assert!(page.text().contains("Saved") && !page.text().contains(" checked"), "{}", page.text());
         let left = server.text(LEFT).await;
@@ -71,7 +71,7 @@ on_each_store! {
         let page = post(&server, &link, FORM, "all=resubscribe").await;
         assert!(!page.text().contains("unsubscribed from everything"));
         assert_eq!(server.text(PREFERENCES).await, "false {}");
-        // A tick while everything is off turns mail on again, for what is ticked.
+        // After unsubscribing from everything, ticking a category subscribes to it again.
         post(&server, &link, FORM, "all=unsubscribe").await;
         post(&server, &link, FORM, "category=journey").await;
         assert!(server.text(PREFERENCES).await.starts_with("false "));
@@ -90,7 +90,7 @@ on_each_store! {
             server.drain().await;
         }
         let fates = "SELECT string_agg(category || ' ' || status, ', ' ORDER BY category) FROM email_sends WHERE template_key = 't-plain'";
-        // The one journey does not begin for her, the other does.
+        // Only the transactional journey starts for this contact.
         assert_eq!(server.text(fates).await, "transactional sent");
         let headers = server.text("SELECT mail->>'headers' FROM email_sends WHERE category = 'transactional'").await;
         assert!(!headers.contains("List-"), "{headers}");
@@ -102,7 +102,7 @@ on_each_store! {
         post(&server, &undo, FORM, "").await;
         assert_eq!(server.text(PREFERENCES).await, r#"false {"journey": true}"#);
 
-        // Each link is for its own page only.
+        // Each link works for its own page only.
         let token = |link: &str| link.split_once("token=").unwrap().1.to_owned();
         for bad in [
             format!("/v1/email/preferences?token={}", token(&link)),

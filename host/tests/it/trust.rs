@@ -1,4 +1,4 @@
-//! What strangers may have made up is believed less.
+//! Untrusted events may be forged, so they can do less than trusted ones.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -10,7 +10,7 @@ use crate::on_each_store;
 use crate::support::{Server, Store, posthog};
 
 impl Server {
-    /// Runs and reasons of those turned away, by journey.
+    /// Runs, and the reasons of refused enrolments, by journey.
     async fn entries(&self) -> String {
         self.drain().await;
         self.text(
@@ -37,7 +37,7 @@ on_each_store! {
         server.by_posthog("t.trusted", NOW).await;
         assert_eq!(server.entries().await, "t-trusted untrusted_event");
         assert_eq!(server.count("SELECT count(*) FROM user_events WHERE NOT trusted").await, 1);
-        // What a run triggers is believed as what began it.
+        // An event that a run triggers has the trust of the event that started the run.
         server.by_posthog("t.relay", NOW).await;
         assert_eq!(server.entries().await, "t-relay entered, t-trusted untrusted_event, t-trusted untrusted_event");
         for event in ["t.trusted", "t.relay"] {
@@ -68,7 +68,7 @@ on_each_store! {
             server.entries().await,
             "t-however-late entered, t-however-late entered, t-late entered, t-late late_event"
         );
-        // It ends what it ends.
+        // A late event still ends runs.
         server.by_posthog("t.exit", NOW).await;
         server.by_posthog("t.stop", "2025-01-01T00:00:00Z").await;
         assert_eq!(server.text("SELECT status FROM journey_states WHERE journey_id = 't-exit'").await, "exited");
@@ -120,7 +120,7 @@ on_each_store! {
         let got = db::pending_get(&mut conn, all[1].id).await.unwrap().unwrap();
         assert_eq!(got.change(), Some(PendingChange::Unite(bob)));
 
-        // What has come about needs no decision.
+        // A change that already happened needs no decision.
         db::pending_settle(&mut conn, &[ann], &["x0@evil.test".into()]).await.unwrap();
         assert!(db::pending_get(&mut conn, all[0].id).await.unwrap().is_none());
         assert!(db::pending_delete(&mut conn, all[1].id).await.unwrap());
@@ -267,7 +267,7 @@ async fn an_address_that_a_stranger_gives_a_known_person_waits_for_a_decision() 
         0
     );
 
-    // A trusted event that says the same decides as well.
+    // A trusted event with the same address also decides the pending change.
     server
         .says("3", "t.nothing", "ann", "third@example.com")
         .await;
@@ -325,7 +325,7 @@ async fn two_people_are_united_when_an_administrator_says_so() {
 async fn transactional_mail_by_user_id_waits_until_the_address_is_confirmed() {
     let server = with_key().await;
     let reset = |user: &str| json!({ "userId": user, "template": "password-reset", "props": { "url": "https://acme.test/reset" } });
-    // By a trusted call that names it, whichever.
+    // Any trusted call that names the address confirms it.
     for (user, call, body) in [
         (
             "a",
@@ -361,7 +361,7 @@ async fn transactional_mail_by_user_id_waits_until_the_address_is_confirmed() {
             (&json!("skipped"), &json!("unconfirmed_address"))
         );
         assert!(told["help"].as_str().unwrap().contains("PUT /v1/contacts"));
-        // Somebody else's word, or a stranger's once more, is not it.
+        // Another untrusted event, or a trusted one without the address, does not confirm it.
         server
             .says(
                 &format!("{user}2"),
@@ -390,7 +390,7 @@ async fn transactional_mail_by_user_id_waits_until_the_address_is_confirmed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_click_in_a_mail_to_the_address_confirms_it() {
     let server = with_key().await;
-    // Lifecycle mail goes to the address.
+    // Lifecycle mail goes to the unconfirmed address.
     server
         .says("1", "t.await-click", "ann", "ann@example.com")
         .await;
@@ -462,7 +462,7 @@ async fn every_id_of_the_product_reaches_its_person() {
             changed.text()
         );
     }
-    // A UUID alone is a contact's own id.
+    // A bare UUID is Hogsend's id of a contact.
     assert_eq!(
         server.admin(Method::GET, &uuid, 200).await["contact"]["externalId"],
         "first"
@@ -516,19 +516,19 @@ async fn a_stranger_puts_no_other_address_among_a_persons_properties() {
     let expected = json!({ "plan": "pro", "name": "A", "first_name": "A", "city": "Rome" });
     assert_eq!(known().await, expected);
 
-    // Their own is not somebody else's, however it is spelt.
+    // Another spelling of the contact's own address is accepted, another address is not.
     server
         .says("3", "t.nothing", "ann", "Ann@EXAMPLE.com")
         .await;
     assert_eq!(known().await["email"], "Ann@EXAMPLE.com");
     server.says("4", "t.nothing", "ann", "eve@evil.test").await;
     assert_eq!(known().await["email"], "Ann@EXAMPLE.com");
-    // The product may write there what it likes.
+    // A trusted call may set any value.
     let own = json!({ "userId": "ann", "properties": { "email": "billing@example.com" } });
     server.put("/v1/contacts", own).await;
     assert_eq!(known().await["email"], "billing@example.com");
 
-    // Nor does a visitor bring one along.
+    // An identified visitor's earlier events do not set an address either.
     let mut visit = posthog("5", "t.nothing", "device", "", "A");
     visit["person"] = json!({});
     visit["event"]["properties"] = json!({ "$process_person_profile": false, "$set": { "user_email": "eve@evil.test", "shoe": 7 } });
@@ -569,7 +569,7 @@ async fn what_a_trusted_run_reads_of_strangers_stays_a_strangers_word() {
             (true, "Plain", "t-trusted untrusted_event"),
         ] {
             let server = with_key().await;
-            // In a digest the trigger itself counts, and is the product's own word.
+            // A digest includes its own trigger, so here the trusted trigger carries the text.
             let told = if by == "digest" { "t.gather" } else { "t.told" };
             let mut begins = json!({ "by": by });
             if by == "digest" && !stranger {
@@ -594,8 +594,8 @@ async fn what_a_trusted_run_reads_of_strangers_stays_a_strangers_word() {
             assert_eq!(server.count(strange).await, 0, "{by}");
             let entries = server.entries().await;
             assert!(entries.contains(relayed), "{by} {stranger}: {entries}");
-            // What it notes of the person is no address of a stranger's making either: at most the
-            // person's own is kept.
+            // A journey's property for the contact cannot carry a forged address either: only the
+            // contact's own is kept.
             let noted =
                 server.admin(Method::GET, "ann", 200).await["contact"]["properties"]["email"]
                     .clone();

@@ -1,4 +1,4 @@
-//! The one place where consent changes.
+//! The only code that changes consent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,46 +17,46 @@ use crate::ids::{self, ContactId};
 use crate::mailbox::{Addresses, Mailbox};
 use crate::webhooks::{News, announce};
 
-/// The source of the events a change of consent makes.
+/// The source of events about changed consent.
 const SOURCE: &str = "email";
-/// Characters of a wording that are kept.
+/// Characters of a wording that are stored; longer ones are cut.
 const WORDING_MAX: usize = 1_000;
 
-/// What some people and mailboxes want, and what changes about it. Nothing is stored before
+/// The preferences of some contacts and mailboxes, with the changes to them. Nothing is stored before
 /// [`write`](Book::write).
 #[derive(Default)]
 pub struct Book {
     people: BTreeMap<ContactId, Person>,
     /// By their main keys.
-    mailboxes: BTreeMap<String, Shelf>,
+    mailboxes: BTreeMap<String, MailboxRows>,
     changes: Vec<ConsentChange>,
     happened: Vec<Happened>,
     audits: Vec<Audited>,
 }
 
 struct Person {
-    /// The key of their mailbox.
+    /// The main key of its mailbox.
     mailbox: Option<String>,
     stored: Preferences,
     wants: Preferences,
-    /// Their lock is held, so they can be told.
+    /// Its lock is held, so events about it may be stored.
     locked: bool,
 }
 
-/// A mailbox, with every row the store has of it: one under the address, some under hashes.
-struct Shelf {
+/// A mailbox with all its rows: one under the address, some under hashes. Both maps are by key.
+struct MailboxRows {
     stored: BTreeMap<String, Preferences>,
     wants: BTreeMap<String, Preferences>,
 }
 
-/// Who hears of a change.
+/// Which contacts a change is reported for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Everybody who holds the mailbox. Their contacts are locked, so this comes before any other
-    /// lock of contacts.
+    /// Every contact with the mailbox. This locks them, so it must come before any other lock of
+    /// contacts.
     Everybody,
-    /// The subjects' contacts, which the caller has locked. Of others who hold the mailbox only what
-    /// is stored changes.
+    /// The subjects' contacts, which the caller has locked. Other contacts with the mailbox change without
+    /// a report.
     Named,
 }
 
@@ -74,8 +74,8 @@ struct Audited {
 }
 
 impl Book {
-    /// Opens the book of these subjects, with everybody else who holds one of the mailboxes, and
-    /// reads what is stored. Without `addresses` mailboxes are known by address alone.
+    /// Loads the preferences of these subjects and of every other contact with one of the mailboxes.
+    /// Without `addresses`, mailboxes are looked up by address only, not by hash.
     pub async fn open(
         conn: &mut Conn,
         addresses: Option<&Addresses>,
@@ -104,7 +104,7 @@ impl Book {
         let held: Vec<String> = held.map(str::to_owned).collect();
         let holders = match reach {
             Reach::Everybody => {
-                // Somebody whose address changed meanwhile keeps it now.
+                // The address of a named contact may have changed before the lock.
                 let locked = db::contacts_holding_lock(conn, &named, &held).await?;
                 let about = |one: &&Holder| named.contains(&one.id);
                 let own: Vec<Holder> = locked.iter().filter(about).cloned().collect();
@@ -128,7 +128,7 @@ impl Book {
             book.people.insert(holder.id, person);
         }
         let mut by_key: BTreeMap<String, Preferences> = BTreeMap::new();
-        // What a version before stored for contacts alone.
+        // Opt-outs that an earlier version stored for contacts only.
         let mut due: BTreeMap<String, Preferences> = BTreeMap::new();
         for row in rows {
             if let Some(person) = row.contact.and_then(|id| book.people.get_mut(&id)) {
@@ -152,23 +152,22 @@ impl Book {
                 let main = wants.entry(key.clone()).or_default();
                 *main = main.stricter(&due);
             }
-            book.mailboxes.insert(key, Shelf { stored, wants });
+            book.mailboxes.insert(key, MailboxRows { stored, wants });
         }
         Ok(book)
     }
 
-    /// Whether the subject gets mails of a category now.
+    /// Whether the subject gets mail of a category now.
     pub fn allows(&self, subject: &Subject, category: &str) -> bool {
         let (people, key) = self.about(subject);
         let own = people.iter().filter(|id| Some(**id) == subject.contact);
         own.filter_map(|id| self.people.get(id))
             .map(|person| &person.wants)
-            .chain(self.shelf(key.as_deref()))
+            .chain(self.mailbox_rows(key.as_deref()))
             .all(|wants| wants.allow(category))
     }
 
-    /// Carries out what was decided, in order, as one change. Every row it touches is known to the
-    /// book: those of the subjects it was opened with.
+    /// Applies decisions in order, as one change. `subject` must be one the book was opened with.
     pub fn decide(
         &mut self,
         known: &[List],
@@ -179,7 +178,7 @@ impl Book {
         self.decide_at(known, subject, decisions, grounds, 0)
     }
 
-    /// Like [`decide`](Self::decide), where `depth` journeys stand before the decision.
+    /// Like [`decide`](Self::decide), for a decision that `depth` journeys caused.
     pub fn decide_at(
         &mut self,
         known: &[List],
@@ -194,7 +193,7 @@ impl Book {
             people: &people,
             key: key.as_deref(),
         };
-        let before = self.look(&about);
+        let before = self.snapshot(&about);
         let mut touched = Touched::default();
         let mut outcomes = Vec::with_capacity(decisions.len());
         for decision in decisions {
@@ -211,12 +210,12 @@ impl Book {
             touched.note(decision);
             outcomes.push(Outcome::Done);
         }
-        let after = self.look(&about);
-        self.tell(&about, &touched, (&before, &after), grounds, depth);
+        let after = self.snapshot(&about);
+        self.record(&about, &touched, (&before, &after), grounds, depth);
         outcomes
     }
 
-    /// Whom a subject means: contacts of this book, and the main key of the mailbox.
+    /// The contacts and the main mailbox key of a subject.
     fn about(&self, subject: &Subject) -> (Vec<ContactId>, Option<String>) {
         let own = subject.contact.and_then(|id| self.people.get(&id));
         let key = match &subject.mailbox {
@@ -230,15 +229,15 @@ impl Book {
     }
 
     /// The rows of a mailbox.
-    fn shelf(&self, key: Option<&str>) -> impl Iterator<Item = &Preferences> {
+    fn mailbox_rows(&self, key: Option<&str>) -> impl Iterator<Item = &Preferences> {
         let shelf = key.and_then(|key| self.mailboxes.get(key));
         shelf.into_iter().flat_map(|shelf| shelf.wants.values())
     }
 
-    /// What each of these people, and the mailbox, want now.
-    fn look(&self, about: &About<'_>) -> Look {
+    /// The current preferences of these contacts and of the mailbox.
+    fn snapshot(&self, about: &About<'_>) -> Snapshot {
         let strictest = |own: Preferences, key: Option<&str>| {
-            let rows = self.shelf(key);
+            let rows = self.mailbox_rows(key);
             rows.fold(own, |all, one| all.stricter(one))
         };
         let people = about.people.iter().filter_map(|id| {
@@ -246,7 +245,7 @@ impl Book {
             let wants = strictest(person.wants.clone(), person.mailbox.as_deref());
             Some((*id, (person.wants.clone(), wants)))
         });
-        Look {
+        Snapshot {
             people: people.collect(),
             mailbox: strictest(Preferences::default(), about.key),
         }
@@ -296,12 +295,12 @@ impl Book {
         }
     }
 
-    /// Keeps what changed for whom, and who is to hear of it.
-    fn tell(
+    /// Records the changes for the proof, and the events to report.
+    fn record(
         &mut self,
         about: &About<'_>,
         touched: &Touched,
-        (before, after): (&Look, &Look),
+        (before, after): (&Snapshot, &Snapshot),
         grounds: &Grounds<'_>,
         depth: i16,
     ) {
@@ -315,7 +314,7 @@ impl Book {
                 found.explicit(touched, own_before, own_after, is);
             }
             let locked = self.people.get(id).is_some_and(|one| one.locked);
-            for (category, subscribed) in found.told.iter().filter(|_| locked) {
+            for (category, subscribed) in found.reported.iter().filter(|_| locked) {
                 let data = match category {
                     Some(id) => ("category".to_owned(), json!(id)),
                     None => ("all".to_owned(), json!(true)),
@@ -332,11 +331,11 @@ impl Book {
                 });
             }
             let mailbox = self.people.get(id).and_then(|one| one.mailbox.clone());
-            self.keep(Some(*id), mailbox.as_deref(), found.kept, grounds);
+            self.prove(Some(*id), mailbox.as_deref(), found.kept, grounds);
         }
         if before.people.is_empty() && about.key.is_some() {
             let found = touched.compare(&before.mailbox, &after.mailbox);
-            self.keep(None, about.key, found.kept, grounds);
+            self.prove(None, about.key, found.kept, grounds);
         }
         let Some(by) = &grounds.by else { return };
         for list in &touched.rejoined {
@@ -352,7 +351,7 @@ impl Book {
         }
     }
 
-    fn keep(
+    fn prove(
         &mut self,
         contact: Option<ContactId>,
         mailbox: Option<&str>,
@@ -372,8 +371,8 @@ impl Book {
         self.changes.extend(changes);
     }
 
-    /// Stores what changed, with its proof, and queues it for analytics and endpoints. Returns the
-    /// events journeys may react to; the caller stores them in the same transaction.
+    /// Stores the changes with their proof, and queues them for analytics and webhooks. Returns the events
+    /// that journeys may react to; the caller stores them in the same transaction.
     pub async fn write(self, conn: &mut Conn, now: DateTime<Utc>) -> db::Result<Vec<FollowUp>> {
         let locked = self.people.iter().filter(|(_, one)| one.locked);
         let locked: Vec<ContactId> = locked.map(|(id, _)| *id).collect();
@@ -384,7 +383,7 @@ impl Book {
         let people: Vec<(ContactId, ConsentDelta)> = people.collect();
         db::preferences_change(conn, &people, &locked, now).await?;
         let mut mailboxes: Vec<(String, ConsentDelta)> = Vec::new();
-        for Shelf { stored, wants } in self.mailboxes.values() {
+        for MailboxRows { stored, wants } in self.mailboxes.values() {
             let nothing = Preferences::default();
             for (key, wants) in wants {
                 let delta = difference(stored.get(key).unwrap_or(&nothing), wants);
@@ -423,7 +422,7 @@ impl Book {
         let news: Vec<News> = self.happened.iter().flat_map(|one| one.news(now)).collect();
         announce(conn, &news, now).await?;
         let events = self.happened.into_iter().filter_map(|one| {
-            // A journey that is triggered by what it causes would never end.
+            // The limit stops journeys that trigger themselves.
             let depth = one.depth.checked_add(1).filter(|it| *it < MAX_DEPTH)?;
             Some(FollowUp {
                 contact: one.contact,
@@ -446,13 +445,13 @@ struct About<'a> {
     key: Option<&'a str>,
 }
 
-/// What people want: each by their own row, and with their mailbox.
-struct Look {
+/// Preferences at one moment: of each contact alone and with its mailbox, and of the mailbox.
+struct Snapshot {
     people: BTreeMap<ContactId, (Preferences, Preferences)>,
     mailbox: Preferences,
 }
 
-/// Whose row it is.
+/// The role of a row in a decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Row {
     /// The contact the decision names.
@@ -465,8 +464,8 @@ enum Row {
     Hashed,
 }
 
-/// Leaving is said of everybody. Joining is said of the named contact; elsewhere it takes back that
-/// somebody left.
+/// Leaving is written to every row but the hashed ones. Joining is written to the named contact's row;
+/// in other rows it only replaces an earlier leaving.
 fn set(wants: &mut Preferences, row: Row, category: &str, subscribed: bool) {
     let left = wants.categories.get(category) == Some(&false);
     let write = match (subscribed, row) {
@@ -479,23 +478,23 @@ fn set(wants: &mut Preferences, row: Row, category: &str, subscribed: bool) {
     }
 }
 
-/// What decisions were about.
+/// The categories that decisions were about.
 #[derive(Default)]
 struct Touched {
     all: bool,
     categories: BTreeSet<String>,
-    /// Whatever anybody had said something of.
+    /// Every category with an earlier decision.
     every: bool,
-    /// Lists that somebody had left and joined again with consent.
+    /// Lists the person had left and joins again with consent.
     rejoined: BTreeSet<String>,
 }
 
-/// Category, None standing for everything, and whether it is wanted now.
+/// Changes: the category, None for all mail, and whether it is wanted now.
 #[derive(Default)]
 struct Found {
-    /// What journeys, analytics and endpoints are told.
-    told: BTreeSet<(Option<String>, bool)>,
-    /// What is kept as a proof.
+    /// Reported to journeys, analytics and webhooks.
+    reported: BTreeSet<(Option<String>, bool)>,
+    /// Stored as proof.
     kept: BTreeSet<(Option<String>, bool)>,
 }
 
@@ -513,36 +512,36 @@ impl Touched {
         }
     }
 
-    /// What is different for somebody who got mail by `was` and gets it by `is`.
+    /// The changes from the preferences `was` to `is`.
     fn compare(&self, was: &Preferences, is: &Preferences) -> Found {
         let mut found = Found::default();
         if self.all && was.unsubscribed_all != is.unsubscribed_all {
-            found.told.insert((None, !is.unsubscribed_all));
+            found.reported.insert((None, !is.unsubscribed_all));
         }
         let said = was.categories.keys().chain(is.categories.keys());
         let said = said.filter(|id| self.every || self.categories.contains(*id));
         for id in said.chain(&self.rejoined) {
             let (before, after) = (was.categories.get(id), is.categories.get(id));
             if was.allow(id) && after == Some(&false) {
-                found.told.insert((Some(id.clone()), false));
+                found.reported.insert((Some(id.clone()), false));
             }
             let back = before == Some(&false) && after != Some(&false);
             if is.allow(id) && (back || !was.allow(id) && self.rejoined.contains(id)) {
-                found.told.insert((Some(id.clone()), true));
+                found.reported.insert((Some(id.clone()), true));
             }
             if before != after {
                 let wanted = after.copied().unwrap_or(true);
                 found.kept.insert((Some(id.clone()), wanted));
             }
         }
-        found.kept.extend(found.told.iter().cloned());
+        found.kept.extend(found.reported.iter().cloned());
         found
     }
 }
 
 impl Found {
-    /// A contact that is put on a list nobody had put them on joins it, although they got its mails
-    /// before.
+    /// Subscribing a contact for the first time counts as joining the list, although the contact got its
+    /// mail before by default.
     fn explicit(
         &mut self,
         touched: &Touched,
@@ -555,7 +554,7 @@ impl Found {
             if joins && gets.allow(id) {
                 self.kept.insert((Some(id.clone()), true));
                 if !touched.every {
-                    self.told.insert((Some(id.clone()), true));
+                    self.reported.insert((Some(id.clone()), true));
                 }
             }
         }
@@ -563,7 +562,7 @@ impl Found {
 }
 
 impl Happened {
-    /// For endpoints. `contact.resubscribed` is what `contact.subscribed` was called.
+    /// The webhooks. `contact.resubscribed` is the former name of `contact.subscribed`.
     fn news(&self, now: DateTime<Utc>) -> Vec<News> {
         let types: &[&'static str] = match self.name {
             "email.subscribed" => &["contact.subscribed", "contact.resubscribed"],
@@ -579,7 +578,7 @@ impl Happened {
     }
 }
 
-/// What is to be written of a row.
+/// The change to write to a row, if there is one.
 fn difference(was: &Preferences, wants: &Preferences) -> Option<ConsentDelta> {
     if was == wants {
         return None;

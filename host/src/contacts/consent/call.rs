@@ -1,4 +1,4 @@
-//! The lists a call of the product names: one rule, whichever route it comes by.
+//! The lists that an API call or an event names. All routes share these rules.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::contacts::FollowUp;
 use crate::db::{self, Conn};
 use crate::ids::{ContactId, EventId};
 
-/// What a call asks for that can be asked for, and what of it cannot.
+/// The decisions a call asks for, and the lists for which it gets an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     pub decisions: Vec<Decision>,
@@ -19,8 +19,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads the lists of a call. Only those this installation has are considered, so their number
-    /// is bounded whatever the call brings.
+    /// Reads the lists of a call. Only lists of this installation become decisions, which bounds their
+    /// number.
     pub fn read(known: &[List], changes: &BTreeMap<String, bool>, consent: bool) -> Self {
         let mut asked = Self::default();
         for (id, subscribed) in changes {
@@ -37,7 +37,7 @@ impl Asked {
         asked
     }
 
-    /// Notes what became of the decisions.
+    /// Records the results of the decisions.
     pub fn note(&mut self, outcomes: &[Outcome]) {
         for (decision, outcome) in self.decisions.iter().zip(outcomes) {
             if let (Decision::Join { id, .. }, Outcome::Left) = (decision, outcome) {
@@ -46,25 +46,25 @@ impl Asked {
         }
     }
 
-    /// What was not done, for the caller: `unknown: x; left: y (…)`.
+    /// The error for the caller, if some lists were not changed: `unknown: x; left: y (…)`.
     pub fn error(&self) -> Option<String> {
-        /// Names told of; a call may bring any number.
-        const TOLD: usize = 20;
+        /// Most names in the error; a call may have any number.
+        const NAMES_MAX: usize = 20;
         let name = |what: &str, all: &[String]| {
-            let told: Vec<String> = all
+            let named: Vec<String> = all
                 .iter()
-                .take(TOLD)
+                .take(NAMES_MAX)
                 .map(|id| id.chars().take(100).collect())
                 .collect();
-            let more = all.len().saturating_sub(TOLD);
+            let more = all.len().saturating_sub(NAMES_MAX);
             let more = (more > 0).then(|| format!(" and {more} more"));
             (!all.is_empty())
-                .then(|| format!("{what}: {}{}", told.join(", "), more.unwrap_or_default()))
+                .then(|| format!("{what}: {}{}", named.join(", "), more.unwrap_or_default()))
         };
         let left = name("left", &self.left);
         let left = left.map(|text| {
             format!(
-                "{text} (the person left; joining again takes their consent: send consent: true)"
+                "{text} (the person left this list; if they consent to join again, send consent: true)"
             )
         });
         let all: Vec<String> = name("unknown", &self.unknown)
@@ -75,19 +75,19 @@ impl Asked {
     }
 }
 
-/// The lists of an event.
+/// An event with lists.
 #[derive(Clone, Copy, Debug)]
 pub struct Choosing<'a> {
     pub event: EventId,
     pub name: &'a str,
     pub contact: ContactId,
     pub lists: &'a Lists,
-    /// How many journeys are between the event and one from outside.
+    /// The number of journeys between the event and one from outside.
     pub depth: i16,
 }
 
-/// Carries out the lists of events, whose contacts are locked. Returns what was not done for each,
-/// and the events that follow.
+/// Applies the lists of events, whose contacts the caller has locked. Returns the error of each event, if
+/// any, and the events that follow.
 pub async fn choose(
     conn: &mut Conn,
     known: &[List],

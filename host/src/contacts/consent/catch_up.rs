@@ -1,5 +1,5 @@
-//! What a version that knew no mailboxes stored: opt-outs of contacts alone, suppressions without the
-//! normalised address.
+//! Brings rows of versions before mailbox consent up to date: opt-outs stored for contacts only, and
+//! suppressions without the normalised address.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::db::{self, ConsentDelta, Tx};
 /// Rows of one transaction.
 const BATCH: i64 = 500;
 
-/// Brings a batch of what was stored before up to date. Returns how many rows there were.
+/// Updates one batch of old rows. Returns the number of rows in it.
 pub async fn catch_up(cx: &Context) -> db::Result<usize> {
     Ok(opt_outs(cx).await? + suppressions(cx).await?)
 }
 
-/// Copies a batch of opt-outs of contacts to their mailboxes. Until a row is copied it binds its
-/// mailbox all the same, for whoever asks looks at both.
+/// Copies a batch of opt-outs of contacts to their mailboxes. A row applies before it is copied too,
+/// because the preferences of contact and mailbox are always read together.
 async fn opt_outs(cx: &Context) -> db::Result<usize> {
     let now = cx.clock.now();
     cx.db.transact(|tx| copy_opt_outs(cx, tx, now)).await
@@ -54,12 +54,12 @@ async fn copy_opt_outs(cx: &Context, mut tx: Tx, now: DateTime<Utc>) -> db::Resu
     db::mailboxes_change(&mut tx, &changes, now).await?;
     tracing::debug!(
         rows = due.len(),
-        "opt-outs of contacts bind their mailboxes"
+        "copied opt-outs of contacts to their mailboxes"
     );
     Ok((tx, due.len()))
 }
 
-/// Gives a batch of suppressions their normalised address. By their hashes they hold meanwhile.
+/// Gives a batch of suppressions their normalised address. Until then they apply by their hashes.
 async fn suppressions(cx: &Context) -> db::Result<usize> {
     cx.db.transact(address_suppressions).await
 }

@@ -1,4 +1,4 @@
-//! Lists: the categories of mail people are on or not.
+//! Lists: the categories of mail a person can subscribe to.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use crate::audit::By;
 use crate::catalog::{List, title};
 use crate::db::Preferences;
 
-/// Lists a call puts a person on, or takes them off.
+/// Lists that a call subscribes a person to or unsubscribes them from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
-    /// Id of a list to whether the person is to be on it.
+    /// Maps the id of a list to whether the person is to be on it.
     pub changes: BTreeMap<String, bool>,
-    /// The caller says that the person consents to lists they left.
+    /// The caller states that the person consents to lists they left.
     pub consent: bool,
-    /// Who calls, where the audit log knows such callers.
+    /// The caller, for the audit log; None for callers it does not record.
     pub by: Option<By>,
 }
 
@@ -34,18 +34,18 @@ pub struct Choice {
     pub subscribed: bool,
 }
 
-/// Every list, and those the person spoke of before.
+/// Every list of this installation, and further categories the person decided about before.
 pub fn choices(known: &[List], preferences: &Preferences) -> Vec<Choice> {
-    let spoken = preferences.categories.keys();
-    let spoken =
-        spoken.filter(|id| *id != TRANSACTIONAL && !known.iter().any(|list| list.id == **id));
+    let decided = preferences.categories.keys();
+    let decided =
+        decided.filter(|id| *id != TRANSACTIONAL && !known.iter().any(|list| list.id == **id));
     let choices = known.iter().map(|list| Choice {
         id: list.id.clone(),
         title: list.name.clone(),
         description: list.description.clone(),
         subscribed: preferences.allow(&list.id),
     });
-    let others = spoken.map(|id| Choice {
+    let others = decided.map(|id| Choice {
         id: id.clone(),
         title: title(id),
         description: String::new(),
@@ -54,14 +54,14 @@ pub fn choices(known: &[List], preferences: &Preferences) -> Vec<Choice> {
     choices.chain(others).collect()
 }
 
-/// What is wrong with the id of a list.
+/// What is wrong with the id of a list, if anything.
 pub fn list_issue(id: &str) -> Option<&'static str> {
     if id.trim().is_empty() || id.chars().nth(100).is_some() {
-        return Some("a list's id has 1 to 100 characters");
+        return Some("a list's id must have 1 to 100 characters");
     }
     id.chars()
         .any(char::is_control)
-        .then_some("a list's id has no control characters")
+        .then_some("a list's id must not contain control characters")
 }
 
 #[cfg(test)]
@@ -81,13 +81,13 @@ mod tests {
             kind: "journey",
         };
         let known = [list("tips", "Now and then."), list("billing", "")];
-        let spoken = [
+        let decided = [
             ("billing", false),
             ("old-news", true),
             (TRANSACTIONAL, true),
         ];
         let preferences = Preferences {
-            categories: spoken.map(|(id, on)| (id.to_owned(), on)).into(),
+            categories: decided.map(|(id, on)| (id.to_owned(), on)).into(),
             ..Preferences::default()
         };
         let shown: Vec<_> = choices(&known, &preferences)

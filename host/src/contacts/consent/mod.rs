@@ -1,9 +1,9 @@
-//! Consent: what people want to receive, and every way it changes.
+//! Consent: which mail people want to receive, and every way it changes.
 //!
-//! There is one way to change it, whoever asks: pages, one-click, the API's lists, events,
-//! administrators, providers and imports all hand [`Decision`]s to a [`Book`]. It stores them for
-//! the contact and for the mailbox, keeps where they came from, and makes events of them. Its one
-//! surprise: a decision about a contact is one about everybody who holds the same address.
+//! Preference pages, one-click unsubscribe, the API, events, administrators, providers and imports all
+//! pass [`Decision`]s to a [`Book`]. It stores them for the contact and for the mailbox, records where
+//! they came from, and makes events of them. Note that a decision about a contact also applies to every
+//! other contact with the same address.
 
 mod book;
 mod call;
@@ -23,17 +23,17 @@ use crate::db::{self, Conn, Contact, Preferences};
 use crate::ids::ContactId;
 use crate::mailbox::Mailbox;
 
-/// What somebody decided.
+/// A change of consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// For one category. Leaving everything outweighs it.
+    /// For one category. Unsubscribing from everything overrides it.
     Category { id: String, subscribed: bool },
-    /// For everything at once.
+    /// For all mail.
     All { subscribed: bool },
-    /// The product puts a person on a list. Whoever left it, or everything, joins again only with
-    /// consent to this list; then whatever else they left stays left.
+    /// The product subscribes a person to a list. If they left this list or unsubscribed from everything,
+    /// this needs `consent`, and the other lists they left stay left.
     Join { id: String, consent: bool },
-    /// An administrator replaces what was said of all categories.
+    /// An administrator replaces the decisions about all categories.
     Replace {
         categories: std::collections::BTreeMap<String, bool>,
     },
@@ -42,19 +42,19 @@ pub enum Decision {
 /// Where a decision came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A page of ours.
+    /// A page of this server.
     Page,
-    /// A mail program's own button (RFC 8058).
+    /// The unsubscribe button of a mail program (RFC 8058).
     OneClick,
-    /// A call about lists or a contact.
+    /// An API call about lists or a contact.
     Api,
     /// The lists of an event.
     Event,
     /// An administrator.
     Admin,
-    /// A provider of mail, which has links of its own.
+    /// A mail provider, which adds its own unsubscribe links.
     Provider,
-    /// A file of contacts.
+    /// An imported file of contacts.
     Import,
 }
 
@@ -72,13 +72,13 @@ impl Source {
     }
 }
 
-/// What a decision rests on.
+/// The proof for a decision.
 #[derive(Clone, Debug)]
 pub struct Grounds<'a> {
     pub source: Source,
-    /// What the person agreed to or read, or the words of the call.
+    /// The text the person agreed to or read, or a description of the call.
     pub wording: Cow<'a, str>,
-    /// Who says that a person who left consents to joining again.
+    /// The caller that states the consent of a person who joins again.
     pub by: Option<By>,
 }
 
@@ -92,12 +92,12 @@ impl<'a> Grounds<'a> {
     }
 }
 
-/// Whom a decision is about: a contact, a mailbox, or both. Everybody who holds the mailbox is
-/// meant as well.
+/// What a decision is about: a contact, a mailbox, or both. It applies to every contact with the
+/// mailbox.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     pub contact: Option<ContactId>,
-    /// The contact's own where it is None.
+    /// None means the contact's mailbox.
     pub mailbox: Option<Mailbox>,
 }
 
@@ -110,16 +110,16 @@ impl Subject {
     }
 }
 
-/// What became of a decision.
+/// Result of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It holds, also where it held before.
+    /// It applies now; it may have applied before.
     Done,
-    /// The person left that list, and nobody said that they consent to joining again.
+    /// The person left that list, and the caller did not state their consent to joining again.
     Left,
 }
 
-/// Locks a contact, and everybody else who holds its mailbox.
+/// Locks a contact and every other contact with its mailbox.
 pub async fn lock(
     cx: &Context,
     conn: &mut Conn,
@@ -133,7 +133,7 @@ pub async fn lock(
     Ok(())
 }
 
-/// What may be sent to a person: the stricter of what the contact and the mailbox want.
+/// What may be sent to a contact: the stricter of its own and its mailbox's preferences.
 pub async fn preferences(
     cx: &Context,
     conn: &mut Conn,

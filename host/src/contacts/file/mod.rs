@@ -1,4 +1,4 @@
-//! Files of people: how they arrive, and how tables are read.
+//! Uploaded files of contacts or addresses: the request body, and the CSV reader.
 
 mod table;
 
@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::foreign;
 
-/// Rows a file may have.
+/// Most rows of a file.
 pub const ROWS_MAX: usize = 100_000;
-/// Characters of a file's name that are kept.
+/// Characters of a file's name that are stored; longer names are cut.
 const NAME_MAX: usize = 255;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Csv,
@@ -38,33 +38,33 @@ impl Format {
     }
 }
 
-/// A file as a request brings it.
+/// A file from a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
     pub format: Format,
     pub body: Vec<u8>,
-    /// What the caller's system calls it.
+    /// The file's name in the caller's system.
     pub name: Option<String>,
 }
 
-/// The fields by which a wrapped file is known.
+/// The fields of a JSON object that contains a file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wrapped {
     format: Option<Value>,
     data: Option<Value>,
     file_name: Option<Value>,
-    /// What the export writes has this field.
+    /// Only files that the export wrote have this field.
     contacts: Option<IgnoredAny>,
 }
 
 impl Upload {
-    /// Reads a body of this format, which is the file itself or, in JSON,
-    /// `{"format":"csv"|"json","data":…,"fileName":…}`, where `data` is the file as a text or, of
-    /// JSON, as it is.
+    /// Reads a request body of this format. It is the file itself or, in JSON, an object
+    /// `{"format":"csv"|"json","data":…,"fileName":…}`, where `data` is the file as a string or, for
+    /// a JSON file, the array or object itself.
     ///
     /// # Errors
-    /// What is wrong with the wrapping.
+    /// What is wrong with that object.
     pub fn read(format: Format, body: Vec<u8>) -> Result<Self, String> {
         let plain = |body| Self {
             format,
@@ -75,7 +75,7 @@ impl Upload {
         if format == Format::Csv || !is_object {
             return Ok(plain(body));
         }
-        // What is no JSON at all says so where its rows are read.
+        // Reading the rows reports invalid JSON.
         let Ok(wrapped) = json::from_slice::<Wrapped>(&body) else {
             return Ok(plain(body));
         };
@@ -92,13 +92,15 @@ impl Upload {
             (Format::Json, Some(data @ (Value::Array(_) | Value::Object(_)))) => {
                 data.to_string().into_bytes()
             }
-            (Format::Json, _) => return Err("data must be a JSON array, or one as a text".into()),
-            (Format::Csv, _) => return Err("data must be the file as a text".into()),
+            (Format::Json, _) => {
+                return Err("data must be a JSON array, or a string that holds one".into());
+            }
+            (Format::Csv, _) => return Err("data must be the file as a string".into()),
         };
         let name = match wrapped.file_name {
             None | Some(Value::Null) => None,
             Some(Value::String(name)) => Some(foreign::text(name.trim(), NAME_MAX)),
-            Some(_) => return Err("fileName must be a text".into()),
+            Some(_) => return Err("fileName must be a string".into()),
         };
         Ok(Self {
             format,

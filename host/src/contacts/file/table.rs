@@ -1,14 +1,14 @@
-//! Tables as files have them (RFC 4180), read strictly.
+//! A strict reader of CSV (RFC 4180).
 //!
-//! A quotation mark in the wrong place is how one row swallows the next ones, so a file with one is
-//! refused with its line and nothing of it is guessed.
+//! A misplaced quotation mark can make one row swallow the next ones. The reader refuses such a file with
+//! the line number instead of guessing.
 
 use std::borrow::Cow;
 
-/// Cells of a row: more than a contact has properties.
+/// Most cells of a row: more than a contact may have properties.
 const CELLS_MAX: usize = 4_096;
 
-/// A table with a line of names.
+/// A table with a header line.
 pub struct Table<'a> {
     head: Vec<String>,
     records: Records<'a>,
@@ -18,31 +18,31 @@ pub struct Table<'a> {
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// From 1, the line of names not counted.
+    /// Starts at 1; the header line does not count.
     pub number: usize,
     /// The line of the file it begins on, from 1.
     pub line: usize,
-    /// At most as many as there are names, without blanks around them.
+    /// At most as many as there are columns, trimmed.
     pub cells: Vec<Cow<'a, str>>,
 }
 
 impl Record<'_> {
-    /// Spreadsheets write such rows below a table.
+    /// Whether all cells are empty. Spreadsheets write such rows below a table.
     pub fn is_empty(&self) -> bool {
         self.cells.iter().all(|cell| cell.is_empty())
     }
 }
 
 impl<'a> Table<'a> {
-    /// Reads the line of names, and before it what spreadsheets put there: a byte order mark, and
-    /// `sep=;`. Names are trimmed; no two are the same.
+    /// Reads the header line, after an optional byte order mark and an optional `sep=;` line, as
+    /// spreadsheets write them. Column names are trimmed and must be unique.
     ///
     /// # Errors
-    /// Why it is no such file.
+    /// Why the file cannot be read.
     pub fn open(body: &'a [u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
-            format!("The file is not UTF-8: byte {at} is part of no character")
+            format!("The file is not UTF-8: byte {at} is not part of a character")
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (delimiter, rest, line) = match declared(text) {
@@ -80,7 +80,7 @@ impl<'a> Table<'a> {
     /// The next row.
     ///
     /// # Errors
-    /// Where the file is no table from here on.
+    /// Where and why the rest of the file is not valid CSV.
     pub fn next_row(&mut self) -> Result<Option<Record<'a>>, String> {
         let Some((line, cells)) = self.records.next_record()? else {
             return Ok(None);
@@ -89,7 +89,7 @@ impl<'a> Table<'a> {
         if cells.len() > self.head.len() && cells[self.head.len()..].iter().any(|it| !it.is_empty())
         {
             return Err(format!(
-                "The file is not CSV: the row on line {line} has {} cells, and the line of names \
+                "The file is not CSV: the row on line {line} has {} cells, and the header line \
                  has {}",
                 cells.len(),
                 self.head.len()
@@ -104,7 +104,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A name as it stands in a message.
+/// A name, shortened for a message.
 pub fn short(name: &str) -> String {
     crate::foreign::text(name, 100)
 }
@@ -117,7 +117,7 @@ fn trimmed(cell: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// What the line `sep=;` declares, and the text behind it.
+/// The delimiter that a `sep=;` line declares, and the text after that line.
 fn declared(text: &str) -> Option<(char, &str)> {
     let end = text.find(['\r', '\n']).unwrap_or(text.len());
     let line = text[..end].trim_matches('"');
@@ -135,8 +135,8 @@ fn declared(text: &str) -> Option<(char, &str)> {
     sound.then(|| (delimiter, rest.unwrap_or_default()))
 }
 
-/// The delimiter that the line of names has most of outside of quotation marks. Spreadsheets of some
-/// countries write semicolons.
+/// The most frequent delimiter of the header line, outside quotation marks. Spreadsheets write
+/// semicolons in some locales.
 fn guess(text: &str) -> char {
     const MARKS: [char; 3] = [',', ';', '\t'];
     let mut counts = [0_usize; MARKS.len()];
@@ -164,7 +164,7 @@ fn guess(text: &str) -> char {
 
 struct Records<'a> {
     rest: &'a str,
-    /// Of the file, from 1.
+    /// The line in the file, from 1.
     line: usize,
     delimiter: char,
 }
@@ -271,7 +271,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Line ends of any kind.
+/// The number of line ends: CR, LF or CRLF.
 fn line_ends(text: &str) -> usize {
     let bytes = text.as_bytes();
     let ends = bytes.iter().enumerate().filter(|(at, byte)| match byte {
@@ -317,9 +317,9 @@ mod tests {
             ("a,b\nx,5'11\"\n", "line 2", "inside a cell"),
             ("a,b\n\"x\"y,z\n", "line 2", "follows"),
             ("a,b\n\"x\" ,z\n", "line 2", "follows"),
-            // Escaped as other programs do.
+            // Escaped with a backslash, as other programs do.
             ("a,b\n\"x \\\"y\\\" z\",1\n", "line 2", "follows"),
-            // The mark of line 2 is closed by the one that was to open a cell of line 3.
+            // The quotation mark meant to open a cell on line 3 closes the one of line 2.
             ("a,b\n\"x,1\n\"y\",2\n", "line 3", "began on line 2"),
             ("a,b\r\n\"x,1\r\ny,2\r\n\"z\",2\r\n", "line 4", "line 2"),
             ("sep=;\na;b\nx;\"y", "line 3", "not closed"),
@@ -344,7 +344,7 @@ mod tests {
             ("sep=;\r\na,b;c", vec!["a,b", "c"]),
             ("\"SEP=|\"\na,b|c;d;e", vec!["a,b", "c;d;e"]),
             ("sep=\t\na\tb", vec!["a", "b"]),
-            // No declaration.
+            // Not a `sep=` line.
             ("sep=x\n1", vec!["sep=x"]),
             ("separator,b", vec!["separator", "b"]),
             ("a", vec!["a"]),
@@ -381,7 +381,7 @@ mod tests {
             error.contains("line 3") && error.contains("3 cells"),
             "{error}"
         );
-        // As spreadsheets end their rows.
+        // Spreadsheets end rows with empty cells.
         assert_eq!(cells("a,b\n1,2,,\n3\n"), [vec!["1", "2"], vec!["3"]]);
     }
 
