@@ -21,7 +21,7 @@ pub use batch::{IngestError, Ingestor};
 pub use consent::{change_consent, decide_consent};
 pub use event::{Ingested, NewEvent};
 pub use naming::{Naming, Unheard};
-pub use own::{Told, tell};
+pub use own::{OwnEvent, publish};
 pub use people::{Put, apply_pending, follow, put, put_all};
 pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_from_outside, check_journey_event};
 

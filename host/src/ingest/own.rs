@@ -11,7 +11,7 @@ use crate::webhooks::{News, announce};
 
 /// An event made by the host.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct OwnEvent {
     pub contact: ContactId,
     pub name: &'static str,
     pub properties: Properties,
@@ -20,7 +20,7 @@ pub struct Told {
     pub depth: i16,
 }
 
-impl Told {
+impl OwnEvent {
     fn news(&self) -> News {
         News {
             event_type: match self.name {
@@ -36,10 +36,10 @@ impl Told {
 
 /// Lets journeys react to events made by the host, and queues them for analytics and for the endpoints
 /// that subscribed to them.
-pub async fn tell(
+pub async fn publish(
     conn: &mut Conn,
     catalog: &Catalog,
-    all: Vec<Told>,
+    all: Vec<OwnEvent>,
     now: DateTime<Utc>,
 ) -> db::Result<()> {
     if all.is_empty() {
@@ -47,28 +47,28 @@ pub async fn tell(
     }
     let captures: Vec<NewCapture> = all
         .iter()
-        .map(|told| NewCapture {
+        .map(|own| NewCapture {
             id: ids::at(now),
-            contact_id: told.contact,
-            event: Some(told.name.to_owned()),
-            properties: told.properties.clone(),
-            occurred_at: told.occurred_at,
+            contact_id: own.contact,
+            event: Some(own.name.to_owned()),
+            properties: own.properties.clone(),
+            occurred_at: own.occurred_at,
         })
         .collect();
     db::capture_insert(conn, &captures, now).await?;
-    let news: Vec<News> = all.iter().map(Told::news).collect();
+    let news: Vec<News> = all.iter().map(OwnEvent::news).collect();
     announce(conn, &news, now).await?;
     // The limit stops journeys that their own mails trigger.
-    let (near, far): (Vec<Told>, Vec<Told>) =
-        all.into_iter().partition(|told| told.depth + 1 < MAX_DEPTH);
-    for told in far {
-        tracing::warn!(contact.id = %told.contact, event = told.name,
+    let (near, far): (Vec<OwnEvent>, Vec<OwnEvent>) =
+        all.into_iter().partition(|own| own.depth + 1 < MAX_DEPTH);
+    for own in far {
+        tracing::warn!(contact.id = %own.contact, event = own.name,
             "journeys trigger each other through their mails: this event triggers no further journey");
     }
-    let events = near.into_iter().map(|told| NewEvent {
+    let events = near.into_iter().map(|own| NewEvent {
         source: "email".into(),
-        occurred_at: Some(told.occurred_at),
-        ..NewEvent::from_journey(told.contact, told.name, told.properties, told.depth + 1)
+        occurred_at: Some(own.occurred_at),
+        ..NewEvent::from_journey(own.contact, own.name, own.properties, own.depth + 1)
     });
     store(conn, catalog, now, events.collect()).await?;
     Ok(())

@@ -10,7 +10,7 @@ use super::fate::{Stage, bounce_name, is_handed_over};
 use crate::context::Context;
 use crate::db::{self, Conn, KnownSend, SendOrigin, SendProgress, SendStatus, StepEnd};
 use crate::ids::SendId;
-use crate::ingest::{Told, tell};
+use crate::ingest::{OwnEvent, publish};
 
 /// Something that happened to a mail after it was handed to a provider.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub async fn record(
         let about = About::of(&send);
         let origins = db::send_origins(conn, send.state_id.as_slice()).await?;
         let origin = send.state_id.and_then(|state| origins.get(&state));
-        let told = Told {
+        let own = OwnEvent {
             contact: send.contact_id,
             name: match event.kind {
                 DeliveryEventKind::Bounced => bounce_event(event.bounce),
@@ -95,7 +95,7 @@ pub async fn record(
             occurred_at: event.occurred_at,
             depth: origin.map_or(0, |run| run.depth),
         };
-        tell(conn, &cx.catalog, vec![told], now).await?;
+        publish(conn, &cx.catalog, vec![own], now).await?;
     }
     Ok(true)
 }

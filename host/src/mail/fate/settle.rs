@@ -13,7 +13,7 @@ use crate::contacts;
 use crate::context::Context;
 use crate::db::{self, ClaimedSend, Conn, EndedSend, SendEnd, SendStatus, StepEnd, Topic};
 use crate::ids::{BatchId, Claim, SendId, StateId};
-use crate::ingest::{Told, tell};
+use crate::ingest::{OwnEvent, publish};
 use crate::mail::status::{About, bounce_event};
 use crate::webhooks::{News, announce};
 
@@ -126,7 +126,7 @@ async fn report(
 ) -> db::Result<()> {
     let runs: Vec<StateId> = ours.iter().filter_map(|(_, row)| row.state_id).collect();
     let origins = db::send_origins(conn, &runs).await?;
-    let mut told = Vec::new();
+    let mut own = Vec::new();
     let mut news = Vec::new();
     for (one, row) in ours {
         let origin = row.state_id.and_then(|state| origins.get(&state));
@@ -160,7 +160,7 @@ async fn report(
             }
             _ => continue,
         };
-        told.push(Told {
+        own.push(OwnEvent {
             contact: row.contact_id,
             name,
             properties: about.properties(origin, more),
@@ -169,11 +169,11 @@ async fn report(
         });
     }
     announce(conn, &news, now).await?;
-    if !told.is_empty() {
+    if !own.is_empty() {
         [Topic::Runs, Topic::Captures]
             .into_iter()
             .for_each(db::stir);
-        tell(conn, &cx.catalog, told, now).await?;
+        publish(conn, &cx.catalog, own, now).await?;
     }
     Ok(())
 }
