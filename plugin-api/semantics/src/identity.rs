@@ -235,7 +235,7 @@ pub fn decide<K: Copy + Ord>(
     let mut others: Vec<(Link, &Known<K>)> = known
         .iter()
         .filter(|other| subject.is_none_or(|it| it.key != other.key))
-        .filter_map(|other| Some((link(names, subject, other, &one)?, other)))
+        .filter_map(|other| Some((link(names, subject, other, &one, trust)?, other)))
         .collect();
     others.sort_by_key(|(link, other)| (*link, other.key));
     let mut absorbed = Vec::new();
@@ -374,6 +374,7 @@ fn link<K: Copy + Ord>(
     subject: Option<&Known<K>>,
     other: &Known<K>,
     one: &Person<'_, K>,
+    trust: Trust,
 ) -> Option<Link> {
     let shared = |id: &Id| subject.is_some_and(|it| it.ids.contains(id));
     let mut found = other.ids.iter().filter_map(|id| {
@@ -389,7 +390,12 @@ fn link<K: Copy + Ord>(
         if id.kind == USER {
             return Some(Link::Alias);
         }
-        let address = one.address.as_ref().or(names.address.as_ref());
+        // A trusted source replaces the address, so the new one is compared.
+        let given = names.address.as_ref();
+        let address = match trust.is_trusted() {
+            true => given.or(one.address.as_ref()),
+            false => one.address.as_ref().or(given),
+        };
         (!(one.has_user && other.has_user) && fits(address, other.address.as_ref()))
             .then_some(Link::Device)
     });
