@@ -229,23 +229,28 @@ pub fn decide<K: Copy + Ord>(
 
     let mut one = Person {
         has_user: names.user().is_some() || subject.is_some_and(|it| it.has_user),
-        address: subject.and_then(|it| it.address.clone()),
         members: subject.into_iter().collect(),
     };
-    let mut others: Vec<(Link, &Known<K>)> = known
+    let mut others: Vec<&Known<K>> = known
         .iter()
         .filter(|other| subject.is_none_or(|it| it.key != other.key))
-        .filter_map(|other| Some((link(names, subject, other, &one, trust)?, other)))
         .collect();
-    others.sort_by_key(|(link, other)| (*link, other.key));
     let mut absorbed = Vec::new();
     let mut pending = Vec::new();
-    for (link, other) in others {
-        let is_known = |has_user: bool, address: &Option<String>| has_user || address.is_some();
-        let both_known =
-            is_known(one.has_user, &one.address) && is_known(other.has_user, &other.address);
+    // Strongest first, and again after each merge: a device and a mailbox count by the address that
+    // the merged contact has.
+    while let Some((at, link)) = others
+        .iter()
+        .enumerate()
+        .filter_map(|(at, other)| Some((at, link(names, subject, other, &one, trust)?)))
+        .min_by_key(|(at, link)| (*link, others[*at].key))
+    {
+        let other = others.remove(at);
+        let is_known = |has_user: bool, address: Option<&String>| has_user || address.is_some();
+        let both_known = is_known(one.has_user, one.address())
+            && is_known(other.has_user, other.address.as_ref());
         // A contact without an address is compared by the event's address.
-        let given = one.address.as_ref().or(names.address.as_ref());
+        let given = one.address().or(names.address.as_ref());
         let may = trust.is_trusted()
             || link == Link::Same
             || !both_known
@@ -256,18 +261,10 @@ pub fn decide<K: Copy + Ord>(
         }
         absorbed.push((other.key, link));
         one.has_user |= other.has_user;
-        if one.address.is_none() {
-            one.address.clone_from(&other.address);
-        }
         one.members.push(other);
     }
 
-    // The contact with the strongest identity is kept; of two equals, the older one.
-    let kept = one
-        .members
-        .iter()
-        .min_by_key(|it| (!it.has_user, it.address.is_none(), it.key))
-        .copied();
+    let kept = one.kept();
     absorbed.extend(
         subject
             .filter(|it| kept.is_some_and(|kept| kept.key != it.key))
@@ -279,11 +276,7 @@ pub fn decide<K: Copy + Ord>(
             }),
     );
     absorbed.retain(|(key, _)| kept.is_none_or(|kept| kept.key != *key));
-    let heir = kept.filter(|it| it.address.is_some()).or_else(|| {
-        let with = one.members.iter().filter(|it| it.address.is_some());
-        with.min_by_key(|it| (it.unconfirmed, !it.has_user, it.key))
-            .copied()
-    });
+    let heir = one.heir();
     let confirmed = heir.is_some_and(|heir| {
         let mut same = one.members.iter().filter(|it| it.address == heir.address);
         same.any(|it| !it.unconfirmed)
@@ -331,8 +324,28 @@ pub fn decide<K: Copy + Ord>(
 /// The contacts merged so far.
 struct Person<'a, K> {
     has_user: bool,
-    address: Option<String>,
     members: Vec<&'a Known<K>>,
+}
+
+impl<'a, K: Copy + Ord> Person<'a, K> {
+    /// The contact that is kept: the one with the strongest identity; of two equals, the older one.
+    fn kept(&self) -> Option<&'a Known<K>> {
+        let strongest = |it: &&&Known<K>| (!it.has_user, it.address.is_none(), it.key);
+        self.members.iter().min_by_key(strongest).copied()
+    }
+
+    /// The contact whose address the kept one has in the end.
+    fn heir(&self) -> Option<&'a Known<K>> {
+        self.kept().filter(|it| it.address.is_some()).or_else(|| {
+            let with = self.members.iter().filter(|it| it.address.is_some());
+            with.min_by_key(|it| (it.unconfirmed, !it.has_user, it.key))
+                .copied()
+        })
+    }
+
+    fn address(&self) -> Option<&'a String> {
+        self.heir().and_then(|it| it.address.as_ref())
+    }
 }
 
 /// The contact with the strongest of the names.
@@ -393,8 +406,8 @@ fn link<K: Copy + Ord>(
         // A trusted source replaces the address, so the new one is compared.
         let given = names.address.as_ref();
         let address = match trust.is_trusted() {
-            true => given.or(one.address.as_ref()),
-            false => one.address.as_ref().or(given),
+            true => given.or(one.address()),
+            false => one.address().or(given),
         };
         (!(one.has_user && other.has_user) && fits(address, other.address.as_ref()))
             .then_some(Link::Device)
