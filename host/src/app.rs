@@ -1,7 +1,7 @@
 //! The state of the entry points.
 
 use std::collections::HashSet;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::accounts::{Passwords, Tries};
@@ -21,35 +21,41 @@ use crate::refusals::Refusals;
 use crate::signed_link::LinkSigner;
 use crate::webhooks::Poster;
 
-/// The parts of a running process. Cheap to clone.
+/// The parts of a running process. One counter to clone: the HTTP server clones it several times for
+/// each request, and counters shared by all cores are expensive.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Process>);
+
+/// What an [`App`] gives access to.
+pub struct Process {
     context: Context,
     /// Event sources whose webhooks are refused: in production those without a secret.
-    pub closed_sources: Arc<HashSet<String>>,
+    pub closed_sources: HashSet<String>,
     pub ingestor: Ingestor,
     /// The names of events, with their aliases.
     pub naming: Arc<Naming>,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) poster: Arc<Poster>,
-    pub(crate) passwords: Arc<Passwords>,
-    pub(crate) tries: Arc<Tries>,
+    pub(crate) keys: Keys,
+    pub(crate) limits: Limits,
+    pub(crate) poster: Poster,
+    pub(crate) passwords: Passwords,
+    pub(crate) tries: Tries,
     /// Logs refused webhooks.
-    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) refusals: Refusals,
 }
 
 impl Deref for App {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
+}
+
+impl Deref for Process {
     type Target = Context;
 
     fn deref(&self) -> &Context {
         &self.context
-    }
-}
-
-impl DerefMut for App {
-    fn deref_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }
 
@@ -94,16 +100,16 @@ impl App {
             &config.api_public_url,
         );
         let addresses = Addresses::new(&config.secret, &config.previous_secrets);
-        Ok(Self {
+        Ok(Self(Arc::new(Process {
             ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
             naming,
-            poster: Arc::new(Poster::new(&config.access.webhook_networks)),
-            keys: Arc::default(),
-            passwords: Arc::default(),
-            tries: Arc::default(),
-            refusals: Arc::default(),
-            limits: Arc::new(Limits::new(cache.clone(), clock.clone())),
-            closed_sources: Arc::new(closed_sources),
+            poster: Poster::new(&config.access.webhook_networks),
+            keys: Keys::default(),
+            passwords: Passwords::default(),
+            tries: Tries::default(),
+            refusals: Refusals::default(),
+            limits: Limits::new(cache.clone(), clock.clone()),
+            closed_sources,
             context: Context {
                 loops: Arc::default(),
                 alone: Arc::default(),
@@ -117,6 +123,6 @@ impl App {
                 plugins,
                 catalog,
             },
-        })
+        })))
     }
 }
