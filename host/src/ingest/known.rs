@@ -77,13 +77,13 @@ pub async fn store(
         return Ok(results);
     }
     // The response lists the runs that an event ended, which only the slow path finds.
-    let busy_too = !catalog.has_exits();
+    let with_open_runs = !catalog.has_exits();
     let mut conn = match held.take() {
         Some(conn) => conn,
         None => db.conn().await?,
     };
     let seen_after = now - SEEN_EXACT;
-    let stored = db::event_insert_known(&mut conn, &known, seen_after, busy_too, now).await;
+    let stored = db::event_insert_known(&mut conn, &known, seen_after, with_open_runs, now).await;
     let stored = match stored {
         Ok(stored) => {
             *held = Some(conn);
