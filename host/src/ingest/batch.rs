@@ -162,7 +162,7 @@ impl Queue {
     }
 }
 
-/// Stores single events that do not change their contact, and passes the rest to [`Committer`].
+/// Stores events that do not change their contact, and passes the rest to [`Committer`].
 struct KnownCommitter {
     db: Db,
     clock: Clock,
@@ -189,16 +189,30 @@ impl KnownCommitter {
         }
     }
 
-    /// Stores, in one statement, single events of existing contacts that do not change the contact.
-    /// Returns the requests that need a full transaction.
+    /// Stores events of existing contacts that do not change the contact. Returns the requests that need
+    /// a full transaction.
     async fn commit(&mut self, batch: Vec<Request>) -> Vec<Request> {
-        let (simple, mut rest): (Vec<_>, Vec<_>) = batch
+        let (whole, mut rest): (Vec<_>, Vec<_>) = batch
             .into_iter()
-            .partition(|request| request.events.len() == 1);
-        if simple.is_empty() {
-            return rest;
+            .partition(|request| known::is_whole(&request.events));
+        let (keyed, plain): (Vec<_>, Vec<_>) = whole.into_iter().partition(|request| {
+            request
+                .events
+                .iter()
+                .any(|event| event.dedupe_key.is_some())
+        });
+        for requests in [keyed, plain] {
+            rest.extend(self.commit_known(requests).await);
         }
-        let events: Vec<&NewEvent> = simple.iter().flat_map(|request| &request.events).collect();
+        rest
+    }
+
+    /// Stores what it can of these requests in one statement and returns the others.
+    async fn commit_known(&mut self, requests: Vec<Request>) -> Vec<Request> {
+        if requests.is_empty() {
+            return requests;
+        }
+        let events: Vec<&[NewEvent]> = requests.iter().map(|one| &*one.events).collect();
         let stored = known::store(
             &self.db,
             &mut self.held,
@@ -212,25 +226,27 @@ impl KnownCommitter {
         }
         match stored {
             Ok(results) => {
-                for (request, result) in simple.into_iter().zip(results) {
+                let mut rest = Vec::new();
+                for (request, result) in requests.into_iter().zip(results) {
                     match result {
                         Some(result) => {
-                            let _ = request.answer.send(Ok(vec![result]));
+                            let _ = request.answer.send(Ok(result));
                         }
                         None => rest.push(request),
                     }
                 }
+                rest
             }
             Err(error) if db::is_unavailable(&error) && !db::is_overdue(&error) => {
                 // The statement may have taken effect, so it must not be repeated.
                 let error = Arc::new(error);
-                for request in simple {
+                for request in requests {
                     let _ = request.answer.send(Err(failure(error.clone())));
                 }
+                Vec::new()
             }
-            Err(_) => rest.extend(simple),
+            Err(_) => requests,
         }
-        rest
     }
 }
 

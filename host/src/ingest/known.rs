@@ -15,9 +15,15 @@ use crate::ids::EventId;
 /// The precision of `last_seen_at`: a later event within this time does not update it.
 const SEEN_EXACT: TimeDelta = TimeDelta::minutes(1);
 
+/// Whether the statement stores all events of a request or none: it claims keys one event at a time.
+pub fn is_whole(events: &[NewEvent]) -> bool {
+    events.len() == 1 || events.iter().all(|event| event.dedupe_key.is_none())
+}
+
 /// The event, if it qualifies for the fast path. The statement then checks its contact.
 fn may_be_simple<'a>(
     event: &'a NewEvent,
+    request: usize,
     catalog: &Catalog,
     now: DateTime<Utc>,
 ) -> Option<KnownEvent<'a>> {
@@ -33,6 +39,7 @@ fn may_be_simple<'a>(
         && !values.any(|value| matches!(value, Value::Object(_) | Value::Array(_)));
     simple.then_some(KnownEvent {
         id: EventId::new(now),
+        request: i32::try_from(request).ok()?,
         external_id,
         email: names.email.as_deref(),
         also: &names.also,
@@ -58,21 +65,24 @@ async fn look_up(db: &Db, events: &[KnownEvent<'_>]) -> Option<Vec<Option<bool>>
     (!found.is_empty()).then(|| events.iter().map(stored).collect())
 }
 
-/// Stores the events that qualify for the fast path; the result of any other event is `None`. Leaves a
-/// working connection in `held` for the next call.
+/// Stores the requests that qualify for the fast path, each [whole](is_whole); the result of any other
+/// request is `None`. Either all requests have keys or none. Leaves a working connection in `held` for
+/// the next call.
 pub async fn store(
     db: &Db,
     held: &mut Option<PoolConn>,
     catalog: &Catalog,
     now: DateTime<Utc>,
-    events: &[&NewEvent],
-) -> db::Result<Vec<Option<Ingested>>> {
-    let (places, known): (Vec<usize>, Vec<KnownEvent<'_>>) = events
-        .iter()
-        .enumerate()
-        .filter_map(|(place, event)| Some((place, may_be_simple(event, catalog, now)?)))
-        .unzip();
-    let mut results = vec![None; events.len()];
+    requests: &[&[NewEvent]],
+) -> db::Result<Vec<Option<Vec<Ingested>>>> {
+    let known = requests.iter().enumerate().filter_map(|(request, events)| {
+        let simple = events
+            .iter()
+            .map(|event| may_be_simple(event, request, catalog, now));
+        simple.collect::<Option<Vec<_>>>()
+    });
+    let known: Vec<KnownEvent<'_>> = known.flatten().collect();
+    let mut results = vec![None; requests.len()];
     if known.is_empty() {
         return Ok(results);
     }
@@ -83,7 +93,11 @@ pub async fn store(
         None => db.conn().await?,
     };
     let seen_after = now - SEEN_EXACT;
-    let stored = db::event_insert_known(&mut conn, &known, seen_after, with_open_runs, now).await;
+    let stored = if known.iter().any(|event| event.dedupe_key.is_some()) {
+        db::event_insert_known_once(&mut conn, &known, seen_after, with_open_runs, now).await
+    } else {
+        db::event_insert_known(&mut conn, &known, seen_after, with_open_runs, now).await
+    };
     let stored = match stored {
         Ok(stored) => {
             *held = Some(conn);
@@ -97,8 +111,12 @@ pub async fn store(
         }
         Err(error) => return Err(error),
     };
-    for ((place, event), stored) in places.into_iter().zip(known).zip(stored) {
-        results[place] = stored.map(|stored| Ingested {
+    for (event, stored) in known.into_iter().zip(stored) {
+        let Some(stored) = stored else {
+            continue;
+        };
+        let place = event.request as usize;
+        results[place].get_or_insert_with(Vec::new).push(Ingested {
             id: event.id,
             stored,
             contact_key: Some(event.external_id.to_owned()),

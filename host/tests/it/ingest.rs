@@ -57,6 +57,55 @@ on_each_store! {
 }
 
 on_each_store! {
+    async fn a_batch_of_contacts_that_exist_is_stored_whole_or_not_at_all(server: Server) {
+        let known = |user: &str, n: usize| {
+            json!({ "name": "seen", "userId": user, "eventProperties": { "n": n } })
+        };
+        let many: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("p{n}"), json!(n))).collect();
+        for user in ["a", "b"] {
+            server.post("/v1/events", &known(user, 0)).await;
+        }
+        let full = json!({ "name": "filled", "userId": "full", "contactProperties": many });
+        server.post("/v1/events", &full).await;
+        let batch = async |events: Vec<serde_json::Value>| {
+            server.post("/v1/events/batch", &json!({ "events": events })).await
+        };
+        let stored = async || server.count("SELECT count(*) FROM user_events WHERE name = 'seen'").await;
+
+        let answer = batch((0..20).map(|n| known(["a", "b"][n % 2], n)).collect()).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        let results = answer.json()["results"].as_array().unwrap().clone();
+        let keys: Vec<_> = results.iter().map(|one| one["contactKey"].as_str().unwrap()).collect();
+        assert_eq!(keys, ["a", "b"].repeat(10));
+        assert_eq!(stored().await, 22);
+
+        // The last contact has no room for another property: nothing of the batch is stored.
+        let no_room = json!({ "name": "seen", "userId": "full", "contactProperties": { "new": 1 } });
+        let answer = batch(vec![known("a", 1), known("b", 1), no_room]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
+        assert_eq!(stored().await, 22);
+
+        // A contact that does not exist yet: everything is stored, once.
+        let answer = batch(vec![known("a", 2), known("new", 2), known("b", 2)]).await;
+        let results = answer.json()["results"].as_array().unwrap().clone();
+        assert!(results.iter().all(|one| one["stored"] == true), "{results:?}");
+        assert_eq!(stored().await, 25);
+
+        // Requests that are stored together do not share their fate.
+        let (whole, refused) = tokio::join!(
+            async { futures_util::future::join_all((0..8).map(|n| batch(vec![known("a", n); 5]))).await },
+            batch(vec![known("a", 3), json!({
+                "name": "seen", "userId": "full", "contactProperties": { "new": 1 }
+            })]),
+        );
+        assert!(whole.iter().all(|answer| answer.status == StatusCode::ACCEPTED));
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        assert_eq!(stored().await, 65);
+        server.stop().await;
+    }
+}
+
+on_each_store! {
     async fn event_and_contact_properties_go_their_own_ways(server: Server) {
         let body = json!({
             "name": "a", "userId": "u", "email": "U@Example.com", "timestamp": "2026-03-01T10:00:00+02:00",

@@ -12,6 +12,9 @@ use crate::ids::EventId;
 #[derive(Clone, Copy, Debug)]
 pub struct KnownEvent<'a> {
     pub id: EventId,
+    /// The request the event came with, of which all events are stored or none: its number among the
+    /// requests of the statement.
+    pub request: i32,
     pub external_id: &'a str,
     pub email: Option<&'a str>,
     /// Further ids, which the contact must have already.
@@ -30,6 +33,7 @@ pub struct KnownEvent<'a> {
 /// The events as arrays, one for each column.
 struct Columns<'a> {
     ids: Vec<EventId>,
+    requests: Vec<i32>,
     people: Vec<&'a str>,
     emails: Vec<Option<&'a str>>,
     also: Vec<Json<Vec<[&'a str; 2]>>>,
@@ -50,6 +54,7 @@ impl<'a> Columns<'a> {
         }
         Self {
             ids: events.iter().map(|e| e.id).collect(),
+            requests: events.iter().map(|e| e.request).collect(),
             people: events.iter().map(|e| e.external_id).collect(),
             emails: events.iter().map(|e| e.email).collect(),
             also: events.iter().map(|e| pairs(e.also)).collect(),
@@ -84,9 +89,10 @@ macro_rules! store_known {
                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[],
                            $6::text[], $7::text[], $8::jsonb[], $9::timestamptz[],
                            $13::boolean[], $14::boolean[],
-                           $15::jsonb[])
+                           $15::jsonb[], $16::integer[])
                    WITH ORDINALITY AS i (id, person, email, changes, source, key, name,
-                                         properties, occurred_at, trusted, historical, also, place)
+                                         properties, occurred_at, trusted, historical, also,
+                                         request, place)
                JOIN known k ON k.external_id = i.person
                -- A trusted event that names the address confirms it.
                WHERE (i.email IS NULL
@@ -116,22 +122,19 @@ macro_rules! store_known {
             $now,
             &$columns.trusted,
             &$columns.historical,
-            &$columns.also as &[Json<Vec<[&str; 2]>>]
+            &$columns.also as &[Json<Vec<[&str; 2]>>],
+            &$columns.requests
         )
     };
 }
 
-/// Claims keys and stores events of existing contacts that the events do not change and that no run
-/// waits for: one statement, so one round trip and one commit. `with_open_runs` includes contacts
-/// that have open runs.
+/// Stores events without keys, of existing contacts that the events do not change and that no run waits
+/// for: one statement, so one round trip and one commit. `with_open_runs` includes contacts that have
+/// open runs.
 ///
-/// Returns, in the order of the events, whether each was stored (false: its key was taken), and
-/// `None` for events it cannot store this way. The locks of the contacts keep out a deletion, a
-/// change or a run that begins to wait.
-///
-/// # Errors Fails with a division by zero, and stores nothing, where a contact changed between the
-/// claim of a key and the contact's lock so that the event no longer qualifies: the key must not
-/// stay.
+/// Returns, in the order of the events, true for each that was stored, and `None` for the events of a
+/// request that it cannot store whole. The locks of the contacts keep out a deletion, a change or a
+/// run that begins to wait.
 pub async fn event_insert_known(
     conn: &mut Conn,
     events: &[KnownEvent<'_>],
@@ -140,31 +143,22 @@ pub async fn event_insert_known(
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<bool>>> {
     let columns = Columns::new(events);
-    if columns.keys.iter().all(Option::is_none) {
-        without_keys(conn, &columns, seen_after, with_open_runs, now).await
-    } else {
-        with_keys(conn, &columns, seen_after, with_open_runs, now).await
-    }
-}
-
-/// Locks the contacts where it finds them.
-async fn without_keys(
-    conn: &mut Conn,
-    columns: &Columns<'_>,
-    seen_after: DateTime<Utc>,
-    with_open_runs: bool,
-    now: DateTime<Utc>,
-) -> Result<Vec<Option<bool>>> {
     store_known!(
         lock: "ORDER BY id FOR SHARE",
-        rest: r#"stored AS (
+        rest: r#"fit AS MATERIALIZED (
+               SELECT * FROM likely
+               WHERE request NOT IN (
+                   SELECT i.request
+                   FROM unnest($16::integer[]) WITH ORDINALITY AS i (request, place)
+                   LEFT JOIN likely l USING (place) WHERE l.id IS NULL)),
+           stored AS (
                INSERT INTO user_events (id, contact_id, source, name, properties, depth,
                                         occurred_at, received_at, trusted, historical)
                SELECT id, contact_id, source, name, properties, 0, occurred_at, $12, trusted,
-                      historical FROM likely)
-           SELECT CASE WHEN l.id IS NOT NULL THEN true END
+                      historical FROM fit)
+           SELECT CASE WHEN f.id IS NOT NULL THEN true END
            FROM unnest($1::uuid[]) WITH ORDINALITY AS i (id, place)
-           LEFT JOIN likely l USING (place)
+           LEFT JOIN fit f USING (place)
            ORDER BY place"#,
         columns, seen_after, with_open_runs, now
     )
@@ -172,15 +166,21 @@ async fn without_keys(
     .await
 }
 
-/// Claims the keys before it locks the contacts, as every transaction does, and checks the contacts
-/// again once it holds them.
-async fn with_keys(
+/// As [`event_insert_known`], for requests of one event that may have a key. Claims the keys before it
+/// locks the contacts, as every transaction does, and checks the contacts again once it holds them.
+/// Its result also has false, for an event whose key was taken.
+///
+/// # Errors Fails with a division by zero, and stores nothing, where a contact changed between the
+/// claim of a key and the contact's lock so that the event no longer qualifies: the key must not
+/// stay.
+pub async fn event_insert_known_once(
     conn: &mut Conn,
-    columns: &Columns<'_>,
+    events: &[KnownEvent<'_>],
     seen_after: DateTime<Utc>,
     with_open_runs: bool,
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<bool>>> {
+    let columns = Columns::new(events);
     store_known!(
         lock: "",
         rest: r#"claimed AS (
