@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::load;
 use crate::cli::Environment;
+use crate::durations;
 
 /// Prints a line for each journey, or all of them as JSON.
 pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()> {
@@ -80,20 +81,7 @@ fn entry(entry: Entry) -> String {
     match entry {
         Entry::Once => "once".to_owned(),
         Entry::Unlimited => "unlimited".to_owned(),
-        Entry::OncePerMs(ms) => format!("once per {}", length(Duration::from_millis(ms))),
-    }
-}
-
-/// A duration in the largest unit that divides it.
-pub fn length(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let unit = units
-        .iter()
-        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
-    match unit {
-        Some((unit, name)) => format!("{}{name}", seconds / unit),
-        None => format!("{duration:?}"),
+        Entry::OncePerMs(ms) => format!("once per {}", durations::show(Duration::from_millis(ms))),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::audit::{Actor, Change, audit};
 use crate::cli::{Environment, require_schema, start};
 use crate::config::Mode;
 use crate::db::{self, Db, StateRow, StepRow, Tx};
+use crate::durations;
 use crate::ids::StateId;
 use crate::runs::decide;
 use crate::runs::decide::{AdminError, Restarted};
@@ -299,7 +300,7 @@ fn argument(args: &Value) -> String {
     match found {
         Some((name, value)) if name.ends_with("ms") => value
             .as_u64()
-            .map(|ms| format!(" {}", super::length(std::time::Duration::from_millis(ms))))
+            .map(|ms| format!(" {}", durations::show(std::time::Duration::from_millis(ms))))
             .unwrap_or_default(),
         Some((_, value)) => format!(" {}", plain(value)),
         None => String::new(),
