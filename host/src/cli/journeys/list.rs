@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::load;
 use crate::cli::Environment;
+use crate::cli::table::table;
 use crate::durations;
 
 /// Prints a line for each journey, or all of them as JSON.
@@ -31,7 +32,7 @@ pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()
         0,
         ["ID", "TRIGGER", "ENTRY", "ENABLED", "PLUGIN", "EXITS"].map(str::to_owned),
     );
-    print!("{}", table(&rows));
+    println!("{}", table(rows).trim_fmt());
     for (alias, event) in config.aliases.iter() {
         println!("\nEVENT_ALIASES: {alias} is stored as {event}");
     }
@@ -112,23 +113,4 @@ fn described(condition: &Condition) -> String {
             Op::Contains => format!("{path} contains {value}"),
         },
     }
-}
-
-/// Columns as wide as their widest cell.
-fn table(rows: &[Row]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text += line.join("  ").trim_end();
-        text.push('\n');
-    }
-    text
 }
