@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Refusal};
+use hogsend_semantics::address::Mailbox;
 use serde_json::Value;
 
 pub fn invalid(details: impl Into<String>) -> Refusal {
@@ -65,14 +66,8 @@ pub fn loose_id(value: &Value) -> Option<String> {
 
 /// PostHog's property `email`, if it is an address. The event counts either way.
 pub fn email(contact: &Properties) -> Option<String> {
-    let email = contact.get("email")?.as_str()?.trim();
-    let (local, domain) = email.rsplit_once('@')?;
-    let plain = |c: char| !(c.is_control() || c.is_whitespace() || "<>,;\"()[]\\:@".contains(c));
-    let sound = (1..=64).contains(&local.len())
-        && domain.split('.').all(|label| !label.is_empty())
-        && email.len() <= 254
-        && local.chars().chain(domain.chars()).all(plain);
-    sound.then(|| email.to_owned())
+    let email = contact.get("email")?.as_str()?;
+    Some(Mailbox::parse(email).ok()?.written())
 }
 
 /// The time of the event; `None` where it is not an RFC 3339 time, and the time of receipt counts.
