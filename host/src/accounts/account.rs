@@ -110,9 +110,9 @@ pub async fn revoke(db: &Db, session: &Session, named: &str) -> db::Result<bool>
 }
 
 /// Ends all sessions of the session's user, or all except this one.
-pub async fn revoke_all(db: &Db, session: &Session, this_too: bool) -> db::Result<()> {
+pub async fn revoke_all(db: &Db, session: &Session, including_this: bool) -> db::Result<()> {
     let mut conn = db.conn().await?;
-    if this_too {
+    if including_this {
         return db::sessions_delete_of(&mut conn, session.user.id).await;
     }
     db::sessions_delete_others(&mut conn, session.user.id, session.id).await
