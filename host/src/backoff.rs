@@ -13,8 +13,7 @@ pub fn wait(attempts: i32, asked_ms: Option<u64>) -> TimeDelta {
     let ceiling = (FIRST << doublings).min(LONGEST);
     let jitter = rand::rng().random_range(ceiling / 4..=ceiling);
     let asked = asked_ms
-        .and_then(|ms| i64::try_from(ms).ok())
-        .unwrap_or(0)
+        .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX))
         .min(24 * LONGEST);
     // Jitter on top of the requested delay, so that waiting mails are not all sent at once.
     let wait = if asked > 0 {
@@ -56,6 +55,7 @@ mod tests {
             assert!(wait(1, None).num_milliseconds() <= 2_000);
             assert!((500..=3_600_000).contains(&wait(30, None).num_milliseconds()));
             assert!((5_000..=6_000).contains(&wait(3, Some(5_000)).num_milliseconds()));
+            assert_eq!(wait(3, Some(u64::MAX)), TimeDelta::hours(24));
         }
     }
 

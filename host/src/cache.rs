@@ -1,10 +1,10 @@
 //! A cache in Redis, or in this process while Redis is unavailable.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use quick_cache::sync::Cache as Bounded;
 use redis::RedisError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::sync::watch;
@@ -26,7 +26,8 @@ const LOCAL_MAX: usize = 10_000;
 /// A cache: losing its entries costs only time.
 pub struct Cache {
     remote: Option<Arc<Remote>>,
-    local: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
+    /// Values and when they expire by `clock`.
+    local: Bounded<String, (String, DateTime<Utc>)>,
     clock: Clock,
 }
 
@@ -69,7 +70,7 @@ impl Cache {
         });
         Self {
             remote,
-            local: Mutex::default(),
+            local: Bounded::new(LOCAL_MAX),
             clock,
         }
     }
@@ -119,9 +120,8 @@ impl Cache {
         if let Some(found) = self.ask(get).await {
             return found;
         }
-        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        let (value, until) = local.get(key)?;
-        (*until > self.clock.now()).then(|| value.clone())
+        let (value, until) = self.local.get(key)?;
+        (until > self.clock.now()).then_some(value)
     }
 
     /// Stores a value for `ttl`.
@@ -135,16 +135,8 @@ impl Cache {
         if let Some(()) = self.ask(set).await {
             return;
         }
-        let now = self.clock.now();
-        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        if local.len() >= LOCAL_MAX {
-            local.retain(|_, (_, until)| *until > now);
-            if local.len() >= LOCAL_MAX {
-                local.clear();
-            }
-        }
-        let until = now + TimeDelta::from_std(ttl).unwrap_or(TimeDelta::days(1));
-        local.insert(key.to_owned(), (value.to_owned(), until));
+        let until = self.clock.now() + TimeDelta::from_std(ttl).unwrap_or(TimeDelta::days(1));
+        self.local.insert(key.to_owned(), (value.to_owned(), until));
     }
 
     /// How long Redis takes to answer, or why it does not.
@@ -254,7 +246,7 @@ impl Remote {
 mod tests {
     use std::time::Duration;
 
-    use super::Cache;
+    use super::{Cache, LOCAL_MAX};
     use crate::clock::Clock;
 
     #[tokio::test]
@@ -266,6 +258,12 @@ mod tests {
         assert_eq!(cache.get("k").await.as_deref(), Some("v"));
         clock.advance(Duration::from_secs(301));
         assert_eq!(cache.get("k").await, None);
+        for n in 0..3 * LOCAL_MAX {
+            cache
+                .put(&n.to_string(), "v", Duration::from_secs(300))
+                .await;
+        }
+        assert!(cache.local.len() < 2 * LOCAL_MAX);
         let cause = cache.ping().await.unwrap_err();
         assert!(cause.contains("refused"), "{cause}");
         let off = Cache::connect(None, clock);

@@ -5,12 +5,12 @@
 //! been confirmed every replica refuses the key, and a busy key costs one query per lease instead
 //! of one per request.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
+use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -37,7 +37,8 @@ type Hash = [u8; 32];
 
 /// Look-ups of keys. Shared by all requests of a process.
 pub struct Keys {
-    found: Mutex<HashMap<Hash, (ApiKey, Instant)>>,
+    /// Keys and when the look-up that found them began.
+    found: Cache<Hash, (ApiKey, Instant)>,
     /// Bounds look-ups under way, and so the load of wrong keys on the database.
     looking: Semaphore,
     /// Wrong keys that wait for their answer now.
@@ -49,7 +50,7 @@ pub struct Keys {
 impl Default for Keys {
     fn default() -> Self {
         Self {
-            found: Mutex::default(),
+            found: Cache::new(KEPT),
             looking: Semaphore::new(LOOKING),
             pauses: Semaphore::new(PAUSED),
             none_at: Mutex::default(),
@@ -90,10 +91,10 @@ impl Keys {
         let hash = hash(given);
         // Taken before the query, so that the lease starts no later than the query's snapshot.
         let asked = Instant::now();
-        if let Some((key, since)) = self.lock().get(&hash)
-            && asked.duration_since(*since) < LEASE
+        if let Some((key, since)) = self.found.get(&hash)
+            && asked.duration_since(since) < LEASE
         {
-            return Ok(Some(key.clone()));
+            return Ok(Some(key));
         }
         let key = {
             // The semaphore is never closed.
@@ -101,18 +102,10 @@ impl Keys {
             let mut conn = db.conn().await?;
             db::api_key_by_hash(&mut conn, &hash).await?
         };
-        let mut found = self.lock();
         match &key {
-            Some(key) => {
-                if found.len() >= KEPT {
-                    found.retain(|_, (_, since)| since.elapsed() < LEASE);
-                }
-                if found.len() < KEPT {
-                    found.insert(hash, (key.clone(), asked));
-                }
-            }
+            Some(key) => self.found.insert(hash, (key.clone(), asked)),
             None => {
-                found.remove(&hash);
+                self.found.remove(&hash);
             }
         }
         Ok(key)
@@ -149,20 +142,18 @@ impl Keys {
         if let Err(error) = noted {
             tracing::warn!(%error, "could not record when an API key was used");
         }
-        if let Some((key, _)) = self.lock().get_mut(&key.hash) {
+        // A revocation meanwhile is not undone: the look-up keeps the age that ends its lease.
+        if let Some((mut key, since)) = self.found.get(&key.hash) {
             key.last_used_at = Some(now);
+            self.found.insert(key.hash, (key, since));
         }
     }
 
     /// Call after the commit that deleted a key: returns once no replica accepts it any longer.
     pub async fn revoked(&self, hash: &Hash) {
-        self.lock().remove(hash);
+        self.found.remove(hash);
         tokio::time::sleep(LEASE).await;
-        self.lock().remove(hash);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Hash, (ApiKey, Instant)>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.remove(hash);
     }
 }
 

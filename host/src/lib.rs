@@ -20,6 +20,7 @@ pub mod context;
 pub mod crew;
 pub mod db;
 mod dead_letters;
+mod durations;
 pub mod enrolment;
 mod event_names;
 pub mod foreign;

@@ -15,31 +15,21 @@ macro_rules! stored {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
         pub enum $name {
-            $( $(#[$doc])* $variant, )+
+            $( $(#[$doc])* #[strum(serialize = $word)] $variant, )+
         }
 
         impl $name {
-            pub const ALL: &'static [Self] = &[$( Self::$variant, )+];
+            pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
             /// The word in the database and on the wire.
             pub fn name(self) -> &'static str {
-                match self {
-                    $( Self::$variant => $word, )+
-                }
+                self.into()
             }
 
             pub fn parse(word: &str) -> Option<Self> {
-                match word {
-                    $( $word => Some(Self::$variant), )+
-                    _ => None,
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.name())
+                word.parse().ok()
             }
         }
 

@@ -1,5 +1,6 @@
 //! The requests a plugin may send to the host.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ impl Host {
     }
 
     /// When the call began, or when the last answer arrived if that is later. Never the wall clock.
-    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+    pub fn now(&self) -> DateTime<Utc> {
         self.0.now()
     }
 }
@@ -155,23 +156,15 @@ impl HttpResponse {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The wait that `Retry-After` requests, in milliseconds. The header holds seconds or a date
-    /// (RFC 9110 §10.2.3); a date in the past gives 0.
-    pub fn retry_after_ms(&self, now: chrono::DateTime<chrono::Utc>) -> Option<u64> {
-        let asked = self.header("retry-after")?;
-        self.seconds_ms("retry-after").or_else(|| {
-            let at = chrono::DateTime::parse_from_rfc2822(asked.trim()).ok()?;
-            Some((at.to_utc() - now).num_milliseconds().max(0).unsigned_abs())
-        })
+    /// The wait that `Retry-After` requests; see [`retry_after_ms`].
+    pub fn retry_after_ms(&self, now: DateTime<Utc>) -> Option<u64> {
+        retry_after_ms(self.header("retry-after")?, now)
     }
 
     /// A header that holds seconds, converted to milliseconds and rounded up. `None` where it is
     /// missing, not a number or negative.
     pub fn seconds_ms(&self, name: &str) -> Option<u64> {
-        let seconds: f64 = self.header(name)?.trim().parse().ok()?;
-        let sound = seconds.is_finite() && seconds >= 0.0;
-        // Rounded up: a request sent too early would be refused again.
-        sound.then(|| (seconds * 1_000.0).ceil() as u64)
+        seconds_ms(self.header(name)?)
     }
 
     /// The body parsed as JSON, after replacing text that cannot be stored ([`crate::json`]).
@@ -182,6 +175,23 @@ impl HttpResponse {
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         crate::json::from_slice(self.body.as_slice())
     }
+}
+
+/// The wait in milliseconds that the value of a `Retry-After` requests: seconds, or a date in one of
+/// the three formats of HTTP (RFC 9110 §10.2.3, §5.6.7). A date in the past gives 0. `None` where it
+/// is neither.
+pub fn retry_after_ms(value: &str, now: DateTime<Utc>) -> Option<u64> {
+    seconds_ms(value).or_else(|| {
+        let at = DateTime::<Utc>::from(httpdate::parse_http_date(value.trim()).ok()?);
+        Some((at - now).num_milliseconds().max(0).unsigned_abs())
+    })
+}
+
+fn seconds_ms(text: &str) -> Option<u64> {
+    let seconds: f64 = text.trim().parse().ok()?;
+    let sound = seconds.is_finite() && seconds >= 0.0;
+    // Rounded up: a request sent too early would be refused again.
+    sound.then(|| (seconds * 1_000.0).ceil() as u64)
 }
 
 /// What is known about a request that got no response.
@@ -230,6 +240,36 @@ impl From<StepError> for HttpError {
         Self {
             kind,
             message: error.message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::retry_after_ms;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_in_a_format_of_http() {
+        let now = "2026-03-02T09:00:00Z".parse().unwrap();
+        for (value, ms) in [
+            ("60", Some(60_000)),
+            (" 0.25 ", Some(250)),
+            ("0", Some(0)),
+            ("99999999999999999999", Some(u64::MAX)),
+            ("Mon, 02 Mar 2026 09:01:00 GMT", Some(60_000)),
+            ("Monday, 02-Mar-26 09:01:00 GMT", Some(60_000)),
+            ("Mon Mar  2 09:01:00 2026", Some(60_000)),
+            ("Mon, 02 Mar 2026 08:59:00 GMT", Some(0)),
+            // Not the day of that date.
+            ("Tue, 02 Mar 2026 09:01:00 GMT", None),
+            ("-1", None),
+            ("inf", None),
+            ("NaN", None),
+            ("1m", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after_ms(value, now), ms, "{value}");
         }
     }
 }

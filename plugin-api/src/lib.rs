@@ -38,7 +38,9 @@ pub use delivery::{
     RejectFault, RetryFault, SendOutcome, Sent,
 };
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};
-pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, ask};
+pub use host::{
+    Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, ask, retry_after_ms,
+};
 pub use journey::{Journeys, Template};
 pub use manifest::{Kind, Manifest, Setting, Settings};
 pub use step::{Command, Step, StepError, StepState};

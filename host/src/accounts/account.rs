@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::session::{Client, MAX_LIFE, Session, begin};
+use super::session::{MAX_LIFE, Session, begin};
 use super::user::{PasswordError, checked_password, keep};
 use super::{HashError, Passwords};
 use crate::db::{self, Db, SessionRow, Tx};
@@ -77,21 +77,13 @@ pub async fn rename(db: &Db, session: &Session, name: &str, now: DateTime<Utc>) 
 pub async fn sessions(db: &Db, session: &Session, now: DateTime<Utc>) -> db::Result<Vec<Session>> {
     let mut conn = db.conn().await?;
     let rows = db::sessions_of(&mut conn, session.user.id, now - MAX_LIFE, now).await?;
-    let listed = |row: SessionRow| Session {
-        token: if row.id == session.id {
+    let listed = |row: SessionRow| {
+        let token = if row.id == session.id {
             session.token.clone()
         } else {
             format!("{REFERENCE}{}", row.id)
-        },
-        id: row.id,
-        user: session.user.clone(),
-        client: Client {
-            address: row.ip_address,
-            agent: row.user_agent,
-        },
-        expires_at: row.expires_at,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
+        };
+        Session::of(row, session.user.clone(), token)
     };
     Ok(rows.into_iter().map(listed).collect())
 }
@@ -110,9 +102,9 @@ pub async fn revoke(db: &Db, session: &Session, named: &str) -> db::Result<bool>
 }
 
 /// Ends all sessions of the session's user, or all except this one.
-pub async fn revoke_all(db: &Db, session: &Session, this_too: bool) -> db::Result<()> {
+pub async fn revoke_all(db: &Db, session: &Session, including_this: bool) -> db::Result<()> {
     let mut conn = db.conn().await?;
-    if this_too {
+    if including_this {
         return db::sessions_delete_of(&mut conn, session.user.id).await;
     }
     db::sessions_delete_others(&mut conn, session.user.id, session.id).await

@@ -37,6 +37,22 @@ pub struct Session {
 }
 
 impl Session {
+    /// A stored session with this token.
+    pub(super) fn of(row: SessionRow, user: User, token: String) -> Self {
+        Self {
+            id: row.id,
+            token,
+            user,
+            client: Client {
+                address: row.ip_address,
+                agent: row.user_agent,
+            },
+            expires_at: row.expires_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+
     /// Whether the cookie persists after the browser closes.
     pub fn remembered(&self) -> bool {
         self.expires_at - self.updated_at > SHORT_LIFE
@@ -92,18 +108,7 @@ pub async fn find_session(
 ) -> db::Result<Option<Session>> {
     let found = db::session_by_token(conn, &hash(token), now).await?;
     let found = found.filter(|(row, _)| row.created_at + MAX_LIFE > now);
-    Ok(found.map(|(row, user)| Session {
-        id: row.id,
-        token: token.to_owned(),
-        user,
-        client: Client {
-            address: row.ip_address,
-            agent: row.user_agent,
-        },
-        expires_at: row.expires_at,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    }))
+    Ok(found.map(|(row, user)| Session::of(row, user, token.to_owned())))
 }
 
 /// Extends a session to its full lifetime, up to the maximum. False if it was ended meanwhile.

@@ -1,5 +1,7 @@
 //! The figures that alert rules watch.
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use crate::db::AlertFigure;
 
 /// The current value of a figure.
@@ -13,53 +15,41 @@ pub struct Seen {
 }
 
 /// The figure a rule compares with its threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 pub enum Kind {
     /// Share of sent mails that bounced.
+    #[strum(serialize = "bounce_rate_exceeded")]
     Bounces,
     /// Runs that failed or are stuck.
+    #[strum(serialize = "journey_failure_spike")]
     JourneyFailures,
     /// Share of attempted mails that no provider accepted.
+    #[strum(serialize = "delivery_issue")]
     Delivery,
     /// Share of sent mails with a complaint.
+    #[strum(serialize = "high_complaint_rate")]
     Complaints,
     /// Providers that accept no mail until an operator acts.
+    #[strum(serialize = "provider_blocked")]
     Providers,
     /// Seconds that the oldest due work has waited.
+    #[strum(serialize = "queue_lag")]
     Lag,
     /// Seconds without a worker's heartbeat.
+    #[strum(serialize = "no_worker")]
     Workers,
     /// Enrolments into one journey.
+    #[strum(serialize = "enrolment_spike")]
     Enrolments,
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
-        Self::Bounces,
-        Self::JourneyFailures,
-        Self::Delivery,
-        Self::Complaints,
-        Self::Providers,
-        Self::Lag,
-        Self::Workers,
-        Self::Enrolments,
-    ];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Bounces => "bounce_rate_exceeded",
-            Self::JourneyFailures => "journey_failure_spike",
-            Self::Delivery => "delivery_issue",
-            Self::Complaints => "high_complaint_rate",
-            Self::Providers => "provider_blocked",
-            Self::Lag => "queue_lag",
-            Self::Workers => "no_worker",
-            Self::Enrolments => "enrolment_spike",
-        }
+        self.into()
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        name.parse().ok()
     }
 
     /// Whether its threshold is a fraction of cases that has to be exceeded; otherwise it is a

@@ -10,6 +10,7 @@ mod secret;
 mod settings;
 mod start;
 mod stop;
+mod table;
 mod templates;
 
 pub use environment::Environment;

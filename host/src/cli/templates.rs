@@ -10,6 +10,7 @@ use hogsend_render::{LAYOUT, file};
 use serde_json::{Value, json};
 
 use super::journeys::load;
+use super::table::table;
 use super::{Environment, Misconfigured};
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -140,19 +141,8 @@ fn list(catalog: &Catalog, as_json: bool) -> anyhow::Result<()> {
             subject.chars().take(60).collect(),
         ]
     });
-    let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths = [width(0), width(1), width(2), 0];
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        println!("{}", line.join("  ").trim_end());
-    }
+    let rows = std::iter::once(head).chain(rows);
+    println!("{}", table(rows).trim_fmt());
     Ok(())
 }
 

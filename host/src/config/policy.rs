@@ -1,12 +1,11 @@
 //! Frequency cap, send window, time zone and test mode of mails.
 
-use std::time::Duration;
-
 use chrono_tz::Tz;
 use hogsend_semantics::address::Mailbox;
 use hogsend_semantics::pace::{Cap, Window};
 
 use super::reader::Reader;
+use crate::durations;
 
 /// The rules for the mails of every journey. Only `test_to` also applies to transactional mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +52,8 @@ fn cap(text: &str) -> Option<Cap> {
     let (limit, window) = text.split_once('/')?;
     Some(Cap {
         limit: limit.trim().parse().ok()?,
-        window: duration(window.trim())?,
+        window: durations::parse(window).filter(|window| !window.is_zero())?,
     })
-}
-
-/// `90m`, `24h`, `7d`
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let number: u32 = number.parse().ok().filter(|number| *number > 0)?;
-    Some(Duration::from_secs(u64::from(number) * seconds))
 }
 
 /// `09:00-21:00`
@@ -84,6 +70,8 @@ fn window(text: &str) -> Option<Window> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -97,6 +85,7 @@ mod tests {
             })
         );
         assert_eq!(cap("10 / 7d").unwrap().window, 7 * day);
+        assert_eq!(cap("5/1d 12h").unwrap().window, day * 3 / 2);
         for wrong in ["", "3", "3/", "/d", "3/h", "3/0d", "-1/d", "3/1y", "3/1é"] {
             assert_eq!(cap(wrong), None, "{wrong}");
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,8 @@ use super::{Conn, Result};
 const CHANNEL: &str = "hogsend_wake";
 
 /// The loop to wake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Topic {
     /// Runs are due.
     Runs,
@@ -33,28 +35,6 @@ pub enum Topic {
     Alerts,
 }
 
-impl Topic {
-    const ALL: [Self; 6] = [
-        Self::Runs,
-        Self::Mails,
-        Self::Captures,
-        Self::Webhooks,
-        Self::Imports,
-        Self::Alerts,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Mails => "mails",
-            Self::Captures => "captures",
-            Self::Webhooks => "webhooks",
-            Self::Imports => "imports",
-            Self::Alerts => "alerts",
-        }
-    }
-}
-
 /// A set of topics.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Topics(u8);
@@ -66,14 +46,14 @@ impl Topics {
 
     pub(super) fn list(self) -> Vec<Topic> {
         let named = |topic: &Topic| self.0 & (1 << *topic as u8) != 0;
-        Topic::ALL.into_iter().filter(named).collect()
+        Topic::VARIANTS.iter().copied().filter(named).collect()
     }
 }
 
 #[derive(Clone)]
 pub struct Wake {
     /// One for each topic, in the order of their declaration.
-    calls: Arc<[Notify; Topic::ALL.len()]>,
+    calls: Arc<[Notify; Topic::VARIANTS.len()]>,
     /// None for the embedded database.
     server: Option<PgPool>,
 }
@@ -98,7 +78,7 @@ impl Wake {
         if self.server.is_none() || topics.is_empty() {
             return Ok(());
         }
-        let names: Vec<String> = topics.iter().map(|topic| topic.name().into()).collect();
+        let names: Vec<String> = topics.iter().map(<&str>::from).map(str::to_owned).collect();
         sqlx::query!(
             "SELECT pg_notify($1, topic) FROM unnest($2::text[]) AS topic",
             CHANNEL,
@@ -163,13 +143,11 @@ impl Wake {
             tracing::info!("the connection that listens for wake-ups is back");
         }
         // Notifications sent before the connection was up are lost.
-        self.committed(&Topic::ALL);
+        self.committed(Topic::VARIANTS);
         loop {
             let heard = listener.recv().await?;
-            for topic in Topic::ALL {
-                if heard.payload() == topic.name() {
-                    self.of(topic).notify_one();
-                }
+            if let Ok(topic) = heard.payload().parse() {
+                self.of(topic).notify_one();
             }
         }
     }

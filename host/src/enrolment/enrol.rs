@@ -64,15 +64,7 @@ pub async fn react(
         }
         reactions.exits.push(exits);
         for entry in catalog.triggered_by(event.name) {
-            match people.guard(entry, event, now) {
-                Ok(()) => people.enter(entry, event, now, &mut changes),
-                Err(reason) => changes.skips.push(NewSkip {
-                    journey_id: entry.definition.id.clone(),
-                    contact_id: event.contact.id,
-                    event_id: event.id,
-                    reason,
-                }),
-            }
+            people.offer(entry, event, now, &mut changes);
         }
     }
     let ended = changes.exited.clone();
@@ -187,15 +179,7 @@ pub async fn offer_again(
     let mut changes = Changes::default();
     for (event, run) in events.iter().zip(&unreached) {
         let Some(entry) = entry_of(run) else { continue };
-        match people.guard(entry, event, now) {
-            Ok(()) => people.enter(entry, event, now, &mut changes),
-            Err(reason) => changes.skips.push(NewSkip {
-                journey_id: entry.definition.id.clone(),
-                contact_id: event.contact.id,
-                event_id: event.id,
-                reason,
-            }),
-        }
+        people.offer(entry, event, now, &mut changes);
     }
     changes.write(conn, now).await
 }
@@ -287,6 +271,25 @@ impl People {
             !exited
         });
         exits
+    }
+
+    /// Enrols the contact of an event, or records why not.
+    fn offer(
+        &mut self,
+        entry: &JourneyEntry,
+        event: &Happened<'_>,
+        now: DateTime<Utc>,
+        changes: &mut Changes,
+    ) {
+        match self.guard(entry, event, now) {
+            Ok(()) => self.enter(entry, event, now, changes),
+            Err(reason) => changes.skips.push(NewSkip {
+                journey_id: entry.definition.id.clone(),
+                contact_id: event.contact.id,
+                event_id: event.id,
+                reason,
+            }),
+        }
     }
 
     /// Asks the guards in their order; the first that refuses names the reason.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::{Kind, Manifest};
+use semver::Version;
 use serde::Serialize;
 
 use super::Problem;
@@ -252,21 +253,10 @@ fn second(manifest: &Manifest, first: &Path, path: &Path) -> Problem {
     Problem::of_file("PLUGIN-010", path, message)
 }
 
-/// Compares versions numerically (`1.10.0` is newer than `1.9.2`); a pre-release comes before its
-/// release (semver 2.0, §11).
+/// Whether version `a` has precedence over `b` (semver 2.0, §11): `1.10.0` is newer than `1.9.2`, and a
+/// release than its pre-releases. Any version is newer than a text that is none.
 fn is_newer(a: &str, b: &str) -> bool {
-    let parts = |version: &str| {
-        let (release, suffix) = match version.split_once('-') {
-            Some((release, suffix)) => (release.to_owned(), Some(suffix.to_owned())),
-            None => (version.to_owned(), None),
-        };
-        let numbers: Vec<u64> = release
-            .split('.')
-            .map(|part| part.parse().unwrap_or(0))
-            .collect();
-        (numbers, suffix.is_none(), suffix)
-    };
-    parts(a) > parts(b)
+    Version::parse(a).ok() > Version::parse(b).ok()
 }
 
 #[cfg(test)]
@@ -278,5 +268,8 @@ mod tests {
         assert!(is_newer("1.10.0", "1.9.2"));
         assert!(is_newer("2.0.0", "2.0.0-rc.1"));
         assert!(!is_newer("0.1.0", "0.1.0"));
+        assert!(is_newer("2.0.0-rc.10", "2.0.0-rc.9"));
+        assert!(is_newer("0.0.1", "latest") && !is_newer("latest", "0.0.1"));
+        assert!(!is_newer("latest", "newest"));
     }
 }

@@ -59,7 +59,7 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
         Err(text) => (DeliveryState::Pending, None, Some(text), None),
     };
     let gone = response == Some(GONE);
-    let retry_after = retry_after.and_then(|retry_after| TimeDelta::from_std(retry_after).ok());
+    let retry_after = retry_after.map(|wait| TimeDelta::from_std(wait).unwrap_or(RETRY_AFTER_MAX));
     let retry_after = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
     let retry_at = match status {
         DeliveryState::Pending if !gone => {

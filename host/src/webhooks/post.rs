@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use hogsend_plugin_api::retry_after_ms;
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Url, redirect};
@@ -127,13 +128,10 @@ fn describe(error: &reqwest::Error, host: &str) -> String {
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
+/// The wait that `Retry-After` requests, if there is one.
 fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-    (at.to_utc() - now).to_std().ok()
+    let ms = retry_after_ms(text, now).filter(|ms| *ms > 0)?;
+    Some(Duration::from_millis(ms))
 }
 
 #[cfg(test)]

@@ -205,17 +205,17 @@ pub struct Decision<K> {
 }
 
 /// Decides which contact the names mean. `known` holds every contact that has one of the ids or the
-/// address, in any order. `make` requests a contact even where the names identify nobody, as for an
+/// address, in any order. `create` requests a contact even where the names identify nobody, as for an
 /// explicit call about a visitor.
 pub fn decide<K: Copy + Ord>(
     names: &Names,
     known: &[Known<K>],
     trust: Trust,
-    make: bool,
+    create: bool,
 ) -> Decision<K> {
     let subject = subject(names, known, trust);
     let identifies = names.user().is_some() || names.address.is_some();
-    let made = identifies || make && !names.ids.is_empty();
+    let made = identifies || create && !names.ids.is_empty();
     if subject.is_none() && !made {
         return Decision {
             about: About::Nobody,

@@ -1,5 +1,6 @@
 //! Sends events and person properties to PostHog, in batches.
 
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{
     Capture, Captured, Host, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse,
 };
@@ -39,7 +40,7 @@ impl CaptureApi {
             .header("content-type", "application/json")
             .body(body.to_string().into_bytes());
         match host.http(request).await {
-            Ok(answer) => outcome(&answer),
+            Ok(answer) => outcome(&answer, host.now()),
             Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
                 reason: format!("{}; check {HOST}", error.message),
             },
@@ -73,22 +74,17 @@ fn item(capture: &Capture) -> Value {
     })
 }
 
-fn outcome(answer: &HttpResponse) -> Captured {
+fn outcome(answer: &HttpResponse, now: DateTime<Utc>) -> Captured {
     let reason = format!("PostHog answered {}", answer.status);
     match answer.status {
         200..=299 => Captured::Taken,
         401..=403 => Captured::Blocked {
             reason: format!("{reason}: check {API_KEY}"),
         },
-        408 | 429 | 500.. => {
-            let seconds = answer
-                .header("retry-after")
-                .and_then(|text| text.trim().parse::<u64>().ok());
-            Captured::Retry {
-                reason,
-                retry_after_ms: seconds.map(|seconds| seconds.saturating_mul(1_000)),
-            }
-        }
+        408 | 429 | 500.. => Captured::Retry {
+            reason,
+            retry_after_ms: answer.retry_after_ms(now),
+        },
         300..=399 | 404 | 405 => Captured::Blocked {
             reason: format!("{reason}: check {HOST}"),
         },

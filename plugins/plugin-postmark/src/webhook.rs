@@ -18,9 +18,9 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
         return Err(Refusal::Unauthorized);
     }
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
-        .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+        .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;
     let record = text(&body["RecordType"]).ok_or_else(|| {
-        invalid(
+        Refusal::invalid(
             "RecordType is required: send only webhooks of an outbound or broadcast stream here",
         )
     })?;
@@ -31,7 +31,7 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
         "SpamComplaint" => (Kind::Complained, None, "BouncedAt"),
         "Bounce" => {
             let name = text(&body["Type"])
-                .ok_or_else(|| invalid("Type is required: the type of the bounce"))?;
+                .ok_or_else(|| Refusal::invalid("Type is required: the type of the bounce"))?;
             let Some((kind, bounce)) = bounce::kind(name) else {
                 return Ok(skipped(format!("the type '{name}' does not mean a bounce")));
             };
@@ -47,9 +47,9 @@ pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading
         }
     };
     let time_text = text(&body[time_field])
-        .ok_or_else(|| invalid(format!("{time_field} is required: an RFC 3339 time")))?;
+        .ok_or_else(|| Refusal::invalid(format!("{time_field} is required: an RFC 3339 time")))?;
     let occurred_at = time(time_text).ok_or_else(|| {
-        invalid(format!(
+        Refusal::invalid(format!(
             "{time_field} is not an RFC 3339 time: '{time_text}'"
         ))
     })?;
@@ -102,7 +102,9 @@ fn event(
 /// The event that a change of a stream's suppressions means, or why it means none.
 fn change(body: &Value) -> Result<Result<Kind, String>, Refusal> {
     let suppressed = body["SuppressSending"].as_bool().ok_or_else(|| {
-        invalid("SuppressSending is required: whether the address is suppressed or reactivated")
+        Refusal::invalid(
+            "SuppressSending is required: whether the address is suppressed or reactivated",
+        )
     })?;
     if !suppressed {
         return Ok(Err("the address was reactivated".into()));
@@ -120,12 +122,6 @@ fn change(body: &Value) -> Result<Result<Kind, String>, Refusal> {
 
 fn skipped(reason: String) -> DeliveryReading {
     DeliveryReading::Skipped { reason }
-}
-
-fn invalid(details: impl Into<String>) -> Refusal {
-    Refusal::Invalid {
-        details: details.into(),
-    }
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -20,22 +20,25 @@ pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<Delivery
             .unwrap_or_default(),
     };
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
-        .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
-    let name = text(&body["type"]).ok_or_else(|| invalid("type is required: the event's name"))?;
+        .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;
+    let name = text(&body["type"])
+        .ok_or_else(|| Refusal::invalid("type is required: the event's name"))?;
     let Some(kind) = kind(name) else {
         let reason = format!("'{name}' is not about a sent mail");
         return Ok(DeliveryReading::Skipped { reason });
     };
     let data = &body["data"];
     if !data.is_object() {
-        return Err(invalid("data is required: an object about the mail"));
+        return Err(Refusal::invalid(
+            "data is required: an object about the mail",
+        ));
     }
     // A click has its own time; the other events have only that of the webhook.
     let clicked_at = text(&data["click"]["timestamp"]).filter(|_| kind == Kind::Clicked);
     let occurred_at = clicked_at
         .or_else(|| text(&body["created_at"]))
         .and_then(time)
-        .ok_or_else(|| invalid("created_at is required: an RFC 3339 time"))?;
+        .ok_or_else(|| Refusal::invalid("created_at is required: an RFC 3339 time"))?;
     let mut event = DeliveryEvent::new(kind, occurred_at);
     event.dedupe_key = Some(id.to_owned()).filter(|id| !id.is_empty());
     event.message_id = text(&data["email_id"]).map(str::to_owned);
@@ -79,12 +82,6 @@ fn kind(name: &str) -> Option<Kind> {
         "email.suppressed" => Kind::Suppressed,
         _ => return None,
     })
-}
-
-fn invalid(details: impl Into<String>) -> Refusal {
-    Refusal::Invalid {
-        details: details.into(),
-    }
 }
 
 fn text(value: &Value) -> Option<&str> {

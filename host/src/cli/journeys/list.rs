@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::load;
 use crate::cli::Environment;
+use crate::cli::table::table;
+use crate::durations;
 
 /// Prints a line for each journey, or all of them as JSON.
 pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()> {
@@ -30,7 +32,7 @@ pub async fn list(environment: &Environment, as_json: bool) -> anyhow::Result<()
         0,
         ["ID", "TRIGGER", "ENTRY", "ENABLED", "PLUGIN", "EXITS"].map(str::to_owned),
     );
-    print!("{}", table(&rows));
+    println!("{}", table(rows).trim_fmt());
     for (alias, event) in config.aliases.iter() {
         println!("\nEVENT_ALIASES: {alias} is stored as {event}");
     }
@@ -80,20 +82,7 @@ fn entry(entry: Entry) -> String {
     match entry {
         Entry::Once => "once".to_owned(),
         Entry::Unlimited => "unlimited".to_owned(),
-        Entry::OncePerMs(ms) => format!("once per {}", length(Duration::from_millis(ms))),
-    }
-}
-
-/// A duration in the largest unit that divides it.
-pub fn length(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let unit = units
-        .iter()
-        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
-    match unit {
-        Some((unit, name)) => format!("{}{name}", seconds / unit),
-        None => format!("{duration:?}"),
+        Entry::OncePerMs(ms) => format!("once per {}", durations::show(Duration::from_millis(ms))),
     }
 }
 
@@ -124,23 +113,4 @@ fn described(condition: &Condition) -> String {
             Op::Contains => format!("{path} contains {value}"),
         },
     }
-}
-
-/// Columns as wide as their widest cell.
-fn table(rows: &[Row]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text += line.join("  ").trim_end();
-        text.push('\n');
-    }
-    text
 }

@@ -5,7 +5,7 @@ pub mod runs;
 mod script;
 mod simulate;
 
-pub use list::{length, list};
+pub use list::list;
 pub use simulate::{Simulate, simulate};
 
 use std::collections::HashSet;

@@ -2,14 +2,17 @@
 //! operator.
 
 use clap::Subcommand;
+use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::audit::{Actor, Change, audit};
+use crate::cli::table::table;
 use crate::cli::{Environment, require_schema, start};
 use crate::config::Mode;
 use crate::db::{self, Db, StateRow, StepRow, Tx};
+use crate::durations;
 use crate::ids::StateId;
 use crate::runs::decide;
 use crate::runs::decide::{AdminError, Restarted};
@@ -240,17 +243,13 @@ async fn show(db: &Db, id: StateId, as_json: bool) -> anyhow::Result<()> {
         run.created_at.format("%F %T UTC"),
         run.trigger_event
     );
-    let rows: Vec<[String; 4]> = steps.iter().map(cells).collect();
-    let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default()
-    };
-    let widths = [width(0), width(1), width(2)];
-    for [seq, time, what, end] in &rows {
-        println!(
-            "  {seq:>0$}  {time:<1$}  {what:<2$}  {end}",
-            widths[0], widths[1], widths[2]
-        );
+    let mut table = table(steps.iter().map(cells));
+    if let Some(numbers) = table.column_mut(0) {
+        numbers.set_padding((2, 2));
+        numbers.set_cell_alignment(CellAlignment::Right);
+    }
+    if !steps.is_empty() {
+        println!("{}", table.trim_fmt());
     }
     Ok(())
 }
@@ -299,7 +298,7 @@ fn argument(args: &Value) -> String {
     match found {
         Some((name, value)) if name.ends_with("ms") => value
             .as_u64()
-            .map(|ms| format!(" {}", super::length(std::time::Duration::from_millis(ms))))
+            .map(|ms| format!(" {}", durations::show(std::time::Duration::from_millis(ms))))
             .unwrap_or_default(),
         Some((_, value)) => format!(" {}", plain(value)),
         None => String::new(),

@@ -1,7 +1,6 @@
 //! The event file of a simulation: one JSON object per line.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,6 +8,8 @@ use hogsend_plugin_api::Properties;
 use hogsend_plugin_kit::beginning;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::durations;
 
 /// A line of the file, with its time.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ fn line(text: &str) -> Result<(Line, Option<TimeDelta>), String> {
         return Err("`at` and `after` exclude each other: leave one out".into());
     }
     let after = line.after.as_deref().map(|text| {
-        let length = duration(text).and_then(|length| TimeDelta::from_std(length).ok());
+        let length = durations::parse(text).and_then(|length| TimeDelta::from_std(length).ok());
         length.ok_or_else(|| format!("`after` is '{text}': use a form like 2d3h or 90m"))
     });
     let after = after.transpose()?;
@@ -203,41 +204,9 @@ fn line(text: &str) -> Result<(Line, Option<TimeDelta>), String> {
     Ok((line, after))
 }
 
-/// `2d3h`, `90m`: whole numbers of weeks, days, hours, minutes and seconds.
-pub fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut seconds: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let mut left = rest[digits..].chars();
-        let unit = match left.next()? {
-            'w' => 604_800,
-            'd' => 86_400,
-            'h' => 3_600,
-            'm' => 60,
-            's' => 1,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        rest = left.as_str().trim_start();
-    }
-    (!text.trim().is_empty()).then(|| Duration::from_secs(seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_or_refused() {
-        assert_eq!(duration("2d3h"), Some(Duration::from_secs(51 * 3_600)));
-        assert_eq!(duration(" 1w 90m 5s "), Some(Duration::from_secs(610_205)));
-        assert_eq!(duration("0s"), Some(Duration::ZERO));
-        for wrong in ["", "3", "d", "3y", "-1d", "1.5h", "99999999999999999999d"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn lines_are_put_in_order() {

@@ -18,6 +18,7 @@ use super::load;
 use super::script::{self, Line, Scene};
 use crate::cli::Environment;
 use crate::config::Config;
+use crate::durations;
 use crate::nearest::nearest;
 use crate::plugins::JourneysRef;
 
@@ -48,7 +49,7 @@ pub struct Simulate {
 }
 
 fn length(text: &str) -> Result<Duration, String> {
-    script::duration(text).ok_or_else(|| "use a form like 90d or 2d3h".to_owned())
+    durations::parse(text).ok_or_else(|| "use a form like 90d or 2d3h".to_owned())
 }
 
 /// A plugin as the simulator calls it.

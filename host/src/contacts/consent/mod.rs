@@ -40,7 +40,8 @@ pub enum Decision {
 }
 
 /// Where a decision came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Source {
     /// A page of this server.
     Page,
@@ -60,15 +61,7 @@ pub enum Source {
 
 impl Source {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Page => "page",
-            Self::OneClick => "one_click",
-            Self::Api => "api",
-            Self::Event => "event",
-            Self::Admin => "admin",
-            Self::Provider => "provider",
-            Self::Import => "import",
-        }
+        self.into()
     }
 }
 

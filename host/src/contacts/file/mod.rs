@@ -8,6 +8,7 @@ use hogsend_plugin_api::json;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use strum::{EnumString, IntoStaticStr};
 
 use crate::foreign;
 
@@ -17,7 +18,8 @@ pub const ROWS_MAX: usize = 100_000;
 const NAME_MAX: usize = 255;
 
 /// The format of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Format {
     Csv,
     Json,
@@ -25,16 +27,11 @@ pub enum Format {
 
 impl Format {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Json => "json",
-        }
+        self.into()
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Csv, Self::Json]
-            .into_iter()
-            .find(|format| format.name() == name)
+        name.parse().ok()
     }
 }
 

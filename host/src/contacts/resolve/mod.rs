@@ -85,15 +85,15 @@ pub struct Resolved {
 }
 
 /// Finds or creates the contact of each event and gives it the event's contact properties. The
-/// contacts stay locked until the transaction ends. With `make`, visitors become contacts too.
+/// contacts stay locked until the transaction ends. With `create`, visitors become contacts too.
 pub async fn resolve<'a>(
     conn: &mut Conn,
     touches: impl Iterator<Item = Touch<'a>>,
-    make: bool,
+    create: bool,
     now: DateTime<Utc>,
 ) -> db::Result<Resolved> {
     let touches: Vec<Touch<'a>> = touches.collect();
-    let mut people = People::new(make, now);
+    let mut people = People::new(create, now);
     let wanted = wanted(touches.iter().map(|touch| touch.person));
     for found in found(conn, &wanted).await? {
         people.add(found.contact, &found.ids);

@@ -15,7 +15,7 @@ use crate::ids::{ContactId, EventId};
 /// The contacts of one transaction, in memory. All lookups use maps, so the time grows linearly with the
 /// number of events and contacts.
 pub(super) struct People {
-    make: bool,
+    create: bool,
     pub(super) now: DateTime<Utc>,
     pub(super) all: Vec<Record>,
     pub(super) by_contact: HashMap<ContactId, usize>,
@@ -71,9 +71,9 @@ pub(super) enum PendingAt {
 }
 
 impl People {
-    pub(super) fn new(make: bool, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(create: bool, now: DateTime<Utc>) -> Self {
         Self {
-            make,
+            create,
             now,
             all: Vec::new(),
             by_contact: HashMap::new(),
@@ -149,7 +149,7 @@ impl People {
         };
         let names = given.names();
         let known = self.known(&names);
-        let decision = decide(&names, &known, touch.trust, self.make);
+        let decision = decide(&names, &known, touch.trust, self.create);
         let place = match decision.about {
             About::Nobody => return None,
             About::Contact(id) => self.by_contact[&id],

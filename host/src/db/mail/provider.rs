@@ -2,6 +2,7 @@
 //! may start.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use crate::db::transact::takes;
 use crate::db::{Conn, Level, Result};
@@ -10,7 +11,10 @@ use crate::db::{Conn, Level, Result};
 pub const PROBE_EVERY: TimeDelta = TimeDelta::seconds(30);
 
 /// Why a provider is on hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum HoldKind {
     /// A rate limit; it expires.
     Limit,
@@ -22,19 +26,11 @@ pub enum HoldKind {
 
 impl HoldKind {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Limit => "limit",
-            Self::Rest => "rest",
-            Self::Block => "block",
-        }
+        self.into()
     }
 
     fn parse(name: &str) -> Self {
-        match name {
-            "limit" => Self::Limit,
-            "rest" => Self::Rest,
-            _ => Self::Block,
-        }
+        name.parse().unwrap_or(Self::Block)
     }
 }
 

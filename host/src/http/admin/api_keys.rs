@@ -197,7 +197,7 @@ fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
         return Err(ApiError::validation(&issues));
     }
     // Without duplicates, in a fixed order.
-    let unique = Scope::ALL.map(|scope| scope.name().to_owned()).into_iter();
+    let unique = Scope::ALL.iter().map(|scope| scope.name().to_owned());
     let unique = unique.filter(|name| scopes.contains(name)).collect();
     Ok((name, unique, expires_at))
 }

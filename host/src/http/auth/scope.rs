@@ -1,13 +1,27 @@
 //! The scopes of API keys.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 /// What a key may do. `read`, `journey-admin` and `full-admin` each include the one before. `events`
 /// only sends events; `ingest` includes it and allows the product's other calls. `full-admin`
 /// includes every scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scope {
     Read,
     JourneyAdmin,
@@ -17,26 +31,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 5] = [
-        Self::Read,
-        Self::JourneyAdmin,
-        Self::FullAdmin,
-        Self::Ingest,
-        Self::Events,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::JourneyAdmin => "journey-admin",
-            Self::FullAdmin => "full-admin",
-            Self::Ingest => "ingest",
-            Self::Events => "events",
-        }
+        self.into()
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.name() == text)
+        text.parse().ok()
     }
 
     /// Whether this scope includes `needed`.
@@ -63,13 +65,16 @@ mod tests {
 
     #[test]
     fn ranks_include_the_lower_ones_and_the_data_plane_stands_beside_them() {
-        let covered = |scope: Scope| Scope::ALL.map(|needed| scope.covers(needed));
+        let covered = |scope: Scope| {
+            let all = Scope::ALL.iter().map(|needed| scope.covers(*needed));
+            all.collect::<Vec<_>>()
+        };
         assert_eq!(covered(Read), [true, false, false, false, false]);
         assert_eq!(covered(JourneyAdmin), [true, true, false, false, false]);
         assert_eq!(covered(FullAdmin), [true; 5]);
         assert_eq!(covered(Ingest), [false, false, false, true, true]);
         assert_eq!(covered(Events), [false, false, false, false, true]);
-        for scope in Scope::ALL {
+        for &scope in Scope::ALL {
             assert_eq!(Scope::parse(scope.name()), Some(scope));
         }
     }

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use hogsend_plugin_api::{DeliveryReading, Refusal, Webhook};
+use hogsend_plugin_api::{DeliveryReading, Webhook};
 
-use super::hook::{WebhookOut, invalid_payload, key_of, webhook};
+use super::hook::{WebhookOut, key_of, refused, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -66,11 +66,7 @@ pub(super) async fn read(
         Ok(DeliveryReading::Skipped { reason }) => {
             return Ok(Json(WebhookOut::skipped(reason)));
         }
-        Err(Refusal::Unauthorized) => {
-            app.refusals.tell(provider, &webhook);
-            return Err(unverified());
-        }
-        Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+        Err(refusal) => return Err(refused(app, provider, &webhook, refusal, unverified())),
     };
     for (at, event) in events.iter_mut().enumerate() {
         if event.dedupe_key.is_none() {

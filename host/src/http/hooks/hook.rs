@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Uri};
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Webhook;
+use hogsend_plugin_api::{Refusal, Webhook};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -93,8 +93,24 @@ pub(super) fn webhook(
     }
 }
 
-pub(super) fn invalid_payload(details: &str) -> ApiError {
-    ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
+/// The answer to a webhook that its plugin refuses; `unauthorized` where the secret or signature is
+/// wrong, which is also counted for the operator.
+pub(super) fn refused(
+    app: &App,
+    plugin: &str,
+    webhook: &Webhook,
+    refusal: Refusal,
+    unauthorized: ApiError,
+) -> ApiError {
+    match refusal {
+        Refusal::Unauthorized => {
+            app.refusals.tell(plugin, webhook);
+            unauthorized
+        }
+        Refusal::Invalid { details } => {
+            ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
+        }
+    }
 }
 
 /// Headers that are text; names are in lower case already.

@@ -5,10 +5,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use hogsend_plugin_api::{Reading, Refusal};
+use hogsend_plugin_api::Reading;
 
 use super::feedback;
-use super::hook::{WebhookOut, invalid_payload, key_of, webhook};
+use super::hook::{WebhookOut, key_of, refused, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -73,11 +73,9 @@ pub async fn receive_webhook(
             let reason = "a challenge must be sent with GET".to_owned();
             return Ok(Json(WebhookOut::skipped(reason)));
         }
-        Err(Refusal::Unauthorized) => {
-            app.refusals.tell(&source, &webhook);
-            return Err(invalid_secret());
+        Err(refusal) => {
+            return Err(refused(&app, &source, &webhook, refusal, invalid_secret()));
         }
-        Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
     };
     let trust = app.trust(&source);
     let mut sound = Vec::with_capacity(events.len());
@@ -154,11 +152,7 @@ pub async fn answer_challenge(
             let reason = "events must be sent with POST".to_owned();
             Ok(Json(WebhookOut::skipped(reason)).into_response())
         }
-        Err(Refusal::Unauthorized) => {
-            app.refusals.tell(&source, &webhook);
-            Err(invalid_secret())
-        }
-        Err(Refusal::Invalid { details }) => Err(invalid_payload(&details)),
+        Err(refusal) => Err(refused(&app, &source, &webhook, refusal, invalid_secret())),
     }
 }
 

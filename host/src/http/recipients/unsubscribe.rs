@@ -1,5 +1,6 @@
 //! Unsubscribing by the signed link in a mail, and subscribing again.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -246,10 +247,10 @@ fn branded(brand: &Brand, postal_address: &str, body: &str) -> String {
     let name = escape(&brand.name);
     let shown = match &*brand.logo_url {
         "" => name,
-        logo => format!(
+        logo => Cow::from(format!(
             "<img src=\"{}\" alt=\"{name}\" width=\"120\">",
             escape(logo)
-        ),
+        )),
     };
     let head = match (shown.is_empty(), &*brand.url) {
         (true, _) => String::new(),
@@ -280,7 +281,7 @@ fn notice(app: &App, text: &str, reader: &Recipient, category: Option<&str>) -> 
     let mail = match category {
         Some(id) => {
             let name = format!("<b>{}</b>", escape(&list_name(app, id)));
-            fill(&texts.list_mail, &[("list", &name)])
+            fill(&texts.list_mail, &[("list", &name)]).into()
         }
         None => escape(&texts.all_mail),
     };

@@ -19,22 +19,22 @@ const PATHS: Paths = Paths {
 pub fn names(
     names: NewIdentity,
     properties: &Properties,
-    anonymous_will_do: bool,
+    allow_anonymous: bool,
 ) -> Result<NewIdentity, ApiError> {
-    names_at(names, properties, anonymous_will_do, &PATHS)
+    names_at(names, properties, allow_anonymous, &PATHS)
 }
 
 /// The identifiers of a contact, in a body with other field names.
 pub fn names_at(
     names: NewIdentity,
     properties: &Properties,
-    anonymous_will_do: bool,
+    allow_anonymous: bool,
     paths: &Paths,
 ) -> Result<NewIdentity, ApiError> {
     let mut issues = Vec::new();
     contacts::check(&names, properties, paths, &mut issues);
     let only_anonymous = names.external_id.is_none() && names.email.is_none();
-    if only_anonymous && !anonymous_will_do && issues.iter().all(|issue| !issue.path.is_empty()) {
+    if only_anonymous && !allow_anonymous && issues.iter().all(|issue| !issue.path.is_empty()) {
         issues.push(Issue::new("", paths.nobody));
     }
     if issues.is_empty() {

@@ -3,6 +3,9 @@
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
+/// Escapes text for HTML, in elements and in quoted attributes.
+pub use htmlize::escape_all_quotes as escape;
+
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #c2410c; --on-accent: #fff; --link: #c2410c; }
 @media (prefers-color-scheme: dark) { :root { --link: #fdba74; } }
@@ -83,21 +86,5 @@ pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
         };
     }
     out.push_str(&escape(rest));
-    out
-}
-
-/// Escapes text for HTML.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
     out
 }

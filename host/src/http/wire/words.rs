@@ -3,11 +3,13 @@
 //! The states of [`crate::states`] are enums and appear in bodies as they are. The other vocabularies stay
 //! texts in Rust; `#[schema(value_type = AlertType)]` makes the document list their words.
 
+use strum::VariantNames as _;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::alerts::{CHANNELS, Kind};
+use crate::db::HoldKind;
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::Scope;
@@ -93,10 +95,10 @@ words! {
     EndpointStatus = ["enabled", "disabled"];
     ExportFormat = ["csv", "json"];
     /// Whether a delivery provider accepts mail.
-    ProviderStatus = Taking::ALL.map(Taking::name);
+    ProviderStatus = Taking::VARIANTS;
     /// Why a delivery provider accepts no mail.
-    ProviderHold = ["limit", "rest", "block"];
-    AlertType = Kind::ALL.map(Kind::name);
+    ProviderHold = HoldKind::VARIANTS;
+    AlertType = Kind::VARIANTS;
     AlertChannel = CHANNELS;
 }
 
@@ -120,6 +122,6 @@ states! { RunState SendStatus DeliveryState ImportState DeadLetterKind DeadLette
 
 impl Words for Scope {
     fn words() -> Vec<&'static str> {
-        Self::ALL.map(Self::name).to_vec()
+        Self::ALL.iter().map(|one| one.name()).collect()
     }
 }

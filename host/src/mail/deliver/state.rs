@@ -1,13 +1,15 @@
 //! The state of the active providers, for operators.
 
 use chrono::{DateTime, Utc};
+use strum::{IntoStaticStr, VariantNames};
 
 use super::providers::print;
 use crate::context::Context;
 use crate::db::{self, Conn, Hold, HoldKind};
 
 /// Whether a provider takes mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Taking {
     Up,
     /// A limit that ends by itself, or several failures in a row.
@@ -17,14 +19,8 @@ pub enum Taking {
 }
 
 impl Taking {
-    pub const ALL: [Self; 3] = [Self::Up, Self::Resting, Self::Blocked];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Resting => "resting",
-            Self::Blocked => "blocked",
-        }
+        self.into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP requests of journeys.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpRequest, HttpResponse};
 use serde_json::json;
 
@@ -44,20 +44,11 @@ fn retry_delay(
 ) -> Option<Option<u64>> {
     match answer {
         Ok(answer) if answer.status == 429 || answer.status >= 500 => {
-            let header = answer.header("retry-after").unwrap_or_default().trim();
-            let seconds = header.parse().ok().or_else(|| until(header, now));
-            Some(seconds.map(|seconds: u64| seconds.saturating_mul(1_000)))
+            Some(answer.retry_after_ms(now))
         }
         Ok(_) => None,
         Err(error) => (error.kind != HttpErrorKind::Refused).then_some(None),
     }
-}
-
-/// Seconds until an HTTP date (RFC 9110 §5.6.7).
-fn until(date: &str, now: DateTime<Utc>) -> Option<u64> {
-    let date = DateTime::parse_from_rfc2822(date).ok()?;
-    let wait = date.with_timezone(&Utc) - now;
-    u64::try_from(wait.max(TimeDelta::zero()).num_seconds()).ok()
 }
 
 #[cfg(test)]

@@ -2,13 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Properties, Refusal};
+use hogsend_semantics::address::Mailbox;
 use serde_json::Value;
-
-pub fn invalid(details: impl Into<String>) -> Refusal {
-    Refusal::Invalid {
-        details: details.into(),
-    }
-}
 
 /// An object, or the JSON text of one: PostHog's body template has `"{event}"` in quotes, and some
 /// versions fill it in as text. Null and empty text are `None`.
@@ -18,7 +13,7 @@ pub fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, R
         Some(Value::String(text)) if text.trim().is_empty() => None,
         Some(Value::String(text)) => {
             parsed = hogsend_plugin_api::json::lenient(text.as_bytes()).map_err(|error| {
-                invalid(format!("{path} is text that is not valid JSON: {error}"))
+                Refusal::invalid(format!("{path} is text that is not valid JSON: {error}"))
             })?;
             Some(&parsed)
         }
@@ -27,7 +22,7 @@ pub fn object(path: &str, value: Option<&Value>) -> Result<Option<Properties>, R
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(fields)) => Ok(Some(fields.clone())),
-        Some(other) => Err(invalid(format!(
+        Some(other) => Err(Refusal::invalid(format!(
             "{path} must be an object, not {}",
             kind(other)
         ))),
@@ -40,7 +35,7 @@ pub fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(invalid(format!(
+        Some(other) => Err(Refusal::invalid(format!(
             "{path} must be a string, not {}",
             kind(other)
         ))),
@@ -50,7 +45,7 @@ pub fn text(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal
 /// An id: a text, or a whole number from products that use numeric ids.
 pub fn identifier(path: &str, value: Option<&Value>) -> Result<Option<String>, Refusal> {
     match value {
-        Some(Value::Number(number)) if number.is_f64() => Err(invalid(format!(
+        Some(Value::Number(number)) if number.is_f64() => Err(Refusal::invalid(format!(
             "{path} must be a string: as a number it is not a whole one, or too large to keep its digits"
         ))),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
@@ -65,14 +60,8 @@ pub fn loose_id(value: &Value) -> Option<String> {
 
 /// PostHog's property `email`, if it is an address. The event counts either way.
 pub fn email(contact: &Properties) -> Option<String> {
-    let email = contact.get("email")?.as_str()?.trim();
-    let (local, domain) = email.rsplit_once('@')?;
-    let plain = |c: char| !(c.is_control() || c.is_whitespace() || "<>,;\"()[]\\:@".contains(c));
-    let sound = (1..=64).contains(&local.len())
-        && domain.split('.').all(|label| !label.is_empty())
-        && email.len() <= 254
-        && local.chars().chain(domain.chars()).all(plain);
-    sound.then(|| email.to_owned())
+    let email = contact.get("email")?.as_str()?;
+    Some(Mailbox::parse(email).ok()?.written())
 }
 
 /// The time of the event; `None` where it is not an RFC 3339 time, and the time of receipt counts.

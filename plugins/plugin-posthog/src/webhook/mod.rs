@@ -9,7 +9,7 @@ use hogsend_plugin_api::{Properties, Reading, Refusal, SourceEvent, Webhook};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use field::{email, identifier, invalid, loose_id, object, text, timestamp};
+use field::{email, identifier, loose_id, object, text, timestamp};
 use identity::{PERSON, is_visitor, joined};
 
 /// Verifies and reads a webhook: `{event: {…}, person: {…}}`. The `url`s in it point at PostHog's own
@@ -19,10 +19,12 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
         return Err(Refusal::Unauthorized);
     }
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
-        .map_err(|error| invalid(format!("the body is not valid JSON: {error}")))?;
+        .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;
     let body = object("the body", Some(&body))?.unwrap_or_default();
     let event = object("event", body.get("event"))?.ok_or_else(|| {
-        invalid("event is required: send PostHog's default body, {\"event\": …, \"person\": …}")
+        Refusal::invalid(
+            "event is required: send PostHog's default body, {\"event\": …, \"person\": …}",
+        )
     })?;
     let properties = object("event.properties", event.get("properties"))?.unwrap_or_default();
     let person = object("person", body.get("person"))?.unwrap_or_default();
@@ -37,9 +39,9 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
     let (set, set_once) = (fields("$set"), fields("$set_once"));
     let email = [&known, &set, &set_once].into_iter().find_map(email);
     let name = text("event.event", event.get("event"))?
-        .ok_or_else(|| invalid("event.event is required: the event's name"))?;
+        .ok_or_else(|| Refusal::invalid("event.event is required: the event's name"))?;
     let distinct_id = identifier("event.distinct_id", event.get("distinct_id"))?
-        .ok_or_else(|| invalid("event.distinct_id is required: the id of the person"))?;
+        .ok_or_else(|| Refusal::invalid("event.distinct_id is required: the id of the person"))?;
     let person_id = person.get("id").and_then(loose_id);
     let mut identities: Vec<(String, String)> = Vec::new();
     identities.extend(person_id.map(|id| (PERSON.to_owned(), id)));

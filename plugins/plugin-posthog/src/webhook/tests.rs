@@ -245,6 +245,8 @@ fn an_email_is_taken_only_where_it_is_one() {
         (json!("Ann <ann@example.com>"), None),
         (json!("a@b@example.com"), None),
         (json!("a@.example.com"), None),
+        (json!("a@-b.example"), None),
+        (json!(".a@example.com"), None),
         (json!(7), None),
         (json!(["a@b.co"]), None),
         (json!(null), None),
