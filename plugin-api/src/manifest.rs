@@ -35,8 +35,9 @@ pub struct Manifest {
     /// The settings the plugin reads. It receives no others.
     #[serde(default)]
     pub settings: Vec<Setting>,
-    /// Hosts the plugin may send HTTP requests to: a host name, or `$NAME` for the host of the URL
-    /// in the setting `NAME`. The host refuses requests to others.
+    /// Hosts the plugin may send HTTP requests to: a host name, in which `*` stands for one label
+    /// (`sns.*.amazonaws.com`), or `$NAME` for the host of the URL in the setting `NAME`. The host
+    /// refuses requests to others.
     #[serde(default)]
     pub http_hosts: Vec<String>,
     /// For an event source, or a delivery plugin whose provider sends webhooks: the setting that

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{Reading, Refusal};
 
 use super::feedback;
-use super::hook::{WebhookOut, invalid_payload, key_of, webhook};
+use super::hook::{WebhookOut, invalid_payload, key_of, own_answer, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -48,7 +48,7 @@ pub async fn receive_webhook(
     uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
-) -> Result<Json<WebhookOut>, ApiError> {
+) -> Result<Response, ApiError> {
     let webhook = webhook(&app, &method, &uri, &headers, body);
     let Some(plugin) = app.plugins.event_source(&source) else {
         // Delivery providers may use the same short URL.
@@ -67,14 +67,19 @@ pub async fn receive_webhook(
     {
         Ok(Reading::Events(events)) => events,
         Ok(Reading::Skipped { reason }) => {
-            return Ok(Json(WebhookOut::skipped(reason)));
+            return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
         Ok(Reading::Challenge { .. }) => {
             let reason = "a challenge must be sent with GET".to_owned();
-            return Ok(Json(WebhookOut::skipped(reason)));
+            return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
-        Err(Refusal::Unauthorized) => {
-            app.refusals.tell(&source, &webhook);
+        Ok(Reading::Answer {
+            status,
+            content_type,
+            body,
+        }) => return own_answer(&source, status, &content_type, body),
+        Err(Refusal::Unauthorized { reason }) => {
+            app.refusals.tell(&source, &webhook, reason);
             return Err(invalid_secret());
         }
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
@@ -94,7 +99,7 @@ pub async fn receive_webhook(
     }
     let Some(first) = sound.first().map(|event| event.name.clone()) else {
         let reason = skipped.unwrap_or_else(|| "no events".into());
-        return Ok(Json(WebhookOut::skipped(reason)));
+        return Ok(Json(WebhookOut::skipped(reason)).into_response());
     };
     let mut results = Vec::with_capacity(sound.len());
     while !sound.is_empty() {
@@ -115,7 +120,8 @@ pub async fn receive_webhook(
         user_id: Some(user),
         exits: Some(exits),
         ..WebhookOut::default()
-    }))
+    })
+    .into_response())
 }
 
 /// Answers a vendor's verification challenge, which confirms the URL. Nothing is stored.
@@ -150,12 +156,17 @@ pub async fn answer_challenge(
             Ok((kind, answer).into_response())
         }
         Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
+        Ok(Reading::Answer {
+            status,
+            content_type,
+            body,
+        }) => own_answer(&source, status, &content_type, body),
         Ok(Reading::Events(_)) => {
             let reason = "events must be sent with POST".to_owned();
             Ok(Json(WebhookOut::skipped(reason)).into_response())
         }
-        Err(Refusal::Unauthorized) => {
-            app.refusals.tell(&source, &webhook);
+        Err(Refusal::Unauthorized { reason }) => {
+            app.refusals.tell(&source, &webhook, reason);
             Err(invalid_secret())
         }
         Err(Refusal::Invalid { details }) => Err(invalid_payload(&details)),
