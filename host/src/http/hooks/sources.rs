@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{Reading, Refusal};
 
@@ -174,8 +174,8 @@ pub async fn answer_challenge(
 }
 
 fn invalid_secret() -> ApiError {
-    ApiError::new(
-        axum::http::StatusCode::UNAUTHORIZED,
-        "Invalid webhook secret",
-    )
+    // Some vendors send user and password only once they were asked for them (RFC 9110 §11.6.1).
+    let challenge = HeaderValue::from_static("Basic realm=\"webhooks\"");
+    ApiError::new(StatusCode::UNAUTHORIZED, "Invalid webhook secret")
+        .with_header(header::WWW_AUTHENTICATE, challenge)
 }

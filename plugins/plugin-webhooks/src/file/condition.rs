@@ -13,11 +13,12 @@ pub fn read_all(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
     let tables = section.tables(key);
     let conditions = tables
         .into_iter()
-        .filter_map(|(name, table)| read(section.inner(&name, table)));
+        .filter_map(|(name, table)| read(&section.inner(&name, table)));
     conditions.collect()
 }
 
-fn read(section: Section<'_>) -> Option<Condition> {
+fn read(section: &Section<'_>) -> Option<Condition> {
+    let before = section.mistakes();
     let at = section.value("at").and_then(toml::Value::as_str);
     if at.is_none() {
         section.problem(
@@ -62,13 +63,14 @@ fn read(section: Section<'_>) -> Option<Condition> {
             tests.push(section.sound(key, Place::parse(text)).map(test));
         }
     }
-    if tests.len() != 1 {
+    section.finish(&KEYS);
+    // A misspelt or malformed test is named already.
+    if tests.len() != 1 && section.mistakes() == before {
         section.problem(
             "",
             "needs exactly one of equals, one_of, none_of, exists, same_as and at_most",
         );
     }
-    section.finish(&KEYS);
     let test = tests.pop().flatten();
     Some(Condition {
         place: place?,

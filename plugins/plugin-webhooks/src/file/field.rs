@@ -46,7 +46,7 @@ fn read_one(section: &Section<'_>, key: &str, value: &Value, all: &mut Vec<Alter
                 conditions: Vec::new(),
             }));
         }
-        Value::Table(table) => of_table(section.inner(key, table), all),
+        Value::Table(table) => of_table(&section.inner(key, table), all),
         other => {
             let message = format!(
                 "must be a place such as \"/data/id\", not {}: write {{ value = … }} for a constant",
@@ -68,7 +68,8 @@ pub fn origin(text: &str) -> Result<Origin, String> {
     })
 }
 
-fn of_table(section: Section<'_>, all: &mut Vec<Alternative>) {
+fn of_table(section: &Section<'_>, all: &mut Vec<Alternative>) {
+    let before = section.mistakes();
     let mut origins = Vec::new();
     let mut ways = 0;
     if let Some(value) = section.value("from") {
@@ -93,7 +94,7 @@ fn of_table(section: Section<'_>, all: &mut Vec<Alternative>) {
         let list = section.sound("list", Place::parse(list));
         let take = section.text_or_empty("take").unwrap_or_default();
         let take = section.sound("take", pointer(take));
-        let conditions = condition::read_all(&section, "where");
+        let conditions = condition::read_all(section, "where");
         if let (Some(list), Some(take)) = (list, take) {
             origins.push(Origin::Element {
                 list,
@@ -102,19 +103,20 @@ fn of_table(section: Section<'_>, all: &mut Vec<Alternative>) {
             });
         }
     }
-    if ways != 1 {
-        section.problem("", "needs exactly one of from, value and list");
-    }
     let is_list = origins
         .iter()
         .any(|origin| matches!(origin, Origin::Element { .. }));
     // In a list they select the element.
     let conditions = match is_list {
         true => Vec::new(),
-        false => condition::read_all(&section, "where"),
+        false => condition::read_all(section, "where"),
     };
-    let convert = convert(&section);
+    let convert = convert(section);
     section.finish(&KEYS);
+    // A misspelt key is named already.
+    if ways != 1 && section.mistakes() == before {
+        section.problem("", "needs exactly one of from, value and list");
+    }
     all.extend(origins.into_iter().map(|origin| Alternative {
         origin,
         convert: convert.clone(),

@@ -40,16 +40,16 @@ pub fn read_all(top: &Section<'_>) -> Vec<Rule> {
     }
     let rules = tables
         .into_iter()
-        .map(|(name, table)| read_rule(top.inner(&name, table), &common));
+        .map(|(name, table)| read_rule(&top.inner(&name, table), &common));
     rules.collect()
 }
 
-fn read_rule(section: Section<'_>, common: &Fields) -> Rule {
-    let conditions = condition::read_all(&section, "where");
+fn read_rule(section: &Section<'_>, common: &Fields) -> Rule {
+    let conditions = condition::read_all(section, "where");
     let skip = section.text("skip").map(str::to_owned);
     let fields = match skip {
         Some(_) => Fields::default(),
-        None => read_fields(&section, common),
+        None => read_fields(section, common),
     };
     if skip.is_none() && fields.name.field.0.is_empty() && section.value("name").is_none() {
         let message = "is missing: give the event a name, here or at the top of the file";
@@ -95,7 +95,7 @@ fn name(section: &Section<'_>, value: &Value) -> Name {
             ..Name::default()
         },
         Value::Table(table) if table.contains_key("names") || table.contains_key("others") => {
-            named_by_table(section.inner("name", table))
+            named_by_table(&section.inner("name", table))
         }
         other => Name {
             field: field::read(section, "name", other),
@@ -118,9 +118,9 @@ fn constant(text: &str) -> Field {
     }])
 }
 
-fn named_by_table(section: Section<'_>) -> Name {
+fn named_by_table(section: &Section<'_>) -> Name {
     let from = match section.value("from") {
-        Some(value) => field::read(&section, "from", value),
+        Some(value) => field::read(section, "from", value),
         None => {
             section.problem("from", "is missing: say where the vendor's name is");
             Field::default()

@@ -46,6 +46,11 @@ impl<'a> Section<'a> {
         result.map_err(|wrong| self.problem(key, wrong)).ok()
     }
 
+    /// How many mistakes the file has so far.
+    pub fn mistakes(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     pub fn value(&self, key: &'static str) -> Option<&'a Value> {
         self.asked.borrow_mut().push(key);
         self.table.get(key)
@@ -146,7 +151,7 @@ impl<'a> Section<'a> {
 
     /// Refuses the keys that nobody asked for. `known` are all keys of such a table, some of which may not
     /// apply to this one.
-    pub fn finish(self, known: &[&str]) {
+    pub fn finish(&self, known: &[&str]) {
         let asked = self.asked.borrow();
         for key in self.table.keys() {
             if asked.contains(&key.as_str()) {
