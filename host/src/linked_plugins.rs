@@ -7,4 +7,5 @@ pub fn link() {
     hogsend_plugin_postmark::hogsend_link();
     hogsend_plugin_resend::hogsend_link();
     hogsend_plugin_smtp::hogsend_link();
+    hogsend_plugin_webhooks::hogsend_link();
 }

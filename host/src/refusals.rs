@@ -16,10 +16,11 @@ const TOLERANCE: i64 = 300;
 pub struct Refusals(Mutex<HashMap<String, (DateTime<Utc>, u64)>>);
 
 impl Refusals {
-    /// Logs why a source's webhook was refused, at most once a minute per source.
-    pub fn tell(&self, source: &str, webhook: &Webhook) {
+    /// Logs why a source's webhook was refused, at most once a minute per source: the plugin's own
+    /// reason, or the most likely one.
+    pub fn tell(&self, source: &str, webhook: &Webhook, said: Option<String>) {
         if let Some(unsaid) = self.turn(source, webhook.received_at) {
-            let reason = reason(webhook);
+            let reason = said.unwrap_or_else(|| reason(webhook));
             tracing::warn!(
                 source,
                 unsaid,

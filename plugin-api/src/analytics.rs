@@ -92,6 +92,16 @@ pub struct RefusedCapture {
     pub reason: String,
 }
 
+impl RefusedCapture {
+    /// The capture of this id, and why it is refused.
+    pub fn new(id: Uuid, reason: impl Into<String>) -> Self {
+        Self {
+            id,
+            reason: reason.into(),
+        }
+    }
+}
+
 #[doc(hidden)]
 pub fn dispatch<P: Analytics>(
     plugin: &P,

@@ -13,10 +13,10 @@ use crate::host::Host;
 use crate::replay::{self, Bounds, End};
 use crate::step::{Command, Step};
 
-/// The method numbers, with input → output. A number is never reused.
+/// The method numbers, with input → output. A number is never reused; 100 and 204 belonged to drafts.
 pub mod method {
-    /// [`Webhook`](crate::Webhook) → `Result<Reading, Refusal>`.
-    pub const EVENT_SOURCE_READ: u32 = 100;
+    /// `Ask<`[`Webhook`](crate::Webhook)`>` → `Reply<Result<Reading, Refusal>>`.
+    pub const EVENT_SOURCE_READ: u32 = 101;
     /// `null` → [`Capabilities`](crate::Capabilities).
     pub const DELIVERY_CAPABILITIES: u32 = 200;
     /// [`Mail`](crate::Mail) → `Result<Prepared, String>`.
@@ -25,8 +25,9 @@ pub mod method {
     pub const DELIVERY_SEND: u32 = 202;
     /// `Ask<`[`BatchAttempt`](crate::BatchAttempt)`>` → `Reply<`[`BatchSent`](crate::BatchSent)`>`.
     pub const DELIVERY_SEND_BATCH: u32 = 203;
-    /// [`Webhook`](crate::Webhook) → `Result<`[`DeliveryReading`](crate::DeliveryReading)`, Refusal>`.
-    pub const DELIVERY_READ: u32 = 204;
+    /// `Ask<`[`Webhook`](crate::Webhook)`>` →
+    /// `Reply<Result<`[`DeliveryReading`](crate::DeliveryReading)`, Refusal>>`.
+    pub const DELIVERY_READ_WEBHOOK: u32 = 205;
     /// `Ask<String>` (distinct id) → `Reply<Result<Option<Properties>, String>>`.
     pub const ANALYTICS_PERSON: u32 = 300;
     /// `Ask<Vec<`[`Capture`](crate::Capture)`>>` → `Reply<`[`Captured`](crate::Captured)`>`.

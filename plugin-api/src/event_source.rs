@@ -3,17 +3,22 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::call::{CallError, decode, encode, method};
-use crate::{Body, Properties};
+use crate::call::{CallError, converse, method};
+use crate::{Body, Host, Properties};
 
 /// Verifies and reads one vendor's webhooks.
 pub trait EventSource {
-    /// Reads one webhook. Must be a pure function of the request and the plugin's settings.
+    /// Reads one webhook. Must depend only on the request, the plugin's settings and the answers of
+    /// the host, which it may ask, for example for the certificate that verifies the signature.
     ///
     /// # Errors
     ///
     /// [`Refusal`]: the webhook is not genuine, or cannot be read.
-    fn read(&self, webhook: &Webhook) -> Result<Reading, Refusal>;
+    fn read(
+        &self,
+        host: &Host,
+        webhook: &Webhook,
+    ) -> impl Future<Output = Result<Reading, Refusal>>;
 }
 
 /// A webhook as it arrived.
@@ -54,6 +59,20 @@ impl Default for Webhook {
 }
 
 impl Webhook {
+    /// A `POST` without path and query. Header names must be in lower case.
+    pub fn new(
+        headers: Vec<(String, String)>,
+        body: impl Into<Body>,
+        received_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            headers,
+            body: body.into(),
+            received_at,
+            ..Self::default()
+        }
+    }
+
     /// The value of the first header with this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -74,11 +93,38 @@ pub enum Reading {
         /// For the log.
         reason: String,
     },
-    /// A challenge. Hosts before Hogsend 1.0.0 do not know this variant.
+    /// A challenge, with which the vendor verifies the URL by a `GET`. The host answers with 200.
     Challenge {
         /// The response body, as plain text of at most 4 KiB.
         answer: String,
     },
+    /// The webhook holds nothing to store, and the vendor expects this response.
+    Answer {
+        /// The status code: 200 to 299, or 400 to 599.
+        status: u16,
+        /// The media type of `body`: `application/json`.
+        content_type: String,
+        /// At most 4 KiB; the host refuses to send more.
+        body: Body,
+    },
+}
+
+impl Reading {
+    /// Nothing to store; `reason` is for the log.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        Self::Skipped {
+            reason: reason.into(),
+        }
+    }
+
+    /// The response the vendor expects; see [`Reading::Answer`].
+    pub fn answer(status: u16, content_type: &str, body: impl Into<Body>) -> Self {
+        Self::Answer {
+            status,
+            content_type: content_type.into(),
+            body: body.into(),
+        }
+    }
 }
 
 /// Why the host must refuse a webhook.
@@ -86,10 +132,39 @@ pub enum Reading {
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The secret or signature is missing or wrong. The host answers with 401.
-    Unauthorized,
+    Unauthorized {
+        /// For the operator's log, at most once a minute per source; never in the response. `None`
+        /// lets the host name the most likely cause. Must not contain a secret.
+        #[serde(default)]
+        reason: Option<String>,
+    },
     /// The webhook is genuine but cannot be read; `details` says what to fix. The host answers with
     /// 400.
-    Invalid { details: String },
+    Invalid {
+        /// For the response and the log.
+        details: String,
+    },
+}
+
+impl Refusal {
+    /// The secret or signature is missing or wrong.
+    pub fn unauthorized() -> Self {
+        Self::Unauthorized { reason: None }
+    }
+
+    /// The secret or signature is missing or wrong, for this reason.
+    pub fn unauthorized_because(reason: impl Into<String>) -> Self {
+        Self::Unauthorized {
+            reason: Some(reason.into()),
+        }
+    }
+
+    /// The webhook is genuine but cannot be read.
+    pub fn invalid(details: impl Into<String>) -> Self {
+        Self::Invalid {
+            details: details.into(),
+        }
+    }
 }
 
 impl Refusal {
@@ -135,11 +210,25 @@ pub struct SourceEvent {
     pub occurred_at: Option<DateTime<Utc>>,
 }
 
+impl SourceEvent {
+    /// An event with everything but its name left empty.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
 #[doc(hidden)]
 pub fn dispatch<P: EventSource>(
     plugin: &P,
     number: u32,
     input: &[u8],
 ) -> Option<Result<Vec<u8>, CallError>> {
-    (number == method::EVENT_SOURCE_READ).then(|| encode(&plugin.read(&decode(input)?)))
+    (number == method::EVENT_SOURCE_READ).then(|| {
+        converse(input, |host, webhook| async move {
+            plugin.read(&host, &webhook).await
+        })
+    })
 }

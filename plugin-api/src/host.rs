@@ -148,6 +148,16 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
+    /// A response, for a test. Header names must be in lower case.
+    pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            status,
+            headers: headers.iter().map(own).collect(),
+            body: body.into(),
+        }
+    }
+
     /// The value of the first header with this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers

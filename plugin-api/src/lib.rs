@@ -18,6 +18,7 @@ mod analytics;
 mod body;
 pub mod call;
 mod delivery;
+pub mod described;
 mod event_source;
 pub mod export;
 mod guard;

@@ -35,8 +35,9 @@ pub struct Manifest {
     /// The settings the plugin reads. It receives no others.
     #[serde(default)]
     pub settings: Vec<Setting>,
-    /// Hosts the plugin may send HTTP requests to: a host name, or `$NAME` for the host of the URL
-    /// in the setting `NAME`. The host refuses requests to others.
+    /// Hosts the plugin may send HTTP requests to: a host name, in which `*` stands for one label
+    /// (`sns.*.amazonaws.com`), or `$NAME` for the host of the URL in the setting `NAME`. The host
+    /// refuses requests to others.
     #[serde(default)]
     pub http_hosts: Vec<String>,
     /// For an event source, or a delivery plugin whose provider sends webhooks: the setting that
@@ -53,6 +54,10 @@ pub struct Manifest {
     /// [untrusted](crate::Trust) unless an operator lists the plugin in `TRUSTED_SOURCES`.
     #[serde(default)]
     pub untrusted: bool,
+    /// For an event source: true where most installations do not use it. The host does not mention
+    /// that its webhook secret is not set.
+    #[serde(default)]
+    pub optional: bool,
     /// For a delivery plugin: the setting that holds the default sender, `Name <address>`.
     #[serde(default)]
     pub sender: Option<String>,
@@ -79,6 +84,7 @@ impl Manifest {
             webhook_secret: None,
             sample_webhook: None,
             untrusted: false,
+            optional: false,
             sender: None,
             local_only: false,
             blocking: false,
@@ -112,6 +118,12 @@ impl Manifest {
     /// Declares that strangers can forge events of this source.
     pub fn untrusted(mut self) -> Self {
         self.untrusted = true;
+        self
+    }
+
+    /// Declares that most installations do not use this source.
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
         self
     }
 

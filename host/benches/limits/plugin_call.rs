@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hogsend::plugins::bench::{Direct, direct};
 use hogsend_plugin_api::Webhook;
-use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::call::{Ask, method};
 use serde_json::json;
 
 use crate::{median, microseconds};
@@ -26,7 +26,12 @@ pub fn bench() {
         received_at: chrono::DateTime::UNIX_EPOCH,
         ..Webhook::default()
     };
-    let input = serde_json::to_vec(&webhook).expect("JSON");
+    let ask = Ask {
+        input: webhook,
+        now: chrono::DateTime::UNIX_EPOCH,
+        steps: Vec::new(),
+    };
+    let input = serde_json::to_vec(&ask).expect("JSON");
     assert_eq!(
         linked(method::EVENT_SOURCE_READ, &input),
         loaded(method::EVENT_SOURCE_READ, &input)

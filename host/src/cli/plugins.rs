@@ -3,6 +3,7 @@
 use hogsend_plugin_api::Kind;
 
 use super::{Environment, Misconfigured, start};
+use crate::plugins::Origin;
 
 /// Prints each plugin with its settings, then every plugin file that was refused.
 pub fn list(environment: &Environment) -> anyhow::Result<()> {
@@ -13,9 +14,10 @@ pub fn list(environment: &Environment) -> anyhow::Result<()> {
         .zip(found.manifests().chain(found.older()))
     {
         let kinds: Vec<&str> = plugin.kinds.iter().copied().map(kind).collect();
-        let origin = match &plugin.path {
-            Some(path) => format!("loaded from {}", path.display()),
-            None => "linked".to_owned(),
+        let origin = match (&plugin.path, plugin.origin) {
+            (Some(path), Origin::Loaded) => format!("loaded from {}", path.display()),
+            (Some(path), Origin::Linked) => format!("described in {}", path.display()),
+            (None, _) => "linked".to_owned(),
         };
         println!(
             "{} {} (plugin-api {}): {}; {origin}",

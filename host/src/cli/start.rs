@@ -86,6 +86,8 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     let plugin_cache = config.data_dir.join("plugins");
     let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
     findings.add(&broken);
+    let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
+    findings.add(&mistakes.unwrap_or_default());
     let manifests: Vec<_> = found.manifests().collect();
     let (read, wrong) = read_plugins(&manifests, &config, &lookup);
     findings.add(&wrong);
@@ -262,6 +264,8 @@ pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered,
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
-    let (found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let (mut found, mut broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
+    broken.extend(mistakes.unwrap_or_default());
     Ok((found, texts(&broken)))
 }

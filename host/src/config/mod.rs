@@ -146,6 +146,8 @@ pub struct Config {
     /// In order of preference.
     pub email_providers: Vec<String>,
     pub plugin_dir: Option<PathBuf>,
+    /// Folder with files that describe event sources.
+    pub webhook_dir: Option<PathBuf>,
     /// Templates that replace those of the plugins.
     pub template_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
@@ -223,6 +225,7 @@ impl Config {
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
             email_providers: reader.words("EMAIL_PROVIDER"),
             plugin_dir: reader.unquoted("PLUGIN_DIR").map(PathBuf::from),
+            webhook_dir: reader.unquoted("WEBHOOK_DIR").map(PathBuf::from),
             template_dir: reader.unquoted("TEMPLATE_DIR").map(PathBuf::from),
             data_dir: PathBuf::from(reader.text("HOGSEND_DATA_DIR")),
             skip_schema_check: reader.flag("SKIP_SCHEMA_CHECK"),

@@ -93,8 +93,13 @@ fn validate(
         return;
     };
     let id = &manifest.id;
-    all.warnings.push(if config.production {
+    if config.production {
         all.closed_sources.insert(id.clone());
+    }
+    if manifest.optional {
+        return;
+    }
+    all.warnings.push(if config.production {
         format!("{name} is not set: webhooks of '{id}' are refused")
     } else {
         format!("{name} is not set: in development, webhooks of '{id}' are accepted from anyone")

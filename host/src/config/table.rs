@@ -270,6 +270,11 @@ pub const TABLE: &[Variable] = &[
     ),
     variable("PLUGIN_DIR", "", "folder with plugin libraries"),
     variable(
+        "WEBHOOK_DIR",
+        "",
+        "folder with files that describe webhook sources (docs/connect-webhooks.md)",
+    ),
+    variable(
         "HOGSEND_DATA_DIR",
         ".hogsend",
         "folder of the embedded database, the outbox and the plugin cache",

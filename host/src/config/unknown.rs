@@ -59,9 +59,12 @@ pub fn unknown<'a>(
     let plugins = manifests.iter().flat_map(|manifest| &manifest.settings);
     let plugins: Vec<&str> = plugins.map(|setting| setting.name.as_str()).collect();
     let known: BTreeSet<&str> = own.chain(plugins.iter().copied()).collect();
-    let families: BTreeSet<String> = plugins
-        .iter()
-        .filter_map(|name| Some(format!("{}_", name.split_once('_')?.0)))
+    // Names that begin with that of a vendor most installations do not connect are most likely another
+    // program's.
+    let in_use = manifests.iter().filter(|manifest| !manifest.optional);
+    let families: BTreeSet<String> = in_use
+        .flat_map(|manifest| &manifest.settings)
+        .filter_map(|setting| Some(format!("{}_", setting.name.split_once('_')?.0)))
         .chain(FAMILIES.map(str::to_owned))
         .collect();
     let unset = |name: &str| lookup(name).is_none_or(|value| value.trim().is_empty());

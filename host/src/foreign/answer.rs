@@ -59,7 +59,7 @@ impl Foreign for Refusal {
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
             Self::Invalid { details } => details.admit(now),
-            Self::Unauthorized => {}
+            Self::Unauthorized { reason } => reason.admit(now),
         }
     }
 }
@@ -76,6 +76,8 @@ impl Foreign for Reading {
             }
             Self::Skipped { reason } => reason.admit(now),
             Self::Challenge { answer } => *answer = text(answer, CHALLENGE_MAX),
+            // The bytes are the vendor's business; their size is checked where they are sent.
+            Self::Answer { content_type, .. } => *content_type = text(content_type, HEADER_MAX),
         }
     }
 }
@@ -89,6 +91,7 @@ impl Foreign for DeliveryReading {
                 }
             }
             Self::Skipped { reason } => reason.admit(now),
+            Self::Answer { content_type, .. } => *content_type = text(content_type, HEADER_MAX),
         }
     }
 }

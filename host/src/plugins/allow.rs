@@ -32,12 +32,25 @@ impl AllowList {
         };
         let port = url.port_or_known_default();
         self.0.iter().any(|(known, known_port)| {
-            *known == host
+            is_named(known, &host)
                 && match known_port {
                     Some(known_port) => Some(*known_port) == port,
                     None => url.scheme() == "https" && port == Some(443),
                 }
         })
+    }
+}
+
+/// Whether a host has this name, in which `*` stands for one label.
+fn is_named(name: &str, host: &str) -> bool {
+    let (mut names, mut labels) = (name.split('.'), host.split('.'));
+    loop {
+        match (names.next(), labels.next()) {
+            (None, None) => return true,
+            (Some("*"), Some(label)) if !label.is_empty() => {}
+            (Some(name), Some(label)) if name == label => {}
+            _ => return false,
+        }
     }
 }
 
@@ -52,15 +65,24 @@ mod tests {
     fn only_named_hosts_and_ports_are_reached() {
         let settings = Settings::from([("BASE", "http://127.0.0.1:4008/x")]);
         let list = AllowList::new(
-            &["api.vendor.com".into(), "$BASE".into(), "$UNSET".into()],
+            &[
+                "api.vendor.com".into(),
+                "sns.*.vendor.com".into(),
+                "$BASE".into(),
+                "$UNSET".into(),
+            ],
             &settings,
         );
         let allows = |url: &str| list.allows(&Url::parse(url).unwrap());
         assert!(allows("https://api.vendor.com/emails"));
         assert!(allows("https://API.vendor.com"));
+        assert!(allows("https://sns.eu-west-1.vendor.com/key.pem"));
         assert!(allows("http://127.0.0.1:4008/emails"));
         for url in [
             "http://api.vendor.com/",
+            "https://sns.vendor.com/",
+            "https://sns.a.b.vendor.com/",
+            "https://evil.eu-west-1.vendor.com/",
             "https://api.vendor.com:8443/",
             "https://evil.com/api.vendor.com",
             "https://api.vendor.com.evil.com/",

@@ -23,7 +23,7 @@ const COMMANDS_MAX: usize = 32;
 const DEADLINE: Duration = Duration::from_secs(75);
 
 /// Calls a method, performs the commands the plugin asks for, and calls again with the answers,
-/// until the plugin is done.
+/// until the plugin is done. The answer counts as received at `arrived`; `None` stands for now.
 pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     caller: &Caller,
     performer: &Performer,
@@ -31,6 +31,7 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     clock: &Clock,
     method: u32,
     input: I,
+    arrived: Option<DateTime<Utc>>,
 ) -> Result<T, PluginError> {
     // A plugin with its own connections may have had an effect in any call.
     let begun = AtomicBool::new(false);
@@ -43,7 +44,7 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
         for _ in 0..ROUNDS {
             let commands: Vec<Command> = match caller.ask(method, &ask).await? {
                 Reply::Done(mut value) => {
-                    T::admit(&mut value, clock.now());
+                    T::admit(&mut value, arrived.unwrap_or_else(|| clock.now()));
                     return Ok(value);
                 }
                 Reply::Ask(commands) => commands,

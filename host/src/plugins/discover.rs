@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hogsend_plugin_api::abi::Root;
+use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::{Kind, Manifest};
 use semver::Version;
 use serde::Serialize;
 
-use super::Problem;
 use super::loader::load;
 use super::preflight::{self, PINS};
+use super::{Problem, described};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,12 +32,15 @@ pub struct PluginInfo {
     pub api: String,
     pub kinds: Vec<Kind>,
     pub origin: Origin,
+    /// The library, or the file that describes the source.
     pub path: Option<PathBuf>,
     pub sha256: Option<String>,
 }
 
 pub(super) enum Found {
     Linked(&'static Linked),
+    /// A linked crate made it from a description.
+    Described(Described),
     Loaded {
         root: Root,
         path: PathBuf,
@@ -68,10 +72,27 @@ impl Discovered {
                 problems.push(problem);
             }
         }
+        for source in described::own() {
+            problems.extend(all.add_described(source).err());
+        }
         if let Some(dir) = dir {
             all.find_libraries(dir, cache_dir, &mut problems);
         }
         (all, problems)
+    }
+
+    /// Adds the event sources that files in `dir` describe. One with the id of a source that comes
+    /// with Hogsend replaces it. Returns every problem with the files.
+    pub fn describe(&mut self, dir: &Path) -> Vec<Problem> {
+        let (sources, mut problems) = described::read(dir);
+        for source in sources {
+            problems.extend(self.add_described(source).err());
+        }
+        problems
+    }
+
+    fn add_described(&mut self, source: Described) -> Result<(), Problem> {
+        self.add(source.manifest.clone(), Found::Described(source))
     }
 
     fn find_libraries(&mut self, dir: &Path, cache_dir: &Path, problems: &mut Vec<Problem>) {
@@ -163,7 +184,22 @@ impl Discovered {
                 );
                 return Err(Problem::new("PLUGIN-010", message));
             }
-            (Found::Linked(_), Found::Loaded { path, .. }) => {
+            (Found::Described(Described { path: None, .. }), Found::Described(source)) => {
+                tracing::info!(source = manifest.id, file = ?source.path,
+                    "a file replaces the source that comes with Hogsend");
+                (true, true)
+            }
+            (Found::Linked(_) | Found::Loaded { .. }, Found::Described(source)) => {
+                let file = source.path.as_deref().unwrap_or(Path::new(""));
+                let message = "has the id of a plugin: rename the file";
+                return Err(Problem::of_file("PLUGIN-010", file, message));
+            }
+            (Found::Described(described), Found::Described(_) | Found::Linked(_)) => {
+                let file = described.path.as_deref().unwrap_or(Path::new(""));
+                let message = format!("two sources have the id '{}': rename one", manifest.id);
+                return Err(Problem::of_file("PLUGIN-010", file, message));
+            }
+            (Found::Linked(_) | Found::Described(_), Found::Loaded { path, .. }) => {
                 tracing::info!(plugin = manifest.id, version = manifest.version, file = %path.display(),
                     "a loaded plugin replaces the linked one");
                 (true, !versions)
@@ -197,8 +233,8 @@ impl Discovered {
             (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
                 return Err(second(manifest, first, path));
             }
-            (Found::Linked(_), Found::Loaded { .. }) => self.older[at] = plugin,
-            (_, Found::Linked(_)) => {}
+            (_, Found::Loaded { .. }) => self.older[at] = plugin,
+            (_, Found::Linked(_) | Found::Described(_)) => {}
         }
         Ok(())
     }
@@ -225,6 +261,7 @@ impl Discovered {
         let all = all.map(|(manifest, found)| {
             let (origin, path, sha256) = match found {
                 Found::Linked(_) => (Origin::Linked, None, None),
+                Found::Described(source) => (Origin::Linked, source.path.clone(), None),
                 Found::Loaded { path, sha256, .. } => {
                     (Origin::Loaded, Some(path.clone()), Some(sha256.clone()))
                 }

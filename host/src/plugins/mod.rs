@@ -8,6 +8,7 @@ mod allow;
 pub mod bench;
 mod caller;
 mod conversation;
+mod described;
 mod discover;
 mod files;
 pub mod flight;

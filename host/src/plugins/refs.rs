@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
@@ -23,6 +24,25 @@ impl Running {
         method: u32,
         input: I,
     ) -> Result<T, PluginError> {
+        self.converse_at(method, input, None).await
+    }
+
+    /// Reads a webhook, which counts as read when it was received.
+    async fn read<T: DeserializeOwned + Foreign>(
+        &self,
+        method: u32,
+        webhook: &Webhook,
+    ) -> Result<T, PluginError> {
+        let at = Some(webhook.received_at);
+        self.converse_at(method, webhook, at).await
+    }
+
+    async fn converse_at<I: Serialize, T: DeserializeOwned + Foreign>(
+        &self,
+        method: u32,
+        input: I,
+        arrived: Option<DateTime<Utc>>,
+    ) -> Result<T, PluginError> {
         converse(
             &self.caller,
             &self.performer,
@@ -30,6 +50,7 @@ impl Running {
             &self.clock,
             method,
             input,
+            arrived,
         )
         .await
     }
@@ -51,9 +72,7 @@ impl EventSourceRef {
     }
 
     pub async fn read(&self, webhook: &Webhook) -> Result<Result<Reading, Refusal>, PluginError> {
-        let now = webhook.received_at;
-        let caller = &self.0.caller;
-        caller.call(method::EVENT_SOURCE_READ, webhook, now).await
+        self.0.read(method::EVENT_SOURCE_READ, webhook).await
     }
 }
 
@@ -103,13 +122,12 @@ impl DeliveryRef {
             .await
     }
 
-    pub async fn read(
+    pub async fn read_webhook(
         &self,
         webhook: &Webhook,
     ) -> Result<Result<DeliveryReading, Refusal>, PluginError> {
-        let now = webhook.received_at;
-        let caller = &self.plugin.caller;
-        caller.call(method::DELIVERY_READ, webhook, now).await
+        let plugin = &self.plugin;
+        plugin.read(method::DELIVERY_READ_WEBHOOK, webhook).await
     }
 }
 

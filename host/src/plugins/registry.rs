@@ -115,6 +115,10 @@ async fn start_one(
         Found::Linked(linked) => {
             Image::Linked((linked.create)(&settings).map_err(|error| refused(error.to_string()))?)
         }
+        Found::Described(source) => {
+            let instance = source.create(&settings);
+            Image::Linked(instance.map_err(|error| refused(error.to_string()))?)
+        }
         Found::Loaded { root, .. } => {
             let own = serde_json::to_vec(&settings).map_err(|error| refused(error.to_string()))?;
             let instance = root

@@ -65,3 +65,4 @@ mod tracking;
 mod trust;
 mod unsubscribe;
 mod upgrade;
+mod webhook_files;

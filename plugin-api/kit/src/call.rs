@@ -83,6 +83,15 @@ pub fn call<I: Serialize, T: DeserializeOwned>(
     panic!("the plugin still sends requests after {ROUNDS} rounds of method {method}");
 }
 
+/// For [`call`]: a host that is asked nothing.
+///
+/// # Panics
+///
+/// Always: the plugin sent a request.
+pub fn no_requests(command: &Command) -> Result<Value, StepError> {
+    panic!("the plugin sends the request '{}'", command.kind);
+}
+
 /// Makes the same call several times and returns their common answer.
 pub(super) fn repeat(
     plugin: &dyn Instance,

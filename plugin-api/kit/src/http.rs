@@ -20,10 +20,5 @@ pub fn response(
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Result<Value, StepError> {
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Ok(json!(HttpResponse {
-        status,
-        headers: headers.iter().map(own).collect(),
-        body: body.into(),
-    }))
+    Ok(json!(HttpResponse::new(status, headers, body)))
 }

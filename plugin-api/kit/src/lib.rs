@@ -12,7 +12,7 @@ mod http;
 mod run;
 pub mod sim;
 
-pub use call::{ask, call, start};
+pub use call::{ask, call, no_requests, start};
 pub use hogsend_render as render;
 pub use http::{request, response};
 pub use run::{Run, user};

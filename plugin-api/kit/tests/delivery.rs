@@ -11,7 +11,7 @@ use hogsend_plugin_api::{
     Mail, Manifest, Plugin, Prepared, Refusal, RetryFault, SendOutcome, Sent, Setting, Settings,
     Webhook, export_plugin,
 };
-use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, conformance};
+use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, Signed, conformance, no_host};
 use serde_json::{Value, json};
 
 const KEY: &str = "hush-0123456789";
@@ -125,10 +125,10 @@ impl Delivery for Courier {
         outcome.into()
     }
 
-    fn read(&self, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+    async fn read_webhook(&self, _: &Host, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
         let proof = webhook.header("x-secret");
         if proof != Some(self.secret.as_str()) && !self.has("believes every webhook") {
-            return Err(Refusal::Unauthorized);
+            return Err(Refusal::unauthorized());
         }
         let invalid = |details: &str| Refusal::Invalid {
             details: details.into(),
@@ -227,12 +227,15 @@ fn check(fault: &str) {
             failure: |status, words| answer(status, &json!({ "error": words })),
         }),
         hooks: Some(Hooks {
-            sign: |_: &[u8], _: DateTime<Utc>| vec![("x-secret".into(), SECRET.into())],
+            sign: |body: &[u8], _: DateTime<Utc>| {
+                Signed::new(vec![("x-secret".into(), SECRET.into())], body)
+            },
             known: &[
                 r#"{"kind":"delivered","id":"1"}"#,
                 r#"{"kind":"delivered","id":"2"}"#,
             ],
             unknown: &[r#"{"kind":"domain.created"}"#],
+            host: no_host,
         }),
     });
 }

@@ -51,12 +51,7 @@ impl Capabilities {
 
     /// Sets the initial rate: at most `requests` per window of length `per`.
     pub fn rate(mut self, requests: u32, per: Duration) -> Self {
-        self.rate = Some(Rate {
-            requests,
-            per_ms: per.as_millis() as u64,
-            remaining: None,
-            reset_ms: None,
-        });
+        self.rate = Some(Rate::new(requests, per));
         self
     }
 }
@@ -98,6 +93,18 @@ pub struct Rate {
     /// Milliseconds until the next window, where known.
     #[serde(default)]
     pub reset_ms: Option<u64>,
+}
+
+impl Rate {
+    /// A limit of `requests` per window of length `per`, nothing known of the current window.
+    pub fn new(requests: u32, per: Duration) -> Self {
+        Self {
+            requests,
+            per_ms: per.as_millis() as u64,
+            remaining: None,
+            reset_ms: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::Body;
+
 /// The content of a genuine webhook of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,6 +17,33 @@ pub enum DeliveryReading {
         /// For the log.
         reason: String,
     },
+    /// The webhook reports nothing about a mail, and the provider expects this response.
+    Answer {
+        /// The status code: 200 to 299, or 400 to 599.
+        status: u16,
+        /// The media type of `body`: `application/json`.
+        content_type: String,
+        /// At most 4 KiB; the host refuses to send more.
+        body: Body,
+    },
+}
+
+impl DeliveryReading {
+    /// Nothing about a mail; `reason` is for the log.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        Self::Skipped {
+            reason: reason.into(),
+        }
+    }
+
+    /// The response the provider expects; see [`DeliveryReading::Answer`].
+    pub fn answer(status: u16, content_type: &str, body: impl Into<Body>) -> Self {
+        Self::Answer {
+            status,
+            content_type: content_type.into(),
+            body: body.into(),
+        }
+    }
 }
 
 /// One thing that happened to one mail.

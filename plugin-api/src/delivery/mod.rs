@@ -43,17 +43,22 @@ pub trait Delivery {
         }))
     }
 
-    /// Verifies and reads one of the provider's webhooks. Must be a pure function of the request
-    /// and the plugin's settings.
+    /// Verifies and reads one of the provider's webhooks. Must depend only on the request, the
+    /// plugin's settings and the answers of the host, which it may ask, for example for the
+    /// certificate that verifies the signature.
     ///
     /// # Errors
     ///
     /// [`Refusal`]: the webhook is not genuine, or cannot be read.
-    fn read(&self, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
-        let _ = webhook;
-        Ok(DeliveryReading::Skipped {
-            reason: "this provider sends no webhooks".into(),
-        })
+    fn read_webhook(
+        &self,
+        host: &Host,
+        webhook: &Webhook,
+    ) -> impl Future<Output = Result<DeliveryReading, Refusal>> {
+        let _ = (host, webhook);
+        std::future::ready(Ok(DeliveryReading::skipped(
+            "this provider sends no webhooks",
+        )))
     }
 }
 
@@ -96,6 +101,16 @@ pub struct Prepared {
     pub body: Body,
 }
 
+impl Prepared {
+    /// Bytes of this media type.
+    pub fn new(content_type: &str, body: impl Into<Body>) -> Self {
+        Self {
+            content_type: content_type.into(),
+            body: body.into(),
+        }
+    }
+}
+
 /// One attempt to send a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -114,6 +129,24 @@ pub struct Attempt {
     pub deadline_ms: Option<u64>,
 }
 
+impl Attempt {
+    /// The attempt of this number, from 1, without a deadline.
+    pub fn new(
+        idempotency_key: impl Into<String>,
+        prepared: Prepared,
+        created_at: DateTime<Utc>,
+        number: u32,
+    ) -> Self {
+        Self {
+            idempotency_key: idempotency_key.into(),
+            prepared,
+            created_at,
+            number,
+            deadline_ms: None,
+        }
+    }
+}
+
 /// One attempt to send several mails in one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchAttempt {
@@ -129,6 +162,16 @@ pub struct BatchAttempt {
 }
 
 impl BatchAttempt {
+    /// The attempt of this number, from 1, without a deadline.
+    pub fn new(idempotency_key: impl Into<String>, mails: Vec<Prepared>, number: u32) -> Self {
+        Self {
+            idempotency_key: idempotency_key.into(),
+            mails,
+            number,
+            deadline_ms: None,
+        }
+    }
+
     /// One JSON array of the prepared bodies, each of which must be JSON. The bodies are copied byte
     /// for byte.
     pub fn json_array(&self) -> Body {
@@ -148,6 +191,13 @@ pub struct Sent {
     pub rate: Option<Rate>,
 }
 
+impl Sent {
+    /// An outcome, and the rate limit the provider reported with it.
+    pub fn new(outcome: SendOutcome, rate: Option<Rate>) -> Self {
+        Self { outcome, rate }
+    }
+}
+
 impl From<SendOutcome> for Sent {
     fn from(outcome: SendOutcome) -> Self {
         Self {
@@ -165,6 +215,13 @@ pub struct BatchSent {
     /// The rate limit in the provider's answer, where it states one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+}
+
+impl BatchSent {
+    /// An outcome, and the rate limit the provider reported with it.
+    pub fn new(outcome: BatchOutcome, rate: Option<Rate>) -> Self {
+        Self { outcome, rate }
+    }
 }
 
 impl From<BatchOutcome> for BatchSent {
@@ -191,9 +248,9 @@ pub fn dispatch<P: Delivery>(
         method::DELIVERY_SEND_BATCH => Some(converse(input, |host, batch| {
             plugin.send_batch(host, batch)
         })),
-        method::DELIVERY_READ => {
-            Some(decode(input).and_then(|webhook| encode(&plugin.read(&webhook))))
-        }
+        method::DELIVERY_READ_WEBHOOK => Some(converse(input, |host, webhook| async move {
+            plugin.read_webhook(&host, &webhook).await
+        })),
         _ => None,
     }
 }

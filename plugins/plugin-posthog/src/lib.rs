@@ -97,7 +97,7 @@ impl Plugin for PostHog {
 }
 
 impl EventSource for PostHog {
-    fn read(&self, webhook: &Webhook) -> Result<Reading, Refusal> {
+    async fn read(&self, _: &Host, webhook: &Webhook) -> Result<Reading, Refusal> {
         webhook::read(self.secret.as_deref(), webhook)
     }
 }

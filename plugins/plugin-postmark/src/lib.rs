@@ -139,7 +139,7 @@ impl Delivery for Postmark {
         }
     }
 
-    fn read(&self, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+    async fn read_webhook(&self, _: &Host, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
         webhook::read(self.webhook_secret.as_deref(), webhook)
     }
 }

@@ -15,7 +15,7 @@ const NO_MESSAGE: &str = "00000000-0000-0000-0000-000000000000";
 /// such webhooks.
 pub fn read(expected: Option<&str>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
     if expected.is_some_and(|expected| !secret::knows(webhook, expected)) {
-        return Err(Refusal::Unauthorized);
+        return Err(Refusal::unauthorized());
     }
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;

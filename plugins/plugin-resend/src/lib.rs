@@ -146,7 +146,7 @@ impl Delivery for Resend {
         }
     }
 
-    fn read(&self, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+    async fn read_webhook(&self, _: &Host, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
         webhook::read(self.signature.as_ref(), webhook)
     }
 }

@@ -13,7 +13,9 @@ use crate::signature::Signature;
 /// such webhooks.
 pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
     let id = match signature {
-        Some(signature) => signature.verify(webhook).ok_or(Refusal::Unauthorized)?,
+        Some(signature) => signature
+            .verify(webhook)
+            .ok_or_else(Refusal::unauthorized)?,
         None => webhook
             .header("svix-id")
             .or_else(|| webhook.header("webhook-id"))

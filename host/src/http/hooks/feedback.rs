@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{DeliveryReading, Webhook};
 
-use super::hook::{WebhookOut, key_of, refused, webhook};
+use super::hook::{WebhookOut, key_of, own_answer, refused, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -40,7 +41,7 @@ pub async fn receive_feedback(
     uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
-) -> Result<Json<WebhookOut>, ApiError> {
+) -> Result<Response, ApiError> {
     let webhook = webhook(&app, &method, &uri, &headers, body);
     read(&app, &provider, webhook).await
 }
@@ -49,7 +50,7 @@ pub(super) async fn read(
     app: &App,
     provider: &str,
     webhook: Webhook,
-) -> Result<Json<WebhookOut>, ApiError> {
+) -> Result<Response, ApiError> {
     let plugin = app
         .plugins
         .delivery(provider)
@@ -58,14 +59,19 @@ pub(super) async fn read(
         return Err(unverified());
     }
     let mut events = match plugin
-        .read(&webhook)
+        .read_webhook(&webhook)
         .await
         .map_err(|error| ApiError::internal(&error))?
     {
         Ok(DeliveryReading::Events(events)) => events,
         Ok(DeliveryReading::Skipped { reason }) => {
-            return Ok(Json(WebhookOut::skipped(reason)));
+            return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
+        Ok(DeliveryReading::Answer {
+            status,
+            content_type,
+            body,
+        }) => return own_answer(provider, status, &content_type, body),
         Err(refusal) => return Err(refused(app, provider, &webhook, refusal, unverified())),
     };
     for (at, event) in events.iter_mut().enumerate() {
@@ -74,7 +80,7 @@ pub(super) async fn read(
         }
         mail::take_feedback(app, provider, event).await?;
     }
-    Ok(Json(WebhookOut::taken()))
+    Ok(Json(WebhookOut::taken()).into_response())
 }
 
 fn unverified() -> ApiError {

@@ -1,9 +1,10 @@
 //! What webhooks of both kinds share: the request as plugins see it, and the answer.
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{Refusal, Webhook};
+use hogsend_plugin_api::{Body, Refusal, Webhook};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -103,14 +104,60 @@ pub(super) fn refused(
     unauthorized: ApiError,
 ) -> ApiError {
     match refusal {
-        Refusal::Unauthorized => {
-            app.refusals.tell(plugin, webhook);
+        Refusal::Unauthorized { reason } => {
+            app.refusals.tell(plugin, webhook, reason);
             unauthorized
         }
         Refusal::Invalid { details } => {
             ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
         }
     }
+}
+
+/// Bytes of a response that a plugin composes.
+const ANSWER_MAX: usize = 4 * 1024;
+
+/// A plugin's own response to its vendor. Browsers must not run what it holds, as a vendor's request may
+/// come back in it.
+pub(super) fn own_answer(
+    plugin: &str,
+    status: u16,
+    content_type: &str,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let broken = |what: String| {
+        let message = format!("plugin '{plugin}' answers a webhook with {what}");
+        ApiError::internal(&std::io::Error::other(message))
+    };
+    let code = match status {
+        200..=299 | 400..=599 => StatusCode::from_u16(status).ok(),
+        _ => None,
+    };
+    let code = code.ok_or_else(|| {
+        broken(format!(
+            "the status {status}: only 200 to 299 and 400 to 599 are sent"
+        ))
+    })?;
+    let kind = HeaderValue::try_from(content_type)
+        .map_err(|_| broken("a content type that is no header value".into()))?;
+    if body.0.len() > ANSWER_MAX {
+        let bytes = body.0.len();
+        return Err(broken(format!(
+            "{bytes} bytes: at most {ANSWER_MAX} are sent"
+        )));
+    }
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+    ];
+    Ok((code, headers, body.0).into_response())
 }
 
 /// Headers that are text; names are in lower case already.

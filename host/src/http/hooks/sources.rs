@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::Reading;
 
 use super::feedback;
-use super::hook::{WebhookOut, key_of, refused, webhook};
+use super::hook::{WebhookOut, key_of, own_answer, refused, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -48,7 +48,7 @@ pub async fn receive_webhook(
     uri: Uri,
     headers: HeaderMap,
     Raw(body): Raw,
-) -> Result<Json<WebhookOut>, ApiError> {
+) -> Result<Response, ApiError> {
     let webhook = webhook(&app, &method, &uri, &headers, body);
     let Some(plugin) = app.plugins.event_source(&source) else {
         // Delivery providers may use the same short URL.
@@ -67,12 +67,17 @@ pub async fn receive_webhook(
     {
         Ok(Reading::Events(events)) => events,
         Ok(Reading::Skipped { reason }) => {
-            return Ok(Json(WebhookOut::skipped(reason)));
+            return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
         Ok(Reading::Challenge { .. }) => {
             let reason = "a challenge must be sent with GET".to_owned();
-            return Ok(Json(WebhookOut::skipped(reason)));
+            return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
+        Ok(Reading::Answer {
+            status,
+            content_type,
+            body,
+        }) => return own_answer(&source, status, &content_type, body),
         Err(refusal) => {
             return Err(refused(&app, &source, &webhook, refusal, invalid_secret()));
         }
@@ -92,7 +97,7 @@ pub async fn receive_webhook(
     }
     let Some(first) = sound.first().map(|event| event.name.clone()) else {
         let reason = skipped.unwrap_or_else(|| "no events".into());
-        return Ok(Json(WebhookOut::skipped(reason)));
+        return Ok(Json(WebhookOut::skipped(reason)).into_response());
     };
     let mut results = Vec::with_capacity(sound.len());
     while !sound.is_empty() {
@@ -113,7 +118,8 @@ pub async fn receive_webhook(
         user_id: Some(user),
         exits: Some(exits),
         ..WebhookOut::default()
-    }))
+    })
+    .into_response())
 }
 
 /// Answers a vendor's verification challenge, which confirms the URL. Nothing is stored.
@@ -148,6 +154,11 @@ pub async fn answer_challenge(
             Ok((kind, answer).into_response())
         }
         Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
+        Ok(Reading::Answer {
+            status,
+            content_type,
+            body,
+        }) => own_answer(&source, status, &content_type, body),
         Ok(Reading::Events(_)) => {
             let reason = "events must be sent with POST".to_owned();
             Ok(Json(WebhookOut::skipped(reason)).into_response())
@@ -157,8 +168,8 @@ pub async fn answer_challenge(
 }
 
 fn invalid_secret() -> ApiError {
-    ApiError::new(
-        axum::http::StatusCode::UNAUTHORIZED,
-        "Invalid webhook secret",
-    )
+    // Some vendors send user and password only once they were asked for them (RFC 9110 §11.6.1).
+    let challenge = HeaderValue::from_static("Basic realm=\"webhooks\"");
+    ApiError::new(StatusCode::UNAUTHORIZED, "Invalid webhook secret")
+        .with_header(header::WWW_AUTHENTICATE, challenge)
 }

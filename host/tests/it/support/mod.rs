@@ -101,8 +101,10 @@ impl Server {
         }
         let lookup = |name: &str| all.get(name).cloned();
         let mut config = Config::load(&lookup, Mode::Dev).unwrap();
-        let (found, broken) =
+        let (mut found, mut broken) =
             Discovered::find(config.plugin_dir.as_deref(), &data.path().join("plugins"));
+        let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
+        broken.extend(mistakes.unwrap_or_default());
         assert!(broken.is_empty(), "{}", broken[0]);
         let manifests: Vec<_> = found.manifests().collect();
         let read = plugin_settings(&manifests, &config, &lookup).unwrap();

@@ -1,14 +1,14 @@
 //! The event source of the tests' plugin: it tells what it was given, and answers challenges.
 
-use hogsend_plugin_api::{EventSource, Reading, Refusal, SourceEvent, Webhook};
+use hogsend_plugin_api::{EventSource, Host, Reading, Refusal, SourceEvent, Webhook};
 use serde_json::json;
 
 use super::journeys_plugin::TestJourneys;
 
 impl EventSource for TestJourneys {
-    fn read(&self, webhook: &Webhook) -> Result<Reading, Refusal> {
+    async fn read(&self, _: &Host, webhook: &Webhook) -> Result<Reading, Refusal> {
         if webhook.header("x-test-secret") == Some("wrong") {
-            return Err(Refusal::Unauthorized);
+            return Err(Refusal::unauthorized());
         }
         if let Some(answer) = webhook.query.strip_prefix("challenge=") {
             return Ok(Reading::Challenge {

@@ -14,9 +14,10 @@
 //!             failure: |status, words| { /* an error response */ },
 //!         }),
 //!         hooks: Some(Hooks {
-//!             sign: |body, at| { /* the headers that prove a webhook */ },
+//!             sign: |body, at| Signed::new(/* the headers that prove a webhook */, body),
 //!             known: &[r#"{"kind":"delivered","id":"1"}"#],
 //!             unknown: &[r#"{"kind":"domain.created"}"#],
+//!             host: no_host,
 //!         }),
 //!     });
 //! }
@@ -29,7 +30,9 @@ mod mails;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::{Exported, Instance, manifest};
-use hogsend_plugin_api::{Body, Capabilities, HttpResponse, Idempotency, Mail, Prepared, Settings};
+use hogsend_plugin_api::{
+    Body, Capabilities, HttpRequest, HttpResponse, Idempotency, Mail, Manifest, Prepared, Settings,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -84,13 +87,47 @@ pub type Headers = Vec<(String, String)>;
 
 /// A provider's webhooks.
 pub struct Hooks {
-    /// The headers that authenticate a webhook, and no others, created with the secret in
-    /// [`Provider::settings`]. Names in lower case.
-    pub sign: fn(body: &[u8], at: DateTime<Utc>) -> Headers,
-    /// Bodies about a mail.
+    /// Signs a webhook with the secret in [`Provider::settings`], at this time. A body that cannot be
+    /// signed, because it is not what the provider sends, is returned unsigned.
+    pub sign: fn(body: &[u8], at: DateTime<Utc>) -> Signed,
+    /// Bodies about a mail, before they are signed.
     pub known: &'static [&'static str],
-    /// Bodies about something else.
+    /// Bodies about something else, before they are signed.
     pub unknown: &'static [&'static str],
+    /// Answers what the plugin asks the host while it reads a webhook, for example for a certificate.
+    /// [`no_host`] for a plugin that asks for nothing.
+    pub host: fn(&HttpRequest) -> HttpResponse,
+}
+
+/// A webhook as its provider sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The headers that authenticate the webhook, and no others. Names in lower case.
+    pub headers: Headers,
+    /// The body; it differs from the unsigned one where the provider signs inside it.
+    pub body: Vec<u8>,
+}
+
+impl Signed {
+    /// A webhook that these headers authenticate.
+    pub fn new(headers: Headers, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            headers,
+            body: body.into(),
+        }
+    }
+}
+
+/// [`Hooks::host`] of a plugin that asks for nothing while it reads a webhook.
+///
+/// # Panics
+///
+/// Always: the plugin asked for something.
+pub fn no_host(request: &HttpRequest) -> HttpResponse {
+    panic!(
+        "reading a webhook sends a request to {}: answer it in `Hooks::host`",
+        request.url
+    );
 }
 
 /// The plugin under test.
@@ -156,6 +193,7 @@ pub fn conformance<P: Exported>(provider: &Provider) {
             "a manifest of a plugin that reads webhooks names the setting of their secret"
         );
         subject.a_webhook_without_its_secret_is_refused(hooks);
+        a_webhook_signed_with_another_secret_is_refused::<P>(&subject, &manifest, hooks);
         subject.every_event_has_its_own_dedupe_key(hooks);
         subject.an_unreadable_webhook_is_invalid(hooks);
     }
@@ -183,6 +221,49 @@ fn without_required_settings_nothing_is_asked<P: Exported>(provider: &Provider) 
             setting.name
         );
     }
+}
+
+/// A plugin with another secret refuses the webhook, or does not take the secret for one.
+fn a_webhook_signed_with_another_secret_is_refused<P: Exported>(
+    subject: &Subject<'_>,
+    manifest: &Manifest,
+    hooks: &Hooks,
+) {
+    let name = manifest.webhook_secret.as_deref().unwrap_or_default();
+    let mut settings = subject.provider.settings.clone();
+    let Some(secret) = settings.0.get_mut(name) else {
+        panic!("the settings of the test have no {name}, the secret of webhooks");
+    };
+    *secret = other_than(secret);
+    let Ok(other) = start::<P>(&settings) else {
+        return;
+    };
+    for body in hooks.known {
+        let signed = (hooks.sign)(body.as_bytes(), beginning());
+        subject.refuses(
+            other.as_ref(),
+            hooks,
+            &signed,
+            "a webhook signed with another secret is refused",
+        );
+    }
+}
+
+/// A secret of the same form: one letter or digit in its middle is another.
+fn other_than(secret: &str) -> String {
+    let middle = secret.len() / 2;
+    let mut changed = false;
+    let change = |(at, c): (usize, char)| {
+        if changed || at < middle || !c.is_ascii_alphanumeric() {
+            return c;
+        }
+        changed = true;
+        match c {
+            'z' | 'Z' | '9' => (c as u8 - 1) as char,
+            _ => (c as u8 + 1) as char,
+        }
+    };
+    secret.char_indices().map(change).collect()
 }
 
 fn start_or_panic<P: Exported>(provider: &Provider) -> Box<dyn Instance> {

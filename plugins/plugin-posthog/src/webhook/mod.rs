@@ -16,7 +16,7 @@ use identity::{PERSON, is_visitor, joined};
 /// pages and say nothing about the person, so they are left out.
 pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal> {
     if !secret.is_none_or(|secret| knows(webhook, secret)) {
-        return Err(Refusal::Unauthorized);
+        return Err(Refusal::unauthorized());
     }
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;

@@ -374,14 +374,18 @@ fn a_configured_secret_is_required_in_either_header() {
         &[("authorization", "Basic hush")],
         &[("authorization", "Bearer")],
     ] {
-        assert_eq!(try_with(headers), Err(Refusal::Unauthorized), "{headers:?}");
+        assert_eq!(
+            try_with(headers),
+            Err(Refusal::unauthorized()),
+            "{headers:?}"
+        );
     }
     // A sender without the secret learns nothing about the body either.
     let broken = Webhook {
         body: "{".into(),
         ..webhook(&[], &json!({}))
     };
-    assert_eq!(read(Some("hush"), &broken), Err(Refusal::Unauthorized));
+    assert_eq!(read(Some("hush"), &broken), Err(Refusal::unauthorized()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Body, HttpResponse, Settings};
-use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, conformance};
+use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, Signed, conformance, no_host};
 use serde_json::{Value, json};
 
 use crate::Postmark;
@@ -34,6 +34,7 @@ fn postmark_keeps_what_every_delivery_plugin_promises() {
                     r#"{"RecordType":"MadeTomorrow"}"#,
                     r#"{"RecordType":"Bounce","ID":8,"Type":"AutoResponder","BouncedAt":"2026-01-01T00:00:00Z"}"#,
                 ],
+                host: no_host,
             }),
         });
     }
@@ -90,19 +91,19 @@ fn answer(status: u16, body: &Value) -> HttpResponse {
     }
 }
 
-fn proof(name: &str, value: String) -> Vec<(String, String)> {
-    vec![(name.to_owned(), value)]
+fn signed(body: &[u8], name: &str, value: String) -> Signed {
+    Signed::new(vec![(name.to_owned(), value)], body)
 }
 
-fn basic(_: &[u8], _: DateTime<Utc>) -> Vec<(String, String)> {
+fn basic(body: &[u8], _: DateTime<Utc>) -> Signed {
     let pair = STANDARD.encode(format!("anyone:{SECRET}"));
-    proof("authorization", format!("Basic {pair}"))
+    signed(body, "authorization", format!("Basic {pair}"))
 }
 
-fn bearer(_: &[u8], _: DateTime<Utc>) -> Vec<(String, String)> {
-    proof("authorization", format!("Bearer {SECRET}"))
+fn bearer(body: &[u8], _: DateTime<Utc>) -> Signed {
+    signed(body, "authorization", format!("Bearer {SECRET}"))
 }
 
-fn own_header(_: &[u8], _: DateTime<Utc>) -> Vec<(String, String)> {
-    proof("x-postmark-webhook-secret", SECRET.to_owned())
+fn own_header(body: &[u8], _: DateTime<Utc>) -> Signed {
+    signed(body, "x-postmark-webhook-secret", SECRET.to_owned())
 }

@@ -28,7 +28,13 @@ fn read_with(
         ..Webhook::default()
     };
     let plugin = start(&[("POSTMARK_WEBHOOK_SECRET", secret)]);
-    kit::ask(plugin.as_ref(), method::DELIVERY_READ, &webhook).unwrap()
+    kit::call(
+        plugin.as_ref(),
+        method::DELIVERY_READ_WEBHOOK,
+        webhook,
+        kit::no_requests,
+    )
+    .unwrap()
 }
 
 /// Without a secret, as in development.
@@ -292,7 +298,7 @@ fn the_secret_comes_in_one_of_four_ways() {
     ] {
         let read = read_with(secret, &[(name, &value)], &known);
         assert_eq!(
-            read != Err(Refusal::Unauthorized),
+            read != Err(Refusal::unauthorized()),
             known_it,
             "{secret}: {name}: {value}"
         );

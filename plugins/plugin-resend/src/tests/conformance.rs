@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
 use hogsend_plugin_api::{Body, HttpResponse, Settings};
-use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, conformance};
+use hogsend_plugin_kit::delivery::{Hooks, Http, Provider, Seen, Signed, conformance, no_host};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -30,6 +30,7 @@ fn resend_keeps_what_every_delivery_plugin_promises() {
                 r#"{"type":"contact.created","created_at":"2026-01-01T00:00:00Z","data":{}}"#,
                 r#"{"type":"email.made_tomorrow"}"#,
             ],
+            host: no_host,
         }),
     });
 }
@@ -91,7 +92,7 @@ fn answer(status: u16, body: &Value) -> HttpResponse {
     }
 }
 
-fn sign(body: &[u8], at: DateTime<Utc>) -> Vec<(String, String)> {
+fn sign(body: &[u8], at: DateTime<Utc>) -> Signed {
     let (id, time) = (
         format!("msg_{}", at.timestamp()),
         at.timestamp().to_string(),
@@ -105,11 +106,13 @@ fn sign(body: &[u8], at: DateTime<Utc>) -> Vec<(String, String)> {
         .chain_update(body)
         .finalize();
     let signature = STANDARD.encode(signed.into_bytes());
-    [
+    let proof = [
         ("svix-id", id),
         ("svix-timestamp", time),
         ("svix-signature", format!("v1,{signature}")),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    ];
+    Signed::new(
+        proof.map(|(name, value)| (name.to_owned(), value)).into(),
+        body,
+    )
 }

@@ -18,7 +18,13 @@ fn read(body: &str) -> Result<DeliveryReading, Refusal> {
         received_at: kit::beginning(),
         ..Webhook::default()
     };
-    kit::ask(plugin().as_ref(), method::DELIVERY_READ, &webhook).unwrap()
+    kit::call(
+        plugin().as_ref(),
+        method::DELIVERY_READ_WEBHOOK,
+        webhook,
+        kit::no_requests,
+    )
+    .unwrap()
 }
 
 /// The fields common to all events of mails, and one further field.

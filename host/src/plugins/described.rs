@@ -1,0 +1,76 @@
+//! Event sources that linked crates make from descriptions: texts of their own, and the operator's files.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use hogsend_plugin_api::described::{Described, Description, Mistake, describers};
+
+use super::Problem;
+
+/// The extension of the files.
+const EXTENSION: &str = "toml";
+/// Bytes of one file.
+const SIZE_MAX: u64 = 1024 * 1024;
+
+/// The sources that need no file.
+pub(super) fn own() -> Vec<Described> {
+    describers().flat_map(|crate_| (crate_.own)()).collect()
+}
+
+/// The sources of the files in a folder, and every problem with the files.
+pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let files = match files(dir) {
+        Ok(files) => files,
+        Err(error) => {
+            let message = format!(
+                "WEBHOOK_DIR cannot be read ({error}): create the folder, or unset WEBHOOK_DIR"
+            );
+            return (
+                Vec::new(),
+                vec![Problem::of_file("PLUGIN-001", dir, message)],
+            );
+        }
+    };
+    let mut descriptions = Vec::new();
+    for path in files {
+        match text(&path) {
+            Ok(text) => descriptions.push(Description { path, text }),
+            Err(error) => {
+                let message = format!("cannot be read ({error})");
+                problems.push(Problem::of_file("PLUGIN-001", &path, message));
+            }
+        }
+    }
+    let mut sources = Vec::new();
+    for crate_ in describers() {
+        let (found, mistakes) = (crate_.read)(&descriptions);
+        sources.extend(found);
+        let refused = |Mistake { path, message }| Problem::of_file("PLUGIN-015", &path, message);
+        problems.extend(mistakes.into_iter().map(refused));
+    }
+    (sources, problems)
+}
+
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|own| own == EXTENSION) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    file.take(SIZE_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > SIZE_MAX {
+        true => Err(io::Error::other("it is larger than 1 MiB")),
+        false => Ok(text),
+    }
+}
