@@ -167,15 +167,6 @@ impl Refusal {
     }
 }
 
-impl Refusal {
-    /// A genuine webhook that cannot be read, and what to fix.
-    pub fn invalid(details: impl Into<String>) -> Self {
-        Self::Invalid {
-            details: details.into(),
-        }
-    }
-}
-
 /// An event as its source reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceEvent {
