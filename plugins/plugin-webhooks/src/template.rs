@@ -65,7 +65,7 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Place(place) => out.push_str(&scalar(&place.value(seen)?)?),
+                Part::Place(place) => out.push_str(&scalar(place.value(seen)?.as_ref())?),
                 Part::Body | Part::FirstItem => return None,
             }
         }
@@ -90,7 +90,7 @@ impl Template {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Place(place) => {
-                    out.extend_from_slice(scalar(&place.value(&seen)?)?.as_bytes());
+                    out.extend_from_slice(scalar(place.value(&seen)?.as_ref())?.as_bytes());
                 }
                 Part::Body => out.extend_from_slice(raw),
                 Part::FirstItem => out.extend_from_slice(first_item(raw)),

@@ -42,7 +42,7 @@ impl Convert {
                 at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
             }
             Self::Money(currency) => {
-                let currency = scalar(&currency.value(seen)?)?;
+                let currency = scalar(currency.value(seen)?.as_ref())?;
                 money(value.as_i64()?, &currency)?
             }
         };

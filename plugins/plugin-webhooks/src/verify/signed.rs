@@ -75,7 +75,7 @@ fn time(place: &Place, webhook: &Webhook) -> Option<i64> {
         body: &body,
         event: &body,
     };
-    let text = scalar(&place.value(&seen)?)?;
+    let text = scalar(place.value(&seen)?.as_ref())?;
     let text = text.trim();
     match text.parse::<i64>() {
         // Later than the year 5000 in seconds: milliseconds.
