@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -21,6 +22,8 @@ use crate::db::{self, Db, Patience, PoolConn, Tx};
 const QUEUE: usize = 4_096;
 /// Events in one transaction, unless a single request has more.
 const BATCH: usize = 256;
+/// How long a connection is kept while no request comes.
+const HELD: Duration = Duration::from_millis(50);
 
 /// The queue through which events are stored. Cheap to clone.
 #[derive(Clone)]
@@ -132,24 +135,12 @@ impl Queue {
         (sender, Self(Arc::new(Mutex::new(receiver))))
     }
 
-    /// Takes all waiting requests, up to a batch. Calls `idle` before it waits for the first one.
-    async fn next_batch(&self, mut idle: impl FnMut()) -> Option<Vec<Request>> {
+    /// Waits for a request and takes all that are waiting, up to a batch.
+    async fn next_batch(&self) -> Option<Vec<Request>> {
         // Let callers that were just answered queue their next request.
         tokio::task::yield_now().await;
-        let mut queue = match self.0.try_lock() {
-            Ok(queue) => queue,
-            Err(_) => {
-                idle();
-                self.0.lock().await
-            }
-        };
-        let first = match queue.try_recv() {
-            Ok(first) => first,
-            Err(_) => {
-                idle();
-                queue.recv().await?
-            }
-        };
+        let mut queue = self.0.lock().await;
+        let first = queue.recv().await?;
         let mut size = first.events.len();
         let mut batch = vec![first];
         while size < BATCH
@@ -169,24 +160,33 @@ struct KnownCommitter {
     catalog: Arc<Catalog>,
     queue: Queue,
     rest: mpsc::Sender<Request>,
-    /// A connection kept between batches while there is work, because the pool pings a connection each
-    /// time it is taken or returned.
+    /// A connection kept between batches, because the pool pings a connection each time it is taken or
+    /// returned.
     held: Option<PoolConn>,
 }
 
 impl KnownCommitter {
     async fn run(mut self) {
-        loop {
-            let idle = || self.held = None;
-            let Some(batch) = self.queue.next_batch(idle).await else {
-                return;
-            };
+        while let Some(batch) = self.next_batch().await {
             for request in catch_panic(self.commit(batch)).await.unwrap_or_default() {
                 if self.rest.send(request).await.is_err() {
                     return;
                 }
             }
         }
+    }
+
+    /// The next batch. Returns the connection to the pool when none comes for a while.
+    async fn next_batch(&mut self) -> Option<Vec<Request>> {
+        let next = self.queue.next_batch();
+        tokio::pin!(next);
+        if self.held.is_some() {
+            match tokio::time::timeout(HELD, &mut next).await {
+                Ok(batch) => return batch,
+                Err(_) => self.held = None,
+            }
+        }
+        next.await
     }
 
     /// Stores events of existing contacts that do not change the contact. Returns the requests that need
@@ -260,7 +260,7 @@ struct Committer {
 
 impl Committer {
     async fn run(self) {
-        while let Some(batch) = self.queue.next_batch(|| ()).await {
+        while let Some(batch) = self.queue.next_batch().await {
             catch_panic(self.commit(batch)).await;
         }
     }
