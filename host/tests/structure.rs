@@ -45,8 +45,8 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("loops", &["db"]),
-    ("keys", &["db"]),
-    ("audit", &["db", "ids"]),
+    ("audit", &["db", "foreign", "ids"]),
+    ("keys", &["audit", "db", "ids"]),
     ("mailbox", &[]),
     ("signed_link", &["db", "ids", "mailbox"]),
     ("calls", &["clock", "db", "ids", "plugins"]),
@@ -70,7 +70,15 @@ const MODULES: &[(&str, &[&str])] = &[
     // Notifications of other systems.
     (
         "webhooks",
-        &["context", "db", "http_client", "ids", "states"],
+        &[
+            "audit",
+            "context",
+            "db",
+            "foreign",
+            "http_client",
+            "ids",
+            "states",
+        ],
     ),
     ("run_ended", &["ids", "webhooks"]),
     // The product: contacts, enrolment, ingest, mail, runs.
@@ -91,8 +99,10 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "enrolment",
         &[
+            "audit",
             "catalog",
             "contacts",
+            "context",
             "db",
             "ids",
             "mailbox",
@@ -104,6 +114,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "ingest",
         &[
+            "audit",
             "catalog",
             "clock",
             "config",
@@ -123,6 +134,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "mail",
         &[
+            "audit",
             "backoff",
             "calls",
             "config",
@@ -136,12 +148,14 @@ const MODULES: &[(&str, &[&str])] = &[
             "plugins",
             "signed_link",
             "states",
+            "templates",
             "webhooks",
         ],
     ),
     (
         "runs",
         &[
+            "audit",
             "backoff",
             "calls",
             "catalog",
@@ -166,7 +180,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "alerts",
         &[
-            "context", "db", "foreign", "ids", "ingest", "loops", "mail", "states", "webhooks",
+            "audit", "context", "db", "foreign", "ids", "ingest", "loops", "mail", "states",
+            "webhooks",
         ],
     ),
     (
@@ -222,7 +237,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "limits",
             "loops",
             "mail",
-            "mailbox",
             "nearest",
             "plugins",
             "runs",
