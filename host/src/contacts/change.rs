@@ -130,7 +130,7 @@ async fn change(
     Ok(row)
 }
 
-/// Erases a contact, as [`erase`](super::erase) does. False if it was erased meanwhile.
+/// Erases a contact, as [`erase`](super::erase()) does. False if it was erased meanwhile.
 pub async fn erase_contact(cx: &Context, actor: &Actor, name: &str) -> Result<bool, Refused> {
     let now = cx.clock.now();
     let work = async |mut tx: Tx| {

@@ -2,7 +2,8 @@
 //!
 //! `http` validates an API event (`validate`) or drops what does not fit from a source's event (`admit`).
 //! Concurrent requests share a transaction (`batch`), in which [`store`] does the work. Changes of contacts
-//! and consent, and imports (`people`, `consent`, `import`) also call [`store`] for the events that follow.
+//! and consent, enrolment by hand and imports (`people`, `pending`, `consent`, `enrol`, `import`) also call
+//! [`store`] for the events that follow.
 
 mod admit;
 mod batch;
