@@ -1,4 +1,4 @@
-//! Look-ups of API keys.
+//! API keys: creating and revoking them, and finding that of a request.
 //!
 //! A look-up is cached for at most [`LEASE`]. A revocation deletes the row, waits until every
 //! earlier look-up has expired on every replica, and only then answers. So once a revocation has
@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use quick_cache::sync::Cache;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::db::{self, ApiKey, Db};
+use crate::audit::{Actor, Change, Refused, audit};
+use crate::db::{self, ApiKey, Db, Tx};
+use crate::ids::ApiKeyId;
 
 /// The file of the development key in the data folder.
 pub const KEY_FILE: &str = "dev-key";
@@ -58,16 +61,24 @@ impl Default for Keys {
     }
 }
 
+/// What a new key is called and may do.
+#[derive(Clone, Debug)]
+pub struct KeySettings {
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
 /// A new key. `key` is shown once and not stored.
-pub struct NewKey {
-    pub key: String,
-    pub prefix: String,
-    pub hash: Hash,
+struct NewKey {
+    key: String,
+    prefix: String,
+    hash: Hash,
 }
 
 impl NewKey {
     /// `hsk_` and 32 random bytes in base64url.
-    pub fn random() -> Self {
+    fn random() -> Self {
         let random: [u8; 32] = rand::random();
         let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
         Self {
@@ -123,10 +134,59 @@ impl Keys {
         Ok(any)
     }
 
-    /// Call after the commit that added a key. Other processes of a development installation notice
-    /// within a lease.
-    pub fn added(&self) {
+    /// Creates a key, and returns it with its value, which is not stored.
+    pub async fn create(
+        &self,
+        db: &Db,
+        actor: &Actor,
+        settings: KeySettings,
+        now: DateTime<Utc>,
+    ) -> db::Result<(ApiKey, String)> {
+        let new = NewKey::random();
+        let key = ApiKey {
+            id: ApiKeyId::new(now),
+            name: settings.name,
+            hash: new.hash,
+            prefix: new.prefix,
+            scopes: settings.scopes,
+            expires_at: settings.expires_at,
+            last_used_at: None,
+            created_at: now,
+        };
+        let work = async |mut tx: Tx| {
+            db::api_key_insert(&mut tx, &key).await?;
+            let about = ("api_key", &*key.id.to_string());
+            let change = Change::created(told(&key));
+            audit(&mut tx, actor, "api_key.create", about, change, now).await?;
+            db::Result::Ok((tx, ()))
+        };
+        db.transact(work).await?;
+        // Other processes of a development installation notice within a lease.
         *self.none_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok((key, new.key))
+    }
+
+    /// Deletes a key. Returns once no replica accepts it any longer.
+    pub async fn revoke(
+        &self,
+        db: &Db,
+        actor: &Actor,
+        id: ApiKeyId,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
+        let work = async |mut tx: Tx| {
+            let key = db::api_key_delete(&mut tx, id).await?;
+            let key = key.ok_or(Refused::NotFound("API key not found"))?;
+            let about = ("api_key", &*id.to_string());
+            let change = Change::deleted(told(&key));
+            audit(&mut tx, actor, "api_key.delete", about, change, now).await?;
+            Ok::<_, Refused>((tx, key))
+        };
+        let key = db.transact(work).await?;
+        self.found.remove(&key.hash);
+        tokio::time::sleep(LEASE).await;
+        self.found.remove(&key.hash);
+        Ok(())
     }
 
     /// Records that the key was used, to the minute. A failure is only logged.
@@ -148,13 +208,13 @@ impl Keys {
             self.found.insert(key.hash, (key, since));
         }
     }
+}
 
-    /// Call after the commit that deleted a key: returns once no replica accepts it any longer.
-    pub async fn revoked(&self, hash: &Hash) {
-        self.found.remove(hash);
-        tokio::time::sleep(LEASE).await;
-        self.found.remove(hash);
-    }
+/// What the audit log stores about a key.
+fn told(key: &ApiKey) -> Value {
+    json!({
+        "name": key.name, "keyPrefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at,
+    })
 }
 
 #[cfg(test)]

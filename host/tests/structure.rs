@@ -2,13 +2,16 @@
 //!
 //! Modules depend on each other in one direction: [`MODULES`] lists them lowest first, each with the
 //! modules it may use. Files must not import each other in a circle, but a folder's `mod.rs` may share types
-//! with the files of its folder.
+//! with the files of its folder. Entry points do not write: `structure/writes.rs`.
+
+#[path = "structure/sources.rs"]
+mod sources;
+#[path = "structure/writes.rs"]
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
 
-use syn::visit::{self, Visit};
-use syn::{Item, UseTree};
+use sources::{File, Words, read};
 
 /// Every module of the host, lowest first, with the modules it may use. A module may use only modules
 /// listed before it, so there can be no circle.
@@ -46,8 +49,8 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("loops", &["db"]),
-    ("keys", &["db"]),
-    ("audit", &["db", "ids"]),
+    ("audit", &["db", "foreign", "ids"]),
+    ("keys", &["audit", "db", "ids"]),
     ("mailbox", &[]),
     ("signed_link", &["db", "ids", "mailbox"]),
     ("calls", &["clock", "db", "ids", "plugins"]),
@@ -71,7 +74,15 @@ const MODULES: &[(&str, &[&str])] = &[
     // Notifications of other systems.
     (
         "webhooks",
-        &["context", "db", "http_client", "ids", "states"],
+        &[
+            "audit",
+            "context",
+            "db",
+            "foreign",
+            "http_client",
+            "ids",
+            "states",
+        ],
     ),
     ("run_ended", &["ids", "webhooks"]),
     // The product: contacts, enrolment, ingest, mail, runs.
@@ -92,8 +103,10 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "enrolment",
         &[
+            "audit",
             "catalog",
             "contacts",
+            "context",
             "db",
             "ids",
             "mailbox",
@@ -105,6 +118,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "ingest",
         &[
+            "audit",
             "catalog",
             "clock",
             "config",
@@ -124,6 +138,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "mail",
         &[
+            "audit",
             "backoff",
             "calls",
             "config",
@@ -137,12 +152,14 @@ const MODULES: &[(&str, &[&str])] = &[
             "plugins",
             "signed_link",
             "states",
+            "templates",
             "webhooks",
         ],
     ),
     (
         "runs",
         &[
+            "audit",
             "backoff",
             "calls",
             "catalog",
@@ -167,7 +184,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "alerts",
         &[
-            "context", "db", "foreign", "ids", "ingest", "loops", "mail", "states", "webhooks",
+            "audit", "context", "db", "foreign", "ids", "ingest", "loops", "mail", "states",
+            "webhooks",
         ],
     ),
     (
@@ -223,7 +241,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "limits",
             "loops",
             "mail",
-            "mailbox",
             "nearest",
             "plugins",
             "runs",
@@ -261,18 +278,6 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
 ];
-
-/// A path in the crate, as its segments.
-type Words = Vec<String>;
-
-/// One source file: its module, and every path of the crate that it uses outside its tests.
-struct File {
-    module: Words,
-    is_folder: bool,
-    /// The names it re-exports, with the path of each.
-    exports: HashMap<String, Words>,
-    names: Vec<Words>,
-}
 
 #[test]
 fn modules_use_only_what_stands_below_them() {
@@ -404,183 +409,4 @@ fn back_to(start: usize, edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
         }
     }
     None
-}
-
-fn read() -> Vec<File> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    gather(&source, &mut paths);
-    let mut files: Vec<File> = paths.iter().map(|path| parse(&source, path)).collect();
-    files.sort_by(|one, other| one.module.cmp(&other.module));
-    assert!(files.len() > 100, "the sources of the host are read");
-    files
-}
-
-fn gather(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            gather(&path, paths);
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
-            paths.push(path);
-        }
-    }
-}
-
-fn parse(source: &Path, path: &Path) -> File {
-    let relative = path.strip_prefix(source).unwrap().with_extension("");
-    let mut module: Words = relative
-        .iter()
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    let is_folder = module
-        .last()
-        .is_some_and(|last| last == "mod" || last == "lib");
-    if is_folder {
-        module.pop();
-    }
-    let text = std::fs::read_to_string(path).unwrap();
-    let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let mut reader = Reader {
-        module: module.clone(),
-        exports: HashMap::new(),
-        imports: HashMap::new(),
-        names: Vec::new(),
-        folder: is_folder,
-    };
-    reader.imports(&parsed.items);
-    reader.visit_file(&parsed);
-    File {
-        module,
-        is_folder,
-        exports: reader.exports,
-        names: reader.names,
-    }
-}
-
-struct Reader {
-    module: Words,
-    folder: bool,
-    exports: HashMap<String, Words>,
-    /// The path of each imported name.
-    imports: HashMap<String, Words>,
-    names: Vec<Words>,
-}
-
-impl Reader {
-    fn imports(&mut self, items: &[Item]) {
-        for item in items {
-            if let Item::Use(item) = item {
-                let mut paths = Vec::new();
-                flatten(&item.tree, &mut Vec::new(), &mut paths);
-                for (name, path) in paths {
-                    let Some(path) = self.absolute(&path) else {
-                        continue;
-                    };
-                    let passes_on = self.folder && !matches!(item.vis, syn::Visibility::Inherited);
-                    if passes_on {
-                        self.exports.insert(name, path);
-                    } else {
-                        self.imports.insert(name, path);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A path from the root of the crate; None for one of another crate.
-    fn absolute(&self, path: &Words) -> Option<Words> {
-        let mut at = self.module.clone();
-        let mut rest = path.as_slice();
-        match rest.first()?.as_str() {
-            "crate" => return Some(rest[1..].to_vec()),
-            "self" | "super" => {
-                while let Some(word) = rest
-                    .first()
-                    .filter(|one| ["self", "super"].contains(&one.as_str()))
-                {
-                    if word == "super" {
-                        at.pop()?;
-                    }
-                    rest = &rest[1..];
-                }
-            }
-            // A `mod.rs` names its child modules without a prefix.
-            _ if self.folder => {}
-            _ => return None,
-        }
-        at.extend_from_slice(rest);
-        Some(at)
-    }
-}
-
-impl<'a> Visit<'a> for Reader {
-    fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
-        // Skip tests: they are not part of the program.
-        if item.content.is_none() || item.ident != "tests" {
-            visit::visit_item_mod(self, item);
-        }
-    }
-
-    fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
-        if self.folder && !matches!(item.vis, syn::Visibility::Inherited) {
-            return;
-        }
-        let mut paths = Vec::new();
-        flatten(&item.tree, &mut Vec::new(), &mut paths);
-        let known = paths.iter().filter_map(|(_, path)| self.absolute(path));
-        self.names.extend(known.collect::<Vec<_>>());
-    }
-
-    fn visit_path(&mut self, path: &'a syn::Path) {
-        let words: Words = path
-            .segments
-            .iter()
-            .map(|one| one.ident.to_string())
-            .collect();
-        if words.len() > 1 {
-            let imported = self.imports.get(&words[0]).map(|start| {
-                let mut whole = start.clone();
-                whole.extend_from_slice(&words[1..]);
-                whole
-            });
-            let own = ["crate", "self", "super"].contains(&words[0].as_str());
-            let known = imported.or_else(|| own.then(|| self.absolute(&words)).flatten());
-            self.names.extend(known);
-        }
-        visit::visit_path(self, path);
-    }
-}
-
-/// The individual paths of a `use`, each with the name it introduces.
-fn flatten(tree: &UseTree, before: &mut Words, paths: &mut Vec<(String, Words)>) {
-    match tree {
-        UseTree::Path(path) => {
-            before.push(path.ident.to_string());
-            flatten(&path.tree, before, paths);
-            before.pop();
-        }
-        UseTree::Name(name) => {
-            let mut whole = before.clone();
-            let name = name.ident.to_string();
-            if name != "self" {
-                whole.push(name.clone());
-            }
-            let given = whole.last().cloned().unwrap_or(name);
-            paths.push((given, whole));
-        }
-        UseTree::Rename(name) => {
-            let mut whole = before.clone();
-            if name.ident != "self" {
-                whole.push(name.ident.to_string());
-            }
-            paths.push((name.rename.to_string(), whole));
-        }
-        UseTree::Glob(_) => paths.push(("*".into(), before.clone())),
-        UseTree::Group(group) => {
-            for tree in &group.items {
-                flatten(tree, before, paths);
-            }
-        }
-    }
 }

@@ -48,7 +48,7 @@ pub async fn change_password(
     let hashed = passwords.hash(new).await?;
     let work = async |mut tx: Tx| {
         db::user_set_password(&mut tx, session.user.id, &hashed, now).await?;
-        keep(&mut tx, &session.user, "user.change_password", None, now).await?;
+        keep(&mut tx, None, &session.user, "user.change_password", now).await?;
         let mut fresh = None;
         if alone {
             db::sessions_delete_of(&mut tx, session.user.id).await?;
@@ -66,7 +66,7 @@ pub async fn rename(db: &Db, session: &Session, name: &str, now: DateTime<Utc>) 
     user.name = name.replace('\0', "");
     let work = async |mut tx: Tx| {
         db::user_rename(&mut tx, user.id, &user.name, now).await?;
-        keep(&mut tx, &user, "user.update", None, now).await?;
+        keep(&mut tx, None, &user, "user.update", now).await?;
         db::Result::Ok((tx, ()))
     };
     db.transact(work).await

@@ -96,7 +96,7 @@ async fn write(
     let subject = "Reset your password";
     let send = mail::plain(cx, &put.contact, (TEMPLATE, key), (subject, &text), now);
     db::send_insert(&mut tx, &send, now).await?;
-    keep(&mut tx, &user, "user.request_password_reset", None, now).await?;
+    keep(&mut tx, None, &user, "user.request_password_reset", now).await?;
     db::stir(Topic::Mails);
     Ok((Some(tx), ()))
 }
@@ -129,7 +129,7 @@ pub async fn reset_password(
         };
         db::user_set_password(&mut tx, user.id, &hashed, now).await?;
         db::sessions_delete_of(&mut tx, user.id).await?;
-        keep(&mut tx, &user, "user.reset_password", None, now).await?;
+        keep(&mut tx, None, &user, "user.reset_password", now).await?;
         db::Result::Ok((Some(tx), true))
     };
     let done = db.transact(work).await?;

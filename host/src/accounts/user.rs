@@ -123,10 +123,11 @@ pub async fn first_sign_up(
     db.transact(work).await?.ok_or(SignUpError::Closed)
 }
 
-/// Creates an administrator, for the command line.
+/// Creates an administrator.
 pub async fn create(
     db: &Db,
     passwords: &Passwords,
+    actor: &Actor,
     mut account: NewAccount,
     now: DateTime<Utc>,
 ) -> Result<User, SignUpError> {
@@ -138,7 +139,7 @@ pub async fn create(
         if known.is_some() {
             return Ok((tx, None));
         }
-        let user = insert(&mut tx, &account, &hash, Some("hogsend"), now).await?;
+        let user = insert(&mut tx, &account, &hash, Some(actor), now).await?;
         db::Result::Ok((tx, Some(user)))
     };
     db.transact(work).await?.ok_or(SignUpError::Taken)
@@ -149,8 +150,8 @@ pub async fn create(
 pub async fn set_password(
     db: &Db,
     passwords: &Passwords,
-    email: &str,
-    password: String,
+    actor: &Actor,
+    (email, password): (&str, String),
     now: DateTime<Utc>,
 ) -> Result<bool, SignUpError> {
     let password = checked_password(&password)?;
@@ -161,7 +162,7 @@ pub async fn set_password(
         };
         db::user_set_password(&mut tx, user.id, &hash, now).await?;
         db::sessions_delete_of(&mut tx, user.id).await?;
-        keep(&mut tx, &user, "user.set_password", Some("hogsend"), now).await?;
+        keep(&mut tx, Some(actor), &user, "user.set_password", now).await?;
         db::Result::Ok((tx, true))
     };
     Ok(db.transact(work).await?)
@@ -169,14 +170,19 @@ pub async fn set_password(
 
 /// Removes an administrator and ends their sessions. Returns how many administrators are left, or
 /// `None` if none has this address.
-pub async fn remove(db: &Db, email: &str, now: DateTime<Utc>) -> db::Result<Option<usize>> {
+pub async fn remove(
+    db: &Db,
+    actor: &Actor,
+    email: &str,
+    now: DateTime<Utc>,
+) -> db::Result<Option<usize>> {
     let work = |mut tx: Tx| async move {
         db::users_lock(&mut tx).await?;
         let Some((user, _)) = db::user_by_email(&mut tx, &forms(email)).await? else {
             return Ok((tx, None));
         };
         db::user_delete(&mut tx, user.id).await?;
-        keep(&mut tx, &user, "user.delete", Some("hogsend"), now).await?;
+        keep(&mut tx, Some(actor), &user, "user.delete", now).await?;
         let left = db::users_list(&mut tx).await?.len();
         Ok((tx, Some(left)))
     };
@@ -187,7 +193,7 @@ async fn insert(
     tx: &mut Tx,
     account: &NewAccount,
     hash: &str,
-    by: Option<&str>,
+    actor: Option<&Actor>,
     now: DateTime<Utc>,
 ) -> db::Result<User> {
     let user = User {
@@ -198,32 +204,37 @@ async fn insert(
         updated_at: now,
     };
     db::user_insert(tx, &user, hash).await?;
-    keep(tx, &user, "user.create", by, now).await?;
+    keep(tx, actor, &user, "user.create", now).await?;
     Ok(user)
 }
 
-/// Records a change of a user in the audit log, made by a command or by the user.
+/// Records a change of a user in the audit log. `actor` is None for users who change their own account.
 pub(super) async fn keep(
     tx: &mut Tx,
+    actor: Option<&Actor>,
     user: &User,
     action: &str,
-    command: Option<&str>,
     now: DateTime<Utc>,
 ) -> db::Result<()> {
     let id = user.id.to_string();
-    let actor = match command {
-        Some(_) => Actor::Command,
-        None => Actor::User {
-            id: user.id,
-            email: user.email.clone(),
-        },
+    let own = Actor::User {
+        id: user.id,
+        email: user.email.clone(),
     };
     let told = json!({ "name": user.name, "email": user.email });
     let change = match action {
         "user.delete" => Change::deleted(told),
         _ => Change::created(told),
     };
-    audit(tx, &actor, action, ("user", &id), change, now).await
+    audit(
+        tx,
+        actor.unwrap_or(&own),
+        action,
+        ("user", &id),
+        change,
+        now,
+    )
+    .await
 }
 
 /// Starts a session if the password is right. Takes the same time whether or not the user exists.

@@ -6,13 +6,14 @@
 
 mod check;
 mod kind;
+pub mod manage;
 mod notify;
 mod rules;
 
 pub use check::check_next;
 pub use kind::Kind;
 pub use notify::notify;
-pub use rules::{CHANNELS, RuleChange, Surroundings};
+pub use rules::{CHANNELS, RuleChange};
 
 /// The template key of an alert's mail.
 pub const TEMPLATE: &str = "hogsend-alert";

@@ -6,7 +6,7 @@ use hogsend_mime as mime;
 
 use super::Kind;
 use crate::db::AlertRule;
-use crate::foreign::Issue;
+use crate::foreign::{Issue, one_of};
 use crate::webhooks::{Poster, check_url, new_secret};
 
 /// Ways to send an alert.
@@ -17,7 +17,8 @@ const WINDOW: RangeInclusive<i64> = 5..=10_080;
 const COOLDOWN: RangeInclusive<i64> = 1..=10_080;
 const MINIMUM: RangeInclusive<i64> = 1..=1_000_000_000;
 
-/// What to change of a rule; `None` keeps the present value.
+/// What to set of a rule; `None` keeps the present value.
+#[derive(Clone, Debug)]
 pub struct RuleChange {
     pub name: Option<String>,
     pub threshold: Option<f64>,
@@ -31,7 +32,7 @@ pub struct RuleChange {
 
 /// What a rule's target depends on.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     pub poster: &'a Poster,
     /// How many delivery providers are active.
     pub providers: usize,
@@ -40,7 +41,7 @@ pub struct Surroundings<'a> {
 impl RuleChange {
     /// Applies the change, and adds an issue for each value that is not allowed. Returns the secret of a
     /// new webhook.
-    pub fn apply(
+    pub(super) fn apply(
         self,
         around: Surroundings<'_>,
         rule: &mut AlertRule,
@@ -130,9 +131,8 @@ fn set_target(
         return None;
     }
     if let Some(channel) = channel {
-        if !CHANNELS.contains(&channel.as_str()) {
-            let message = format!("must be one of {}", CHANNELS.join(", "));
-            issues.push(Issue::new("channel", message));
+        if let Some(issue) = one_of("channel", &channel, &CHANNELS) {
+            issues.push(issue);
             return None;
         }
         if channel != rule.channel && target.is_none() {

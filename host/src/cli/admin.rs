@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::{Environment, start};
 use crate::accounts::{self, NewAccount, Passwords};
+use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::db::{self, Db};
 
@@ -46,6 +47,7 @@ pub async fn run(environment: &Environment, command: AdminCommand) -> anyhow::Re
 
 async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
     let passwords = Passwords::default();
+    let by = &Actor::Command;
     let now = Clock::system().now();
     match command {
         AdminCommand::Create { email, name } => {
@@ -55,7 +57,7 @@ async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
                 email: email.clone(),
                 password: new_password()?,
             };
-            let user = accounts::create(db, &passwords, account, now)
+            let user = accounts::create(db, &passwords, by, account, now)
                 .await
                 .with_context(|| format!("cannot make '{email}' an administrator"))?;
             println!("{} is now an administrator", user.email);
@@ -79,7 +81,7 @@ async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
             }
         }
         AdminCommand::Remove { email } => {
-            let left = accounts::remove(db, &email, now)
+            let left = accounts::remove(db, by, &email, now)
                 .await
                 .with_context(|| format!("cannot remove '{email}'"))?;
             let left = left.with_context(|| unknown(&email))?;
@@ -92,7 +94,8 @@ async fn perform(db: &Db, command: AdminCommand) -> anyhow::Result<()> {
             }
         }
         AdminCommand::SetPassword { email } => {
-            let known = accounts::set_password(db, &passwords, &email, new_password()?, now)
+            let wanted = (&*email, new_password()?);
+            let known = accounts::set_password(db, &passwords, by, wanted, now)
                 .await
                 .with_context(|| format!("cannot change the password of '{email}'"))?;
             anyhow::ensure!(

@@ -19,6 +19,14 @@ pub struct Paths {
     pub nobody: &'static str,
 }
 
+/// The names of these fields in the calls of the API.
+pub const PATHS: Paths = Paths {
+    user_id: "userId",
+    email: "email",
+    properties: "properties",
+    nobody: "email or userId is required",
+};
+
 /// Adds an issue for everything wrong with the names and properties of a contact.
 pub fn check(names: &NewIdentity, properties: &Properties, paths: &Paths, issues: &mut Vec<Issue>) {
     check_names(names, paths, issues);

@@ -7,17 +7,31 @@ use hogsend_semantics::identity::USER;
 use super::named;
 use super::suppress::forget;
 use crate::context::Context;
-use crate::db::{self, Conn};
+use crate::db::{self, Conn, Tx};
 use crate::ids::ContactId;
 use crate::mailbox::Mailbox;
 use crate::webhooks::announce_deleted;
 
-/// Erases the contact with this product id, or if there is none, those with this address, in the
-/// caller's transaction. A keyed hash of each address stays on the suppression list, so that an import
-/// or a late webhook does not restart lifecycle mail. Returns the number of erased contacts.
+/// Erases the contact with this product id, or if there is none, those with this address. A keyed hash of
+/// each address stays on the suppression list, so that an import or a late webhook does not restart lifecycle
+/// mail. Returns the number of erased contacts.
 ///
 /// A provider request that is already in flight is not cancelled.
 pub async fn erase(
+    cx: &Context,
+    external_id: Option<&str>,
+    email: Option<&str>,
+) -> db::Result<usize> {
+    let now = cx.clock.now();
+    let work = async |mut tx: Tx| {
+        let erased = erase_in(cx, &mut tx, external_id, email, now).await?;
+        db::Result::Ok((tx, erased))
+    };
+    cx.db.transact(work).await
+}
+
+/// As [`erase`], in the caller's transaction.
+pub async fn erase_in(
     cx: &Context,
     conn: &mut Conn,
     external_id: Option<&str>,
@@ -30,7 +44,7 @@ pub async fn erase(
 }
 
 /// Erases the contact with this id, as [`erase`] does. False if there is none.
-pub async fn erase_one(
+pub(super) async fn erase_one(
     cx: &Context,
     conn: &mut Conn,
     id: ContactId,

@@ -1,5 +1,6 @@
 //! Contacts: the people that events are about.
 
+mod change;
 mod check;
 pub mod consent;
 mod erase;
@@ -9,17 +10,23 @@ mod fill;
 mod follow_up;
 pub mod import;
 pub mod pending;
+mod preferences;
 mod resolve;
 mod suppress;
 pub mod suppression_file;
+pub mod suppression_list;
 mod touch;
 
-pub use check::{Paths, check, check_names, check_text};
-pub use erase::{erase, erase_one};
+pub use change::{
+    ContactChange, TAKEN, change_contact, contact_at, erase_contact, names_of, note_created,
+};
+pub use check::{PATHS, Paths, check, check_names, check_text};
+pub use erase::{erase, erase_in};
 pub use fill::fill_addresses;
 pub use follow_up::FollowUp;
+pub use preferences::{MailPreferences, mail_preferences};
 pub use resolve::{NoRoom, Resolved, Rival, Whom, claim, lock_people, resolve, unite};
-pub use suppress::{Suppressions, lift, suppress, suppress_all, suppression_of, suppressions};
+pub use suppress::{Suppressions, lift, suppress, suppressions};
 pub use touch::{PERSON_ID_MAX, Person, Touch, Visit, is_kind};
 
 use sha2::{Digest, Sha256};

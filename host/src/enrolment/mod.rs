@@ -1,11 +1,16 @@
 //! Enrolment: events begin runs that the guards allow, end runs by exit conditions, and satisfy waits.
+//! Administrators switch journeys on and off, and replay stored events.
 
 mod enrol;
 mod exit;
 mod happened;
+mod replay;
+mod switch;
 mod wait;
 
 pub use enrol::{Entrant, Reactions, enrol_each, enrolled, offer_again, react};
 pub use exit::Exit;
 pub use happened::Happened;
+pub use replay::{Replay, replay};
+pub use switch::switch;
 pub use wait::{Place, past};

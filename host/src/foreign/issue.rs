@@ -36,3 +36,20 @@ impl std::fmt::Display for Issue {
         }
     }
 }
+
+/// An issue unless the word is one of these.
+pub fn one_of(path: &str, word: &str, words: &[&str]) -> Option<Issue> {
+    let message = || format!("must be one of {}", words.join(", "));
+    (!words.contains(&word)).then(|| Issue::new(path, message()))
+}
+
+/// The issues of a list that must contain at least one word, and only these.
+pub fn some_of(path: &str, list: &[String], words: &[&str]) -> Vec<Issue> {
+    if list.is_empty() {
+        let message = format!("must name at least one of {}", words.join(", "));
+        return vec![Issue::new(path, message)];
+    }
+    let each = list.iter().enumerate();
+    each.filter_map(|(at, word)| one_of(&format!("{path}.{at}"), word, words))
+        .collect()
+}

@@ -16,7 +16,7 @@ mod time;
 
 pub use answer::Foreign;
 pub use bounds::*;
-pub use issue::Issue;
+pub use issue::{Issue, one_of, some_of};
 pub use json::{Unfit, check, clean, clean_properties, fit, merge, size};
 pub use text::{cleaned, key, text};
 pub use time::{arrived, is_storable};

@@ -8,7 +8,8 @@ use hogsend_plugin_api::Properties;
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{follow, store as store_events};
+use super::people::follow;
+use super::store as store_events;
 use crate::contacts::consent::{Book, Decision, Grounds, Reach, Source, Subject};
 use crate::contacts::file::Format;
 use crate::contacts::import::{Numbered, Row, Rows};

@@ -2,27 +2,32 @@
 //!
 //! `http` validates an API event (`validate`) or drops what does not fit from a source's event (`admit`).
 //! Concurrent requests share a transaction (`batch`), in which [`store`] does the work. Changes of contacts
-//! and consent, and imports (`people`, `consent`, `import`) also call [`store`] for the events that follow.
+//! and consent, enrolment by hand and imports (`people`, `pending`, `consent`, `enrol`, `import`) also call
+//! [`store`] for the events that follow.
 
 mod admit;
 mod batch;
 mod consent;
+mod enrol;
 mod event;
 pub mod import;
 mod known;
 mod naming;
 mod own;
+mod pending;
 mod people;
 mod round;
 mod validate;
 
 pub use admit::admit;
 pub use batch::{IngestError, Ingestor};
-pub use consent::{change_consent, decide_consent};
+pub use consent::{PreferencesChange, change_consent, set_preferences};
+pub use enrol::{Enrolled, enrol};
 pub use event::{Ingested, NewEvent};
 pub use naming::{Naming, Unheard};
 pub use own::{OwnEvent, publish};
-pub use people::{Put, apply_pending, follow, put, put_all};
+pub use pending::{apply_pending, dismiss_pending};
+pub use people::{NOT_STORED, Put, create_contact, put, put_contact};
 pub use validate::{EVENT_NAME_MAX, Paths, check_event, check_from_outside, check_journey_event};
 
 use chrono::{DateTime, Utc};

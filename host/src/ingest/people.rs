@@ -6,11 +6,16 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 
 use super::store;
+use crate::audit::{Actor, Refused};
 use crate::catalog::Catalog;
 use crate::contacts::{self, Person, Resolved, Touch, Whom};
-use crate::db::{self, Conn, Contact, NewIdentity, PendingChange, PendingRow};
+use crate::context::Context;
+use crate::db::{self, Conn, Contact, ContactRow, NewIdentity, Topic, Tx};
 use crate::enrolment;
 use crate::ids::EventId;
+
+/// The contact could not be stored beside concurrent changes.
+pub const NOT_STORED: Refused = Refused::Busy("The contact was not stored");
 
 /// Result of a request about a contact.
 #[derive(Clone, Debug)]
@@ -84,65 +89,43 @@ pub async fn follow(
     Ok(())
 }
 
-/// Applies a pending change as a trusted call would, and deletes the pending row. False if another
-/// contact has one of the names or a contact is gone; the caller must then roll its transaction back.
-pub async fn apply_pending(
-    conn: &mut Conn,
-    catalog: &Catalog,
-    pending: &PendingRow,
-    now: DateTime<Utc>,
-) -> db::Result<bool> {
-    let done = match pending.change() {
-        Some(PendingChange::Address(address)) => {
-            give_address(conn, catalog, pending, &address, now).await?
-        }
-        Some(PendingChange::Unite(other)) => {
-            let pair = (pending.contact_id, other);
-            match contacts::unite(conn, pair, "administrator", now).await? {
-                Some(resolved) => {
-                    follow(conn, catalog, now, resolved).await?;
-                    true
-                }
-                None => false,
-            }
-        }
-        None => false,
+/// As [`put`], in a transaction of its own, for a call of the product.
+pub async fn put_contact(
+    cx: &Context,
+    names: &NewIdentity,
+    properties: &Properties,
+) -> Result<Put, Refused> {
+    let now = cx.clock.now();
+    let work = async |mut tx: Tx| {
+        let put = put(&mut tx, &cx.catalog, names, properties.clone(), now).await?;
+        let put = put.ok_or(NOT_STORED)?;
+        [Topic::Runs, Topic::Captures]
+            .into_iter()
+            .for_each(db::stir);
+        Ok::<_, Refused>((tx, put))
     };
-    if done {
-        db::pending_delete(conn, pending.id).await?;
-    }
-    Ok(done)
+    cx.db.transact(work).await
 }
 
-async fn give_address(
-    conn: &mut Conn,
-    catalog: &Catalog,
-    pending: &PendingRow,
-    address: &str,
-    now: DateTime<Utc>,
-) -> db::Result<bool> {
-    let names = NewIdentity {
-        external_id: pending.external_id.clone(),
-        email: Some(address.to_owned()),
-        ..NewIdentity::default()
+/// Creates a contact for an administrator, with at least one name that no contact has yet. No journey
+/// starts.
+pub async fn create_contact(
+    cx: &Context,
+    actor: &Actor,
+    names: (Option<String>, Option<String>),
+    properties: &Properties,
+) -> Result<ContactRow, Refused> {
+    let (external_id, email) = names;
+    let names = contacts::names_of(external_id, email, properties)?;
+    let now = cx.clock.now();
+    let work = async |mut tx: Tx| {
+        let put = put(&mut tx, &cx.catalog, &names, properties.clone(), now).await?;
+        // An error rolls back, so a contact that exists already is not changed.
+        let put = put.filter(|put| put.created && !put.linked);
+        let put = put.ok_or(contacts::TAKEN)?;
+        let row = contacts::contact_at(&mut tx, &put.contact.id.to_string()).await?;
+        contacts::note_created(&mut tx, actor, &row, now).await?;
+        Ok::<_, Refused>((tx, row))
     };
-    if names.external_id.is_some() {
-        // A contact that has this address and no product id is the same person: merge it.
-        let put = put(conn, catalog, &names, Default::default(), now).await?;
-        return Ok(put.is_some_and(|put| put.contact.id == pending.contact_id));
-    }
-    if !contacts::claim(conn, pending.contact_id, &names)
-        .await?
-        .is_empty()
-    {
-        return Ok(false);
-    }
-    let found = db::contact_lock(conn, &[pending.contact_id]).await?;
-    let Some(mut contact) = found.into_iter().next() else {
-        return Ok(false);
-    };
-    contact.email = names.email;
-    contact.email_unconfirmed = false;
-    db::contact_upsert(conn, &[contact], now).await?;
-    Ok(true)
+    cx.db.transact(work).await
 }

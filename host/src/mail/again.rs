@@ -3,12 +3,36 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Mail;
 use hogsend_semantics::TRANSACTIONAL;
+use serde_json::json;
 
 use super::tracking::track_anew;
-use crate::db::{self, Conn, Contact, NewSend, SendStory, TrackedLink};
+use crate::audit::{Actor, Change, Refused, audit};
+use crate::context::Context;
+use crate::db::{self, Conn, Contact, NewSend, SendStatus, SendStory, Topic, TrackedLink, Tx};
 use crate::ids::SendId;
 use crate::mailbox::Addresses;
 use crate::signed_link::LinkSigner;
+
+/// Sends a mail that is no longer being sent again, see [`send_again`]. Returns the id of the new mail.
+pub async fn resend(cx: &Context, actor: &Actor, id: SendId) -> Result<SendId, Refused> {
+    let now = cx.clock.now();
+    let work = async |mut tx: Tx| {
+        let story = db::send_story(&mut tx, id).await?;
+        let story = story.ok_or(Refused::NotFound("Email not found"))?;
+        if matches!(story.status, SendStatus::Queued | SendStatus::Sending) {
+            return Err(Refused::Conflict("This mail is still being sent"));
+        }
+        let signers = (&*cx.links, &*cx.addresses);
+        let new = send_again(&mut tx, signers, &story, now).await?;
+        let new = new.ok_or(Refused::Conflict("The content of this mail was deleted"))?;
+        let about = ("email", &*id.to_string());
+        let change = Change::created(json!({ "emailSendId": new }));
+        audit(&mut tx, actor, "email.resend", about, change, now).await?;
+        db::stir(Topic::Mails);
+        Ok((tx, new))
+    };
+    cx.db.transact(work).await
+}
 
 /// Creates a new mail with the same recipient and content. It has its own id, key and statistics,
 /// belongs to no run and passes the same checks; its unsubscribe links are valid as long as those of any

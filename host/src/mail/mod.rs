@@ -8,19 +8,20 @@ mod feedback;
 mod frequency;
 mod plain;
 mod recipient;
+mod request;
 mod status;
 pub mod tracking;
 mod untrusted;
 
-pub use again::send_again;
+pub use again::{resend, send_again};
 pub use compose::{Composing, UNCONFIRMED, compose, misfits};
 pub use deliver::{
     Claims, Delivery, Lane, ProviderState, Taking, claim, give_back, next_due, perform,
     provider_states,
 };
 pub use fate::useful;
-pub use feedback::{SETTLE, take as take_feedback};
-pub use frequency::refusal;
+pub use feedback::take as take_feedback;
 pub use plain::plain;
 pub use recipient::{Recipient, recipient};
+pub use request::{Queued, Requested, request, request_test};
 pub use status::{MailEvent, record};

@@ -1,11 +1,15 @@
 //! What administrators do to runs: retry, resume, restart, exit, dismiss.
+//!
+//! Each change records its actor in the audit log. The functions that end in `_in` do not: they are parts
+//! of another module's change, which has an audit row of its own.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::end::report;
+use crate::audit::{Actor, Change, audit};
 use crate::context::Context;
-use crate::db::{self, Failure, Log, NewState, StateRow, Tx};
+use crate::db::{self, Failure, Log, NewState, StateRow, StateStory, Topic, Tx};
 use crate::enrolment::enrolled;
 use crate::foreign::{self, REASON_MAX};
 use crate::ids::StateId;
@@ -35,9 +39,10 @@ type Result<T = ()> = std::result::Result<T, AdminError>;
 
 /// Reopens a failed run at the step that failed, which is performed again. Where the code itself failed,
 /// by a panic or an error of its own, it runs again from its last step.
-pub async fn retry(cx: &Context, id: StateId) -> Result {
-    let work = |mut tx: Tx| async move {
+pub async fn retry(cx: &Context, actor: &Actor, id: StateId) -> Result {
+    let work = async |mut tx: Tx| {
         retry_in(cx, &mut tx, id).await?;
+        keep(cx, &mut tx, (actor, "journey_state.retry"), id, json!({})).await?;
         Ok((tx, ()))
     };
     cx.db.transact(work).await
@@ -51,9 +56,10 @@ pub async fn retry_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
 }
 
 /// Reopens a stuck run: with the plugin version it began with where that is loaded, else with the newest.
-pub async fn resume(cx: &Context, id: StateId) -> Result {
-    let work = |mut tx: Tx| async move {
+pub async fn resume(cx: &Context, actor: &Actor, id: StateId) -> Result {
+    let work = async |mut tx: Tx| {
         resume_in(cx, &mut tx, id).await?;
+        keep(cx, &mut tx, (actor, "journey_state.resume"), id, json!({})).await?;
         Ok((tx, ()))
     };
     cx.db.transact(work).await
@@ -82,16 +88,17 @@ pub struct Restarted {
 /// # Errors
 /// A conflict, naming the mails that would be sent again, where the run neither failed nor is stuck and
 /// `force` is not set.
-pub async fn restart(cx: &Context, id: StateId, force: bool) -> Result<Restarted> {
-    let work = |mut tx: Tx| async move {
+pub async fn restart(cx: &Context, actor: &Actor, id: StateId, force: bool) -> Result<Restarted> {
+    let work = async |mut tx: Tx| {
         let new = restart_in(cx, &mut tx, id, force).await?;
+        let told = json!({ "stateId": new.run });
+        keep(cx, &mut tx, (actor, "journey_state.restart"), id, told).await?;
         Ok((tx, new))
     };
     cx.db.transact(work).await
 }
 
-/// As [`restart`], in the caller's transaction.
-pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> Result<Restarted> {
+async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> Result<Restarted> {
     let state = lock(tx, id).await?;
     let again = db::sends_of_run(tx, state.contact_id, id).await?;
     if !force && !state.status.is_broken() {
@@ -148,16 +155,43 @@ pub async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> 
 }
 
 /// Ends a run that is not over. Mails of it that no worker has attempted yet do not go out.
-pub async fn exit(cx: &Context, id: StateId, reason: &str) -> Result {
-    let work = |mut tx: Tx| async move {
+pub async fn exit(cx: &Context, actor: &Actor, id: StateId, reason: &str) -> Result {
+    let work = async |mut tx: Tx| {
         exit_in(cx, &mut tx, id, reason).await?;
+        let told = json!({ "reason": reason });
+        keep(cx, &mut tx, (actor, "journey_state.exit"), id, told).await?;
         Ok((tx, ()))
     };
     cx.db.transact(work).await
 }
 
-/// As [`exit`], in the caller's transaction.
-pub async fn exit_in(cx: &Context, tx: &mut Tx, id: StateId, reason: &str) -> Result {
+/// As [`exit`], for a run of this journey. Returns the run as it is now.
+pub async fn cancel(cx: &Context, actor: &Actor, journey: &str, id: StateId) -> Result<StateStory> {
+    let work = async |mut tx: Tx| {
+        let before = story(&mut tx, journey, id).await?;
+        exit_in(cx, &mut tx, id, "cancelled").await?;
+        let after = story(&mut tx, journey, id).await?;
+        let change = Change::changed(
+            json!({ "status": before.status }),
+            json!({ "status": after.status }),
+        );
+        let about = ("journey_state", &*id.to_string());
+        let now = cx.clock.now();
+        audit(&mut tx, actor, "journey_state.cancel", about, change, now).await?;
+        [Topic::Runs, Topic::Captures]
+            .into_iter()
+            .for_each(db::stir);
+        Ok((tx, after))
+    };
+    cx.db.transact(work).await
+}
+
+async fn story(tx: &mut Tx, journey: &str, id: StateId) -> Result<StateStory> {
+    let story = db::state_story(tx, journey, id).await?;
+    story.ok_or(AdminError::NotFound(id))
+}
+
+async fn exit_in(cx: &Context, tx: &mut Tx, id: StateId, reason: &str) -> Result {
     let state = lock(tx, id).await?;
     let from = [
         RunState::Active,
@@ -188,9 +222,10 @@ async fn report_exit(cx: &Context, tx: &mut Tx, state: &StateRow, reason: &str) 
 }
 
 /// Takes a failed or stuck run off the list of dead letters.
-pub async fn dismiss(cx: &Context, id: StateId) -> Result {
-    let work = |mut tx: Tx| async move {
+pub async fn dismiss(cx: &Context, actor: &Actor, id: StateId) -> Result {
+    let work = async |mut tx: Tx| {
         dismiss_in(cx, &mut tx, id).await?;
+        keep(cx, &mut tx, (actor, "journey_state.dismiss"), id, json!({})).await?;
         Ok((tx, ()))
     };
     cx.db.transact(work).await
@@ -201,6 +236,19 @@ pub async fn dismiss_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &[RunState::Failed, RunState::Stuck], "dismissed")?;
     db::state_dismiss(tx, id, cx.clock.now()).await?;
+    Ok(())
+}
+
+async fn keep(
+    cx: &Context,
+    tx: &mut Tx,
+    (actor, action): (&Actor, &str),
+    id: StateId,
+    told: Value,
+) -> Result {
+    let about = ("journey_state", &*id.to_string());
+    let change = Change::created(told);
+    audit(tx, actor, action, about, change, cx.clock.now()).await?;
     Ok(())
 }
 

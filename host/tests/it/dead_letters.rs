@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hogsend::audit::Actor;
 use hogsend::ids::StateId;
 use hogsend::runs::decide::{self, AdminError};
 use serde_json::json;
@@ -53,7 +54,9 @@ async fn a_retry_repeats_the_failed_step_and_nothing_before_it() {
     );
 
     // A retry fails again while the server does not answer; later it succeeds.
-    decide::retry(&server.app, run).await.unwrap();
+    decide::retry(&server.app, &Actor::Command, run)
+        .await
+        .unwrap();
     assert_eq!(
         server.text(steps).await,
         "trigger done 0, sleep done 0, sleep done 0, http open 0"
@@ -67,7 +70,9 @@ async fn a_retry_repeats_the_failed_step_and_nothing_before_it() {
         .unwrap();
     let answering = axum::Router::new().fallback(async || "yes");
     tokio::spawn(axum::serve(listener, answering).into_future());
-    decide::retry(&server.app, run).await.unwrap();
+    decide::retry(&server.app, &Actor::Command, run)
+        .await
+        .unwrap();
     server.drain().await;
     assert_eq!(
         server
@@ -88,7 +93,7 @@ async fn a_retry_repeats_the_failed_step_and_nothing_before_it() {
         2
     );
     assert!(matches!(
-        decide::retry(&server.app, run).await,
+        decide::retry(&server.app, &Actor::Command, run).await,
         Err(AdminError::Conflict(_))
     ));
     server.stop().await;
@@ -107,14 +112,14 @@ on_each_store! {
 
         // The code is the original one again.
         MOODS.lock().unwrap().retain(|one| *one != user);
-        decide::resume(&server.app, run).await.unwrap();
+        decide::resume(&server.app, &Actor::Command, run).await.unwrap();
         server.drain().await;
         assert_eq!(server.statuses().await, "completed");
 
         let run = server.enter("t.moody", &user).await;
         MOODS.lock().unwrap().push(user.clone());
         server.advance(HOUR).await;
-        let new = decide::restart(&server.app, run, false).await.unwrap();
+        let new = decide::restart(&server.app, &Actor::Command, run, false).await.unwrap();
         assert!(new.again.is_empty());
         let new = new.run;
         server.drain().await;
@@ -132,12 +137,12 @@ on_each_store! {
         server.run_sql("UPDATE contacts SET email = 'ann@example.com'").await;
         server.drain().await;
         assert_eq!(server.statuses().await, "completed");
-        let refused = decide::restart(&server.app, run, false).await.unwrap_err().to_string();
+        let refused = decide::restart(&server.app, &Actor::Command, run, false).await.unwrap_err().to_string();
         assert!(refused.contains("is completed") && refused.contains("--force"), "{refused}");
         let sent = server.text("SELECT template_key FROM email_sends").await;
         assert!(refused.contains(&format!("would send again what this one sent: {sent}")), "{refused}");
         assert_eq!(server.count("SELECT count(*) FROM journey_states").await, 1);
-        let new = decide::restart(&server.app, run, true).await.unwrap();
+        let new = decide::restart(&server.app, &Actor::Command, run, true).await.unwrap();
         assert_eq!(new.again, [sent]);
         assert_ne!(new.run, run);
         server.stop().await;
@@ -149,14 +154,14 @@ on_each_store! {
         let run = server.enter("t.slow", "u").await;
         server.clock.advance(25 * HOUR);
         hogsend::worker::engine::advance_due(&server.app).await.unwrap();
-        decide::exit(&server.app, run, "asked to").await.unwrap();
+        decide::exit(&server.app, &Actor::Command, run, "asked to").await.unwrap();
         server.advance(HOUR).await;
         assert_eq!(server.statuses().await, "exited");
         assert_eq!(server.text("SELECT status || ' ' || reason FROM email_sends").await, "skipped journey_exited");
-        assert!(matches!(decide::exit(&server.app, run, "").await, Err(AdminError::Conflict(_))));
-        assert!(matches!(decide::resume(&server.app, run).await, Err(AdminError::Conflict(_))));
+        assert!(matches!(decide::exit(&server.app, &Actor::Command, run, "").await, Err(AdminError::Conflict(_))));
+        assert!(matches!(decide::resume(&server.app, &Actor::Command, run).await, Err(AdminError::Conflict(_))));
         let nobody = StateId(uuid::Uuid::nil());
-        assert!(matches!(decide::retry(&server.app, nobody).await, Err(AdminError::NotFound(_))));
+        assert!(matches!(decide::retry(&server.app, &Actor::Command, nobody).await, Err(AdminError::NotFound(_))));
         server.stop().await;
     }
 }
@@ -169,8 +174,10 @@ on_each_store! {
             hogsend::db::states_broken(&mut conn, 10).await.unwrap()
         };
         assert_eq!(list().await[0].id, run);
-        decide::dismiss(&server.app, run).await.unwrap();
+        decide::dismiss(&server.app, &Actor::Command, run).await.unwrap();
         assert!(list().await.is_empty());
+        let audited = server.text("SELECT actor_type || ' ' || action || ' ' || resource_id FROM audit_logs").await;
+        assert_eq!(audited, format!("command journey_state.dismiss {run}"));
         server.stop().await;
     }
 }

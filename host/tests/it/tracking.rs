@@ -481,7 +481,7 @@ async fn an_erased_persons_links_are_gone() {
     visit(&server, &mail.links[0]).await;
     let now = server.now();
     let erase = async |mut tx: Tx| {
-        hogsend::contacts::erase(&server.app, &mut tx, Some("ann"), None, now).await?;
+        hogsend::contacts::erase_in(&server.app, &mut tx, Some("ann"), None, now).await?;
         db::Result::Ok((tx, ()))
     };
     server.app.db.transact(erase).await.unwrap();

@@ -159,7 +159,7 @@ on_each_store! {
         drop(conn);
 
         let erase = async |mut tx: db::Tx| {
-            hogsend::contacts::erase(&server.app, &mut tx, Some("eve"), None, now).await?;
+            hogsend::contacts::erase_in(&server.app, &mut tx, Some("eve"), None, now).await?;
             db::Result::Ok((tx, ()))
         };
         server.app.db.transact(erase).await.unwrap();

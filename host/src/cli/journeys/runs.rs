@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{Actor, Change, audit};
+use crate::audit::Actor;
 use crate::cli::table::table;
 use crate::cli::{Environment, require_schema, start};
 use crate::config::Mode;
-use crate::db::{self, Db, StateRow, StepRow, Tx};
+use crate::db::{self, Db, StateRow, StepRow};
 use crate::durations;
 use crate::ids::StateId;
 use crate::runs::decide;
@@ -80,75 +80,40 @@ pub async fn run(environment: &Environment, command: RunCommand) -> anyhow::Resu
     }
 }
 
-/// Changes a run and records that in the audit log, in the same transaction.
+/// Changes a run.
 async fn act(app: &App, command: &RunCommand) -> anyhow::Result<()> {
     require_schema(&app.db).await?;
-    let work = |mut tx: Tx| async move {
-        let (run, action, after, said) = change(app, &mut tx, command).await?;
-        let about = ("journey_state", &*run.to_string());
-        let now = app.clock.now();
-        audit(
-            &mut tx,
-            &Actor::Command,
-            action,
-            about,
-            Change::created(after),
-            now,
-        )
-        .await?;
-        Ok::<_, AdminError>((tx, said))
-    };
-    println!("{}", app.db.transact(work).await?);
-    Ok(())
-}
-
-type Changed = (Uuid, &'static str, Value, String);
-
-async fn change(app: &App, tx: &mut Tx, command: &RunCommand) -> Result<Changed, AdminError> {
-    Ok(match *command {
+    let by = &Actor::Command;
+    match *command {
         RunCommand::Retry { run } => {
-            decide::retry_in(app, tx, StateId(run)).await?;
-            let said = format!("{run} continues from the step that failed");
-            (run, "journey_state.retry", json!({}), said)
+            decide::retry(app, by, StateId(run)).await?;
+            println!("{run} continues from the step that failed");
         }
         RunCommand::Resume { run } => {
-            decide::resume_in(app, tx, StateId(run)).await?;
-            (
-                run,
-                "journey_state.resume",
-                json!({}),
-                format!("{run} continues"),
-            )
+            decide::resume(app, by, StateId(run)).await?;
+            println!("{run} continues");
         }
         RunCommand::Restart { run, force } => {
             let Restarted { run: new, again } =
-                decide::restart_in(app, tx, StateId(run), force).await?;
+                decide::restart(app, by, StateId(run), force).await?;
             let mut said = format!("{run} has ended, {new} starts");
             if !again.is_empty() {
                 said += &format!(" and sends again: {}", again.join(", "));
             }
-            (
-                run,
-                "journey_state.restart",
-                json!({ "stateId": new }),
-                said,
-            )
+            println!("{said}");
         }
         RunCommand::Exit { run, ref reason } => {
-            decide::exit_in(app, tx, StateId(run), reason).await?;
-            let after = json!({ "reason": reason });
-            (run, "journey_state.exit", after, format!("{run} has ended"))
+            decide::exit(app, by, StateId(run), reason).await?;
+            println!("{run} has ended");
         }
         RunCommand::Dismiss { run } => {
-            decide::dismiss_in(app, tx, StateId(run)).await?;
-            let said = format!("{run} is off the list");
-            (run, "journey_state.dismiss", json!({}), said)
+            decide::dismiss(app, by, StateId(run)).await?;
+            println!("{run} is off the list");
         }
         // Handled by `run`.
-        RunCommand::Broken { .. } | RunCommand::Show { .. } => {
-            return Err(AdminError::Conflict("this command changes nothing".into()));
-        }
-    })
+        RunCommand::Broken { .. } | RunCommand::Show { .. } => {}
+    }
+    Ok(())
 }
 
 async fn broken(db: &Db, as_json: bool) -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
-//! Reads files of contacts. `ingest/import.rs` stores their rows.
+//! Reads and queues files of contacts. `ingest/import.rs` stores their rows.
 
 mod fields;
 mod objects;
+mod queue;
 mod table;
 mod value;
 
@@ -12,6 +13,8 @@ use hogsend_plugin_api::Properties;
 
 use crate::contacts::file::{Format, ROWS_MAX};
 use crate::db::NewIdentity;
+
+pub use queue::{Found, queue};
 
 /// Most unused columns that are reported.
 const UNUSED_MAX: usize = 100;

@@ -5,14 +5,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::alerts::{Kind, RuleChange, Surroundings};
+use crate::alerts::RuleChange;
+use crate::alerts::manage::{self, Managed, shown_target};
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, AlertRow, AlertRule, Conn, Topic, Tx};
+use crate::db::{self, AlertRow, AlertRule};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -22,7 +21,7 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
-use crate::http::wire::words::{AlertChannel, AlertType, Words as _};
+use crate::http::wire::words::{AlertChannel, AlertType};
 use crate::ids::AlertRuleId;
 use crate::states::DeliveryState;
 
@@ -65,7 +64,7 @@ impl From<AlertRule> for AlertRuleOut {
     fn from(rule: AlertRule) -> Self {
         Self {
             id: rule.id,
-            target: shown(&rule),
+            target: shown_target(&rule),
             name: rule.name,
             kind: rule.kind,
             threshold: rule.threshold,
@@ -95,6 +94,15 @@ pub struct OneAlertRuleOut {
     /// Signs the requests of the channel `webhook`. Only the call that creates the secret returns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+}
+
+impl From<Managed> for OneAlertRuleOut {
+    fn from(managed: Managed) -> Self {
+        Self {
+            rule: managed.rule.into(),
+            secret: managed.secret,
+        }
+    }
 }
 
 /// Lists the alert rules, newest first.
@@ -152,7 +160,7 @@ pub struct AlertRuleIn {
 }
 
 /// Changes to an alert rule. Absent fields keep their values.
-#[derive(Clone, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRuleChangeIn {
     #[schema(min_length = 1, max_length = 100)]
@@ -184,54 +192,19 @@ pub async fn create_alert_rule(
     caller: Caller<FullAdmin>,
     JsonBody(body): JsonBody<AlertRuleIn>,
 ) -> Result<(StatusCode, Json<OneAlertRuleOut>), ApiError> {
-    let now = app.clock.now();
-    let mut issues = Vec::new();
     let kind = body.kind.unwrap_or_default();
-    issues.extend(AlertType::check("type", &kind).err());
-    let kind = Kind::parse(&kind).unwrap_or(Kind::Bounces);
-    let mut rule = AlertRule {
-        id: AlertRuleId::new(now),
-        name: String::new(),
-        kind: kind.name().to_owned(),
-        threshold: kind.usual_threshold(),
-        window_minutes: 60,
-        minimum: kind.usual_minimum(),
-        cooldown_minutes: 60,
-        channel: String::new(),
-        target: String::new(),
-        secret: None,
-        enabled: true,
-        last_alert_at: None,
-        created_at: now,
-        updated_at: now,
-    };
-    let change = RuleChange {
-        name: Some(body.name.unwrap_or_default()),
+    let settings = RuleChange {
+        name: body.name,
         threshold: body.threshold,
         window_minutes: body.window_minutes,
         minimum: body.minimum,
         cooldown_minutes: body.cooldown_minutes,
-        channel: Some(body.channel.unwrap_or_default()),
+        channel: body.channel,
         target: body.target,
         enabled: body.enabled,
     };
-    let secret = change.apply(surroundings(&app), &mut rule, &mut issues);
-    if !issues.is_empty() {
-        return Err(ApiError::validation(&issues));
-    }
-    let work = async |mut tx: Tx| {
-        db::alert_rule_put(&mut tx, &rule).await?;
-        let change = Change::created(told(&rule));
-        keep(&mut tx, &caller, "alert_rule.create", &rule, change, now).await?;
-        db::stir(Topic::Alerts);
-        Ok::<_, ApiError>((tx, ()))
-    };
-    app.db.transact(work).await?;
-    let out = OneAlertRuleOut {
-        rule: rule.into(),
-        secret,
-    };
-    Ok((StatusCode::CREATED, Json(out)))
+    let made = manage::create(&app, &app.poster, &caller.actor, &kind, settings).await?;
+    Ok((StatusCode::CREATED, Json(made.into())))
 }
 
 /// Changes an alert rule. A new target of the channel `webhook` gets a new secret.
@@ -248,28 +221,9 @@ pub async fn change_alert_rule(
     Path(id): Path<AlertRuleId>,
     JsonBody(body): JsonBody<AlertRuleChangeIn>,
 ) -> Result<Json<OneAlertRuleOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let mut rule = lock(&mut tx, id).await?;
-        let before = told(&rule);
-        let mut issues = Vec::new();
-        let change = RuleChange::from(body.clone());
-        let secret = change.apply(surroundings(&app), &mut rule, &mut issues);
-        if !issues.is_empty() {
-            return Err(ApiError::validation(&issues));
-        }
-        rule.updated_at = now;
-        db::alert_rule_put(&mut tx, &rule).await?;
-        let change = Change::changed(before, told(&rule));
-        keep(&mut tx, &caller, "alert_rule.update", &rule, change, now).await?;
-        db::stir(Topic::Alerts);
-        Ok((tx, (rule, secret)))
-    };
-    let (rule, secret) = app.db.transact(work).await?;
-    Ok(Json(OneAlertRuleOut {
-        rule: rule.into(),
-        secret,
-    }))
+    let settings = body.into();
+    let changed = manage::change(&app, &app.poster, &caller.actor, id, &settings).await?;
+    Ok(Json(changed.into()))
 }
 
 impl From<AlertRuleChangeIn> for RuleChange {
@@ -287,13 +241,6 @@ impl From<AlertRuleChangeIn> for RuleChange {
     }
 }
 
-fn surroundings(app: &App) -> Surroundings<'_> {
-    Surroundings {
-        poster: &app.poster,
-        providers: app.plugins.deliveries().len(),
-    }
-}
-
 /// Deletes an alert rule and its history.
 #[utoipa::path(
     delete, path = "/v1/admin/alerts/rules/{id}", tag = "alerts",
@@ -306,15 +253,7 @@ pub async fn delete_alert_rule(
     caller: Caller<FullAdmin>,
     Path(id): Path<AlertRuleId>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let rule = lock(&mut tx, id).await?;
-        db::alert_rule_delete(&mut tx, id).await?;
-        let change = Change::deleted(told(&rule));
-        keep(&mut tx, &caller, "alert_rule.delete", &rule, change, now).await?;
-        Ok::<_, ApiError>((tx, ()))
-    };
-    app.db.transact(work).await?;
+    manage::delete(&app, &caller.actor, id).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 
@@ -408,40 +347,4 @@ pub async fn list_alert_history(
         limit: page.limit,
         offset: page.offset,
     }))
-}
-
-async fn lock(conn: &mut Conn, id: AlertRuleId) -> Result<AlertRule, ApiError> {
-    let found = db::alert_rule_lock(conn, id).await?;
-    found.ok_or_else(|| ApiError::not_found("Alert rule not found"))
-}
-
-async fn keep(
-    conn: &mut Conn,
-    caller: &Caller<FullAdmin>,
-    action: &str,
-    rule: &AlertRule,
-    change: Change,
-    now: DateTime<Utc>,
-) -> Result<(), ApiError> {
-    let about = ("alert_rule", &*rule.id.to_string());
-    audit(conn, &caller.actor, action, about, change, now).await?;
-    Ok(())
-}
-
-/// The target without the parts that may be a secret.
-fn shown(rule: &AlertRule) -> String {
-    if rule.channel == "email" {
-        return rule.target.clone();
-    }
-    let url = reqwest::Url::parse(&rule.target).ok();
-    url.map_or_else(String::new, |url| url.origin().ascii_serialization())
-}
-
-fn told(rule: &AlertRule) -> Value {
-    json!({
-        "name": rule.name, "type": rule.kind, "threshold": rule.threshold,
-        "windowMinutes": rule.window_minutes, "minimum": rule.minimum,
-        "cooldownMinutes": rule.cooldown_minutes, "channel": rule.channel, "target": shown(rule),
-        "enabled": rule.enabled,
-    })
 }

@@ -5,12 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, ApiKey, Tx};
+use crate::db::{self, ApiKey};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
@@ -21,7 +19,7 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::Path;
 use crate::http::wire::words::Words as _;
 use crate::ids::ApiKeyId;
-use crate::keys::NewKey;
+use crate::keys::KeySettings;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -134,31 +132,13 @@ pub async fn create_api_key(
     JsonBody(body): JsonBody<ApiKeyIn>,
 ) -> Result<(StatusCode, Json<NewApiKeyOut>), ApiError> {
     let now = app.clock.now();
-    let (name, scopes, expires_at) = check(body, now)?;
-    let made = NewKey::random();
-    let key = ApiKey {
-        id: ApiKeyId::new(now),
-        name,
-        hash: made.hash,
-        prefix: made.prefix,
-        scopes,
-        expires_at,
-        last_used_at: None,
-        created_at: now,
-    };
-    let work = async |mut tx: Tx| {
-        db::api_key_insert(&mut tx, &key).await?;
-        let id = key.id.to_string();
-        let (about, change) = (("api_key", &*id), Change::created(for_audit(&key)));
-        audit(&mut tx, &caller.actor, "api_key.create", about, change, now).await?;
-        db::Result::Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
-    app.keys.added();
+    let settings = check(body, now)?;
+    let made = app.keys.create(&app.db, &caller.actor, settings, now).await;
+    let (key, value) = made?;
     let out = NewApiKeyOut {
         id: key.id,
         name: key.name,
-        key: made.key,
+        key: value,
         key_prefix: key.prefix,
         scopes: key.scopes,
         expires_at: key.expires_at,
@@ -167,9 +147,7 @@ pub async fn create_api_key(
     Ok((StatusCode::CREATED, Json(out)))
 }
 
-type Checked = (String, Vec<String>, Option<DateTime<Utc>>);
-
-fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
+fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<KeySettings, ApiError> {
     let mut issues = Vec::new();
     let name = body.name.unwrap_or_default().trim().to_owned();
     if name.is_empty() || name.chars().count() > 100 {
@@ -198,8 +176,11 @@ fn check(body: ApiKeyIn, now: DateTime<Utc>) -> Result<Checked, ApiError> {
     }
     // Without duplicates, in a fixed order.
     let unique = Scope::ALL.iter().map(|scope| scope.name().to_owned());
-    let unique = unique.filter(|name| scopes.contains(name)).collect();
-    Ok((name, unique, expires_at))
+    Ok(KeySettings {
+        name,
+        scopes: unique.filter(|name| scopes.contains(name)).collect(),
+        expires_at,
+    })
 }
 
 /// Revokes an API key. After this response no replica accepts it.
@@ -215,16 +196,8 @@ pub async fn delete_api_key(
     Path(id): Path<ApiKeyId>,
 ) -> Result<Json<DeletedOut>, ApiError> {
     let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let key = db::api_key_delete(&mut tx, id).await?;
-        let key = key.ok_or_else(|| ApiError::not_found("API key not found"))?;
-        let (text, change) = (id.to_string(), Change::deleted(for_audit(&key)));
-        let about = ("api_key", &*text);
-        audit(&mut tx, &caller.actor, "api_key.delete", about, change, now).await?;
-        Ok::<_, ApiError>((tx, key))
-    };
-    let key = app.db.transact(work).await?;
-    app.keys.revoked(&key.hash).await;
+    let revoked = app.keys.revoke(&app.db, &caller.actor, id, now).await;
+    revoked?;
     Ok(Json(DeletedOut { deleted: true }))
 }
 
@@ -232,11 +205,4 @@ pub async fn delete_api_key(
 pub struct DeletedOut {
     #[schema(example = true)]
     deleted: bool,
-}
-
-/// What the audit log stores about a key.
-fn for_audit(key: &ApiKey) -> serde_json::Value {
-    json!({
-        "name": key.name, "keyPrefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at,
-    })
 }

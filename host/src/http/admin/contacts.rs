@@ -6,22 +6,17 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::lookup::found;
 use super::pending::{self, PendingOut};
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::contacts;
-use crate::db::{self, Conn, ContactRow, NewIdentity, Topic, Tx};
-use crate::foreign;
-use crate::foreign::Issue;
+use crate::contacts::{self, ContactChange, contact_at};
+use crate::db;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::{ContactOut, ErasedOut};
 use crate::http::wire::body::JsonBody;
-use crate::http::wire::names::names;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, Part, PartParams};
@@ -29,7 +24,6 @@ use crate::http::wire::params::{Name, Path, Query};
 use crate::http::wire::search::Search;
 use crate::http::wire::words::TimelineType;
 use crate::ingest;
-use crate::webhooks::{News, announce};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -131,7 +125,7 @@ pub async fn show_contact(
     Path(Name(name)): Path<Name>,
 ) -> Result<Json<ContactStoryOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let row = found(&mut conn, &name).await?;
+    let row = contact_at(&mut conn, &name).await?;
     let known = db::contact_get(&mut conn, row.id).await?;
     Ok(Json(ContactStoryOut {
         email_unconfirmed: known.is_some_and(|contact| contact.email_unconfirmed),
@@ -168,22 +162,9 @@ pub async fn create_contact(
     caller: Caller<FullAdmin>,
     JsonBody(body): JsonBody<NewContactIn>,
 ) -> Result<(StatusCode, Json<OneContactOut>), ApiError> {
+    let names = (body.external_id, body.email);
     let properties = body.properties.unwrap_or_default();
-    let identity = checked(body.external_id, body.email, &properties)?;
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let given = properties.clone();
-        let put = ingest::put(&mut tx, &app.catalog, &identity, given, now).await?;
-        // An error rolls back, so a contact that exists already is not changed.
-        let put = put
-            .filter(|put| put.created && !put.linked)
-            .ok_or_else(taken)?;
-        let row = found(&mut tx, &put.contact.id.to_string()).await?;
-        let change = Change::created(told(&row));
-        keep(&mut tx, &caller, "contact.create", &row, change, now).await?;
-        Ok::<_, ApiError>((tx, row))
-    };
-    let row = app.db.transact(work).await?;
+    let row = ingest::create_contact(&app, &caller.actor, names, &properties).await?;
     let out = OneContactOut {
         contact: row.into(),
     };
@@ -231,78 +212,15 @@ pub async fn change_contact(
     Path(Name(name)): Path<Name>,
     JsonBody(body): JsonBody<ContactChangeIn>,
 ) -> Result<Json<OneContactOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |tx: Tx| change(&app, tx, &caller, (&name, &body), now).await;
-    let row = app.db.transact(work).await?;
+    let wanted = ContactChange {
+        external_id: body.external_id,
+        email: body.email,
+        properties: body.properties.unwrap_or_default(),
+    };
+    let row = contacts::change_contact(&app, &caller.actor, &name, &wanted).await?;
     Ok(Json(OneContactOut {
         contact: row.into(),
     }))
-}
-
-async fn change(
-    _app: &App,
-    mut tx: Tx,
-    caller: &Caller<FullAdmin>,
-    (name, body): (&str, &ContactChangeIn),
-    now: DateTime<Utc>,
-) -> Result<(Tx, ContactRow), ApiError> {
-    let before = found(&mut tx, name).await?;
-    let mut given = NewIdentity {
-        external_id: body.external_id.clone().flatten(),
-        email: body.email.clone().flatten(),
-        ..NewIdentity::default()
-    };
-    if given.external_id == before.external_id {
-        given.external_id = None;
-    }
-    // Contacts that have one of the new identifiers, or are about to get it.
-    let others = contacts::claim(&mut tx, before.id, &given).await?;
-    let before = found(&mut tx, &before.id.to_string()).await?;
-    let mut after = before.clone();
-    if let Some(external_id) = &body.external_id {
-        after.external_id.clone_from(external_id);
-    }
-    if let Some(email) = &body.email {
-        after.email.clone_from(email);
-    }
-    let changes = body.properties.clone().unwrap_or_default();
-    checked(after.external_id.clone(), after.email.clone(), &changes)?;
-    // Contacts with product ids may share an address.
-    let mut taken_by = others
-        .iter()
-        .filter(|other| other.has_id || after.external_id.is_none() && !other.has_user);
-    if taken_by.next().is_some() {
-        return Err(taken());
-    }
-    let unfit = foreign::merge(&mut after.properties, changes);
-    if !unfit.is_empty() {
-        let issues = unfit
-            .iter()
-            .map(|one| Issue::new(&format!("properties.{}", one.name), one.reason.clone()));
-        return Err(ApiError::validation(&issues.collect::<Vec<_>>()));
-    }
-    db::contact_change(&mut tx, &after, now).await?;
-    if body.email.is_some() {
-        db::contact_confirm(&mut tx, before.id, now).await?;
-    }
-    let row = found(&mut tx, &before.id.to_string()).await?;
-    let change = Change::changed(told(&before), told(&row));
-    keep(&mut tx, caller, "contact.update", &row, change, now).await?;
-    let own = |row: &ContactRow| {
-        let names = (row.external_id.clone(), row.email.clone());
-        (names, row.properties.clone())
-    };
-    if own(&before) != own(&row) {
-        let news = News {
-            event_type: "contact.updated",
-            contact: row.id,
-            occurred_at: now,
-            data: Properties::new(),
-        };
-        announce(&mut tx, &[news], now).await?;
-    }
-    db::stir(Topic::Webhooks);
-    Ok((tx, row))
 }
 
 /// Erases a contact: identity, events, runs, logs and rendered mail.
@@ -319,16 +237,7 @@ pub async fn erase_contact(
     caller: Caller<FullAdmin>,
     Path(Name(name)): Path<Name>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let row = found(&mut tx, &name).await?;
-        let erased = contacts::erase_one(&app, &mut tx, row.id, now).await?;
-        // The audit log records that a contact was erased, not whose data it was.
-        let change = Change::deleted(json!({}));
-        keep(&mut tx, &caller, "contact.erase", &row, change, now).await?;
-        Ok::<_, ApiError>((tx, erased))
-    };
-    let erased = app.db.transact(work).await?;
+    let erased = contacts::erase_contact(&app, &caller.actor, &name).await?;
     Ok(Json(ErasedOut { deleted: erased }))
 }
 
@@ -366,7 +275,7 @@ pub async fn show_timeline(
     page: Part,
 ) -> Result<Json<TimelineOut>, ApiError> {
     let mut conn = app.db.report().await?;
-    let contact = found(&mut conn, &name).await?;
+    let contact = contact_at(&mut conn, &name).await?;
     let (items, total) =
         db::contact_timeline(&mut conn, contact.id, page.limit, page.offset).await?;
     let timeline = items.into_iter().map(|item| TimelineItemOut {
@@ -380,42 +289,4 @@ pub async fn show_timeline(
         limit: page.limit,
         offset: page.offset,
     }))
-}
-
-fn taken() -> ApiError {
-    ApiError::conflict("Another contact has this externalId or email")
-}
-
-fn checked(
-    external_id: Option<String>,
-    email: Option<String>,
-    properties: &Properties,
-) -> Result<NewIdentity, ApiError> {
-    if external_id.is_none() && email.is_none() {
-        let issue = Issue::new("", "externalId or email is required");
-        return Err(ApiError::validation(&[issue]));
-    }
-    let identity = NewIdentity {
-        external_id,
-        email,
-        ..NewIdentity::default()
-    };
-    names(identity, properties, false)
-}
-
-/// What the audit log stores about a contact: identifiers and names of properties, not their values.
-fn told(row: &ContactRow) -> Value {
-    json!({ "externalId": row.external_id, "properties": row.properties.keys().collect::<Vec<_>>() })
-}
-
-async fn keep(
-    conn: &mut Conn,
-    caller: &Caller<FullAdmin>,
-    action: &str,
-    row: &ContactRow,
-    change: Change,
-    now: DateTime<Utc>,
-) -> db::Result<()> {
-    let id = row.id.to_string();
-    audit(conn, &caller.actor, action, ("contact", &id), change, now).await
 }

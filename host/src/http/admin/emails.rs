@@ -5,13 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Topic, Tx};
+use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::openapi::Routes;
@@ -273,7 +272,8 @@ pub async fn show_email(
     Path(id): Path<SendId>,
 ) -> Result<Json<OneEmailOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let story = db::send_story(&mut conn, id).await?.ok_or_else(unknown)?;
+    let story = db::send_story(&mut conn, id).await?;
+    let story = story.ok_or_else(|| ApiError::not_found("Email not found"))?;
     let links = db::send_links(&mut conn, id).await?;
     let clicks = db::send_clicks(&mut conn, id).await?;
     let history = db::send_history(&mut conn, id).await?;
@@ -327,30 +327,10 @@ pub async fn resend_email(
     caller: Caller<FullAdmin>,
     Path(id): Path<SendId>,
 ) -> Result<(StatusCode, Json<ResentOut>), ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let story = db::send_story(&mut tx, id).await?.ok_or_else(unknown)?;
-        if matches!(story.status, SendStatus::Queued | SendStatus::Sending) {
-            return Err(ApiError::conflict("This mail is still being sent"));
-        }
-        let ways = (&*app.links, &*app.addresses);
-        let again = mail::send_again(&mut tx, ways, &story, now).await?;
-        let again =
-            again.ok_or_else(|| ApiError::conflict("The content of this mail was deleted"))?;
-        let (text, change) = (id.to_string(), json!({ "emailSendId": again }));
-        let (about, change) = (("email", &*text), Change::created(change));
-        audit(&mut tx, &caller.actor, "email.resend", about, change, now).await?;
-        db::stir(Topic::Mails);
-        Ok((tx, again))
-    };
-    let again = app.db.transact(work).await?;
+    let again = mail::resend(&app, &caller.actor, id).await?;
     let out = ResentOut {
         email_send_id: again,
         status: SendStatus::Queued,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
-}
-
-fn unknown() -> ApiError {
-    ApiError::not_found("Email not found")
 }

@@ -7,17 +7,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{Properties, Trust};
+use hogsend_plugin_api::Properties;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, EventFilter, EventStory, Patience, Tx};
-use crate::enrolment::{Entrant, enrol_each};
+use crate::db::{self, EventFilter, EventStory};
+use crate::enrolment::{Replay, replay};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -37,15 +35,10 @@ pub fn routes() -> Routes {
         .routes(routes!(replay_events))
 }
 
-/// Events replayed in one transaction.
-const TOGETHER: usize = 100;
 /// Events one request replays.
 const REPLAY_MAX: i64 = 1_000;
 /// How long the query for the events may take.
 const FINDING: Duration = Duration::from_secs(12);
-/// How long new transactions may begin. The last one waits at most 10 s for locks on its contacts, so
-/// the response is sent before the request times out.
-const BEGINNING: Duration = Duration::from_secs(5);
 /// Events one request names by id.
 const IDS_MAX: usize = 100;
 
@@ -273,42 +266,17 @@ pub async fn replay_events(
         ..ReplayOut::default()
     };
     if !body.dry_run {
-        // Before the first of many transactions, so that none goes unrecorded. The new runs have logs of
-        // their own.
-        let change = Change::created(json!({
-            "name": body.name, "eventIds": body.event_ids, "journeyId": body.journey_id,
-            "matched": out.matched,
-        }));
-        let about = ("event", body.name.as_deref().unwrap_or("by id"));
-        let now = app.clock.now();
-        {
-            let mut conn = app.db.conn().await?;
-            audit(&mut conn, &caller.actor, "event.replay", about, change, now).await?;
-        }
-        let begun = Instant::now();
-        let mut last = None;
-        for events in events.chunks(TOGETHER) {
-            if begun.elapsed() > BEGINNING && last.is_some() {
-                out.continue_after = last;
-                break;
-            }
-            let work = |tx| replay(&app, tx, events, body.journey_id.as_deref());
-            let came: ReplayOut = match app.db.transact_within(Patience::Shared, work).await {
-                Ok(came) => came,
-                // The events up to here are replayed and committed.
-                Err(_) if last.is_some() => {
-                    out.continue_after = last;
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
-            last = events.last().map(|event| event.id);
-            out.replayed += came.replayed;
-            out.enrolled += came.enrolled;
-            for (reason, count) in came.skipped {
-                *out.skipped.entry(reason).or_default() += count;
-            }
-        }
+        let asked = Replay {
+            events: &events,
+            name: body.name.as_deref(),
+            event_ids: body.event_ids.as_deref(),
+            journey: body.journey_id.as_deref(),
+        };
+        let came = replay(&app, &caller.actor, asked).await?;
+        out.replayed = came.replayed;
+        out.enrolled = came.enrolled;
+        out.skipped = came.skipped;
+        out.continue_after = came.continue_after;
     }
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
@@ -345,41 +313,4 @@ async fn chosen(app: &App, body: &ReplayIn) -> Result<(Vec<EventStory>, bool), A
             Ok((events, truncated))
         }
     }
-}
-
-/// Replays events to the journeys they trigger, in one transaction. Returns the result.
-async fn replay(
-    app: &App,
-    mut tx: Tx,
-    events: &[EventStory],
-    only: Option<&str>,
-) -> Result<(Tx, ReplayOut), ApiError> {
-    let mut out = ReplayOut::default();
-    let now = app.clock.now();
-    let mut people: Vec<ContactId> = events.iter().map(|event| event.contact_id).collect();
-    people.sort_unstable();
-    people.dedup();
-    let people = db::contact_lock(&mut tx, &people).await?;
-    let mut entrants = Vec::new();
-    for event in events {
-        let contact = people.iter().find(|one| one.id == event.contact_id);
-        let Some(contact) = contact else { continue };
-        let before = entrants.len();
-        let wanted = app.catalog.triggered_by(&event.name).iter();
-        let wanted = wanted.filter(|entry| only.is_none_or(|only| only == entry.definition.id));
-        entrants.extend(wanted.map(|entry| Entrant {
-            entry,
-            contact,
-            properties: &event.properties.0,
-            trust: Trust::from(event.trusted),
-        }));
-        out.replayed += usize::from(entrants.len() > before);
-    }
-    for result in enrol_each(&mut tx, &app.catalog, now, &entrants).await? {
-        match result {
-            Ok(_) => out.enrolled += 1,
-            Err(reason) => *out.skipped.entry(reason).or_default() += 1,
-        }
-    }
-    Ok((tx, out))
 }

@@ -7,14 +7,12 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::audit::{Change, audit};
 use crate::contacts::file::{Format, Upload};
-use crate::contacts::import::Rows;
-use crate::db::{self, ImportRow, NewImport, RowError, Tx};
+use crate::contacts::import::{Found, Rows, queue};
+use crate::db::{self, ImportRow, RowError};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -81,37 +79,17 @@ pub async fn import_contacts(
     let upload = uploaded(request).await?;
     let read = tokio::task::spawn_blocking(move || {
         let rows = Rows::read(upload.format, &upload.body)?;
-        let found = (rows.count(), rows.unused().to_vec());
-        Ok((upload, found))
+        Ok((upload, Found::from(&rows)))
     });
-    let (upload, (rows, unused)) = read
+    let (upload, found) = read
         .await
         .unwrap_or_else(|_| Err("The file cannot be read".to_owned()))
         .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
-    let now = app.clock.now();
-    let id = ImportId::new(now);
-    let new = NewImport {
-        id,
-        format: upload.format.name(),
-        body: &upload.body,
-        file_name: upload.name.as_deref(),
-        unused: &unused,
-        // A file holds far fewer rows than `i32::MAX`.
-        total: i32::try_from(rows).unwrap_or(i32::MAX),
-    };
-    let detail = json!({ "format": new.format, "rows": rows, "fileName": new.file_name });
-    let work = async |mut tx: Tx| {
-        db::import_insert(&mut tx, &new, now).await?;
-        let change = Change::created(detail.clone());
-        let about = ("import", &*id.to_string());
-        audit(&mut tx, &caller.actor, "contact.import", about, change, now).await?;
-        db::Result::Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
+    let id = queue(&app, &caller.actor, &upload, &found).await?;
     let out = ImportBegunOut {
         job_id: id,
         status: ImportState::Pending,
-        unused,
+        unused: found.unused,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{Definition, EventMatch, Late};
-use hogsend_plugin_api::{Properties, Trust};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -14,11 +14,10 @@ use utoipa::ToSchema;
 use super::lookup::unknown_journey;
 use super::states::{self, StateOut};
 use crate::app::App;
-use crate::audit::{Change, audit};
 use crate::catalog::JourneyEntry;
 use crate::contacts::Paths;
-use crate::db::{self, NewIdentity, RunCount, SkipCount, Tx};
-use crate::enrolment::{Entrant, enrol_each};
+use crate::db::{self, NewIdentity, RunCount, SkipCount};
+use crate::enrolment::switch;
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
@@ -29,7 +28,7 @@ use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
 use crate::ids::StateId;
-use crate::ingest;
+use crate::ingest::{self, Enrolled};
 use crate::states::RunState;
 use utoipa_axum::routes;
 
@@ -44,9 +43,6 @@ pub fn routes() -> Routes {
 
 /// Contacts per request.
 const PEOPLE_MAX: usize = 500;
-/// Contacts enrolled per transaction. A full request takes ten transactions, so locks on its contacts
-/// are held only briefly.
-const TOGETHER: usize = 50;
 
 /// An event, by name and an optional condition.
 #[derive(Serialize, ToSchema)]
@@ -202,26 +198,7 @@ pub async fn change_journey(
         let issue = Issue::new("enabled", "is required, true or false");
         return Err(ApiError::validation(&[issue]));
     };
-    if enabled && !entry.selected {
-        return Err(ApiError::conflict(
-            "ENABLED_JOURNEYS does not list this journey: add it there",
-        ));
-    }
-    if enabled && !entry.definition.enabled {
-        return Err(ApiError::conflict("The journey's code switches it off"));
-    }
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let was = !db::journeys_disabled(&mut tx).await?.contains(&id);
-        if was != enabled {
-            db::journey_set_enabled(&mut tx, &id, enabled, now).await?;
-            let change = Change::changed(json!({ "enabled": was }), json!({ "enabled": enabled }));
-            let about = ("journey", &*id);
-            audit(&mut tx, &caller.actor, "journey.update", about, change, now).await?;
-        }
-        db::Result::Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
+    switch(&app, &caller.actor, entry, enabled).await?;
     story(&app, &id).await
 }
 
@@ -247,6 +224,16 @@ pub struct EnrolledOut {
     state_id: Option<StateId>,
 }
 
+impl From<Enrolled> for EnrolledOut {
+    fn from(result: Enrolled) -> Self {
+        Self {
+            enrolled: result.is_ok(),
+            reason: result.err(),
+            state_id: result.ok(),
+        }
+    }
+}
+
 /// Enrols a contact in this journey only. The journey's entry rules apply; no event is stored.
 #[utoipa::path(
     post, path = "/v1/admin/journeys/{id}/enroll", tag = "journeys",
@@ -267,8 +254,10 @@ pub async fn enroll_person(
         .ok_or_else(unknown_journey)?
         .clone();
     let person = body.check("")?;
-    let out = enroll(&app, &caller, &entry, &[person]).await?.pop();
-    let out = out.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
+    let result = ingest::enrol(&app, &caller.actor, &entry, &[person])
+        .await?
+        .pop();
+    let out = result.ok_or(ingest::NOT_STORED)?.into();
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
@@ -312,10 +301,8 @@ pub async fn enroll_people(
     for (index, user) in users.into_iter().enumerate() {
         people.push(user.check(&format!("users.{index}: "))?);
     }
-    let mut results = Vec::with_capacity(people.len());
-    for people in people.chunks(TOGETHER) {
-        results.extend(enroll(&app, &caller, &entry, people).await?);
-    }
+    let results = ingest::enrol(&app, &caller.actor, &entry, &people).await?;
+    let results = results.into_iter().map(EnrolledOut::from).collect();
     Ok((StatusCode::ACCEPTED, Json(EnrollBatchOut { results })))
 }
 
@@ -340,74 +327,6 @@ impl EnrollIn {
         let identity = names_at(identity, &properties, false, &paths)?;
         Ok((identity, properties))
     }
-}
-
-/// Enrols these contacts in one transaction. Returns a result for each, in their order.
-async fn enroll(
-    app: &App,
-    caller: &Caller<JourneyAdmin>,
-    entry: &JourneyEntry,
-    people: &[(NewIdentity, Properties)],
-) -> Result<Vec<EnrolledOut>, ApiError> {
-    let work = async |tx: Tx| enroll_in(app, tx, caller, entry, people).await;
-    let results = app.db.transact(work).await?;
-    Ok(results
-        .into_iter()
-        .map(|result| EnrolledOut {
-            enrolled: result.is_ok(),
-            reason: result.err(),
-            state_id: result.ok(),
-        })
-        .collect())
-}
-
-async fn enroll_in(
-    app: &App,
-    mut tx: Tx,
-    caller: &Caller<JourneyAdmin>,
-    entry: &JourneyEntry,
-    people: &[(NewIdentity, Properties)],
-) -> Result<(Tx, Vec<Result<StateId, &'static str>>), ApiError> {
-    let now = app.clock.now();
-    let names = people.iter();
-    let names = names.map(|(identity, _)| (identity.clone(), Properties::new()));
-    let put = ingest::put_all(&mut tx, &app.catalog, names.collect(), now).await?;
-    let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-    let entrants: Vec<Entrant<'_>> = put
-        .iter()
-        .zip(people)
-        .map(|(put, (_, properties))| Entrant {
-            entry,
-            contact: &put.contact,
-            properties,
-            trust: Trust::Trusted,
-        })
-        .collect();
-    let results = enrol_each(&mut tx, &app.catalog, now, &entrants).await?;
-    let journey = ("journey", entry.definition.id.as_str());
-    let actor = &caller.actor;
-    for (put, result) in put.iter().zip(&results) {
-        let Ok(state) = result else {
-            // A guard refused somebody who was not a contact before.
-            if put.created {
-                let id = put.contact.id.to_string();
-                let change = Change::created(json!({ "externalId": put.contact.external_id }));
-                audit(
-                    &mut tx,
-                    actor,
-                    "contact.create",
-                    ("contact", &id),
-                    change,
-                    now,
-                )
-                .await?;
-            }
-            continue;
-        };
-        let change = Change::created(json!({ "stateId": state, "contactId": put.contact.id }));
-        audit(&mut tx, actor, "journey.enroll", journey, change, now).await?;
-    }
-    Ok((tx, results))
 }
 
 /// The switches, counts and skips of all journeys.

@@ -4,13 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
-use super::lookup::{WOKEN, found};
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, Conn, PendingRow, Tx};
+use crate::db::{self, Conn, PendingRow};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ContactOut;
@@ -149,7 +146,10 @@ pub async fn apply_pending(
     caller: Caller<FullAdmin>,
     Path(id): Path<PendingId>,
 ) -> Result<Json<DecidedOut>, ApiError> {
-    decide(&app, &caller, id, true).await
+    let contact = ingest::apply_pending(&app, &caller.actor, id).await?;
+    Ok(Json(DecidedOut {
+        contact: contact.into(),
+    }))
 }
 
 /// Dismisses a pending change; the contact is not changed. A later event may request it again.
@@ -164,59 +164,8 @@ pub async fn dismiss_pending(
     caller: Caller<FullAdmin>,
     Path(id): Path<PendingId>,
 ) -> Result<Json<DecidedOut>, ApiError> {
-    decide(&app, &caller, id, false).await
-}
-
-async fn decide(
-    app: &App,
-    caller: &Caller<FullAdmin>,
-    id: PendingId,
-    applies: bool,
-) -> Result<Json<DecidedOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |tx: Tx| decide_in(app, tx, caller, id, applies, now).await;
-    let contact = app.db.transact(work).await?;
-    Ok(Json(DecidedOut { contact }))
-}
-
-async fn decide_in(
-    app: &App,
-    mut tx: Tx,
-    caller: &Caller<FullAdmin>,
-    id: PendingId,
-    applies: bool,
-    now: DateTime<Utc>,
-) -> Result<(Tx, ContactOut), ApiError> {
-    let gone = || ApiError::not_found("Pending change not found");
-    let pending = db::pending_get(&mut tx, id).await?.ok_or_else(gone)?;
-    let action = if applies {
-        if !ingest::apply_pending(&mut tx, &app.catalog, &pending, now).await? {
-            return Err(ApiError::conflict(
-                "Another contact has this address, or the other contact was erased: change or merge the contacts first",
-            ));
-        }
-        "contact.pending_apply"
-    } else {
-        if !db::pending_delete(&mut tx, id).await? {
-            return Err(gone());
-        }
-        "contact.pending_dismiss"
-    };
-    let mut left = db::contact_get(&mut tx, pending.contact_id).await?;
-    if let (None, Some(other)) = (&left, pending.other_id) {
-        left = db::contact_get(&mut tx, other).await?;
-    }
-    let left = left.ok_or_else(gone)?;
-    let about = left.id.to_string();
-    // The audit log stores the kind of change, not the address.
-    let change = Change::created(json!({
-        "kind": if pending.address.is_some() { "address" } else { "unite" },
-        "source": pending.source, "eventId": pending.event_id,
-        "contactId": pending.contact_id, "otherId": pending.other_id,
-    }));
-    let actor = &caller.actor;
-    audit(&mut tx, actor, action, ("contact", &about), change, now).await?;
-    let contact = found(&mut tx, &about).await?.into();
-    WOKEN.into_iter().for_each(db::stir);
-    Ok((tx, contact))
+    let contact = ingest::dismiss_pending(&app, &caller.actor, id).await?;
+    Ok(Json(DecidedOut {
+        contact: contact.into(),
+    }))
 }

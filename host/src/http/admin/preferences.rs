@@ -4,17 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::lookup::{WOKEN, found};
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::contacts;
-use crate::contacts::consent::{self, Decision, Grounds, Source, Subject};
-use crate::db::{self, Conn, ContactRow, Tx};
+use crate::contacts::{MailPreferences, contact_at, mail_preferences};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
@@ -24,7 +18,7 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::{Name, Path};
 use crate::http::wire::words::SuppressionReason;
-use crate::ingest;
+use crate::ingest::{self, PreferencesChange};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -55,6 +49,21 @@ pub struct OnePreferencesOut {
     preferences: PreferencesOut,
 }
 
+impl From<MailPreferences> for OnePreferencesOut {
+    fn from(found: MailPreferences) -> Self {
+        let preferences = PreferencesOut {
+            user_id: found.contact.external_id,
+            email: found.contact.email,
+            unsubscribed_all: found.wants.unsubscribed_all,
+            suppressed: found.suppression.is_some(),
+            suppression_reason: found.suppression.map(|one| one.reason),
+            bounce_count: found.bounces,
+            categories: found.wants.categories,
+        };
+        Self { preferences }
+    }
+}
+
 /// Shows a contact's mail preferences: the stricter of the contact's own and those of their address.
 #[utoipa::path(
     get, path = "/v1/admin/contacts/{id}/preferences", tag = "contacts",
@@ -68,9 +77,9 @@ pub async fn show_admin_preferences(
     Path(Name(name)): Path<Name>,
 ) -> Result<Json<OnePreferencesOut>, ApiError> {
     let mut conn = app.db.conn().await?;
-    let contact = found(&mut conn, &name).await?;
-    let preferences = read(&app, &mut conn, &contact).await?;
-    Ok(Json(OnePreferencesOut { preferences }))
+    let contact = contact_at(&mut conn, &name).await?;
+    let preferences = mail_preferences(&app, &mut conn, contact).await?;
+    Ok(Json(preferences.into()))
 }
 
 /// Changes to preferences. Absent fields keep their values.
@@ -105,76 +114,11 @@ pub async fn put_preferences(
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    let now = app.clock.now();
-    let work = async |tx: Tx| put(&app, tx, &caller, (&name, &body), now).await;
-    let preferences = app.db.transact(work).await?;
-    Ok(Json(OnePreferencesOut { preferences }))
-}
-
-async fn put(
-    app: &App,
-    mut tx: Tx,
-    caller: &Caller<FullAdmin>,
-    (name, body): (&str, &PreferencesIn),
-    now: DateTime<Utc>,
-) -> Result<(Tx, PreferencesOut), ApiError> {
-    let contact = found(&mut tx, name).await?;
-    consent::lock(app, &mut tx, contact.id, contact.email.as_deref()).await?;
-    let before = read(app, &mut tx, &contact).await?;
-    let replace = body.categories.clone();
-    let replace = replace.map(|categories| Decision::Replace { categories });
-    let all = body.unsubscribed_all;
-    let all = all.map(|all| Decision::All { subscribed: !all });
-    let decisions: Vec<Decision> = replace.into_iter().chain(all).collect();
-    let grounds = Grounds::new(Source::Admin, "changed by an administrator");
-    let subject = Subject::contact(contact.id);
-    ingest::decide_consent(app, &mut tx, &subject, &decisions, &grounds, now).await?;
-    if let Some(suppressed) = body.suppressed {
-        let Some(email) = &contact.email else {
-            let issue = Issue::new("suppressed", "the contact has no address");
-            return Err(ApiError::validation(&[issue]));
-        };
-        let mailbox = app.addresses.mailbox(email);
-        if suppressed {
-            contacts::suppress(&mut tx, &mailbox, "manual", (None, None), now).await?;
-        } else {
-            contacts::lift(&mut tx, &mailbox).await?;
-        }
-    }
-    let after = read(app, &mut tx, &contact).await?;
-    let change = Change::changed(told(&before), told(&after));
-    let id = contact.id.to_string();
-    audit(
-        &mut tx,
-        &caller.actor,
-        "preferences.update",
-        ("contact", &id),
-        change,
-        now,
-    )
-    .await?;
-    WOKEN.into_iter().for_each(db::stir);
-    Ok((tx, after))
-}
-
-async fn read(app: &App, conn: &mut Conn, contact: &ContactRow) -> db::Result<PreferencesOut> {
-    let email = contact.email.as_deref();
-    let wants = consent::preferences_at(app, conn, contact.id, email).await?;
-    let suppression = match email {
-        Some(email) => contacts::suppression_of(conn, &app.addresses.mailbox(email)).await?,
-        None => None,
+    let wanted = PreferencesChange {
+        unsubscribed_all: body.unsubscribed_all,
+        suppressed: body.suppressed,
+        categories: body.categories,
     };
-    Ok(PreferencesOut {
-        user_id: contact.external_id.clone(),
-        email: contact.email.clone(),
-        unsubscribed_all: wants.unsubscribed_all,
-        suppressed: suppression.is_some(),
-        suppression_reason: suppression.map(|one| one.reason),
-        bounce_count: db::preferences_bounces(conn, contact.id).await?,
-        categories: wants.categories,
-    })
-}
-
-fn told(out: &PreferencesOut) -> Value {
-    json!({ "unsubscribedAll": out.unsubscribed_all, "suppressed": out.suppressed, "categories": out.categories })
+    let after = ingest::set_preferences(&app, &caller.actor, &name, &wanted).await?;
+    Ok(Json(after.into()))
 }

@@ -4,14 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::lookup::unknown_journey;
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, Conn, LogRow, StateFilter, StateStory, Topic, Tx};
+use crate::db::{self, Conn, LogRow, StateFilter, StateStory};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, JourneyAdmin, Read};
 use crate::http::wire::openapi::Routes;
@@ -192,10 +191,11 @@ pub async fn show_state(
     Under(Name(journey), id): Under<Name, StateId>,
 ) -> Result<Json<OneStateOut>, ApiError> {
     let mut conn = app.db.report().await?;
-    let state = found(&mut conn, &journey, id).await?.into();
+    let story = db::state_story(&mut conn, &journey, id).await?;
+    let story = story.ok_or_else(|| ApiError::not_found("Run not found"))?;
     let logs = db::state_logs(&mut conn, id).await?;
     Ok(Json(OneStateOut {
-        state,
+        state: story.into(),
         logs: logs.into_iter().map(LogOut::from).collect(),
     }))
 }
@@ -221,33 +221,8 @@ pub async fn cancel_state(
     caller: Caller<JourneyAdmin>,
     Under(Name(journey), id): Under<Name, StateId>,
 ) -> Result<Json<CancelledOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let before = found(&mut tx, &journey, id).await?;
-        let ended = decide::exit_in(&app, &mut tx, id, "cancelled").await;
-        ended.map_err(refused)?;
-        let after = found(&mut tx, &journey, id).await?;
-        let change = Change::changed(
-            json!({ "status": before.status }),
-            json!({ "status": after.status }),
-        );
-        let text = id.to_string();
-        let about = ("journey_state", &*text);
-        audit(
-            &mut tx,
-            &caller.actor,
-            "journey_state.cancel",
-            about,
-            change,
-            now,
-        )
-        .await?;
-        [Topic::Runs, Topic::Captures]
-            .into_iter()
-            .for_each(db::stir);
-        Ok::<_, ApiError>((tx, after))
-    };
-    let after = app.db.transact(work).await?;
+    let cancelled = decide::cancel(&app, &caller.actor, &journey, id).await;
+    let after = cancelled.map_err(refused)?;
     Ok(Json(CancelledOut {
         state: after.into(),
     }))
@@ -285,11 +260,6 @@ pub async fn list_journey_logs(
         offset: 0,
         logs: logs.into_iter().map(LogOut::from).collect(),
     }))
-}
-
-async fn found(conn: &mut Conn, journey: &str, id: StateId) -> Result<StateStory, ApiError> {
-    let story = db::state_story(conn, journey, id).await?;
-    story.ok_or_else(|| ApiError::not_found("Run not found"))
 }
 
 fn refused(error: AdminError) -> ApiError {

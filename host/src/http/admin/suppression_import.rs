@@ -3,22 +3,18 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::import::uploaded;
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::contacts;
 use crate::contacts::suppression_file::{self, Numbered};
-use crate::db::{self, RowError, Tx};
+use crate::contacts::suppression_list;
+use crate::db::RowError;
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin};
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut};
-use crate::ids;
-use crate::mailbox::Mailbox;
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -26,8 +22,6 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(import_suppressions))
 }
 
-/// Addresses per transaction.
-const BATCH: usize = 1_000;
 /// The most invalid rows reported.
 const ERRORS_MAX: usize = 100;
 
@@ -94,41 +88,11 @@ pub async fn import_suppressions(
     let (total_rows, wanted, failed_rows, errors) = read
         .unwrap_or_else(|_| Err("The file cannot be read".to_owned()))
         .map_err(|why| ApiError::validation(&[Issue::new("", why)]))?;
-    let id = ids::at(app.clock.now()).to_string();
-    let mut added_rows = 0;
-    for batch in wanted.chunks(BATCH) {
-        added_rows += add(&app, &caller, &id, batch).await?;
-    }
+    let added_rows = suppression_list::import(&app, &caller.actor, &wanted).await?;
     Ok(Json(SuppressionsImportOut {
         total_rows,
         added_rows,
         failed_rows,
         errors,
     }))
-}
-
-/// Adds one batch, with an audit row of its own: a request that breaks off leaves one for what it did.
-async fn add(
-    app: &App,
-    caller: &Caller<FullAdmin>,
-    import: &str,
-    batch: &[(Mailbox, Option<String>)],
-) -> db::Result<usize> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let added = contacts::suppress_all(&mut tx, batch, now).await?;
-        let change = Change::created(json!({ "rows": batch.len(), "added": added }));
-        let about = ("import", import);
-        audit(
-            &mut tx,
-            &caller.actor,
-            "suppression.import",
-            about,
-            change,
-            now,
-        )
-        .await?;
-        Ok((tx, added))
-    };
-    app.db.transact(work).await
 }

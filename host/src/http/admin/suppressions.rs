@@ -4,17 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use hogsend_semantics::address::normalise;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::contacts;
-use crate::contacts::suppression_file::WORDS_MAX;
-use crate::db::{self, Suppression, Tx};
-use crate::foreign::Issue;
+use crate::contacts::suppression_list;
+use crate::db::{self, Suppression};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::product::contacts::ErasedOut;
@@ -101,45 +96,8 @@ pub async fn add_suppression(
     caller: Caller<FullAdmin>,
     JsonBody(body): JsonBody<SuppressionIn>,
 ) -> Result<(StatusCode, Json<SuppressionOut>), ApiError> {
-    if normalise(&body.email).is_none() {
-        return Err(ApiError::validation(&[Issue::new(
-            "email",
-            "must be an email address",
-        )]));
-    }
-    if body
-        .reason
-        .as_ref()
-        .is_some_and(|why| why.chars().count() > WORDS_MAX)
-    {
-        let message = format!("must have at most {WORDS_MAX} characters");
-        return Err(ApiError::validation(&[Issue::new("reason", message)]));
-    }
-    let mailbox = app.addresses.mailbox(&body.email);
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let words = (None, body.reason.as_deref());
-        contacts::suppress(&mut tx, &mailbox, "manual", words, now).await?;
-        let stored = contacts::suppression_of(&mut tx, &mailbox).await?;
-        if let Some(stored) = &stored {
-            let id = hex::encode(&stored.hash);
-            let about = ("suppression", &*id);
-            let change = Change::created(json!({ "reason": stored.reason }));
-            audit(
-                &mut tx,
-                &caller.actor,
-                "suppression.create",
-                about,
-                change,
-                now,
-            )
-            .await?;
-        }
-        db::Result::Ok((tx, stored))
-    };
-    let stored = app.db.transact(work).await?;
-    let stored =
-        stored.ok_or_else(|| ApiError::unavailable("The suppression was not stored", 1))?;
+    let (email, reason) = (&body.email, body.reason.as_deref());
+    let stored = suppression_list::add(&app, &caller.actor, email, reason).await?;
     Ok((StatusCode::CREATED, Json(stored.into())))
 }
 
@@ -188,26 +146,6 @@ pub async fn lift_suppression(
     caller: Caller<FullAdmin>,
     Path(Name(email)): Path<Name>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let mailbox = app.addresses.mailbox(&email);
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let Some(was) = contacts::lift(&mut tx, &mailbox).await? else {
-            return Err(ApiError::not_found("This address is not suppressed"));
-        };
-        let change = Change::deleted(json!({ "reason": was.reason, "createdAt": was.created_at }));
-        let id = hex::encode(&was.hash);
-        let about = ("suppression", &*id);
-        audit(
-            &mut tx,
-            &caller.actor,
-            "suppression.delete",
-            about,
-            change,
-            now,
-        )
-        .await?;
-        Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
+    suppression_list::remove(&app, &caller.actor, &email).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }

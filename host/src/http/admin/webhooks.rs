@@ -3,15 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::db::{self, Conn, Endpoint, NewDelivery, Topic, Tx};
-use crate::foreign::Issue;
+use crate::db::{self, Conn, Endpoint};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read, Scope};
 use crate::http::product::contacts::ErasedOut;
@@ -20,9 +18,10 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound};
 use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Path, Query};
-use crate::http::wire::words::{EndpointStatus, WebhookEventType, WebhookKind, Words as _};
-use crate::ids::{self, EndpointId};
-use crate::webhooks::{EVENT_TYPES, TEST_TYPE, check_url, new_secret, secret_prefix, timestamp};
+use crate::http::wire::words::{EndpointStatus, WebhookEventType, WebhookKind};
+use crate::ids::EndpointId;
+use crate::webhooks::endpoints::{self, EndpointChange};
+use crate::webhooks::{TEST_TYPE, secret_prefix};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -34,9 +33,6 @@ pub fn routes() -> Routes {
         .routes(routes!(test_webhook))
 }
 
-/// How long requests carry a signature of the old secret after a rotation.
-const OVERLAP: TimeDelta = TimeDelta::hours(24);
-const DESCRIPTION_MAX: usize = 500;
 /// The only kind of endpoint.
 const KIND: &str = "webhook";
 
@@ -205,7 +201,7 @@ pub struct EndpointIn {
 }
 
 /// Changes to a webhook endpoint. Absent fields keep their values.
-#[derive(Clone, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointChangeIn {
     #[schema(max_length = 2048)]
@@ -248,50 +244,17 @@ pub async fn create_webhook(
     caller: Caller<FullAdmin>,
     JsonBody(body): JsonBody<EndpointIn>,
 ) -> Result<(StatusCode, Json<NewEndpointOut>), ApiError> {
-    let now = app.clock.now();
-    let mut issues = Vec::new();
-    for (name, absent) in [
-        ("url", body.url.is_none()),
-        ("eventTypes", body.event_types.is_none()),
-    ] {
-        if absent {
-            issues.push(Issue::new(name, "is required"));
-        }
-    }
-    let mut endpoint = Endpoint {
-        id: EndpointId::new(now),
-        url: String::new(),
-        description: String::new(),
-        event_types: Vec::new(),
-        disabled: false,
-        disabled_reason: None,
-        secret: new_secret(),
-        previous_until: None,
-        last_delivery_at: None,
-        created_at: now,
-        updated_at: now,
-    };
-    let change = EndpointChangeIn {
+    let settings = EndpointChange {
         url: body.url,
         event_types: body.event_types,
         description: body.description.map(Some),
         disabled: body.disabled,
         kind: body.kind,
     };
-    change.apply(&app, &mut endpoint, &mut issues);
-    if !issues.is_empty() {
-        return Err(ApiError::validation(&issues));
-    }
-    let work = async |mut tx: Tx| {
-        db::webhook_insert(&mut tx, &endpoint).await?;
-        let change = Change::created(for_audit(&endpoint));
-        keep(&mut tx, &caller, "webhook.create", endpoint.id, change, now).await?;
-        db::Result::Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
+    let endpoint = endpoints::create(&app, &app.poster, &caller.actor, settings).await?;
     let secret = endpoint.secret.clone();
     let out = NewEndpointOut {
-        endpoint: EndpointOut::of(endpoint, &caller, now),
+        endpoint: EndpointOut::of(endpoint, &caller, app.clock.now()),
         secret,
     };
     Ok((StatusCode::CREATED, Json(out)))
@@ -311,56 +274,15 @@ pub async fn change_webhook(
     Path(id): Path<EndpointId>,
     JsonBody(body): JsonBody<EndpointChangeIn>,
 ) -> Result<Json<EndpointOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let mut endpoint = lock(&mut tx, id).await?;
-        let before = for_audit(&endpoint);
-        let mut issues = Vec::new();
-        body.clone().apply(&app, &mut endpoint, &mut issues);
-        if !issues.is_empty() {
-            return Err(ApiError::validation(&issues));
-        }
-        endpoint.updated_at = now;
-        db::webhook_update(&mut tx, &endpoint).await?;
-        let change = Change::changed(before, for_audit(&endpoint));
-        keep(&mut tx, &caller, "webhook.update", id, change, now).await?;
-        db::stir(Topic::Webhooks);
-        Ok((tx, endpoint))
+    let settings = EndpointChange {
+        url: body.url,
+        event_types: body.event_types,
+        description: body.description,
+        disabled: body.disabled,
+        kind: body.kind,
     };
-    let endpoint = app.db.transact(work).await?;
-    Ok(Json(EndpointOut::of(endpoint, &caller, now)))
-}
-
-impl EndpointChangeIn {
-    fn apply(self, app: &App, endpoint: &mut Endpoint, issues: &mut Vec<Issue>) {
-        if let Some(url) = self.url {
-            match check_url(&url, &app.poster) {
-                Ok(url) => endpoint.url = url.into(),
-                Err(why) => issues.push(Issue::new("url", why)),
-            }
-        }
-        if let Some(types) = self.event_types {
-            issues.extend(WebhookEventType::check_list("eventTypes", &types));
-            // Without duplicates, in a fixed order.
-            let wanted = EVENT_TYPES.iter().map(|name| (*name).to_owned());
-            endpoint.event_types = wanted.filter(|name| types.contains(name)).collect();
-        }
-        if let Some(kind) = &self.kind {
-            issues.extend(WebhookKind::check("kind", kind).err());
-        }
-        if let Some(description) = self.description {
-            let description = description.unwrap_or_default();
-            if description.chars().count() > DESCRIPTION_MAX {
-                let message = format!("must have at most {DESCRIPTION_MAX} characters");
-                issues.push(Issue::new("description", message));
-            }
-            endpoint.description = description;
-        }
-        if let Some(disabled) = self.disabled {
-            endpoint.disabled = disabled;
-            endpoint.disabled_reason = None;
-        }
-    }
+    let endpoint = endpoints::change(&app, &app.poster, &caller.actor, id, &settings).await?;
+    Ok(Json(EndpointOut::of(endpoint, &caller, app.clock.now())))
 }
 
 /// Deletes a webhook endpoint and its pending deliveries.
@@ -375,15 +297,7 @@ pub async fn delete_webhook(
     caller: Caller<FullAdmin>,
     Path(id): Path<EndpointId>,
 ) -> Result<Json<ErasedOut>, ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let endpoint = lock(&mut tx, id).await?;
-        db::webhook_delete(&mut tx, id).await?;
-        let change = Change::deleted(for_audit(&endpoint));
-        keep(&mut tx, &caller, "webhook.delete", id, change, now).await?;
-        Ok::<_, ApiError>((tx, ()))
-    };
-    app.db.transact(work).await?;
+    endpoints::delete(&app, &caller.actor, id).await?;
     Ok(Json(ErasedOut { deleted: true }))
 }
 
@@ -411,24 +325,11 @@ pub async fn rotate_webhook_secret(
     caller: Caller<FullAdmin>,
     Path(id): Path<EndpointId>,
 ) -> Result<Json<RotatedOut>, ApiError> {
-    let now = app.clock.now();
-    let secret = new_secret();
-    let prefix = secret_prefix(&secret);
-    let work = async |mut tx: Tx| {
-        let before = lock(&mut tx, id).await?;
-        db::webhook_rotate(&mut tx, id, &secret, now + OVERLAP, now).await?;
-        let change = Change::changed(
-            json!({ "secretPrefix": secret_prefix(&before.secret) }),
-            json!({ "secretPrefix": prefix }),
-        );
-        keep(&mut tx, &caller, "webhook.rotate_secret", id, change, now).await?;
-        Ok::<_, ApiError>((tx, ()))
-    };
-    app.db.transact(work).await?;
+    let secret = endpoints::rotate_secret(&app, &caller.actor, id).await?;
     Ok(Json(RotatedOut {
         id,
+        secret_prefix: secret_prefix(&secret),
         secret,
-        secret_prefix: prefix,
     }))
 }
 
@@ -457,29 +358,7 @@ pub async fn test_webhook(
     caller: Caller<FullAdmin>,
     Path(id): Path<EndpointId>,
 ) -> Result<(StatusCode, Json<TestedOut>), ApiError> {
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let endpoint = lock(&mut tx, id).await?;
-        if endpoint.disabled {
-            return Err(ApiError::conflict(
-                "This endpoint is disabled: enable it with {\"disabled\": false} first",
-            ));
-        }
-        let delivery = NewDelivery {
-            id: ids::at(now),
-            endpoint_id: id,
-            contact_id: None,
-            event_type: TEST_TYPE.into(),
-            occurred_at: timestamp(now),
-            data: json!({ "test": true, "contactId": null, "userId": null, "email": null }),
-        };
-        db::deliveries_insert(&mut tx, &[delivery], now).await?;
-        let change = Change::created(json!({ "eventType": TEST_TYPE }));
-        keep(&mut tx, &caller, "webhook.test", id, change, now).await?;
-        db::stir(Topic::Webhooks);
-        Ok((tx, ()))
-    };
-    app.db.transact(work).await?;
+    endpoints::send_test(&app, &caller.actor, id).await?;
     let out = TestedOut {
         enqueued: true,
         event_type: TEST_TYPE,
@@ -487,39 +366,7 @@ pub async fn test_webhook(
     Ok((StatusCode::ACCEPTED, Json(out)))
 }
 
-async fn lock(conn: &mut Conn, id: EndpointId) -> Result<Endpoint, ApiError> {
-    let locked = db::webhook_lock(conn, id).await?;
-    locked.ok_or_else(unknown)
-}
-
 pub(super) async fn found(conn: &mut Conn, id: EndpointId) -> Result<Endpoint, ApiError> {
     let found = db::webhook_get(conn, id).await?;
-    found.ok_or_else(unknown)
-}
-
-fn unknown() -> ApiError {
-    ApiError::not_found("Webhook not found")
-}
-
-async fn keep(
-    conn: &mut Conn,
-    caller: &Caller<FullAdmin>,
-    action: &str,
-    id: EndpointId,
-    change: Change,
-    now: DateTime<Utc>,
-) -> db::Result<()> {
-    let about = ("webhook", &*id.to_string());
-    audit(conn, &caller.actor, action, about, change, now).await
-}
-
-/// What the audit log stores about an endpoint: only its host, since the path may hold a secret.
-fn for_audit(endpoint: &Endpoint) -> Value {
-    let url = reqwest::Url::parse(&endpoint.url).ok();
-    json!({
-        "host": url.as_ref().and_then(|url| url.host_str()),
-        "eventTypes": endpoint.event_types,
-        "description": endpoint.description,
-        "disabled": endpoint.disabled,
-    })
+    found.ok_or_else(|| ApiError::not_found("Webhook not found"))
 }

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::contacts;
 use crate::contacts::consent::{Asked, Grounds, Source, Subject, list_issue};
-use crate::db::{self, ContactRow, NewIdentity, Topic, Tx};
+use crate::db::{self, ContactRow, NewIdentity};
 use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Ingest, LookUp};
@@ -122,17 +122,7 @@ pub async fn put_contact(
         return Err(ApiError::validation(&issues));
     }
     let mut asked = Asked::read(app.catalog.lists(), &lists, body.consent == Some(true));
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let given = properties.clone();
-        let put = ingest::put(&mut tx, &app.catalog, &identity, given, now).await?;
-        let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-        [Topic::Runs, Topic::Captures]
-            .into_iter()
-            .for_each(db::stir);
-        Ok::<_, ApiError>((tx, put))
-    };
-    let put = app.db.transact(work).await?;
+    let put = ingest::put_contact(&app, &identity, &properties).await?;
     if !asked.decisions.is_empty() {
         let subject = Subject::contact(put.contact.id);
         let grounds = Grounds {
@@ -230,13 +220,8 @@ pub async fn delete_contact(
         ..NewIdentity::default()
     };
     let identity = names(identity, &Properties::new(), false)?;
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let (id, email) = (identity.external_id.as_deref(), identity.email.as_deref());
-        let erased = contacts::erase(&app, &mut tx, id, email, now).await?;
-        db::Result::Ok((tx, erased))
-    };
-    let erased = app.db.transact(work).await?;
+    let (id, email) = (identity.external_id.as_deref(), identity.email.as_deref());
+    let erased = contacts::erase(&app, id, email).await?;
     Ok(Json(ErasedOut {
         deleted: erased > 0,
     }))

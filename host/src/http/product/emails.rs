@@ -1,7 +1,5 @@
 //! Mails sent by the product's own code.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -12,14 +10,11 @@ use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::{Properties, Template};
 use hogsend_semantics::{TRANSACTIONAL, address::normalise};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::audit::{Change, audit};
-use crate::contacts;
-use crate::db::{self, Contact, NewIdentity, NewSend, Tx};
+use crate::db::NewIdentity;
 use crate::foreign;
 use crate::foreign::Issue;
 use crate::http::ApiError;
@@ -30,8 +25,7 @@ use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::time;
 use crate::ids::SendId;
-use crate::ingest;
-use crate::mail::{Composing, UNCONFIRMED, compose, misfits, refusal};
+use crate::mail::{self, Queued, Requested, UNCONFIRMED, misfits};
 use crate::states::SendStatus;
 use crate::templates;
 use utoipa_axum::routes;
@@ -119,7 +113,7 @@ pub async fn send_email(
 ) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
     let key = idempotency_key(&headers, body.idempotency_key.as_deref())?;
     let asked = Asked::check(&app, body)?;
-    if let Some(from) = &asked.from
+    if let Some(from) = &asked.mail.from
         && !is_own_sender(&app, from)
         && !caller.may(Scope::FullAdmin)
     {
@@ -129,8 +123,8 @@ pub async fn send_email(
         ));
     }
     let key = key.map(|key| format!("api-{}", hex::encode(Sha256::digest(key))));
-    let queued = queue(&app, asked, key, None).await?;
-    Ok((StatusCode::ACCEPTED, Json(queued)))
+    let queued = mail::request(&app, &asked.mail, key.as_deref()).await?;
+    Ok((StatusCode::ACCEPTED, Json(asked.answer(queued))))
 }
 
 /// Whether this address is a configured sender of this installation.
@@ -168,106 +162,9 @@ pub(crate) async fn queue_test(
         not_after: None,
         idempotency_key: None,
     };
-    queue(app, Asked::check(app, body)?, None, Some(actor)).await
-}
-
-/// Stores the mail and, if an administrator requested it, an audit entry.
-async fn queue(
-    app: &App,
-    asked: Asked,
-    key: Option<String>,
-    administrator: Option<&Actor>,
-) -> Result<EmailQueuedOut, ApiError> {
-    if let Some(known) = known(app, key.as_deref()).await? {
-        return Ok(known);
-    }
-    let now = app.clock.now();
-    // Rendering holds no connection: the embedded database has only one.
-    let contact = recipient(app, &asked.names, now).await?;
-    let test = administrator.is_some();
-    let composed = asked.compose(app, &contact, key.clone(), test).await?;
-    let work = async |mut tx: Tx| {
-        let refused = match &composed.mail {
-            Ok(_) => refusal(app, &mut tx, &composed).await?,
-            Err(_) => None,
-        };
-        let skipped = refused.map(|reason| NewSend {
-            mail: Err(reason),
-            links: Vec::new(),
-            ..composed.clone()
-        });
-        let send = skipped.as_ref().unwrap_or(&composed);
-        db::send_insert(&mut tx, send, now).await?;
-        if let Some(actor) = administrator {
-            let change = Change::created(json!({ "emailSendId": send.id }));
-            let about = ("template", send.template_key.as_str());
-            audit(&mut tx, actor, "template.send_test", about, change, now).await?;
-        }
-        let reason = send.mail.as_ref().err().copied();
-        db::Result::Ok((tx, reason))
-    };
-    let reason = match app.db.transact(work).await {
-        Ok(reason) => reason.map(str::to_owned),
-        Err(error) => {
-            // A concurrent request with the same key was faster.
-            let twin = error.as_database_error();
-            if twin.is_some_and(|error| error.is_unique_violation())
-                && let Some(known) = known(app, key.as_deref()).await?
-            {
-                return Ok(known);
-            }
-            return Err(error.into());
-        }
-    };
-    Ok(EmailQueuedOut {
-        help: help(reason.as_deref()),
-        email_send_id: composed.id,
-        status: if reason.is_some() {
-            SendStatus::Skipped
-        } else {
-            SendStatus::Queued
-        },
-        reason,
-        warnings: asked.warnings,
-    })
-}
-
-/// The recipient: the contact with the product's id, which must exist, or the contact with the
-/// address, which is created if necessary.
-async fn recipient(
-    app: &App,
-    names: &NewIdentity,
-    now: DateTime<Utc>,
-) -> Result<Contact, ApiError> {
-    let work = async |mut tx: Tx| {
-        let contact = match (&names.external_id, &names.email) {
-            (Some(id), None) => {
-                let found = contacts::named(&mut tx, Some(id), None).await?;
-                let found = found.into_iter().next();
-                found.ok_or_else(|| ApiError::not_found("Contact not found"))?
-            }
-            _ => ingest::put(&mut tx, &app.catalog, names, Properties::new(), now)
-                .await?
-                .map(|put| Arc::unwrap_or_clone(put.contact))
-                .ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?,
-        };
-        Ok::<_, ApiError>((tx, contact))
-    };
-    app.db.transact(work).await
-}
-
-/// The mail that an earlier request with this key queued.
-async fn known(app: &App, key: Option<&str>) -> Result<Option<EmailQueuedOut>, ApiError> {
-    let Some(key) = key else { return Ok(None) };
-    let mut conn = app.db.conn().await?;
-    let found = db::send_by_key(&mut conn, key).await?;
-    Ok(found.map(|(id, status, reason)| EmailQueuedOut {
-        help: help(reason.as_deref()),
-        email_send_id: id,
-        status,
-        reason,
-        warnings: Vec::new(),
-    }))
+    let asked = Asked::check(app, body)?;
+    let queued = mail::request_test(app, actor, &asked.mail).await?;
+    Ok(asked.answer(queued))
 }
 
 /// Props that are missing or of the wrong kind.
@@ -288,11 +185,7 @@ fn prop_warnings(template: &Template, props: &Properties) -> Vec<String> {
 
 /// A validated request.
 struct Asked {
-    names: NewIdentity,
-    args: SendArgs,
-    not_after: Option<DateTime<Utc>>,
-    from: Option<String>,
-    reply_to: Option<String>,
+    mail: Requested,
     warnings: Vec<String>,
 }
 
@@ -363,57 +256,36 @@ impl Asked {
         };
         let props = body.props.unwrap_or_default();
         let names = names(identity, &props, false)?;
-        Ok(Self {
+        let args = SendArgs {
+            template,
+            to: body.to,
+            subject: body.subject,
+            category,
+            props,
+            not_after_ms: None,
+        };
+        let mail = Requested {
             names,
-            args: SendArgs {
-                template,
-                to: body.to,
-                subject: body.subject,
-                category,
-                props,
-                not_after_ms: None,
-            },
+            args,
             not_after: body.not_after,
             from,
             reply_to,
-            warnings,
-        })
+        };
+        Ok(Self { mail, warnings })
     }
 
-    async fn compose(
-        &self,
-        app: &App,
-        contact: &Contact,
-        key: Option<String>,
-        test: bool,
-    ) -> Result<NewSend, ApiError> {
-        let composing = Composing {
-            contact,
-            args: &self.args,
-            event: &Properties::new(),
-            category: templates::CATEGORY,
-            origin: None,
-            labels: &[],
-            strange: &[],
-            test,
-        };
-        let composed = compose(app, composing, app.clock.now()).await;
-        let mut send = composed
-            .map_err(|error| ApiError::validation(&[Issue::new("template", error.message)]))?;
-        if let Some(key) = key {
-            send.idempotency_key = key;
+    /// The answer to the request, whose mail is now queued.
+    fn answer(self, queued: Queued) -> EmailQueuedOut {
+        EmailQueuedOut {
+            help: help(queued.reason.as_deref()),
+            email_send_id: queued.id,
+            status: queued.status,
+            reason: queued.reason,
+            warnings: if queued.repeated {
+                Vec::new()
+            } else {
+                self.warnings
+            },
         }
-        if let Some(from) = &self.from {
-            send.from.clone_from(from);
-            send.sender_given = true;
-        }
-        if let Some(not_after) = self.not_after {
-            send.not_after = not_after;
-        }
-        if let Ok(mail) = &mut send.mail {
-            mail.from.clone_from(&send.from);
-            mail.reply_to.clone_from(&self.reply_to);
-        }
-        Ok(send)
     }
 }

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::contacts::consent::{self, Asked, Grounds, Outcome, Source, Subject};
-use crate::db::{self, NewIdentity, Preferences, Tx};
+use crate::db::{self, NewIdentity, Preferences};
 use crate::http::ApiError;
 use crate::http::auth::{Actor, Caller, Ingest, LookUp};
 use crate::http::wire::body::JsonBody;
@@ -184,13 +184,7 @@ async fn set(
         ..NewIdentity::default()
     };
     let identity = names(identity, &Properties::new(), false)?;
-    let now = app.clock.now();
-    let work = async |mut tx: Tx| {
-        let put = ingest::put(&mut tx, &app.catalog, &identity, Properties::new(), now).await?;
-        let put = put.ok_or_else(|| ApiError::unavailable("The contact was not stored", 1))?;
-        Ok::<_, ApiError>((tx, put))
-    };
-    let put = app.db.transact(work).await?;
+    let put = ingest::put_contact(app, &identity, &Properties::new()).await?;
     let subject = Subject::contact(put.contact.id);
     let route = if subscribed {
         "subscribe"

@@ -3,20 +3,17 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use reqwest::Url;
 use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::unsubscribe::message_page;
 use crate::app::App;
-use crate::db::{self, NewVisit};
 use crate::http::ApiError;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Path;
-use crate::ids::{self, SendId};
-use crate::mail::SETTLE;
-use crate::mail::tracking::HEAD;
+use crate::ids::SendId;
+use crate::mail::tracking::{self, Fetch};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -53,10 +50,7 @@ pub async fn follow_link(
     let Ok(Path(id)) = id else {
         return unknown(&app);
     };
-    let now = app.clock.now();
-    let visit = visit(&method, &headers, now);
-    let found = async { db::click_insert(&mut *app.db.conn().await?, id, &visit, now).await };
-    match found.await {
+    match tracking::click(&app, id, fetch(&method, &headers)).await {
         Ok(Some(url)) => match location(&url) {
             Some(location) => {
                 let headers = [
@@ -93,11 +87,8 @@ pub async fn show_pixel(
     headers: HeaderMap,
 ) -> Response {
     if let Ok(Path(id)) = id {
-        let now = app.clock.now();
-        let visit = visit(&method, &headers, now);
-        let noted =
-            async { db::open_insert(&mut *app.db.conn().await?, SendId(id), &visit, now).await };
-        if let Err(error) = noted.await {
+        let noted = tracking::open(&app, SendId(id), fetch(&method, &headers)).await;
+        if let Err(error) = noted {
             tracing::error!(%error, "an open of a mail could not be recorded");
         }
     }
@@ -108,7 +99,7 @@ pub async fn show_pixel(
     (headers, GIF).into_response()
 }
 
-fn visit(method: &Method, headers: &HeaderMap, now: DateTime<Utc>) -> NewVisit {
+fn fetch(method: &Method, headers: &HeaderMap) -> Fetch {
     let said = |name: &str| {
         let text = String::from_utf8_lossy(headers.get(name)?.as_bytes());
         Some(text.chars().take(SAID_MAX).collect::<String>())
@@ -121,12 +112,9 @@ fn visit(method: &Method, headers: &HeaderMap, now: DateTime<Utc>) -> NewVisit {
     if !purposes.is_empty() {
         detail.insert("purpose".into(), json!(purposes.join(", ")));
     }
-    let machine = (method == Method::HEAD).then_some(HEAD);
-    NewVisit {
-        id: ids::at(now),
-        machine,
+    Fetch {
+        head: method == Method::HEAD,
         detail: detail.into(),
-        settle_at: machine.is_none().then(|| now + SETTLE),
     }
 }
 

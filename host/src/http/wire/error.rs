@@ -5,8 +5,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::audit::Refused;
 use crate::contacts::NoRoom;
-use crate::db::Failure;
 use crate::foreign::ISSUES_MAX;
 use crate::foreign::Issue;
 use crate::ingest::IngestError;
@@ -18,8 +18,6 @@ pub struct ApiError {
     body: Value,
     retry_after: Option<u32>,
     header: Option<(HeaderName, HeaderValue)>,
-    /// Caused by a conflict with another transaction, so that the work can be retried.
-    transient: bool,
 }
 
 impl ApiError {
@@ -29,7 +27,6 @@ impl ApiError {
             body: json!({ "error": message.into() }),
             retry_after: None,
             header: None,
-            transient: false,
         }
     }
 
@@ -62,7 +59,6 @@ impl ApiError {
             }),
             retry_after: None,
             header: None,
-            transient: false,
         }
     }
 
@@ -73,7 +69,6 @@ impl ApiError {
             body,
             retry_after: None,
             header: None,
-            transient: false,
         }
     }
 
@@ -147,9 +142,15 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl Failure for ApiError {
-    fn is_transient(&self) -> bool {
-        self.transient
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotFound(what) => Self::not_found(what),
+            Refused::Conflict(why) => Self::conflict(why),
+            Refused::Invalid(issues) => Self::validation(&issues),
+            Refused::Busy(why) => Self::unavailable(why, 1),
+            Refused::Database(error) => error.into(),
+        }
     }
 }
 
@@ -173,10 +174,7 @@ impl From<sqlx::Error> for ApiError {
         } else if crate::db::is_transient(&error) {
             // Only a debug line: the caller gets this only if every retry failed, see `Db::transact`.
             tracing::debug!(%error, "a request conflicted with another one");
-            Self {
-                transient: true,
-                ..Self::unavailable("The database is busy", 1)
-            }
+            Self::unavailable("The database is busy", 1)
         } else if crate::db::is_overdue(&error) {
             tracing::warn!(%error, "a list or report took too long");
             Self::unavailable(

@@ -2,18 +2,10 @@
 
 use hogsend_plugin_api::Properties;
 
-use crate::contacts::{self, Paths};
+use crate::contacts::{self, PATHS, Paths};
 use crate::db::NewIdentity;
 use crate::foreign::Issue;
 use crate::http::ApiError;
-
-/// The names of these fields.
-const PATHS: Paths = Paths {
-    user_id: "userId",
-    email: "email",
-    properties: "properties",
-    nobody: "email or userId is required",
-};
 
 /// The identifiers of a contact, validated like those of an event.
 pub fn names(

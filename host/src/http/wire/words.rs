@@ -10,37 +10,26 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::alerts::{CHANNELS, Kind};
 use crate::db::HoldKind;
-use crate::foreign::Issue;
+use crate::foreign::{Issue, one_of, some_of};
 use crate::http::ApiError;
 use crate::http::auth::Scope;
 use crate::mail::Taking;
 use crate::states::{
     DeadLetterKind, DeadLetterState, DeliveryState, ImportState, RunState, SendStatus,
 };
-use crate::webhooks::EVENT_TYPES;
+use crate::webhooks::{EVENT_TYPES, KINDS};
 
 /// The allowed words of a field.
 pub trait Words {
     fn words() -> Vec<&'static str>;
 
     fn check(path: &str, word: &str) -> Result<(), Issue> {
-        let words = Self::words();
-        if words.contains(&word) {
-            return Ok(());
-        }
-        let message = format!("must be one of {}", words.join(", "));
-        Err(Issue::new(path, message))
+        one_of(path, word, &Self::words()).map_or(Ok(()), Err)
     }
 
     /// Checks a list that must contain at least one word.
     fn check_list(path: &str, list: &[String]) -> Vec<Issue> {
-        if list.is_empty() {
-            let message = format!("must name at least one of {}", Self::words().join(", "));
-            return vec![Issue::new(path, message)];
-        }
-        let each = list.iter().enumerate();
-        each.filter_map(|(at, word)| Self::check(&format!("{path}.{at}"), word).err())
-            .collect()
+        some_of(path, list, &Self::words())
     }
 }
 
@@ -91,7 +80,7 @@ words! {
     TimelineType = ["event", "email", "journey"];
     WebhookEventType = EVENT_TYPES;
     /// How an endpoint is notified.
-    WebhookKind = ["webhook"];
+    WebhookKind = KINDS;
     EndpointStatus = ["enabled", "disabled"];
     ExportFormat = ["csv", "json"];
     /// Whether a delivery provider accepts mail.

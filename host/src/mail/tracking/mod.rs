@@ -1,9 +1,11 @@
-//! Tracked links and images: writing them into a mail, and judging whether a person or a machine followed them.
+//! Tracked links and images: writing them into a mail, recording who fetches them, and judging whether it
+//! was a person or a machine.
 
 mod judge;
 mod links;
 mod machine;
+mod visit;
 
 pub use judge::judge;
 pub use links::{Tracked, track, track_anew};
-pub use machine::HEAD;
+pub use visit::{Fetch, click, open};
