@@ -54,6 +54,10 @@ pub struct Manifest {
     /// [untrusted](crate::Trust) unless an operator lists the plugin in `TRUSTED_SOURCES`.
     #[serde(default)]
     pub untrusted: bool,
+    /// For an analytics plugin: the setting without which it takes no captures. While it is empty the
+    /// host stores none for the plugin. Without a name the plugin always gets them.
+    #[serde(default)]
+    pub captures_with: Option<String>,
     /// For a delivery plugin: the setting that holds the default sender, `Name <address>`.
     #[serde(default)]
     pub sender: Option<String>,
@@ -80,6 +84,7 @@ impl Manifest {
             webhook_secret: None,
             sample_webhook: None,
             untrusted: false,
+            captures_with: None,
             sender: None,
             local_only: false,
             blocking: false,
@@ -113,6 +118,12 @@ impl Manifest {
     /// Declares that strangers can forge events of this source.
     pub fn untrusted(mut self) -> Self {
         self.untrusted = true;
+        self
+    }
+
+    /// Names the setting without which the plugin takes no captures.
+    pub fn captures_with(mut self, setting: &str) -> Self {
+        self.captures_with = Some(setting.into());
         self
     }
 
