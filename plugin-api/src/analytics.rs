@@ -54,7 +54,8 @@ pub struct Capture {
 pub enum Captured {
     /// The product accepted the whole batch.
     Taken,
-    /// Sending events is not configured; the host discards the batch.
+    /// The plugin has no use for any of these captures, or sending is not configured; the host
+    /// discards the batch.
     Unwanted,
     /// The product accepted all captures but these.
     Partly {

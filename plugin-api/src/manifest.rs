@@ -58,6 +58,10 @@ pub struct Manifest {
     /// that its webhook secret is not set.
     #[serde(default)]
     pub optional: bool,
+    /// For an analytics plugin: the setting without which it takes no captures. While it is empty the
+    /// host stores none for the plugin. Without a name the plugin always gets them.
+    #[serde(default)]
+    pub captures_with: Option<String>,
     /// For a delivery plugin: the setting that holds the default sender, `Name <address>`.
     #[serde(default)]
     pub sender: Option<String>,
@@ -85,6 +89,7 @@ impl Manifest {
             sample_webhook: None,
             untrusted: false,
             optional: false,
+            captures_with: None,
             sender: None,
             local_only: false,
             blocking: false,
@@ -124,6 +129,12 @@ impl Manifest {
     /// Declares that most installations do not use this source.
     pub fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    /// Names the setting without which the plugin takes no captures.
+    pub fn captures_with(mut self, setting: &str) -> Self {
+        self.captures_with = Some(setting.into());
         self
     }
 

@@ -140,6 +140,12 @@ impl AnalyticsRef {
         &self.0.caller.manifest.id
     }
 
+    /// Whether captures are to be stored for it: whether the setting it needs for them is set.
+    pub fn takes_captures(&self) -> bool {
+        let needed = self.0.caller.manifest.captures_with.as_deref();
+        needed.is_none_or(|name| self.0.settings.get(name).is_some())
+    }
+
     /// The product's properties of a person; `None` where it has none or is not configured.
     pub async fn person(&self, distinct_id: &str) -> Result<Option<Properties>, PluginError> {
         let known: Result<Option<Properties>, String> = self

@@ -38,8 +38,8 @@ pub(super) struct Captures {
 pub(super) struct Batch {
     product: AnalyticsRef,
     captures: Vec<ClaimedCapture>,
-    /// It probes whether the product accepts captures again.
-    probe: bool,
+    /// It probes whether the product accepts captures again, which it did not for this reason.
+    probe: Option<String>,
 }
 
 impl Captures {
@@ -93,7 +93,7 @@ impl Work for Captures {
         let now = self.app.clock.now();
         let lease_until = now + self.app.config.lease;
         let mut conn = self.app.db.conn().await?;
-        db::captures_address(&mut conn, &ids, BATCH, now).await?;
+        db::captures_address(&mut conn, &takers(&products), BATCH, now).await?;
         let lost = db::captures_orphaned(&mut conn, &ids, BATCH, now).await?;
         if lost > 0 {
             tracing::error!(
@@ -124,7 +124,7 @@ impl Work for Captures {
             batches.push(Batch {
                 product,
                 captures,
-                probe: hold.is_some(),
+                probe: hold.map(|hold| hold.reason),
             });
         }
         Ok(batches)
@@ -162,10 +162,27 @@ impl Work for Captures {
     }
 }
 
+/// The products that new captures are stored for. If none takes any, the first one gets them and
+/// discards them.
+fn takers(products: &[(AnalyticsRef, Option<CaptureHold>)]) -> Vec<&str> {
+    let all = products.iter().map(|one| &one.0);
+    let taking: Vec<&str> = all
+        .clone()
+        .filter(|product| product.takes_captures())
+        .map(AnalyticsRef::id)
+        .collect();
+    if taking.is_empty() {
+        return all.take(1).map(AnalyticsRef::id).collect();
+    }
+    taking
+}
+
 /// Results of a batch, by row.
 #[derive(Default)]
 struct Results {
     taken: Vec<Uuid>,
+    /// Discarded by the plugin. This says nothing about whether the product accepts captures.
+    unwanted: Vec<Uuid>,
     /// Refused for good, each with the reason.
     refused: Vec<(Uuid, String)>,
     /// Not sent, or not answered.
@@ -184,12 +201,13 @@ async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<
         probe,
     } = batch;
     // One refusal is enough to keep a product on hold that was on hold before.
-    let refused_max = if probe { 1 } else { REFUSED_MAX };
+    let refused_max = if probe.is_some() { 1 } else { REFUSED_MAX };
     let results = send(&product, captures, refused_max, stop).await;
     let id = product.id();
     let (now, count) = (app.clock.now(), results.left.len());
     let mut conn = app.db.conn().await?;
-    db::capture_delete(&mut conn, &results.taken).await?;
+    let done = [results.taken.as_slice(), results.unwanted.as_slice()].concat();
+    db::capture_delete(&mut conn, &done).await?;
     let mut given_up = results.refused;
     for (_, reason) in &mut given_up {
         *reason = format!("{id}: {reason}");
@@ -208,8 +226,15 @@ async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<
         }
     } else {
         let answered = !results.taken.is_empty() || !given_up.is_empty();
-        if probe && answered && db::capture_release(&mut conn, id).await? {
-            tracing::info!(plugin = id, "an analytics product accepts captures again");
+        if let Some(reason) = &probe {
+            if !answered {
+                // The plugin did not ask the product: the next capture probes it, at once.
+                if !results.unwanted.is_empty() {
+                    db::capture_hold(&mut conn, id, reason, now, now).await?;
+                }
+            } else if db::capture_release(&mut conn, id).await? {
+                tracing::info!(plugin = id, "an analytics product accepts captures again");
+            }
         }
         if let Some((reason, retry_after)) = results.retry {
             let (worn, young): (Vec<_>, Vec<_>) = results
@@ -264,9 +289,8 @@ async fn send(
         }
         let batch: Vec<Capture> = part.iter().map(capture).collect();
         match product.capture(&batch).await {
-            Ok(Captured::Taken | Captured::Unwanted) => {
-                results.taken.extend(part.iter().map(|one| one.row));
-            }
+            Ok(Captured::Taken) => results.taken.extend(part.iter().map(|one| one.row)),
+            Ok(Captured::Unwanted) => results.unwanted.extend(part.iter().map(|one| one.row)),
             Ok(Captured::Partly { refused: some }) => {
                 let mut reasons: HashMap<Uuid, String> =
                     some.into_iter().map(|one| (one.id, one.reason)).collect();

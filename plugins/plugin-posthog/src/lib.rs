@@ -76,6 +76,7 @@ impl Plugin for PostHog {
             .webhook_secret(WEBHOOK_SECRET)
             .sample_webhook(SAMPLE)
             .untrusted()
+            .captures_with(API_KEY)
             .http_host("$POSTHOG_HOST")
             .http_host("us.posthog.com")
             .http_host("eu.posthog.com")

@@ -14,19 +14,15 @@ use crate::{beginning, call as converse, request};
 
 const KEY: &str = "run-0198-step-3";
 const BATCH_KEY: &str = "batch-0198-7";
+/// The key of another mail or batch.
+const OTHER_KEY: &str = "run-0198-step-4";
 /// How long a rate limit asks to wait, in seconds.
 const WAIT: u64 = 7;
 
 type Answer<'a> = &'a dyn Fn(&HttpRequest) -> Result<HttpResponse, HttpError>;
 
-fn attempt(prepared: Prepared) -> Attempt {
-    Attempt {
-        idempotency_key: KEY.into(),
-        prepared,
-        created_at: beginning(),
-        number: 1,
-        deadline_ms: None,
-    }
+fn attempt(prepared: Prepared, key: &str) -> Attempt {
+    Attempt::new(key, prepared, beginning(), 1)
 }
 
 /// Makes one delivery call. Requests other than HTTP get null as their answer, so caches are empty.
@@ -63,7 +59,12 @@ pub(super) fn reason_without_asking(
             request.url
         )
     };
-    let sent: (Sent, _) = deliver(plugin, method::DELIVERY_SEND, attempt(prepared), &nothing);
+    let sent: (Sent, _) = deliver(
+        plugin,
+        method::DELIVERY_SEND,
+        attempt(prepared, KEY),
+        &nothing,
+    );
     match sent.0.outcome {
         SendOutcome::Blocked { reason, .. } => reason,
         other => panic!("without a required setting mails wait: {other:?}"),
@@ -126,36 +127,43 @@ const ERRORS: [(u16, End, &str); 5] = [
 
 impl Subject<'_> {
     fn send(&self, answer: Answer<'_>) -> (SendOutcome, Vec<HttpRequest>) {
-        let attempt = attempt(self.prepare(&mail(1)));
+        self.send_under(KEY, answer)
+    }
+
+    fn send_under(&self, key: &str, answer: Answer<'_>) -> (SendOutcome, Vec<HttpRequest>) {
+        let attempt = attempt(self.prepare(&mail(1)), key);
         let plugin = self.plugin.as_ref();
         let (sent, asked): (Sent, _) = deliver(plugin, method::DELIVERY_SEND, attempt, answer);
         (sent.outcome, asked)
     }
 
     fn send_batch(&self, answer: Answer<'_>) -> (BatchOutcome, Vec<HttpRequest>) {
-        let batch = BatchAttempt {
-            idempotency_key: BATCH_KEY.into(),
-            mails: [1, 2].map(|number| self.prepare(&mail(number))).into(),
-            number: 1,
-            deadline_ms: None,
-        };
+        self.send_batch_under(BATCH_KEY, answer)
+    }
+
+    fn send_batch_under(&self, key: &str, answer: Answer<'_>) -> (BatchOutcome, Vec<HttpRequest>) {
+        let mails = [1, 2].map(|number| self.prepare(&mail(number)));
+        let batch = BatchAttempt::new(key, mails.into(), 1);
         let plugin = self.plugin.as_ref();
         let (sent, asked): (BatchSent, _) =
             deliver(plugin, method::DELIVERY_SEND_BATCH, batch, answer);
         (sent.outcome, asked)
     }
 
-    /// The request that carries the mails. Others may precede it, for example for a token.
-    fn last<'a>(&self, asked: &'a [HttpRequest], key: &str) -> &'a HttpRequest {
+    /// The request that carries the mails. Others may precede it, for example for a token. `other` are
+    /// the requests of the same mails under another key. A provider may want keys in a form of its
+    /// own, so the key itself need not be in the request.
+    fn last<'a>(
+        &self,
+        asked: &'a [HttpRequest],
+        key: &str,
+        other: &[HttpRequest],
+    ) -> &'a HttpRequest {
         let last = asked
             .last()
             .unwrap_or_else(|| panic!("a mail is sent in an HTTP request"));
-        let carries = |text: &str| text.contains(key);
-        let carried = carries(&last.url)
-            || last.headers.iter().any(|(_, value)| carries(value))
-            || carries(&last.body.text_lossy());
         assert!(
-            carried || self.capabilities.idempotency == Idempotency::None,
+            Some(last) != other.last() || self.capabilities.idempotency == Idempotency::None,
             "a plugin that claims idempotency sends the key {key}"
         );
         self.holds_no_secret("URLs", &last.url);
@@ -170,7 +178,8 @@ impl Subject<'_> {
             SendOutcome::Accepted { message_id },
             "an accepted mail has the provider's id"
         );
-        let body = &self.last(&asked, KEY).body;
+        let (_, other) = self.send_under(OTHER_KEY, &|_| Ok((http.accepted)(&["id-1"])));
+        let body = &self.last(&asked, KEY, &other).body;
         self.matches(&mail(1), &(self.provider.contents)(body));
     }
 
@@ -266,7 +275,9 @@ impl Subject<'_> {
             BatchOutcome::Each(accepted.into()),
             "a batch of two is answered for each, in order"
         );
-        let seen = (self.provider.contents)(&self.last(&asked, BATCH_KEY).body);
+        let (_, other) =
+            self.send_batch_under(OTHER_KEY, &|_| Ok((http.accepted)(&["id-1", "id-2"])));
+        let seen = (self.provider.contents)(&self.last(&asked, BATCH_KEY, &other).body);
         assert_eq!(seen.len(), 2, "a batch of two holds two mails");
         for (number, seen) in [1, 2].into_iter().zip(&seen) {
             same(&mail(number), seen);
