@@ -6,5 +6,6 @@ pub fn link() {
     hogsend_plugin_posthog::hogsend_link();
     hogsend_plugin_postmark::hogsend_link();
     hogsend_plugin_resend::hogsend_link();
+    hogsend_plugin_ses::hogsend_link();
     hogsend_plugin_smtp::hogsend_link();
 }
