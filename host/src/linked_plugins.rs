@@ -2,6 +2,7 @@
 
 pub fn link() {
     hogsend_plugin_lifecycle::hogsend_link();
+    hogsend_plugin_mailgun::hogsend_link();
     hogsend_plugin_outbox::hogsend_link();
     hogsend_plugin_posthog::hogsend_link();
     hogsend_plugin_postmark::hogsend_link();
