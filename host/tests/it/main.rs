@@ -23,6 +23,7 @@ mod day;
 mod dead_letters;
 mod delivery;
 mod development;
+mod each_provider;
 mod erasure;
 mod failover;
 mod fate;
