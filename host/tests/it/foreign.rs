@@ -222,6 +222,12 @@ async fn no_json_makes_a_fault_of_ours() {
                 ),
             ),
             (
+                "/v1/webhooks/mailgun",
+                format!(
+                    "{{\"event-data\":{{\"event\":\"failed\",\"severity\":{one},\"timestamp\":{three},\"recipient\":{two},\"delivery-status\":{three}}}}}"
+                ),
+            ),
+            (
                 "/v1/events",
                 format!(
                     "{{\"name\":{one},\"userId\":\"u1\",\"eventProperties\":{{\"a\":{two}}},\"contactProperties\":{{\"b\":{three}}}}}"

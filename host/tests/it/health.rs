@@ -40,7 +40,7 @@ on_each_store! {
         assert_eq!(body["schema"]["engine"]["applied"], body["schema"]["engine"]["required"]);
         assert!(body["uptime"].is_f64());
         let ids: Vec<_> = body["plugins"].as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
-        for id in ["posthog", "resend", "postmark", "outbox", "lifecycle"] {
+        for id in ["posthog", "resend", "postmark", "ses", "mailgun", "outbox", "lifecycle"] {
             assert!(ids.contains(&id), "{ids:?}");
         }
         let mut conn = server.app.db.conn().await.unwrap();

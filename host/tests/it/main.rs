@@ -25,6 +25,7 @@ mod dead_letters;
 mod delivery;
 mod destinations;
 mod development;
+mod each_provider;
 mod erasure;
 mod failover;
 mod fate;

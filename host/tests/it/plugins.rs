@@ -46,6 +46,8 @@ fn a_loaded_plugin_replaces_the_linked_one_and_says_the_same_of_itself() {
         "posthog",
         "resend",
         "postmark",
+        "ses",
+        "mailgun",
         "smtp",
         "outbox",
         "lifecycle",

@@ -1,0 +1,169 @@
+//! The meaning of Mailgun's answers for a mail
+//! (<https://documentation.mailgun.com/docs/mailgun/user-manual/get-started>). Mailgun explains its
+//! errors in words alone.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
+use serde::Deserialize;
+
+use crate::{API_KEY, BASE_URL, DOMAIN, FROM, REGION, basic};
+
+/// The most characters of Mailgun's message in a reason.
+const MESSAGE_MAX: usize = 400;
+/// What precedes the time in the text of a limit.
+const TRY_AGAIN: &str = "try again after ";
+
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// The outcome of an answer. `key` never appears in the reason, even if Mailgun repeats it.
+pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutcome {
+    let body: Option<Body> = answer.json().ok();
+    // Some errors are plain text.
+    let words = match &body {
+        Some(body) => body.message.clone().unwrap_or_default(),
+        None => answer.body.text_lossy().into_owned(),
+    };
+    let said = describe(answer.status, &words, key);
+    if (200..300).contains(&answer.status) {
+        let id = body.and_then(|body| body.id).unwrap_or_default();
+        // Webhooks have the id without angle brackets.
+        let id = id.trim().trim_start_matches('<').trim_end_matches('>');
+        return if !id.is_empty() {
+            SendOutcome::Accepted {
+                message_id: id.to_owned(),
+            }
+        } else if words.contains("Magnificent API") {
+            // Mailgun's answer to a path it does not know.
+            SendOutcome::blocked(format!(
+                "Mailgun has no such address. Check {BASE_URL} and {DOMAIN}"
+            ))
+        } else {
+            // Probably the answer of a proxy: the mail may have arrived or not.
+            SendOutcome::unknown(format!("Mailgun answered {} without an id", answer.status))
+        };
+    }
+    let asked = answer.retry_after_ms(now);
+    let blocked = |fix: String| SendOutcome::blocked(format!("{said}. {fix}")).after(asked);
+    match blame(answer.status, &words) {
+        Blame::Limit => SendOutcome::pause(said).after(try_again(&words, now).or(asked)),
+        // The fault may have come after acceptance, and Mailgun has no idempotency keys.
+        Blame::Fault => SendOutcome::unknown(said),
+        Blame::Redirect => blocked(format!("Check {BASE_URL}: it redirects to another URL")),
+        Blame::Url => blocked(format!("Check {BASE_URL}: Mailgun's API is not there")),
+        Blame::Key => blocked(format!(
+            "Check {API_KEY}, and {REGION}: a key of one region is refused in the other"
+        )),
+        Blame::Domain => blocked(format!(
+            "Check that {DOMAIN} is verified at https://app.mailgun.com, in the region of {REGION}"
+        )),
+        Blame::Sandbox => blocked(
+            "Add a domain of your own at https://app.mailgun.com: a sandbox sends only to recipients it has authorized".into(),
+        ),
+        Blame::Account => blocked("Look at the account at https://app.mailgun.com".into()),
+        Blame::Sender => SendOutcome::sender_blocked(format!(
+            "{said}. Check the sender ({FROM}, or EMAIL_FROM)"
+        ))
+        .after(asked),
+        // Mailgun checks the syntax of the address, which says nothing about the mailbox.
+        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
+        Blame::Content => SendOutcome::rejected(said),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Limit,
+    Fault,
+    Redirect,
+    Url,
+    Key,
+    Domain,
+    Sandbox,
+    Account,
+    Sender,
+    Recipient,
+    Content,
+}
+
+fn blame(status: u16, words: &str) -> Blame {
+    let words = words.to_ascii_lowercase();
+    // Mailgun begins this one with "Domain … is not allowed to send", and has sent it with 420 too.
+    if status == 429 || words.contains("limit exceeded") && words.contains(TRY_AGAIN) {
+        return Blame::Limit;
+    }
+    match status {
+        420 => return Blame::Limit,
+        408 | 500..=599 => return Blame::Fault,
+        300..=399 => return Blame::Redirect,
+        401 => return Blame::Key,
+        413 => return Blame::Content,
+        _ => {}
+    }
+    let found = WORDS.iter().find(|(word, _)| words.contains(word));
+    if let Some((_, blame)) = found {
+        return *blame;
+    }
+    match status {
+        // A missing body, options over 16 kB, a header with other letters than ASCII.
+        400 | 422 => Blame::Content,
+        404 | 405 => Blame::Url,
+        _ => Blame::Account,
+    }
+}
+
+/// Phrases and the fault they mean; the first one that occurs counts.
+const WORDS: &[(&str, Blame)] = &[
+    ("sandbox", Blame::Sandbox),
+    ("free accounts are for test purposes", Blame::Sandbox),
+    ("authorized recipient", Blame::Sandbox),
+    ("domain not found", Blame::Domain),
+    ("is not verified", Blame::Domain),
+    ("unverified", Blame::Domain),
+    ("not activated", Blame::Account),
+    ("is not allowed to send", Blame::Account),
+    ("account", Blame::Account),
+    ("probation", Blame::Account),
+    ("from parameter", Blame::Sender),
+    ("'from'", Blame::Sender),
+    ("to parameter", Blame::Recipient),
+    ("'to'", Blame::Recipient),
+    ("cc parameter", Blame::Recipient),
+    ("'cc'", Blame::Recipient),
+    ("'bcc'", Blame::Recipient),
+    ("invalid private key", Blame::Key),
+];
+
+/// The wait until the time in the text of a limit, an RFC 2822 date. The answer has no header for it.
+fn try_again(words: &str, now: DateTime<Utc>) -> Option<u64> {
+    let start = words.to_ascii_lowercase().find(TRY_AGAIN)? + TRY_AGAIN.len();
+    let date = words.get(start..)?.trim().trim_end_matches('.');
+    // chrono knows UTC by its names in RFC 2822 only.
+    let date = date
+        .strip_suffix("UTC")
+        .map_or(date.to_owned(), |date| format!("{date}GMT"));
+    let at = DateTime::parse_from_rfc2822(&date).ok()?;
+    Some((at.to_utc() - now).num_milliseconds().max(0).unsigned_abs())
+}
+
+fn describe(status: u16, words: &str, key: &str) -> String {
+    let message = clean(words, key);
+    let colon = if message.is_empty() { "" } else { ": " };
+    let text = format!("Mailgun answered {status}{colon}{message}");
+    text.trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// Mailgun's message, short and without the key.
+fn clean(text: &str, key: &str) -> String {
+    // The key is removed before the text is cut, or a part of it could remain.
+    let text = text.replace(key, "[key]").replace(&basic(key), "[key]");
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MESSAGE_MAX)
+        .collect()
+}

@@ -1,0 +1,246 @@
+//! The meaning of the answers of SES for a mail
+//! (<https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors>,
+//! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html>).
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
+use serde::Deserialize;
+
+use crate::signing::Keys;
+use crate::{ACCESS_KEY, BASE_URL, CONFIGURATION_SET, FROM, REGION, SECRET_KEY, SESSION_TOKEN};
+
+/// How long all mails wait after the rate was exceeded, which SES measures per second.
+const RATE_WAIT_MS: u64 = 2_000;
+/// How long mails wait with the quota of 24 hours used up, which frees up bit by bit.
+const QUOTA_WAIT_MS: u64 = 600_000;
+/// The most characters of the message of SES in a reason.
+const MESSAGE_MAX: usize = 400;
+
+#[derive(Deserialize)]
+struct Accepted {
+    #[serde(rename = "MessageId")]
+    message_id: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default, rename = "__type")]
+    kind: Option<String>,
+    #[serde(default, alias = "Message")]
+    message: Option<String>,
+}
+
+/// An error of AWS.
+#[derive(Default)]
+struct Failure {
+    /// Without namespace, such as `MessageRejected`.
+    name: String,
+    message: String,
+}
+
+impl Failure {
+    /// The name is in a header or in the body, as `namespace#name:uri` or a part of it.
+    fn of(answer: &HttpResponse) -> Self {
+        let body: Body = answer.json().unwrap_or_default();
+        let name = answer
+            .header("x-amzn-errortype")
+            .or(body.kind.as_deref())
+            .unwrap_or_default();
+        let name = name.split(':').next().unwrap_or_default();
+        let name = name.rsplit('#').next().unwrap_or_default();
+        Self {
+            name: name.trim().to_owned(),
+            message: body.message.unwrap_or_default(),
+        }
+    }
+}
+
+/// The outcome of an answer to a mail to `recipient`. Neither the secret key nor the session token
+/// appears in the reason, even if AWS repeats it.
+pub fn outcome(
+    answer: &HttpResponse,
+    keys: &Keys,
+    recipient: Option<&str>,
+    now: DateTime<Utc>,
+) -> SendOutcome {
+    if (200..300).contains(&answer.status) {
+        return match answer.json::<Accepted>() {
+            Ok(Accepted { message_id }) if !message_id.is_empty() => {
+                SendOutcome::Accepted { message_id }
+            }
+            // Probably the answer of a proxy: the mail may have arrived or not.
+            _ => SendOutcome::unknown(format!("SES answered {} without an id", answer.status)),
+        };
+    }
+    let failure = Failure::of(answer);
+    let said = describe(answer.status, &failure, keys);
+    let asked = answer.retry_after_ms(now);
+    let blocked = |fix: String| SendOutcome::blocked(format!("{said}. {fix}")).after(asked);
+    match blame(answer.status, &failure, recipient) {
+        Blame::Rate => SendOutcome::pause(said).after(asked.or(Some(RATE_WAIT_MS))),
+        Blame::Quota => SendOutcome::blocked(format!(
+            "{said}. Mails wait until the quota of 24 hours has room; AWS raises it on request"
+        ))
+        .after(Some(asked.unwrap_or_default().max(QUOTA_WAIT_MS))),
+        // The fault may have come after acceptance, and SES has no idempotency keys.
+        Blame::Fault => SendOutcome::unknown(said),
+        Blame::Redirect => blocked(format!("Check {BASE_URL}: it redirects to another URL")),
+        Blame::Url => blocked(format!("Check {REGION} and {BASE_URL}: SES is not there")),
+        Blame::Keys => blocked(format!(
+            "Check {ACCESS_KEY} and {SECRET_KEY} ({SESSION_TOKEN} for temporary keys), and this machine's clock, which may be 5 minutes off at most"
+        )),
+        Blame::Permission => blocked(format!(
+            "Allow the IAM user of {ACCESS_KEY} the actions ses:SendEmail and ses:SendRawEmail"
+        )),
+        Blame::Sandbox => blocked(
+            "The account is in the sandbox, where recipients must be verified too: request production access on the SES page 'Get set up'".into(),
+        ),
+        Blame::Account => blocked("Look at the account's dashboard in the SES console".into()),
+        Blame::ConfigurationSet => blocked(format!(
+            "Check that {CONFIGURATION_SET} exists in the region of {REGION} and that its sending is enabled"
+        )),
+        Blame::Sender => SendOutcome::sender_blocked(format!(
+            "{said}. Check that the sender ({FROM}, or EMAIL_FROM) is a verified identity in the region of {REGION}"
+        ))
+        .after(asked),
+        // SES checks the syntax of the address, which says nothing about the mailbox.
+        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
+        Blame::Content => SendOutcome::rejected(said),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Rate,
+    Quota,
+    Fault,
+    Redirect,
+    Url,
+    Keys,
+    Permission,
+    Sandbox,
+    Account,
+    ConfigurationSet,
+    Sender,
+    Recipient,
+    Content,
+}
+
+/// Whose fault an error is: by its name and its text, last by the status. A refusal that names
+/// neither the recipient nor the content is the account's fault.
+fn blame(status: u16, failure: &Failure, recipient: Option<&str>) -> Blame {
+    let words = failure.message.to_ascii_lowercase();
+    // Older regions name the daily quota and the rate alike.
+    let daily = ["daily message quota", "daily sending quota", "24-hour"];
+    if daily.iter().any(|phrase| words.contains(phrase)) {
+        return Blame::Quota;
+    }
+    match failure.name.as_str() {
+        "TooManyRequestsException" | "RequestLimitExceeded" | "SlowDown" => return Blame::Rate,
+        name if name.starts_with("Throttl") => return Blame::Rate,
+        "LimitExceededException" if words.contains("sending rate") => return Blame::Rate,
+        _ => {}
+    }
+    match status {
+        429 => return Blame::Rate,
+        408 | 500..=599 => return Blame::Fault,
+        300..=399 => return Blame::Redirect,
+        _ => {}
+    }
+    match failure.name.as_str() {
+        "MessageRejected" if words.contains("not verified") => unverified(&words, recipient),
+        "MessageRejected" => Blame::Content,
+        "MailFromDomainNotVerifiedException" => Blame::Sender,
+        "NotFoundException" | "ConfigurationSetDoesNotExist" => Blame::ConfigurationSet,
+        "ConfigurationSetSendingPausedException" => Blame::ConfigurationSet,
+        "SendingPausedException" if words.contains("configuration set") => Blame::ConfigurationSet,
+        "AccessDeniedException" | "AccessDenied" => Blame::Permission,
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "RequestExpired"
+        | "ExpiredToken"
+        | "ExpiredTokenException" => Blame::Keys,
+        "BadRequestException" | "InvalidParameterValue" | "ValidationException" => {
+            parameter(&words)
+        }
+        // `AccountSuspendedException`, `SendingPausedException` and future names.
+        name if !name.is_empty() => Blame::Account,
+        _ => match status {
+            401 | 403 => Blame::Keys,
+            404 | 405 => Blame::Url,
+            413 | 422 => Blame::Content,
+            _ => Blame::Account,
+        },
+    }
+}
+
+/// SES lists the identities that are not verified. In its sandbox recipients must be verified too,
+/// and then it refuses mail to anyone.
+fn unverified(words: &str, recipient: Option<&str>) -> Blame {
+    let recipient = recipient.map(str::to_ascii_lowercase);
+    if recipient.is_some_and(|recipient| words.contains(&recipient)) {
+        Blame::Sandbox
+    } else {
+        Blame::Sender
+    }
+}
+
+/// The fault of an invalid parameter. The sender was checked when the plugin built the message, and
+/// is the same for many mails; what SES finds wrong with an address is the recipient's.
+fn parameter(words: &str) -> Blame {
+    let found = PARAMETER.iter().find(|(word, _)| words.contains(word));
+    found.map_or(Blame::Content, |(_, blame)| *blame)
+}
+
+/// Phrases and the fault they mean; the first one that occurs counts.
+const PARAMETER: &[(&str, Blame)] = &[
+    ("configuration set", Blame::ConfigurationSet),
+    ("'from'", Blame::Sender),
+    ("from address", Blame::Sender),
+    ("fromemailaddress", Blame::Sender),
+    ("source", Blame::Sender),
+    ("header", Blame::Content),
+    ("tag", Blame::Content),
+    ("'@domain'", Blame::Recipient),
+    ("local address", Blame::Recipient),
+    ("local name", Blame::Recipient),
+    ("local part", Blame::Recipient),
+    ("missing domain", Blame::Recipient),
+    ("domain name", Blame::Recipient),
+    ("domain contains", Blame::Recipient),
+    ("domain starts", Blame::Recipient),
+    ("domain ends", Blame::Recipient),
+    ("illegal address", Blame::Recipient),
+    ("invalid address", Blame::Recipient),
+    ("email address", Blame::Recipient),
+    ("toaddresses", Blame::Recipient),
+    ("recipient", Blame::Recipient),
+];
+
+fn describe(status: u16, failure: &Failure, keys: &Keys) -> String {
+    let (name, message) = (clean(&failure.name, keys), clean(&failure.message, keys));
+    let space = if name.is_empty() { "" } else { " " };
+    let colon = if message.is_empty() { "" } else { ": " };
+    let text = format!("SES answered {status}{space}{name}{colon}{message}");
+    text.trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// The text of SES, short and without secrets. For a wrong signature it repeats the whole request,
+/// with the session token among its headers, from the second line on.
+fn clean(text: &str, keys: &Keys) -> String {
+    let mut text = text.lines().next().unwrap_or_default().to_owned();
+    // Secrets are removed before the text is cut, or a part of one could remain.
+    for secret in std::iter::once(&keys.secret).chain(&keys.session) {
+        text = text.replace(secret, "[secret]");
+    }
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MESSAGE_MAX)
+        .collect()
+}
