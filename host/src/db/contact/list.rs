@@ -41,7 +41,7 @@ pub async fn contacts_list(
                   properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
            FROM contacts
-           WHERE ($1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $5)
+           WHERE ($1::text IS NULL OR (email || '') ILIKE $1 OR (external_id || '') ILIKE $1 OR id = $5)
              AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $3 OFFSET $4"#,
         search.map(pattern),
@@ -75,7 +75,7 @@ pub async fn contact_anonymous_ids(
 pub async fn contact_count(conn: &mut Conn, search: Option<&str>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "total!" FROM contacts
-           WHERE $1::text IS NULL OR email ILIKE $1 OR external_id ILIKE $1 OR id = $2"#,
+           WHERE $1::text IS NULL OR (email || '') ILIKE $1 OR (external_id || '') ILIKE $1 OR id = $2"#,
         search.map(pattern),
         search.and_then(as_id)
     )

@@ -210,7 +210,7 @@ pub async fn suppressions_list(
         Suppression,
         "SELECT address_hash AS hash, email, address, reason, provider, detail, created_at
          FROM suppressions
-         WHERE ($1::text IS NULL OR reason = $1) AND ($4::text IS NULL OR email ILIKE $4)
+         WHERE ($1::text IS NULL OR reason = $1) AND ($4::text IS NULL OR (email || '') ILIKE $4)
          ORDER BY created_at DESC, address_hash LIMIT $2 OFFSET $3",
         reason,
         limit,
@@ -221,7 +221,7 @@ pub async fn suppressions_list(
     .await?;
     let total = sqlx::query_scalar!(
         r#"SELECT count(*) AS "total!" FROM suppressions
-           WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR email ILIKE $2)"#,
+           WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR (email || '') ILIKE $2)"#,
         reason,
         search
     )
