@@ -263,6 +263,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "config",
             "crew",
             "db",
+            "durations",
             "http",
             "http_client",
             "ids",

@@ -65,7 +65,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
         } else {
             "The key is the value of <code>ADMIN_API_KEY</code>."
         },
-        escape(&sample::admin(&url, &app))
+        escape(sample::admin(&url, &app))
     );
     body += "<h2>4. Make it yours</h2><ul>\
         <li>Your events have other names? <code>EVENT_ALIASES=signed_up=user.created</code> gives them \

@@ -280,7 +280,7 @@ fn notice(app: &App, text: &str, reader: &Recipient, category: Option<&str>) -> 
     let address = escape(reader.email.as_deref().unwrap_or(&texts.address_unknown));
     let mail = match category {
         Some(id) => {
-            let name = format!("<b>{}</b>", escape(&list_name(app, id)));
+            let name = format!("<b>{}</b>", escape(list_name(app, id)));
             fill(&texts.list_mail, &[("list", &name)]).into()
         }
         None => escape(&texts.all_mail),
