@@ -26,6 +26,12 @@ const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const ID: &str = "01234567-89ab-7cde-8f01-23456789abcd";
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:ses-events";
 
+/// A value, changed.
+fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
+}
+
 fn settings(more: &[(&str, &str)]) -> Settings {
     let mut settings = Settings::from([
         ("AWS_ACCESS_KEY_ID", KEY_ID),
