@@ -9,7 +9,7 @@ use hogsend_plugin_api::{
 use hogsend_plugin_kit as kit;
 use serde_json::{Value, json};
 
-use super::{ID, start, with};
+use super::{ID, start};
 
 /// Without a signing key, as in development.
 fn read(data: &Value) -> Result<DeliveryReading, Refusal> {
@@ -54,7 +54,7 @@ fn data(name: &str, more: &Value) -> Value {
 
 fn expected(kind: Kind) -> DeliveryEvent {
     let at = DateTime::from_timestamp_millis(1_767_225_600_251).unwrap();
-    with(DeliveryEvent::new(kind, at), |event| {
+    kit::with(DeliveryEvent::new(kind, at), |event| {
         event.dedupe_key = Some("2026-01-01:CPgfbmQMTCKtHW6uIWtuVe".into());
         event.message_id = Some("1@acme.test".into());
         event.send_id = Some(ID.parse().unwrap());
@@ -78,21 +78,21 @@ fn each_event_has_its_kind_and_its_details() {
         (
             "rejected",
             json!({ "reject": { "reason": "Sandbox", "description": "not authorized" } }),
-            with(expected(Kind::Failed), |event| {
+            kit::with(expected(Kind::Failed), |event| {
                 event.reason = Some("Sandbox: not authorized".into());
             }),
         ),
         (
             "opened",
             client.clone(),
-            with(expected(Kind::Opened), |event| {
+            kit::with(expected(Kind::Opened), |event| {
                 event.user_agent = agent.clone();
             }),
         ),
         (
             "clicked",
             client,
-            with(expected(Kind::Clicked), |event| {
+            kit::with(expected(Kind::Clicked), |event| {
                 event.user_agent = agent;
                 event.link = Some("https://acme.test/start".into());
             }),

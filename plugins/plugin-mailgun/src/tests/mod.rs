@@ -20,17 +20,11 @@ use crate::Mailgun;
 const KEY: &str = "key-hush-0123456789";
 const ID: &str = "01234567-89ab-7cde-8f01-23456789abcd";
 
-/// A value, changed.
-fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
-    change(&mut value);
-    value
-}
-
 fn settings(more: &[(&str, &str)]) -> Settings {
     let mut settings =
         Settings::from([("MAILGUN_API_KEY", KEY), ("MAILGUN_DOMAIN", "mg.acme.test")]);
     for (name, value) in more {
-        settings.0.insert((*name).into(), (*value).into());
+        settings.insert(name, value);
     }
     settings
 }

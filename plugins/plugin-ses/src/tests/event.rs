@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{
     BounceType, DeliveryEvent, DeliveryEventKind as Kind, DeliveryReading, Refusal,
 };
+use hogsend_plugin_kit as kit;
 use serde_json::{Value, json};
 
-use super::{ID, with};
+use super::ID;
 use crate::event::read;
 
 const SENT_AT: &str = "2026-01-01T00:00:00.000Z";
@@ -50,7 +51,7 @@ fn time(text: &str) -> DateTime<Utc> {
 }
 
 fn expected(kind: Kind, at: &str, key: &str) -> DeliveryEvent {
-    with(DeliveryEvent::new(kind, time(at)), |event| {
+    kit::with(DeliveryEvent::new(kind, time(at)), |event| {
         event.dedupe_key = Some(key.into());
         event.message_id = Some(MESSAGE.into());
         event.send_id = Some(ID.parse().unwrap());
@@ -78,7 +79,7 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "DeliveryDelay",
             "deliveryDelay",
             json!({ "timestamp": AT, "delayType": "MailboxFull", "expirationTime": AT, "delayedRecipients": [{ "emailAddress": "ann@example.com", "status": "4.2.2", "diagnosticCode": "smtp; 452 4.2.2 full" }] }),
-            with(expected(Kind::Delayed, AT, &sns), |event| {
+            kit::with(expected(Kind::Delayed, AT, &sns), |event| {
                 event.reason = Some("MailboxFull: smtp; 452 4.2.2 full".into());
             }),
         ),
@@ -86,7 +87,7 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "Reject",
             "reject",
             json!({ "reason": "Bad content" }),
-            with(expected(Kind::Failed, SENT_AT, &sns), |event| {
+            kit::with(expected(Kind::Failed, SENT_AT, &sns), |event| {
                 event.reason = Some("Bad content".into());
             }),
         ),
@@ -94,7 +95,7 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "Rendering Failure",
             "failure",
             json!({ "templateName": "t", "errorMessage": "Attribute 'x' is not present" }),
-            with(expected(Kind::Failed, SENT_AT, &sns), |event| {
+            kit::with(expected(Kind::Failed, SENT_AT, &sns), |event| {
                 event.reason = Some("Attribute 'x' is not present".into());
             }),
         ),
@@ -102,7 +103,7 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "Open",
             "open",
             json!({ "timestamp": AT, "ipAddress": "192.0.2.1", "userAgent": "Mozilla/5.0" }),
-            with(expected(Kind::Opened, AT, &sns), |event| {
+            kit::with(expected(Kind::Opened, AT, &sns), |event| {
                 event.user_agent = Some("Mozilla/5.0".into());
             }),
         ),
@@ -110,7 +111,7 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "Click",
             "click",
             json!({ "timestamp": AT, "ipAddress": "192.0.2.1", "userAgent": "Mozilla/5.0 (X11)", "link": "https://acme.test/start", "linkTags": { "a": ["b"] } }),
-            with(expected(Kind::Clicked, AT, &sns), |event| {
+            kit::with(expected(Kind::Clicked, AT, &sns), |event| {
                 event.user_agent = Some("Mozilla/5.0 (X11)".into());
                 event.link = Some("https://acme.test/start".into());
             }),
@@ -119,7 +120,7 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "Complaint",
             "complaint",
             json!({ "timestamp": AT, "feedbackId": "f-2", "complaintSubType": null, "complaintFeedbackType": "abuse", "complainedRecipients": [{ "emailAddress": "ann@example.com" }] }),
-            with(expected(Kind::Complained, AT, "feedback:f-2"), |event| {
+            kit::with(expected(Kind::Complained, AT, "feedback:f-2"), |event| {
                 event.reason = Some("abuse".into());
             }),
         ),
@@ -154,7 +155,7 @@ fn only_permanent_bounces_suppress() {
                 "diagnosticCode": "smtp; 550 5.1.1 no such user",
             }],
         });
-        let expected = with(expected(Kind::Bounced, AT, "feedback:f-1"), |event| {
+        let expected = kit::with(expected(Kind::Bounced, AT, "feedback:f-1"), |event| {
             event.bounce = Some(bounce);
             event.reason = Some(format!("{sub}: smtp; 550 5.1.1 no such user"));
         });
