@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hogsend_plugin_api::{
     Attempt, Capabilities, Delivery, DeliveryReading, Host, HttpMethod, HttpRequest, Idempotency,
-    Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome, Sent, Setting, Settings, Webhook,
-    export_plugin,
+    Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome, Sent, Setting, Settings, SetupItem,
+    Webhook, export_plugin, feature,
 };
 
 use signature::Signature;
@@ -81,6 +81,7 @@ impl Plugin for Mailgun {
             )
             .webhook_secret(SIGNING_KEY)
             .sender(FROM)
+            .needs(feature::WEBHOOK_REQUESTS)
             .http_host("api.mailgun.net")
             .http_host("api.eu.mailgun.net")
             .http_host("$MAILGUN_BASE_URL")
@@ -110,6 +111,23 @@ impl Plugin for Mailgun {
             url: domain.map(|domain| format!("{base}/v3/{domain}/messages")),
             signature: get(SIGNING_KEY).map(Signature::new).transpose()?,
         })
+    }
+
+    fn setup(&self) -> Vec<SetupItem> {
+        let place = "https://app.mailgun.com, Sending, Webhooks, your domain, Add webhook";
+        vec![
+            SetupItem::new("URL", "{url}/v1/webhooks/mailgun", place),
+            SetupItem::new(
+                "Event type, each in turn",
+                "Accepted messages, Delivered messages, Permanent failure, Temporary failure, Spam complaints, Unsubscribes",
+                place,
+            ),
+            SetupItem::new(
+                "Unsubscribes",
+                "off",
+                "https://app.mailgun.com, Sending, Domain settings, Tracking",
+            ),
+        ]
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sending rate of the account
+//! The account: its sending rate, and whether it may send
 //! (<https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html>).
 //!
 //! SES states no rate in its answers to mails. The plugin asks for it every ten minutes, so that the
@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use hogsend_plugin_api::{Host, HttpRequest, Rate};
+use hogsend_plugin_api::{Checked, Host, HttpRequest, Rate};
 use serde::Deserialize;
+
+use crate::{ACCESS_KEY, REGION, SECRET_KEY};
 
 /// How long the answer counts; a changed quota is noticed after it.
 const KEPT: Duration = Duration::from_secs(600);
@@ -20,6 +22,11 @@ const UNKNOWN: &str = "unknown";
 #[serde(rename_all = "PascalCase")]
 struct Account {
     send_quota: Quota,
+    /// Whether the account is out of the sandbox.
+    #[serde(default)]
+    production_access_enabled: Option<bool>,
+    #[serde(default)]
+    sending_enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +52,46 @@ pub async fn rate(host: &Host, key: &str, request: HttpRequest) -> Option<Rate> 
         }
     };
     per_second(known.parse().ok()?)
+}
+
+/// Whether the keys work and the account may send, by what `request` returns.
+pub async fn check(host: &Host, request: HttpRequest) -> Vec<Checked> {
+    let (key, account) = ("the access key", "the account");
+    let Ok(answer) = host.http(request.timeout(PATIENCE)).await else {
+        return vec![Checked::unknown(key)];
+    };
+    let error = answer.header("x-amzn-errortype").unwrap_or_default();
+    let name = error.split(':').next().unwrap_or_default();
+    let said: Option<Account> = answer.json().ok().filter(|_| answer.status == 200);
+    let Some(said) = said else {
+        // A key that may only send may not ask.
+        let unknown = answer.status >= 429 || name.starts_with("AccessDenied");
+        return vec![if unknown {
+            Checked::unknown(key)
+        } else {
+            Checked::faulty(
+                key,
+                format!("SES answered {} {name}", answer.status),
+                format!("check {ACCESS_KEY}, {SECRET_KEY} and {REGION}, and this machine's clock"),
+            )
+        }];
+    };
+    let account = if said.production_access_enabled == Some(false) {
+        Checked::faulty(
+            account,
+            "it is in the sandbox of this region, where recipients must be verified too",
+            format!("request production access on the SES page 'Get set up', or check {REGION}"),
+        )
+    } else if said.sending_enabled == Some(false) {
+        Checked::faulty(
+            account,
+            "its sending is paused",
+            "look at the account's dashboard in the SES console",
+        )
+    } else {
+        Checked::sound(account)
+    };
+    vec![Checked::sound(key), account]
 }
 
 /// Whole requests per window. A rate of less than one per second has a longer window.

@@ -79,10 +79,7 @@ pub fn prepare(configuration_set: Option<&str>, mail: &Mail) -> Result<Prepared,
         email_tags: tags(&mail),
     };
     let body = serde_json::to_vec(&email).map_err(|error| error.to_string())?;
-    Ok(Prepared {
-        content_type: "application/json".into(),
-        body: body.into(),
-    })
+    Ok(Prepared::new("application/json", body))
 }
 
 /// The recipient of a prepared mail.

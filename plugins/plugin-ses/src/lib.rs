@@ -14,9 +14,9 @@ mod sns;
 mod tests;
 
 use hogsend_plugin_api::{
-    Attempt, Capabilities, Delivery, DeliveryReading, Host, HttpMethod, Idempotency, Mail,
-    Manifest, Plugin, Prepared, Rate, Refusal, SendOutcome, Sent, Setting, Settings, Webhook,
-    export_plugin,
+    Attempt, Capabilities, Checked, Delivery, DeliveryReading, Host, HttpRequest, Idempotency,
+    Mail, Manifest, Plugin, Prepared, Rate, Refusal, SendOutcome, Sent, Setting, Settings,
+    SetupItem, Webhook, export_plugin, feature,
 };
 use url::Url;
 
@@ -94,6 +94,8 @@ impl Plugin for Ses {
             )
             .webhook_secret(TOPIC_ARN)
             .sender(FROM)
+            .needs(feature::WEBHOOK_REQUESTS)
+            .needs(feature::WEBHOOK_ANSWER)
             .http_host("email.*.amazonaws.com")
             .http_host("email.*.amazonaws.com.cn")
             .http_host("sns.*.amazonaws.com")
@@ -140,7 +142,39 @@ impl Plugin for Ses {
             },
         })
     }
+
+    async fn check(&self, host: &Host) -> Vec<Checked> {
+        let mut all = match self.account(host) {
+            Ok((_, _, request)) => account::check(host, request).await,
+            Err(_) => {
+                let set = self.keys.is_some();
+                let missing = if set { REGION } else { ACCESS_KEY };
+                vec![Checked::not_set("the access key", missing)]
+            }
+        };
+        if self.sns.topics.is_empty() {
+            all.push(Checked::not_set("the topic of events", TOPIC_ARN));
+        }
+        all
+    }
+
+    fn setup(&self) -> Vec<SetupItem> {
+        vec![
+            SetupItem::new("Protocol", "HTTPS", SUBSCRIPTIONS),
+            SetupItem::new("Endpoint", "{url}/v1/webhooks/ses", SUBSCRIPTIONS),
+            SetupItem::new("Enable raw message delivery", "off", SUBSCRIPTIONS),
+            SetupItem::new(
+                "Event types",
+                "Sends, Rejects, Hard bounces, Complaints, Deliveries, Delivery delays",
+                "https://console.aws.amazon.com/ses, Configuration sets, your set, Event destinations",
+            ),
+        ]
+    }
 }
+
+/// The page at which a topic is subscribed.
+const SUBSCRIPTIONS: &str =
+    "https://console.aws.amazon.com/sns, Topics, your topic, Create subscription";
 
 impl Ses {
     /// The keys, the region's name and the URL of a path, or what is not set.
@@ -186,7 +220,6 @@ impl Delivery for Ses {
         let request = keys
             .request(
                 (region, SERVICE),
-                HttpMethod::Post,
                 &url,
                 Some(&attempt.prepared.content_type),
                 attempt.prepared.body.0,
@@ -211,18 +244,17 @@ impl Delivery for Ses {
 
 impl Ses {
     async fn rate(&self, host: &Host) -> Option<Rate> {
-        let (keys, region, url) = self.api("account").ok()?;
-        let request = keys
-            .request(
-                (region, SERVICE),
-                HttpMethod::Get,
-                &url,
-                None,
-                Vec::new(),
-                host.now(),
-            )
-            .header("user-agent", USER_AGENT);
+        let (keys, region, request) = self.account(host).ok()?;
         account::rate(host, &format!("ses:rate:{region}:{}", keys.id), request).await
+    }
+
+    /// The question about the account, with its keys and region.
+    fn account(&self, host: &Host) -> Result<(&Keys, &str, HttpRequest), SendOutcome> {
+        let (keys, region, url) = self.api("account")?;
+        let request = keys
+            .request((region, SERVICE), &url, None, Vec::new(), host.now())
+            .header("user-agent", USER_AGENT);
+        Ok((keys, region, request))
     }
 }
 

@@ -18,18 +18,21 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// A request to a service of a region, signed for the time `now`. `media_type` is that of the
-    /// body, if there is one. The URL has no query.
+    /// A request to a service of a region, signed for the time `now`: a `POST` of a body of this media
+    /// type, or a `GET` without one. The URL has no query.
     pub fn request(
         &self,
         scope: (&str, &str),
-        method: HttpMethod,
         url: &Url,
         media_type: Option<&str>,
         body: Vec<u8>,
         now: DateTime<Utc>,
     ) -> HttpRequest {
         let time = now.format("%Y%m%dT%H%M%SZ").to_string();
+        let (method, name) = match media_type {
+            Some(_) => (HttpMethod::Post, "POST"),
+            None => (HttpMethod::Get, "GET"),
+        };
         // Sorted by name, as they are signed.
         let mut headers: Vec<(&str, String)> = vec![("host", host(url)), ("x-amz-date", time)];
         if let Some(media_type) = media_type {
@@ -38,7 +41,7 @@ impl Keys {
         if let Some(session) = &self.session {
             headers.push(("x-amz-security-token", session.clone()));
         }
-        let authorization = self.authorization(scope, method, url.path(), &headers, &body, now);
+        let authorization = self.authorization(scope, (name, url.path()), &headers, &body, now);
         let mut request = HttpRequest::new(method, url.as_str()).body(body);
         // The client derives the host from the URL.
         for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
@@ -50,8 +53,7 @@ impl Keys {
     fn authorization(
         &self,
         (region, service): (&str, &str),
-        method: HttpMethod,
-        path: &str,
+        (method, path): (&str, &str),
         headers: &[(&str, String)],
         body: &[u8],
         now: DateTime<Utc>,
@@ -85,19 +87,12 @@ impl Keys {
 
 /// The canonical form of a request without a query.
 fn canonical(
-    method: HttpMethod,
+    method: &str,
     path: &str,
     headers: &[(&str, String)],
     names: &str,
     body: &[u8],
 ) -> String {
-    let method = match method {
-        HttpMethod::Get => "GET",
-        HttpMethod::Post => "POST",
-        HttpMethod::Put => "PUT",
-        HttpMethod::Patch => "PATCH",
-        HttpMethod::Delete => "DELETE",
-    };
     let mut text = format!("{method}\n{path}\n\n");
     for (name, value) in headers {
         text += &format!("{name}:{}\n", value.trim());
@@ -129,7 +124,7 @@ fn keyed(key: &[u8], text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeZone as _, Utc};
-    use hogsend_plugin_api::{HttpMethod, HttpRequest};
+    use hogsend_plugin_api::HttpRequest;
     use url::Url;
 
     use super::{Keys, canonical, sha256};
@@ -158,7 +153,7 @@ mod tests {
     fn the_plainest_request_has_the_signature_aws_publishes() {
         let url = Url::parse("https://example.amazonaws.com/").unwrap();
         let scope = ("us-east-1", "service");
-        let request = keys().request(scope, HttpMethod::Get, &url, None, Vec::new(), now());
+        let request = keys().request(scope, &url, None, Vec::new(), now());
         assert_eq!(
             header(&request, "authorization").unwrap(),
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
@@ -175,7 +170,7 @@ mod tests {
         ];
         let names = "content-type;host;x-amz-date";
         let path = "/v2/email/outbound-emails";
-        let canonical = canonical(HttpMethod::Post, path, &headers, names, BODY.as_bytes());
+        let canonical = canonical("POST", path, &headers, names, BODY.as_bytes());
         assert!(
             canonical.ends_with("8bae80deb0dc344d7236b05897720114123d1b51256d486b5fc8dd26068091d0")
         );
@@ -192,14 +187,7 @@ mod tests {
     fn mail(keys: &Keys, url: &str) -> HttpRequest {
         let url = Url::parse(url).unwrap();
         let kind = Some("application/json");
-        keys.request(
-            ("eu-west-1", "ses"),
-            HttpMethod::Post,
-            &url,
-            kind,
-            BODY.into(),
-            now(),
-        )
+        keys.request(("eu-west-1", "ses"), &url, kind, BODY.into(), now())
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn entry(entry: Entry) -> String {
         Entry::Once => "once".to_owned(),
         Entry::Unlimited => "unlimited".to_owned(),
         Entry::OncePerMs(ms) => format!("once per {}", durations::show(Duration::from_millis(ms))),
+        other => format!("{other:?}"),
     }
 }
 
@@ -111,6 +112,8 @@ fn described(condition: &Condition) -> String {
             Op::Lt => format!("{path} < {value}"),
             Op::Lte => format!("{path} ≤ {value}"),
             Op::Contains => format!("{path} contains {value}"),
+            other => format!("{path} {other:?} {value}"),
         },
+        other => format!("{other:?}"),
     }
 }

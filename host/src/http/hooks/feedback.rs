@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{DeliveryReading, Webhook};
 
-use super::hook::{WebhookOut, key_of, own_answer, refused, webhook};
+use super::hook::{WebhookOut, key_of, own_answer, refused, unknown_reading, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -32,6 +32,7 @@ pub fn routes() -> Routes {
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The signature is wrong", body = ErrorOut),
         (status = 404, description = "No delivery plugin of this id", body = ErrorOut),
+        (status = "default", description = "A response that the plugin composes for its vendor"),
     ),
 )]
 pub async fn receive_feedback(
@@ -72,6 +73,7 @@ pub(super) async fn read(
             content_type,
             body,
         }) => return own_answer(provider, status, &content_type, body),
+        Ok(_) => return Err(unknown_reading(provider)),
         Err(refusal) => return Err(refused(app, provider, &webhook, refusal, unverified())),
     };
     for (at, event) in events.iter_mut().enumerate() {

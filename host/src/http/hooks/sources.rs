@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::Reading;
 
 use super::feedback;
-use super::hook::{WebhookOut, key_of, own_answer, refused, webhook};
+use super::hook::{WebhookOut, key_of, own_answer, refused, unknown_reading, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -39,6 +39,7 @@ const TOGETHER: usize = 250;
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
         (status = 403, description = "In development: a page of another website sent the request", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
+        (status = "default", description = "A response that the plugin composes for its vendor"),
     ),
 )]
 pub async fn receive_webhook(
@@ -81,6 +82,7 @@ pub async fn receive_webhook(
         Err(refusal) => {
             return Err(refused(&app, &source, &webhook, refusal, invalid_secret()));
         }
+        Ok(_) => return Err(unknown_reading(&source)),
     };
     let trust = app.trust(&source);
     let mut sound = Vec::with_capacity(events.len());
@@ -133,6 +135,7 @@ pub async fn receive_webhook(
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
+        (status = "default", description = "A response that the plugin composes for its vendor"),
     ),
 )]
 pub async fn answer_challenge(
@@ -163,6 +166,7 @@ pub async fn answer_challenge(
             let reason = "events must be sent with POST".to_owned();
             Ok(Json(WebhookOut::skipped(reason)).into_response())
         }
+        Ok(_) => Err(unknown_reading(&source)),
         Err(refusal) => Err(refused(&app, &source, &webhook, refusal, invalid_secret())),
     }
 }

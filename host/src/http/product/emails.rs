@@ -256,14 +256,12 @@ impl Asked {
         };
         let props = body.props.unwrap_or_default();
         let names = names(identity, &props, false)?;
-        let args = SendArgs {
-            template,
-            to: body.to,
-            subject: body.subject,
-            category,
-            props,
-            not_after_ms: None,
-        };
+        let mut args = SendArgs::default();
+        args.template = template;
+        args.to = body.to;
+        args.subject = body.subject;
+        args.category = category;
+        args.props = props;
         let mail = Requested {
             names,
             args,

@@ -72,10 +72,7 @@ pub(super) fn reason_without_asking(
 }
 
 fn no_answer(kind: HttpErrorKind) -> HttpError {
-    HttpError {
-        kind,
-        message: "no answer".into(),
-    }
+    HttpError::new(kind, "no answer")
 }
 
 /// An expected outcome.
@@ -95,7 +92,7 @@ fn end(outcome: &SendOutcome) -> Option<End> {
         SendOutcome::Retry { .. } => End::Retry,
         SendOutcome::Blocked { .. } => End::Blocked,
         SendOutcome::Rejected { .. } => End::Rejected,
-        SendOutcome::Unknown { .. } => End::Unknown,
+        _ => End::Unknown,
     })
 }
 
@@ -326,9 +323,5 @@ fn failure(http: &Http, status: u16, words: &str) -> HttpResponse {
 }
 
 fn answer(status: u16, body: &str) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: Vec::new(),
-        body: body.into(),
-    }
+    HttpResponse::new(status, &[], body)
 }

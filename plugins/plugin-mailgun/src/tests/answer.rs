@@ -37,9 +37,16 @@ fn of(status: u16, body: &str) -> (&'static str, String, Option<u64>) {
         } => ("blocked", reason, retry_after_ms),
         SendOutcome::Rejected { reason, fault, .. } => match fault {
             RejectFault::Recipient => ("recipient", reason, None),
-            RejectFault::Content => ("rejected", reason, None),
+            _ => ("rejected", reason, None),
         },
-        SendOutcome::Unknown { reason } => ("unknown", reason, None),
+        doubt => {
+            assert!(matches!(doubt, SendOutcome::Unknown { .. }), "{doubt:?}");
+            (
+                "unknown",
+                doubt.reason().unwrap_or_default().to_owned(),
+                None,
+            )
+        }
     }
 }
 

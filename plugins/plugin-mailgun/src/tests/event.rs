@@ -54,13 +54,12 @@ fn data(name: &str, more: &Value) -> Value {
 
 fn expected(kind: Kind) -> DeliveryEvent {
     let at = DateTime::from_timestamp_millis(1_767_225_600_251).unwrap();
-    DeliveryEvent {
-        dedupe_key: Some("2026-01-01:CPgfbmQMTCKtHW6uIWtuVe".into()),
-        message_id: Some("1@acme.test".into()),
-        send_id: Some(ID.parse().unwrap()),
-        email: Some("ann@example.com".into()),
-        ..DeliveryEvent::new(kind, at)
-    }
+    kit::with(DeliveryEvent::new(kind, at), |event| {
+        event.dedupe_key = Some("2026-01-01:CPgfbmQMTCKtHW6uIWtuVe".into());
+        event.message_id = Some("1@acme.test".into());
+        event.send_id = Some(ID.parse().unwrap());
+        event.email = Some("ann@example.com".into());
+    })
 }
 
 #[test]
@@ -79,27 +78,24 @@ fn each_event_has_its_kind_and_its_details() {
         (
             "rejected",
             json!({ "reject": { "reason": "Sandbox", "description": "not authorized" } }),
-            DeliveryEvent {
-                reason: Some("Sandbox: not authorized".into()),
-                ..expected(Kind::Failed)
-            },
+            kit::with(expected(Kind::Failed), |event| {
+                event.reason = Some("Sandbox: not authorized".into());
+            }),
         ),
         (
             "opened",
             client.clone(),
-            DeliveryEvent {
-                user_agent: agent.clone(),
-                ..expected(Kind::Opened)
-            },
+            kit::with(expected(Kind::Opened), |event| {
+                event.user_agent = agent.clone();
+            }),
         ),
         (
             "clicked",
             client,
-            DeliveryEvent {
-                user_agent: agent,
-                link: Some("https://acme.test/start".into()),
-                ..expected(Kind::Clicked)
-            },
+            kit::with(expected(Kind::Clicked), |event| {
+                event.user_agent = agent;
+                event.link = Some("https://acme.test/start".into());
+            }),
         ),
     ] {
         assert_eq!(event(&data(name, &more)), expected, "{name}");

@@ -24,7 +24,7 @@ fn settings(more: &[(&str, &str)]) -> Settings {
     let mut settings =
         Settings::from([("MAILGUN_API_KEY", KEY), ("MAILGUN_DOMAIN", "mg.acme.test")]);
     for (name, value) in more {
-        settings.0.insert((*name).into(), (*value).into());
+        settings.insert(name, value);
     }
     settings
 }

@@ -17,8 +17,8 @@ pub use topic::Topic;
 
 /// How long a certificate is cached. SNS gives each certificate a URL of its own.
 const CERTIFICATE_KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// SNS waits 15 seconds for the answer to a message.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a certificate or a confirmation may take. SNS waits 15 seconds for the answer to a message.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// What SES posts as a message, instead of JSON, when a topic becomes an event destination.
 const VALIDATED: &str = "Successfully validated SNS topic";
 

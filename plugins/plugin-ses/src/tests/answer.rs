@@ -47,9 +47,16 @@ fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
         } => ("blocked", reason, retry_after_ms),
         SendOutcome::Rejected { reason, fault, .. } => match fault {
             RejectFault::Recipient => ("recipient", reason, None),
-            RejectFault::Content => ("rejected", reason, None),
+            _ => ("rejected", reason, None),
         },
-        SendOutcome::Unknown { reason } => ("unknown", reason, None),
+        doubt => {
+            assert!(matches!(doubt, SendOutcome::Unknown { .. }), "{doubt:?}");
+            (
+                "unknown",
+                doubt.reason().unwrap_or_default().to_owned(),
+                None,
+            )
+        }
     }
 }
 

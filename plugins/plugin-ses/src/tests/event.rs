@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{
     BounceType, DeliveryEvent, DeliveryEventKind as Kind, DeliveryReading, Refusal,
 };
+use hogsend_plugin_kit as kit;
 use serde_json::{Value, json};
 
 use super::ID;
@@ -50,13 +51,12 @@ fn time(text: &str) -> DateTime<Utc> {
 }
 
 fn expected(kind: Kind, at: &str, key: &str) -> DeliveryEvent {
-    DeliveryEvent {
-        dedupe_key: Some(key.into()),
-        message_id: Some(MESSAGE.into()),
-        send_id: Some(ID.parse().unwrap()),
-        email: Some("ann@example.com".into()),
-        ..DeliveryEvent::new(kind, time(at))
-    }
+    kit::with(DeliveryEvent::new(kind, time(at)), |event| {
+        event.dedupe_key = Some(key.into());
+        event.message_id = Some(MESSAGE.into());
+        event.send_id = Some(ID.parse().unwrap());
+        event.email = Some("ann@example.com".into());
+    })
 }
 
 #[test]
@@ -79,56 +79,50 @@ fn each_event_has_its_kind_its_time_and_its_key() {
             "DeliveryDelay",
             "deliveryDelay",
             json!({ "timestamp": AT, "delayType": "MailboxFull", "expirationTime": AT, "delayedRecipients": [{ "emailAddress": "ann@example.com", "status": "4.2.2", "diagnosticCode": "smtp; 452 4.2.2 full" }] }),
-            DeliveryEvent {
-                reason: Some("MailboxFull: smtp; 452 4.2.2 full".into()),
-                ..expected(Kind::Delayed, AT, &sns)
-            },
+            kit::with(expected(Kind::Delayed, AT, &sns), |event| {
+                event.reason = Some("MailboxFull: smtp; 452 4.2.2 full".into());
+            }),
         ),
         (
             "Reject",
             "reject",
             json!({ "reason": "Bad content" }),
-            DeliveryEvent {
-                reason: Some("Bad content".into()),
-                ..expected(Kind::Failed, SENT_AT, &sns)
-            },
+            kit::with(expected(Kind::Failed, SENT_AT, &sns), |event| {
+                event.reason = Some("Bad content".into());
+            }),
         ),
         (
             "Rendering Failure",
             "failure",
             json!({ "templateName": "t", "errorMessage": "Attribute 'x' is not present" }),
-            DeliveryEvent {
-                reason: Some("Attribute 'x' is not present".into()),
-                ..expected(Kind::Failed, SENT_AT, &sns)
-            },
+            kit::with(expected(Kind::Failed, SENT_AT, &sns), |event| {
+                event.reason = Some("Attribute 'x' is not present".into());
+            }),
         ),
         (
             "Open",
             "open",
             json!({ "timestamp": AT, "ipAddress": "192.0.2.1", "userAgent": "Mozilla/5.0" }),
-            DeliveryEvent {
-                user_agent: Some("Mozilla/5.0".into()),
-                ..expected(Kind::Opened, AT, &sns)
-            },
+            kit::with(expected(Kind::Opened, AT, &sns), |event| {
+                event.user_agent = Some("Mozilla/5.0".into());
+            }),
         ),
         (
             "Click",
             "click",
             json!({ "timestamp": AT, "ipAddress": "192.0.2.1", "userAgent": "Mozilla/5.0 (X11)", "link": "https://acme.test/start", "linkTags": { "a": ["b"] } }),
-            DeliveryEvent {
-                user_agent: Some("Mozilla/5.0 (X11)".into()),
-                link: Some("https://acme.test/start".into()),
-                ..expected(Kind::Clicked, AT, &sns)
-            },
+            kit::with(expected(Kind::Clicked, AT, &sns), |event| {
+                event.user_agent = Some("Mozilla/5.0 (X11)".into());
+                event.link = Some("https://acme.test/start".into());
+            }),
         ),
         (
             "Complaint",
             "complaint",
             json!({ "timestamp": AT, "feedbackId": "f-2", "complaintSubType": null, "complaintFeedbackType": "abuse", "complainedRecipients": [{ "emailAddress": "ann@example.com" }] }),
-            DeliveryEvent {
-                reason: Some("abuse".into()),
-                ..expected(Kind::Complained, AT, "feedback:f-2")
-            },
+            kit::with(expected(Kind::Complained, AT, "feedback:f-2"), |event| {
+                event.reason = Some("abuse".into());
+            }),
         ),
     ] {
         assert_eq!(event(&body(name, field, &details)), expected, "{name}");
@@ -161,11 +155,10 @@ fn only_permanent_bounces_suppress() {
                 "diagnosticCode": "smtp; 550 5.1.1 no such user",
             }],
         });
-        let expected = DeliveryEvent {
-            bounce: Some(bounce),
-            reason: Some(format!("{sub}: smtp; 550 5.1.1 no such user")),
-            ..expected(Kind::Bounced, AT, "feedback:f-1")
-        };
+        let expected = kit::with(expected(Kind::Bounced, AT, "feedback:f-1"), |event| {
+            event.bounce = Some(bounce);
+            event.reason = Some(format!("{sub}: smtp; 550 5.1.1 no such user"));
+        });
         assert_eq!(event(&body("Bounce", "bounce", &details)), expected);
     }
 }

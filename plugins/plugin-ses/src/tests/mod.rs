@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::{
-    Attempt, Capabilities, Command, HttpRequest, Idempotency, Prepared, Rate, SendOutcome, Sent,
-    Settings, StepError,
+    Attempt, Capabilities, CheckResult, Checked, Command, HttpRequest, Idempotency, Prepared, Rate,
+    SendOutcome, Sent, Settings, StepError,
 };
 use hogsend_plugin_kit::{self as kit, request, response};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn settings(more: &[(&str, &str)]) -> Settings {
         ("SES_REGION", "eu-west-1"),
     ]);
     for (name, value) in more {
-        settings.0.insert((*name).into(), (*value).into());
+        settings.insert(name, value);
     }
     settings
 }
@@ -257,4 +257,49 @@ fn a_repeat_may_be_a_second_mail() {
 /// A notification of SES about a mail, signed.
 fn notification(content: &str, at: DateTime<Utc>) -> kit::delivery::Signed {
     Sender::new().notification(content, at)
+}
+
+#[test]
+fn a_check_says_whether_the_account_may_send() {
+    let check = |status: u16, error: &str, body: &str| -> Vec<Checked> {
+        let plugin = start(&[("SES_TOPIC_ARN", TOPIC)]);
+        let answer = |command: &Command| {
+            assert!(request(command).url.ends_with("/v2/email/account"));
+            response(status, &[("x-amzn-errortype", error)], body)
+        };
+        kit::call(plugin.as_ref(), method::PLUGIN_CHECK, (), answer).unwrap()
+    };
+    let account = |production: bool, sending: bool| {
+        json!({
+            "SendQuota": { "MaxSendRate": 1.0 },
+            "ProductionAccessEnabled": production,
+            "SendingEnabled": sending,
+        })
+        .to_string()
+    };
+    let key = Checked::sound("the access key");
+    let sound = vec![key.clone(), Checked::sound("the account")];
+    assert_eq!(check(200, "", &account(true, true)), sound);
+    for (production, sending, word) in [(false, true, "sandbox"), (true, false, "paused")] {
+        let found = check(200, "", &account(production, sending));
+        assert_eq!(found[0], key);
+        let CheckResult::Faulty { reason, .. } = &found[1].result else {
+            panic!("{found:?}");
+        };
+        assert!(reason.contains(word), "{reason}");
+    }
+    let refused = check(403, "UnrecognizedClientException:http://x", "{}");
+    let CheckResult::Faulty { reason, fix } = &refused[0].result else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(reason, "SES answered 403 UnrecognizedClientException");
+    assert!(fix.contains("AWS_ACCESS_KEY_ID"));
+    let unknown = [Checked::unknown("the access key")];
+    assert_eq!(check(403, "AccessDeniedException", "{}"), unknown);
+    assert_eq!(check(500, "", ""), unknown);
+    let without = start(&[]);
+    let answer = |_: &Command| response(500, &[], "");
+    let all: Vec<Checked> = kit::call(without.as_ref(), method::PLUGIN_CHECK, (), answer).unwrap();
+    let topic = Checked::not_set("the topic of events", "SES_TOPIC_ARN");
+    assert_eq!(all[1], topic);
 }
