@@ -60,7 +60,10 @@ async fn stripes_failed_payment_becomes_a_reminder_until_the_invoice_is_paid() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert_eq!(answer.json()["event"], "payment.failed");
     // Stripe tries again what it got no answer to.
-    assert_eq!(stripe(&server, SECRET, &failed).await.status, StatusCode::OK);
+    assert_eq!(
+        stripe(&server, SECRET, &failed).await.status,
+        StatusCode::OK
+    );
     server.drain().await;
     let mails = "SELECT count(*) FROM email_sends WHERE template_key = 'churn-payment-failed' AND status = 'sent'";
     assert_eq!(server.count(mails).await, 1);
@@ -77,15 +80,24 @@ async fn stripes_failed_payment_becomes_a_reminder_until_the_invoice_is_paid() {
     assert_eq!(to, Some("jennyrosen@example.com"));
     assert!(mail.body_html(0).unwrap().contains("20.00 USD"));
     let kinds = "SELECT string_agg(kind || ' ' || value, ',') FROM contact_identities WHERE kind = 'stripe_customer'";
-    assert_eq!(server.text(kinds).await, "stripe_customer cus_NeZwdNtLEOXuvB");
+    assert_eq!(
+        server.text(kinds).await,
+        "stripe_customer cus_NeZwdNtLEOXuvB"
+    );
 
     // This event names the customer alone.
     let mut invoice = invoice();
     invoice["customer_email"] = json!(null);
     let paid = event(&server, "evt_2", "invoice.paid", invoice);
     let answer = stripe(&server, SECRET, &paid).await;
-    assert_eq!(answer.json()["event"], "payment.succeeded", "{}", answer.text());
-    let left = "SELECT string_agg(status, ',') FROM journey_states WHERE journey_id = 'churn-prevention'";
+    assert_eq!(
+        answer.json()["event"],
+        "payment.succeeded",
+        "{}",
+        answer.text()
+    );
+    let left =
+        "SELECT string_agg(status, ',') FROM journey_states WHERE journey_id = 'churn-prevention'";
     assert_eq!(server.text(left).await, "exited");
     server.stop().await;
 }
@@ -99,7 +111,14 @@ async fn in_production_a_source_without_its_secret_is_closed() {
         ("RESEND_FROM_EMAIL", "Acme <hello@acme.test>"),
     ];
     let server = Server::with(Store::native().await, &variables).await;
-    for id in ["stripe", "clerk", "segment", "intercom", "supabase", "supabase-auth"] {
+    for id in [
+        "stripe",
+        "clerk",
+        "segment",
+        "intercom",
+        "supabase",
+        "supabase-auth",
+    ] {
         let body = json!({ "type": "x" });
         let answer = server.post(&format!("/v1/webhooks/{id}"), &body).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{id}");
@@ -163,18 +182,33 @@ fn a_file_replaces_the_preset_of_its_name_but_no_plugin() {
     assert_eq!((problems.len(), origin), (0, Some((Origin::Linked, None))));
     let files = folder(&[("stripe.toml", ACME), ("posthog.toml", ACME)]);
     let (problems, origin) = describe(files.path(), "stripe");
-    assert_eq!(origin, Some((Origin::Linked, Some("stripe.toml".to_owned()))));
+    assert_eq!(
+        origin,
+        Some((Origin::Linked, Some("stripe.toml".to_owned())))
+    );
     assert_eq!(problems.len(), 1);
     let found = &problems[0];
-    assert!(found.starts_with("PLUGIN-010") && found.contains("posthog.toml"), "{found}");
+    assert!(
+        found.starts_with("PLUGIN-010") && found.contains("posthog.toml"),
+        "{found}"
+    );
     let (problems, _) = describe(&files.path().join("none"), "stripe");
-    assert!(problems[0].contains("WEBHOOK_DIR cannot be read"), "{problems:?}");
+    assert!(
+        problems[0].contains("WEBHOOK_DIR cannot be read"),
+        "{problems:?}"
+    );
 }
 
 #[test]
 fn every_mistake_in_every_file_is_named_by_the_command_line() {
-    let broken = ACME.replace("user_id", "usr_id").replace("'header'", "'heder'");
-    let files = folder(&[("acme.toml", &broken), ("Shop.toml", ACME), ("fine.toml", ACME)]);
+    let broken = ACME
+        .replace("user_id", "usr_id")
+        .replace("'header'", "'heder'");
+    let files = folder(&[
+        ("acme.toml", &broken),
+        ("Shop.toml", ACME),
+        ("fine.toml", ACME),
+    ]);
     let ran = Command::new(binary())
         .args(["plugins", "list"])
         .env_clear()

@@ -1,7 +1,7 @@
 //! A binary that links the crate finds its sources, as the host does.
 
 use hogsend_plugin_api::call::{Ask, Reply, decode, encode, method};
-use hogsend_plugin_api::described::{Description, describers};
+use hogsend_plugin_api::described::{Description, Sources, describers};
 use hogsend_plugin_api::{Reading, Refusal, Settings, Webhook};
 
 const ACME: &str = "
@@ -27,7 +27,7 @@ fn presets_and_files_are_sources_of_the_binary() {
         text: "name = 'e'".into(),
     };
     let describer = describers().next().unwrap();
-    let (sources, mistakes) = (describer.read)(&[file.clone(), broken.clone()]);
+    let Sources { sources, mistakes } = (describer.read)(&[file.clone(), broken.clone()]);
     assert_eq!(sources.len(), 1);
     assert_eq!(sources[0].path, Some(file.path));
     assert!(mistakes.iter().all(|mistake| mistake.path == broken.path));
