@@ -39,7 +39,7 @@ pub struct PluginInfo {
 pub(super) enum Found {
     Linked(&'static Linked),
     /// A linked crate made it from a description.
-    Described(Described),
+    Described(Box<Described>),
     Loaded {
         root: Root,
         path: PathBuf,
@@ -91,7 +91,7 @@ impl Discovered {
     }
 
     fn add_described(&mut self, source: Described) -> Result<(), Problem> {
-        self.add(source.manifest.clone(), Found::Described(source))
+        self.add(source.manifest.clone(), Found::Described(Box::new(source)))
     }
 
     fn find_libraries(&mut self, dir: &Path, cache_dir: &Path, problems: &mut Vec<Problem>) {
@@ -183,7 +183,7 @@ impl Discovered {
                 );
                 return Err(Problem::new("PLUGIN-010", message));
             }
-            (Found::Described(Described { path: None, .. }), Found::Described(source)) => {
+            (Found::Described(preset), Found::Described(source)) if preset.path.is_none() => {
                 tracing::info!(source = manifest.id, file = ?source.path,
                     "a file replaces the source that comes with Hogsend");
                 (true, true)
