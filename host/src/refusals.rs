@@ -83,11 +83,8 @@ mod tests {
 
     fn webhook(headers: &[(&str, &str)]) -> Webhook {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Webhook {
-            headers: headers.iter().map(own).collect(),
-            received_at: DateTime::from_timestamp(1_000_000, 0).unwrap(),
-            ..Webhook::default()
-        }
+        let received_at = DateTime::from_timestamp(1_000_000, 0).unwrap();
+        Webhook::new(headers.iter().map(own).collect(), "", received_at)
     }
 
     #[test]

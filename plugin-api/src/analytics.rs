@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::call::{CallError, converse, method};
-use crate::{Host, Properties};
+use crate::{Host, Past, PastIn, Properties, wire};
 
 /// Reads people's properties from an analytics product and sends events to it.
 pub trait Analytics {
@@ -29,10 +29,18 @@ pub trait Analytics {
     fn capture(&self, _host: Host, _batch: Vec<Capture>) -> impl Future<Output = Captured> {
         async { Captured::Unwanted }
     }
+
+    /// Reads past events from the product, page by page, for a first import. Default:
+    /// [`Past::Unsupported`].
+    fn past_events(&self, host: &Host, past: &PastIn) -> impl Future<Output = Past> {
+        let _ = (host, past);
+        std::future::ready(Past::Unsupported)
+    }
 }
 
 /// One event to send to analytics, or an update of the person's properties.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Capture {
     /// Unique per capture and the same on every attempt.
     pub id: Uuid,
@@ -48,9 +56,10 @@ pub struct Capture {
     pub occurred_at: DateTime<Utc>,
 }
 
-/// The result of sending a batch to analytics.
+/// The result of sending a batch to analytics. One of a later version counts as [`Captured::Retry`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
+#[non_exhaustive]
 pub enum Captured {
     /// The product accepted the whole batch.
     Taken,
@@ -59,6 +68,7 @@ pub enum Captured {
     /// The product accepted all captures but these.
     Partly {
         /// The captures that the host must not send again.
+        #[serde(deserialize_with = "wire::each")]
         refused: Vec<RefusedCapture>,
     },
     /// The product accepts nothing until an operator acts: a revoked key, an exhausted quota, a
@@ -83,13 +93,37 @@ pub enum Captured {
     },
 }
 
+wire::enum_on_the_wire!(Captured, |name, fault| Captured::Retry {
+    reason: format!("the plugin answers with '{name}' ({fault}): it is newer than this host"),
+    retry_after_ms: None,
+});
+
 /// A capture the product refuses permanently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RefusedCapture {
     /// [`Capture::id`].
     pub id: Uuid,
     /// For the operator.
     pub reason: String,
+}
+
+impl Capture {
+    /// An event without properties, or, where it has no name, an update of the person.
+    pub fn new(
+        id: Uuid,
+        distinct_id: impl Into<String>,
+        event: Option<String>,
+        occurred_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            distinct_id: distinct_id.into(),
+            event,
+            properties: Properties::new(),
+            occurred_at,
+        }
+    }
 }
 
 impl RefusedCapture {
@@ -113,6 +147,9 @@ pub fn dispatch<P: Analytics>(
         method::ANALYTICS_CAPTURE => {
             Some(converse(input, |host, batch| plugin.capture(host, batch)))
         }
+        method::ANALYTICS_HISTORY => Some(converse(input, |host, past| async move {
+            plugin.past_events(&host, &past).await
+        })),
         _ => None,
     }
 }

@@ -2,21 +2,30 @@
 //!
 //! A call takes a method number and JSON and returns JSON. A method that may send requests to the
 //! host receives the answers so far in [`Ask::steps`]; the plugin replays its code against them and
-//! returns its next requests ([`Reply::Ask`]) or the result ([`Reply::Done`]). Unknown fields are
-//! ignored and new ones have defaults, so either side may be older.
+//! returns its next requests ([`Reply::ask`]) or the result ([`Reply::done`]). Either side may be older:
+//! [`wire`](crate::wire) says how a value of a later version is read.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Host;
+use crate::host::{Host, LogLine};
 use crate::replay::{self, Bounds, End};
 use crate::step::{Command, Step};
 
 /// The method numbers, with input → output. A number is never reused; 100 and 204 belonged to drafts.
+///
+/// A plugin answers a number it does not know with [`CallError::NO_METHOD`](super::CallError::NO_METHOD),
+/// which the host treats as "it does not do that".
 pub mod method {
+    /// `Ask<()>` → `Reply<Vec<`[`Checked`](crate::Checked)`>>`.
+    pub const PLUGIN_CHECK: u32 = 1;
+    /// `null` → `Vec<`[`SetupItem`](crate::SetupItem)`>`.
+    pub const PLUGIN_SETUP: u32 = 2;
     /// `Ask<`[`Webhook`](crate::Webhook)`>` → `Reply<Result<Reading, Refusal>>`.
     pub const EVENT_SOURCE_READ: u32 = 101;
+    /// `Ask<`[`PastIn`](crate::PastIn)`>` → `Reply<`[`Past`](crate::Past)`>`.
+    pub const EVENT_SOURCE_HISTORY: u32 = 102;
     /// `null` → [`Capabilities`](crate::Capabilities).
     pub const DELIVERY_CAPABILITIES: u32 = 200;
     /// [`Mail`](crate::Mail) → `Result<Prepared, String>`.
@@ -32,7 +41,10 @@ pub mod method {
     pub const ANALYTICS_PERSON: u32 = 300;
     /// `Ask<Vec<`[`Capture`](crate::Capture)`>>` → `Reply<`[`Captured`](crate::Captured)`>`.
     pub const ANALYTICS_CAPTURE: u32 = 301;
-    /// `null` → [`Catalogue`](crate::journey::Catalogue).
+    /// `Ask<`[`PastIn`](crate::PastIn)`>` → `Reply<`[`Past`](crate::Past)`>`.
+    pub const ANALYTICS_HISTORY: u32 = 302;
+    /// [`CatalogueIn`](crate::journey::CatalogueIn) or null →
+    /// [`Catalogue`](crate::journey::Catalogue). The host may call it again at any time.
     pub const JOURNEYS_CATALOGUE: u32 = 400;
     /// [`AdvanceIn`](crate::journey::AdvanceIn) → [`AdvanceOut`](crate::journey::AdvanceOut).
     pub const JOURNEYS_ADVANCE: u32 = 401;
@@ -41,6 +53,7 @@ pub mod method {
 /// Why a call failed without a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct CallError {
     /// One of the associated constants.
     pub code: u32,
@@ -73,6 +86,7 @@ impl CallError {
 
 /// Input of a method that may send requests to the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Ask<T> {
     /// The method's own input.
     pub input: T,
@@ -81,16 +95,45 @@ pub struct Ask<T> {
     /// The requests so far, with their answers.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// How many lines of this call's log the host has.
+    #[serde(default)]
+    pub logged: u32,
+    /// Milliseconds from `now` until the host stops waiting for the result.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+impl<T> Ask<T> {
+    /// The first round of a call that began at `now`.
+    pub fn new(input: T, now: DateTime<Utc>) -> Self {
+        Self {
+            input,
+            now,
+            steps: Vec::new(),
+            logged: 0,
+            deadline_ms: None,
+        }
+    }
 }
 
 /// Output of a method that may send requests to the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reply<T> {
-    /// The method's result.
-    Done(T),
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+#[non_exhaustive]
+pub struct Reply<T> {
+    /// The method's result; without it there are requests.
+    #[serde(
+        default,
+        deserialize_with = "crate::wire::present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub done: Option<T>,
     /// New requests, which the host answers before it calls again.
-    Ask(Vec<Command>),
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ask: Vec<Command>,
+    /// Lines for the host's log, after the first [`Ask::logged`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
 }
 
 /// Parses the input or output of a method.
@@ -124,12 +167,29 @@ where
     F: Future<Output = T>,
 {
     let ask: Ask<I> = decode(input)?;
-    let played = replay::play(Bounds::Call, ask.now, ask.steps, |replay| {
-        code(Host::new(replay), ask.input)
+    let deadline = ask.deadline_ms.and_then(|ms| {
+        let span = TimeDelta::try_milliseconds(i64::try_from(ms).ok()?)?;
+        ask.now.checked_add_signed(span)
     });
+    let played = replay::play(Bounds::Call, ask.now, ask.steps, |replay| {
+        code(Host::new(replay, deadline), ask.input)
+    });
+    let mut reply = Reply {
+        done: None,
+        ask: Vec::new(),
+        log: played.log,
+    };
+    // The code ran from its start, and repeated what it logged in earlier rounds.
+    reply.log.drain(..reply.log.len().min(ask.logged as usize));
     match played.end {
-        End::Done(value) => encode(&Reply::Done(value)),
-        End::Waiting => encode(&Reply::<T>::Ask(played.commands)),
+        End::Done(value) => {
+            reply.done = Some(value);
+            encode(&reply)
+        }
+        End::Waiting => {
+            reply.ask = played.commands;
+            encode(&reply)
+        }
         End::Stuck => Err(CallError::new(
             CallError::STUCK,
             "the plugin awaits something that is not a host request",

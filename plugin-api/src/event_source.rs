@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::call::{CallError, converse, method};
-use crate::{Body, Host, Properties};
+use crate::{Body, Host, Past, PastIn, Properties, wire};
 
 /// Verifies and reads one vendor's webhooks.
 pub trait EventSource {
@@ -19,10 +19,18 @@ pub trait EventSource {
         host: &Host,
         webhook: &Webhook,
     ) -> impl Future<Output = Result<Reading, Refusal>>;
+
+    /// Reads past events from the vendor's API, page by page, for a first import. An event has the
+    /// `dedupe_key` its webhook would have. Default: [`Past::Unsupported`].
+    fn history(&self, host: &Host, past: &PastIn) -> impl Future<Output = Past> {
+        let _ = (host, past);
+        std::future::ready(Past::Unsupported)
+    }
 }
 
 /// A webhook as it arrived.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Webhook {
     /// Names in lower case, in the order received.
     pub headers: Vec<(String, String)>,
@@ -82,12 +90,14 @@ impl Webhook {
     }
 }
 
-/// The content of a genuine webhook.
+/// The content of a genuine webhook. The host answers one of a later version with 500, so that the
+/// vendor sends it again and nothing is lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Reading {
     /// The events to ingest, in the order the webhook gives.
-    Events(Vec<SourceEvent>),
+    Events(#[serde(deserialize_with = "wire::each")] Vec<SourceEvent>),
     /// The webhook is understood but holds nothing to store.
     Skipped {
         /// For the log.
@@ -127,9 +137,10 @@ impl Reading {
     }
 }
 
-/// Why the host must refuse a webhook.
+/// Why the host must refuse a webhook. One of a later version counts as [`Refusal::Invalid`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
+#[non_exhaustive]
 pub enum Refusal {
     /// The secret or signature is missing or wrong. The host answers with 401.
     Unauthorized {
@@ -145,6 +156,10 @@ pub enum Refusal {
         details: String,
     },
 }
+
+wire::enum_on_the_wire!(Refusal, |name, fault| Refusal::Invalid {
+    details: format!("the plugin refuses it as '{name}' ({fault}): it is newer than this host"),
+});
 
 impl Refusal {
     /// The secret or signature is missing or wrong.
@@ -167,8 +182,9 @@ impl Refusal {
     }
 }
 
-/// An event as its source reports it.
+/// An event as its source reports it. The host leaves out one it cannot read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceEvent {
     /// The name journeys refer to: `user.created`.
     pub name: String,
@@ -217,9 +233,13 @@ pub fn dispatch<P: EventSource>(
     number: u32,
     input: &[u8],
 ) -> Option<Result<Vec<u8>, CallError>> {
-    (number == method::EVENT_SOURCE_READ).then(|| {
-        converse(input, |host, webhook| async move {
+    match number {
+        method::EVENT_SOURCE_READ => Some(converse(input, |host, webhook| async move {
             plugin.read(&host, &webhook).await
-        })
-    })
+        })),
+        method::EVENT_SOURCE_HISTORY => Some(converse(input, |host, past| async move {
+            plugin.history(&host, &past).await
+        })),
+        _ => None,
+    }
 }

@@ -58,7 +58,11 @@ struct Guarded<P> {
 
 impl<P: Exported> Instance for Guarded<P> {
     fn call(&self, method: u32, input: &[u8]) -> Result<Vec<u8>, CallError> {
-        guard::catch(|| self.plugin.dispatch(&self.cache, method, input))?.unwrap_or_else(|| {
+        guard::catch(|| {
+            crate::check::dispatch(&self.plugin, method, input)
+                .or_else(|| self.plugin.dispatch(&self.cache, method, input))
+        })?
+        .unwrap_or_else(|| {
             let message = format!("this plugin has no method {method}");
             Err(CallError::new(CallError::NO_METHOD, message))
         })
@@ -78,7 +82,7 @@ pub fn create<P: Exported>(settings: &Settings) -> Result<Box<dyn Instance>, Cal
         .map_err(|message| CallError::new(CallError::BAD_SETTINGS, message))?;
     Ok(Box::new(Guarded {
         plugin,
-        cache: Cache::new(),
+        cache: Cache::default(),
     }))
 }
 
@@ -138,6 +142,18 @@ fn reply<T>(result: Result<T, CallError>) -> RResult<T, RVec<u8>> {
 /// ```ignore
 /// export_plugin!(PostHog: event_source, analytics);
 /// ```
+///
+/// A crate exports one plugin. A kind that does not exist, or a second plugin, is an error that says so:
+///
+/// ```compile_fail
+/// # use hogsend_plugin_api::{Manifest, Plugin, Settings, export_plugin};
+/// # struct Shop;
+/// # impl Plugin for Shop {
+/// #     fn manifest() -> Manifest { Manifest::new("shop", "1.0.0") }
+/// #     fn new(_: &Settings) -> Result<Self, String> { Ok(Self) }
+/// # }
+/// export_plugin!(Shop: event_sources);
+/// ```
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty : $($kind:ident),+ $(,)?) => {
@@ -168,6 +184,10 @@ macro_rules! export_plugin {
                 ::std::option::Option::None
             }
         }
+
+        // Two of them in one module give an error that says why.
+        #[doc(hidden)]
+        pub const fn a_crate_exports_only_one_plugin() {}
 
         /// A binary that links this plugin calls it, so that the linker does not drop the crate.
         #[doc(hidden)]
@@ -222,6 +242,12 @@ macro_rules! export_plugin {
     (@kind delivery) => { $crate::Kind::Delivery };
     (@kind analytics) => { $crate::Kind::Analytics };
     (@kind journeys) => { $crate::Kind::Journeys };
+    (@kind $other:ident) => {
+        compile_error!(concat!(
+            "`", stringify!($other), "` is not a kind of plugin: the kinds are `event_source`, \
+             `delivery`, `analytics` and `journeys`"
+        ))
+    };
     (@dispatch event_source, $self:ident, $cache:ident, $method:ident, $input:ident) => {
         $crate::export::__private::event_source($self, $method, $input)
     };
@@ -233,6 +259,17 @@ macro_rules! export_plugin {
     };
     (@dispatch journeys, $self:ident, $cache:ident, $method:ident, $input:ident) => {
         $crate::journey::dispatch($self, $cache, $method, $input)
+    };
+    (@dispatch $other:ident, $self:ident, $cache:ident, $method:ident, $input:ident) => {
+        // The kind has its own error.
+        ::std::option::Option::None::<
+            ::std::result::Result<::std::vec::Vec<u8>, $crate::call::CallError>,
+        >
+    };
+    ($($other:tt)*) => {
+        compile_error!(
+            "name the plugin and its kinds: `export_plugin!(Shop: event_source, delivery)`"
+        );
     };
 }
 

@@ -1,5 +1,6 @@
 //! The requests a plugin may send to the host.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -21,11 +22,55 @@ pub mod ask {
 
 /// Access to the outside world, for the duration of one call.
 #[derive(Clone)]
-pub struct Host(Replay);
+pub struct Host {
+    replay: Replay,
+    deadline: Option<DateTime<Utc>>,
+}
+
+/// How much a line in the log matters. One of a later version counts as [`LogLevel::Info`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LogLevel {
+    /// Something is broken; an operator must act.
+    Error,
+    /// Something is wrong but the plugin copes.
+    Warn,
+    /// For looking for the cause of a problem.
+    Debug,
+    /// Worth knowing.
+    #[default]
+    #[serde(other)]
+    Info,
+}
+
+/// A line for the host's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// How much it matters.
+    #[serde(default)]
+    pub level: LogLevel,
+    /// What it says.
+    pub text: String,
+}
 
 impl Host {
-    pub(crate) fn new(replay: Replay) -> Self {
-        Self(replay)
+    pub(crate) fn new(replay: Replay, deadline: Option<DateTime<Utc>>) -> Self {
+        Self { replay, deadline }
+    }
+
+    /// Writes a line to the host's log, with the plugin's id. The host writes each line once, however
+    /// often it runs the code, and at most [`LOG_LINES_MAX`](crate::limits::LOG_LINES_MAX) lines of a
+    /// call. The text must not contain secrets or people's addresses.
+    pub fn log(&self, level: LogLevel, text: &str) {
+        let text = text.chars().take(crate::limits::LOG_TEXT_MAX).collect();
+        self.replay.log(LogLine { level, text });
+    }
+
+    /// When the host stops waiting for the result of this call; `None` from a host that does not say.
+    pub fn deadline(&self) -> Option<DateTime<Utc>> {
+        self.deadline
     }
 
     /// Sends an HTTP request. The host follows no redirects and allows only the hosts in
@@ -36,7 +81,7 @@ impl Host {
     /// There was no response. A response with any status is `Ok`.
     pub async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let args = serde_json::to_value(&request).unwrap_or(Value::Null);
-        let value = self.0.step(ask::HTTP, args).await?;
+        let value = self.replay.step(ask::HTTP, args).await?;
         serde_json::from_value(value).map_err(|error| HttpError {
             kind: HttpErrorKind::Refused,
             message: error.to_string(),
@@ -46,14 +91,17 @@ impl Host {
     /// The value that any process of this plugin stored under this key. `None` also where the cache
     /// fails or is not configured.
     pub async fn cache_get(&self, key: &str) -> Option<String> {
-        let value = self.0.step(ask::CACHE_GET, json!({ "key": key })).await;
+        let value = self
+            .replay
+            .step(ask::CACHE_GET, json!({ "key": key }))
+            .await;
         value.ok()?.as_str().map(str::to_owned)
     }
 
     /// Stores a value for `ttl`. The cache may lose it sooner.
     pub async fn cache_put(&self, key: &str, value: &str, ttl: std::time::Duration) {
         let args = json!({ "key": key, "value": value, "ttl_ms": ttl.as_millis() as u64 });
-        let _ = self.0.step(ask::CACHE_PUT, args).await;
+        let _ = self.replay.step(ask::CACHE_PUT, args).await;
     }
 
     /// Writes a whole file into this plugin's folder of the data directory, atomically. `name` is
@@ -64,18 +112,19 @@ impl Host {
     /// The host could not write the file.
     pub async fn file_put(&self, name: &str, body: &Body) -> Result<(), StepError> {
         let args = json!({ "name": name, "body": body });
-        self.0.step(ask::FILE_PUT, args).await.map(|_| ())
+        self.replay.step(ask::FILE_PUT, args).await.map(|_| ())
     }
 
     /// When the call began, or when the last answer arrived if that is later. Never the wall clock.
-    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
-        self.0.now()
+    pub fn now(&self) -> DateTime<Utc> {
+        self.replay.now()
     }
 }
 
 /// The HTTP methods a plugin may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
 pub enum HttpMethod {
     Get,
     Post,
@@ -86,6 +135,7 @@ pub enum HttpMethod {
 
 /// A request for the host to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HttpRequest {
     /// The HTTP method.
     pub method: HttpMethod,
@@ -135,6 +185,7 @@ impl HttpRequest {
 
 /// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HttpResponse {
     /// The status code.
     pub status: u16,
@@ -167,10 +218,10 @@ impl HttpResponse {
 
     /// The wait that `Retry-After` requests, in milliseconds. The header holds seconds or a date
     /// (RFC 9110 §10.2.3); a date in the past gives 0.
-    pub fn retry_after_ms(&self, now: chrono::DateTime<chrono::Utc>) -> Option<u64> {
+    pub fn retry_after_ms(&self, now: DateTime<Utc>) -> Option<u64> {
         let asked = self.header("retry-after")?;
         self.seconds_ms("retry-after").or_else(|| {
-            let at = chrono::DateTime::parse_from_rfc2822(asked.trim()).ok()?;
+            let at = DateTime::parse_from_rfc2822(asked.trim()).ok()?;
             Some((at.to_utc() - now).num_milliseconds().max(0).unsigned_abs())
         })
     }
@@ -197,6 +248,7 @@ impl HttpResponse {
 /// What is known about a request that got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HttpErrorKind {
     /// Not sent: the host refused it, because the target is not allowed or the URL is malformed.
     Refused,
@@ -209,6 +261,7 @@ pub enum HttpErrorKind {
 /// A request that got no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct HttpError {
     /// Whether the request may have been sent.
     pub kind: HttpErrorKind,
@@ -217,6 +270,14 @@ pub struct HttpError {
 }
 
 impl HttpError {
+    /// An error for the operator.
+    pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
     /// The form in which the host records it, with the code `http_refused`, `http_connect` or
     /// `http_lost`.
     pub fn into_step_error(self) -> StepError {

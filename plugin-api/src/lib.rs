@@ -17,31 +17,47 @@ pub mod abi;
 mod analytics;
 mod body;
 pub mod call;
+mod check;
 mod delivery;
 pub mod described;
 mod event_source;
 pub mod export;
+pub mod feature;
 mod guard;
 mod host;
 pub mod journey;
 pub mod json;
 pub mod limits;
 mod manifest;
+mod past;
+mod print;
 mod replay;
+mod settings;
 mod step;
 mod trust;
+pub mod wire;
+
+// They are in the public API: a plugin uses these and needs none of its own.
+pub use {chrono, serde_json, uuid};
 
 pub use analytics::{Analytics, Capture, Captured, RefusedCapture};
 pub use body::Body;
+pub use check::{CheckResult, Checked, SetupItem};
 pub use delivery::{
     Attempt, BatchAttempt, BatchOutcome, BatchSent, BlockScope, BounceType, Capabilities, Delivery,
     DeliveryEvent, DeliveryEventKind, DeliveryReading, Idempotency, Mail, Prepared, Rate,
     RejectFault, RetryFault, SendOutcome, Sent,
 };
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};
-pub use host::{Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, ask};
+pub use host::{
+    Host, HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, LogLevel, LogLine, ask,
+};
 pub use journey::{Journeys, Template};
-pub use manifest::{Kind, Manifest, Setting, Settings};
+pub use manifest::{Kind, Manifest, Setting};
+pub use past::{Past, PastIn, PastPage};
+pub use settings::{HostInfo, Settings};
+#[doc(hidden)]
+pub use step::draft_print;
 pub use step::{Command, Step, StepError, StepState};
 pub use trust::Trust;
 
@@ -55,10 +71,23 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     fn manifest() -> Manifest;
 
     /// Creates the plugin's only instance in this process. `settings` holds the settings that the
-    /// manifest declares and no others.
+    /// manifest declares and no others, and what the host says of itself ([`Settings::host`]).
     ///
     /// # Errors
     ///
     /// A message for the operator: it names the setting and how to fix it, never a secret value.
     fn new(settings: &Settings) -> Result<Self, String>;
+
+    /// Tries out the set-up, for an operator who asks whether it works: a request for each key that
+    /// changes nothing at the vendor. Default: nothing is checked.
+    fn check(&self, host: &Host) -> impl Future<Output = Vec<Checked>> {
+        let _ = host;
+        std::future::ready(Vec::new())
+    }
+
+    /// What to enter at the vendor, with the plugin's settings: the URL of its webhooks, the events to
+    /// choose. Default: nothing.
+    fn setup(&self) -> Vec<SetupItem> {
+        Vec::new()
+    }
 }

@@ -19,6 +19,11 @@ pub const CALL_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the inputs and results of all steps of a run, as JSON.
 pub const RUN_MAX: usize = 16 * 1024 * 1024;
 
+/// Lines that one call of a plugin may log; the rest is dropped.
+pub const LOG_LINES_MAX: usize = 50;
+/// Characters in a line that a plugin logs; a longer one is cut.
+pub const LOG_TEXT_MAX: usize = 1_000;
+
 /// The error of a run that takes too many steps.
 pub fn too_many_steps() -> String {
     format!("the run took more than {STEPS_MAX} steps")

@@ -1,12 +1,15 @@
 //! A plugin's description of itself, which the host reads before it creates the plugin.
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use serde::{Deserialize, Serialize};
+use crate::wire;
 
-/// A plugin kind: what a plugin does. A plugin has one or more kinds.
+/// A plugin kind: what a plugin does. A plugin has one or more kinds. The host ignores a kind of a
+/// later version, names it at start, and uses the plugin's other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Kind {
     /// Reads one vendor's webhooks into events; see [`EventSource`](crate::EventSource).
     EventSource,
@@ -19,8 +22,23 @@ pub enum Kind {
     Journeys,
 }
 
+fn kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Kind>, D::Error> {
+    let mut known = Vec::new();
+    for kind in Vec::<Value>::deserialize(deserializer)? {
+        match Kind::deserialize(&kind) {
+            Ok(kind) => known.push(kind),
+            Err(_) => wire::leave_out(|| {
+                let name: String = kind.as_str().unwrap_or("?").chars().take(100).collect();
+                format!("the kind '{}'", name.escape_debug())
+            }),
+        }
+    }
+    Ok(known)
+}
+
 /// A plugin's description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Manifest {
     /// Short, unique and in lower case: `posthog`. It appears in `/v1/webhooks/{id}` and in
     /// `EMAIL_PROVIDER`.
@@ -30,8 +48,12 @@ pub struct Manifest {
     /// The version of `hogsend-plugin-api` the plugin was built with.
     pub api: String,
     /// The plugin's kinds. [`export_plugin!`](crate::export_plugin) fills them in.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "kinds")]
     pub kinds: Vec<Kind>,
+    /// What the plugin needs of its host, from [`feature`](crate::feature). It is loaded by a host that
+    /// lacks some of it, which says so at start and in `hogsend plugins list`.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// The settings the plugin reads. It receives no others.
     #[serde(default)]
     pub settings: Vec<Setting>,
@@ -79,6 +101,7 @@ impl Manifest {
             version: version.into(),
             api: env!("CARGO_PKG_VERSION").into(),
             kinds: Vec::new(),
+            needs: Vec::new(),
             settings: Vec::new(),
             http_hosts: Vec::new(),
             webhook_secret: None,
@@ -89,6 +112,12 @@ impl Manifest {
             local_only: false,
             blocking: false,
         }
+    }
+
+    /// Names a feature of the host that the plugin needs.
+    pub fn needs(mut self, feature: &str) -> Self {
+        self.needs.push(feature.into());
+        self
     }
 
     /// Adds a setting.
@@ -148,6 +177,7 @@ impl Manifest {
 
 /// One setting a plugin reads from the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Setting {
     /// The environment variable: `RESEND_API_KEY`.
     pub name: String,
@@ -202,29 +232,5 @@ impl Setting {
     pub fn default(mut self, value: &str) -> Self {
         self.default = Some(value.into());
         self
-    }
-}
-
-/// The declared settings that have a value. Empty values count as unset.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Settings(pub BTreeMap<String, String>);
-
-impl Settings {
-    /// The value of a setting, or its default.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-}
-
-/// Names only: values may be secret.
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-impl<const N: usize> From<[(&str, &str); N]> for Settings {
-    fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
     }
 }

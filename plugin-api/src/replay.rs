@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::hash::Hasher;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,10 +14,11 @@ use std::task::{Context, Poll, Waker};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::guard;
+use crate::host::LogLine;
 use crate::limits;
+use crate::print::{fingerprint, fits};
 use crate::step::{Command, Step, StepError, StepState};
 
 /// Result of a replay.
@@ -29,6 +29,8 @@ pub(crate) struct Played<T> {
     pub commands: Vec<Command>,
     /// Steps dropped before they ended, not yet recorded as cancelled.
     pub cancels: Vec<u32>,
+    /// What the code logged, from its start.
+    pub log: Vec<LogLine>,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,7 @@ pub(crate) fn play<T, F: Future<Output = T>>(
         end,
         commands,
         cancels: std::mem::take(&mut journal.cancels),
+        log: std::mem::take(&mut journal.log),
     }
 }
 
@@ -202,15 +205,22 @@ impl Replay {
     pub fn marker(&self, kind: &'static str, args: Value) -> bool {
         let absent = {
             let journal = self.0.borrow();
-            let print = fingerprint(kind, &args);
             journal
                 .recorded(journal.slots.len() as u32)
-                .is_some_and(|step| step.kind != kind || step.print != print)
+                .is_some_and(|step| step.kind != kind || !fits(&step.print, kind, &args))
         };
         if !absent {
             self.note(kind, args);
         }
         !absent
+    }
+
+    /// Logs a line, which is no step. Lines beyond [`limits::LOG_LINES_MAX`] are dropped.
+    pub fn log(&self, line: LogLine) {
+        let mut journal = self.0.borrow_mut();
+        if journal.log.len() < limits::LOG_LINES_MAX {
+            journal.log.push(line);
+        }
     }
 
     /// The time of the last completion the code has seen, or the start where there is none.
@@ -318,6 +328,7 @@ struct Journal {
     drafts: Vec<u32>,
     commands: Vec<Command>,
     cancels: Vec<u32>,
+    log: Vec<LogLine>,
     consumed: u32,
     now: DateTime<Utc>,
     divergence: Option<Divergence>,
@@ -340,6 +351,7 @@ impl Journal {
             drafts: Vec::new(),
             commands: Vec::new(),
             cancels: Vec::new(),
+            log: Vec::new(),
             consumed: 0,
             now: started_at,
             divergence: None,
@@ -367,17 +379,19 @@ impl Journal {
         let Slot::Draft(draft) = std::mem::replace(slot, Slot::Open(None)) else {
             return;
         };
-        let print = fingerprint(draft.kind, &draft.args);
         match self.recorded(seq) {
             Some(step)
-                if step.kind == draft.kind && step.print == print && step.after == draft.after => {}
+                if step.kind == draft.kind
+                    && step.after == draft.after
+                    && fits(&step.print, draft.kind, &draft.args) => {}
             Some(step) => {
                 let mut divergence = Divergence {
                     seq,
                     recorded: describe(&step.kind, step.label.as_deref(), step.after),
                     code: describe(draft.kind, draft.label.as_deref(), draft.after),
                 };
-                if step.kind == draft.kind && step.print != print {
+                if step.kind == draft.kind && !fits(&step.print, draft.kind, &draft.args) {
+                    let print = fingerprint(draft.kind, &draft.args);
                     // Only the hashes: inputs may hold secrets, and this text is shown and logged.
                     divergence.recorded += &format!(" with inputs {}", step.print);
                     divergence.code += &format!(" with inputs {print}");
@@ -393,7 +407,7 @@ impl Journal {
                     after: draft.after,
                     kind: draft.kind.to_owned(),
                     label: draft.label,
-                    print,
+                    print: fingerprint(draft.kind, &draft.args),
                     args: draft.args,
                 };
                 if self.bounds == Bounds::Run
@@ -494,50 +508,4 @@ fn describe(kind: &str, label: Option<&str>, after: u32) -> String {
         Some(label) => format!("{kind} '{label}' after {after} completions"),
         None => format!("{kind} after {after} completions"),
     }
-}
-
-/// A hash of a step's kind and inputs that does not depend on the order of object keys, so it
-/// stays the same whichever features `serde_json` was built with.
-fn fingerprint(kind: &str, args: &Value) -> String {
-    let mut hasher = Xxh3Default::new();
-    hasher.update(kind.as_bytes());
-    hash_value(&mut hasher, args);
-    format!("{:016x}", hasher.finish())
-}
-
-fn hash_value(hasher: &mut Xxh3Default, value: &Value) {
-    match value {
-        Value::Null => hasher.update(b"n"),
-        Value::Bool(flag) => hasher.update(if *flag { b"t" } else { b"f" }),
-        Value::Number(number) => {
-            hasher.update(b"#");
-            hash_text(hasher, &number.to_string());
-        }
-        Value::String(text) => {
-            hasher.update(b"s");
-            hash_text(hasher, text);
-        }
-        Value::Array(items) => {
-            hasher.update(b"[");
-            hasher.update(&(items.len() as u64).to_le_bytes());
-            for item in items {
-                hash_value(hasher, item);
-            }
-        }
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_unstable_by_key(|(name, _)| *name);
-            hasher.update(b"{");
-            hasher.update(&(fields.len() as u64).to_le_bytes());
-            for (name, item) in fields {
-                hash_text(hasher, name);
-                hash_value(hasher, item);
-            }
-        }
-    }
-}
-
-fn hash_text(hasher: &mut Xxh3Default, text: &str) {
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text.as_bytes());
 }

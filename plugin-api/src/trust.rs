@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 /// Whether an event's source is trusted to decide who a contact is and which mails they get.
 ///
 /// Strangers can forge events of an untrusted source, for example because its ingest key is public.
+/// A degree of a later version counts as untrusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Trust {
     /// Strangers cannot forge its events, or the operator trusts it.
     #[default]
     Trusted,
     /// Strangers can forge its events.
+    #[serde(other)]
     Untrusted,
 }
 

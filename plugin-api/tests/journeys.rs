@@ -174,23 +174,12 @@ impl Run {
     }
 
     fn input(&self) -> AdvanceIn {
-        AdvanceIn {
-            journey: self.journey.into(),
-            run_id: uuid::Uuid::nil(),
-            started_at: chrono::DateTime::UNIX_EPOCH,
-            user: User {
-                id: uuid::Uuid::nil(),
-                external_id: None,
-                email: None,
-                properties: Default::default(),
-            },
-            event: TriggerEvent {
-                name: "e".into(),
-                properties: Default::default(),
-                trust: Default::default(),
-            },
-            steps: self.steps.clone(),
-        }
+        let (id, at) = (uuid::Uuid::nil(), chrono::DateTime::UNIX_EPOCH);
+        let event = TriggerEvent::new("e", Default::default());
+        let user = User::new(id, None, None);
+        let mut input = AdvanceIn::new(self.journey, id, at, user, event);
+        input.steps = self.steps.clone();
+        input
     }
 
     /// Advances without recording.

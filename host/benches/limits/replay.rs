@@ -70,23 +70,10 @@ pub fn bench() {
 
 /// A journal with this many ended steps.
 fn journal(plugin: &dyn Instance, steps: usize) -> Vec<u8> {
-    let mut run = AdvanceIn {
-        journey: "long".into(),
-        run_id: uuid::Uuid::nil(),
-        started_at: chrono::DateTime::UNIX_EPOCH,
-        user: User {
-            id: uuid::Uuid::nil(),
-            external_id: Some("u".into()),
-            email: None,
-            properties: Default::default(),
-        },
-        event: TriggerEvent {
-            name: "bench.never".into(),
-            properties: Default::default(),
-            trust: Default::default(),
-        },
-        steps: Vec::new(),
-    };
+    let (id, at) = (uuid::Uuid::nil(), chrono::DateTime::UNIX_EPOCH);
+    let user = User::new(id, Some("u".into()), None);
+    let event = TriggerEvent::new("bench.never", Default::default());
+    let mut run = AdvanceIn::new("long", id, at, user, event);
     while run.steps.len() < steps {
         let input = serde_json::to_vec(&run).expect("JSON");
         let output = plugin
@@ -95,14 +82,12 @@ fn journal(plugin: &dyn Instance, steps: usize) -> Vec<u8> {
         let out: AdvanceOut = serde_json::from_slice(&output).expect("JSON");
         assert_eq!(out.status, RunStatus::Waiting);
         for command in &out.commands {
-            run.steps.push(Step {
-                state: StepState::Done {
-                    pos: run.steps.len() as u32 + 1,
-                    at: chrono::DateTime::UNIX_EPOCH,
-                    result: Ok(Value::Null),
-                },
-                ..Step::issued(command)
-            });
+            let done = StepState::Done {
+                pos: run.steps.len() as u32 + 1,
+                at,
+                result: Ok(Value::Null),
+            };
+            run.steps.push(Step::issued(command).with_state(done));
         }
     }
     serde_json::to_vec(&run).expect("JSON")

@@ -5,6 +5,7 @@ mod dev;
 mod environment;
 mod journeys;
 mod key;
+mod plugin_setup;
 mod plugins;
 mod secret;
 mod settings;
@@ -71,6 +72,10 @@ enum Command {
 enum PluginsCommand {
     /// List every linked and loaded plugin
     List,
+    /// Let the plugins try out their keys and settings; nothing changes at the vendors
+    Check,
+    /// Show what to enter at the vendors, for example the URLs of webhooks
+    Setup,
 }
 
 #[derive(Subcommand)]
@@ -180,6 +185,8 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             Ok(())
         }
         Command::Plugins(PluginsCommand::List) => plugins::list(environment),
+        Command::Plugins(PluginsCommand::Check) => plugin_setup::check(environment).await,
+        Command::Plugins(PluginsCommand::Setup) => plugin_setup::setup(environment).await,
         Command::Journeys(JourneysCommand::List { json }) => {
             journeys::list(environment, json).await
         }

@@ -29,6 +29,9 @@ pub fn list(environment: &Environment) -> anyhow::Result<()> {
         if let Some(sha256) = &plugin.sha256 {
             println!("    sha256 {sha256}");
         }
+        for lacks in &plugin.lacks {
+            println!("    this host lacks {lacks}: update Hogsend");
+        }
         for setting in &manifest.settings {
             let mut notes = Vec::new();
             if setting.required {
@@ -61,5 +64,6 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Delivery => "delivery",
         Kind::Analytics => "analytics",
         Kind::Journeys => "journeys",
+        _ => "another kind",
     }
 }

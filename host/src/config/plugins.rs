@@ -190,7 +190,7 @@ fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) ->
             problems.push(Problem::new(&setting.name, message));
             continue;
         }
-        own.0.insert(setting.name.clone(), value);
+        own.insert(&setting.name, &value);
     }
     own
 }

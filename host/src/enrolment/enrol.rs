@@ -336,12 +336,7 @@ impl People {
             plugin_version: entry.plugin.version().to_owned(),
             trigger_event: event.name.to_owned(),
             context: event.properties.clone(),
-            person: User {
-                id: event.contact.id.into(),
-                external_id: event.contact.external_id.clone(),
-                email: event.contact.email.clone(),
-                properties: event.contact.properties.clone(),
-            },
+            person: person(event.contact),
             depth: event.depth,
             trust: event.trust,
         };
@@ -447,4 +442,12 @@ impl Changes {
         }
         Ok(made.len())
     }
+}
+
+/// A person as they are when they enter.
+fn person(contact: &Contact) -> User {
+    let id = contact.id.into();
+    let mut user = User::new(id, contact.external_id.clone(), contact.email.clone());
+    user.properties.clone_from(&contact.properties);
+    user
 }

@@ -50,13 +50,11 @@ pub async fn satisfy(
         waits = left;
         let met: Vec<OpenWait> = met;
         for wait in met {
-            let waited = Waited::Event(Occurrence {
-                name: event.name.to_owned(),
-                properties: event.properties.clone(),
-                occurred_at: event.occurred_at,
-                id: Some(event.id.into()),
-                trust: event.trust,
-            });
+            let (properties, at) = (event.properties.clone(), event.occurred_at);
+            let mut occurrence = Occurrence::new(event.name, properties, at);
+            occurrence.id = Some(event.id.into());
+            occurrence.trust = event.trust;
+            let waited = Waited::Event(occurrence);
             ends.push(StepEnd {
                 state: wait.state_id,
                 seq: wait.seq,

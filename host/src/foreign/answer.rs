@@ -3,15 +3,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
-    BatchSent, Capabilities, Captured, DeliveryEvent, DeliveryReading, Prepared, Properties,
-    Reading, Refusal, Sent,
+    BatchSent, Capabilities, Captured, Checked, DeliveryEvent, DeliveryReading, Past, Prepared,
+    Properties, Reading, Refusal, Sent, SetupItem, SourceEvent,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bounds::{
-    CHALLENGE_MAX, DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX,
+    CHALLENGE_MAX, CURSOR_MAX, DEDUPE_KEY_MAX, HEADER_MAX, LINK_MAX, MESSAGE_ID_MAX, REASON_MAX,
 };
 use super::json::{clean, fit};
 use super::text::{cleaned, key, text};
@@ -60,6 +60,7 @@ impl Foreign for Refusal {
         match self {
             Self::Invalid { details } => details.admit(now),
             Self::Unauthorized { reason } => reason.admit(now),
+            _ => {}
         }
     }
 }
@@ -69,15 +70,46 @@ impl Foreign for Refusal {
 impl Foreign for Reading {
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
-            Self::Events(events) => {
-                for event in events {
-                    event.occurred_at = Some(arrived(event.occurred_at, now));
-                }
-            }
+            Self::Events(events) => occurred(events, now),
             Self::Skipped { reason } => reason.admit(now),
             Self::Challenge { answer } => *answer = text(answer, CHALLENGE_MAX),
             // The bytes are the vendor's business; their size is checked where they are sent.
             Self::Answer { content_type, .. } => *content_type = text(content_type, HEADER_MAX),
+            _ => {}
+        }
+    }
+}
+
+fn occurred(events: &mut [SourceEvent], now: DateTime<Utc>) {
+    for event in events {
+        event.occurred_at = Some(arrived(event.occurred_at, now));
+    }
+}
+
+/// Like [`Reading`].
+impl Foreign for Past {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        match self {
+            Self::Page(page) => {
+                occurred(&mut page.events, now);
+                page.next = page.next.take().filter(|next| next.len() <= CURSOR_MAX);
+            }
+            Self::Unavailable {
+                reason,
+                retry_after_ms,
+            } => {
+                reason.admit(now);
+                *retry_after_ms = retry_after_ms.map(|ms| ms.min(DAY_MS));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<T: Foreign> Foreign for Vec<T> {
+    fn admit(&mut self, now: DateTime<Utc>) {
+        for item in self {
+            item.admit(now);
         }
     }
 }
@@ -92,6 +124,7 @@ impl Foreign for DeliveryReading {
             }
             Self::Skipped { reason } => reason.admit(now),
             Self::Answer { content_type, .. } => *content_type = text(content_type, HEADER_MAX),
+            _ => {}
         }
     }
 }
@@ -139,7 +172,7 @@ macro_rules! by_field {
     };
 }
 
-by_field!(Sent, BatchSent, Captured, Capabilities);
+by_field!(Sent, BatchSent, Captured, Capabilities, Checked, SetupItem);
 
 fn by_field<T: Serialize + DeserializeOwned>(answer: &mut T) {
     let Ok(mut value) = serde_json::to_value(&*answer) else {
@@ -263,10 +296,9 @@ mod tests {
     #[test]
     fn what_has_arrived_has_happened() {
         let at = |occurred_at| {
-            let reading = Reading::Events(vec![SourceEvent {
-                occurred_at,
-                ..SourceEvent::default()
-            }]);
+            let mut event = SourceEvent::new("x");
+            event.occurred_at = occurred_at;
+            let reading = Reading::Events(vec![event]);
             match admitted(reading) {
                 Reading::Events(events) => events[0].occurred_at.unwrap(),
                 other => panic!("{other:?}"),
@@ -287,10 +319,7 @@ mod tests {
     #[test]
     fn the_bytes_of_a_mail_stay_as_they_are() {
         let body = Body(b"\0raw\xff".to_vec());
-        let prepared = admitted(Prepared {
-            content_type: "a\0".into(),
-            body: body.clone(),
-        });
+        let prepared = admitted(Prepared::new("a\0", body.clone()));
         assert_eq!(
             (prepared.content_type.as_str(), prepared.body),
             ("a\u{fffd}", body)

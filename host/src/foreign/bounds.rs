@@ -17,6 +17,8 @@ pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
 pub const REASON_MAX: usize = 1_000;
 /// Characters in the response to a vendor's challenge.
 pub const CHALLENGE_MAX: usize = 4 * 1024;
+/// Bytes of the cursor with which a vendor's past events are read on. A longer one ends the reading.
+pub const CURSOR_MAX: usize = 4 * 1024;
 /// Characters in a provider's id of a mail.
 pub const MESSAGE_ID_MAX: usize = 255;
 /// Characters in an event's idempotency key.

@@ -110,11 +110,8 @@ mod tests {
     use crate::ingest::{NewEvent, Paths, check_event};
 
     fn event(change: impl FnOnce(&mut SourceEvent)) -> NewEvent {
-        let mut event = SourceEvent {
-            name: "user.created".into(),
-            user_id: Some("u1".into()),
-            ..SourceEvent::default()
-        };
+        let mut event = SourceEvent::new("user.created");
+        event.user_id = Some("u1".into());
         change(&mut event);
         NewEvent::from_source("vendor", Trust::Untrusted, event)
     }

@@ -49,24 +49,18 @@ pub fn plain(
         .map(|text| format!("<p>{}</p>", htmlize::escape_text(text.as_str())))
         .collect();
     let title = htmlize::escape_text(subject);
-    send.mail = Ok(Mail {
-        id: id.into(),
-        from: send.from.clone(),
-        to: send.to.clone(),
-        reply_to: None,
-        subject: send.subject.clone(),
-        html: format!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-             </head><body style=\"font-family:sans-serif;line-height:1.5\">{body}</body></html>"
-        ),
-        text: format!("{}\n", paragraphs.join("\n\n")),
-        headers: Vec::new(),
-        tags: vec![
-            ("template".into(), name.to_owned()),
-            ("category".into(), TRANSACTIONAL.to_owned()),
-        ],
-        date: now,
-        message_id: format!("{id}@{}", domain_of(&send.from)),
-    });
+    let mut mail = Mail::new(id.into(), &send.from, &send.to, now);
+    mail.subject.clone_from(&send.subject);
+    mail.html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         </head><body style=\"font-family:sans-serif;line-height:1.5\">{body}</body></html>"
+    );
+    mail.text = format!("{}\n", paragraphs.join("\n\n"));
+    mail.tags = vec![
+        ("template".into(), name.to_owned()),
+        ("category".into(), TRANSACTIONAL.to_owned()),
+    ];
+    mail.message_id = format!("{id}@{}", domain_of(&send.from));
+    send.mail = Ok(mail);
     send
 }

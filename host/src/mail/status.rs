@@ -185,6 +185,7 @@ pub fn name(kind: DeliveryEventKind) -> &'static str {
         DeliveryEventKind::Failed => "email.failed",
         DeliveryEventKind::Suppressed => "email.suppressed",
         DeliveryEventKind::Unsubscribed => "email.unsubscribed",
+        _ => "email.other",
     }
 }
 

@@ -133,10 +133,7 @@ mod tests {
     }
 
     fn declared() -> Template {
-        Template {
-            props: vec![Prop::text("milestone"), Prop::url("url")],
-            ..Template::default()
-        }
+        Template::default().props(vec![Prop::text("milestone"), Prop::url("url")])
     }
 
     fn map(value: Value) -> Properties {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::export::Instance;
+use hogsend_plugin_api::{Manifest, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -45,6 +45,17 @@ pub enum ErrorKind {
     Diverged,
     /// Its answer or our request violates the protocol.
     Protocol,
+    /// It has no such method: it does not do that, or is older than this host.
+    NoMethod,
+}
+
+/// A plugin without the method does not do what the method is for.
+pub(super) fn optional<T>(answer: Result<T, PluginError>) -> Result<Option<T>, PluginError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind == ErrorKind::NoMethod => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The two ways to call a plugin.
@@ -121,8 +132,18 @@ impl Caller {
         Ok(answer)
     }
 
+    /// Calls a method that a plugin may not have; `None` where it has not.
+    pub async fn call_optional<T: DeserializeOwned + Foreign>(
+        &self,
+        method: u32,
+        input: &(impl Serialize + ?Sized),
+        now: DateTime<Utc>,
+    ) -> Result<Option<T>, PluginError> {
+        optional(self.call(method, input, now).await)
+    }
+
     /// Calls a method and decodes its answer without sanitising it; the answer may ask for commands
-    /// first.
+    /// first. What this host cannot read of it is logged.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: u32,
@@ -142,12 +163,23 @@ impl Caller {
             );
             return Err(self.error(ErrorKind::Protocol, message));
         }
-        serde_json::from_slice(&output).map_err(|error| {
+        let (answer, left_out) = wire::read(&output).map_err(|error| {
             self.error(
                 ErrorKind::Protocol,
                 format!("gave an answer to method {method} that cannot be decoded: {error}"),
             )
-        })
+        })?;
+        if !left_out.is_empty() {
+            tracing::warn!(
+                plugin = self.manifest.id,
+                method,
+                count = left_out.count,
+                "a part of a plugin's answer is left out, because this host cannot read it: {}; the \
+                 plugin may be newer than this host",
+                left_out.named.join("; ")
+            );
+        }
+        Ok(answer)
     }
 
     fn deadline(&self) -> Duration {
@@ -180,6 +212,7 @@ impl Caller {
                 let kind = match error.code {
                     CallError::PANICKED => ErrorKind::Panicked,
                     CallError::DIVERGED => ErrorKind::Diverged,
+                    CallError::NO_METHOD => ErrorKind::NoMethod,
                     _ => ErrorKind::Protocol,
                 };
                 Err(self.error(kind, format!("failed at method {method}: {error}")))

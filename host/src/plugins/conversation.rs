@@ -6,14 +6,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use hogsend_plugin_api::call::{Ask, Reply};
-use hogsend_plugin_api::{Command, Step, StepState};
+use hogsend_plugin_api::{Command, LogLevel, LogLine, Step, StepState, limits};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::caller::{Caller, ErrorKind, PluginError};
 use super::perform::{Performer, Scope};
 use crate::clock::Clock;
-use crate::foreign::Foreign;
+use crate::foreign::{self, Foreign};
 
 /// Rounds of commands and answers in one call.
 const ROUNDS: usize = 16;
@@ -21,9 +21,20 @@ const ROUNDS: usize = 16;
 const COMMANDS_MAX: usize = 32;
 /// Deadline of the whole call.
 const DEADLINE: Duration = Duration::from_secs(75);
+/// Deadline of a call that a request to this host waits for. Vendors give up after 10 seconds or later.
+const WEBHOOK_DEADLINE: Duration = Duration::from_secs(9);
+
+/// What a conversation is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// Work of the worker.
+    Work,
+    /// A webhook that was received at this time, and whose sender waits.
+    Webhook(DateTime<Utc>),
+}
 
 /// Calls a method, performs the commands the plugin asks for, and calls again with the answers,
-/// until the plugin is done. The answer counts as received at `arrived`; `None` stands for now.
+/// until the plugin is done. The answer to a webhook counts as received with the webhook.
 pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     caller: &Caller,
     performer: &Performer,
@@ -31,24 +42,33 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     clock: &Clock,
     method: u32,
     input: I,
-    arrived: Option<DateTime<Utc>>,
+    purpose: Purpose,
 ) -> Result<T, PluginError> {
+    let deadline = match purpose {
+        Purpose::Work => DEADLINE.max(caller.patience()),
+        Purpose::Webhook(_) => WEBHOOK_DEADLINE,
+    };
     // A plugin with its own connections may have had an effect in any call.
     let begun = AtomicBool::new(false);
     let talk = async {
-        let mut ask = Ask {
-            input,
-            now: clock.now(),
-            steps: Vec::new(),
-        };
+        let mut ask = Ask::new(input, clock.now());
+        ask.deadline_ms = u64::try_from(deadline.as_millis()).ok();
         for _ in 0..ROUNDS {
-            let commands: Vec<Command> = match caller.ask(method, &ask).await? {
-                Reply::Done(mut value) => {
-                    T::admit(&mut value, arrived.unwrap_or_else(|| clock.now()));
-                    return Ok(value);
-                }
-                Reply::Ask(commands) => commands,
-            };
+            let reply: Reply<T> = caller.ask(method, &ask).await?;
+            log(caller, &mut ask.logged, &reply.log);
+            if let Some(mut value) = reply.done {
+                let arrived = match purpose {
+                    Purpose::Work => clock.now(),
+                    Purpose::Webhook(at) => at,
+                };
+                T::admit(&mut value, arrived);
+                return Ok(value);
+            }
+            let commands = reply.ask;
+            if commands.is_empty() {
+                let message = "neither answered nor asked for anything".to_owned();
+                return Err(caller.error(ErrorKind::Protocol, message));
+            }
             if commands.len() > COMMANDS_MAX {
                 let message = format!(
                     "asked for {} commands at once; at most {COMMANDS_MAX} are performed",
@@ -73,7 +93,6 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
             format!("still asks for commands after {ROUNDS} rounds"),
         ))
     };
-    let deadline = DEADLINE.max(caller.patience());
     let done = tokio::time::timeout(deadline, talk).await;
     let done = done.unwrap_or_else(|_| {
         Err(caller.error(
@@ -88,6 +107,22 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     })
 }
 
+/// Logs what the plugin has to say. `logged` counts the lines of this call.
+fn log(caller: &Caller, logged: &mut u32, lines: &[LogLine]) {
+    let rest = limits::LOG_LINES_MAX.saturating_sub(*logged as usize);
+    *logged = logged.saturating_add(lines.len() as u32);
+    let plugin = &caller.manifest.id;
+    for line in lines.iter().take(rest) {
+        let text = foreign::text(&line.text, limits::LOG_TEXT_MAX);
+        match line.level {
+            LogLevel::Error => tracing::error!(plugin, "plugin '{plugin}': {text}"),
+            LogLevel::Warn => tracing::warn!(plugin, "plugin '{plugin}': {text}"),
+            LogLevel::Debug => tracing::debug!(plugin, "plugin '{plugin}': {text}"),
+            _ => tracing::info!(plugin, "plugin '{plugin}': {text}"),
+        }
+    }
+}
+
 fn record(
     steps: &mut Vec<Step>,
     command: &Command,
@@ -95,8 +130,6 @@ fn record(
     result: Result<serde_json::Value, hogsend_plugin_api::StepError>,
 ) {
     let pos = 1 + steps.len() as u32;
-    steps.push(Step {
-        state: StepState::Done { pos, at, result },
-        ..Step::issued(command)
-    });
+    let done = StepState::Done { pos, at, result };
+    steps.push(Step::issued(command).with_state(done));
 }

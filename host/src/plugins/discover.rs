@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::export::{Linked, linked};
+use hogsend_plugin_api::wire::LeftOut;
 use hogsend_plugin_api::{Kind, Manifest};
 use serde::Serialize;
 
 use super::loader::load;
 use super::preflight::{self, PINS};
-use super::{Problem, described};
+use super::{Problem, described, features};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +35,18 @@ pub struct PluginInfo {
     /// The library, or the file that describes the source.
     pub path: Option<PathBuf>,
     pub sha256: Option<String>,
+    /// What this host lacks for it: features it needs, and parts of its manifest.
+    pub lacks: Vec<String>,
+}
+
+/// Folders of the data directory that are the host's own: a plugin's files are in a folder of its id.
+const RESERVED: &[&str] = &["cache", "calls", "db", "plugins"];
+
+/// A plugin that was found.
+pub(super) struct Plugin {
+    pub manifest: Manifest,
+    pub found: Found,
+    pub lacks: Vec<String>,
 }
 
 pub(super) enum Found {
@@ -49,10 +62,10 @@ pub(super) enum Found {
 
 /// Plugins found but not started yet.
 pub struct Discovered {
-    pub(super) plugins: BTreeMap<String, (Manifest, Found)>,
+    pub(super) plugins: BTreeMap<String, Plugin>,
     /// Other versions of plugins with journeys, for runs that stay with the version they began
     /// with.
-    pub(super) older: Vec<(Manifest, Found)>,
+    pub(super) older: Vec<Plugin>,
 }
 
 impl Discovered {
@@ -67,7 +80,12 @@ impl Discovered {
         crate::linked_plugins::link();
         for linked in linked() {
             let manifest = (linked.manifest)();
-            if let Err(problem) = all.add(manifest, Found::Linked(linked)) {
+            let plugin = Plugin {
+                lacks: features::lacks(&manifest, LeftOut::default()),
+                manifest,
+                found: Found::Linked(linked),
+            };
+            if let Err(problem) = all.add(plugin) {
                 problems.push(problem);
             }
         }
@@ -91,7 +109,11 @@ impl Discovered {
     }
 
     fn add_described(&mut self, source: Described) -> Result<(), Problem> {
-        self.add(source.manifest.clone(), Found::Described(Box::new(source)))
+        self.add(Plugin {
+            manifest: source.manifest.clone(),
+            found: Found::Described(Box::new(source)),
+            lacks: Vec::new(),
+        })
     }
 
     fn find_libraries(&mut self, dir: &Path, cache_dir: &Path, problems: &mut Vec<Problem>) {
@@ -131,13 +153,22 @@ impl Discovered {
         for file in files {
             let loaded = preflight::check(&file, pins.as_deref(), cache_dir).and_then(|checked| {
                 let library = load(&checked)?;
-                let manifest = library.manifest;
-                let found = Found::Loaded {
-                    root: library.root,
-                    path: checked.original,
-                    sha256: checked.sha256,
+                let plugin = Plugin {
+                    lacks: features::lacks(&library.manifest, library.left_out),
+                    manifest: library.manifest,
+                    found: Found::Loaded {
+                        root: library.root,
+                        path: checked.original,
+                        sha256: checked.sha256,
+                    },
                 };
-                self.add(manifest, found)
+                if !plugin.lacks.is_empty() {
+                    let Plugin { manifest, lacks, .. } = &plugin;
+                    tracing::warn!(plugin = manifest.id, version = manifest.version,
+                        api = manifest.api, lacks = ?lacks,
+                        "this host lacks what a plugin needs or has; the rest of it works: update Hogsend");
+                }
+                self.add(plugin)
             });
             if let Err(problem) = loaded {
                 problems.push(problem);
@@ -145,7 +176,10 @@ impl Discovered {
         }
     }
 
-    fn add(&mut self, manifest: Manifest, found: Found) -> Result<(), Problem> {
+    fn add(&mut self, plugin: Plugin) -> Result<(), Problem> {
+        let Plugin {
+            manifest, found, ..
+        } = &plugin;
         let sound = !manifest.id.is_empty()
             && manifest.id.len() <= 64
             && manifest
@@ -159,17 +193,29 @@ impl Discovered {
             );
             return Err(Problem::new("PLUGIN-009", message));
         }
-        let Some((known, at)) = self.plugins.get(&manifest.id) else {
-            self.plugins.insert(manifest.id.clone(), (manifest, found));
+        if RESERVED.contains(&manifest.id.as_str()) {
+            let message = format!(
+                "a plugin has the id '{}', the name of a folder of Hogsend's: rename the plugin",
+                manifest.id
+            );
+            return Err(Problem::new("PLUGIN-009", message));
+        }
+        let Some(Plugin {
+            manifest: known,
+            found: at,
+            ..
+        }) = self.plugins.get(&manifest.id)
+        else {
+            self.plugins.insert(manifest.id.clone(), plugin);
             return Ok(());
         };
         let versions = known.version != manifest.version
             && known.kinds.contains(&Kind::Journeys)
             && manifest.kinds.contains(&Kind::Journeys);
-        let (newer, replaces) = match (at, &found) {
+        let (newer, replaces) = match (at, found) {
             (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
                 if !versions {
-                    return Err(second(&manifest, first, path));
+                    return Err(second(manifest, first, path));
                 }
                 let newer = is_newer(&manifest.version, &known.version);
                 tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
@@ -207,28 +253,30 @@ impl Discovered {
         };
         if newer {
             let id = manifest.id.clone();
-            if let Some(old) = self.plugins.insert(id, (manifest, found))
+            if let Some(old) = self.plugins.insert(id, plugin)
                 && !replaces
             {
                 self.keep(old)?;
             }
             Ok(())
         } else {
-            self.keep((manifest, found))
+            self.keep(plugin)
         }
     }
 
     /// Keeps another version of a plugin; a loaded one replaces a linked one of the same version.
-    fn keep(&mut self, plugin: (Manifest, Found)) -> Result<(), Problem> {
-        let (manifest, found) = &plugin;
-        let same = |(known, _): &(Manifest, Found)| {
-            known.id == manifest.id && known.version == manifest.version
+    fn keep(&mut self, plugin: Plugin) -> Result<(), Problem> {
+        let Plugin {
+            manifest, found, ..
+        } = &plugin;
+        let same = |known: &Plugin| {
+            known.manifest.id == manifest.id && known.manifest.version == manifest.version
         };
         let Some(at) = self.older.iter().position(same) else {
             self.older.push(plugin);
             return Ok(());
         };
-        match (&self.older[at].1, found) {
+        match (&self.older[at].found, found) {
             (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
                 return Err(second(manifest, first, path));
             }
@@ -242,22 +290,27 @@ impl Discovered {
     pub fn without(&mut self, ids: &std::collections::HashSet<String>) {
         self.plugins.retain(|id, _| !ids.contains(id));
         self.older
-            .retain(|(manifest, _)| !ids.contains(&manifest.id));
+            .retain(|plugin| !ids.contains(&plugin.manifest.id));
     }
 
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
-        self.plugins.values().map(|(manifest, _)| manifest)
+        self.plugins.values().map(|plugin| &plugin.manifest)
     }
 
     /// Other versions of plugins with journeys.
     pub fn older(&self) -> impl Iterator<Item = &Manifest> {
-        self.older.iter().map(|(manifest, _)| manifest)
+        self.older.iter().map(|plugin| &plugin.manifest)
     }
 
     /// Every plugin, other versions last.
     pub fn info(&self) -> Vec<PluginInfo> {
         let all = self.plugins.values().chain(&self.older);
-        let all = all.map(|(manifest, found)| {
+        let all = all.map(|plugin| {
+            let Plugin {
+                manifest,
+                found,
+                lacks,
+            } = plugin;
             let (origin, path, sha256) = match found {
                 Found::Linked(_) => (Origin::Linked, None, None),
                 Found::Described(source) => (Origin::Linked, source.path.clone(), None),
@@ -273,6 +326,7 @@ impl Discovered {
                 origin,
                 path,
                 sha256,
+                lacks: lacks.clone(),
             }
         });
         all.collect()

@@ -43,6 +43,7 @@ pub(super) async fn send(
         HttpMethod::Put => Method::PUT,
         HttpMethod::Patch => Method::PATCH,
         HttpMethod::Delete => Method::DELETE,
+        other => return Err(refused(format!("the method {other:?} is not known here"))),
     };
     let requested = request.timeout_ms.map_or(TIMEOUT, Duration::from_millis);
     let started = Instant::now();
@@ -95,10 +96,7 @@ async fn exchange(
             () if error.is_connect() => HttpErrorKind::Connect,
             () => HttpErrorKind::Lost,
         };
-        HttpError {
-            kind,
-            message: describe(kind, host, timeout, error.is_timeout()),
-        }
+        HttpError::new(kind, describe(kind, host, timeout, error.is_timeout()))
     })?;
     let status = response.status().as_u16();
     let headers = response
@@ -130,11 +128,9 @@ async fn exchange(
             }
         }
     }
-    Ok(HttpResponse {
-        status,
-        headers,
-        body: bytes.into(),
-    })
+    let mut response = HttpResponse::new(status, &[], bytes);
+    response.headers = headers;
+    Ok(response)
 }
 
 fn describe(kind: HttpErrorKind, host: &str, timeout: Duration, timed_out: bool) -> String {
@@ -146,15 +142,9 @@ fn describe(kind: HttpErrorKind, host: &str, timeout: Duration, timed_out: bool)
 }
 
 fn refused(message: String) -> HttpError {
-    HttpError {
-        kind: HttpErrorKind::Refused,
-        message,
-    }
+    HttpError::new(HttpErrorKind::Refused, message)
 }
 
 fn lost(message: String) -> HttpError {
-    HttpError {
-        kind: HttpErrorKind::Lost,
-        message,
-    }
+    HttpError::new(HttpErrorKind::Lost, message)
 }

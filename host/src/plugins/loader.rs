@@ -6,6 +6,7 @@ use std::error::Error as _;
 
 use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
+use hogsend_plugin_api::wire::{self, LeftOut};
 
 use libloading::os::unix;
 
@@ -16,6 +17,8 @@ use super::preflight::Checked;
 pub struct Library {
     pub root: Root,
     pub manifest: Manifest,
+    /// What of the manifest this host cannot read.
+    pub left_out: LeftOut,
 }
 
 /// Loads a checked file for the rest of the process's life: a library that has used a thread-local
@@ -55,16 +58,20 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
         refused(
             "PLUGIN-007",
             format!(
-                "{mismatch}: get the plugin's build for plugin-api {}",
+                "{mismatch}: build the plugin again with hogsend-plugin-api {}, or get that build from its author",
                 hogsend_plugin_api::abi::API_VERSION
             ),
         )
     })?;
-    let manifest = serde_json::from_slice(&root.manifest()).map_err(|error| {
+    let (manifest, left_out) = wire::read(&root.manifest()).map_err(|error| {
         refused(
             "PLUGIN-009",
             format!("its manifest cannot be read ({error}): report this to the plugin's author"),
         )
     })?;
-    Ok(Library { root, manifest })
+    Ok(Library {
+        root,
+        manifest,
+        left_out,
+    })
 }

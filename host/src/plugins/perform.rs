@@ -36,6 +36,11 @@ impl Scope {
             allowed: AllowList::new(&manifest.http_hosts, settings),
         }
     }
+
+    /// A key of the plugin's own in the cache that all share.
+    fn key(&self, key: &str) -> String {
+        format!("plugin:{}:{key}", self.plugin)
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,13 +92,12 @@ impl Performer {
             }
             "cache_get" => {
                 let CacheGet { key } = read(command)?;
-                Ok(json!(self.cache.get(&key).await))
+                Ok(json!(self.cache.get(&scope.key(&key)).await))
             }
             "cache_put" => {
                 let CachePut { key, value, ttl_ms } = read(command)?;
-                self.cache
-                    .put(&key, &value, Duration::from_millis(ttl_ms))
-                    .await;
+                let ttl = Duration::from_millis(ttl_ms);
+                self.cache.put(&scope.key(&key), &value, ttl).await;
                 Ok(Value::Null)
             }
             "file_put" => {
@@ -107,12 +111,7 @@ impl Performer {
                     .map(|()| Value::Null)
                     .map_err(|message| StepError::new("file_failed", message))
             }
-            kind => Err(StepError::new(
-                "request_unknown",
-                format!(
-                    "this host does not know the request '{kind}': it is older than the plugin"
-                ),
-            )),
+            kind => Err(StepError::not_supported(kind)),
         }
     }
 }

@@ -242,7 +242,8 @@ fn one_header(elf: &Elf<'_>) -> Result<(), Refusal> {
         [one] if one.starts_with(HEADER_PREFIX) => Ok(()),
         [one] => {
             let message = format!(
-                "has another ABI ('{one}', this host reads '{HEADER_PREFIX}…'): get the plugin's build for plugin-api {}",
+                "has another ABI ('{one}', this host reads '{HEADER_PREFIX}…'): build the plugin again \
+                 with hogsend-plugin-api {}, or get that build from its author",
                 hogsend_plugin_api::abi::API_VERSION
             );
             Err(("PLUGIN-007", message))

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue};
+use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue, CatalogueIn, Document};
 use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, DeliveryReading, HttpError,
-    HttpRequest, HttpResponse, Mail, Manifest, Prepared, Properties, Reading, Refusal, Sent,
-    Settings, Webhook,
+    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, Checked, DeliveryReading,
+    HttpError, HttpRequest, HttpResponse, Mail, Manifest, Past, PastIn, Prepared, Properties,
+    Reading, Refusal, Sent, Settings, SetupItem, Webhook,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::PluginError;
-use super::conversation::converse;
+use super::caller::optional;
+use super::conversation::{Purpose, converse};
 use super::running::Running;
 use crate::foreign::Foreign;
 
@@ -24,7 +24,7 @@ impl Running {
         method: u32,
         input: I,
     ) -> Result<T, PluginError> {
-        self.converse_at(method, input, None).await
+        self.converse_for(method, input, Purpose::Work).await
     }
 
     /// Reads a webhook, which counts as read when it was received.
@@ -33,15 +33,15 @@ impl Running {
         method: u32,
         webhook: &Webhook,
     ) -> Result<T, PluginError> {
-        let at = Some(webhook.received_at);
-        self.converse_at(method, webhook, at).await
+        let purpose = Purpose::Webhook(webhook.received_at);
+        self.converse_for(method, webhook, purpose).await
     }
 
-    async fn converse_at<I: Serialize, T: DeserializeOwned + Foreign>(
+    async fn converse_for<I: Serialize, T: DeserializeOwned + Foreign>(
         &self,
         method: u32,
         input: I,
-        arrived: Option<DateTime<Utc>>,
+        purpose: Purpose,
     ) -> Result<T, PluginError> {
         converse(
             &self.caller,
@@ -50,9 +50,33 @@ impl Running {
             &self.clock,
             method,
             input,
-            arrived,
+            purpose,
         )
         .await
+    }
+}
+
+/// A running plugin of any kind.
+#[derive(Clone)]
+pub struct PluginRef(pub(super) Arc<Running>);
+
+impl PluginRef {
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.caller.manifest
+    }
+
+    /// What the plugin found out about its own set-up; nothing where it checks nothing.
+    pub async fn check(&self) -> Result<Vec<Checked>, PluginError> {
+        let checked = self.0.converse(method::PLUGIN_CHECK, ()).await;
+        Ok(optional(checked)?.unwrap_or_default())
+    }
+
+    /// What to enter at the vendor; nothing where the plugin does not say.
+    pub async fn setup(&self) -> Result<Vec<SetupItem>, PluginError> {
+        let now = self.0.clock.now();
+        let caller = &self.0.caller;
+        let items = caller.call_optional(method::PLUGIN_SETUP, &(), now).await?;
+        Ok(items.unwrap_or_default())
     }
 }
 
@@ -73,6 +97,11 @@ impl EventSourceRef {
 
     pub async fn read(&self, webhook: &Webhook) -> Result<Result<Reading, Refusal>, PluginError> {
         self.0.read(method::EVENT_SOURCE_READ, webhook).await
+    }
+
+    /// A page of the vendor's past events; `None` where the plugin reads none.
+    pub async fn history(&self, past: &PastIn) -> Result<Option<Past>, PluginError> {
+        optional(self.0.converse(method::EVENT_SOURCE_HISTORY, past).await)
     }
 }
 
@@ -158,6 +187,11 @@ impl AnalyticsRef {
     pub async fn capture(&self, batch: &[Capture]) -> Result<Captured, PluginError> {
         self.0.converse(method::ANALYTICS_CAPTURE, batch).await
     }
+
+    /// A page of the product's past events; `None` where the plugin reads none.
+    pub async fn history(&self, past: &PastIn) -> Result<Option<Past>, PluginError> {
+        optional(self.0.converse(method::ANALYTICS_HISTORY, past).await)
+    }
 }
 
 /// Provides journeys and templates.
@@ -175,6 +209,14 @@ impl JourneysRef {
 
     pub fn catalogue(&self) -> &Catalogue {
         &self.0.catalogue
+    }
+
+    /// Lists the journeys and templates again, with those made of these documents.
+    pub async fn list(&self, documents: Vec<Document>) -> Result<Catalogue, PluginError> {
+        let input = CatalogueIn::new(documents);
+        let now = self.0.clock.now();
+        let caller = &self.0.caller;
+        caller.call(method::JOURNEYS_CATALOGUE, &input, now).await
     }
 
     /// Sends an HTTP request of one of its journeys, to a host its manifest allows.

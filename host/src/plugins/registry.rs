@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::journey::Catalogue;
+use hogsend_plugin_api::journey::{Catalogue, CatalogueIn};
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
 use super::Problem;
 use super::caller::{Caller, Image, read_error};
-use super::discover::{Discovered, Found, PluginInfo};
+use super::discover::{Discovered, Found, Plugin, PluginInfo};
+use super::features;
 use super::perform::{Performer, Scope};
-use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef};
+use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};
 use super::running::Running;
 use crate::clock::Clock;
 
@@ -65,7 +66,10 @@ impl Discovered {
         let info = self.info();
         let mut running = BTreeMap::new();
         let mut problems = Vec::new();
-        for (id, (manifest, found)) in self.plugins {
+        for (id, plugin) in self.plugins {
+            let Plugin {
+                manifest, found, ..
+            } = plugin;
             let used = deliveries.contains(&id) || listening.contains(&id);
             if manifest.kinds.contains(&Kind::Delivery) && !used {
                 continue;
@@ -79,7 +83,10 @@ impl Discovered {
             }
         }
         let mut older = Vec::new();
-        for (manifest, found) in self.older {
+        for plugin in self.older {
+            let Plugin {
+                manifest, found, ..
+            } = plugin;
             let own = settings.get(&manifest.id).cloned().unwrap_or_default();
             match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
                 Ok(plugin) => older.push(Arc::new(plugin)),
@@ -111,16 +118,17 @@ async fn start_one(
             format!("plugin '{id}' does not start: {message}"),
         )
     };
+    let told = settings.clone().with_host(&features::host());
     let image = match found {
         Found::Linked(linked) => {
-            Image::Linked((linked.create)(&settings).map_err(|error| refused(error.to_string()))?)
+            Image::Linked((linked.create)(&told).map_err(|error| refused(error.to_string()))?)
         }
         Found::Described(source) => {
-            let instance = source.create(&settings);
+            let instance = source.create(&told);
             Image::Linked(instance.map_err(|error| refused(error.to_string()))?)
         }
         Found::Loaded { root, .. } => {
-            let own = serde_json::to_vec(&settings).map_err(|error| refused(error.to_string()))?;
+            let own = serde_json::to_vec(&told).map_err(|error| refused(error.to_string()))?;
             let instance = root
                 .create(&own)
                 .map_err(|bytes| refused(read_error(&bytes).to_string()))?;
@@ -146,7 +154,11 @@ async fn start_one(
     ));
     let catalogue = if brings_journeys {
         let asked = caller
-            .call(method::JOURNEYS_CATALOGUE, &(), clock.now())
+            .call(
+                method::JOURNEYS_CATALOGUE,
+                &CatalogueIn::default(),
+                clock.now(),
+            )
             .await;
         asked.map_err(|error| refused(error.to_string()))?
     } else {
@@ -211,6 +223,12 @@ impl Registry {
             .running
             .values()
             .filter(move |plugin| plugin.caller.manifest.kinds.contains(&kind))
+    }
+
+    /// Every running plugin.
+    pub fn running(&self) -> Vec<PluginRef> {
+        let all = self.0.running.values();
+        all.map(|plugin| PluginRef(plugin.clone())).collect()
     }
 
     pub fn event_source(&self, id: &str) -> Option<EventSourceRef> {

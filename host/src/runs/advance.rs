@@ -258,16 +258,10 @@ impl<'a> Advance<'a> {
 }
 
 fn input(state: &ClaimedState, journal: &Journal) -> AdvanceIn {
-    AdvanceIn {
-        journey: state.journey_id.clone(),
-        run_id: state.id.into(),
-        started_at: state.created_at,
-        user: state.person.clone(),
-        event: TriggerEvent {
-            name: state.trigger_event.clone(),
-            properties: state.context.clone(),
-            trust: state.trust,
-        },
-        steps: journal.steps(),
-    }
+    let mut event = TriggerEvent::new(&state.trigger_event, state.context.clone());
+    event.trust = state.trust;
+    let (id, begun, user) = (state.id.into(), state.created_at, state.person.clone());
+    let mut input = AdvanceIn::new(&state.journey_id, id, begun, user, event);
+    input.steps = journal.steps();
+    input
 }

@@ -43,6 +43,10 @@ impl Ending {
                 return Self::stuck("diverged", message);
             }
             RunStatus::Stuck { message } => return Self::stuck("unreadable", message.clone()),
+            other => {
+                let message = format!("the plugin is newer than this host: {other:?}");
+                return Self::stuck("unreadable", message);
+            }
         };
         Self {
             status,

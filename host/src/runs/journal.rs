@@ -218,14 +218,8 @@ mod tests {
     use super::*;
 
     fn command(seq: usize, text: &str) -> Command {
-        Command {
-            seq: u32::try_from(seq).unwrap(),
-            after: 0,
-            kind: step::TRIGGER.into(),
-            label: None,
-            print: String::new(),
-            args: json!({ "text": text }),
-        }
+        let seq = u32::try_from(seq).unwrap();
+        Command::new(seq, 0, step::TRIGGER, "", json!({ "text": text }))
     }
 
     #[test]

@@ -79,16 +79,8 @@ impl Folder {
             let why = "a layout is a whole MJML document with {{ body }} where the mail goes";
             return self.wrong(file, None, why);
         }
-        let sample = Template {
-            key: "layout".into(),
-            subject: "Sample".into(),
-            mjml: "<p>Sample</p>".into(),
-            ..Template::default()
-        };
-        let whole = Template {
-            mjml: text.clone(),
-            ..sample.clone()
-        };
+        let sample = Template::new("layout", "Sample", "<p>Sample</p>");
+        let whole = Template::new("layout", "Sample", &text);
         let tried = syntax(&whole).and_then(|()| try_out(&sample, Some(&text), super::CATEGORY));
         match tried {
             Ok(_) => self.layout = Some(text),
@@ -253,18 +245,10 @@ mod tests {
     use super::Folder;
 
     fn plugins() -> Templates {
-        let template = |key: &str| Template {
-            key: key.into(),
-            subject: "Old".into(),
-            mjml: "<p>Old</p>".into(),
-            category: Some("journey".into()),
-            ..Template::default()
-        };
+        let template = |key| Template::new(key, "Old", "<p>Old</p>").category("journey");
         let mut all = Templates::default();
-        let catalogue = Catalogue {
-            templates: vec![template("welcome"), template("nudge")],
-            ..Catalogue::default()
-        };
+        let mut catalogue = Catalogue::default();
+        catalogue.templates = vec![template("welcome"), template("nudge")];
         all.add("stock", &catalogue);
         all
     }

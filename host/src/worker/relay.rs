@@ -298,6 +298,11 @@ async fn send(
                 results.left.extend(part);
                 break;
             }
+            Ok(other) => {
+                results.retry = Some((format!("it is newer than this host: {other:?}"), None));
+                results.left.extend(part);
+                break;
+            }
             Err(error) => {
                 results.retry = Some((error.to_string(), None));
                 results.left.extend(part);
@@ -322,11 +327,12 @@ async fn send(
 }
 
 fn capture(claimed: &ClaimedCapture) -> Capture {
-    Capture {
-        id: claimed.id,
-        distinct_id: claimed.distinct_id.clone(),
-        event: claimed.event.clone(),
-        properties: claimed.properties.clone(),
-        occurred_at: claimed.occurred_at,
-    }
+    let mut capture = Capture::new(
+        claimed.id,
+        claimed.distinct_id.clone(),
+        claimed.event.clone(),
+        claimed.occurred_at,
+    );
+    capture.properties.clone_from(&claimed.properties);
+    capture
 }

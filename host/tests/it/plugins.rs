@@ -13,7 +13,7 @@ use crate::support::resend::Resend;
 use crate::support::{Server, Store, posthog};
 
 /// A library built from this workspace.
-fn library(plugin: &str) -> PathBuf {
+pub fn library(plugin: &str) -> PathBuf {
     let folder = std::env::var_os("HOGSEND_TEST_PLUGIN_DIR")
         .map_or_else(|| binary().parent().unwrap().to_owned(), PathBuf::from);
     let file = folder.join(format!("libhogsend_plugin_{plugin}.so"));

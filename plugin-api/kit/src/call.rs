@@ -57,27 +57,21 @@ pub fn call<I: Serialize, T: DeserializeOwned>(
     mut answer: impl FnMut(&Command) -> Result<Value, StepError>,
 ) -> Result<T, CallError> {
     let mut now = beginning();
-    let mut ask = Ask {
-        input,
-        now,
-        steps: Vec::new(),
-    };
+    let mut ask = Ask::new(input, now);
     for _ in 0..ROUNDS {
-        let commands = match decode(&repeat(plugin, method, &encode(&ask)?, 2)?)? {
-            Reply::Done(value) => return Ok(value),
-            Reply::Ask(commands) => commands,
-        };
+        let reply: Reply<T> = decode(&repeat(plugin, method, &encode(&ask)?, 2)?)?;
+        if let Some(value) = reply.done {
+            return Ok(value);
+        }
         now += TimeDelta::seconds(1);
-        for command in &commands {
+        ask.logged += reply.log.len() as u32;
+        for command in &reply.ask {
             let done = StepState::Done {
                 pos: 1 + ask.steps.len() as u32,
                 at: now,
                 result: answer(command),
             };
-            ask.steps.push(Step {
-                state: done,
-                ..Step::issued(command)
-            });
+            ask.steps.push(Step::issued(command).with_state(done));
         }
     }
     panic!("the plugin still sends requests after {ROUNDS} rounds of method {method}");

@@ -20,6 +20,13 @@ pub use sim::Sim;
 
 use chrono::{DateTime, Utc};
 
+/// A value, changed: `with(Mail::new(…), |mail| mail.subject = "Hi".into())`. The types of plugin-api
+/// cannot be written as literals, so that later versions can add fields.
+pub fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
+}
+
 /// The start of the kit's clock: 2026-01-01, 00:00 UTC.
 pub fn beginning() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_454)

@@ -8,7 +8,7 @@ use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::journey::{
     AdvanceIn, AdvanceOut, RunStatus, SleepArgs, SleepUntilArgs, TriggerEvent, User, step,
 };
-use hogsend_plugin_api::{Command, Properties, Step, StepError, StepState};
+use hogsend_plugin_api::{Command, Step, StepError, StepState};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,12 +22,8 @@ const REPLAYS: usize = 20;
 
 /// A person to run a journey for.
 pub fn user() -> User {
-    User {
-        id: Uuid::from_u128(1),
-        external_id: Some("user-1".into()),
-        email: Some("ada@example.com".into()),
-        properties: Properties::new(),
-    }
+    let (id, email) = ("user-1".into(), "ada@example.com".into());
+    User::new(Uuid::from_u128(1), Some(id), Some(email))
 }
 
 /// A run, its journal, and a clock that only the test moves.
@@ -50,14 +46,7 @@ impl<'a> Run<'a> {
     pub fn begin(plugin: &'a dyn Instance, journey: &str, user: User, event: TriggerEvent) -> Self {
         let mut run = Self {
             plugin,
-            input: AdvanceIn {
-                journey: journey.into(),
-                run_id: Uuid::from_u128(2),
-                started_at: beginning(),
-                user,
-                event,
-                steps: Vec::new(),
-            },
+            input: AdvanceIn::new(journey, Uuid::from_u128(2), beginning(), user, event),
             commands: Vec::new(),
             completions: 0,
             now: beginning(),

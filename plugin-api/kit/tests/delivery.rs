@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, Body, Capabilities, Delivery, DeliveryEvent,
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, Capabilities, Delivery, DeliveryEvent,
     DeliveryEventKind, DeliveryReading, Host, HttpMethod, HttpRequest, HttpResponse, Idempotency,
     Mail, Manifest, Plugin, Prepared, Refusal, RetryFault, SendOutcome, Sent, Setting, Settings,
     Webhook, export_plugin,
@@ -71,10 +71,7 @@ impl Delivery for Courier {
             "drops quotes" => body["from"] = json!(mail.from.replace('"', "")),
             _ => {}
         }
-        Ok(Prepared {
-            content_type: "application/json".into(),
-            body: body.to_string().into(),
-        })
+        Ok(Prepared::new("application/json", body.to_string()))
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> Sent {
@@ -254,11 +251,7 @@ fn seen(body: &Value) -> Seen {
 }
 
 fn answer(status: u16, body: &Value) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: Vec::new(),
-        body: Body::from(body.to_string()),
-    }
+    HttpResponse::new(status, &[], body.to_string())
 }
 
 #[test]

@@ -204,11 +204,7 @@ fn plugin() -> Box<dyn Instance> {
 
 fn event(properties: Value) -> TriggerEvent {
     let properties: Properties = serde_json::from_value(properties).unwrap();
-    TriggerEvent {
-        name: "e".into(),
-        properties,
-        trust: Default::default(),
-    }
+    TriggerEvent::new("e", properties)
 }
 
 fn begin<'a>(plugin: &'a dyn Instance, journey: &str) -> Run<'a> {

@@ -77,10 +77,9 @@ impl Journeys for Year {
             "weekly",
             "receipt",
         ];
-        let template = |key: &str| Template {
-            key: key.into(),
-            category: (key == "receipt").then(|| "transactional".into()),
-            ..Template::default()
+        let template = |key: &str| match key {
+            "receipt" => Template::new(key, "", "").category("transactional"),
+            _ => Template::new(key, "", ""),
         };
         keys.map(template).into()
     }

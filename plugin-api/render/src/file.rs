@@ -186,16 +186,12 @@ impl TemplateFile {
             props.collect()
         });
         let base = base.cloned().unwrap_or_default();
-        Template {
-            key: key.to_owned(),
-            subject: own.subject.clone(),
-            preview: own.preheader.clone(),
-            mjml: self.body.clone(),
-            text: own.text.clone(),
-            category: own.category.clone().or(base.category),
-            not_after_ms: useful.or(base.not_after_ms),
-            props: props.unwrap_or(base.props),
-        }
+        let mut template = Template::new(key, &own.subject, &self.body).preview(&own.preheader);
+        template.text.clone_from(&own.text);
+        template.category = own.category.clone().or(base.category);
+        template.not_after_ms = useful.or(base.not_after_ms);
+        template.props = props.unwrap_or(base.props);
+        template
     }
 
     /// The category the file sets.
@@ -207,18 +203,15 @@ impl TemplateFile {
 impl FrontProp {
     fn named(&self, name: &str) -> Prop {
         let kind = KINDS.iter().find(|(kind, _)| *kind == self.kind);
-        Prop {
-            name: name.to_owned(),
-            kind: kind.map_or(PropKind::Any, |(_, kind)| *kind),
-            required: self.required || self.unless.is_some(),
-            unless: self.unless.clone(),
-            sample: self
-                .sample
-                .as_ref()
-                .and_then(|sample| serde_json::to_value(sample).ok())
-                .unwrap_or(Value::Null),
-            about: self.about.clone(),
-        }
+        let sample = self.sample.as_ref();
+        let sample = sample.and_then(|sample| serde_json::to_value(sample).ok());
+        let mut prop = Prop::any(name)
+            .about(&self.about)
+            .sample(sample.unwrap_or(Value::Null));
+        prop.kind = kind.map_or(PropKind::Any, |(_, kind)| *kind);
+        prop.required = self.required || self.unless.is_some();
+        prop.unless.clone_from(&self.unless);
+        prop
     }
 
     fn of(prop: &Prop) -> Self {
@@ -265,21 +258,19 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let template = Template {
-            key: "news".into(),
-            subject: "{{ props.title or \"News\" }} isn't 'old'".into(),
-            preview: "A line\\with all".into(),
-            mjml: "<h1>é</h1>\n+++x\n<p>{{ name }}</p>\n".into(),
-            text: Some("Hi {{ name }}\n\n''' \"\"\" x\n".into()),
-            category: Some("journey".into()),
-            not_after_ms: Some(5_400_000),
-            props: vec![
+        let subject = "{{ props.title or \"News\" }} isn't 'old'";
+        let markup = "<h1>é</h1>\n+++x\n<p>{{ name }}</p>\n";
+        let template = Template::new("news", subject, markup)
+            .preview("A line\\with all")
+            .text("Hi {{ name }}\n\n''' \"\"\" x\n")
+            .category("journey")
+            .not_after(std::time::Duration::from_secs(5_400))
+            .props(vec![
                 Prop::list("items").sample(json!([{ "title": "One", "n": 1.5 }, "Two"])),
                 Prop::url("url").required_unless("code").about("Where to"),
                 Prop::text("code").sample("418"),
                 Prop::number("count").required(),
-            ],
-        };
+            ]);
         let file = parse(&write(&template).unwrap()).unwrap();
         let mut read = file.template("news", None);
         read.props.sort_by(|a, b| a.name.cmp(&b.name));
@@ -290,15 +281,11 @@ mod tests {
 
     #[test]
     fn what_a_file_leaves_out_stays_as_it_was() {
-        let base = Template {
-            key: "welcome".into(),
-            subject: "Old".into(),
-            text: Some("old".into()),
-            category: Some("journey".into()),
-            not_after_ms: Some(1),
-            props: vec![Prop::url("url")],
-            ..Template::default()
-        };
+        let base = Template::new("welcome", "Old", "")
+            .text("old")
+            .category("journey")
+            .not_after(std::time::Duration::from_millis(1))
+            .props(vec![Prop::url("url")]);
         let file = parse("+++\r\nsubject = \"New\"\r\n+++\r\n<p>Hi</p>").unwrap();
         assert_eq!(file.body_line, 4);
         let template = file.template("welcome", Some(&base));

@@ -32,12 +32,7 @@ fn rendered(template: &Template, name: &str, category: &str) -> Result<Rendered,
 }
 
 fn template(subject: &str, body: &str) -> Template {
-    Template {
-        key: "t".into(),
-        subject: subject.into(),
-        mjml: body.into(),
-        ..Template::default()
-    }
+    Template::new("t", subject, body)
 }
 
 fn whole(body: &str) -> String {

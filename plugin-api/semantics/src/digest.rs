@@ -67,10 +67,7 @@ impl Gathering {
     /// The digest, with its events oldest first.
     pub fn finish(mut self) -> Digest {
         self.newest.reverse();
-        Digest {
-            events: self.newest,
-            count: self.count,
-        }
+        Digest::new(self.newest, self.count)
     }
 }
 
@@ -80,18 +77,12 @@ mod tests {
     use serde_json::json;
 
     use super::{BYTES_MAX, EVENTS_MAX, Gathering, fitting};
-    use hogsend_plugin_api::Trust;
     use hogsend_plugin_api::journey::{Digest, Occurrence};
 
     fn event((number, size): (usize, usize)) -> Occurrence {
         let properties = json!({ "n": number, "text": "x".repeat(size) });
-        Occurrence {
-            name: "x".into(),
-            properties: properties.as_object().cloned().unwrap_or_default(),
-            occurred_at: DateTime::UNIX_EPOCH,
-            id: None,
-            trust: Trust::Trusted,
-        }
+        let properties = properties.as_object().cloned().unwrap_or_default();
+        Occurrence::new("x", properties, DateTime::UNIX_EPOCH)
     }
 
     fn gathered(events: impl Iterator<Item = (usize, usize)>) -> Digest {

@@ -79,8 +79,8 @@ pub fn decide(definition: &Definition, facts: &Facts<'_>) -> Result<(), &'static
 
 fn is_late(late: Late, age: TimeDelta) -> bool {
     match late {
-        Late::Enrol => false,
         Late::SkipAfterMs(ms) => u64::try_from(age.num_milliseconds()).is_ok_and(|age| age > ms),
+        _ => false,
     }
 }
 

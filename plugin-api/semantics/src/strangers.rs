@@ -56,31 +56,22 @@ mod tests {
     use super::{gathered, trust};
     use hogsend_plugin_api::Trust::{self, Trusted, Untrusted};
     use hogsend_plugin_api::journey::{Digest, Occurrence, Waited, step};
-    use hogsend_plugin_api::{Step, StepError, StepState};
+    use hogsend_plugin_api::{Command, Step, StepError, StepState};
 
     fn event(word: &str, trust: Trust) -> Occurrence {
-        Occurrence {
-            name: "x".into(),
-            properties: [("word".to_owned(), json!(word))].into_iter().collect(),
-            occurred_at: DateTime::UNIX_EPOCH,
-            id: None,
-            trust,
-        }
+        let properties = [("word".to_owned(), json!(word))].into_iter().collect();
+        let mut event = Occurrence::new("x", properties, DateTime::UNIX_EPOCH);
+        event.trust = trust;
+        event
     }
 
     fn done(kind: &str, result: Result<Value, StepError>) -> Step {
-        Step {
-            seq: 0,
-            after: 0,
-            kind: kind.into(),
-            label: None,
-            print: String::new(),
-            state: StepState::Done {
-                pos: 1,
-                at: DateTime::UNIX_EPOCH,
-                result,
-            },
-        }
+        let state = StepState::Done {
+            pos: 1,
+            at: DateTime::UNIX_EPOCH,
+            result,
+        };
+        Step::issued(&Command::new(0, 0, kind, "", Value::Null)).with_state(state)
     }
 
     fn words(steps: &[Step]) -> Vec<&str> {
@@ -92,10 +83,7 @@ mod tests {
     #[test]
     fn every_way_to_read_an_event_tells_whether_a_stranger_may_have_sent_it() {
         let both = || vec![event("ours", Trusted), event("theirs", Untrusted)];
-        let digest = Digest {
-            events: both(),
-            count: 2,
-        };
+        let digest = Digest::new(both(), 2);
         for read in [
             done(
                 step::WAIT_FOR,

@@ -34,10 +34,7 @@ mod tests {
 
     #[test]
     fn people_are_spread_evenly_and_stay_where_they_are() {
-        let args = VariantArgs {
-            key: "subject".into(),
-            arms: vec!["a".into(), "b".into(), "c".into()],
-        };
+        let args = VariantArgs::new("subject", &["a", "b", "c"]);
         let mut counts = [0; 3];
         for person in 0..3_000 {
             let person = Uuid::from_u128(person);
@@ -49,10 +46,7 @@ mod tests {
             counts.iter().all(|count| (900..1_100).contains(count)),
             "{counts:?}"
         );
-        let none = VariantArgs {
-            arms: vec![],
-            ..args
-        };
+        let none = VariantArgs::new("subject", &[]);
         let error = super::arm(&none, "welcome", Uuid::nil()).unwrap_err();
         assert_eq!(error.code, "variant_without_arms");
     }

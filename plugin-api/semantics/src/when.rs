@@ -4,13 +4,14 @@ use chrono::{DateTime, Datelike as _, Days, LocalResult, NaiveDate, NaiveDateTim
 use chrono::{TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use hogsend_plugin_api::StepError;
-use hogsend_plugin_api::journey::WhenArgs;
+use hogsend_plugin_api::journey::{WhenArgs, step};
 
 /// The instant that the inputs of a `when` step mean at `now` in a time zone.
 ///
 /// # Errors
 ///
-/// `time_invalid` where an hour is above 23, a minute above 59, or the instant beyond chrono's range.
+/// `time_invalid` where an hour is above 23, a minute above 59, or the instant beyond chrono's range;
+/// `not_supported` for inputs of a later version.
 pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, StepError> {
     let today = now.with_timezone(&zone).date_naive();
     match *args {
@@ -51,6 +52,7 @@ pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime
             }
             first_after(now, today, 1, start, zone)
         }
+        _ => Err(StepError::not_supported(step::WHEN)),
     }
 }
 

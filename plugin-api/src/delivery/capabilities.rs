@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire;
+
 /// What a provider guarantees, and the limits the host must respect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// Whether the host may repeat an attempt with the same key without sending a second mail.
     pub idempotency: Idempotency,
@@ -13,7 +16,7 @@ pub struct Capabilities {
     #[serde(default = "one")]
     pub batch_max: u32,
     /// The initial rate, until the provider's answers report another one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wire::optional")]
     pub rate: Option<Rate>,
     /// The longest time an attempt may take, in milliseconds, where that is more than the host's
     /// default of one minute: an SMTP server may filter a message for ten minutes before it answers
@@ -56,9 +59,11 @@ impl Capabilities {
     }
 }
 
-/// Whether a provider sends only one mail for repeated attempts with the same idempotency key.
+/// Whether a provider sends only one mail for repeated attempts with the same idempotency key. A
+/// promise of a later version counts as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
+#[non_exhaustive]
 pub enum Idempotency {
     /// No: a repeat may send a second mail.
     None,
@@ -67,6 +72,8 @@ pub enum Idempotency {
     /// Always.
     Forever,
 }
+
+wire::enum_on_the_wire!(Idempotency, |_name, _fault| Idempotency::None);
 
 impl Idempotency {
     /// Whether the host may repeat an attempt that began `elapsed` ago without sending a second
@@ -82,6 +89,7 @@ impl Idempotency {
 
 /// The rate limit a provider states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Rate {
     /// Requests allowed per window.
     pub requests: u32,

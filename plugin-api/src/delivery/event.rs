@@ -4,14 +4,16 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Body;
+use crate::{Body, wire};
 
-/// The content of a genuine webhook of a provider.
+/// The content of a genuine webhook of a provider. The host answers one of a later version with 500,
+/// so that the provider sends it again and nothing is lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DeliveryReading {
     /// What happened to mails, in the order the webhook gives.
-    Events(Vec<DeliveryEvent>),
+    Events(#[serde(deserialize_with = "wire::each")] Vec<DeliveryEvent>),
     /// The webhook is understood but reports nothing about a mail.
     Skipped {
         /// For the log.
@@ -48,6 +50,7 @@ impl DeliveryReading {
 
 /// One thing that happened to one mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeliveryEvent {
     /// What happened.
     pub kind: DeliveryEventKind,
@@ -99,9 +102,11 @@ impl DeliveryEvent {
     }
 }
 
-/// What happened to a mail.
+/// What happened to a mail. The host leaves out an event with a kind of a later version and logs it;
+/// the other events of the webhook count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DeliveryEventKind {
     /// The provider accepted the mail.
     Sent,
@@ -125,14 +130,17 @@ pub enum DeliveryEventKind {
     Unsubscribed,
 }
 
-/// Whether a bounced address can receive a later mail.
+/// Whether a bounced address can receive a later mail. A type of a later version counts as
+/// [`BounceType::Undetermined`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BounceType {
     /// The address does not work and never will (a hard bounce).
     Permanent,
     /// The fault is temporary, such as a full mailbox or a server that is down (a soft bounce).
     Transient,
     /// The provider does not say which.
+    #[serde(other)]
     Undetermined,
 }

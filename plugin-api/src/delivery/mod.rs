@@ -9,11 +9,13 @@ pub use event::{BounceType, DeliveryEvent, DeliveryEventKind, DeliveryReading};
 pub use outcome::{BatchOutcome, BlockScope, RejectFault, RetryFault, SendOutcome};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::call::{CallError, converse, decode, encode, method};
-use crate::{Body, Host, Refusal, Webhook};
+use crate::{Body, Host, Refusal, Webhook, wire};
 
 /// Sends mails through a provider, and reads its webhooks about them.
 ///
@@ -64,6 +66,7 @@ pub trait Delivery {
 
 /// A rendered mail. It never changes between attempts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Mail {
     /// The host's id of the mail.
     pub id: Uuid,
@@ -92,8 +95,28 @@ pub struct Mail {
     pub message_id: String,
 }
 
+impl Mail {
+    /// A mail with these ends and everything else left empty.
+    pub fn new(id: Uuid, from: &str, to: &str, date: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            from: from.into(),
+            to: to.into(),
+            reply_to: None,
+            subject: String::new(),
+            html: String::new(),
+            text: String::new(),
+            headers: Vec::new(),
+            tags: Vec::new(),
+            date,
+            message_id: String::new(),
+        }
+    }
+}
+
 /// The request bytes of a mail, the same on every attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Prepared {
     /// The media type of `body`: `application/json`, `message/rfc822`.
     pub content_type: String,
@@ -113,6 +136,7 @@ impl Prepared {
 
 /// One attempt to send a mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Attempt {
     /// The same for every attempt of one mail.
     pub idempotency_key: String,
@@ -149,6 +173,7 @@ impl Attempt {
 
 /// One attempt to send several mails in one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BatchAttempt {
     /// The key of the batch, the same for every attempt of it.
     pub idempotency_key: String,
@@ -181,14 +206,35 @@ impl BatchAttempt {
 }
 
 /// The outcome of an attempt, and the rate limit the provider reported with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Sent {
     /// How the attempt ended.
     #[serde(flatten)]
     pub outcome: SendOutcome,
     /// The rate limit in the provider's answer, where it states one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+}
+
+/// The outcome is a field beside the others, by its name. The first that is one counts, so that later
+/// versions can add fields.
+impl<'de> Deserialize<'de> for Sent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        let rate = fields.remove("rate").unwrap_or_default();
+        let known = fields
+            .iter()
+            .find(|(name, _)| SendOutcome::NAMES.contains(&name.as_str()));
+        let outcome = match known.or_else(|| fields.iter().next()) {
+            Some((name, value)) => json!({ name: value }),
+            None => return Err(D::Error::custom("no outcome")),
+        };
+        Ok(Self {
+            outcome: SendOutcome::deserialize(outcome).map_err(D::Error::custom)?,
+            rate: wire::optional(rate).map_err(D::Error::custom)?,
+        })
+    }
 }
 
 impl Sent {
@@ -209,11 +255,16 @@ impl From<SendOutcome> for Sent {
 
 /// The outcome of a batch attempt, and the rate limit the provider reported with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BatchSent {
     /// How the attempt ended.
     pub outcome: BatchOutcome,
     /// The rate limit in the provider's answer, where it states one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "wire::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub rate: Option<Rate>,
 }
 

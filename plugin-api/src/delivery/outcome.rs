@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::BounceType;
-use crate::{HttpError, HttpErrorKind};
+use crate::{HttpError, HttpErrorKind, wire};
 
 /// How an attempt ended. The plugin reports whose fault a failure was; the host decides what to do.
 ///
@@ -11,8 +11,11 @@ use crate::{HttpError, HttpErrorKind};
 /// answer for any mail to anyone (a key, a quota, a sender, a relay rule): return `Blocked`, and no
 /// mail is lost. It is the *recipient's* where the provider would have accepted the same mail to
 /// another recipient. It is the *content's* only where something in this one mail is wrong.
+///
+/// An outcome of a later version counts as [`SendOutcome::Unknown`]: the mail is in doubt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
+#[non_exhaustive]
 pub enum SendOutcome {
     /// The provider accepted the mail and gave it this id.
     Accepted { message_id: String },
@@ -61,9 +64,14 @@ pub enum SendOutcome {
     Unknown { reason: String },
 }
 
+wire::enum_on_the_wire!(SendOutcome, |name, fault| SendOutcome::unknown(format!(
+    "the plugin answers with the outcome '{name}' ({fault}): it is newer than this host"
+)));
+
 /// Whose temporary fault it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RetryFault {
     /// The recipient's mailbox or server: full, greylisting, unreachable. Only this mail waits.
     Recipient,
@@ -76,6 +84,7 @@ pub enum RetryFault {
 /// Which mail a provider refuses until an operator acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BlockScope {
     /// Mail from the sender address of this mail, which is not verified or not allowed for this
     /// account. Mail from other senders continues.
@@ -89,6 +98,7 @@ pub enum BlockScope {
 /// What is permanently wrong with a rejected mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RejectFault {
     /// The recipient's address, or the recipient's server refuses it.
     Recipient,
@@ -99,6 +109,9 @@ pub enum RejectFault {
 }
 
 impl SendOutcome {
+    /// The names of the variants on the wire.
+    pub(super) const NAMES: [&str; 5] = ["accepted", "retry", "blocked", "rejected", "unknown"];
+
     /// A temporary fault of the provider.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry {
@@ -208,9 +221,10 @@ impl From<HttpError> for SendOutcome {
     }
 }
 
-/// How an attempt to send a batch ended.
+/// How an attempt to send a batch ended. An outcome of a later version counts as `All(Unknown)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
+#[non_exhaustive]
 pub enum BatchOutcome {
     /// The provider answered for every mail; the outcomes are in the order of the mails. `Unknown`
     /// must not occur here: a batch with one lost answer is `All(Unknown)`.
@@ -221,6 +235,12 @@ pub enum BatchOutcome {
     /// mail alone, so that one bad mail does not block the others.
     Apart { reason: String },
 }
+
+wire::enum_on_the_wire!(BatchOutcome, |name, fault| BatchOutcome::All(
+    SendOutcome::unknown(format!(
+        "the plugin answers with the outcome '{name}' ({fault}): it is newer than this host"
+    ))
+));
 
 #[cfg(test)]
 mod tests {

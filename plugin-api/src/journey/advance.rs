@@ -1,7 +1,7 @@
 //! One advance of a run: takes its journal, returns commands.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
@@ -9,26 +9,36 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Category, Ctx, Definition, Journey, Journeys, Template, TriggerEvent, User};
+use super::{
+    CatalogueIn, Category, Ctx, Definition, Document, DocumentFault, Journey, Journeys, Template,
+    TriggerEvent, User,
+};
 use crate::call::{CallError, decode, encode, method};
 use crate::replay::{self, Bounds, Divergence, End};
 use crate::step::{Command, Step, StepError};
+use crate::wire;
 
 /// Everything a journeys plugin provides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Catalogue {
-    /// From [`Journeys::journeys`].
+    /// From [`Journeys::journeys`] and [`Journeys::read_documents`].
+    #[serde(deserialize_with = "wire::each")]
     pub journeys: Vec<Definition>,
     /// From [`Journeys::templates`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wire::each")]
     pub templates: Vec<Template>,
     /// From [`Journeys::categories`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wire::each")]
     pub categories: Vec<Category>,
+    /// What is wrong with documents.
+    #[serde(default, deserialize_with = "wire::each")]
+    pub faults: Vec<DocumentFault>,
 }
 
 /// A run and its journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AdvanceIn {
     /// The id of the journey.
     pub journey: String,
@@ -42,10 +52,35 @@ pub struct AdvanceIn {
     pub event: TriggerEvent,
     /// The recorded steps, ordered by number, without gaps.
     pub steps: Vec<Step>,
+    /// The document the run began with, where its journey was made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Document>,
+}
+
+impl AdvanceIn {
+    /// A run of a journey without steps.
+    pub fn new(
+        journey: &str,
+        run_id: Uuid,
+        started_at: DateTime<Utc>,
+        user: User,
+        event: TriggerEvent,
+    ) -> Self {
+        Self {
+            journey: journey.into(),
+            run_id,
+            started_at,
+            user,
+            event,
+            steps: Vec::new(),
+            document: None,
+        }
+    }
 }
 
 /// Result of an advance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AdvanceOut {
     /// How far the run has come.
     pub status: RunStatus,
@@ -57,9 +92,10 @@ pub struct AdvanceOut {
     pub cancels: Vec<u32>,
 }
 
-/// The status of a run after an advance.
+/// The status of a run after an advance. One of a later version counts as [`RunStatus::Stuck`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
+#[non_exhaustive]
 pub enum RunStatus {
     /// The run waits for at least one step.
     Waiting,
@@ -87,15 +123,39 @@ pub enum RunStatus {
     },
 }
 
+wire::enum_on_the_wire!(RunStatus, |name, fault| RunStatus::Stuck {
+    message: format!("the plugin answers with '{name}' ({fault}): it is newer than this host"),
+});
+
 /// Parses a recorded result.
 pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, StepError> {
     serde_json::from_value(value)
         .map_err(|error| StepError::new("result_unreadable", error.to_string()))
 }
 
-/// The plugin's journeys by id, created once per instance.
+/// The plugin's journeys by id, as they were listed last.
 #[doc(hidden)]
-pub type Cache = OnceLock<BTreeMap<String, Journey>>;
+#[derive(Default)]
+pub struct Cache(Mutex<Option<Arc<ById>>>);
+
+type ById = BTreeMap<String, Journey>;
+
+impl Cache {
+    fn put(&self, journeys: Vec<Journey>) -> Arc<ById> {
+        let by_id = journeys.into_iter();
+        let by_id = by_id.map(|journey| (journey.definition.id.clone(), journey));
+        let all = Arc::new(by_id.collect::<ById>());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(all.clone());
+        all
+    }
+
+    fn get(&self) -> Option<Arc<ById>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
 
 #[doc(hidden)]
 pub fn dispatch<P: Journeys>(
@@ -105,22 +165,20 @@ pub fn dispatch<P: Journeys>(
     input: &[u8],
 ) -> Option<Result<Vec<u8>, CallError>> {
     match number {
-        method::JOURNEYS_CATALOGUE => Some(encode(&Catalogue {
-            // Not from the cache: the host must see it if two journeys share an id.
-            journeys: plugin
-                .journeys()
-                .into_iter()
-                .map(|j| j.definition)
-                .collect(),
-            templates: plugin.templates(),
-            categories: plugin.categories(),
-        })),
-        method::JOURNEYS_ADVANCE => Some(decode(input).and_then(|run: AdvanceIn| {
-            let journeys = cache.get_or_init(|| {
-                let all = plugin.journeys().into_iter();
-                all.map(|journey| (journey.definition.id.clone(), journey))
-                    .collect()
-            });
+        method::JOURNEYS_CATALOGUE => {
+            // Hosts of the drafts sent null.
+            let input = decode::<Option<CatalogueIn>>(input);
+            Some(input.and_then(|input| encode(&list(plugin, cache, input.unwrap_or_default()))))
+        }
+        method::JOURNEYS_ADVANCE => Some(decode(input).and_then(|mut run: AdvanceIn| {
+            let journeys = match run.document.take() {
+                Some(document) => {
+                    let read = plugin.read_documents(&[document]).into_iter().flatten();
+                    let read = read.map(|journey| (journey.definition.id.clone(), journey));
+                    Arc::new(read.collect())
+                }
+                None => cache.get().unwrap_or_else(|| cache.put(plugin.journeys())),
+            };
             let journey = journeys.get(&run.journey).ok_or_else(|| {
                 let message = format!("this plugin has no journey '{}'", run.journey);
                 CallError::new(CallError::BAD_INPUT, message)
@@ -128,6 +186,29 @@ pub fn dispatch<P: Journeys>(
             encode(&advance(journey, run))
         })),
         _ => None,
+    }
+}
+
+fn list<P: Journeys>(plugin: &P, cache: &Cache, input: CatalogueIn) -> Catalogue {
+    let mut journeys = plugin.journeys();
+    let mut faults = Vec::new();
+    if !input.documents.is_empty() {
+        for read in plugin.read_documents(&input.documents) {
+            match read {
+                Ok(journey) => journeys.push(journey),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+    // From the list, not from the cache: the host must see it if two journeys share an id.
+    let definitions = journeys.iter().map(|journey| journey.definition.clone());
+    let definitions = definitions.collect();
+    cache.put(journeys);
+    Catalogue {
+        journeys: definitions,
+        templates: plugin.templates(),
+        categories: plugin.categories(),
+        faults,
     }
 }
 
@@ -190,6 +271,7 @@ mod tests {
                 trust: Default::default(),
             },
             steps: Vec::new(),
+            document: None,
         };
         advance(&Journey::new("j", code), run)
     }

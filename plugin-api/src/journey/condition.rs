@@ -11,6 +11,7 @@ use crate::Properties;
 /// A test of an event's properties, or of the contact's where the path begins with `contact.`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Condition {
     /// Compares one property with a value.
     Property {
@@ -35,6 +36,7 @@ pub enum Condition {
 /// timestamps; they are false for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Op {
     /// Equal; `1` equals `1.0`.
     Eq,

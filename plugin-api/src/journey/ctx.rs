@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::{
-    Asked, CaptureArgs, Contact, Digest, Guard, History, IdentifyArgs, Send, Sleep, Trigger,
-    WaitFor, When, pace,
+    Asked, CaptureArgs, Contact, Digest, Guard, History, IdentifyArgs, List, Send, Sleep, Trigger,
+    WaitFor, When, audience, pace,
 };
 use crate::replay::Replay;
 use crate::step::StepError;
@@ -67,12 +67,17 @@ pub mod step {
     pub const HTTP: &str = "http";
     /// `{label}`; recorded only, the code never waits on it.
     pub const CHECKPOINT: &str = "checkpoint";
+    /// [`SegmentArgs`](super::super::SegmentArgs) → boolean.
+    pub const SEGMENT: &str = "segment.contains";
+    /// [`ListArgs`](super::super::ListArgs) → boolean.
+    pub const LIST: &str = "list";
     /// `{id}`; recorded only: the run takes the changed code.
     pub const PATCHED: &str = "patched";
 }
 
 /// The person, as they were when they entered the journey.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct User {
     /// The id of the contact.
     pub id: Uuid,
@@ -88,6 +93,16 @@ pub struct User {
 }
 
 impl User {
+    /// A person without properties.
+    pub fn new(id: Uuid, external_id: Option<String>, email: Option<String>) -> Self {
+        Self {
+            id,
+            external_id,
+            email,
+            properties: Properties::new(),
+        }
+    }
+
     /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
@@ -96,6 +111,7 @@ impl User {
 
 /// The event that enrolled the person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TriggerEvent {
     /// The event's name.
     pub name: String,
@@ -109,6 +125,15 @@ pub struct TriggerEvent {
 }
 
 impl TriggerEvent {
+    /// A trusted event.
+    pub fn new(name: &str, properties: Properties) -> Self {
+        Self {
+            name: name.into(),
+            properties,
+            trust: Trust::Trusted,
+        }
+    }
+
     /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
@@ -116,7 +141,8 @@ impl TriggerEvent {
 }
 
 /// The steps a journey can take. The host records the result of each, and a replay sees the recorded
-/// results. A step that fails returns a [`StepError`], which `?` turns into a failed run.
+/// results. A step that fails returns a [`StepError`], which `?` turns into a failed run. A step that this
+/// host does not know fails with the code [`StepError::NOT_SUPPORTED`].
 #[derive(Clone)]
 pub struct Ctx {
     replay: Replay,
@@ -190,6 +216,17 @@ impl Ctx {
     /// the contact's own where analytics gives no answer.
     pub fn person(&self) -> Asked<Properties> {
         Asked::new(&self.replay, step::PERSON, json!({}))
+    }
+
+    /// Whether the person is in a segment now. Fails with `not_supported` on a host without segments.
+    pub fn in_segment(&self, id: &str) -> Asked<bool> {
+        audience::in_segment(&self.replay, id)
+    }
+
+    /// A list the person can join or leave: `ctx.list("beta").join().await?`. Its steps fail with
+    /// `not_supported` on a host without lists.
+    pub fn list(&self, id: &str) -> List {
+        List::new(&self.replay, id)
     }
 
     /// Sets properties of the contact, and of the person in analytics.

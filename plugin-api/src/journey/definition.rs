@@ -42,6 +42,11 @@ impl Journey {
                 pin: Pin::default(),
                 trusted: false,
                 late: Late::default(),
+                goal: None,
+                holdout_percent: 0,
+                not_after_ms: None,
+                source: None,
+                document: None,
                 location: format!("{}:{}", place.file(), place.line()),
             },
             run: Box::new(move |user, ctx| Box::pin(run(user, ctx))),
@@ -96,6 +101,45 @@ impl Journey {
         self
     }
 
+    /// What the journey is for: whoever enters it counts as converted where this event happens within
+    /// `span` of their entry. A host without `goals` ignores it.
+    pub fn goal(mut self, event: &str, span: Duration) -> Self {
+        self.definition.goal = Some(Goal {
+            event: EventMatch {
+                event: event.into(),
+                condition: None,
+            },
+            within_ms: span.as_millis() as u64,
+        });
+        self
+    }
+
+    /// The share of people, in percent (0 to 100), who meet the trigger but do not enter, so that the
+    /// goal can be compared. A host without `holdouts` ignores it.
+    pub fn holdout(mut self, percent: u8) -> Self {
+        self.definition.holdout_percent = percent.min(100);
+        self
+    }
+
+    /// How long mails of this journey are useful, where neither the `send` step nor the template says
+    /// it. A host without `journey_not_after` ignores it.
+    pub fn not_after(mut self, useful: Duration) -> Self {
+        self.definition.not_after_ms = Some(useful.as_millis() as u64);
+        self
+    }
+
+    /// The journey's own source, for people who look at it: `.source(include_str!("activation.rs"))`.
+    pub fn source(mut self, text: &str) -> Self {
+        self.definition.source = Some(text.into());
+        self
+    }
+
+    /// The [`Document::name`](super::Document::name) of the document the journey was made of.
+    pub fn document(mut self, name: &str) -> Self {
+        self.definition.document = Some(name.into());
+        self
+    }
+
     /// How often one person may enter. Default: without limit.
     pub fn entry(mut self, entry: Entry) -> Self {
         self.definition.entry = entry;
@@ -147,7 +191,11 @@ impl Journey {
 }
 
 /// A journey's metadata, as the host receives it. The methods of [`Journey`] explain each field.
+///
+/// A host that cannot read one, for example because of a condition of a later version, leaves the journey
+/// out and names it at start; its runs wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Definition {
     /// Unique over all plugins.
     pub id: String,
@@ -185,6 +233,32 @@ pub struct Definition {
     /// Where the source calls [`Journey::new`]: `src/activation.rs:12`.
     #[serde(default)]
     pub location: String,
+    /// What the journey is for.
+    #[serde(default)]
+    pub goal: Option<Goal>,
+    /// The share of people who do not enter, in percent.
+    #[serde(default)]
+    pub holdout_percent: u8,
+    /// How long its mails are useful, in milliseconds; `None` for the host's default.
+    #[serde(default)]
+    pub not_after_ms: Option<u64>,
+    /// The journey's own source.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The name of the document the journey was made of.
+    #[serde(default)]
+    pub document: Option<String>,
+}
+
+/// What a journey is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Goal {
+    /// The event that reaches it.
+    #[serde(flatten)]
+    pub event: EventMatch,
+    /// How long after the entry it counts, in milliseconds.
+    pub within_ms: u64,
 }
 
 fn default_category() -> String {
@@ -193,6 +267,7 @@ fn default_category() -> String {
 
 /// Matches events by name, and by a condition where there is one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EventMatch {
     /// The name of the event.
     pub event: String,
@@ -205,6 +280,7 @@ pub struct EventMatch {
 /// was offline or an export was sent again. Such an event ends runs and waits in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Late {
     /// It does not where it arrives more than this many milliseconds late.
     SkipAfterMs(u64),
@@ -229,6 +305,7 @@ impl Default for Late {
 /// Which code a run continues with once a newer version of its plugin is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Pin {
     /// The newest version, from the next advance on.
     #[default]
@@ -240,6 +317,7 @@ pub enum Pin {
 /// How often one person may enter a journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Entry {
     /// Once ever.
     Once,

@@ -10,6 +10,7 @@ pub type Result<T = ()> = std::result::Result<T, Error>;
 
 /// Fails the run, with a message and the place in the source of the `?` or the [`Error::new`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Error {
     /// What went wrong, for the operator.
     pub message: String,

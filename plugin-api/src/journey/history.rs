@@ -40,6 +40,7 @@ impl History {
 
 /// Inputs of the steps `history.has_event` and `history.events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HasEventArgs {
     /// The event's name.
     pub event: String,
@@ -50,6 +51,7 @@ pub struct HasEventArgs {
 
 /// Inputs of a `history.journey` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JourneyPastArgs {
     /// The journey's id.
     pub journey: String,
@@ -57,6 +59,7 @@ pub struct JourneyPastArgs {
 
 /// Inputs of a `history.email` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EmailPastArgs {
     /// The template's key.
     pub template: String,
@@ -64,6 +67,7 @@ pub struct EmailPastArgs {
 
 /// How often an event happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Occurrences {
     /// Whether it happened at all.
     pub found: bool,
@@ -74,8 +78,20 @@ pub struct Occurrences {
     pub last_at: Option<DateTime<Utc>>,
 }
 
+impl Occurrences {
+    /// It happened so often, and last at this time.
+    pub fn new(count: u64, last_at: Option<DateTime<Utc>>) -> Self {
+        Self {
+            found: count > 0,
+            count,
+            last_at,
+        }
+    }
+}
+
 /// A person's runs of one journey. They include the run that asks, if it is of this journey.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JourneyPast {
     /// How often the person entered.
     pub entered: u64,
@@ -90,6 +106,7 @@ pub struct JourneyPast {
 
 /// The mails of one template to one person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EmailPast {
     /// How many a provider accepted.
     pub sent: u64,

@@ -34,9 +34,11 @@
 
 mod advance;
 mod ask;
+mod audience;
 mod condition;
 mod ctx;
 mod definition;
+mod document;
 mod duration;
 mod error;
 mod history;
@@ -52,10 +54,12 @@ mod when;
 pub use crate::replay::Divergence;
 pub use advance::{AdvanceIn, AdvanceOut, Cache, Catalogue, RunStatus, dispatch};
 pub use ask::Asked;
+pub use audience::{List, ListArgs, SegmentArgs};
 pub use chrono::Weekday;
 pub use condition::{Condition, Op};
 pub use ctx::{Ctx, TriggerEvent, User, step};
-pub use definition::{Definition, Entry, EventMatch, Journey, Late, Pin};
+pub use definition::{Definition, Entry, EventMatch, Goal, Journey, Late, Pin};
+pub use document::{CatalogueIn, Document, DocumentFault};
 pub use duration::{days, hours, minutes, seconds, weeks};
 pub use error::{Error, Result};
 pub use history::{
@@ -68,7 +72,7 @@ pub use send::{Send, SendArgs, Sent};
 pub use sleep::{Sleep, SleepArgs, SleepUntilArgs};
 pub use template::{Prop, PropFault, PropKind, Template};
 pub use trigger::{Trigger, TriggerArgs};
-pub use wait::{Occurrence, Wait, WaitFor, WaitForArgs, Waited};
+pub use wait::{Limited, Occurrence, Unlimited, Wait, WaitFor, WaitForArgs, Waited};
 pub use when::{At, Moment, When, WhenArgs, WhenDay};
 
 use serde::{Deserialize, Serialize};
@@ -86,10 +90,23 @@ pub trait Journeys {
     fn categories(&self) -> Vec<Category> {
         Vec::new()
     }
+
+    /// Makes journeys of documents that the host hands over: for each document its journeys, or what is
+    /// wrong with it. Must depend on the documents only. The host calls it again when documents change,
+    /// and for each advance of a run that began with an earlier version of its document. A journey
+    /// names its document with [`Journey::document`]. Default: documents are ignored.
+    fn read_documents(
+        &self,
+        documents: &[Document],
+    ) -> Vec<std::result::Result<Journey, DocumentFault>> {
+        let _ = documents;
+        Vec::new()
+    }
 }
 
 /// A kind of mail people can unsubscribe from, as the preference page shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Category {
     /// The id that journeys and templates use: `product-news`.
     pub id: String,

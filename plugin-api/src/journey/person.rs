@@ -11,6 +11,7 @@ use crate::replay::Replay;
 
 /// The contact at the time of the step; the result of a `contact` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Contact {
     /// The id of the contact.
     pub id: Uuid,
@@ -30,6 +31,18 @@ pub struct Contact {
 }
 
 impl Contact {
+    /// A contact without ids and properties, seen first and last at these times.
+    pub fn new(id: Uuid, first_seen_at: DateTime<Utc>, last_seen_at: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            external_id: None,
+            email: None,
+            properties: Properties::new(),
+            first_seen_at,
+            last_seen_at,
+        }
+    }
+
     /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
@@ -57,6 +70,7 @@ impl Guard {
 
 /// Inputs of a `guard.is_subscribed` step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SubscribedArgs {
     /// `None` for the journey's own category.
     #[serde(default)]
@@ -65,6 +79,7 @@ pub struct SubscribedArgs {
 
 /// Inputs of an `identify` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct IdentifyArgs {
     /// The properties to set.
     pub properties: Properties,
@@ -72,6 +87,7 @@ pub struct IdentifyArgs {
 
 /// Inputs of a `capture` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CaptureArgs {
     /// The event's name.
     pub event: String,

@@ -15,6 +15,7 @@ use crate::step::StepError;
 
 /// Inputs of a `send` step. The methods of [`Send`] explain each field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SendArgs {
     /// The key of the template.
     pub template: String,
@@ -38,6 +39,7 @@ pub struct SendArgs {
 /// The result of a `send` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Sent {
     /// A provider accepted the mail with this id.
     Sent { id: Uuid },

@@ -12,6 +12,7 @@ use crate::replay::{Replay, StepHandle};
 
 /// Inputs of a `sleep` step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SleepArgs {
     /// How long to wait, in milliseconds.
     pub ms: u64,
@@ -19,6 +20,7 @@ pub struct SleepArgs {
 
 /// Inputs of a `sleep_until` step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SleepUntilArgs {
     /// When the wait ends.
     pub at: DateTime<Utc>,

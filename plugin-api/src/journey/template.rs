@@ -16,6 +16,7 @@ use crate::Properties;
 /// `unsubscribe_url`, `preferences_url`, `postal_address` and `footer`. The filter `person_name`
 /// reduces a value to what looks like a person's name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Template {
     /// Unique over all plugins: `activation-nudge`.
     pub key: String,
@@ -44,6 +45,7 @@ pub struct Template {
 
 /// A value a journey passes to a template: its name, its type and whether it is required.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Prop {
     /// The template sees it as `props.<name>`.
     pub name: String,
@@ -67,6 +69,7 @@ pub struct Prop {
 /// The type of a prop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PropKind {
     /// Text for people, or a number.
     Text,
@@ -214,6 +217,46 @@ impl PropFault {
 }
 
 impl Template {
+    /// A template with its key, subject and markup (MJML or HTML), and everything else left to defaults.
+    pub fn new(key: &str, subject: &str, markup: &str) -> Self {
+        Self {
+            key: key.into(),
+            subject: subject.into(),
+            mjml: markup.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the line mail clients show beside the subject.
+    pub fn preview(mut self, text: &str) -> Self {
+        self.preview = text.into();
+        self
+    }
+
+    /// Sets the text part.
+    pub fn text(mut self, text: &str) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// Sets the category.
+    pub fn category(mut self, category: &str) -> Self {
+        self.category = Some(category.into());
+        self
+    }
+
+    /// Sets how long its mails are useful, from the `send` step.
+    pub fn not_after(mut self, useful: std::time::Duration) -> Self {
+        self.not_after_ms = Some(useful.as_millis() as u64);
+        self
+    }
+
+    /// Declares the `props`.
+    pub fn props(mut self, props: Vec<Prop>) -> Self {
+        self.props = props;
+        self
+    }
+
     /// Checks values against the declared props and returns the faults in declaration order, then the
     /// undeclared values. Where nothing is declared it checks links only, which it recognizes by
     /// their names.

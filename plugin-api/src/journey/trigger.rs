@@ -13,6 +13,7 @@ use crate::step::StepError;
 
 /// Inputs of a `trigger` step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TriggerArgs {
     /// The event's name.
     pub event: String,

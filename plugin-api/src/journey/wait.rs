@@ -1,5 +1,6 @@
 //! Waiting for an event.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,9 +15,11 @@ use super::{Condition, step};
 use crate::Properties;
 use crate::Trust;
 use crate::replay::{Replay, StepHandle};
+use crate::step::StepError;
 
 /// Inputs of a `wait_for` step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WaitForArgs {
     /// The event's name.
     pub event: String,
@@ -32,6 +35,7 @@ pub struct WaitForArgs {
 
 /// An event of this person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Occurrence {
     /// The event's name.
     pub name: String,
@@ -53,13 +57,29 @@ fn is_trusted(trust: &Trust) -> bool {
 }
 
 impl Occurrence {
+    /// An event of a trusted source, without an id.
+    pub fn new(
+        name: impl Into<String>,
+        properties: Properties,
+        occurred_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            properties,
+            occurred_at,
+            id: None,
+            trust: Trust::Trusted,
+        }
+    }
+
     /// A property, where it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.properties.get(name)?.as_str()
     }
 }
 
-/// How a wait ended; the result of a `wait_for` step.
+/// How a wait ended; the result of a `wait_for` step. There will be no third way, so that a journey can
+/// match both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waited {
@@ -81,6 +101,8 @@ impl Waited {
 
 /// A wait without a timeout. It cannot be awaited before [`timeout`](WaitFor::timeout) is called.
 ///
+/// This does not compile, and the error says what is missing:
+///
 /// ```compile_fail,E0277
 /// # use hogsend_plugin_api::journey::{self, Ctx, User};
 /// async fn endless(_: User, ctx: Ctx) -> journey::Result {
@@ -89,23 +111,45 @@ impl Waited {
 /// }
 /// ```
 #[must_use = "say how long: `.timeout(days(4))`"]
-pub struct WaitFor(StepHandle);
+pub struct WaitFor<L = Unlimited>(StepHandle, PhantomData<L>);
+
+/// The wait has no timeout yet.
+pub struct Unlimited;
+
+/// A wait that can be awaited. Nothing implements it: [`WaitFor::timeout`] makes a [`Wait`].
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "this wait has no limit: say how long, `.timeout(days(4))`",
+    label = "waits without a limit",
+    note = "an event that never comes would keep the run, and the person in the journey, for ever"
+)]
+pub trait Limited {}
+
+/// Only for the error message of a wait without a limit.
+impl<L: Limited + Unpin> Future for WaitFor<L> {
+    type Output = Waited;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Waited> {
+        Poll::Ready(waited(ready!(Pin::new(&mut self.0).poll(cx))))
+    }
+}
 
 impl WaitFor {
     pub(super) fn new(replay: &Replay, event: &str) -> Self {
-        Self(replay.step(step::WAIT_FOR, json!({ "event": event })))
+        let step = replay.step(step::WAIT_FOR, json!({ "event": event }));
+        Self(step, PhantomData)
     }
 
     /// A condition the event must satisfy.
     #[track_caller]
     pub fn where_(self, condition: Condition) -> Self {
-        Self(self.0.set("where", json!(condition)))
+        Self(self.0.set("where", json!(condition)), PhantomData)
     }
 
     /// Events from before the wait count as well, if they are at most this old.
     #[track_caller]
     pub fn lookback(self, age: Duration) -> Self {
-        Self(self.0.set("lookback_ms", millis(age)))
+        Self(self.0.set("lookback_ms", millis(age)), PhantomData)
     }
 
     /// How long to wait at most.
@@ -143,8 +187,12 @@ impl Future for Wait {
     type Output = Waited;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let value = ready!(Pin::new(&mut self.0).poll(cx)).unwrap_or(Value::Null);
-        // Only an event ends a wait before its timeout.
-        Poll::Ready(serde_json::from_value(value).unwrap_or(Waited::TimedOut))
+        Poll::Ready(waited(ready!(Pin::new(&mut self.0).poll(cx))))
     }
+}
+
+/// Only an event ends a wait before its timeout.
+fn waited(result: Result<Value, StepError>) -> Waited {
+    let value = result.unwrap_or(Value::Null);
+    serde_json::from_value(value).unwrap_or(Waited::TimedOut)
 }

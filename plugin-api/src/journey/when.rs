@@ -20,6 +20,7 @@ use crate::step::StepError;
 /// time that occurs twice becomes the first of the two instants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhenArgs {
     /// At this time on the next such weekday, which is today where the time is still ahead.
     Next {
@@ -49,11 +50,22 @@ pub enum WhenArgs {
 
 /// The result of a `when` step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Moment {
     /// The instant.
     pub at: DateTime<Utc>,
     /// The IANA name of the time zone used: `Europe/Berlin`.
     pub zone: String,
+}
+
+impl Moment {
+    /// An instant, found in this time zone.
+    pub fn new(at: DateTime<Utc>, zone: impl Into<String>) -> Self {
+        Self {
+            at,
+            zone: zone.into(),
+        }
+    }
 }
 
 /// Finds instants in the person's time zone: the one in analytics, else the contact's own property

@@ -33,10 +33,7 @@ impl Delivery for Outbox {
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
-        Ok(Prepared {
-            content_type: "message/rfc822".into(),
-            body: mime::message(mail)?.into(),
-        })
+        Ok(Prepared::new("message/rfc822", mime::message(mail)?))
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> Sent {

@@ -106,19 +106,18 @@ mod tests {
     use crate::PostHog;
 
     fn batch() -> Vec<Capture> {
-        let capture = |event: Option<&str>| Capture {
-            id: Default::default(),
-            distinct_id: "user-1".into(),
-            event: event.map(str::to_owned),
-            properties: [("plan".to_owned(), "pro".into())].into_iter().collect(),
-            occurred_at: kit::beginning(),
+        let capture = |event: Option<&str>| {
+            let event = event.map(str::to_owned);
+            let capture = Capture::new(Default::default(), "user-1", event, kit::beginning());
+            kit::with(capture, |capture| {
+                capture.properties.insert("plan".into(), "pro".into());
+            })
         };
         vec![capture(Some("email.sent")), capture(None)]
     }
 
     fn run(settings: &[(&str, &str)], status: u16) -> (Captured, Vec<HttpRequest>) {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let settings = Settings(settings.iter().map(own).collect());
+        let settings: Settings = settings.iter().copied().collect();
         let plugin = kit::start::<PostHog>(&settings).unwrap();
         let mut requests = Vec::new();
         let captured = kit::call(

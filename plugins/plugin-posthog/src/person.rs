@@ -138,8 +138,8 @@ mod tests {
     type Answer = Result<Option<Properties>, String>;
 
     fn plugin(settings: &[(&str, &str)]) -> Box<dyn Instance> {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        kit::start::<PostHog>(&Settings(settings.iter().map(own).collect())).unwrap()
+        let settings: Settings = settings.iter().copied().collect();
+        kit::start::<PostHog>(&settings).unwrap()
     }
 
     fn configured() -> Box<dyn Instance> {
@@ -237,10 +237,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_names_the_mend_and_never_the_key() {
         let plugin = configured();
-        let lost = HttpError {
-            kind: HttpErrorKind::Lost,
-            message: "no answer within 10s".into(),
-        };
+        let lost = HttpError::new(HttpErrorKind::Lost, "no answer within 10s");
         for (answer, word) in [
             (response(401, &[], ""), "POSTHOG_PERSONAL_API_KEY"),
             (

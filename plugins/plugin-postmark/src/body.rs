@@ -86,10 +86,7 @@ pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
         track_links: "None",
     };
     let body = serde_json::to_vec(&email).map_err(|error| error.to_string())?;
-    Ok(Prepared {
-        content_type: "application/json".into(),
-        body: body.into(),
-    })
+    Ok(Prepared::new("application/json", body))
 }
 
 #[cfg(test)]

@@ -89,11 +89,7 @@ mod tests {
     use super::outcome;
 
     fn judge(status: u16, said: &Value) -> BatchOutcome {
-        let answer = HttpResponse {
-            status,
-            headers: Vec::new(),
-            body: said.to_string().into(),
-        };
+        let answer = HttpResponse::new(status, &[], said.to_string());
         outcome(&answer, 3, "re_hush", DateTime::UNIX_EPOCH)
     }
 

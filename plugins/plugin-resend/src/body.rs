@@ -68,10 +68,7 @@ pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
         tags: tags.take(TAGS_MAX).collect(),
     };
     let body = serde_json::to_vec(&email).map_err(|error| error.to_string())?;
-    Ok(Prepared {
-        content_type: "application/json".into(),
-        body: body.into(),
-    })
+    Ok(Prepared::new("application/json", body))
 }
 
 fn plain(text: &str) -> String {

@@ -118,10 +118,7 @@ impl Delivery for Resend {
             .header("content-type", &prepared.content_type)
             .body(prepared.body);
         match host.http(request).await {
-            Ok(answer) => Sent {
-                outcome: answer::outcome(&answer, key, host.now()),
-                rate: rate(&answer),
-            },
+            Ok(answer) => Sent::new(answer::outcome(&answer, key, host.now()), rate(&answer)),
             Err(error) => SendOutcome::from(error).into(),
         }
     }
@@ -138,10 +135,10 @@ impl Delivery for Resend {
             // Resend compares the bytes when a key is used again.
             .body(batch.json_array());
         match host.http(request).await {
-            Ok(answer) => BatchSent {
-                outcome: batch::outcome(&answer, batch.mails.len(), key, host.now()),
-                rate: rate(&answer),
-            },
+            Ok(answer) => BatchSent::new(
+                batch::outcome(&answer, batch.mails.len(), key, host.now()),
+                rate(&answer),
+            ),
             Err(error) => BatchOutcome::All(error.into()).into(),
         }
     }

@@ -1,5 +1,7 @@
 //! Resend's rate limit headers (<https://resend.com/docs/api-reference/rate-limit>).
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{HttpResponse, Rate};
 
@@ -28,28 +30,24 @@ pub fn rate(answer: &HttpResponse) -> Option<Rate> {
         let seconds: u64 = part.trim().strip_prefix("w=")?.parse().ok()?;
         seconds.checked_mul(1_000)
     });
-    (requests > 0).then_some(Rate {
-        requests,
-        per_ms: window.filter(|ms| *ms > 0).unwrap_or(WINDOW_MS),
-        remaining: number("ratelimit-remaining"),
-        reset_ms: answer.seconds_ms("ratelimit-reset"),
-    })
+    let per_ms = window.filter(|ms| *ms > 0).unwrap_or(WINDOW_MS);
+    let mut rate = Rate::new(requests, Duration::from_millis(per_ms));
+    rate.remaining = number("ratelimit-remaining");
+    rate.reset_ms = answer.seconds_ms("ratelimit-reset");
+    (requests > 0).then_some(rate)
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use hogsend_plugin_api::{Body, HttpResponse, Rate};
+    use hogsend_plugin_api::{HttpResponse, Rate};
+
+    use std::time::Duration;
 
     use super::{rate, retry_after};
 
     fn answer(status: u16, headers: &[(&str, &str)]) -> HttpResponse {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        HttpResponse {
-            status,
-            headers: headers.iter().map(own).collect(),
-            body: Body::default(),
-        }
+        HttpResponse::new(status, headers, "")
     }
 
     #[test]
@@ -110,12 +108,9 @@ mod tests {
                 ("ratelimit-reset", "1"),
             ],
         ));
-        let expected = Rate {
-            requests: 5,
-            per_ms: 1_000,
-            remaining: Some(3),
-            reset_ms: Some(1_000),
-        };
+        let mut expected = Rate::new(5, Duration::from_secs(1));
+        expected.remaining = Some(3);
+        expected.reset_ms = Some(1_000);
         assert_eq!(rate, Some(expected));
     }
 }

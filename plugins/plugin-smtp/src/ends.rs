@@ -276,7 +276,7 @@ mod tests {
                 ..
             } => "recipient",
             SendOutcome::Rejected { .. } => "content",
-            SendOutcome::Accepted { .. } | SendOutcome::Unknown { .. } => "?",
+            _ => "?",
         }
     }
 

@@ -49,10 +49,7 @@ impl Envelope {
         let mut body = serde_json::to_vec(&line).unwrap_or_default();
         body.push(b'\n');
         body.extend_from_slice(message);
-        Prepared {
-            content_type: KIND.into(),
-            body: body.into(),
-        }
+        Prepared::new(KIND, body)
     }
 
     /// The envelope and the message from prepared bytes.

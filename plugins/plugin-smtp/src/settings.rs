@@ -128,7 +128,7 @@ mod tests {
 
     fn server(pairs: &[(&str, &str)]) -> Result<Server, String> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Server::read(&Settings(pairs.iter().map(own).collect()))
+        Server::read(&pairs.iter().map(own).collect::<Settings>())
     }
 
     #[test]

@@ -164,11 +164,11 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_put_together_byte_for_byte() {
-        let webhook = Webhook {
-            headers: vec![("x-time".into(), "17".into())],
-            body: "{\"a\": {\"b\":\"c\"}}\r\n".into(),
-            ..Webhook::default()
-        };
+        let webhook = Webhook::new(
+            vec![("x-time".into(), "17".into())],
+            "{\"a\": {\"b\":\"c\"}}\r\n",
+            chrono::DateTime::UNIX_EPOCH,
+        );
         for (text, bytes) in [
             ("{body}", "{\"a\": {\"b\":\"c\"}}\r\n"),
             (

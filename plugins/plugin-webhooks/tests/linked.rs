@@ -36,20 +36,15 @@ fn presets_and_files_are_sources_of_the_binary() {
     let settings = Settings::from([("ACME_WEBHOOK_SECRET", "hush")]);
     let instance = sources[0].create(&settings).unwrap();
     let read = |secret: &str| -> Result<Reading, Refusal> {
-        let ask = Ask {
-            input: Webhook {
-                headers: vec![("x-acme-secret".into(), secret.into())],
-                body: r#"{"type":"user.created","user":"u1"}"#.into(),
-                ..Webhook::default()
-            },
-            now: Default::default(),
-            steps: Vec::new(),
-        };
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let headers = vec![("x-acme-secret".into(), secret.into())];
+        let body = r#"{"type":"user.created","user":"u1"}"#;
+        let ask = Ask::new(Webhook::new(headers, body, now), now);
         let input = encode(&ask).unwrap();
         let output = instance.call(method::EVENT_SOURCE_READ, &input).unwrap();
         match decode(&output).unwrap() {
             Reply::Done(read) => read,
-            Reply::Ask(commands) => panic!("{commands:?}"),
+            other => panic!("{other:?}"),
         }
     };
     match read("hush") {

@@ -81,6 +81,7 @@ fn entry(entry: Entry) -> String {
         Entry::Once => "once".to_owned(),
         Entry::Unlimited => "unlimited".to_owned(),
         Entry::OncePerMs(ms) => format!("once per {}", length(Duration::from_millis(ms))),
+        other => format!("{other:?}"),
     }
 }
 
@@ -122,7 +123,9 @@ fn described(condition: &Condition) -> String {
             Op::Lt => format!("{path} < {value}"),
             Op::Lte => format!("{path} ≤ {value}"),
             Op::Contains => format!("{path} contains {value}"),
+            other => format!("{path} {other:?} {value}"),
         },
+        other => format!("{other:?}"),
     }
 }
 

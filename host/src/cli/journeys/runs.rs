@@ -279,6 +279,7 @@ fn cells(row: &StepRow) -> [String; 4] {
             Ok(value) => format!("done: {}", plain(value)),
             Err(error) => format!("failed: {error}"),
         },
+        other => format!("{other:?}"),
     };
     [
         step.seq.to_string(),

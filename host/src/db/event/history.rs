@@ -70,13 +70,10 @@ impl From<EventOfPast> for PastEvent {
 
 impl From<PastEvent> for Occurrence {
     fn from(event: PastEvent) -> Self {
-        Self {
-            name: event.name,
-            properties: event.properties,
-            occurred_at: event.occurred_at,
-            id: Some(event.id.into()),
-            trust: event.trust,
-        }
+        let mut occurrence = Self::new(event.name, event.properties, event.occurred_at);
+        occurrence.id = Some(event.id.into());
+        occurrence.trust = event.trust;
+        occurrence
     }
 }
 
@@ -181,12 +178,12 @@ pub async fn history_journey(
     )
     .fetch_one(conn)
     .await?;
-    Ok(JourneyPast {
-        entered: row.entered as u64,
-        completed: row.completed as u64,
-        active: row.active,
-        last_entered_at: row.last_entered_at,
-    })
+    let mut past = JourneyPast::default();
+    past.entered = row.entered as u64;
+    past.completed = row.completed as u64;
+    past.active = row.active;
+    past.last_entered_at = row.last_entered_at;
+    Ok(past)
 }
 
 pub async fn history_email(
@@ -205,10 +202,10 @@ pub async fn history_email(
     )
     .fetch_one(conn)
     .await?;
-    Ok(EmailPast {
-        sent: row.sent as u64,
-        last_sent_at: row.last_sent_at,
-        opened: row.opened,
-        clicked: row.clicked,
-    })
+    let mut past = EmailPast::default();
+    past.sent = row.sent as u64;
+    past.last_sent_at = row.last_sent_at;
+    past.opened = row.opened;
+    past.clicked = row.clicked;
+    Ok(past)
 }

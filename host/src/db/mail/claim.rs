@@ -95,10 +95,7 @@ impl From<StoredSend> for ClaimedSend {
 
 pub(super) fn prepared(content_type: Option<String>, body: Option<Vec<u8>>) -> Option<Prepared> {
     let (content_type, body) = content_type.zip(body)?;
-    Some(Prepared {
-        content_type,
-        body: body.into(),
-    })
+    Some(Prepared::new(&content_type, body))
 }
 
 /// Claims at most `limit` due mails until `lease_until`: transactional ones first, then the others

@@ -62,15 +62,9 @@ pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
             },
             _ => StepState::Open,
         };
+        let (seq, after) = (row.seq as u32, row.after_count as u32);
         StepRow {
-            step: Step {
-                seq: row.seq as u32,
-                after: row.after_count as u32,
-                kind: row.kind,
-                label: row.label,
-                print: row.print,
-                state: step_state,
-            },
+            step: Step::new(seq, after, row.kind, row.label, row.print, step_state),
             args: row.args,
             issued_at: row.issued_at,
             due_at: row.due_at,
@@ -100,12 +94,12 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     let mut results = Vec::with_capacity(steps.len());
     for row in steps {
         let (name, pos, at, result) = match &row.step.state {
-            StepState::Open => ("open", None, None, None),
             StepState::Noted => ("noted", None, None, None),
             StepState::Cancelled => ("cancelled", None, None, None),
             StepState::Done { pos, at, result } => {
                 ("done", Some(*pos as i32), Some(*at), Some(Json(result)))
             }
+            _ => ("open", None, None, None),
         };
         states.push(name.to_owned());
         positions.push(pos);

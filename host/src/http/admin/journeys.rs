@@ -458,7 +458,7 @@ impl Facts {
 fn late(definition: &Definition) -> Option<u64> {
     match definition.late {
         Late::SkipAfterMs(ms) => Some(ms),
-        Late::Enrol => None,
+        _ => None,
     }
 }
 

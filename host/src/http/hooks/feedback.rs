@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{DeliveryReading, Refusal, Webhook};
 
-use super::hook::{WebhookOut, invalid_payload, key_of, own_answer, webhook};
+use super::hook::{WebhookOut, invalid_payload, key_of, own_answer, unknown_reading, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -32,6 +32,7 @@ pub fn routes() -> Routes {
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The signature is wrong", body = ErrorOut),
         (status = 404, description = "No delivery plugin of this id", body = ErrorOut),
+        (status = "default", description = "A response that the plugin composes for its vendor"),
     ),
 )]
 pub async fn receive_feedback(
@@ -77,6 +78,7 @@ pub(super) async fn read(
             return Err(unverified());
         }
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+        Ok(_) | Err(_) => return Err(unknown_reading(provider)),
     };
     for (at, event) in events.iter_mut().enumerate() {
         if event.dedupe_key.is_none() {

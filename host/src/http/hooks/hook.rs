@@ -84,14 +84,13 @@ pub(super) fn webhook(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Webhook {
-    Webhook {
-        headers: readable(headers),
-        body: body.to_vec().into(),
-        received_at: app.clock.now(),
-        method: method.as_str().to_owned(),
-        path: uri.path().to_owned(),
-        query: uri.query().unwrap_or_default().to_owned(),
-    }
+    let mut webhook = Webhook::new(readable(headers), body.to_vec(), app.clock.now());
+    method.as_str().clone_into(&mut webhook.method);
+    uri.path().clone_into(&mut webhook.path);
+    uri.query()
+        .unwrap_or_default()
+        .clone_into(&mut webhook.query);
+    webhook
 }
 
 /// Bytes of a response that a plugin composes.
@@ -138,6 +137,13 @@ pub(super) fn own_answer(
         ),
     ];
     Ok((code, headers, body.0).into_response())
+}
+
+/// A reading of a later version: the vendor sends the webhook again, so nothing is lost.
+pub(super) fn unknown_reading(plugin: &str) -> ApiError {
+    let message =
+        format!("plugin '{plugin}' is newer than this host, which cannot read its answer");
+    ApiError::internal(&std::io::Error::other(message))
 }
 
 pub(super) fn invalid_payload(details: &str) -> ApiError {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use hogsend_plugin_api::{Reading, Refusal};
 
 use super::feedback;
-use super::hook::{WebhookOut, invalid_payload, key_of, own_answer, webhook};
+use super::hook::{WebhookOut, invalid_payload, key_of, own_answer, unknown_reading, webhook};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::wire::body::Raw;
@@ -39,6 +39,7 @@ const TOGETHER: usize = 250;
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
         (status = 403, description = "In development: a page of another website sent the request", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
+        (status = "default", description = "A response that the plugin composes for its vendor"),
     ),
 )]
 pub async fn receive_webhook(
@@ -83,6 +84,7 @@ pub async fn receive_webhook(
             return Err(invalid_secret());
         }
         Err(Refusal::Invalid { details }) => return Err(invalid_payload(&details)),
+        Ok(_) | Err(_) => return Err(unknown_reading(&source)),
     };
     let trust = app.trust(&source);
     let mut sound = Vec::with_capacity(events.len());
@@ -135,6 +137,7 @@ pub async fn receive_webhook(
         (status = 400, description = "The plugin cannot read it; `details` says why", body = ErrorOut),
         (status = 401, description = "The secret or signature is wrong", body = ErrorOut),
         (status = 404, description = "No event source of this id", body = ErrorOut),
+        (status = "default", description = "A response that the plugin composes for its vendor"),
     ),
 )]
 pub async fn answer_challenge(
@@ -170,6 +173,7 @@ pub async fn answer_challenge(
             Err(invalid_secret())
         }
         Err(Refusal::Invalid { details }) => Err(invalid_payload(&details)),
+        Ok(_) | Err(_) => Err(unknown_reading(&source)),
     }
 }
 

@@ -365,13 +365,14 @@ impl Asked {
         let names = names(identity, &props, false)?;
         Ok(Self {
             names,
-            args: SendArgs {
-                template,
-                to: body.to,
-                subject: body.subject,
-                category,
-                props,
-                not_after_ms: None,
+            args: {
+                let mut args = SendArgs::default();
+                args.template = template;
+                args.to = body.to;
+                args.subject = body.subject;
+                args.category = category;
+                args.props = props;
+                args
             },
             not_after: body.not_after,
             from,
@@ -392,6 +393,7 @@ impl Asked {
             args: &self.args,
             event: &Properties::new(),
             category: templates::CATEGORY,
+            not_after_ms: None,
             origin: None,
             labels: &[],
             strange: &[],

@@ -32,19 +32,14 @@ impl Envelope<'_> {
         let tags = self.tags();
         let (mut to, mut subject) = (self.to, content.subject);
         redirect(self.test_to, &mut to, &mut subject);
-        Mail {
-            id: self.id.into(),
-            from: self.from.to_owned(),
-            to,
-            reply_to: None,
-            subject,
-            html: content.html,
-            text: content.text,
-            headers,
-            tags,
-            date: self.date,
-            message_id: format!("{}@{domain}", self.id),
-        }
+        let mut mail = Mail::new(self.id.into(), self.from, &to, self.date);
+        mail.subject = subject;
+        mail.html = content.html;
+        mail.text = content.text;
+        mail.headers = headers;
+        mail.tags = tags;
+        mail.message_id = format!("{}@{domain}", self.id);
+        mail
     }
 
     fn headers(&self, domain: &str) -> Vec<(String, String)> {

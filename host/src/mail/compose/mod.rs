@@ -38,6 +38,8 @@ pub struct Composing<'a> {
     pub event: &'a Properties,
     /// Used if neither the send nor the template names a category.
     pub category: &'a str,
+    /// How long the mail is useful, in milliseconds, if neither the send nor the template says it.
+    pub not_after_ms: Option<u64>,
     /// The run and the number of its step.
     pub origin: Option<(StateId, u32)>,
     /// Further tags for the provider's reports.
@@ -139,7 +141,8 @@ fn undecided(
 ) -> NewSend {
     let id = SendId::new(now);
     let transactional = category == TRANSACTIONAL;
-    let asked_ms = composing.args.not_after_ms.or(template.not_after_ms);
+    let own = composing.args.not_after_ms.or(template.not_after_ms);
+    let asked_ms = own.or(composing.not_after_ms);
     NewSend {
         id,
         contact_id: composing.contact.id,

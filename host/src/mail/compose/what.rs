@@ -155,12 +155,7 @@ mod tests {
         let lookup = |name: &str| (name == "API_PUBLIC_URL").then(|| "https://api.test".to_owned());
         RenderJob {
             send: SendId::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()),
-            template: Template {
-                key: "hello".into(),
-                subject: "Hello {{ props.who }}".into(),
-                mjml: html.into(),
-                ..Template::default()
-            },
+            template: Template::new("hello", "Hello {{ props.who }}", html),
             subject: None,
             contact: json!({}),
             props: serde_json::from_value(json!({ "who": "Ann" })).unwrap(),
@@ -205,11 +200,8 @@ mod tests {
 
     #[test]
     fn a_required_value_has_to_fit() {
-        let template = Template {
-            key: "hello".into(),
-            props: vec![Prop::url("url").required()],
-            ..Template::default()
-        };
+        let props = vec![Prop::url("url").required()];
+        let template = Template::new("hello", "", "").props(props);
         let props = |value: Value| -> Properties {
             serde_json::from_value(json!({ "url": value })).unwrap()
         };

@@ -81,23 +81,20 @@ async fn send(cx: &Context, provider: &DeliveryRef, request: &Request) -> (Answe
     let asked = async {
         if let Some(batch) = &request.batch {
             let mails = request.mails.iter().map(|ready| ready.prepared.clone());
-            let attempt = BatchAttempt {
-                idempotency_key: batch.id.to_string(),
-                mails: mails.collect(),
-                number: request.number as u32,
-                deadline_ms,
-            };
+            let number = request.number as u32;
+            let mut attempt = BatchAttempt::new(batch.id.to_string(), mails.collect(), number);
+            attempt.deadline_ms = deadline_ms;
             let sent = provider.send_batch(attempt).await?;
             return Ok((sent.outcome, sent.rate));
         }
         let Ready { send, prepared, .. } = &request.mails[0];
-        let attempt = Attempt {
-            idempotency_key: send.idempotency_key.clone(),
-            prepared: prepared.clone(),
-            created_at: send.created_at,
-            number: request.number as u32,
-            deadline_ms,
-        };
+        let mut attempt = Attempt::new(
+            send.idempotency_key.clone(),
+            prepared.clone(),
+            send.created_at,
+            request.number as u32,
+        );
+        attempt.deadline_ms = deadline_ms;
         let sent = provider.send(attempt).await?;
         Ok((BatchOutcome::All(sent.outcome), sent.rate))
     };

@@ -216,7 +216,7 @@ pub(super) fn print(cx: &Context, provider: &DeliveryRef) -> String {
     let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     hash.update(b"provider settings\0");
     hash.update(provider.version().as_bytes());
-    for (name, value) in &provider.settings().0 {
+    for (name, value) in provider.settings().iter() {
         hash.update(format!("\0{name}={value}").as_bytes());
     }
     hex::encode(&hash.finalize().into_bytes()[..16])
@@ -335,11 +335,6 @@ async fn note_in(
             let limit = hold(HoldKind::Limit, "", until, (*reason).to_owned());
             db::provider_hold(&mut tx, &limit, now).await?;
         }
-        Verdict::Blocked(BlockScope::Provider, reason) => {
-            freed = sound(&mut tx, id, None, &[HoldKind::Rest], now).await?;
-            let block = hold(HoldKind::Block, "", soon, (*reason).to_owned());
-            held = db::provider_hold(&mut tx, &block, now).await?;
-        }
         Verdict::Blocked(BlockScope::Sender, reason) => {
             let works = [HoldKind::Rest, HoldKind::Block];
             freed = sound(&mut tx, id, None, &works, now).await?;
@@ -347,6 +342,11 @@ async fn note_in(
                 let block = hold(HoldKind::Block, asked.sender, soon, (*reason).to_owned());
                 held = db::provider_hold(&mut tx, &block, now).await?;
             }
+        }
+        Verdict::Blocked(_, reason) => {
+            freed = sound(&mut tx, id, None, &[HoldKind::Rest], now).await?;
+            let block = hold(HoldKind::Block, "", soon, (*reason).to_owned());
+            held = db::provider_hold(&mut tx, &block, now).await?;
         }
     }
     let mut released = None;
@@ -370,18 +370,15 @@ async fn sound(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hogsend_plugin_api::Rate;
 
     use super::{sender_of, slot_us};
 
     #[test]
     fn requests_are_spread_over_the_window_with_some_to_spare() {
-        let rate = |requests, per_ms| Rate {
-            requests,
-            per_ms,
-            remaining: None,
-            reset_ms: None,
-        };
+        let rate = |requests, per_ms| Rate::new(requests, Duration::from_millis(per_ms));
         // 4.7 requests a second of 5: with a hundred mails each, 470 mails a second.
         assert_eq!(slot_us(rate(5, 1_000)), 212_500);
         assert_eq!(slot_us(rate(0, 1_000)), 1_062_500);

@@ -71,12 +71,16 @@ impl From<SendOutcome> for Fate {
                 reason,
                 fault: RejectFault::Recipient,
                 bounce,
+                ..
             } => Self::Bounced {
                 reason,
                 bounce: bounce.unwrap_or(BounceType::Undetermined),
             },
             SendOutcome::Rejected { reason, .. } => Self::Refused { reason },
             SendOutcome::Unknown { reason } => Self::Doubtful { reason },
+            other => Self::Doubtful {
+                reason: format!("the plugin is newer than this host: {other:?}"),
+            },
         }
     }
 }
@@ -124,6 +128,9 @@ impl Answer {
                     None => Self::Each(fates),
                 }
             }
+            other => Self::All(Fate::Doubtful {
+                reason: format!("the plugin is newer than this host: {other:?}"),
+            }),
         }
     }
 

@@ -66,6 +66,8 @@ impl Stage {
                 status: SendStatus::Bounced,
                 soft: bounce != Some(BounceType::Permanent),
             },
+            // An event of a kind unknown here is left out when it is read.
+            _ => self,
         };
         if self.is_final() || reported.rank() <= self.rank() {
             self

@@ -241,6 +241,6 @@ pub fn bounce_name(bounce: BounceType) -> &'static str {
     match bounce {
         BounceType::Permanent => "permanent",
         BounceType::Transient => "transient",
-        BounceType::Undetermined => "undetermined",
+        _ => "undetermined",
     }
 }

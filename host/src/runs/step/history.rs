@@ -27,11 +27,10 @@ pub(super) async fn has_event(
     let since = since(run.now, args.within_ms);
     let mut conn = run.cx.db.conn().await?;
     let found = db::history_event(&mut conn, run.state.contact_id, &args.event, since).await?;
-    Ok(Ok(json!(Occurrences {
-        found: found.count > 0,
-        count: found.count as u64,
-        last_at: found.last_at,
-    })))
+    Ok(Ok(json!(Occurrences::new(
+        found.count as u64,
+        found.last_at
+    ))))
 }
 
 pub(super) async fn events(run: Performing<'_>, args: Args<HasEventArgs>) -> db::Result<Outcome> {

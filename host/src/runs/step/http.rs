@@ -65,11 +65,11 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, retry_after: &str) -> Result<HttpResponse, HttpError> {
-        Ok(HttpResponse {
+        Ok(HttpResponse::new(
             status,
-            headers: vec![("retry-after".into(), retry_after.into())],
-            body: Vec::new().into(),
-        })
+            &[("retry-after", retry_after)],
+            "",
+        ))
     }
 
     #[test]
@@ -81,12 +81,7 @@ mod tests {
         let date = "Thu, 01 Jan 2026 00:01:00 GMT";
         assert_eq!(retry_delay(&answer(503, date), now), Some(Some(60_000)));
         assert_eq!(retry_delay(&answer(500, "soon"), now), Some(None));
-        let error = |kind| {
-            Err(HttpError {
-                kind,
-                message: String::new(),
-            })
-        };
+        let error = |kind| Err(HttpError::new(kind, ""));
         assert_eq!(retry_delay(&error(HttpErrorKind::Connect), now), Some(None));
         assert_eq!(retry_delay(&error(HttpErrorKind::Refused), now), None);
     }

@@ -161,10 +161,7 @@ pub async fn perform(
             "step_unreadable",
             format!("a '{kind}' has to say how long it waits at most"),
         )),
-        kind => Err(StepError::new(
-            "step_unknown",
-            format!("this host does not know the step '{kind}': it is older than the plugin"),
-        )),
+        kind => Err(StepError::not_supported(kind)),
     };
     Ok(Performed::Done(result))
 }

@@ -13,13 +13,13 @@ use crate::runs::enrich::known_to_analytics;
 
 pub(super) async fn contact(run: Performing<'_>) -> db::Result<Outcome> {
     let found = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
-    let contact = found.map(|contact| Contact {
-        id: contact.id.into(),
-        external_id: contact.external_id,
-        email: contact.email,
-        properties: contact.properties,
-        first_seen_at: contact.first_seen_at,
-        last_seen_at: contact.last_seen_at,
+    let contact = found.map(|found| {
+        let (first, last) = (found.first_seen_at, found.last_seen_at);
+        let mut contact = Contact::new(found.id.into(), first, last);
+        contact.external_id = found.external_id;
+        contact.email = found.email;
+        contact.properties = found.properties;
+        contact
     });
     Ok(Ok(json!(contact)))
 }
@@ -67,10 +67,7 @@ pub(super) async fn when(
     let found = db::contact_get(&mut *run.cx.db.conn().await?, run.state.contact_id).await?;
     let own = found.map(|contact| contact.properties).unwrap_or_default();
     let zone = zone_of(run, &own);
-    let moment = when::resolve(&args, run.now, zone).map(|at| Moment {
-        at,
-        zone: zone.name().to_owned(),
-    });
+    let moment = when::resolve(&args, run.now, zone).map(|at| Moment::new(at, zone.name()));
     Ok(moment.map(|moment| json!(moment)))
 }
 

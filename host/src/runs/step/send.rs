@@ -29,6 +29,7 @@ pub(super) async fn send(
         args: &args,
         event: &state.context,
         category: &run.entry.definition.category,
+        not_after_ms: run.entry.definition.not_after_ms,
         origin: Some((state.id, row.step.seq)),
         labels: &[("journey", &state.journey_id)],
         strange: &strange,

@@ -51,10 +51,7 @@ impl Delivery for Crash {
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
         self.meets("prepare", mail.to.as_bytes());
-        Ok(Prepared {
-            content_type: "text/plain".into(),
-            body: mail.to.clone().into(),
-        })
+        Ok(Prepared::new("text/plain", mail.to.clone()))
     }
 
     async fn send(&self, _: Host, attempt: Attempt) -> Sent {

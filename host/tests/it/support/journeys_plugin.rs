@@ -82,12 +82,7 @@ impl Journeys for TestJourneys {
                      <a href=\"mailto:help@shop.test\">Help</a> \
                      <a href=\"{{ unsubscribe_url }}\">Leave</a></mj-text>\
                      </mj-column></mj-section></mj-body></mjml>";
-        let template = |key: &str, mjml: &str| Template {
-            key: key.into(),
-            subject: "Plain {{ props.word }}".into(),
-            mjml: mjml.into(),
-            ..Template::default()
-        };
+        let template = |key: &str, mjml: &str| Template::new(key, "Plain {{ props.word }}", mjml);
         vec![template("t-plain", body), template("t-links", links)]
     }
 }
@@ -181,6 +176,7 @@ async fn mailing(_: User, ctx: Ctx) -> journey::Result {
         Sent::Sent { .. } => ctx.checkpoint("was-sent"),
         Sent::Skipped { reason } => ctx.checkpoint(&format!("skipped-{reason}")),
         Sent::Failed { .. } => ctx.checkpoint("failed"),
+        other => ctx.checkpoint(&format!("{other:?}")),
     }
     Ok(())
 }

@@ -20,13 +20,7 @@ const WAIT: u64 = 7;
 type Answer<'a> = &'a dyn Fn(&HttpRequest) -> Result<HttpResponse, HttpError>;
 
 fn attempt(prepared: Prepared) -> Attempt {
-    Attempt {
-        idempotency_key: KEY.into(),
-        prepared,
-        created_at: beginning(),
-        number: 1,
-        deadline_ms: None,
-    }
+    Attempt::new(KEY, prepared, beginning(), 1)
 }
 
 /// Makes one delivery call. Requests other than HTTP get null as their answer, so caches are empty.
@@ -71,10 +65,7 @@ pub(super) fn reason_without_asking(
 }
 
 fn no_answer(kind: HttpErrorKind) -> HttpError {
-    HttpError {
-        kind,
-        message: "no answer".into(),
-    }
+    HttpError::new(kind, "no answer")
 }
 
 /// An expected outcome.
@@ -94,7 +85,7 @@ fn end(outcome: &SendOutcome) -> Option<End> {
         SendOutcome::Retry { .. } => End::Retry,
         SendOutcome::Blocked { .. } => End::Blocked,
         SendOutcome::Rejected { .. } => End::Rejected,
-        SendOutcome::Unknown { .. } => End::Unknown,
+        _ => End::Unknown,
     })
 }
 
@@ -133,12 +124,8 @@ impl Subject<'_> {
     }
 
     fn send_batch(&self, answer: Answer<'_>) -> (BatchOutcome, Vec<HttpRequest>) {
-        let batch = BatchAttempt {
-            idempotency_key: BATCH_KEY.into(),
-            mails: [1, 2].map(|number| self.prepare(&mail(number))).into(),
-            number: 1,
-            deadline_ms: None,
-        };
+        let mails = [1, 2].map(|number| self.prepare(&mail(number)));
+        let batch = BatchAttempt::new(BATCH_KEY, mails.into(), 1);
         let plugin = self.plugin.as_ref();
         let (sent, asked): (BatchSent, _) =
             deliver(plugin, method::DELIVERY_SEND_BATCH, batch, answer);
@@ -315,9 +302,5 @@ fn failure(http: &Http, status: u16, words: &str) -> HttpResponse {
 }
 
 fn answer(status: u16, body: &str) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: Vec::new(),
-        body: body.into(),
-    }
+    HttpResponse::new(status, &[], body)
 }

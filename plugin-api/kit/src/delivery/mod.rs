@@ -36,7 +36,7 @@ use hogsend_plugin_api::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ask, beginning, start};
+use super::{ask, beginning, start, with};
 
 /// A delivery plugin's settings and its provider, as the test needs them.
 pub struct Provider {
@@ -203,7 +203,7 @@ pub fn conformance<P: Exported>(provider: &Provider) {
 fn without_required_settings_nothing_is_asked<P: Exported>(provider: &Provider) {
     for setting in manifest::<P>().settings.iter().filter(|one| one.required) {
         let mut settings = provider.settings.clone();
-        settings.0.remove(&setting.name);
+        settings.remove(&setting.name);
         let reason = match start::<P>(&settings) {
             Err(error) => error.message,
             Ok(plugin) => {
@@ -231,10 +231,10 @@ fn a_webhook_signed_with_another_secret_is_refused<P: Exported>(
 ) {
     let name = manifest.webhook_secret.as_deref().unwrap_or_default();
     let mut settings = subject.provider.settings.clone();
-    let Some(secret) = settings.0.get_mut(name) else {
+    let Some(secret) = settings.get(name).map(other_than) else {
         panic!("the settings of the test have no {name}, the secret of webhooks");
     };
-    *secret = other_than(secret);
+    settings.insert(name, &secret);
     let Ok(other) = start::<P>(&settings) else {
         return;
     };
@@ -301,27 +301,26 @@ impl Subject<'_> {
 /// A mail with every field set; `number` distinguishes it from others.
 fn mail(number: u32) -> Mail {
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    Mail {
-        id: Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)),
-        from: "Äcme Söhne <hello@acme.example>".into(),
-        to: format!("ann+{number}@example.com"),
-        reply_to: Some("help+ann@acme.example".into()),
-        subject: format!("Wélcome {number}, \"Ann\" – 日本語 🎉"),
-        html: format!("<p>Hí Ann, mail {number} &amp; more</p>\n"),
-        text: format!("Hí Ann, mail {number} & more\n"),
-        headers: [
+    let id = Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0000 + u128::from(number));
+    let to = format!("ann+{number}@example.com");
+    let mail = Mail::new(id, "Äcme Söhne <hello@acme.example>", &to, beginning());
+    with(mail, |mail| {
+        mail.reply_to = Some("help+ann@acme.example".into());
+        mail.subject = format!("Wélcome {number}, \"Ann\" – 日本語 🎉");
+        mail.html = format!("<p>Hí Ann, mail {number} &amp; more</p>\n");
+        mail.text = format!("Hí Ann, mail {number} & more\n");
+        mail.headers = [
             ("List-Unsubscribe", "<https://acme.example/u?token=aB3_-.x>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
             ("List-Id", "<lifecycle.acme.example>"),
         ]
         .map(own)
-        .into(),
-        tags: [("template", "welcome"), ("category", "lifecycle")]
+        .into();
+        mail.tags = [("template", "welcome"), ("category", "lifecycle")]
             .map(own)
-            .into(),
-        date: beginning(),
-        message_id: format!("{number}@acme.example"),
-    }
+            .into();
+        mail.message_id = format!("{number}@acme.example");
+    })
 }
 
 fn call<I: serde::Serialize, T: serde::de::DeserializeOwned>(

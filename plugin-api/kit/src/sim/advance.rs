@@ -53,7 +53,7 @@ impl<F> Made<F> {
     pub fn new(make: F) -> Self {
         Self {
             make,
-            cache: Cache::new(),
+            cache: Cache::default(),
         }
     }
 }

@@ -249,6 +249,7 @@ impl Sim<'_> {
                 (Status::Stuck, Some(reason))
             }
             RunStatus::Stuck { message } => (Status::Stuck, Some(message)),
+            other => (Status::Stuck, Some(format!("{other:?}"))),
         };
         self.end(index, status, reason.clone());
         let (name, reason_field) = match status {

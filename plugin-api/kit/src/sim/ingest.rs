@@ -1,5 +1,6 @@
 //! Ingests events: ends runs, enrols people and ends waits.
 
+use crate::with;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -189,18 +190,16 @@ impl Sim<'_> {
                 depth: event.depth,
                 tick: event.tick,
             },
-            input: AdvanceIn {
-                journey: id.to_string(),
-                run_id: ids::id(self.seed, "run", &index.to_string()),
-                started_at: self.now,
-                user: about.user(),
-                event: TriggerEvent {
-                    name: event.name.clone(),
-                    properties: event.properties.clone(),
-                    trust: event.trust,
-                },
-                steps: Vec::new(),
-            },
+            input: AdvanceIn::new(
+                id.as_ref(),
+                ids::id(self.seed, "run", &index.to_string()),
+                self.now,
+                about.user(),
+                with(
+                    TriggerEvent::new(&event.name, event.properties.clone()),
+                    |trigger| trigger.trust = event.trust,
+                ),
+            ),
             open: BTreeMap::new(),
             completions: 0,
             seen: 0,
@@ -275,13 +274,8 @@ fn fits(args: &WaitForArgs, event: &Event, contact: &Properties) -> bool {
 }
 
 pub(super) fn occurrence(event: &Event) -> Occurrence {
-    Occurrence {
-        name: event.name.clone(),
-        properties: event.properties.clone(),
-        occurred_at: event.at,
-        id: None,
-        trust: event.trust,
-    }
+    let occurrence = Occurrence::new(event.name.clone(), event.properties.clone(), event.at);
+    with(occurrence, |occurrence| occurrence.trust = event.trust)
 }
 
 /// Parses a step's inputs.

@@ -1,5 +1,6 @@
 //! People and their data.
 
+use crate::with;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -163,22 +164,16 @@ impl Person {
     }
 
     pub fn user(&self) -> User {
-        User {
-            id: self.id,
-            external_id: self.external_id.clone(),
-            email: self.email.clone(),
-            properties: self.properties.clone(),
-        }
+        let user = User::new(self.id, self.external_id.clone(), self.email.clone());
+        with(user, |user| user.properties.clone_from(&self.properties))
     }
 
     pub fn contact(&self) -> Contact {
-        Contact {
-            id: self.id,
-            external_id: self.external_id.clone(),
-            email: self.email.clone(),
-            properties: self.properties.clone(),
-            first_seen_at: self.first_seen_at,
-            last_seen_at: self.last_seen_at,
-        }
+        let contact = Contact::new(self.id, self.first_seen_at, self.last_seen_at);
+        with(contact, |contact| {
+            contact.external_id.clone_from(&self.external_id);
+            contact.email.clone_from(&self.email);
+            contact.properties.clone_from(&self.properties);
+        })
     }
 }

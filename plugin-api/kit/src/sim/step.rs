@@ -54,7 +54,7 @@ impl Sim<'_> {
                 return self.wait(index, seq, read(&args), |args: DigestArgs| args.window_ms);
             }
             step::SLEEP_UNTIL => match read(&args) {
-                Ok(SleepUntilArgs { at }) if at > self.now => {
+                Ok(SleepUntilArgs { at, .. }) if at > self.now => {
                     return self.wait_until(index, seq, at);
                 }
                 read => read.map(|_| Value::Null),
@@ -147,10 +147,7 @@ impl Sim<'_> {
                 Ok(Value::Null)
             }),
             step::HTTP => read(&args).and_then(|request| self.script.http(&request)),
-            kind => Err(StepError::new(
-                "step_unknown",
-                format!("this host does not know the step '{kind}': it is older than the plugin"),
-            )),
+            kind => Err(StepError::not_supported(kind)),
         };
         Performed::Done(result)
     }
@@ -185,8 +182,7 @@ impl Sim<'_> {
     fn moment(&self, index: usize, args: &WhenArgs) -> Outcome {
         let zone = self.zone_of(index);
         let at = when::resolve(args, self.now, zone)?;
-        let zone = zone.name().to_owned();
-        Ok(json!(Moment { at, zone }))
+        Ok(json!(Moment::new(at, zone.name())))
     }
 
     /// The time zone in analytics at the start of the run wins over the contact's current one.

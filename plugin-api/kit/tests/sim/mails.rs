@@ -14,6 +14,7 @@ fn mails_are_skipped_with_the_reason() {
             ctx.checkpoint(match &sent {
                 Sent::Sent { .. } => "sent",
                 Sent::Skipped { reason } | Sent::Failed { reason, .. } => reason,
+                other => panic!("{other:?}"),
             });
             ctx.send("receipt").category("transactional").await?;
             Ok(())

@@ -168,15 +168,10 @@ pub fn all() -> Vec<Template> {
                     .sample(5),
             ],
         ),
-        Template {
-            text: Some(include_str!("feedback-nps-survey.txt").into()),
-            ..survey()
-        },
+        survey().text(include_str!("feedback-nps-survey.txt")),
         reset(),
-        Template {
-            // The journey's category, because any journey may use this template.
-            category: None,
-            ..template(
+        {
+            let mut template = template(
                 "journey-notification",
                 "journey",
                 r#"{{ props.title or "News about your account" }}"#,
@@ -202,7 +197,10 @@ pub fn all() -> Vec<Template> {
                         .about("A last paragraph")
                         .sample("After that you can simply ask for it again."),
                 ],
-            )
+            );
+            // The journey's category, because any journey may use this template.
+            template.category = None;
+            template
         },
     ]
 }
@@ -221,15 +219,10 @@ fn template(
             .about("Where the button leads")
             .sample("https://app.acme.test/start"),
     );
-    Template {
-        key: key.into(),
-        subject: subject.into(),
-        preview: preview.into(),
-        mjml: sections.into(),
-        category: Some(category.into()),
-        props,
-        ..Template::default()
-    }
+    Template::new(key, subject, sections)
+        .preview(preview)
+        .category(category)
+        .props(props)
 }
 
 fn plan() -> Prop {
@@ -238,16 +231,7 @@ fn plan() -> Prop {
 
 /// Its buttons are the scores, so it has no `url`.
 fn survey() -> Template {
-    Template {
-        props: vec![
-            Prop::url("survey_url")
-                .about("Where the scores lead, with score=0 to 10 added")
-                .sample("https://app.acme.test/nps?u=1"),
-            Prop::bool("reminder")
-                .about("Whether it is the second time")
-                .sample(false),
-        ],
-        ..template(
+    template(
             "feedback-nps-survey",
             "feedback",
             "{% if props.reminder %}Once more: would you recommend {{ brand.name or \"us\" }}?{% else %}Would you recommend {{ brand.name or \"us\" }}?{% endif %}",
@@ -255,29 +239,34 @@ fn survey() -> Template {
             include_str!("feedback-nps-survey.mjml"),
             vec![],
         )
-    }
+        .props(vec![
+            Prop::url("survey_url")
+                .about("Where the scores lead, with score=0 to 10 added")
+                .sample("https://app.acme.test/nps?u=1"),
+            Prop::bool("reminder")
+                .about("Whether it is the second time")
+                .sample(false),
+        ])
 }
 
 /// A requested mail: it is also sent to unsubscribed people, and has no unsubscribe link.
 fn reset() -> Template {
-    Template {
-        props: vec![
-            Prop::url("url")
-                .about("Where the password is chosen")
-                .required_unless("code")
-                .sample("https://app.acme.test/reset/Zx81"),
-            Prop::text("code").about("To type in, beside or in place of the link"),
-            Prop::text("valid_for")
-                .about("How long it works")
-                .sample("one hour"),
-        ],
-        ..template(
-            "password-reset",
-            "transactional",
-            "Choose a new password",
-            "You or somebody else asked for a new password for your account.",
-            include_str!("password-reset.mjml"),
-            vec![],
-        )
-    }
+    template(
+        "password-reset",
+        "transactional",
+        "Choose a new password",
+        "You or somebody else asked for a new password for your account.",
+        include_str!("password-reset.mjml"),
+        vec![],
+    )
+    .props(vec![
+        Prop::url("url")
+            .about("Where the password is chosen")
+            .required_unless("code")
+            .sample("https://app.acme.test/reset/Zx81"),
+        Prop::text("code").about("To type in, beside or in place of the link"),
+        Prop::text("valid_for")
+            .about("How long it works")
+            .sample("one hour"),
+    ])
 }

@@ -23,7 +23,7 @@ fn gathered(events: Vec<Value>) -> Value {
         .map(|about| occurrence("milestone.reached", about, kit::beginning()))
         .collect();
     let count = events.len() as u64;
-    json!(Digest { events, count })
+    json!(Digest::new(events, count))
 }
 
 #[test]

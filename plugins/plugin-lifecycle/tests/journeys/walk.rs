@@ -25,13 +25,7 @@ pub fn properties(value: Value) -> Properties {
 }
 
 pub fn occurrence(name: &str, about: Value, at: DateTime<Utc>) -> Occurrence {
-    Occurrence {
-        name: name.into(),
-        properties: properties(about),
-        occurred_at: at,
-        id: None,
-        trust: Default::default(),
-    }
+    Occurrence::new(name, properties(about), at)
 }
 
 pub fn sent() -> Result<Value, StepError> {
@@ -57,11 +51,7 @@ impl Walk {
         let plugin = Box::leak(kit::start::<Lifecycle>(&Settings::default()).unwrap());
         let journeys = catalogue().journeys;
         let found = journeys.iter().find(|found| found.id == journey).unwrap();
-        let event = TriggerEvent {
-            name: found.trigger.event.clone(),
-            properties: properties(about),
-            trust: Default::default(),
-        };
+        let event = TriggerEvent::new(&found.trigger.event, properties(about));
         Self(Run::begin(plugin, journey, user, event))
     }
 
@@ -115,10 +105,7 @@ impl Walk {
     #[track_caller]
     pub fn finds(&mut self, after: Duration) -> Value {
         let args = self.inputs(step::WHEN);
-        let moment = Moment {
-            at: self.0.now() + after,
-            zone: "UTC".into(),
-        };
+        let moment = Moment::new(self.0.now() + after, "UTC");
         self.0.answer(step::WHEN, Ok(json!(moment)));
         args
     }
@@ -161,11 +148,7 @@ impl Walk {
     pub fn happened(&mut self, name: &str, count: u64) -> Value {
         let args = self.inputs(step::HAS_EVENT);
         assert_eq!(args["event"], name);
-        let past = Occurrences {
-            found: count > 0,
-            count,
-            last_at: None,
-        };
+        let past = Occurrences::new(count, None);
         self.0.answer(step::HAS_EVENT, Ok(json!(past)));
         args
     }
@@ -173,22 +156,18 @@ impl Walk {
     #[track_caller]
     pub fn became_of(&mut self, template: &str, opened: bool, clicked: bool) {
         assert_eq!(self.inputs(step::EMAIL), json!({ "template": template }));
-        let past = EmailPast {
-            sent: 1,
-            opened,
-            clicked,
-            ..EmailPast::default()
-        };
+        let mut past = EmailPast::default();
+        past.sent = 1;
+        past.opened = opened;
+        past.clicked = clicked;
         self.0.answer(step::EMAIL, Ok(json!(past)));
     }
 
     #[track_caller]
     pub fn is_in(&mut self, journey: &str, active: bool) {
         assert_eq!(self.inputs(step::JOURNEY), json!({ "journey": journey }));
-        let past = JourneyPast {
-            active,
-            ..JourneyPast::default()
-        };
+        let mut past = JourneyPast::default();
+        past.active = active;
         self.0.answer(step::JOURNEY, Ok(json!(past)));
     }
 

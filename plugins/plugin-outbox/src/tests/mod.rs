@@ -223,13 +223,7 @@ fn no_value_begins_another_header() {
 }
 
 fn attempt(key: &str, number: u32) -> Attempt {
-    Attempt {
-        idempotency_key: key.into(),
-        prepared: prepare(&mail()).unwrap(),
-        created_at: kit::beginning(),
-        number,
-        deadline_ms: None,
-    }
+    Attempt::new(key, prepare(&mail()).unwrap(), kit::beginning(), number)
 }
 
 #[test]

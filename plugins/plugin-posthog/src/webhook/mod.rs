@@ -49,17 +49,15 @@ pub fn read(secret: Option<&str>, webhook: &Webhook) -> Result<Reading, Refusal>
         true => (None, Some(distinct_id)),
         false => (Some(distinct_id), None),
     };
-    let read = SourceEvent {
-        name,
-        dedupe_key: text("event.uuid", event.get("uuid"))?,
-        user_id,
-        email,
-        anonymous_id,
-        identities,
-        contact_properties: person_properties(known, set, set_once, properties.get("$unset")),
-        properties,
-        occurred_at: timestamp(event.get("timestamp")),
-    };
+    let mut read = SourceEvent::new(name);
+    read.dedupe_key = text("event.uuid", event.get("uuid"))?;
+    read.user_id = user_id;
+    read.email = email;
+    read.anonymous_id = anonymous_id;
+    read.identities = identities;
+    read.contact_properties = person_properties(known, set, set_once, properties.get("$unset"));
+    read.properties = properties;
+    read.occurred_at = timestamp(event.get("timestamp"));
     Ok(Reading::Events(vec![read]))
 }
 

@@ -9,11 +9,7 @@ use crate::{answer, batch};
 const TOKEN: &str = "tok-hush";
 
 fn http(status: u16, body: &str) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: vec![("retry-after".into(), "3".into())],
-        body: body.into(),
-    }
+    HttpResponse::new(status, &[("retry-after", "3")], body)
 }
 
 /// The outcome as a word, its reason, and the wait.
@@ -46,6 +42,7 @@ fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
             None => ("rejected", reason, None),
         },
         SendOutcome::Unknown { reason } => ("unknown", reason, None),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -84,11 +84,7 @@ fn failure(status: u16, words: &str) -> HttpResponse {
 }
 
 fn answer(status: u16, body: &Value) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: Vec::new(),
-        body: body.to_string().into(),
-    }
+    HttpResponse::new(status, &[], body.to_string())
 }
 
 fn signed(body: &[u8], name: &str, value: String) -> Signed {

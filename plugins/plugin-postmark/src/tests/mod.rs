@@ -19,7 +19,7 @@ const ID: &str = "01234567-89ab-7cde-8f01-23456789abcd";
 fn start(more: &[(&str, &str)]) -> Box<dyn Instance> {
     let mut settings = Settings::from([("POSTMARK_SERVER_TOKEN", TOKEN)]);
     for (name, value) in more {
-        settings.0.insert((*name).into(), (*value).into());
+        settings.insert(name, value);
     }
     kit::start::<Postmark>(&settings).unwrap()
 }
@@ -51,17 +51,9 @@ fn body(plugin: &dyn Instance, mail: &Value) -> Value {
 }
 
 fn attempt() -> Attempt {
-    Attempt {
-        idempotency_key: "run-1-3".into(),
-        prepared: Prepared {
-            content_type: "application/json".into(),
-            // Not the plugin's own spacing: prepared bytes stay unchanged.
-            body: "{ \"To\" : \"ann@example.com\"}\n".into(),
-        },
-        created_at: kit::beginning(),
-        number: 2,
-        deadline_ms: None,
-    }
+    // Not the plugin's own spacing: prepared bytes stay unchanged.
+    let prepared = Prepared::new("application/json", "{ \"To\" : \"ann@example.com\"}\n");
+    Attempt::new("run-1-3", prepared, kit::beginning(), 2)
 }
 
 #[test]

@@ -57,13 +57,7 @@ fn assert_same(ours: &HttpRequest, theirs: &Recorded) {
 
 #[test]
 fn a_mail_is_the_request_resends_own_client_makes() {
-    let attempt = Attempt {
-        idempotency_key: "run-1-3".into(),
-        prepared: mail(1),
-        created_at: kit::beginning(),
-        number: 1,
-        deadline_ms: None,
-    };
+    let attempt = Attempt::new("run-1-3", mail(1), kit::beginning(), 1);
     let _: SendOutcome = kit::call(
         plugin().as_ref(),
         method::DELIVERY_SEND,
@@ -78,12 +72,7 @@ fn a_mail_is_the_request_resends_own_client_makes() {
 
 #[test]
 fn a_batch_is_the_request_resends_own_client_makes() {
-    let batch = BatchAttempt {
-        idempotency_key: "batch-7".into(),
-        mails: vec![mail(1), mail(2)],
-        number: 1,
-        deadline_ms: None,
-    };
+    let batch = BatchAttempt::new("batch-7", vec![mail(1), mail(2)], 1);
     let _: BatchSent = kit::call(
         plugin().as_ref(),
         method::DELIVERY_SEND_BATCH,

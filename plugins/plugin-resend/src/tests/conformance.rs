@@ -85,11 +85,7 @@ fn failure(status: u16, words: &str) -> HttpResponse {
 }
 
 fn answer(status: u16, body: &Value) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: Vec::new(),
-        body: body.to_string().into(),
-    }
+    HttpResponse::new(status, &[], body.to_string())
 }
 
 fn sign(body: &[u8], at: DateTime<Utc>) -> Signed {

@@ -44,17 +44,9 @@ fn prepare(mail: &Value) -> Result<Prepared, String> {
 }
 
 fn attempt() -> Attempt {
-    Attempt {
-        idempotency_key: "run-1-3".into(),
-        prepared: Prepared {
-            content_type: "application/json".into(),
-            // Not the plugin's own spacing: prepared bytes stay unchanged.
-            body: "{ \"to\" : [\"ann@example.com\"]}\n".into(),
-        },
-        created_at: kit::beginning(),
-        number: 2,
-        deadline_ms: None,
-    }
+    // Not the plugin's own spacing: prepared bytes stay unchanged.
+    let prepared = Prepared::new("application/json", "{ \"to\" : [\"ann@example.com\"]}\n");
+    Attempt::new("run-1-3", prepared, kit::beginning(), 2)
 }
 
 fn send(plugin: &dyn Instance, answer: &Result<Value, StepError>) -> SendOutcome {
@@ -216,10 +208,7 @@ fn no_answer_is_judged_by_how_far_the_request_came() {
         ),
         (HttpErrorKind::Refused, SendOutcome::blocked(reason())),
     ] {
-        let error = HttpError {
-            kind,
-            message: reason(),
-        };
+        let error = HttpError::new(kind, reason());
         assert_eq!(
             send(plugin().as_ref(), &Err(error.into_step_error())),
             outcome

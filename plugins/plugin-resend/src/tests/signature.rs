@@ -26,12 +26,9 @@ fn read(vector: &Vector) -> Result<DeliveryReading, Refusal> {
         "RESEND_WEBHOOK_SECRET",
         vector.secret.as_str(),
     )]));
-    let webhook = Webhook {
-        headers: vector.headers.clone().into_iter().collect(),
-        body: vector.body.as_str().into(),
-        received_at: DateTime::from_timestamp(vector.received, 0).unwrap(),
-        ..Webhook::default()
-    };
+    let headers = vector.headers.clone().into_iter().collect();
+    let received_at = DateTime::from_timestamp(vector.received, 0).unwrap();
+    let webhook = Webhook::new(headers, vector.body.as_str(), received_at);
     kit::call(
         plugin.unwrap().as_ref(),
         method::DELIVERY_READ_WEBHOOK,

@@ -1,0 +1,99 @@
+//! `hogsend plugins check` and `hogsend plugins setup`.
+
+use std::sync::Arc;
+
+use hogsend_plugin_api::CheckResult;
+
+use super::{Environment, Misconfigured};
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{Config, Mode, read_plugins};
+use crate::http_client::http_client;
+use crate::plugins::{Discovered, Performer, PluginRef};
+use crate::telemetry;
+
+/// Starts the plugins as they would run. Needs no database. Also returns why others do not start.
+async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRef>, Vec<String>)> {
+    let config = environment.config(Mode::Plugins)?;
+    telemetry::init(config.log_level, config.production);
+    let plugin_cache = config.data_dir.join("plugins");
+    let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let mut problems = Misconfigured::of(&broken).problems;
+    let manifests: Vec<_> = found.manifests().collect();
+    let lookup = |name: &str| environment.get(name);
+    let (read, wrong) = read_plugins(&manifests, &config, &lookup);
+    problems.extend(Misconfigured::of(&wrong).problems);
+    let clock = Clock::system();
+    let cache = Arc::new(Cache::connect(None, clock.clone()));
+    let performer = Performer::new(http_client(), cache, config.data_dir.clone());
+    found.without(&read.incomplete);
+    let deliveries = [read.deliveries.clone(), read.candidates.clone()].concat();
+    let (registry, refused) = found
+        .start_all(
+            &read.settings,
+            &deliveries,
+            &read.listening,
+            performer,
+            clock,
+        )
+        .await;
+    problems.extend(Misconfigured::of(&refused).problems);
+    Ok((config, registry.running(), problems))
+}
+
+/// Lets every plugin try out its set-up and prints what came out. Fails where something does not work.
+pub async fn check(environment: &Environment) -> anyhow::Result<()> {
+    let (_, plugins, mut problems) = load(environment).await?;
+    for plugin in plugins {
+        let id = &plugin.manifest().id;
+        let checked = match plugin.check().await {
+            Ok(checked) => checked,
+            Err(error) => {
+                problems.push(error.to_string());
+                continue;
+            }
+        };
+        for one in checked {
+            match one.result {
+                CheckResult::Sound { detail } => {
+                    let detail = detail.map(|detail| format!(" ({detail})"));
+                    println!("{id}: {} works{}", one.what, detail.unwrap_or_default());
+                }
+                CheckResult::Faulty { reason, fix } => {
+                    problems.push(format!("{id}: {}: {reason}: {fix}", one.what));
+                }
+                CheckResult::NotSet { setting } => {
+                    println!("{id}: {} is not used: {setting} is not set", one.what);
+                }
+                _ => println!("{id}: {} could not be checked", one.what),
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Misconfigured::of(&problems).into()),
+    }
+}
+
+/// Prints what to enter at the vendors.
+pub async fn setup(environment: &Environment) -> anyhow::Result<()> {
+    let (config, plugins, mut problems) = load(environment).await?;
+    let url = config.api_public_url.trim_end_matches('/');
+    for plugin in plugins {
+        let id = &plugin.manifest().id;
+        match plugin.setup().await {
+            Ok(items) => {
+                for item in items {
+                    let value = item.value.replace("{url}", url);
+                    println!("{id}: {} = {value}", item.label);
+                    println!("    at {}", item.place);
+                }
+            }
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Misconfigured::of(&problems).into()),
+    }
+}
