@@ -30,8 +30,17 @@ pub struct Mistake {
 pub struct Describer {
     /// The sources that need no file.
     pub own: fn() -> Vec<Described>,
-    /// The sources of these files, and every mistake in the others.
-    pub read: fn(&[Description]) -> (Vec<Described>, Vec<Mistake>),
+    /// The sources of these files.
+    pub read: fn(&[Description]) -> Sources,
+}
+
+/// What a describer makes of files.
+#[derive(Default)]
+pub struct Sources {
+    /// One for each file without mistakes.
+    pub sources: Vec<Described>,
+    /// Every mistake in the other files.
+    pub mistakes: Vec<Mistake>,
 }
 
 inventory::collect!(Describer);

@@ -45,10 +45,10 @@ pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Problem>) {
     }
     let mut sources = Vec::new();
     for crate_ in describers() {
-        let (found, mistakes) = (crate_.read)(&descriptions);
-        sources.extend(found);
+        let read = (crate_.read)(&descriptions);
+        sources.extend(read.sources);
         let refused = |Mistake { path, message }| Problem::of_file("PLUGIN-015", &path, message);
-        problems.extend(mistakes.into_iter().map(refused));
+        problems.extend(read.mistakes.into_iter().map(refused));
     }
     (sources, problems)
 }

@@ -124,7 +124,7 @@ async fn start_one(
             Image::Linked((linked.create)(&told).map_err(|error| refused(error.to_string()))?)
         }
         Found::Described(source) => {
-            let instance = source.create(&settings);
+            let instance = source.create(&told);
             Image::Linked(instance.map_err(|error| refused(error.to_string()))?)
         }
         Found::Loaded { root, .. } => {

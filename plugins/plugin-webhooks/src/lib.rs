@@ -13,7 +13,7 @@ mod template;
 mod tests;
 mod verify;
 
-use hogsend_plugin_api::described::{Described, Describer, Description, Mistake};
+use hogsend_plugin_api::described::{Describer, Description, Mistake, Sources};
 use hogsend_plugin_api::export::inventory;
 
 /// A binary that links this crate calls it, so that the linker does not drop the crate.
@@ -21,7 +21,7 @@ use hogsend_plugin_api::export::inventory;
 #[inline(never)]
 pub fn hogsend_link() {
     // In the same module as the registration, and so in the same object file.
-    std::hint::black_box(read as fn(&[Description]) -> (Vec<Described>, Vec<Mistake>));
+    std::hint::black_box(read as fn(&[Description]) -> Sources);
 }
 
 inventory::submit! {
@@ -29,22 +29,24 @@ inventory::submit! {
 }
 
 /// The sources of the operator's files, and every mistake in the files that have one.
-fn read(files: &[Description]) -> (Vec<Described>, Vec<Mistake>) {
-    let mut sources = Vec::new();
-    let mut mistakes = Vec::new();
+fn read(files: &[Description]) -> Sources {
+    let mut all = Sources::default();
     for description in files {
         let path = &description.path;
         let id = path.file_stem().and_then(|stem| stem.to_str());
         match file::parse(id.unwrap_or_default(), &description.text) {
             Ok(source) => {
                 let manifest = source.manifest();
-                sources.push(source.described(manifest, Some(path.clone())));
+                all.sources
+                    .push(source.described(manifest, Some(path.clone())));
             }
-            Err(problems) => mistakes.extend(problems.into_iter().map(|message| Mistake {
-                path: path.clone(),
-                message,
-            })),
+            Err(problems) => all
+                .mistakes
+                .extend(problems.into_iter().map(|message| Mistake {
+                    path: path.clone(),
+                    message,
+                })),
         }
     }
-    (sources, mistakes)
+    all
 }

@@ -53,6 +53,11 @@ impl Place {
         };
         (!found.is_null()).then_some(found)
     }
+
+    /// The value there as an id or a name.
+    pub fn text(&self, seen: &Seen<'_>) -> Option<String> {
+        scalar(self.value(seen).as_deref()?)
+    }
 }
 
 impl fmt::Display for Place {

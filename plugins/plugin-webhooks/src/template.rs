@@ -3,7 +3,7 @@
 use hogsend_plugin_api::{Webhook, json};
 use serde_json::Value;
 
-use crate::place::{Place, Seen, scalar};
+use crate::place::{Place, Seen};
 
 /// A text with places.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,7 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Place(place) => out.push_str(&scalar(place.value(seen)?.as_ref())?),
+                Part::Place(place) => out.push_str(&place.text(seen)?),
                 Part::Body | Part::FirstItem => return None,
             }
         }
@@ -90,7 +90,7 @@ impl Template {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Place(place) => {
-                    out.extend_from_slice(scalar(place.value(&seen)?.as_ref())?.as_bytes());
+                    out.extend_from_slice(place.text(&seen)?.as_bytes());
                 }
                 Part::Body => out.extend_from_slice(raw),
                 Part::FirstItem => out.extend_from_slice(first_item(raw)),
@@ -164,11 +164,11 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_put_together_byte_for_byte() {
-        let webhook = Webhook {
-            headers: vec![("x-time".into(), "17".into())],
-            body: "{\"a\": {\"b\":\"c\"}}\r\n".into(),
-            ..Webhook::default()
-        };
+        let webhook = Webhook::new(
+            vec![("x-time".into(), "17".into())],
+            "{\"a\": {\"b\":\"c\"}}\r\n",
+            chrono::DateTime::UNIX_EPOCH,
+        );
         for (text, bytes) in [
             ("{body}", "{\"a\": {\"b\":\"c\"}}\r\n"),
             (

@@ -1,7 +1,7 @@
 //! A binary that links the crate finds its sources, as the host does.
 
 use hogsend_plugin_api::call::{Ask, Reply, decode, encode, method};
-use hogsend_plugin_api::described::{Description, describers};
+use hogsend_plugin_api::described::{Description, Sources, describers};
 use hogsend_plugin_api::{Reading, Refusal, Settings, Webhook};
 
 const ACME: &str = "
@@ -27,7 +27,7 @@ fn presets_and_files_are_sources_of_the_binary() {
         text: "name = 'e'".into(),
     };
     let describer = describers().next().unwrap();
-    let (sources, mistakes) = (describer.read)(&[file.clone(), broken.clone()]);
+    let Sources { sources, mistakes } = (describer.read)(&[file.clone(), broken.clone()]);
     assert_eq!(sources.len(), 1);
     assert_eq!(sources[0].path, Some(file.path));
     assert!(mistakes.iter().all(|mistake| mistake.path == broken.path));
@@ -36,20 +36,15 @@ fn presets_and_files_are_sources_of_the_binary() {
     let settings = Settings::from([("ACME_WEBHOOK_SECRET", "hush")]);
     let instance = sources[0].create(&settings).unwrap();
     let read = |secret: &str| -> Result<Reading, Refusal> {
-        let ask = Ask {
-            input: Webhook {
-                headers: vec![("x-acme-secret".into(), secret.into())],
-                body: r#"{"type":"user.created","user":"u1"}"#.into(),
-                ..Webhook::default()
-            },
-            now: Default::default(),
-            steps: Vec::new(),
-        };
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let headers = vec![("x-acme-secret".into(), secret.into())];
+        let body = r#"{"type":"user.created","user":"u1"}"#;
+        let ask = Ask::new(Webhook::new(headers, body, now), now);
         let input = encode(&ask).unwrap();
         let output = instance.call(method::EVENT_SOURCE_READ, &input).unwrap();
         match decode(&output).unwrap() {
             Reply::Done(read) => read,
-            Reply::Ask(commands) => panic!("{commands:?}"),
+            other => panic!("{other:?}"),
         }
     };
     match read("hush") {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
-use crate::place::{Place, Seen, scalar};
+use crate::place::{Place, Seen};
 
 /// How a value becomes another.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ impl Convert {
                 at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
             }
             Self::Money(currency) => {
-                let currency = scalar(currency.value(seen)?.as_ref())?;
+                let currency = currency.text(seen)?;
                 money(value.as_i64()?, &currency)?
             }
         };

@@ -67,17 +67,15 @@ impl Rule {
         let (time, unit) = &own.time;
         let identities = own.identities.iter();
         let identities = identities.filter_map(|(kind, id)| Some((kind.clone(), id.text(seen)?)));
-        let event = SourceEvent {
-            name: own.name.read(seen)?,
-            dedupe_key: own.key.text(seen),
-            user_id: own.user_id.text(seen),
-            email: own.email.text(seen).map(|text| text.trim().to_owned()),
-            anonymous_id: own.anonymous_id.text(seen),
-            identities: identities.collect(),
-            properties: properties(&own.properties, seen),
-            contact_properties: properties(&own.contact_properties, seen),
-            occurred_at: time.time(*unit, seen),
-        };
+        let mut event = SourceEvent::new(own.name.read(seen)?);
+        event.dedupe_key = own.key.text(seen);
+        event.user_id = own.user_id.text(seen);
+        event.email = own.email.text(seen).map(|text| text.trim().to_owned());
+        event.anonymous_id = own.anonymous_id.text(seen);
+        event.identities = identities.collect();
+        event.properties = properties(&own.properties, seen);
+        event.contact_properties = properties(&own.contact_properties, seen);
+        event.occurred_at = time.time(*unit, seen);
         let of_body = !own.key.is_of_event();
         Ok(Event { event, of_body })
     }

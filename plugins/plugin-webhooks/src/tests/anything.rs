@@ -147,7 +147,7 @@ fn toml_text() -> impl Strategy<Value = String> {
         "x",
     ]);
     let value = prop_oneof![
-        "\\PC{0,20}".prop_map(|text| toml::Value::from(text)),
+        "\\PC{0,20}".prop_map(toml::Value::from),
         prop::sample::select(vec![
             "/a",
             "{/a}",

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::mac::{Algorithm, Encoding};
 use super::{fresh, mismatch, missing};
-use crate::place::{Place, Seen, scalar};
+use crate::place::{Place, Seen};
 use crate::template::Template;
 
 /// How a vendor signs.
@@ -75,7 +75,7 @@ fn time(place: &Place, webhook: &Webhook) -> Option<i64> {
         body: &body,
         event: &body,
     };
-    let text = scalar(place.value(&seen)?.as_ref())?;
+    let text = place.text(&seen)?;
     let text = text.trim();
     match text.parse::<i64>() {
         // Later than the year 5000 in seconds: milliseconds.
