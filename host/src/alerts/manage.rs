@@ -28,7 +28,7 @@ pub async fn create(
     settings: RuleChange,
 ) -> Result<Managed, Refused> {
     let now = cx.clock.now();
-    let mut issues: Vec<_> = one_of("type", kind, &Kind::ALL.map(Kind::name))
+    let mut issues: Vec<_> = one_of("type", kind, <Kind as strum::VariantNames>::VARIANTS)
         .into_iter()
         .collect();
     let kind = Kind::parse(kind).unwrap_or(Kind::Bounces);

@@ -166,6 +166,7 @@ async fn composed(
         args: &requested.args,
         event: &Properties::new(),
         category: templates::CATEGORY,
+        not_after_ms: None,
         origin: None,
         labels: &[],
         strange: &[],

@@ -180,7 +180,7 @@ mod tests {
         statuses: &[u16],
     ) -> (Captured, Vec<HttpRequest>) {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let settings = Settings(settings.iter().map(own).collect());
+        let settings = settings.iter().map(own).collect::<Settings>();
         let plugin = kit::start::<Segment>(&settings).unwrap();
         let mut requests = Vec::new();
         let captured = kit::call(
@@ -347,10 +347,7 @@ mod tests {
             (HttpErrorKind::Connect, false),
             (HttpErrorKind::Refused, true),
         ] {
-            let error = HttpError {
-                kind,
-                message: "no answer".into(),
-            };
+            let error = HttpError::new(kind, "no answer");
             let batch = vec![capture(1, Some("e"))];
             let captured: Captured =
                 kit::call(plugin.as_ref(), method::ANALYTICS_CAPTURE, batch, |_| {

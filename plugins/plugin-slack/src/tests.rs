@@ -22,7 +22,7 @@ fn capture(number: u128, event: &str, properties: Value) -> Capture {
 fn settings(more: &[(&str, &str)]) -> Settings {
     let mut settings = Settings::from([("SLACK_WEBHOOK_URL", URL)]);
     for (name, value) in more {
-        settings.0.insert((*name).into(), (*value).into());
+        settings.insert(name, value);
     }
     settings
 }
@@ -73,10 +73,9 @@ fn the_chosen_events_of_a_batch_are_one_message() {
         capture(1, "email.bounced", json!({ "reason": "no such user" })),
         capture(2, "email.sent", json!({})),
         capture(3, "email.complained", json!({ "count": 3, "gone": null })),
-        Capture {
-            event: None,
-            ..capture(4, "", json!({ "plan": "pro" }))
-        },
+        kit::with(capture(4, "", json!({ "plan": "pro" })), |one| {
+            one.event = None
+        }),
     ];
     let (captured, requests) = post(&settings(&[]), &batch, OK, &mut BTreeSet::new());
     assert_eq!((captured, requests.len()), (Captured::Taken, 1));
@@ -244,10 +243,7 @@ fn a_missing_answer_is_retried_and_a_refused_request_waits_for_a_fix() {
         (HttpErrorKind::Connect, false),
         (HttpErrorKind::Refused, true),
     ] {
-        let error = HttpError {
-            kind,
-            message: "no answer".into(),
-        };
+        let error = HttpError::new(kind, "no answer");
         let batch = vec![capture(1, "email.bounced", json!({}))];
         let captured: Captured = kit::call(
             plugin.as_ref(),

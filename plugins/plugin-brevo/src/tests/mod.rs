@@ -20,7 +20,7 @@ const ID: &str = "01234567-89ab-7cde-8f01-23456789abcd";
 fn start(more: &[(&str, &str)]) -> Box<dyn Instance> {
     let mut settings = Settings::from([("BREVO_API_KEY", KEY)]);
     for (name, value) in more {
-        settings.0.insert((*name).into(), (*value).into());
+        settings.insert(name, value);
     }
     kit::start::<Brevo>(&settings).unwrap()
 }

@@ -33,7 +33,7 @@ fn of(status: u16, headers: &[(&str, &str)], body: &str) -> (&'static str, Strin
             scope,
         } => match scope {
             BlockScope::Sender => ("sender", reason, retry_after_ms),
-            BlockScope::Provider => ("blocked", reason, retry_after_ms),
+            _ => ("blocked", reason, retry_after_ms),
         },
         SendOutcome::Rejected { reason, bounce, .. } => match bounce {
             Some(BounceType::Permanent) => ("suppress", reason, None),
@@ -41,6 +41,7 @@ fn of(status: u16, headers: &[(&str, &str)], body: &str) -> (&'static str, Strin
             None => ("rejected", reason, None),
         },
         SendOutcome::Unknown { reason } => ("unknown", reason, None),
+        other => panic!("{other:?}"),
     }
 }
 
