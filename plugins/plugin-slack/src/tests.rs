@@ -74,7 +74,7 @@ fn the_chosen_events_of_a_batch_are_one_message() {
         capture(2, "email.sent", json!({})),
         capture(3, "email.complained", json!({ "count": 3, "gone": null })),
         kit::with(capture(4, "", json!({ "plan": "pro" })), |one| {
-            one.event = None
+            one.event = None;
         }),
     ];
     let (captured, requests) = post(&settings(&[]), &batch, OK, &mut BTreeSet::new());
