@@ -1,5 +1,7 @@
 //! Contacts.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_semantics::address::comparable;
@@ -142,10 +144,14 @@ pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Fou
                JOIN contact_identities i ON i.kind = n.kind AND i.value = n.value),
            named AS MATERIALIZED (
                SELECT id FROM owned
-               UNION SELECT id FROM contacts WHERE external_id = ANY($2)
-               UNION SELECT id FROM contacts WHERE anonymous_id = ANY($3)
-               UNION SELECT id FROM contacts WHERE address = ANY($6)
-               UNION SELECT id FROM contacts WHERE lower(email) = ANY($6)),
+               UNION SELECT c.id FROM unnest($2::text[]) AS n (name)
+                     JOIN contacts c ON c.external_id = n.name
+               UNION SELECT c.id FROM unnest($3::text[]) AS n (name)
+                     JOIN contacts c ON c.anonymous_id = n.name
+               UNION SELECT c.id FROM unnest($6::text[]) AS n (name)
+                     JOIN contacts c ON c.address = n.name
+               UNION SELECT c.id FROM unnest($6::text[]) AS n (name)
+                     JOIN contacts c ON lower(c.email) = n.name),
            held AS MATERIALIZED (
                SELECT id, external_id, email, anonymous_id, properties, first_seen_at, last_seen_at,
                       listening, email_unconfirmed
@@ -169,6 +175,7 @@ pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Fou
     )
     .fetch_all(conn)
     .await?;
+    let asked: HashSet<&Id> = wanted.ids.iter().collect();
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let (Some(first_seen_at), Some(last_seen_at), Some(properties)) =
@@ -180,7 +187,7 @@ pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Fou
         let own = row.external_id.iter().map(Id::user);
         let own = own.chain(row.anonymous_id.iter().map(Id::anonymous));
         for id in own {
-            if wanted.ids.contains(&id) && !ids.contains(&id) {
+            if asked.contains(&id) && !ids.contains(&id) {
                 ids.push(id);
             }
         }
