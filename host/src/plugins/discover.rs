@@ -40,8 +40,9 @@ pub struct PluginInfo {
     pub lacks: Vec<String>,
 }
 
-/// Folders of the data directory that are the host's own: a plugin's files are in a folder of its id.
-const RESERVED: &[&str] = &["cache", "calls", "db", "plugins"];
+/// The host's own folders of the data directory, and its prefix in the cache: a plugin's files are in a
+/// folder of its id, and its keys of the cache begin with it.
+const RESERVED: &[&str] = &["cache", "calls", "db", "hogsend", "plugins"];
 
 /// A plugin that was found.
 pub(super) struct Plugin {
@@ -196,7 +197,7 @@ impl Discovered {
         }
         if RESERVED.contains(&manifest.id.as_str()) {
             let message = format!(
-                "a plugin has the id '{}', the name of a folder of Hogsend's: rename the plugin",
+                "a plugin has the id '{}', a name of Hogsend's own: rename the plugin",
                 manifest.id
             );
             return Err(Problem::new("PLUGIN-009", message));

@@ -39,7 +39,7 @@ impl Scope {
 
     /// A key of the plugin's own in the cache that all share.
     fn key(&self, key: &str) -> String {
-        format!("plugin:{}:{key}", self.plugin)
+        format!("{}:{key}", self.plugin)
     }
 }
 

@@ -62,10 +62,11 @@ async fn no_parked_run_becomes_stuck_by_an_upgrade() {
     for _ in 0..40 {
         server.advance(DAY).await;
     }
-    let stuck = "SELECT string_agg(journey_id || ': ' || coalesce(error, ''), ', ')
+    let stuck =
+        "SELECT coalesce(string_agg(journey_id || ': ' || coalesce(error_message, ''), ', '), '')
          FROM journey_states WHERE status = 'stuck'";
     assert_eq!(server.text(stuck).await, "");
-    let open = "SELECT string_agg(journey_id, ', ') FROM journey_states
+    let open = "SELECT coalesce(string_agg(journey_id, ', '), '') FROM journey_states
          WHERE status IN ('active', 'waiting')";
     assert_eq!(server.text(open).await, "");
     server.stop().await;

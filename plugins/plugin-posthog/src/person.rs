@@ -45,7 +45,7 @@ impl PersonApi {
         host: &Host,
         distinct_id: &str,
     ) -> Result<Option<Properties>, String> {
-        let cache_key = format!("posthog:person:{distinct_id}");
+        let cache_key = format!("person:{distinct_id}");
         if let Some(kept) = host.cache_get(&cache_key).await
             && let Ok(known) = serde_json::from_str(&kept)
         {
@@ -215,7 +215,7 @@ mod tests {
                 assert_eq!(json!(answer.unwrap()), known);
             }
             assert_eq!(fetched, 1, "{known}");
-            assert_eq!(kept["posthog:person:ü 1&x=2/@"], known.to_string());
+            assert_eq!(kept["person:ü 1&x=2/@"], known.to_string());
         }
     }
 
