@@ -59,12 +59,12 @@ pub fn unknown<'a>(
     let plugins = manifests.iter().flat_map(|manifest| &manifest.settings);
     let plugins: Vec<&str> = plugins.map(|setting| setting.name.as_str()).collect();
     let known: BTreeSet<&str> = own.chain(plugins.iter().copied()).collect();
-    // Names that begin with that of a vendor most installations do not connect are most likely another
-    // program's.
+    // Names that begin with that of a vendor most installations do not connect, or with one that many
+    // programs share (`AWS_`), are most likely another program's.
     let in_use = manifests.iter().filter(|manifest| !manifest.optional);
     let families: BTreeSet<String> = in_use
-        .flat_map(|manifest| &manifest.settings)
-        .filter_map(|setting| Some(format!("{}_", setting.name.split_once('_')?.0)))
+        .filter_map(|manifest| manifest.id.split('-').next())
+        .map(|vendor| format!("{}_", vendor.to_ascii_uppercase()))
         .chain(FAMILIES.map(str::to_owned))
         .collect();
     let unset = |name: &str| lookup(name).is_none_or(|value| value.trim().is_empty());
@@ -118,7 +118,9 @@ mod tests {
     #[test]
     fn misspelt_settings_are_named_with_the_nearest_and_the_rest_of_the_environment_is_left_alone()
     {
-        let swift = Manifest::new("swift", "1.0.0").setting(Setting::new("SWIFT_API_KEY", "key"));
+        let swift = Manifest::new("swift", "1.0.0")
+            .setting(Setting::new("SWIFT_API_KEY", "key"))
+            .setting(Setting::new("AWS_ACCESS_KEY_ID", "key"));
         let set = [
             ("SWIFT_APIKEY", "SWIFT_API_KEY"),
             ("SWIFT_COLOUR", "hogsend settings"),
@@ -127,6 +129,7 @@ mod tests {
             ("ENABLED_JOURNEY", "ENABLED_JOURNEYS"),
             ("EMAIL_FORM", "EMAIL_FROM"),
             ("NODE_EVN", "NODE_ENV"),
+            ("AWS_ACCES_KEY_ID", "AWS_ACCESS_KEY_ID"),
         ];
         let fine = [
             "PATH",
@@ -148,6 +151,9 @@ mod tests {
             "CARGO_HOME",
             "SSH_AUTH_SOCK",
             "REDIS_PORT",
+            // Others of the vendor's programs read them.
+            "AWS_CA_BUNDLE",
+            "AWS_PROFILE",
         ];
         let lookup = |name: &str| {
             let some = set.iter().any(|(set, _)| *set == name) || fine.contains(&name);
