@@ -231,7 +231,7 @@ impl<'de> Deserialize<'de> for Sent {
             None => return Err(D::Error::custom("no outcome")),
         };
         Ok(Self {
-            outcome: SendOutcome::deserialize(outcome).map_err(D::Error::custom)?,
+            outcome: serde_json::from_value(outcome).map_err(D::Error::custom)?,
             rate: wire::optional(rate).map_err(D::Error::custom)?,
         })
     }
