@@ -164,8 +164,11 @@ pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Fou
                   h.properties AS "properties?: Json<Properties>",
                   h.first_seen_at AS "first_seen_at?", h.last_seen_at AS "last_seen_at?",
                   h.listening AS "listening?", h.email_unconfirmed AS "email_unconfirmed?",
-                  ARRAY(SELECT o.name FROM owned o WHERE o.id = h.id) AS "names!: Vec<String>"
-           FROM held h FULL JOIN named n ON n.id = h.id ORDER BY 1"#,
+                  o.names AS "names?: Vec<String>"
+           FROM held h FULL JOIN named n ON n.id = h.id
+           LEFT JOIN (SELECT id, array_agg(name) AS names FROM owned GROUP BY id) o
+               ON o.id = h.id
+           ORDER BY 1"#,
         &wanted.contacts as &[ContactId],
         &users,
         &devices,
@@ -183,7 +186,8 @@ pub async fn contacts_wanted(conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Fou
         else {
             return Err(moved());
         };
-        let mut ids: Vec<Id> = row.names.iter().filter_map(|name| id_of(name)).collect();
+        let names = row.names.unwrap_or_default();
+        let mut ids: Vec<Id> = names.iter().filter_map(|name| id_of(name)).collect();
         let own = row.external_id.iter().map(Id::user);
         let own = own.chain(row.anonymous_id.iter().map(Id::anonymous));
         for id in own {
