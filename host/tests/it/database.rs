@@ -133,6 +133,40 @@ async fn a_wrong_password_is_reported_with_the_fix_and_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_database_that_knows_only_a_to_z_is_refused_and_one_in_use_goes_on() {
+    let name = format!("t_{}", uuid::Uuid::new_v4().simple());
+    for ctype in ["C", "POSIX"] {
+        let create = format!(
+            "CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE '{ctype}' TEMPLATE template0"
+        );
+        admin("postgres", &[&create]).await;
+        for command in ["migrate", "api", "worker"] {
+            let said = refused(command, &at("postgres", &name));
+            assert!(
+                said.contains("has LC_CTYPE C") && said.contains("LC_CTYPE 'C.UTF-8'"),
+                "{command}: {said}"
+            );
+        }
+        // Another version of Hogsend was at home here before.
+        let table = "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY, description text NOT NULL, \
+                     installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, \
+                     checksum bytea NOT NULL, execution_time bigint NOT NULL)";
+        admin(&name, &[table]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let url = at("postgres", &name);
+        let variables = [
+            ("DATABASE_URL", url.as_str()),
+            ("HOGSEND_DATA_DIR", folder.path().to_str().unwrap()),
+        ];
+        let (code, said) = run(folder.path(), &["migrate"], &variables);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("searches do not match É with é"), "{said}");
+        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+        admin("postgres", &[&drop]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_of_another_encoding_or_without_rights_is_refused() {
     let name = format!("t_{}", uuid::Uuid::new_v4().simple());
     let create = format!(

@@ -10,6 +10,8 @@ use crate::db::Result;
 
 /// The oldest version that supports our statements.
 const VERSION_MIN: i32 = 15;
+/// The one encoding that holds every name.
+const UTF8: &str = "UTF8";
 /// Timeout of the first connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,10 @@ struct Facts {
     user: String,
     encoding: String,
     ctype: String,
+    /// The locale knows that É and é are one letter.
+    folds_case: bool,
+    /// Hogsend has been migrated into this database before.
+    in_use: bool,
     read_only: bool,
     /// The schema in which tables are created; None where the search_path has none.
     schema: Option<String>,
@@ -48,6 +54,7 @@ struct Facts {
 const FACTS: &str = "SELECT current_setting('server_version_num')::int / 10000 AS version,
     d.datname::text AS database, current_user::text AS \"user\",
     pg_encoding_to_char(d.encoding)::text AS encoding, d.datctype::text AS ctype,
+    to_regclass('_sqlx_migrations') IS NOT NULL AS in_use,
     current_setting('transaction_read_only') = 'on' AS read_only,
     current_schema()::text AS schema,
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
@@ -59,6 +66,9 @@ const FACTS: &str = "SELECT current_setting('server_version_num')::int / 10000 A
               OR has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
                  AND has_table_privilege(c.oid, 'DELETE')))) AS closed
     FROM pg_database d WHERE d.datname = current_database()";
+
+/// Whether the default collation maps É to é, whichever provider it comes from.
+const FOLDS_CASE: &str = "SELECT lower(chr(201)) = chr(233)";
 
 /// Connects once and checks the server, because a pool would retry a permanent problem until its
 /// timeout. `migrating` also requires the right to create tables.
@@ -121,13 +131,21 @@ async fn backend(conn: &mut PgConnection) -> Result<i32> {
 }
 
 async fn facts(conn: &mut PgConnection) -> Result<Facts> {
-    let row = sqlx::raw_sql(FACTS).fetch_one(conn).await?;
+    let row = sqlx::raw_sql(FACTS).fetch_one(&mut *conn).await?;
+    let encoding: String = row.try_get("encoding")?;
+    let folds_case = encoding == UTF8
+        && sqlx::raw_sql(FOLDS_CASE)
+            .fetch_one(conn)
+            .await?
+            .try_get(0)?;
     Ok(Facts {
         version: row.try_get("version")?,
         database: row.try_get("database")?,
         user: row.try_get("user")?,
-        encoding: row.try_get("encoding")?,
+        encoding,
         ctype: row.try_get("ctype")?,
+        folds_case,
+        in_use: row.try_get("in_use")?,
         read_only: row.try_get("read_only")?,
         schema: row.try_get("schema")?,
         may_create: row.try_get("may_create")?,
@@ -150,11 +168,19 @@ impl Facts {
                 "the server of DATABASE_URL is Postgres {version}: {VERSION_MIN} or newer is needed"
             ));
         }
-        if encoding != "UTF8" {
+        if encoding != UTF8 {
             return Some(format!(
                 "the database '{database}' has the encoding {encoding}, which cannot hold every name: \
                  create one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 and set \
                  DATABASE_URL to it"
+            ));
+        }
+        if !self.folds_case && !self.in_use {
+            return Some(format!(
+                "the database '{database}' has LC_CTYPE {}, which knows no letters but a to z, so that \
+                 searches do not match É with é: create one with CREATE DATABASE … LC_CTYPE 'C.UTF-8' \
+                 ENCODING 'UTF8' TEMPLATE template0 and set DATABASE_URL to it",
+                self.ctype
             ));
         }
         if self.read_only {
@@ -185,12 +211,12 @@ impl Facts {
         None
     }
 
-    /// A limitation worth a warning.
+    /// A limitation worth a warning: a new database would be refused, but one with people in it goes on.
     fn warning(&self) -> Option<String> {
-        matches!(self.ctype.as_str(), "C" | "POSIX").then(|| {
+        (!self.folds_case && self.in_use).then(|| {
             format!(
-                "the database '{}' has LC_CTYPE {}: searches do not match É with é. Create one with \
-                 another LC_CTYPE, such as C.UTF-8, where that matters",
+                "the database '{}' has LC_CTYPE {}: searches do not match É with é. Where that matters, \
+                 restore a dump (pg_dump, pg_restore) into a database created with LC_CTYPE 'C.UTF-8'",
                 self.database, self.ctype
             )
         })
@@ -297,6 +323,8 @@ mod tests {
             user: "app".into(),
             encoding: "UTF8".into(),
             ctype: "en_US.utf8".into(),
+            folds_case: true,
+            in_use: false,
             read_only: false,
             schema: Some("public".into()),
             may_create: true,
@@ -305,7 +333,7 @@ mod tests {
         assert_eq!(sound.problem(true), None);
         assert_eq!(sound.warning(), None);
         type Change = fn(&mut Facts);
-        let cases: [(Change, bool, &str); 8] = [
+        let cases: [(Change, bool, &str); 10] = [
             (|one| one.version = 14, false, "Postgres 14: 15 or newer"),
             (
                 |one| one.encoding = "LATIN1".into(),
@@ -317,6 +345,8 @@ mod tests {
                 true,
                 "ENCODING 'UTF8'",
             ),
+            (|one| one.folds_case = false, true, "LC_CTYPE 'C.UTF-8'"),
+            (|one| one.folds_case = false, false, "LC_CTYPE 'C.UTF-8'"),
             (|one| one.read_only = true, false, "primary server"),
             (|one| one.schema = None, true, "search_path"),
             (
@@ -346,9 +376,15 @@ mod tests {
         let mut facts = sound;
         facts.may_create = false;
         assert_eq!(facts.problem(false), None);
-        for ctype in ["C", "POSIX"] {
-            facts.ctype = ctype.into();
-            assert!(facts.warning().unwrap().contains(ctype));
-        }
+        // A database that has been in use goes on.
+        facts.folds_case = false;
+        facts.in_use = true;
+        facts.ctype = "C".into();
+        assert_eq!(facts.problem(true), None);
+        let said = facts.warning().unwrap();
+        assert!(
+            said.contains("LC_CTYPE C:") && said.contains("pg_restore"),
+            "{said}"
+        );
     }
 }
