@@ -35,6 +35,7 @@ pub mod loops;
 pub mod mail;
 pub mod mailbox;
 mod nearest;
+mod pauses;
 pub mod plugins;
 mod private;
 mod refusals;

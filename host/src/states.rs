@@ -141,6 +141,18 @@ stored! {
 }
 
 stored! {
+    /// What a pause covers.
+    pub enum PauseScope as "PauseScope" {
+        /// All mail and all runs.
+        Everything = "everything",
+        /// The runs, mails and entries of one journey.
+        Journey = "journey",
+        /// The mails of one category.
+        Category = "category",
+    }
+}
+
+stored! {
     /// What failed.
     pub enum DeadLetterKind as "DeadLetterType" {
         /// A run.

@@ -85,6 +85,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("run_ended", &["ids", "webhooks"]),
+    ("pauses", &["audit", "db", "ids", "states"]),
     // The product: contacts, enrolment, ingest, mail, runs.
     (
         "contacts",
@@ -110,6 +111,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "db",
             "ids",
             "mailbox",
+            "pauses",
             "run_ended",
             "states",
             "webhooks",
@@ -149,6 +151,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "ingest",
             "mailbox",
             "nearest",
+            "pauses",
             "plugins",
             "signed_link",
             "states",
@@ -218,7 +221,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "worker",
         &[
             "alerts", "app", "backoff", "calls", "contacts", "crew", "db", "ids", "ingest",
-            "loops", "mail", "plugins", "runs", "webhooks",
+            "loops", "mail", "plugins", "runs", "webhooks", "pauses",
         ],
     ),
     (
@@ -242,6 +245,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "loops",
             "mail",
             "nearest",
+            "pauses",
             "plugins",
             "runs",
             "signed_link",
@@ -269,6 +273,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "ids",
             "keys",
             "nearest",
+            "pauses",
             "plugins",
             "private",
             "runs",

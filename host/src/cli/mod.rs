@@ -5,6 +5,7 @@ mod dev;
 mod environment;
 mod journeys;
 mod key;
+mod pause;
 mod plugin_setup;
 mod plugins;
 mod secret;
@@ -57,6 +58,19 @@ enum Command {
         /// Print the table of README.md
         #[arg(long)]
         markdown: bool,
+    },
+    /// Stop sending everything, a journey or a category; everything goes on being stored
+    Pause {
+        #[command(flatten)]
+        covered: pause::Covered,
+        /// Why, for colleagues
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Go on with what was paused
+    Resume {
+        #[command(flatten)]
+        covered: pause::Covered,
     },
     /// Show the plugins
     #[command(subcommand)]
@@ -185,6 +199,10 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             settings::list(environment, markdown);
             Ok(())
         }
+        Command::Pause { covered, reason } => {
+            pause::pause(environment, covered, reason.as_deref()).await
+        }
+        Command::Resume { covered } => pause::resume(environment, covered).await,
         Command::Plugins(PluginsCommand::List) => plugins::list(environment),
         Command::Plugins(PluginsCommand::Check) => plugin_setup::check(environment).await,
         Command::Plugins(PluginsCommand::Setup) => plugin_setup::setup(environment).await,

@@ -14,13 +14,17 @@ use super::happened::Happened;
 use super::wait;
 use crate::catalog::{Catalog, JourneyEntry};
 use crate::contacts::FollowUp;
-use crate::db::{self, Conn, Consents, Contact, Log, NewSkip, NewState, OpenState, Unreached};
+use crate::db::{
+    self, Conn, Consents, Contact, HeldEntry, Log, NewSkip, NewState, OpenState, Unreached,
+};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::mailbox::Mailbox;
 use crate::run_ended::{RunEnd, RunEnded};
 use crate::states::RunState;
 use crate::webhooks::{News, announce};
 
+/// Why nobody is enrolled by hand or by a replay while a journey is paused.
+const HELD: &str = "held";
 /// How long ago a run may have begun for its journey to be offered again.
 const OFFERED_AGAIN: TimeDelta = TimeDelta::days(7);
 
@@ -43,7 +47,7 @@ pub async fn react(
     now: DateTime<Utc>,
     events: &[Happened<'_>],
 ) -> db::Result<Reactions> {
-    let mut people = People::load(conn, catalog, events).await?;
+    let mut people = People::load(conn, catalog, events.iter()).await?;
     let mut reactions = Reactions::default();
     let mut changes = Changes::default();
     for event in events {
@@ -105,11 +109,14 @@ pub async fn enrol_each(
             contact: entrant.contact,
         })
         .collect();
-    let mut people = People::load(conn, catalog, &events).await?;
+    let mut people = People::load(conn, catalog, events.iter()).await?;
     let mut changes = Changes::default();
     let mut results = Vec::with_capacity(entrants.len());
     for (Entrant { entry, contact, .. }, event) in entrants.iter().zip(&events) {
-        let refused = people.guard(entry, event, now).err();
+        let refused = match people.guard(entry, event, now) {
+            Ok(()) if people.is_held(entry) => Some(HELD),
+            decided => decided.err(),
+        };
         match refused {
             None => people.enter(entry, event, now, &mut changes),
             Some(reason) => changes.skips.push(NewSkip {
@@ -126,6 +133,22 @@ pub async fn enrol_each(
     }
     changes.write(conn, now).await?;
     Ok(results)
+}
+
+/// Offers events to these journeys: the guards decide. The caller holds the contacts' locks.
+pub(super) async fn offer_each(
+    conn: &mut Conn,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+    offers: &[(&JourneyEntry, Happened<'_>)],
+) -> db::Result<()> {
+    let mut people = People::load(conn, catalog, offers.iter().map(|offer| &offer.1)).await?;
+    let mut changes = Changes::default();
+    for (entry, event) in offers {
+        people.offer(entry, event, now, &mut changes);
+    }
+    changes.write(conn, now).await?;
+    Ok(())
 }
 
 /// Enrols people who just got an address again in the journeys that they entered in the last days and that
@@ -175,7 +198,7 @@ pub async fn offer_again(
         });
     }
     ending.write(conn, now).await?;
-    let mut people = People::load(conn, catalog, &events).await?;
+    let mut people = People::load(conn, catalog, events.iter()).await?;
     let mut changes = Changes::default();
     for (event, run) in events.iter().zip(&unreached) {
         let Some(entry) = entry_of(run) else { continue };
@@ -197,17 +220,23 @@ struct People {
     last_entries: HashMap<(String, ContactId), DateTime<Utc>>,
     consents: Consents,
     disabled: HashSet<String>,
+    paused: HashSet<String>,
 }
 
 impl People {
-    async fn load(conn: &mut Conn, catalog: &Catalog, events: &[Happened<'_>]) -> db::Result<Self> {
+    async fn load<'e>(
+        conn: &mut Conn,
+        catalog: &Catalog,
+        events: impl Iterator<Item = &'e Happened<'e>> + Clone,
+    ) -> db::Result<Self> {
         let mut people = Self {
             open: Vec::new(),
             last_entries: HashMap::new(),
             consents: Consents::default(),
             disabled: HashSet::new(),
+            paused: HashSet::new(),
         };
-        let mut contacts: Vec<ContactId> = events.iter().map(|event| event.contact.id).collect();
+        let mut contacts: Vec<ContactId> = events.clone().map(|event| event.contact.id).collect();
         contacts.sort_unstable();
         contacts.dedup();
         let mut entering: Vec<ContactId> = Vec::new();
@@ -232,6 +261,7 @@ impl People {
             people.last_entries = entries.collect();
             people.consents = db::consents(conn, &entering, &mailboxes).await?;
             people.disabled = db::journeys_disabled(conn).await?;
+            people.paused = db::journeys_paused(conn).await?;
         }
         Ok(people)
     }
@@ -273,7 +303,12 @@ impl People {
         exits
     }
 
-    /// Enrols the contact of an event, or records why not.
+    /// Whether entries into this journey are held.
+    fn is_held(&self, entry: &JourneyEntry) -> bool {
+        self.paused.contains(&entry.definition.id)
+    }
+
+    /// Enrols the contact of an event, holds the entry while the journey is paused, or records why not.
     fn offer(
         &mut self,
         entry: &JourneyEntry,
@@ -282,6 +317,16 @@ impl People {
         changes: &mut Changes,
     ) {
         match self.guard(entry, event, now) {
+            Ok(()) if self.is_held(entry) => changes.held.push(HeldEntry {
+                journey_id: entry.definition.id.clone(),
+                contact_id: event.contact.id,
+                event: event.name.to_owned(),
+                properties: event.properties.clone(),
+                occurred_at: event.occurred_at,
+                depth: event.depth,
+                trust: event.trust,
+                held_at: now,
+            }),
             Ok(()) => self.enter(entry, event, now, changes),
             Err(reason) => changes.skips.push(NewSkip {
                 journey_id: entry.definition.id.clone(),
@@ -362,6 +407,7 @@ impl People {
 struct Changes {
     entered: Vec<NewState>,
     exited: Vec<StateId>,
+    held: Vec<HeldEntry>,
     skips: Vec<NewSkip>,
     logs: Vec<Log>,
     /// Webhooks, apart from those of runs that begin.
@@ -439,6 +485,9 @@ impl Changes {
         announce(conn, &news, now).await?;
         if !self.logs.is_empty() {
             db::log_insert(conn, &self.logs, now).await?;
+        }
+        if !self.held.is_empty() {
+            db::held_insert(conn, &self.held).await?;
         }
         if !self.skips.is_empty() {
             db::skip_insert(conn, &self.skips, now).await?;

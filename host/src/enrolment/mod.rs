@@ -1,9 +1,11 @@
 //! Enrolment: events begin runs that the guards allow, end runs by exit conditions, and satisfy waits.
-//! Administrators switch journeys on and off, and replay stored events.
+//! Administrators switch journeys on and off, and replay stored events. Entries into a paused journey are
+//! held and offered again.
 
 mod enrol;
 mod exit;
 mod happened;
+mod held;
 mod replay;
 mod switch;
 mod wait;
@@ -11,6 +13,7 @@ mod wait;
 pub use enrol::{Entrant, Reactions, enrol_each, enrolled, offer_again, react};
 pub use exit::Exit;
 pub use happened::Happened;
+pub use held::offer_held;
 pub use replay::{Replay, replay};
 pub use switch::switch;
 pub use wait::{Place, past};

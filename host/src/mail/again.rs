@@ -78,6 +78,7 @@ pub async fn send_again(
         links,
         mail: Ok(mail),
         not_after: now + super::fate::useful(story.category == TRANSACTIONAL),
+        not_after_given: false,
         sender_given: story.sender_given.unwrap_or(false),
     };
     db::send_insert(conn, &send, now).await?;

@@ -32,6 +32,7 @@ pub fn plain(
         mail: Err("no_address"),
         links: Vec::new(),
         not_after: now + super::fate::useful(true),
+        not_after_given: false,
         sender_given: false,
     };
     match deliverable(contact.email.as_deref().unwrap_or_default()) {

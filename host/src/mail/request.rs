@@ -183,6 +183,7 @@ async fn composed(
     }
     if let Some(not_after) = requested.not_after {
         send.not_after = not_after;
+        send.not_after_given = true;
     }
     if let Ok(mail) = &mut send.mail {
         mail.from.clone_from(&send.from);

@@ -11,6 +11,7 @@ mod mailer;
 mod periodic;
 mod poll;
 mod relay;
+mod release;
 mod tracker;
 mod webhooks;
 
@@ -19,6 +20,7 @@ pub use importer::import_due;
 pub use janitor::tidy;
 pub use mailer::deliver_due;
 pub use relay::relay_due;
+pub use release::release_due;
 pub use tracker::track_due;
 pub use webhooks::post_due;
 
@@ -68,6 +70,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, Periodic::new(catch_up::CatchUp::new(&app)));
     poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
     poll::start(&mut crew, Periodic::new(leases::Leases::new(&app)));
+    poll::start(&mut crew, Periodic::new(release::Releases::new(&app)));
     let ended = crew.ended().await;
     // One last batch of captures of the final requests; other workers take the rest.
     if let Err(error) = relay_due(&app).await {
@@ -146,6 +149,7 @@ pub async fn drain(app: &App) -> db::Result<usize> {
             + post_due(app).await?
             + alert_due(app).await?
             + import_due(app, &CancellationToken::new()).await?
+            + release_due(app).await?
             + consent::catch_up(app).await?;
         if round == 0 {
             return Ok(taken);

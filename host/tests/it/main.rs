@@ -52,6 +52,7 @@ mod outage;
 mod outbound;
 mod overload;
 mod past;
+mod pauses;
 mod plugins;
 mod policy;
 mod preferences;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hogsend::states::{DeliveryState, ImportState, RunState, SendStatus};
+use hogsend::states::{DeliveryState, ImportState, PauseScope, RunState, SendStatus};
 
 use crate::support::{Server, Store};
 
@@ -20,7 +20,8 @@ async fn every_column_of_states_allows_the_words_of_its_enum() {
         "SELECT c.conrelid::regclass::text || '.' || a.attname::text, pg_get_constraintdef(c.oid)
          FROM pg_constraint c
          JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
-         WHERE c.contype = 'c' AND cardinality(c.conkey) = 1 AND a.attname IN ('status', 'state')
+         WHERE c.contype = 'c' AND cardinality(c.conkey) = 1
+           AND (a.attname IN ('status', 'state') OR c.conrelid = 'pauses'::regclass)
            AND c.connamespace = current_schema()::regnamespace",
     )
     .fetch_all(&mut *conn)
@@ -50,6 +51,10 @@ async fn every_column_of_states_allows_the_words_of_its_enum() {
         (
             "import_jobs.status",
             words(ImportState::ALL.iter().map(|one| one.name())),
+        ),
+        (
+            "pauses.scope",
+            words(PauseScope::ALL.iter().map(|one| one.name())),
         ),
         // The states of a step are the plugin API's.
         (

@@ -178,6 +178,7 @@ async fn move_outboxes(conn: &mut Conn, merge: Merge<'_>, log: Uuid) -> Result<(
               captures AS (UPDATE analytics_outbox SET contact_id = $1 WHERE contact_id = $2),
               lost AS (UPDATE analytics_given_up SET contact_id = $1 WHERE contact_id = $2),
               webhooks AS (UPDATE webhook_deliveries SET contact_id = $1 WHERE contact_id = $2),
+              entries AS (UPDATE held_entries SET contact_id = $1 WHERE contact_id = $2),
               merges AS (UPDATE contact_merges SET contact_id = $1 WHERE contact_id = $2),
               onces AS (
                   INSERT INTO journey_onces (contact_id, journey_id, key, value, created_at)

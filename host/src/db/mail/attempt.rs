@@ -201,8 +201,7 @@ pub async fn sends_end(
         EndedSend,
         r#"UPDATE email_sends s SET status = e.status, reason = e.reason,
              message_id = coalesce(e.message_id, s.message_id),
-             next_attempt_at = CASE WHEN e.retry_at IS NOT NULL
-                                    THEN least(e.retry_at, s.not_after) END,
+             next_attempt_at = e.retry_at,
              in_doubt = e.in_doubt, held = NULL,
              attempts = CASE WHEN e.counted THEN s.attempts ELSE greatest(s.attempts - 1, 0) END,
              -- Where the provider surely has nothing, its window starts with the next attempt.

@@ -36,6 +36,8 @@ pub struct ClaimedSend {
     pub claim: Option<Claim>,
     /// Expiry: past this moment it is not sent; None in rows of older versions.
     pub not_after: Option<DateTime<Utc>>,
+    /// The expiry was given with the mail: a pause does not move it.
+    pub not_after_given: bool,
     /// Whether the sender was given for this one mail; None in rows of older versions.
     pub sender_given: Option<bool>,
     /// How often a worker died in a plugin call for this mail.
@@ -63,6 +65,7 @@ pub(super) struct StoredSend {
     pub created_at: DateTime<Utc>,
     pub claim: Option<uuid::Uuid>,
     pub not_after: Option<DateTime<Utc>>,
+    pub not_after_given: Option<bool>,
     pub sender_given: Option<bool>,
 }
 
@@ -87,6 +90,7 @@ impl From<StoredSend> for ClaimedSend {
             created_at: row.created_at,
             claim: row.claim.map(Claim),
             not_after: row.not_after,
+            not_after_given: row.not_after_given == Some(true),
             sender_given: row.sender_given,
             deaths: Deaths::default(),
         }
@@ -123,12 +127,13 @@ pub async fn send_claim(
                ORDER BY next_attempt_at LIMIT greatest($4 - (SELECT count(*) FROM urgent), 0)
                FOR UPDATE SKIP LOCKED),
            due AS (SELECT id FROM urgent UNION ALL SELECT id FROM others)
-           UPDATE email_sends s SET claim = $2, next_attempt_at = $3, held = NULL
+           UPDATE email_sends s SET claim = $2, next_attempt_at = $3, held = NULL,
+               paused = NULL
            FROM due WHERE s.id = due.id
            RETURNING s.id, s.contact_id, s.journey_state_id, s.step_seq, s.template_key, s.category,
                s.transactional, s.mail AS "mail!: Json<Mail>", s.provider, s.prepared_type,
                s.prepared, s.idempotency_key, s.attempts, s.first_attempt_at, s.in_doubt, s.alone,
-               s.created_at, s.claim, s.not_after, s.sender_given"#,
+               s.created_at, s.claim, s.not_after, s.not_after_given, s.sender_given"#,
         now,
         Claim::new(now) as Claim,
         lease_until,
@@ -175,17 +180,25 @@ pub async fn sends_postpone(
     let ids: Vec<SendId> = sends.iter().map(|send| send.id).collect();
     let claims: Vec<Option<Claim>> = sends.iter().map(|send| send.claim).collect();
     sqlx::query!(
-        "UPDATE email_sends s SET claim = NULL, next_attempt_at = least($3, s.not_after), reason = $4
-         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+        "UPDATE email_sends s SET claim = NULL, next_attempt_at = h.until, reason = $4
+         FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS h (id, claim, until)
          WHERE s.id = h.id AND s.claim = h.claim",
         &ids as &[SendId],
         &claims as &[Option<Claim>],
-        until,
+        &by_expiry(sends, until),
         reason
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// For each mail that moment, or its expiry if that comes first.
+fn by_expiry(sends: &[&ClaimedSend], until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let sends = sends.iter();
+    sends
+        .map(|send| send.not_after.map_or(until, |end| end.min(until)))
+        .collect()
 }
 
 /// Releases mails without an attempt; they are due at once.
@@ -222,13 +235,13 @@ pub async fn sends_keep(
     let ids: Vec<SendId> = sends.iter().map(|send| send.id).collect();
     let claims: Vec<Option<Claim>> = sends.iter().map(|send| send.claim).collect();
     sqlx::query!(
-        "UPDATE email_sends s SET claim = NULL, next_attempt_at = least($3, s.not_after),
-             reason = $4, held = $5
-         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+        "UPDATE email_sends s SET claim = NULL, next_attempt_at = h.until, reason = $4,
+             held = $5
+         FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS h (id, claim, until)
          WHERE s.id = h.id AND s.claim = h.claim",
         &ids as &[SendId],
         &claims as &[Option<Claim>],
-        until,
+        &by_expiry(sends, until),
         reason,
         sender
     )

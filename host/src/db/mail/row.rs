@@ -30,6 +30,8 @@ pub struct NewSend {
     pub links: Vec<TrackedLink>,
     /// Expiry: past this moment it is not sent.
     pub not_after: DateTime<Utc>,
+    /// The expiry was given with the mail: a pause does not move it.
+    pub not_after_given: bool,
     /// The sender was given for this one mail.
     pub sender_given: bool,
 }
@@ -59,8 +61,10 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
     sqlx::query!(
         "INSERT INTO email_sends (id, contact_id, journey_state_id, step_seq, template_key, category,
              transactional, from_email, to_email, subject, mail, idempotency_key, status, reason,
-             next_attempt_at, created_at, updated_at, not_after, sender_given)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18)",
+             next_attempt_at, created_at, updated_at, not_after, sender_given,
+             not_after_given)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18,
+             $19)",
         send.id as SendId,
         send.contact_id as ContactId,
         send.origin.map(|origin| origin.0) as Option<StateId>,
@@ -78,7 +82,8 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
         due,
         now,
         send.not_after,
-        send.sender_given
+        send.sender_given,
+        send.not_after_given
     )
     .execute(&mut *conn)
     .await?;

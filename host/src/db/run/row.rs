@@ -287,7 +287,7 @@ pub async fn state_claim(
         r#"WITH due AS (
                SELECT id FROM journey_states WHERE wake_at <= $1
                ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-           UPDATE journey_states s SET claim = $2, wake_at = $3
+           UPDATE journey_states s SET claim = $2, wake_at = $3, paused = NULL
            FROM due WHERE s.id = due.id
            RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
                s.status AS "status: RunState", s.current_node_id, s.trigger_event,

@@ -16,7 +16,7 @@ use super::states::{self, StateOut};
 use crate::app::App;
 use crate::catalog::JourneyEntry;
 use crate::contacts::Paths;
-use crate::db::{self, NewIdentity, RunCount, SkipCount};
+use crate::db::{self, Conn, NewIdentity, RunCount, SkipCount};
 use crate::enrolment::switch;
 use crate::foreign::Issue;
 use crate::http::ApiError;
@@ -29,6 +29,7 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
 use crate::ids::StateId;
 use crate::ingest::{self, Enrolled};
+use crate::pauses::{Scope, pause, resume};
 use crate::states::RunState;
 use utoipa_axum::routes;
 
@@ -83,6 +84,8 @@ pub struct JourneyOut {
     description: Option<String>,
     /// Whether the journey enrols contacts. Open runs continue in any case.
     enabled: bool,
+    /// Whether the journey is paused: its runs and mails wait, and entries into it are held.
+    held: bool,
     plugin: String,
     version: u32,
     trigger: TriggerOut,
@@ -94,7 +97,7 @@ pub struct JourneyOut {
     #[schema(value_type = Value)]
     entry_limit: Value,
     counts: CountsOut,
-    /// Refused enrolments, by reason.
+    /// Refused enrolments, by reason. `held` counts the entries that wait until a pause ends.
     skips: BTreeMap<String, i64>,
 }
 
@@ -139,8 +142,9 @@ pub async fn list_journeys(
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
+        paused: db::journeys_paused(&mut conn).await?,
         counts: db::journey_counts(&mut conn, None).await?,
-        skips: db::journey_skips(&mut conn, None).await?,
+        skips: skips(&mut conn, None).await?,
     };
     let all: Vec<_> = app.catalog.journeys().collect();
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
@@ -171,11 +175,13 @@ pub async fn show_journey(
 
 #[derive(Deserialize, ToSchema)]
 pub struct JourneyChangeIn {
-    #[schema(value_type = bool)]
     enabled: Option<bool>,
+    /// True pauses the journey, false resumes it.
+    held: Option<bool>,
 }
 
-/// Switches a journey on or off. While off it enrols nobody; open runs continue.
+/// Switches a journey on or off, or holds and releases it. While off it enrols nobody and open runs continue.
+/// While held, its runs and mails wait and entries are kept; on release all of them go on, paced.
 #[utoipa::path(
     patch, path = "/v1/admin/journeys/{id}", tag = "journeys",
     security(("key" = ["journey-admin"]), ("session" = [])),
@@ -194,11 +200,26 @@ pub async fn change_journey(
     JsonBody(body): JsonBody<JourneyChangeIn>,
 ) -> Result<Json<OneJourneyOut>, ApiError> {
     let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?;
-    let Some(enabled) = body.enabled else {
-        let issue = Issue::new("enabled", "is required, true or false");
+    if body.enabled.is_none() && body.held.is_none() {
+        let issue = Issue::new(
+            "enabled",
+            "is required, true or false, unless held is given",
+        );
         return Err(ApiError::validation(&[issue]));
-    };
-    switch(&app, &caller.actor, entry, enabled).await?;
+    }
+    if let Some(enabled) = body.enabled {
+        switch(&app, &caller.actor, entry, enabled).await?;
+    }
+    let (scope, now) = (Scope::Journey(id.clone()), app.clock.now());
+    match body.held {
+        Some(true) => {
+            pause(&app.db, &caller.actor, &scope, None, now).await?;
+        }
+        Some(false) => {
+            resume(&app.db, &caller.actor, &scope, now).await?;
+        }
+        None => {}
+    }
     story(&app, &id).await
 }
 
@@ -332,6 +353,7 @@ impl EnrollIn {
 /// The switches, counts and skips of all journeys.
 struct Facts {
     disabled: HashSet<String>,
+    paused: HashSet<String>,
     counts: Vec<RunCount>,
     skips: Vec<SkipCount>,
 }
@@ -355,6 +377,7 @@ impl Facts {
             name: definition.name.clone(),
             description: definition.description.clone(),
             enabled: enabled && !self.disabled.contains(&definition.id),
+            held: self.paused.contains(&definition.id),
             plugin: entry.plugin.id().to_owned(),
             version: definition.version,
             trigger: (&definition.trigger).into(),
@@ -369,7 +392,10 @@ impl Facts {
                 exited: count(RunState::Exited),
                 stuck: count(RunState::Stuck),
             },
-            skips: skips.map(|one| (one.reason.clone(), one.count)).collect(),
+            skips: skips.fold(BTreeMap::new(), |mut all, one| {
+                *all.entry(one.reason.clone()).or_default() += one.count;
+                all
+            }),
         }
     }
 }
@@ -381,13 +407,21 @@ fn late(definition: &Definition) -> Option<u64> {
     }
 }
 
+/// Refused and held entries.
+async fn skips(conn: &mut Conn, journey: Option<&str>) -> db::Result<Vec<SkipCount>> {
+    let mut skips = db::journey_skips(conn, journey).await?;
+    skips.extend(db::held_counts(conn, journey).await?);
+    Ok(skips)
+}
+
 async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
     let entry = app.catalog.journey(id).ok_or_else(unknown_journey)?;
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
+        paused: db::journeys_paused(&mut conn).await?,
         counts: db::journey_counts(&mut conn, Some(id)).await?,
-        skips: db::journey_skips(&mut conn, Some(id)).await?,
+        skips: skips(&mut conn, Some(id)).await?,
     };
     let journey = JourneyStoryOut {
         journey: facts.of(entry),

@@ -13,6 +13,7 @@ pub mod import;
 pub mod journeys;
 mod lookup;
 pub mod metrics;
+pub mod pauses;
 pub mod pending;
 pub mod plugins;
 pub mod preferences;
@@ -40,6 +41,7 @@ pub fn routes() -> Routes {
         .merge(import::routes())
         .merge(journeys::routes())
         .merge(metrics::routes())
+        .merge(pauses::routes())
         .merge(pending::routes())
         .merge(plugins::routes())
         .merge(preferences::routes())

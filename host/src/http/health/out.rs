@@ -44,7 +44,7 @@ pub struct Details {
     /// Names of events by their aliases (`EVENT_ALIASES`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) event_aliases: Option<BTreeMap<String, String>>,
-    /// Journeys that are switched off and enrol nobody.
+    /// What is paused: `everything`, `journey:<id>` or `category:<name>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) paused: Option<Vec<String>>,
     /// Problems, one sentence each, with what to do about them.

@@ -10,9 +10,10 @@ use super::out::{
 };
 use crate::app::App;
 use crate::clock::since_start;
-use crate::db::{self, HoldKind, Queues, SchemaState, WorkersSeen};
+use crate::db::{self, HoldKind, PauseRow, Queues, SchemaState, WorkersSeen};
 use crate::loops::BEAT;
 use crate::mail::{self, ProviderState, Taking};
+use crate::pauses::{Pauses, Scope};
 use crate::worker::engine::{Embedded, Engine};
 
 /// The time limit of each probe.
@@ -72,6 +73,7 @@ pub async fn look(app: &App) -> HealthOut {
     let blocked = providers.iter().any(|one| one.taking() == Taking::Blocked);
     if let Some(probe) = &probe {
         findings.extend(probe.findings.iter().cloned());
+        findings.extend(probe.pauses.lasting().map(paused));
     }
     let status = match &probe {
         Some(_) if !in_sync => Health::MigrationPending,
@@ -105,7 +107,10 @@ pub async fn look(app: &App) -> HealthOut {
             plugins: Some(plugins.collect()),
             pending_changes: probe.as_ref().map(|probe| probe.pending),
             event_aliases: Some(app.config.aliases.to_map()),
-            paused: probe.as_ref().map(|probe| probe.paused.clone()),
+            paused: probe.as_ref().map(|probe| {
+                let lasting = probe.pauses.lasting();
+                lasting.map(|one| Scope::from(one).to_string()).collect()
+            }),
             findings: Some(findings),
         },
         components: Components {
@@ -183,6 +188,25 @@ fn finding(provider: &ProviderState) -> Option<String> {
     }
 }
 
+/// The finding about a pause.
+fn paused(pause: &PauseRow) -> String {
+    let (what, flag) = match Scope::from(pause) {
+        Scope::Everything => ("Everything".to_owned(), String::new()),
+        Scope::Journey(id) => (format!("The journey '{id}'"), format!(" --journey {id}")),
+        Scope::Category(name) => (
+            format!("The category '{name}'"),
+            format!(" --category {name}"),
+        ),
+    };
+    let reason = pause.reason.as_ref();
+    format!(
+        "{what} has been paused since {} by {}{}: nothing of it is sent until `hogsend resume{flag}`.",
+        pause.since.format("%F %T UTC"),
+        pause.paused_by,
+        reason.map_or(String::new(), |reason| format!(" ({reason})")),
+    )
+}
+
 fn queue(queues: &Queues, now: DateTime<Utc>) -> QueueOut {
     let out = |one: db::Backlog| BacklogOut {
         due: one.due,
@@ -201,7 +225,7 @@ struct Probe {
     schema: SchemaState,
     workers: Option<WorkersSeen>,
     lag_seconds: Option<i64>,
-    paused: Vec<String>,
+    pauses: Pauses,
     providers: Vec<ProviderState>,
     queues: Queues,
     pending: i64,
@@ -219,7 +243,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         schema,
         workers: None,
         lag_seconds: None,
-        paused: Vec::new(),
+        pauses: Pauses::default(),
         providers: Vec::new(),
         queues: Queues::default(),
         pending: 0,
@@ -233,11 +257,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         probe.findings = db::worker_findings(&mut conn, now - missed).await?;
         let due = db::state_next_due(&mut conn).await?;
         probe.lag_seconds = Some(due.map_or(0, |due| (now - due).num_seconds().max(0)));
-        probe.paused = db::journeys_disabled(&mut conn)
-            .await?
-            .into_iter()
-            .collect();
-        probe.paused.sort_unstable();
+        probe.pauses = Pauses::load(&mut conn, now).await?;
         probe.providers = mail::provider_states(app, &mut conn, now).await?;
         probe.queues = db::queues(&mut conn, now).await?;
         probe.pending = db::pending_count(&mut conn, None).await?;

@@ -164,6 +164,7 @@ fn undecided(
         mail: Err("no_address"),
         links: Vec::new(),
         not_after: now + useful(asked_ms, transactional),
+        not_after_given: false,
         sender_given: false,
     }
 }

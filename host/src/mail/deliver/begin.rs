@@ -5,13 +5,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Ready, Request, give_up, lease, postpone, providers, reach};
+use super::{Ready, Request, give_up, lease, postpone, providers, put_aside, reach};
 use crate::calls::Open;
 use crate::context::Context;
 use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Conn, Deaths, PluginCall, Tx};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{Settled, Standing, last_moment, settle};
 use crate::mail::frequency::{Pace, pace_all};
+use crate::pauses::Pauses;
 use crate::plugins::DeliveryRef;
 
 /// Result of the transaction.
@@ -108,11 +109,13 @@ async fn cleared<'g>(
         .filter(|ready| held.contains(&ready.send.id))
         .collect();
 
-    let asked: Vec<&ClaimedSend> = group
-        .iter()
-        .map(|ready| &ready.send)
-        .filter(|send| !send.in_doubt)
-        .collect();
+    let fresh = group.iter().map(|ready| &ready.send);
+    let fresh: Vec<ClaimedSend> = fresh.filter(|send| !send.in_doubt).cloned().collect();
+    // A pause may have begun since the claim.
+    let pauses = Pauses::load(conn, now).await?;
+    let (asked, stopped) = pauses.split(conn, fresh).await?;
+    put_aside(conn, &stopped).await?;
+    let asked: Vec<&ClaimedSend> = asked.iter().collect();
     let paces = pace_all(cx, conn, &asked, &contacts, now).await?;
     let mut skipped = Vec::new();
     let mut going = Vec::new();

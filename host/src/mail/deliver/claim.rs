@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 
 use super::providers::Providers;
 use super::route::route;
-use super::{Delivery, Work, doubt, give_up, lease};
+use super::{Delivery, Work, doubt, give_up, lease, put_aside};
 use crate::calls;
 use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::last_moment;
+use crate::pauses::Pauses;
 
 /// Which mails are claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub async fn claim(cx: &Context, places: usize, lane: Lane) -> db::Result<(Vec<D
     if let Some(batch) = batch {
         works.extend(doubt::decide_batch(cx, &mut providers, batch).await?);
     }
+    let sends = without_paused(cx, sends, now).await?;
     let (late, sends): (Vec<_>, Vec<_>) =
         sends.into_iter().partition(|send| last_moment(send) <= now);
     give_up::expire(cx, &late).await?;
@@ -51,6 +53,24 @@ pub async fn claim(cx: &Context, places: usize, lane: Lane) -> db::Result<(Vec<D
     }
     route(cx, &mut providers, fresh, &mut works).await?;
     Ok((works.into_iter().map(Delivery).collect(), claimed))
+}
+
+/// Puts the mails aside that a pause stops, and returns the others with the last useful moment that pauses
+/// left them.
+async fn without_paused(
+    cx: &Context,
+    sends: Vec<ClaimedSend>,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<ClaimedSend>> {
+    if sends.is_empty() {
+        return Ok(sends);
+    }
+    let mut conn = cx.db.conn().await?;
+    let pauses = Pauses::load(&mut conn, now).await?;
+    let (mut going, stopped) = pauses.split(&mut conn, sends).await?;
+    put_aside(&mut conn, &stopped).await?;
+    pauses.stop_clock(&mut conn, &mut going, now).await?;
+    Ok(going)
 }
 
 /// Claims at most one batch, and enough mails to fill the requests.

@@ -12,6 +12,7 @@ use crate::calls;
 use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend};
 use crate::mail::fate::last_moment;
+use crate::pauses::Pauses;
 
 /// Decides on a single mail in doubt. A transactional one also goes to another provider if the first
 /// is down.
@@ -63,7 +64,9 @@ pub(super) async fn decide_batch(
     let now = cx.clock.now();
     let members = {
         let mut conn = cx.db.conn().await?;
-        let members = db::batch_members(&mut conn, batch.id).await?;
+        let mut members = db::batch_members(&mut conn, batch.id).await?;
+        let pauses = Pauses::load(&mut conn, now).await?;
+        pauses.stop_clock(&mut conn, &mut members, now).await?;
         if members.iter().all(|send| !send.in_doubt) {
             // Webhooks reported every one of them.
             db::batch_end(&mut conn, &batch, Some("settled"), None, true, now).await?;

@@ -31,6 +31,7 @@ mod state;
 pub use claim::{Claims, Lane, claim, give_back, next_due};
 pub use state::{ProviderState, Taking, provider_states};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -41,7 +42,8 @@ use self::begin::begin;
 use self::repeat::begin_again;
 use crate::calls::Open;
 use crate::context::Context;
-use crate::db::{self, ClaimedBatch, ClaimedSend, Hold};
+use crate::db::{self, ClaimedBatch, ClaimedSend, Conn, Hold};
+use crate::pauses::Scope;
 use crate::plugins::DeliveryRef;
 
 /// A mail and the bytes for its provider.
@@ -185,6 +187,18 @@ fn lease(cx: &Context) -> TimeDelta {
 /// How far ahead a request reserves the moment at which it leaves.
 fn reach(cx: &Context) -> TimeDelta {
     lease(cx) / 4
+}
+
+/// Puts mails aside because of a pause: they are due again when it has ended.
+async fn put_aside(conn: &mut Conn, stopped: &[(Scope, ClaimedSend)]) -> db::Result<()> {
+    let mut by_pause: BTreeMap<String, Vec<&ClaimedSend>> = BTreeMap::new();
+    for (pause, send) in stopped {
+        by_pause.entry(pause.to_string()).or_default().push(send);
+    }
+    for (pause, sends) in &by_pause {
+        db::sends_put_aside(conn, sends, pause).await?;
+    }
+    Ok(())
 }
 
 /// Gives mails back: they are due again at `until`.

@@ -209,6 +209,10 @@ impl Standing {
                 row.bounce_type = Some(bounce_name(*bounce));
             }
         }
+        // At its expiry it has to be looked at.
+        row.retry_at = row
+            .retry_at
+            .map(|at| send.not_after.map_or(at, |end| end.min(at)));
         row
     }
 }

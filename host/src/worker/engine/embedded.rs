@@ -1,5 +1,7 @@
 //! The engine inside the worker: due runs are claimed from Postgres, as many as there are free places.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
@@ -7,8 +9,9 @@ use super::Engine;
 use crate::app::App;
 use crate::calls;
 use crate::crew::Crew;
-use crate::db::{self, ClaimedState, Topic};
+use crate::db::{self, ClaimedState, Conn, Topic};
 use crate::ids::{Claim, StateId};
+use crate::pauses::Pauses;
 use crate::runs::{Advanced, advance, unrecorded};
 use crate::worker::poll::{self, Work};
 
@@ -34,6 +37,33 @@ struct Runs {
     app: App,
 }
 
+/// Puts the runs aside that a pause stops, and returns the others.
+async fn without_paused(
+    conn: &mut Conn,
+    claimed: Vec<ClaimedState>,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<ClaimedState>> {
+    if claimed.is_empty() {
+        return Ok(claimed);
+    }
+    let pauses = Pauses::load(conn, now).await?;
+    let mut going = Vec::with_capacity(claimed.len());
+    let mut stopped: BTreeMap<String, Vec<(StateId, Claim)>> = BTreeMap::new();
+    for state in claimed {
+        match pauses.of_run(&state.journey_id) {
+            Some(pause) => {
+                let runs = stopped.entry(pause.to_string()).or_default();
+                runs.push((state.id, state.claim));
+            }
+            None => going.push(state),
+        }
+    }
+    for (pause, runs) in &stopped {
+        db::runs_put_aside(conn, runs, pause).await?;
+    }
+    Ok(going)
+}
+
 impl Work for Runs {
     type Item = ClaimedState;
     type Ticket = (StateId, Claim);
@@ -55,8 +85,16 @@ impl Work for Runs {
         // Calls of a process that was killed outside a plugin's code do not count as deaths.
         self.app.calls.take_back().await?;
         let now = self.app.clock.now();
+        let until = now + self.app.config.lease;
         let mut conn = self.app.db.conn().await?;
-        db::state_claim(&mut conn, now, now + self.app.config.lease, free as i64).await
+        loop {
+            let claimed = db::state_claim(&mut conn, now, until, free as i64).await?;
+            let none = claimed.is_empty();
+            let going = without_paused(&mut conn, claimed, now).await?;
+            if none || !going.is_empty() {
+                return Ok(going);
+            }
+        }
     }
 
     async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
