@@ -253,6 +253,7 @@ async fn a_pause_of_what_does_not_exist_is_refused_with_what_is_wrong() {
     let server = server().await;
     let cases = [
         (json!({ "journey": "t-mial" }), 404, "Journey"),
+        (json!({ "jurney": "t-mail" }), 400, "jurney"),
         (json!({ "category": "jurney" }), 400, "journey"),
         (
             json!({ "journey": "t-mail", "category": "journey" }),

@@ -27,7 +27,9 @@ pub fn routes() -> Routes {
 }
 
 /// What is paused or resumed: a journey, a category, or everything where neither is given.
+/// A misspelt name is refused, because without names everything is meant.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ScopeIn {
     /// The id of a journey: its runs, its mails and entries into it.
     journey: Option<String>,
