@@ -39,6 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "plugins",
         &[
+            "backoff",
             "cache",
             "clock",
             "foreign",

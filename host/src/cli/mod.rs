@@ -6,6 +6,7 @@ mod environment;
 mod journeys;
 mod key;
 mod pause;
+mod plugin_host;
 mod plugin_setup;
 mod plugins;
 mod secret;
@@ -81,6 +82,9 @@ enum Command {
     /// Show and render mail templates, and write them as files to change
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
+    /// Run one plugin for another process of Hogsend, which starts this
+    #[command(subcommand, hide = true)]
+    PluginHost(plugin_host::PluginHostCommand),
 }
 
 #[derive(Subcommand)]
@@ -116,7 +120,10 @@ const BAD_CONFIG: u8 = 78;
 
 /// Reads the command line and runs it.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::parse().command {
+        Command::PluginHost(command) => return plugin_host::run(command),
+        command => command,
+    };
     crate::clock::since_start();
     let environment = Environment::of_process();
     if matches!(command, Command::Dev)
@@ -213,6 +220,8 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             Box::pin(journeys::simulate(environment, wanted)).await
         }
         Command::Templates(command) => Box::pin(templates::run(environment, command)).await,
+        // `main` runs it without a runtime.
+        Command::PluginHost(_) => Ok(()),
         Command::Journeys(JourneysCommand::Runs(command)) => {
             Box::pin(journeys::runs::run(environment, command)).await
         }

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;
-use crate::plugins::{Discovered, Performer, PluginRef};
+use crate::plugins::{Discovered, Isolation, Performer, PluginRef};
 use crate::telemetry;
 
 /// Starts the plugins as they would run. Needs no database. Also returns why others do not start.
@@ -17,7 +17,11 @@ async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRe
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let (mut found, broken) = Discovered::find_with(
+        config.plugin_dir.as_deref(),
+        &plugin_cache,
+        &Isolation::of_process(config.production),
+    );
     let mut problems = Misconfigured::of(&broken).problems;
     let manifests: Vec<_> = found.manifests().collect();
     let lookup = |name: &str| environment.get(name);

@@ -19,8 +19,12 @@ pub fn list(environment: &Environment) -> anyhow::Result<()> {
             (Some(path), Origin::Linked) => format!("described in {}", path.display()),
             (None, _) => "linked".to_owned(),
         };
+        let apart = match plugin.isolated {
+            true => ", in a process of its own",
+            false => "",
+        };
         println!(
-            "{} {} (plugin-api {}): {}; {origin}",
+            "{} {} (plugin-api {}): {}; {origin}{apart}",
             plugin.id,
             plugin.version,
             plugin.api,

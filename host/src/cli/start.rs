@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
 use crate::db::{self, Db};
 use crate::http_client::http_client;
-use crate::plugins::{Discovered, Performer, Registry};
+use crate::plugins::{Discovered, Isolation, Performer, Registry};
 use crate::telemetry;
 
 /// A started process.
@@ -84,7 +84,11 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     findings.add(&wrong);
 
     let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let (mut found, broken) = Discovered::find_with(
+        config.plugin_dir.as_deref(),
+        &plugin_cache,
+        &Isolation::of_process(config.production),
+    );
     findings.add(&broken);
     let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
     findings.add(&mistakes.unwrap_or_default());
@@ -264,7 +268,11 @@ pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered,
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, mut broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let (mut found, mut broken) = Discovered::find_with(
+        config.plugin_dir.as_deref(),
+        &plugin_cache,
+        &Isolation::of_process(config.production),
+    );
     let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
     broken.extend(mistakes.unwrap_or_default());
     Ok((found, texts(&broken)))

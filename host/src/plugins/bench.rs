@@ -1,13 +1,16 @@
-//! Plugin calls without threads and deadlines, to benchmark the call itself.
+//! Plugin calls without threads and deadlines of the host, to benchmark the call itself.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hogsend_plugin_api::Settings;
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::export::linked;
 
 use super::caller::read_error;
-use super::{loader, preflight};
+use super::isolate::{Isolated, Launch, Unanswered, What};
+use super::preflight::{self, Checked};
+use super::{features, loader};
 
 /// A call of a method.
 pub type Call = Box<dyn Fn(u32, &[u8]) -> Result<Vec<u8>, CallError>>;
@@ -16,6 +19,29 @@ pub type Call = Box<dyn Fn(u32, &[u8]) -> Result<Vec<u8>, CallError>>;
 pub struct Direct {
     pub linked: Call,
     pub loaded: Call,
+    /// What opening the library and starting the plugin took.
+    pub loading: Duration,
+}
+
+/// The same plugin in a child process.
+pub struct Apart {
+    pub call: Call,
+    /// The child's process id.
+    pub process: u32,
+    /// What starting the child and the plugin in it took.
+    pub starting: Duration,
+}
+
+/// More than any call of a benchmark takes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn checked(file: &Path) -> Checked {
+    let cache = std::env::temp_dir().join("hogsend-bench-plugins");
+    preflight::check(file, None, &cache).expect("the file is a plugin")
+}
+
+fn settings() -> Vec<u8> {
+    serde_json::to_vec(&Settings::default()).expect("settings are JSON")
 }
 
 /// Starts the linked plugin of this id and the library at `file`, both without settings.
@@ -28,12 +54,11 @@ pub fn direct(id: &str, file: &Path) -> Direct {
         .find(|plugin| (plugin.manifest)().id == id)
         .expect("a linked plugin of this id");
     let instance = (found.create)(&Settings::default()).expect("the linked plugin starts");
-    let cache = std::env::temp_dir().join("hogsend-bench-plugins");
-    let checked = preflight::check(file, None, &cache).expect("the file is a plugin");
-    let root = loader::load(&checked).expect("the library loads").root;
-    let settings = serde_json::to_vec(&Settings::default()).expect("settings are JSON");
+    let checked = checked(file);
+    let begun = Instant::now();
+    let root = loader::open(&checked).expect("the library loads");
     let number = root
-        .create(&settings)
+        .create(&settings())
         .map_err(|bytes| read_error(&bytes))
         .expect("the loaded plugin starts");
     Direct {
@@ -41,6 +66,50 @@ pub fn direct(id: &str, file: &Path) -> Direct {
         loaded: Box::new(move |method, input| {
             root.call(number, method, input)
                 .map_err(|bytes| read_error(&bytes))
+        }),
+        loading: begun.elapsed(),
+    }
+}
+
+/// Starts the library at `file` in a child of this `hogsend` program, without settings.
+///
+/// # Panics
+///
+/// Where the library is refused or its process does not start.
+pub fn apart(file: &Path, program: &Path) -> Apart {
+    let Checked {
+        copy,
+        original,
+        symbol,
+        ..
+    } = checked(file);
+    let launch = Launch {
+        host: program.to_owned(),
+        folder: std::env::temp_dir(),
+        memory_mb: 512,
+        what: What::Library {
+            copy,
+            original,
+            symbol,
+        },
+    };
+    let begun = Instant::now();
+    let started = Isolated::start(launch, &features::host());
+    let (process, _) = started
+        .map_err(|problem| problem.to_string())
+        .expect("the child starts");
+    process.create(settings()).expect("the plugin starts");
+    let starting = begun.elapsed();
+    Apart {
+        process: process.pid().expect("the child runs"),
+        starting,
+        call: Box::new(move |method, input| {
+            process
+                .call(method, input, DEADLINE)
+                .map_err(|why| match why {
+                    Unanswered::Error(fault) => fault.call_error(),
+                    _ => CallError::new(CallError::PANICKED, "the child did not answer"),
+                })
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! A call of a plugin, linked or loaded: on its own thread, under a deadline.
+//! A call of a plugin, linked, loaded or in a child process: on its own thread, under a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::{Manifest, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use super::flight;
+use super::isolate::{Isolated, Unanswered};
 use crate::foreign::{self, ANSWER_MAX, Foreign, REASON_MAX};
 
 /// Deadline of a single call. A call only computes; it never waits for I/O.
@@ -38,9 +39,11 @@ pub struct PluginError {
 pub enum ErrorKind {
     /// The call exceeded its deadline.
     Deadline,
-    /// Calls that hang occupy all its places.
+    /// It was not called: calls that hang occupy all its places, or its process is not running.
     Busy,
     Panicked,
+    /// The process it runs in, which is not the host's, ended during the call.
+    Ended,
     /// Given the same answers, it issued other commands than before.
     Diverged,
     /// Its answer or our request violates the protocol.
@@ -58,21 +61,88 @@ pub(super) fn optional<T>(answer: Result<T, PluginError>) -> Result<Option<T>, P
     }
 }
 
-/// The two ways to call a plugin.
+/// The three ways to call a plugin.
 pub(super) enum Image {
     Linked(Box<dyn Instance>),
-    Loaded { root: Root, instance: u64 },
+    Loaded {
+        root: Root,
+        instance: u64,
+    },
+    /// In a child process.
+    Isolated(Arc<Isolated>),
+}
+
+/// Why a call has no answer.
+struct Failure {
+    kind: ErrorKind,
+    /// It continues a sentence about the plugin.
+    message: String,
+    /// The process ended with other calls in it, so this one may not be to blame.
+    suspect: bool,
+}
+
+impl Failure {
+    fn new(kind: ErrorKind, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            suspect: false,
+        }
+    }
 }
 
 impl Image {
-    fn call(&self, method: u32, input: &[u8]) -> Result<Vec<u8>, CallError> {
-        match self {
+    fn call(&self, method: u32, input: &[u8], deadline: Duration) -> Result<Vec<u8>, Failure> {
+        let answer = match self {
             Self::Linked(instance) => instance.call(method, input),
             Self::Loaded { root, instance } => root
                 .call(*instance, method, input)
                 .map_err(|bytes| read_error(&bytes)),
+            Self::Isolated(process) => match process.call(method, input, deadline) {
+                Ok(answer) => Ok(answer),
+                Err(Unanswered::Error(fault)) => Err(fault.call_error()),
+                Err(other) => return Err(unanswered(other, method, deadline)),
+            },
+        };
+        answer.map_err(|error| {
+            let kind = match error.code {
+                CallError::PANICKED => ErrorKind::Panicked,
+                CallError::DIVERGED => ErrorKind::Diverged,
+                CallError::NO_METHOD => ErrorKind::NoMethod,
+                _ => ErrorKind::Protocol,
+            };
+            Failure::new(kind, format!("failed at method {method}: {error}"))
+        })
+    }
+
+    /// Whether a child process runs it, which keeps the deadline of its calls itself.
+    fn child(&self) -> Option<&Isolated> {
+        match self {
+            Self::Isolated(process) => Some(process),
+            Self::Linked(_) | Self::Loaded { .. } => None,
         }
     }
+}
+
+fn unanswered(why: Unanswered, method: u32, deadline: Duration) -> Failure {
+    match why {
+        Unanswered::Error(fault) => Failure::new(ErrorKind::Protocol, fault.message),
+        Unanswered::Deadline => Failure::new(ErrorKind::Deadline, late(method, deadline)),
+        Unanswered::Ended(end) => Failure {
+            kind: ErrorKind::Ended,
+            message: format!("{} at method {method}", end.why),
+            suspect: !end.alone,
+        },
+        Unanswered::Down(why) => Failure::new(ErrorKind::Busy, why),
+        Unanswered::Protocol(why) => {
+            let message = format!("cannot be called, the input of method {method} {why}");
+            Failure::new(ErrorKind::Protocol, message)
+        }
+    }
+}
+
+fn late(method: u32, deadline: Duration) -> String {
+    format!("did not answer method {method} within {deadline:?}")
 }
 
 /// Decodes the error of a loaded plugin.
@@ -87,6 +157,8 @@ pub(super) struct Caller {
     pub manifest: Manifest,
     image: Arc<Image>,
     places: Arc<Semaphore>,
+    /// Held alone by a call in whose process no other may run.
+    alone: RwLock<()>,
     patience: Duration,
 }
 
@@ -96,6 +168,7 @@ impl Caller {
             manifest,
             image: Arc::new(image),
             places: Arc::new(Semaphore::new(PLACES)),
+            alone: RwLock::default(),
             patience: Duration::ZERO,
         }
     }
@@ -198,33 +271,82 @@ impl Caller {
                 format!("has {PLACES} calls that do not return: restart the host without it");
             return Err(self.error(ErrorKind::Busy, message));
         };
+        let place = Arc::new(place);
+        let called = match self.image.child() {
+            Some(process) => {
+                self.call_child(process, method, input, deadline, place)
+                    .await
+            }
+            None => self.call_inside(method, input, deadline, place).await,
+        };
+        called.map_err(|failure| self.error(failure.kind, failure.message))
+    }
+
+    /// Calls code in this process. A call that hangs keeps its thread and its place.
+    async fn call_inside(
+        &self,
+        method: u32,
+        input: Vec<u8>,
+        deadline: Duration,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Vec<u8>, Failure> {
         let image = self.image.clone();
         let enter = flight::enter();
         let call = tokio::task::spawn_blocking(move || {
             let _running = enter.map(|enter| enter());
-            let output = image.call(method, &input);
+            let output = image.call(method, &input, deadline);
             drop(place);
             output
         });
         match tokio::time::timeout(deadline, call).await {
-            Ok(Ok(Ok(output))) => Ok(output),
-            Ok(Ok(Err(error))) => {
-                let kind = match error.code {
-                    CallError::PANICKED => ErrorKind::Panicked,
-                    CallError::DIVERGED => ErrorKind::Diverged,
-                    CallError::NO_METHOD => ErrorKind::NoMethod,
-                    _ => ErrorKind::Protocol,
-                };
-                Err(self.error(kind, format!("failed at method {method}: {error}")))
-            }
-            Ok(Err(ended)) => Err(self.error(
-                ErrorKind::Panicked,
-                format!("ended abruptly at method {method}: {ended}"),
-            )),
-            Err(_) => Err(self.error(
-                ErrorKind::Deadline,
-                format!("did not answer method {method} within {deadline:?}"),
-            )),
+            Ok(Ok(answer)) => answer,
+            Ok(Err(ended)) => Err(abrupt(method, &ended)),
+            Err(_) => Err(Failure::new(ErrorKind::Deadline, late(method, deadline))),
         }
     }
+
+    /// Calls a child process, which ends itself with a call that hangs. Where it ended with several
+    /// calls in it, each of them is called once more, alone: then it is certain which one ends it, and
+    /// the others are answered. A plugin with its own connections may have had an effect, so it is not
+    /// called again.
+    ///
+    /// A crash of the child does not end this process, so [`flight`] records nothing.
+    async fn call_child(
+        &self,
+        process: &Isolated,
+        method: u32,
+        input: Vec<u8>,
+        deadline: Duration,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Vec<u8>, Failure> {
+        let input = Arc::new(input);
+        let attempt = async || {
+            let ready = process.ready(deadline).await;
+            ready.map_err(|why| Failure::new(ErrorKind::Busy, why))?;
+            let (image, input, place) = (self.image.clone(), input.clone(), place.clone());
+            let call = tokio::task::spawn_blocking(move || {
+                let output = image.call(method, &input, deadline);
+                drop(place);
+                output
+            });
+            call.await
+                .unwrap_or_else(|ended| Err(abrupt(method, &ended)))
+        };
+        let first = {
+            let _others = self.alone.read().await;
+            attempt().await
+        };
+        match first {
+            Err(failure) if failure.suspect && !self.manifest.blocking => {
+                let _alone = self.alone.write().await;
+                attempt().await
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn abrupt(method: u32, ended: &tokio::task::JoinError) -> Failure {
+    let message = format!("ended abruptly at method {method}: {ended}");
+    Failure::new(ErrorKind::Panicked, message)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::described::Described;
@@ -12,9 +13,10 @@ use hogsend_plugin_api::{Kind, Manifest};
 use semver::Version;
 use serde::Serialize;
 
-use super::loader::load;
-use super::preflight::{self, PINS};
-use super::{Problem, described, features};
+use super::bounded::{START, within_start};
+use super::isolate::{Isolated, Isolation, Launch, Place, Plan, What};
+use super::preflight::{self, Checked, PINS};
+use super::{Problem, described, features, loader};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +38,8 @@ pub struct PluginInfo {
     /// The library, or the file that describes the source.
     pub path: Option<PathBuf>,
     pub sha256: Option<String>,
+    /// Whether its code runs in a child process.
+    pub isolated: bool,
     /// What this host lacks for it: features it needs, and parts of its manifest.
     pub lacks: Vec<String>,
 }
@@ -56,10 +60,18 @@ pub(super) enum Found {
     /// A linked crate made it from a description.
     Described(Box<Described>),
     Loaded {
-        root: Root,
+        code: Code,
+        /// The library, or the file that a program's command names.
         path: PathBuf,
-        sha256: String,
+        sha256: Option<String>,
     },
+}
+
+/// Code that is not part of this binary.
+pub(super) enum Code {
+    Library(Root),
+    /// A library or a program in a child process.
+    Child(Arc<Isolated>),
 }
 
 /// Plugins found but not started yet.
@@ -71,9 +83,18 @@ pub struct Discovered {
 }
 
 impl Discovered {
-    /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
-    /// replaces it. Every problem is collected.
+    /// Finds plugins for this process: libraries run in it, unless `plugins.toml` says otherwise.
     pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
+        Self::find_with(dir, cache_dir, &Isolation::of_process(false))
+    }
+
+    /// Linked plugins, then every library in `dir` and the programs that its `plugins.toml` names. A
+    /// loaded plugin with the id of a linked one replaces it. Every problem is collected.
+    pub fn find_with(
+        dir: Option<&Path>,
+        cache_dir: &Path,
+        isolation: &Isolation,
+    ) -> (Self, Vec<Problem>) {
         let mut all = Self {
             plugins: BTreeMap::new(),
             older: Vec::new(),
@@ -95,7 +116,7 @@ impl Discovered {
             problems.extend(all.add_described(source).err());
         }
         if let Some(dir) = dir {
-            all.find_libraries(dir, cache_dir, &mut problems);
+            all.find_libraries(dir, cache_dir, isolation, &mut problems);
         }
         (all, problems)
     }
@@ -118,7 +139,13 @@ impl Discovered {
         })
     }
 
-    fn find_libraries(&mut self, dir: &Path, cache_dir: &Path, problems: &mut Vec<Problem>) {
+    fn find_libraries(
+        &mut self,
+        dir: &Path,
+        cache_dir: &Path,
+        isolation: &Isolation,
+        problems: &mut Vec<Problem>,
+    ) {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) => {
@@ -152,29 +179,49 @@ impl Discovered {
                 return;
             }
         };
+        let plan = match Plan::read(dir) {
+            Ok(plan) => plan,
+            Err(problem) => {
+                // What the operator wanted to run in a process of its own must not run in this one.
+                problems.push(problem);
+                return;
+            }
+        };
+        let otherwise = match isolation.unless_locked && pins.is_none() {
+            true => Place::Process,
+            false => Place::None,
+        };
+        let launch = |memory_mb, what| Launch {
+            host: isolation.program.clone(),
+            folder: dir.canonicalize().unwrap_or_else(|_| dir.to_owned()),
+            memory_mb,
+            what,
+        };
         for file in files {
             let loaded = preflight::check(&file, pins.as_deref(), cache_dir).and_then(|checked| {
-                let library = load(&checked)?;
-                let plugin = Plugin {
-                    lacks: features::lacks(&library.manifest, library.left_out),
-                    manifest: library.manifest,
-                    found: Found::Loaded {
-                        root: library.root,
-                        path: checked.original,
-                        sha256: checked.sha256,
-                    },
-                };
-                if !plugin.lacks.is_empty() {
-                    let Plugin { manifest, lacks, .. } = &plugin;
-                    tracing::warn!(plugin = manifest.id, version = manifest.version,
-                        api = manifest.api, lacks = ?lacks,
-                        "this host lacks what a plugin needs or has; the rest of it works: update Hogsend");
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                match plan.place(&name).unwrap_or(otherwise) {
+                    Place::None => load(checked),
+                    Place::Process => {
+                        let (path, sha256) = (checked.original.clone(), checked.sha256);
+                        let library = What::Library {
+                            copy: checked.copy,
+                            original: checked.original,
+                            symbol: checked.symbol,
+                        };
+                        isolate(launch(plan.memory_mb(&name), library), path, Some(sha256))
+                    }
                 }
-                self.add(plugin)
             });
-            if let Err(problem) = loaded {
-                problems.push(problem);
-            }
+            problems.extend(loaded.and_then(|plugin| self.add(plugin)).err());
+        }
+        for (words, memory_mb) in plan.programs() {
+            let program = launch(memory_mb, What::Program(words.to_vec()));
+            let files = words.iter().map(|word| program.folder.join(word));
+            let path = files.filter(|path| path.is_file()).next_back();
+            let path = path.unwrap_or_else(|| program.folder.clone());
+            let started = isolate(program, path, None);
+            problems.extend(started.and_then(|plugin| self.add(plugin)).err());
         }
     }
 
@@ -317,8 +364,17 @@ impl Discovered {
                 Found::Linked(_) => (Origin::Linked, None, None),
                 Found::Described(source) => (Origin::Linked, source.path.clone(), None),
                 Found::Loaded { path, sha256, .. } => {
-                    (Origin::Loaded, Some(path.clone()), Some(sha256.clone()))
+                    (Origin::Loaded, Some(path.clone()), sha256.clone())
                 }
+            };
+            let child = |found: &Found| {
+                matches!(
+                    found,
+                    Found::Loaded {
+                        code: Code::Child(_),
+                        ..
+                    }
+                )
             };
             PluginInfo {
                 id: manifest.id.clone(),
@@ -328,10 +384,63 @@ impl Discovered {
                 origin,
                 path,
                 sha256,
+                isolated: child(found),
                 lacks: lacks.clone(),
             }
         });
         all.collect()
+    }
+}
+
+/// Loads a library into this process.
+fn load(checked: Checked) -> Result<Plugin, Problem> {
+    let name = checked.original.display().to_string();
+    tracing::debug!(file = name, "loading a plugin library");
+    let (path, sha256) = (checked.original.clone(), checked.sha256.clone());
+    let opened = within_start(move || {
+        let root = loader::open(&checked)?;
+        let (manifest, left_out) = loader::manifest::<Manifest>(&checked, root)?;
+        Ok((root, manifest, left_out))
+    });
+    let (root, manifest, left_out) = opened.unwrap_or_else(|| {
+        let message = format!(
+            "it did not say its manifest within {} seconds: remove it, or report this to its author",
+            START.as_secs()
+        );
+        Err(Problem::of_file("PLUGIN-022", &path, message))
+    })?;
+    let code = Code::Library(root);
+    let sha256 = Some(sha256);
+    Ok(found(
+        Found::Loaded { code, path, sha256 },
+        manifest,
+        left_out,
+    ))
+}
+
+/// Starts a child process for a library or a program.
+fn isolate(launch: Launch, path: PathBuf, sha256: Option<String>) -> Result<Plugin, Problem> {
+    let (process, left_out) = Isolated::start(launch, &features::host())?;
+    let manifest = process.manifest().clone();
+    let code = Code::Child(Arc::new(process));
+    Ok(found(
+        Found::Loaded { code, path, sha256 },
+        manifest,
+        left_out,
+    ))
+}
+
+fn found(found: Found, manifest: Manifest, left_out: LeftOut) -> Plugin {
+    let lacks = features::lacks(&manifest, left_out);
+    if !lacks.is_empty() {
+        tracing::warn!(plugin = manifest.id, version = manifest.version,
+            api = manifest.api, lacks = ?lacks,
+            "this host lacks what a plugin needs or has; the rest of it works: update Hogsend");
+    }
+    Plugin {
+        manifest,
+        found,
+        lacks,
     }
 }
 

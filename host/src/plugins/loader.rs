@@ -4,26 +4,18 @@
 
 use std::error::Error as _;
 
-use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
 use hogsend_plugin_api::wire::{self, LeftOut};
+use serde::de::DeserializeOwned;
 
 use libloading::os::unix;
 
 use super::Problem;
 use super::preflight::Checked;
 
-/// A loaded library and its manifest.
-pub struct Library {
-    pub root: Root,
-    pub manifest: Manifest,
-    /// What of the manifest this host cannot read.
-    pub left_out: LeftOut,
-}
-
 /// Loads a checked file for the rest of the process's life: a library that has used a thread-local
 /// cannot be unloaded safely.
-pub fn load(file: &Checked) -> Result<Library, Problem> {
+pub fn open(file: &Checked) -> Result<Root, Problem> {
     let refused = |code, message: String| Problem::of_file(code, &file.original, message);
     // Binds all symbols now: with lazy binding, a function the system lacks would end the process
     // at its first call instead of refusing the file here.
@@ -51,7 +43,7 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
     })?;
     std::mem::forget(library);
     // SAFETY: a symbol of this name, in a library that stays loaded from here on.
-    let root = unsafe { negotiate(address) }.map_err(|mismatch| {
+    unsafe { negotiate(address) }.map_err(|mismatch| {
         if let Mismatch::Layout { dump, .. } = &mismatch {
             tracing::debug!(file = %file.original.display(), dump, "the layouts differ");
         }
@@ -62,16 +54,14 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
                 hogsend_plugin_api::abi::API_VERSION
             ),
         )
-    })?;
-    let (manifest, left_out) = wire::read(&root.manifest()).map_err(|error| {
-        refused(
-            "PLUGIN-009",
-            format!("its manifest cannot be read ({error}): report this to the plugin's author"),
-        )
-    })?;
-    Ok(Library {
-        root,
-        manifest,
-        left_out,
+    })
+}
+
+/// The manifest of a loaded library, and what of it this host cannot read.
+pub fn manifest<T: DeserializeOwned>(file: &Checked, root: Root) -> Result<(T, LeftOut), Problem> {
+    wire::read(&root.manifest()).map_err(|error| {
+        let message =
+            format!("its manifest cannot be read ({error}): report this to the plugin's author");
+        Problem::of_file("PLUGIN-009", &file.original, message)
     })
 }

@@ -1,11 +1,12 @@
 //! The plugin boundary: finds plugins, calls them under a deadline, and performs the commands they
 //! ask for.
 //!
-//! Code outside this module cannot tell a loaded plugin from a linked one.
+//! Code outside this module cannot tell a loaded plugin from a linked one, nor from one in a child process.
 
 mod allow;
 #[doc(hidden)]
 pub mod bench;
+mod bounded;
 mod caller;
 mod conversation;
 mod described;
@@ -14,6 +15,7 @@ mod features;
 mod files;
 pub mod flight;
 mod http;
+mod isolate;
 mod loader;
 mod perform;
 mod preflight;
@@ -24,6 +26,7 @@ mod running;
 
 pub use caller::{ErrorKind, PluginError};
 pub use discover::{Discovered, Origin, PluginInfo};
+pub use isolate::{Isolation, Task, host_plugin};
 pub use perform::Performer;
 pub use problem::Problem;
 pub use refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};

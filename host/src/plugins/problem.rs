@@ -19,6 +19,15 @@ impl Problem {
         }
     }
 
+    /// A refusal that a child process reports. A code that this host does not know becomes
+    /// `PLUGIN-021`, that of a child that does not start.
+    pub(super) fn known(code: &str, message: String) -> Self {
+        let code = ["PLUGIN-007", "PLUGIN-008", "PLUGIN-009"]
+            .into_iter()
+            .find(|known| *known == code);
+        Self::new(code.unwrap_or("PLUGIN-021"), message)
+    }
+
     pub(super) fn of_file(
         code: &'static str,
         file: &Path,

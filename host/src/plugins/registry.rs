@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::journey::{Catalogue, CatalogueIn};
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
 use super::Problem;
+use super::bounded::{START, within_start};
 use super::caller::{Caller, Image, read_error};
-use super::discover::{Discovered, Found, Plugin, PluginInfo};
+use super::discover::{Code, Discovered, Found, Plugin, PluginInfo};
 use super::features;
 use super::perform::{Performer, Scope};
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};
@@ -119,22 +120,11 @@ async fn start_one(
         )
     };
     let told = settings.clone().with_host(&features::host());
-    let image = match found {
-        Found::Linked(linked) => {
-            Image::Linked((linked.create)(&told).map_err(|error| refused(error.to_string()))?)
-        }
-        Found::Described(source) => {
-            let instance = source.create(&told);
-            Image::Linked(instance.map_err(|error| refused(error.to_string()))?)
-        }
-        Found::Loaded { root, .. } => {
-            let own = serde_json::to_vec(&told).map_err(|error| refused(error.to_string()))?;
-            let instance = root
-                .create(&own)
-                .map_err(|bytes| refused(read_error(&bytes).to_string()))?;
-            Image::Loaded { root, instance }
-        }
-    };
+    tracing::debug!(plugin = id, "creating a plugin");
+    let created = tokio::task::spawn_blocking(move || create(found, told)).await;
+    let image = created
+        .map_err(|ended| refused(ended.to_string()))?
+        .map_err(refused)?;
     let has = |kind| manifest.kinds.contains(&kind);
     let (delivers, brings_journeys) = (has(Kind::Delivery), has(Kind::Journeys));
     let scope = Scope::new(&manifest, &settings);
@@ -173,6 +163,35 @@ async fn start_one(
         capabilities,
         catalogue,
     })
+}
+
+/// Creates the plugin from its settings. It blocks, though not for ever.
+fn create(found: Found, settings: Settings) -> Result<Image, String> {
+    type Make = Box<dyn FnOnce() -> Result<Image, CallError> + Send>;
+    let make: Make = match found {
+        Found::Linked(linked) => Box::new(move || (linked.create)(&settings).map(Image::Linked)),
+        Found::Described(source) => Box::new(move || source.create(&settings).map(Image::Linked)),
+        Found::Loaded { code, .. } => {
+            let own = serde_json::to_vec(&settings).map_err(|error| error.to_string())?;
+            match code {
+                Code::Library(root) => Box::new(move || {
+                    let instance = root.create(&own).map_err(|bytes| read_error(&bytes))?;
+                    Ok(Image::Loaded { root, instance })
+                }),
+                Code::Child(process) => {
+                    process.create(own)?;
+                    return Ok(Image::Isolated(process));
+                }
+            }
+        }
+    };
+    match within_start(make) {
+        Some(made) => made.map_err(|error| error.to_string()),
+        None => Err(format!(
+            "it did not take its settings within {} seconds",
+            START.as_secs()
+        )),
+    }
 }
 
 /// Journeys and templates are looked up by id, so ids must be unique; a journey without a trigger

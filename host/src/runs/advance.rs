@@ -10,13 +10,13 @@ use hogsend_plugin_api::limits;
 use super::end::Ending;
 use super::enrich;
 use super::journal::Journal;
-use super::record::{Advanced, Outcome, record, record_stuck};
+use super::record::{Advanced, Outcome, crashed, record, record_stuck};
 use super::step::{Effects, Performed, Performing, perform};
 use crate::calls;
 use crate::catalog::JourneyEntry;
 use crate::context::Context;
 use crate::db::{self, ClaimedState, PluginCall};
-use crate::plugins::JourneysRef;
+use crate::plugins::{ErrorKind, JourneysRef, PluginError};
 
 /// How long a run waits whose plugin gave no answer.
 const PLUGIN_RETRY: TimeDelta = TimeDelta::minutes(1);
@@ -51,9 +51,14 @@ pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Advanced>
         run,
         journal,
         effects: Effects::default(),
+        crash: None,
     };
     let Some(status) = advance.go().await? else {
-        return postpone(cx, state, PLUGIN_RETRY).await;
+        let Some(error) = advance.crash else {
+            return postpone(cx, state, PLUGIN_RETRY).await;
+        };
+        crashed(cx, state, &error).await?;
+        return Ok(Advanced::Postponed);
     };
     let outcome = advance.outcome(Ending::of(&status));
     cx.db.transact(|tx| record(tx, &outcome)).await
@@ -133,6 +138,8 @@ struct Advance<'a> {
     run: Performing<'a>,
     journal: Journal,
     effects: Effects,
+    /// The call that ended the process of a plugin that has its own.
+    crash: Option<PluginError>,
 }
 
 impl<'a> Advance<'a> {
@@ -166,7 +173,7 @@ impl<'a> Advance<'a> {
     }
 
     /// Calls the code with the journal. None where its plugin gave no answer.
-    async fn call(&self) -> db::Result<Option<AdvanceOut>> {
+    async fn call(&mut self) -> db::Result<Option<AdvanceOut>> {
         let Performing {
             cx, state, plugin, ..
         } = self.run;
@@ -174,6 +181,10 @@ impl<'a> Advance<'a> {
         let answer = plugin.advance(input(state, &self.journal));
         match noted(cx, state, name, answer).await? {
             Ok(out) => Ok(Some(out)),
+            Err(error) if error.kind == ErrorKind::Ended => {
+                self.crash = Some(error);
+                Ok(None)
+            }
             Err(error) => {
                 tracing::error!(journey.id = %state.journey_id, state.id = %state.id, %error,
                     "the journey's plugin gave no answer; the worker calls it again in a minute");

@@ -8,6 +8,7 @@ use crate::calls;
 use crate::catalog::Catalog;
 use crate::db::{self, ClaimedState, Conn, Log};
 use crate::ingest::{self, NewEvent};
+use crate::plugins::PluginError;
 use crate::run_ended::{RunEnd, RunEnded};
 use crate::states::RunState;
 use crate::webhooks::announce;
@@ -79,6 +80,15 @@ impl Ending {
     pub fn unrecordable(times: i16, error: &sqlx::Error) -> Self {
         let message = format!("its advance could not be recorded {times} times: {error}");
         Self::stuck("unrecordable", message)
+    }
+
+    /// Its advance ended the process of its plugin, which is not a worker's, so many times in a row.
+    pub fn crashed(times: i16, error: &PluginError) -> Self {
+        let message = format!(
+            "its advance ended the plugin's process {times} times, the last time so: {error}: look at \
+             the journey's code, then resume it"
+        );
+        Self::stuck("worker_died", message)
     }
 
     pub fn log(&self, state: &ClaimedState) -> Log {

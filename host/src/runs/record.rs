@@ -14,8 +14,9 @@ use crate::context::Context;
 use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Tx};
 use crate::enrolment;
 use crate::ingest::{self, NewEvent};
+use crate::plugins::PluginError;
 
-/// Advances in a row that may fail to be recorded before the run is stuck.
+/// Advances in a row that may fail, to be recorded or by a crash, before the run is stuck.
 const FAILURES_MAX: i16 = 5;
 
 /// What an advance did.
@@ -230,13 +231,24 @@ pub async fn record_stuck(
     cx.db.transact(|tx| record(tx, &outcome)).await
 }
 
-/// Decides on a run whose advance could not be recorded: it is due again after a growing pause, and
-/// after the fifth time in a row it is stuck. Does nothing where the claim is lost.
+/// Decides on a run whose advance could not be recorded; see [`failed`].
 pub async fn unrecorded(cx: &Context, state: &ClaimedState, error: &sqlx::Error) -> db::Result<()> {
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
         "an advance could not be recorded");
+    failed(cx, state, &Ending::unrecordable(FAILURES_MAX, error)).await
+}
+
+/// Decides on a run that ended its plugin's own process; see [`failed`].
+pub async fn crashed(cx: &Context, state: &ClaimedState, error: &PluginError) -> db::Result<()> {
+    tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
+        "a run ended the process of its journey's plugin");
+    failed(cx, state, &Ending::crashed(FAILURES_MAX, error)).await
+}
+
+/// Decides on a run whose advance failed: it is due again after a growing pause, and after the fifth
+/// time in a row it is stuck. Does nothing where the claim is lost.
+async fn failed(cx: &Context, state: &ClaimedState, ending: &Ending) -> db::Result<()> {
     let now = cx.clock.now();
-    let ending = &Ending::unrecordable(FAILURES_MAX, error);
     let decide = |mut tx: Tx| async move {
         db::contact_lock(&mut tx, &[state.contact_id]).await?;
         let Some(before) = db::state_failures(&mut tx, state).await? else {

@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;
-use crate::plugins::{Discovered, JourneysRef, Performer};
+use crate::plugins::{Discovered, Isolation, JourneysRef, Performer};
 use crate::telemetry;
 
 /// Starts the plugins that provide journeys and reads the host's settings. Needs neither a database
@@ -27,7 +27,11 @@ pub(super) async fn load(environment: &Environment) -> anyhow::Result<(Config, V
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, broken) = Discovered::find(config.plugin_dir.as_deref(), &plugin_cache);
+    let (mut found, broken) = Discovered::find_with(
+        config.plugin_dir.as_deref(),
+        &plugin_cache,
+        &Isolation::of_process(config.production),
+    );
     // Plugins without journeys are not started.
     let others: HashSet<String> = found
         .manifests()

@@ -28,7 +28,7 @@ use hogsend::clock::Clock;
 use hogsend::config::{Config, Mode, plugin_settings};
 use hogsend::crew::Crew;
 use hogsend::http_client::http_client;
-use hogsend::plugins::{Discovered, Performer};
+use hogsend::plugins::{Discovered, Isolation, Performer};
 use hogsend::{db, worker};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -103,8 +103,15 @@ impl Server {
         }
         let lookup = |name: &str| all.get(name).cloned();
         let mut config = Config::load(&lookup, Mode::Dev).unwrap();
-        let (mut found, mut broken) =
-            Discovered::find(config.plugin_dir.as_deref(), &data.path().join("plugins"));
+        let isolation = Isolation {
+            program: process::binary(),
+            ..Isolation::of_process(config.production)
+        };
+        let (mut found, mut broken) = Discovered::find_with(
+            config.plugin_dir.as_deref(),
+            &data.path().join("plugins"),
+            &isolation,
+        );
         let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
         broken.extend(mistakes.unwrap_or_default());
         assert!(broken.is_empty(), "{}", broken[0]);
