@@ -37,6 +37,7 @@ pub mod mailbox;
 mod nearest;
 pub mod plugins;
 mod private;
+pub mod purpose;
 mod refusals;
 mod run_ended;
 pub mod runs;
