@@ -38,6 +38,7 @@ mod nearest;
 mod pauses;
 pub mod plugins;
 mod private;
+pub mod purpose;
 mod refusals;
 mod run_ended;
 pub mod runs;

@@ -12,6 +12,7 @@ use hogsend::db::{self, Db, NewIdentity};
 use hogsend::http_client::http_client;
 use hogsend::ingest::NewEvent;
 use hogsend::plugins::{Discovered, Performer};
+use hogsend::purpose::ByPurpose;
 use hogsend::worker::{self, engine::advance_due};
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User, hours};
 use sqlx::AssertSqlSafe;
@@ -61,7 +62,13 @@ async fn open(url: &str) -> App {
     let performer = Performer::new(http_client(), cache.clone(), data.clone());
     let (found, _) = Discovered::find(None, &data);
     let plugins = found
-        .start(&Default::default(), &[], &[], performer, clock.clone())
+        .start(
+            &Default::default(),
+            &ByPurpose::default(),
+            &[],
+            performer,
+            clock.clone(),
+        )
         .await
         .expect("the plugins");
     let parts = Parts {

@@ -13,6 +13,7 @@ use hogsend::db::{self, Db, NewIdentity};
 use hogsend::http_client::http_client;
 use hogsend::ingest::{Ingestor, NewEvent};
 use hogsend::plugins::{Discovered, Performer};
+use hogsend::purpose::ByPurpose;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -155,7 +156,13 @@ async fn ingestor(db: &Db) -> Ingestor {
         data,
     );
     let registry = found
-        .start(&BTreeMap::new(), &[], &[], performer, clock.clone())
+        .start(
+            &BTreeMap::new(),
+            &ByPurpose::default(),
+            &[],
+            performer,
+            clock.clone(),
+        )
         .await
         .expect("the plugins");
     let catalog = Arc::new(Catalog::new(&registry, None).expect("the journeys"));

@@ -34,7 +34,7 @@ pub struct RuleChange {
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub poster: &'a Poster,
-    /// How many delivery providers are active.
+    /// How many delivery providers take transactional mail, as alerts are.
     pub providers: usize,
 }
 
@@ -148,7 +148,7 @@ fn set_target(
     }
     let about_providers = rule.kind == Kind::Providers.name();
     if about_providers && rule.channel == "email" && around.providers < 2 {
-        let why = "cannot be email where there is one delivery provider: the mail would wait for the provider it is about";
+        let why = "cannot be email where one delivery provider takes transactional mail: the alert would wait for the provider it is about";
         issues.push(Issue::new("channel", why));
     }
     rule.secret = (rule.channel == "webhook").then(new_secret);

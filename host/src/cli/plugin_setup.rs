@@ -31,11 +31,10 @@ async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRe
     let cache = Arc::new(Cache::connect(None, clock.clone()));
     let performer = Performer::new(http_client(), cache, config.data_dir.clone());
     found.without(&read.incomplete);
-    let deliveries = [read.deliveries.clone(), read.candidates.clone()].concat();
     let (registry, refused) = found
         .start_all(
             &read.settings,
-            &deliveries,
+            &read.startable(),
             &read.listening,
             performer,
             clock,

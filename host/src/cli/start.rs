@@ -109,11 +109,10 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     if !sound {
         found.without(&read.incomplete);
     }
-    let deliveries = [read.deliveries.clone(), read.candidates.clone()].concat();
     let (registry, refused) = found
         .start_all(
             &read.settings,
-            &deliveries,
+            &read.startable(),
             &read.listening,
             performer,
             clock.clone(),
@@ -126,14 +125,14 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     }
     findings.report(&config)?;
 
-    config.from_email = read.sender;
+    config.senders = read.senders;
     Ok(Ready {
         config,
         clock,
         cache,
         registry,
         closed_sources: read.closed_sources,
-        delivery: read.deliveries.join(", "),
+        delivery: read.deliveries.describe(),
     })
 }
 

@@ -8,11 +8,13 @@ mod links;
 mod plugins;
 mod policy;
 mod problem;
+mod providers;
 mod public;
 mod reader;
 mod retention;
 mod secret;
 mod sender;
+mod started;
 mod table;
 mod texts;
 mod tracking;
@@ -21,10 +23,11 @@ mod unknown;
 pub use access::Access;
 pub use aliases::Aliases;
 pub use links::LinkHosts;
-pub use plugins::{PluginSettings, plugin_settings, read_plugins};
+pub use plugins::{plugin_settings, read_plugins};
 pub use policy::Policy;
 pub use problem::Problem;
 pub use retention::Retention;
+pub use started::PluginSettings;
 pub use table::{TABLE, Variable, markdown};
 pub use texts::{ListTexts, Texts};
 pub use tracking::Tracking;
@@ -38,6 +41,7 @@ use hogsend_mime::NameAddr;
 use hogsend_render::Brand;
 use secrecy::SecretString;
 
+use crate::purpose::ByPurpose;
 use reader::Reader;
 
 /// Reads an environment variable.
@@ -122,10 +126,8 @@ pub struct Config {
     pub admin_api_key: Option<SecretString>,
     /// Whether `admin_api_key` is the one `hogsend dev` made for itself.
     pub development_key: bool,
-    /// The sender of all mails; see [`PluginSettings::sender`].
-    pub from_email: String,
-    /// The sender of transactional mails, if it differs.
-    pub from_transactional: Option<String>,
+    /// The senders that the operator chose; see [`PluginSettings::senders`]. Empty where none is.
+    pub senders: ByPurpose<String>,
     pub postal_address: String,
     /// The product that mails and pages show.
     pub brand: Brand,
@@ -143,8 +145,8 @@ pub struct Config {
     pub aliases: Aliases,
     /// `None` means all.
     pub enabled_journeys: Option<Vec<String>>,
-    /// In order of preference.
-    pub email_providers: Vec<String>,
+    /// In order of preference. Empty where the operator named none.
+    pub email_providers: ByPurpose<Vec<String>>,
     pub plugin_dir: Option<PathBuf>,
     /// Folder with files that describe event sources.
     pub webhook_dir: Option<PathBuf>,
@@ -212,8 +214,10 @@ impl Config {
             previous_secrets: secret::read_previous(reader),
             admin_api_key: secret::read(reader, &secret::ADMIN_KEY).map(SecretString::from),
             development_key: false,
-            from_email: sender::read(reader, "EMAIL_FROM").unwrap_or_default(),
-            from_transactional: sender::read(reader, "EMAIL_FROM_TRANSACTIONAL"),
+            senders: ByPurpose {
+                lifecycle: sender::read(reader, sender::FROM),
+                transactional: sender::read(reader, sender::FROM_TRANSACTIONAL),
+            },
             postal_address: reader.text("EMAIL_POSTAL_ADDRESS"),
             brand: brand::read(reader),
             texts: Texts::read(reader),
@@ -223,7 +227,10 @@ impl Config {
             trusted_sources: reader.words("TRUSTED_SOURCES"),
             aliases: Aliases::read(reader),
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
-            email_providers: reader.words("EMAIL_PROVIDER"),
+            email_providers: ByPurpose {
+                lifecycle: reader.words(providers::PROVIDER),
+                transactional: reader.words(providers::PROVIDER_TRANSACTIONAL),
+            },
             plugin_dir: reader.unquoted("PLUGIN_DIR").map(PathBuf::from),
             webhook_dir: reader.unquoted("WEBHOOK_DIR").map(PathBuf::from),
             template_dir: reader.unquoted("TEMPLATE_DIR").map(PathBuf::from),
@@ -240,7 +247,7 @@ impl Config {
 
     /// The name of the sender, if the operator chose one.
     pub fn sender_name(&self) -> String {
-        let own = Some(self.from_email.as_str()).filter(|from| *from != sender::DEVELOPMENT);
+        let own = Some(self.senders.lifecycle.as_str()).filter(|from| *from != sender::DEVELOPMENT);
         let own = own.and_then(|from| from.parse::<NameAddr>().ok());
         own.and_then(|from| from.name).unwrap_or_default()
     }

@@ -1,34 +1,10 @@
 //! The settings that plugins declare, and which delivery plugins are active.
 
-use std::collections::{BTreeMap, HashSet};
-
 use hogsend_plugin_api::{Kind, Manifest, Settings};
 
 use super::reader::{QUOTED, is_quoted};
-use super::sender as senders;
-use super::table::required_or_plugin;
-use super::{Config, Lookup, Problem};
-
-/// The settings that the plugins are started with.
-#[derive(Debug, Default)]
-pub struct PluginSettings {
-    /// By plugin id; each plugin gets its own only.
-    pub settings: BTreeMap<String, Settings>,
-    /// The active delivery plugins, in order of preference.
-    pub deliveries: Vec<String>,
-    /// Inactive delivery plugins whose webhooks about earlier mails are still read.
-    pub listening: Vec<String>,
-    /// Delivery plugins that could be active, if it is not settled which are.
-    pub candidates: Vec<String>,
-    /// Plugins that lack a required setting.
-    pub incomplete: HashSet<String>,
-    /// The sender: the first delivery plugin's own setting, or the host's.
-    pub sender: String,
-    /// Plugins whose webhooks are refused: in production those without a secret.
-    pub closed_sources: HashSet<String>,
-    /// Messages for the operator that are no problems.
-    pub warnings: Vec<String>,
-}
+use super::started::{PluginSettings, complete};
+use super::{Config, Lookup, Problem, providers};
 
 /// Reads the settings that the manifests declare.
 ///
@@ -61,12 +37,12 @@ pub fn read_plugins(
         }
         all.settings.insert(manifest.id.clone(), own);
     }
-    choose(manifests, config, &mut all, &mut problems);
+    providers::choose(manifests, config, &mut all, &mut problems);
     trusted(manifests, config, &mut problems);
     for manifest in manifests {
         validate(manifest, config, &mut all, &mut problems);
     }
-    all.sender = sender(manifests, config, &mut all, &mut problems);
+    all.senders = providers::senders(manifests, config, &mut all, &mut problems);
     (all, problems)
 }
 
@@ -82,7 +58,8 @@ fn validate(
     let delivers = manifest.kinds.contains(&Kind::Delivery);
     let secret = manifest.webhook_secret.as_ref();
     let known = secret.is_some_and(|name| own.get(name).is_some());
-    if !delivers || all.deliveries.contains(&manifest.id) {
+    let active = !all.deliveries.purposes(&manifest.id).is_empty();
+    if !delivers || active {
         missing(manifest, own, problems);
     } else if known && complete(manifest, own) {
         all.listening.push(manifest.id.clone());
@@ -120,52 +97,6 @@ fn trusted(manifests: &[&Manifest], config: &Config, problems: &mut Vec<Problem>
             problems.push(Problem::new("TRUSTED_SOURCES", message));
         }
     }
-}
-
-const FROM: &str = "EMAIL_FROM";
-
-/// The sender. Production requires one: mail from the default address would be refused, or worse,
-/// delivered.
-fn sender(
-    manifests: &[&Manifest],
-    config: &Config,
-    all: &mut PluginSettings,
-    problems: &mut Vec<Problem>,
-) -> String {
-    let active = |id: &String| manifests.iter().find(|manifest| manifest.id == *id);
-    let active: Vec<&&Manifest> = all.deliveries.iter().filter_map(active).collect();
-    for manifest in &active {
-        let name = manifest.sender.as_deref();
-        let own = name.and_then(|name| Some((name, all.settings[&manifest.id].get(name)?)));
-        if let Some((name, text)) = own
-            && let Some(wrong) = senders::wrong(text)
-        {
-            problems.push(Problem::new(name, wrong));
-        }
-    }
-    let first = active.first().copied();
-    let setting = first.and_then(|manifest| manifest.sender.as_deref());
-    let own = first.zip(setting);
-    let own = own.and_then(|(manifest, name)| all.settings[&manifest.id].get(name));
-    if let Some(text) = own {
-        return text.to_owned();
-    }
-    if !config.from_email.is_empty() {
-        return config.from_email.clone();
-    }
-    if let (true, Some(what)) = (config.strict(), required_or_plugin(FROM)) {
-        let or = setting.map(|name| format!(", or {name}"));
-        let or = or.unwrap_or_default();
-        let message = format!("is required in production{or}: {what}");
-        problems.push(Problem::new(FROM, message));
-    } else if first.is_some_and(|manifest| !manifest.local_only) && config.mode.runs() {
-        all.warnings.push(format!(
-            "{FROM} is not set: mails come from {}, which a provider refuses. Set it to an address at \
-             a domain your provider has verified",
-            senders::DEVELOPMENT
-        ));
-    }
-    senders::DEVELOPMENT.to_owned()
 }
 
 fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) -> Settings {
@@ -207,114 +138,6 @@ fn missing(manifest: &Manifest, own: &Settings, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(&setting.name, message));
         }
     }
-}
-
-/// Whether every required setting has a value.
-fn complete(manifest: &Manifest, own: &Settings) -> bool {
-    let mut required = manifest.settings.iter().filter(|setting| setting.required);
-    required.all(|setting| own.get(&setting.name).is_some())
-}
-
-const PROVIDER: &str = "EMAIL_PROVIDER";
-
-/// Chooses the delivery plugins that take mail: the list in `EMAIL_PROVIDER`; else the one provider
-/// whose settings are there; else, in development, the plugin that keeps mails on this machine.
-fn choose(
-    manifests: &[&Manifest],
-    config: &Config,
-    read: &mut PluginSettings,
-    problems: &mut Vec<Problem>,
-) {
-    let delivers = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::Delivery);
-    let all: Vec<&Manifest> = manifests.iter().filter(delivers).copied().collect();
-    if !config.email_providers.is_empty() {
-        choose_named(&all, config, read, problems);
-        return;
-    }
-    let ready: Vec<&Manifest> = all
-        .iter()
-        .filter(|one| !one.local_only && complete(one, &read.settings[&one.id]))
-        .copied()
-        .collect();
-    match ready.as_slice() {
-        [one] => read.deliveries.push(one.id.clone()),
-        [] if config.strict() => problems.push(Problem::new(PROVIDER, nothing_set(&all))),
-        [] => {
-            let local = all.iter().find(|manifest| manifest.local_only);
-            read.deliveries
-                .extend(local.map(|manifest| manifest.id.clone()));
-        }
-        several => {
-            read.candidates = several.iter().map(|one| one.id.clone()).collect();
-            // A command that sends no mail does not have to know.
-            if config.mode.runs() {
-                let message = format!(
-                    "is not set and several providers are configured: set it to one of {}, or to a \
-                     comma-separated list of several in order of preference",
-                    ids(several)
-                );
-                problems.push(Problem::new(PROVIDER, message));
-            }
-        }
-    }
-}
-
-/// The providers that `EMAIL_PROVIDER` names.
-fn choose_named(
-    all: &[&Manifest],
-    config: &Config,
-    read: &mut PluginSettings,
-    problems: &mut Vec<Problem>,
-) {
-    for id in &config.email_providers {
-        let manifest = match named(all, id, &read.deliveries) {
-            Ok(manifest) => manifest,
-            Err(message) => {
-                problems.push(Problem::new(PROVIDER, message));
-                continue;
-            }
-        };
-        if manifest.local_only && config.strict() {
-            read.warnings.push(format!(
-                "EMAIL_PROVIDER names '{id}', which keeps mails on this machine: nobody gets them"
-            ));
-        }
-        read.deliveries.push(id.clone());
-    }
-}
-
-/// The delivery plugin with this id, which is not among those chosen before. The error says why
-/// not.
-fn named<'a>(all: &[&'a Manifest], id: &str, chosen: &[String]) -> Result<&'a Manifest, String> {
-    let Some(manifest) = all.iter().copied().find(|one| one.id == id) else {
-        return Err(format!(
-            "names '{id}', but no delivery plugin has this id; known: {}",
-            ids(all)
-        ));
-    };
-    if chosen.iter().any(|one| one == id) {
-        return Err(format!("names '{id}' twice: remove one of the two"));
-    }
-    Ok(manifest)
-}
-
-/// Why production has no provider, with the settings that would choose one.
-fn nothing_set(all: &[&Manifest]) -> String {
-    let providers = all.iter().filter(|manifest| !manifest.local_only);
-    let needs = providers.map(|manifest| {
-        let required = manifest.settings.iter().filter(|setting| setting.required);
-        let names: Vec<_> = required.map(|setting| setting.name.as_str()).collect();
-        format!("{} for '{}'", names.join(" and "), manifest.id)
-    });
-    format!(
-        "is not set and no delivery plugin has its settings; set {}",
-        needs.collect::<Vec<_>>().join(", or ")
-    )
-}
-
-fn ids(of: &[&Manifest]) -> String {
-    let ids: Vec<&str> = of.iter().map(|manifest| manifest.id.as_str()).collect();
-    ids.join(", ")
 }
 
 #[cfg(test)]
@@ -359,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_active_provider_follows_from_what_is_set() {
-        let active = |pairs: &[(&str, &str)]| settings(pairs).unwrap().deliveries.join(",");
+        let active = |pairs: &[(&str, &str)]| settings(pairs).unwrap().deliveries.describe();
         assert_eq!(active(&[]), "folder");
         assert_eq!(active(&[("POSTAL_KEY", "k")]), "postal");
         assert_eq!(
@@ -376,7 +199,7 @@ mod tests {
                 ("SWIFT_KEY", "k"),
                 ("EMAIL_PROVIDER", "postal, swift")
             ]),
-            "postal,swift"
+            "postal, swift"
         );
     }
 
@@ -448,7 +271,7 @@ mod tests {
         ] {
             let (settings, problems) = production(&pairs);
             assert!(problems.is_empty(), "{problems:?}");
-            assert!(settings.sender.contains("hello@acme.com"));
+            assert!(settings.senders.lifecycle.contains("hello@acme.com"));
         }
         let (_, problems) = production(&[key, ("SWIFT_FROM", "\"Acme <hello@acme.com>\"")]);
         assert!(
@@ -467,6 +290,71 @@ mod tests {
         let (_, problems) = production(&[("EMAIL_FROM", "a@acme.com")]);
         assert!(
             problems[0].contains("SWIFT_KEY for 'swift', or POSTAL_KEY for 'postal'"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn transactional_mail_has_providers_and_a_sender_of_its_own() {
+        let keys = [("SWIFT_KEY", "k"), ("POSTAL_KEY", "k")];
+        let with = |more: &[(&'static str, &'static str)]| {
+            let (settings, problems) = production(&[&keys[..], more].concat());
+            let senders = settings.senders;
+            (
+                settings.deliveries.describe(),
+                format!("{} {}", senders.lifecycle, senders.transactional),
+                problems,
+            )
+        };
+        let (_, _, problems) = with(&[("EMAIL_PROVIDER_TRANSACTIONAL", "swift")]);
+        assert!(
+            problems[0].starts_with("EMAIL_PROVIDER is not set"),
+            "{problems:?}"
+        );
+        let apart = [
+            ("EMAIL_PROVIDER", "postal"),
+            ("EMAIL_PROVIDER_TRANSACTIONAL", "swift, postal"),
+            ("EMAIL_FROM", "news@acme.com"),
+        ];
+        let cases: [(&[_], _); 3] = [
+            (&[], "news@acme.com news@acme.com"),
+            // The setting of the first provider of this purpose, as for other mail.
+            (
+                &[("SWIFT_FROM", "swift@acme.com")],
+                "news@acme.com swift@acme.com",
+            ),
+            (
+                &[
+                    ("SWIFT_FROM", "swift@acme.com"),
+                    ("EMAIL_FROM_TRANSACTIONAL", "accounts@acme.com"),
+                ],
+                "news@acme.com accounts@acme.com",
+            ),
+        ];
+        for (more, expected) in cases {
+            let (providers, senders, problems) = with(&[&apart[..], more].concat());
+            assert!(problems.is_empty(), "{problems:?}");
+            assert_eq!(
+                providers,
+                "postal; transactional mail through swift, postal"
+            );
+            assert_eq!(senders, expected);
+        }
+        let wrong = [("EMAIL_PROVIDER_TRANSACTIONAL", "swift,pigeon,swift")];
+        let (_, _, problems) = with(&[&apart[..1], &apart[2..], &wrong[..]].concat());
+        assert!(
+            problems[0].starts_with("EMAIL_PROVIDER_TRANSACTIONAL names 'pigeon'"),
+            "{problems:?}"
+        );
+        assert!(problems[1].contains("'swift' twice"), "{problems:?}");
+        // A provider of transactional mail alone needs its settings, too.
+        let (_, problems) = production(&[
+            ("POSTAL_KEY", "k"),
+            ("EMAIL_FROM", "news@acme.com"),
+            ("EMAIL_PROVIDER_TRANSACTIONAL", "swift"),
+        ]);
+        assert!(
+            problems[0].starts_with("SWIFT_KEY is required by plugin 'swift'"),
             "{problems:?}"
         );
     }

@@ -7,13 +7,19 @@ use super::reader::{QUOTED, Reader, is_quoted};
 /// The sender in development, where mails stay on this machine.
 pub(super) const DEVELOPMENT: &str = "Hogsend <noreply@hogsend.com>";
 
-/// Reads a sender from the host's settings. One that cannot be parsed is a problem.
-pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> Option<String> {
-    let text = reader.optional(name)?;
+pub(super) const FROM: &str = "EMAIL_FROM";
+pub(super) const FROM_TRANSACTIONAL: &str = "EMAIL_FROM_TRANSACTIONAL";
+
+/// Reads a sender from the host's settings; empty where it is not set. One that cannot be parsed is a
+/// problem.
+pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> String {
+    let Some(text) = reader.optional(name) else {
+        return String::new();
+    };
     if let Some(wrong) = wrong(&text) {
         reader.problem(name, wrong);
     }
-    Some(text)
+    text
 }
 
 /// The problem of a text that is not a single sender, `Name <local@domain>` or a bare address (RFC

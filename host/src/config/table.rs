@@ -176,6 +176,11 @@ pub const TABLE: &[Variable] = &[
         "comma-separated ids of delivery plugins in order of preference; by default the one whose settings are there, in development without any the outbox",
     ),
     variable(
+        "EMAIL_PROVIDER_TRANSACTIONAL",
+        "",
+        "the same for transactional mail, if other providers take it",
+    ),
+    variable(
         "EMAIL_FROM",
         "",
         "sender, if the delivery plugin has no setting of its own for it, for example `Acme <hello@acme.com>`",
@@ -186,7 +191,7 @@ pub const TABLE: &[Variable] = &[
     variable(
         "EMAIL_FROM_TRANSACTIONAL",
         "",
-        "sender of transactional mail, if it differs",
+        "sender of transactional mail, if it differs; by default the setting of the first plugin in `EMAIL_PROVIDER_TRANSACTIONAL`, or `EMAIL_FROM`",
     ),
     variable(
         "EMAIL_POSTAL_ADDRESS",

@@ -16,8 +16,8 @@ mod untrusted;
 pub use again::{resend, send_again};
 pub use compose::{Composing, UNCONFIRMED, compose, misfits};
 pub use deliver::{
-    Claims, Delivery, Lane, ProviderState, Taking, claim, give_back, next_due, perform,
-    provider_states,
+    Claims, Delivery, Lane, ProviderState, Route, Taking, claim, first_choices, give_back,
+    next_due, perform, provider_states, routes,
 };
 pub use fate::useful;
 pub use feedback::take as take_feedback;

@@ -8,6 +8,7 @@ use super::compose::{Undeliverable, deliverable, domain_of, redirect, sender};
 use crate::context::Context;
 use crate::db::{Contact, NewSend};
 use crate::ids::SendId;
+use crate::purpose::Purpose;
 
 /// A mail of a few paragraphs, for the ledger. `key` is its idempotency key.
 pub fn plain(
@@ -25,7 +26,7 @@ pub fn plain(
         template_key: name.to_owned(),
         category: TRANSACTIONAL.to_owned(),
         transactional: true,
-        from: sender(cx, true),
+        from: sender(cx, Purpose::Transactional),
         to: String::new(),
         subject: subject.to_owned(),
         idempotency_key: key,

@@ -17,6 +17,7 @@ use super::perform::{Performer, Scope};
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};
 use super::running::Running;
 use crate::clock::Clock;
+use crate::purpose::ByPurpose;
 
 /// Every running plugin. Cheap to clone.
 #[derive(Clone)]
@@ -28,12 +29,12 @@ struct Inner {
     /// Older versions of running plugins with journeys.
     older: Vec<Arc<Running>>,
     /// The active delivery plugins, in order of preference.
-    deliveries: Vec<String>,
+    deliveries: ByPurpose<Vec<String>>,
 }
 
 impl Discovered {
     /// Starts every plugin with its own settings. Of the delivery plugins those in `deliveries`
-    /// accept mail, in that order of preference; those in `listening` only read webhooks about
+    /// accept mail, in the order of preference of its purpose; those in `listening` only read webhooks about
     /// mails they accepted earlier; the others stay off, as their settings may be missing.
     ///
     /// # Errors
@@ -42,7 +43,7 @@ impl Discovered {
     pub async fn start(
         self,
         settings: &BTreeMap<String, Settings>,
-        deliveries: &[String],
+        deliveries: &ByPurpose<Vec<String>>,
         listening: &[String],
         performer: Performer,
         clock: Clock,
@@ -59,7 +60,7 @@ impl Discovered {
     pub async fn start_all(
         self,
         settings: &BTreeMap<String, Settings>,
-        deliveries: &[String],
+        deliveries: &ByPurpose<Vec<String>>,
         listening: &[String],
         performer: Performer,
         clock: Clock,
@@ -71,7 +72,7 @@ impl Discovered {
             let Plugin {
                 manifest, found, ..
             } = plugin;
-            let used = deliveries.contains(&id) || listening.contains(&id);
+            let used = !deliveries.purposes(&id).is_empty() || listening.contains(&id);
             if manifest.kinds.contains(&Kind::Delivery) && !used {
                 continue;
             }
@@ -99,7 +100,7 @@ impl Discovered {
             info,
             running,
             older,
-            deliveries: deliveries.to_vec(),
+            deliveries: deliveries.clone(),
         }));
         (registry, problems)
     }
@@ -256,10 +257,15 @@ impl Registry {
             .map(|plugin| EventSourceRef(plugin.clone()))
     }
 
-    /// The active delivery plugins, in order of preference.
+    /// Every active delivery plugin, those of lifecycle mail first.
     pub fn deliveries(&self) -> Vec<DeliveryRef> {
-        let ids = self.0.deliveries.iter();
-        ids.filter_map(|id| self.delivery(id)).collect()
+        let ids = self.0.deliveries.union();
+        ids.iter().filter_map(|id| self.delivery(id)).collect()
+    }
+
+    /// The ids of the active delivery plugins, in order of preference.
+    pub fn routes(&self) -> &ByPurpose<Vec<String>> {
+        &self.0.deliveries
     }
 
     /// A delivery plugin that accepts mail or reads webhooks.

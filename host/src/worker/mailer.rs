@@ -29,8 +29,9 @@ pub async fn deliver_due(app: &App) -> db::Result<usize> {
 }
 
 fn places(app: &App, lane: Lane) -> usize {
-    let first = app.plugins.deliveries().into_iter().next();
-    let batches = first.is_some_and(|one| one.capabilities().batch_max > 1);
+    let first = mail::first_choices(app).into_iter();
+    let batches = first.max_by_key(|one| one.capabilities().batch_max);
+    let batches = batches.is_some_and(|one| one.capabilities().batch_max > 1);
     match (lane, batches) {
         (Lane::Urgent, _) => URGENT,
         (Lane::All, true) => BATCHES,

@@ -60,6 +60,7 @@ mod policy;
 mod preferences;
 mod processes;
 mod providers;
+mod purposes;
 mod readme;
 mod retention;
 mod search;

@@ -73,7 +73,7 @@ async fn a_provider_that_refuses_everything_is_seen_and_told_of_until_it_is_cure
     let before = health(&server).await;
     assert_eq!(
         before["providers"],
-        json!([{ "id": "resend", "state": "up" }])
+        json!([{ "id": "resend", "purposes": ["lifecycle", "transactional"], "state": "up" }])
     );
     assert_eq!(before["queue"]["runs"]["due"], 1);
     let none = json!({ "due": 0, "oldestSeconds": 0 });
@@ -124,7 +124,7 @@ async fn a_provider_that_refuses_everything_is_seen_and_told_of_until_it_is_cure
     let cured = health(&server).await;
     assert_eq!(
         cured["providers"],
-        json!([{ "id": "resend", "state": "up" }])
+        json!([{ "id": "resend", "purposes": ["lifecycle", "transactional"], "state": "up" }])
     );
     assert_eq!(cured["queue"]["mails"], none);
     server.stop().await;

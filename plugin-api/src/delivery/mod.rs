@@ -112,6 +112,19 @@ impl Mail {
             message_id: String::new(),
         }
     }
+
+    /// The value of a tag; `None` where the mail has none of this name, or an empty one.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        let mut all = self.tags.iter();
+        let (_, value) = all.find(|(own, value)| own == name && !value.is_empty())?;
+        Some(value)
+    }
+
+    /// Whether its category is `transactional`: mail that a person asked for, such as a password reset. A
+    /// provider with streams, pools or configuration sets keeps it apart from other mail.
+    pub fn is_transactional(&self) -> bool {
+        self.tag("category") == Some("transactional")
+    }
 }
 
 /// The request bytes of a mail, the same on every attempt.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
-use crate::{BASE_URL, FROM, STREAM, TOKEN, TRANSACTIONAL_STREAM};
+use crate::{BASE_URL, FROM, STREAM, STREAM_TRANSACTIONAL, TOKEN};
 
 /// The most characters of Postmark's message in a reason.
 const MESSAGE_MAX: usize = 400;
@@ -84,7 +84,7 @@ pub fn failure(
         Blame::Pending => blocked("Ask Postmark to approve the account"),
         Blame::Account => blocked("Ask Postmark why the account may not send"),
         Blame::Stream => blocked(&format!(
-            "Set {STREAM} and {TRANSACTIONAL_STREAM} to ids of the server's message streams"
+            "Set {STREAM} and {STREAM_TRANSACTIONAL} to ids of the server's message streams"
         )),
         Blame::Sender => SendOutcome::sender_blocked(format!(
             "{reason}. Check that the sender ({FROM}, or EMAIL_FROM) is confirmed at https://account.postmarkapp.com/signature_domains"

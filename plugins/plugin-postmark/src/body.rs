@@ -53,12 +53,6 @@ struct Metadata {
 pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
     let mailbox =
         |what: &str, text: &str| Ok::<_, String>(mime::name_addr(what, text)?.to_string());
-    let tag = |name: &str| {
-        let found = mail.tags.iter().find(|(key, _)| key == name);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
-    };
     let email = Email {
         from: mailbox("sender", &mail.from)?,
         to: mailbox("recipient", &mail.to)?,
@@ -75,11 +69,13 @@ pub fn prepare(streams: &Streams, mail: &Mail) -> Result<Prepared, String> {
             .iter()
             .map(|(name, value)| Header { name, value })
             .collect(),
-        message_stream: match tag("category") {
-            Some("transactional") => &streams.transactional,
-            _ => &streams.lifecycle,
+        message_stream: match mail.is_transactional() {
+            true => &streams.transactional,
+            false => &streams.lifecycle,
         },
-        tag: tag("template").map(|name| name.chars().take(TAG_MAX).collect()),
+        tag: mail
+            .tag("template")
+            .map(|name| name.chars().take(TAG_MAX).collect()),
         metadata: Metadata { send_id: mail.id },
         // The host tracks opens and clicks itself, and Postmark would rewrite its links.
         track_opens: false,

@@ -22,14 +22,14 @@ use body::Streams;
 const TOKEN: &str = "POSTMARK_SERVER_TOKEN";
 const BASE_URL: &str = "POSTMARK_BASE_URL";
 const STREAM: &str = "POSTMARK_STREAM";
-const TRANSACTIONAL_STREAM: &str = "POSTMARK_TRANSACTIONAL_STREAM";
+const STREAM_TRANSACTIONAL: &str = "POSTMARK_STREAM_TRANSACTIONAL";
 const FROM: &str = "POSTMARK_FROM";
 const WEBHOOK_SECRET: &str = "POSTMARK_WEBHOOK_SECRET";
 
 const DEFAULT_BASE_URL: &str = "https://api.postmarkapp.com";
 /// The ids of the two streams of a new server.
 const DEFAULT_STREAM: &str = "broadcast";
-const DEFAULT_TRANSACTIONAL_STREAM: &str = "outbound";
+const DEFAULT_STREAM_TRANSACTIONAL: &str = "outbound";
 
 const USER_AGENT: &str = concat!("hogsend-plugin-postmark/", env!("CARGO_PKG_VERSION"));
 
@@ -62,10 +62,10 @@ impl Plugin for Postmark {
             )
             .setting(
                 Setting::new(
-                    TRANSACTIONAL_STREAM,
+                    STREAM_TRANSACTIONAL,
                     "the message stream for mail of the category transactional",
                 )
-                .default(DEFAULT_TRANSACTIONAL_STREAM),
+                .default(DEFAULT_STREAM_TRANSACTIONAL),
             )
             .setting(Setting::new(
                 FROM,
@@ -97,8 +97,8 @@ impl Plugin for Postmark {
             url: format!("{}/email", base.trim_end_matches('/')),
             streams: Streams {
                 lifecycle: get(STREAM).unwrap_or(DEFAULT_STREAM).to_owned(),
-                transactional: get(TRANSACTIONAL_STREAM)
-                    .unwrap_or(DEFAULT_TRANSACTIONAL_STREAM)
+                transactional: get(STREAM_TRANSACTIONAL)
+                    .unwrap_or(DEFAULT_STREAM_TRANSACTIONAL)
                     .to_owned(),
             },
             webhook_secret: get(WEBHOOK_SECRET).map(str::to_owned),

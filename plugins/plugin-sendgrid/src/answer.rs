@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
-use crate::{API_KEY, BASE_URL, FROM};
+use crate::{API_KEY, BASE_URL, FROM, POOL, POOL_TRANSACTIONAL};
 
 /// How long mails wait before a retry with used-up credits.
 const QUOTA_WAIT_MS: u64 = 3_600_000;
@@ -80,6 +80,7 @@ enum Blame {
     Key,
     Url,
     Credits,
+    Pool,
     Account,
     Sender,
     Content,
@@ -100,6 +101,10 @@ fn refusal(blame: Blame, said: &str, wait: Option<u64>) -> SendOutcome {
             "{said}. Mails wait until the credits renew; a larger plan has more"
         ))
         .after(wait.or(Some(QUOTA_WAIT_MS))),
+        Blame::Pool => SendOutcome::blocked(format!(
+            "{said}. Set {POOL} and {POOL_TRANSACTIONAL} to pools of the account that have IP addresses"
+        ))
+        .after(wait),
         Blame::Account => SendOutcome::blocked(format!(
             "{said}. Look at https://app.sendgrid.com: the account may be restricted, or its IP Access Management may not list this server"
         ))
@@ -138,6 +143,9 @@ fn by_status(status: u16, said: bool) -> Blame {
 }
 
 fn by_field(field: &str) -> Option<Blame> {
+    if field == "ip_pool_name" {
+        return Some(Blame::Pool);
+    }
     if field == "from" || field.starts_with("from.") {
         return Some(Blame::Sender);
     }

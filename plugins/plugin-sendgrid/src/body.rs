@@ -26,6 +26,13 @@ const RESERVED: [&str; 10] = [
     "to",
 ];
 
+/// The pools of IP addresses
+/// (<https://www.twilio.com/docs/sendgrid/api-reference/ip-pools>). Each has a reputation of its own.
+pub struct Pools {
+    pub lifecycle: Option<String>,
+    pub transactional: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Email<'a> {
     personalizations: [Personalization<'a>; 1],
@@ -38,6 +45,8 @@ struct Email<'a> {
     headers: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     categories: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_pool_name: Option<&'a str>,
     tracking_settings: Tracking,
 }
 
@@ -89,7 +98,7 @@ struct Off {
 }
 
 /// Builds the request body.
-pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
+pub fn prepare(pools: &Pools, mail: &Mail) -> Result<Prepared, String> {
     let mailbox = |what: &str, text: &str| {
         let NameAddr { name, address } = mime::name_addr(what, text)?;
         Ok::<_, String>(Mailbox {
@@ -124,6 +133,10 @@ pub fn prepare(mail: &Mail) -> Result<Prepared, String> {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect(),
         categories: categories(mail),
+        ip_pool_name: match mail.is_transactional() {
+            true => pools.transactional.as_deref(),
+            false => pools.lifecycle.as_deref(),
+        },
         tracking_settings: Tracking::default(),
     };
     let body = serde_json::to_vec(&email).map_err(|error| error.to_string())?;

@@ -15,11 +15,14 @@ use hogsend_plugin_api::{
     export_plugin,
 };
 
+use body::Pools;
 use signature::Signature;
 
 const API_KEY: &str = "SENDGRID_API_KEY";
 const BASE_URL: &str = "SENDGRID_BASE_URL";
 const FROM: &str = "SENDGRID_FROM_EMAIL";
+const POOL: &str = "SENDGRID_IP_POOL";
+const POOL_TRANSACTIONAL: &str = "SENDGRID_IP_POOL_TRANSACTIONAL";
 const VERIFICATION_KEY: &str = "SENDGRID_WEBHOOK_VERIFICATION_KEY";
 
 const DEFAULT_BASE_URL: &str = "https://api.sendgrid.com";
@@ -29,6 +32,7 @@ const USER_AGENT: &str = concat!("hogsend-plugin-sendgrid/", env!("CARGO_PKG_VER
 pub struct SendGrid {
     key: Option<String>,
     url: String,
+    pools: Pools,
     signature: Option<Signature>,
 }
 
@@ -55,6 +59,14 @@ impl Plugin for SendGrid {
                 FROM,
                 "the default sender, Name <address>, at a domain authenticated at https://app.sendgrid.com/settings/sender_auth",
             ))
+            .setting(Setting::new(
+                POOL,
+                "the pool of dedicated IP addresses that mail is sent from, from https://app.sendgrid.com/settings/ip_addresses",
+            ))
+            .setting(Setting::new(
+                POOL_TRANSACTIONAL,
+                "the pool for mail of the category transactional; by default that of SENDGRID_IP_POOL",
+            ))
             // A public key: it verifies signatures and cannot make them.
             .setting(Setting::new(
                 VERIFICATION_KEY,
@@ -79,6 +91,10 @@ impl Plugin for SendGrid {
             signature: signature.map_err(|fix| format!("{VERIFICATION_KEY} {fix}"))?,
             key: key.map(str::to_owned),
             url: format!("{}/v3/mail/send", base.trim_end_matches('/')),
+            pools: Pools {
+                lifecycle: get(POOL).map(str::to_owned),
+                transactional: get(POOL_TRANSACTIONAL).or(get(POOL)).map(str::to_owned),
+            },
         })
     }
 }
@@ -91,7 +107,7 @@ impl Delivery for SendGrid {
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
-        body::prepare(mail)
+        body::prepare(&self.pools, mail)
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> Sent {

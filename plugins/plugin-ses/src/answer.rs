@@ -7,7 +7,10 @@ use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
 use serde::Deserialize;
 
 use crate::signing::Keys;
-use crate::{ACCESS_KEY, BASE_URL, CONFIGURATION_SET, FROM, REGION, SECRET_KEY, SESSION_TOKEN};
+use crate::{
+    ACCESS_KEY, BASE_URL, CONFIGURATION_SET, CONFIGURATION_SET_TRANSACTIONAL, FROM, REGION,
+    SECRET_KEY, SESSION_TOKEN,
+};
 
 /// How long all mails wait after the rate was exceeded, which SES measures per second.
 const RATE_WAIT_MS: u64 = 2_000;
@@ -97,7 +100,7 @@ pub fn outcome(
         ),
         Blame::Account => blocked("Look at the account's dashboard in the SES console".into()),
         Blame::ConfigurationSet => blocked(format!(
-            "Check that {CONFIGURATION_SET} exists in the region of {REGION} and that its sending is enabled"
+            "Check that the sets of {CONFIGURATION_SET} and {CONFIGURATION_SET_TRANSACTIONAL} exist in the region of {REGION} and that their sending is enabled"
         )),
         Blame::Sender => SendOutcome::sender_blocked(format!(
             "{said}. Check that the sender ({FROM}, or EMAIL_FROM) is a verified identity in the region of {REGION}"

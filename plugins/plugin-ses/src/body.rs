@@ -19,6 +19,12 @@ const TAG_MAX: usize = 256;
 /// SES allows at most this many tags.
 const TAGS_MAX: usize = 50;
 
+/// The configuration sets. Each can have its own pool of IP addresses and its own reputation metrics.
+pub struct ConfigurationSets {
+    pub lifecycle: Option<String>,
+    pub transactional: Option<String>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Email<'a> {
@@ -57,17 +63,21 @@ struct Tag {
 }
 
 /// Builds the request body.
-pub fn prepare(configuration_set: Option<&str>, mail: &Mail) -> Result<Prepared, String> {
+pub fn prepare(sets: &ConfigurationSets, mail: &Mail) -> Result<Prepared, String> {
     let to = ascii("recipient", &mail.to)?;
     ascii("sender", &mail.from)?;
     if let Some(reply_to) = &mail.reply_to {
         ascii("reply-to", reply_to)?;
     }
+    let set = match mail.is_transactional() {
+        true => &sets.transactional,
+        false => &sets.lifecycle,
+    };
     let mut mail = mail.clone();
     mail.headers
         .push((SEND_ID_HEADER.into(), mail.id.to_string()));
     let email = Email {
-        configuration_set_name: configuration_set,
+        configuration_set_name: set.as_deref(),
         destination: Destination {
             to_addresses: vec![to],
         },

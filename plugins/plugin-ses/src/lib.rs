@@ -20,6 +20,7 @@ use hogsend_plugin_api::{
 };
 use url::Url;
 
+use body::ConfigurationSets;
 use region::Region;
 use signing::Keys;
 use sns::{Sns, Topic};
@@ -29,6 +30,7 @@ const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 const REGION: &str = "SES_REGION";
 const CONFIGURATION_SET: &str = "SES_CONFIGURATION_SET";
+const CONFIGURATION_SET_TRANSACTIONAL: &str = "SES_CONFIGURATION_SET_TRANSACTIONAL";
 const FROM: &str = "SES_FROM";
 const TOPIC_ARN: &str = "SES_TOPIC_ARN";
 const BASE_URL: &str = "SES_BASE_URL";
@@ -43,7 +45,7 @@ pub struct Ses {
     keys: Option<Keys>,
     region: Option<Region>,
     base: Option<Url>,
-    configuration_set: Option<String>,
+    configuration_sets: ConfigurationSets,
     sns: Sns,
 }
 
@@ -79,6 +81,10 @@ impl Plugin for Ses {
             .setting(Setting::new(
                 CONFIGURATION_SET,
                 "the configuration set to send with, whose event destination is the topic of SES_TOPIC_ARN",
+            ))
+            .setting(Setting::new(
+                CONFIGURATION_SET_TRANSACTIONAL,
+                "the configuration set for mail of the category transactional, for example with a pool of IP addresses of its own; by default that of SES_CONFIGURATION_SET",
             ))
             .setting(Setting::new(
                 TOPIC_ARN,
@@ -134,7 +140,12 @@ impl Plugin for Ses {
                 session: get(SESSION_TOKEN).map(str::to_owned),
             }),
             base: base.map_err(|error| format!("{BASE_URL} is not a URL: {error}"))?,
-            configuration_set: get(CONFIGURATION_SET).map(str::to_owned),
+            configuration_sets: ConfigurationSets {
+                lifecycle: get(CONFIGURATION_SET).map(str::to_owned),
+                transactional: get(CONFIGURATION_SET_TRANSACTIONAL)
+                    .or(get(CONFIGURATION_SET))
+                    .map(str::to_owned),
+            },
             region,
             sns: Sns {
                 topics: topics.map_err(|fix| format!("{TOPIC_ARN}: {fix}"))?,
@@ -207,7 +218,7 @@ impl Delivery for Ses {
     }
 
     fn prepare(&self, mail: &Mail) -> Result<Prepared, String> {
-        body::prepare(self.configuration_set.as_deref(), mail)
+        body::prepare(&self.configuration_sets, mail)
     }
 
     async fn send(&self, host: Host, attempt: Attempt) -> Sent {

@@ -71,7 +71,7 @@ fn welcome(app: &App, delivery: &str) {
     println!("  start     {url}/  says what to do next");
     println!("  database  {database}");
     println!("  plugins   {}", plugins.join(", "));
-    println!("  mail      goes through '{delivery}'; see {url}/outbox");
+    println!("  mail      goes through {delivery}; see {url}/outbox");
     if !config.production {
         println!("  API       {url}/docs");
     }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;
 use crate::plugins::{Discovered, Isolation, JourneysRef, Performer};
+use crate::purpose::ByPurpose;
 use crate::telemetry;
 
 /// Starts the plugins that provide journeys and reads the host's settings. Needs neither a database
@@ -49,7 +50,7 @@ pub(super) async fn load(environment: &Environment) -> anyhow::Result<(Config, V
     problems.extend(Misconfigured::of(&wrong).problems);
     found.without(&read.incomplete);
     let (registry, refused) = found
-        .start_all(&read.settings, &[], &[], performer, clock)
+        .start_all(&read.settings, &ByPurpose::default(), &[], performer, clock)
         .await;
     problems.extend(Misconfigured::of(&refused).problems);
     if problems.is_empty() {

@@ -250,19 +250,24 @@ pub async fn sends_keep(
     Ok(())
 }
 
-/// Makes one kept mail due, of this sender or of any. False where none is kept.
+/// Makes one kept mail due: of this sender or of any, and transactional, other or any (by its tags, as
+/// `Mail::is_transactional` has it). False where none is kept.
 pub async fn sends_summon(
     conn: &mut Conn,
     sender: Option<&str>,
+    transactional: Option<bool>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let found = sqlx::query!(
-        "UPDATE email_sends SET next_attempt_at = $2, held = NULL WHERE id = (
+        r#"UPDATE email_sends SET next_attempt_at = $2, held = NULL WHERE id = (
              SELECT id FROM email_sends
              WHERE next_attempt_at > $2 AND held IS NOT NULL AND ($1::text IS NULL OR held = $1)
-             ORDER BY transactional DESC, next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)",
+               AND ($3::boolean IS NULL
+                    OR $3 = (mail->'tags' @> '[["category", "transactional"]]'::jsonb))
+             ORDER BY transactional DESC, next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)"#,
         sender,
-        now
+        now,
+        transactional
     )
     .execute(conn)
     .await?;

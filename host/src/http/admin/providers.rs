@@ -11,8 +11,8 @@ use crate::db::Hold;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, Read};
 use crate::http::wire::openapi::Routes;
-use crate::http::wire::words::{ProviderHold, ProviderStatus};
-use crate::mail::{self, ProviderState};
+use crate::http::wire::words::{MailPurpose, ProviderHold, ProviderStatus};
+use crate::mail::{self, ProviderState, Route};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -25,6 +25,9 @@ pub fn routes() -> Routes {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderStateOut {
     id: String,
+    /// The mail it takes.
+    #[schema(value_type = Vec<MailPurpose>)]
+    purposes: Vec<&'static str>,
     /// `blocked`: an operator has to act. `resting`: the provider takes mail again by itself.
     #[schema(value_type = ProviderStatus)]
     state: &'static str,
@@ -73,22 +76,50 @@ impl From<ProviderState> for ProviderStateOut {
             reason: state.reason(),
             since: state.since(),
             until: state.until(),
+            purposes: state
+                .purposes
+                .iter()
+                .map(|purpose| purpose.name())
+                .collect(),
             id: state.id,
             holds: state.holds.into_iter().map(ProviderHoldOut::from).collect(),
         }
     }
 }
 
+/// Who sends mail of one purpose.
+#[derive(Serialize, ToSchema)]
+pub struct MailRouteOut {
+    #[schema(value_type = MailPurpose)]
+    purpose: &'static str,
+    /// The ids of its providers, in order of preference.
+    providers: Vec<String>,
+    /// Its sender, unless a call names another.
+    sender: String,
+}
+
+impl From<Route<'_>> for MailRouteOut {
+    fn from(route: Route<'_>) -> Self {
+        Self {
+            purpose: route.purpose.name(),
+            providers: route.providers.to_vec(),
+            sender: route.sender,
+        }
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct ProvidersOut {
+    /// One for each purpose.
+    routes: Vec<MailRouteOut>,
     providers: Vec<ProviderStateOut>,
     total: usize,
     limit: usize,
     offset: usize,
 }
 
-/// Lists the active delivery providers in order of preference, and whether each takes mail, without
-/// pagination.
+/// Lists the active delivery providers, whether each takes mail, and which of them take lifecycle and
+/// transactional mail in which order, without pagination.
 #[utoipa::path(
     get, path = "/v1/admin/providers", tag = "emails",
     security(("key" = ["read"]), ("session" = [])),
@@ -102,6 +133,7 @@ pub async fn list_providers(
     let states = mail::provider_states(&app, &mut conn, app.clock.now()).await?;
     let providers: Vec<_> = states.into_iter().map(ProviderStateOut::from).collect();
     Ok(Json(ProvidersOut {
+        routes: mail::routes(&app).map(MailRouteOut::from).into(),
         total: providers.len(),
         limit: providers.len(),
         offset: 0,

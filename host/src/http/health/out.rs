@@ -7,7 +7,7 @@ use hogsend_plugin_api::Kind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::wire::words::ProviderStatus;
+use crate::http::wire::words::{MailPurpose, ProviderStatus};
 use crate::plugins::Origin;
 
 /// The health of the process and of its dependencies. Details are absent without a key or session.
@@ -30,7 +30,7 @@ pub struct Details {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<&'static str>,
-    /// The active delivery providers, in order of preference.
+    /// The active delivery providers, those of lifecycle mail first, in order of preference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) providers: Option<Vec<ProviderOut>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +57,9 @@ pub struct Details {
 #[schema(as = ProviderHealthOut)]
 pub struct ProviderOut {
     pub(super) id: String,
+    /// The mail it takes.
+    #[schema(value_type = Vec<MailPurpose>)]
+    pub(super) purposes: Vec<&'static str>,
     /// `blocked`: an operator has to act. `resting`: the provider takes mail again by itself.
     #[schema(value_type = ProviderStatus)]
     pub(super) state: &'static str,

@@ -97,6 +97,7 @@ pub async fn look(app: &App) -> HealthOut {
             providers: probe.as_ref().map(|probe| {
                 let all = probe.providers.iter().map(|one| ProviderOut {
                     id: one.id.clone(),
+                    purposes: one.purposes.iter().map(|purpose| purpose.name()).collect(),
                     state: one.taking().name(),
                     reason: one.reason(),
                     until: one.until(),

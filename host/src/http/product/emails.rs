@@ -26,6 +26,7 @@ use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::params::time;
 use crate::ids::SendId;
 use crate::mail::{self, Queued, Requested, UNCONFIRMED, misfits};
+use crate::purpose::Purpose;
 use crate::states::SendStatus;
 use crate::templates;
 use utoipa_axum::routes;
@@ -134,11 +135,8 @@ fn is_own_sender(app: &App, from: &str) -> bool {
         normalise(&sender.address)
     };
     let given = address(from);
-    let own = [
-        Some(&app.config.from_email),
-        app.config.from_transactional.as_ref(),
-    ];
-    given.is_some() && own.into_iter().flatten().any(|own| address(own) == given)
+    let own = Purpose::ALL.map(|purpose| app.config.senders.of(purpose));
+    given.is_some() && own.into_iter().any(|own| address(own) == given)
 }
 
 /// Queues a test mail of a template to one address, ignoring preferences.

@@ -299,7 +299,7 @@ pub(super) fn list_name(app: &App, id: &str) -> String {
 
 /// The name of the sender, with a link to write to them.
 pub(super) fn sender(app: &App) -> String {
-    let Ok(from) = mime::name_addr("sender", &app.config.from_email) else {
+    let Ok(from) = mime::name_addr("sender", &app.config.senders.lifecycle) else {
         return String::new();
     };
     // Characters with a special meaning in a `mailto:` link (RFC 6068 §2).

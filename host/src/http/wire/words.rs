@@ -14,6 +14,7 @@ use crate::foreign::{Issue, one_of, some_of};
 use crate::http::ApiError;
 use crate::http::auth::Scope;
 use crate::mail::Taking;
+use crate::purpose::Purpose;
 use crate::states::{
     DeadLetterKind, DeadLetterState, DeliveryState, ImportState, RunState, SendStatus,
 };
@@ -85,6 +86,8 @@ words! {
     ExportFormat = ["csv", "json"];
     /// Whether a delivery provider accepts mail.
     ProviderStatus = Taking::VARIANTS;
+    /// What a mail is for: its category is `transactional`, or any other.
+    MailPurpose = Purpose::VARIANTS;
     /// Why a delivery provider accepts no mail.
     ProviderHold = HoldKind::VARIANTS;
     AlertType = Kind::VARIANTS;

@@ -8,6 +8,7 @@ use hogsend_semantics::TRANSACTIONAL;
 
 use crate::context::Context;
 use crate::ids::SendId;
+use crate::purpose::Purpose;
 
 /// All of a mail but its content.
 pub struct Envelope<'a> {
@@ -82,10 +83,8 @@ pub fn redirect(test_to: Option<&str>, to: &mut String, subject: &mut String) {
 }
 
 /// The installation's sender of such mail. The configuration checked its form.
-pub fn sender(cx: &Context, transactional: bool) -> String {
-    let own = cx.config.from_transactional.as_ref();
-    let own = own.filter(|_| transactional);
-    let from = own.unwrap_or(&cx.config.from_email);
+pub fn sender(cx: &Context, purpose: Purpose) -> String {
+    let from = cx.config.senders.of(purpose);
     mime::name_addr("sender", from).map_or_else(|_| from.clone(), |from| from.to_string())
 }
 

@@ -25,6 +25,7 @@ use super::fate;
 use crate::context::Context;
 use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
+use crate::purpose::Purpose;
 use crate::signed_link::Ids;
 
 /// The longest a mail may be useful.
@@ -153,7 +154,7 @@ fn undecided(
             false => category.to_owned(),
         },
         transactional: transactional || composing.test,
-        from: sender(cx, transactional),
+        from: sender(cx, Purpose::when(transactional)),
         to: String::new(),
         subject: String::new(),
         idempotency_key: match composing.origin {

@@ -11,6 +11,8 @@ use crate::db::{self, ClaimedBatch, ClaimedSend};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::last_moment;
 use crate::pauses::Pauses;
+use crate::plugins::DeliveryRef;
+use crate::purpose::Purpose;
 
 /// Which mails are claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,16 +83,15 @@ async fn take(
     lane: Lane,
     now: DateTime<Utc>,
 ) -> db::Result<(Option<ClaimedBatch>, Vec<ClaimedSend>)> {
-    let deliveries = cx.plugins.deliveries();
-    let batch_max = deliveries
-        .first()
-        .map_or(1, |one| one.capabilities().batch_max as usize);
-    let limit = places.max(batch_max).max(1);
+    let deliveries = first_choices(cx);
+    let batches = deliveries.iter().map(|one| one.capabilities().batch_max);
+    let limit = places.max(batches.max().unwrap_or(1) as usize).max(1);
     let until = now + lease(cx);
     let urgent = lane == Lane::Urgent;
     let mut conn = cx.db.conn().await?;
-    for sender in providers.awaited() {
-        db::sends_summon(&mut conn, sender.as_deref(), now).await?;
+    for one in providers.awaited() {
+        let transactional = one.purpose.map(|purpose| purpose == Purpose::Transactional);
+        db::sends_summon(&mut conn, one.sender, transactional, now).await?;
     }
     let batch = match lane {
         Lane::All => db::batch_claim(&mut conn, now, until).await?,
@@ -104,6 +105,13 @@ async fn take(
         sends.extend(db::send_claim(&mut conn, now, until, rest, urgent).await?);
     }
     Ok((batch, sends))
+}
+
+/// The provider of each purpose that gets mail unless it is down.
+pub fn first_choices(cx: &Context) -> Vec<DeliveryRef> {
+    let first = |purpose| cx.plugins.routes().of(purpose).first();
+    let ids = Purpose::ALL.into_iter().filter_map(first);
+    ids.filter_map(|id| cx.plugins.delivery(id)).collect()
 }
 
 /// When there is something to claim again.

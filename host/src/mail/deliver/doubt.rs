@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend};
 use crate::mail::fate::last_moment;
 use crate::pauses::Pauses;
+use crate::purpose::Purpose;
 
 /// Decides on a single mail in doubt. A transactional one also goes to another provider if the first
 /// is down.
@@ -26,7 +27,9 @@ pub(super) async fn decide(
     let provider = providers.find(&before);
     if send.transactional
         && (provider.is_none() || providers.is_down(&before, &sender))
-        && let Way::Open(other, probes) = providers.choose(cx, &sender).await?
+        && let Way::Open(other, probes) = providers
+            .choose(cx, Purpose::of(&send.mail), &sender)
+            .await?
     {
         let group = prepare(cx, &other, vec![send.into()]).await?;
         return Ok(Work::of(other, group, probes));

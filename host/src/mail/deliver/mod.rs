@@ -1,8 +1,8 @@
 //! Delivery of mails: one attempt from the claim to the recorded answer.
 //!
 //! 1. [`claim()`] leases due mails and batches to this worker, and ends those that are too late.
-//! 2. `route` chooses the provider of each mail without an attempt, makes its bytes and groups mails
-//!    into requests. `doubt` decides whether a mail or batch in doubt is repeated.
+//! 2. `route` chooses the provider of each mail without an attempt, among those of its purpose, makes its
+//!    bytes and groups mails into requests. `doubt` decides whether a mail or batch in doubt is repeated.
 //! 3. `begin` makes the last checks (opt-out, cap, minimum interval, send window) and commits the
 //!    bytes, the key and the fact that an attempt begins; `repeat` does so for a batch in doubt.
 //! 4. `ask` calls the provider's plugin and renews the lease until it answers.
@@ -28,8 +28,8 @@ mod repeat;
 mod route;
 mod state;
 
-pub use claim::{Claims, Lane, claim, give_back, next_due};
-pub use state::{ProviderState, Taking, provider_states};
+pub use claim::{Claims, Lane, claim, first_choices, give_back, next_due};
+pub use state::{ProviderState, Route, Taking, provider_states, routes};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic, Tx};
 use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;
+use crate::purpose::{ByPurpose, Purpose};
 
 /// Failures in a row that open the circuit breaker.
 const FAULTS_MAX: i32 = 5;
@@ -28,6 +29,7 @@ const NOBODY: TimeDelta = TimeDelta::minutes(5);
 /// The active providers in the operator's order, and the holds on them: which mail they do not take.
 pub(super) struct Providers {
     all: Vec<DeliveryRef>,
+    routes: ByPurpose<Vec<String>>,
     holds: HashMap<String, Vec<Hold>>,
     now: DateTime<Utc>,
 }
@@ -37,6 +39,14 @@ pub(super) enum Way {
     /// To this provider. If it probes holds, it goes alone, and all other mails wait for its result.
     Open(DeliveryRef, Vec<Hold>),
     Shut(Shut),
+}
+
+/// Mail that a provider is waiting for, to find out whether it takes mail again.
+pub(super) struct Awaited<'a> {
+    /// None stands for any sender.
+    pub sender: Option<&'a str>,
+    /// None if the provider takes mail of both.
+    pub purpose: Option<Purpose>,
 }
 
 /// No provider takes it.
@@ -91,31 +101,50 @@ impl Providers {
                 "the provider's settings changed: it gets mail again"
             );
         }
-        Ok(Self { all, holds, now })
+        Ok(Self {
+            all,
+            routes: cx.plugins.routes().clone(),
+            holds,
+            now,
+        })
     }
 
-    /// The senders whose mail may probe a provider now; None stands for any sender.
-    pub fn awaited(&self) -> Vec<Option<String>> {
+    /// The mails that may probe a provider now.
+    pub fn awaited(&self) -> Vec<Awaited<'_>> {
         let due = |hold: &&Hold| hold.kind != HoldKind::Limit && hold.until <= self.now;
         let active = self.all.iter().filter_map(|one| self.holds.get(one.id()));
         active
             .flatten()
             .filter(due)
-            .map(|hold| (!hold.sender.is_empty()).then(|| hold.sender.clone()))
+            .map(|hold| Awaited {
+                sender: Some(hold.sender.as_str()).filter(|sender| !sender.is_empty()),
+                purpose: match self.routes.purposes(&hold.provider).as_slice() {
+                    [only] => Some(*only),
+                    _ => None,
+                },
+            })
             .collect()
     }
 
-    /// Whether a provider refuses mail of this sender in particular.
-    pub fn refuses(&self, sender: &str) -> bool {
-        let mut all = self.holds.values().flatten();
-        all.any(|hold| hold.kind == HoldKind::Block && hold.sender == sender)
+    /// Whether a provider of such mail refuses this sender in particular.
+    pub fn refuses(&self, purpose: Purpose, sender: &str) -> bool {
+        let own = self.routes.of(purpose).iter();
+        let mut holds = own.filter_map(|id| self.holds.get(id)).flatten();
+        holds.any(|hold| hold.kind == HoldKind::Block && hold.sender == sender)
     }
 
-    /// The first provider that takes mail of this sender. The mail waits for one that is merely busy and
-    /// passes over one that is down.
-    pub async fn choose(&mut self, cx: &Context, sender: &str) -> db::Result<Way> {
+    /// The first provider of such mail that takes it from this sender. The mail waits for one that is
+    /// merely busy and passes over one that is down.
+    pub async fn choose(
+        &mut self,
+        cx: &Context,
+        purpose: Purpose,
+        sender: &str,
+    ) -> db::Result<Way> {
         let mut shut: Vec<Shut> = Vec::new();
-        for provider in self.all.clone() {
+        let own = self.routes.of(purpose).iter();
+        let own: Vec<DeliveryRef> = own.filter_map(|id| self.find(id)).collect();
+        for provider in own {
             match self.admit(cx, &provider, sender).await? {
                 Ok(probes) => return Ok(Way::Open(provider, probes)),
                 Err(one) => {
@@ -192,6 +221,12 @@ impl Providers {
             .is_some_and(|shut| !shut.is_short(self.now))
     }
 
+    /// Whether mails of these purposes have the same providers, and may share a request.
+    pub fn alike(&self, one: Purpose, other: Purpose) -> bool {
+        self.routes.of(one) == self.routes.of(other)
+    }
+
+    /// An active provider, whichever mail it takes.
     pub fn find(&self, id: &str) -> Option<DeliveryRef> {
         self.all.iter().find(|one| one.id() == id).cloned()
     }

@@ -11,6 +11,7 @@ use crate::db::{self, ClaimedSend, PluginCall};
 use crate::mail::compose::sender;
 use crate::mail::fate::{Settled, Standing};
 use crate::plugins::DeliveryRef;
+use crate::purpose::Purpose;
 
 /// How long mails that no provider takes are kept, unless a provider takes mail again before.
 const KEPT: TimeDelta = TimeDelta::hours(1);
@@ -47,17 +48,21 @@ pub(super) async fn route(
     sends: Vec<ClaimedSend>,
     works: &mut Vec<Work>,
 ) -> db::Result<()> {
-    let mut going: Vec<(DeliveryRef, Vec<Routed>)> = Vec::new();
+    let mut going: Vec<(DeliveryRef, Purpose, Vec<Routed>)> = Vec::new();
     let mut kept: Vec<Kept> = Vec::new();
     for send in sends {
         let mail = restamp(cx, providers, send);
         let address = sender_of(&mail.send.mail.from);
-        match providers.choose(cx, &address).await? {
+        let purpose = Purpose::of(&mail.send.mail);
+        match providers.choose(cx, purpose, &address).await? {
             Way::Open(provider, probes) if probes.is_empty() => {
                 let id = provider.id().to_owned();
-                match going.iter_mut().find(|(one, _)| one.id() == id) {
-                    Some((_, mails)) => mails.push(mail),
-                    None => going.push((provider, vec![mail])),
+                let same = |(one, its, _): &&mut (DeliveryRef, Purpose, _)| {
+                    one.id() == id && providers.alike(*its, purpose)
+                };
+                match going.iter_mut().find(same) {
+                    Some((_, _, mails)) => mails.push(mail),
+                    None => going.push((provider, purpose, vec![mail])),
                 }
             }
             Way::Open(provider, probes) => {
@@ -77,7 +82,7 @@ pub(super) async fn route(
             },
         }
     }
-    for (provider, mails) in going {
+    for (provider, _, mails) in going {
         let ready = prepare(cx, &provider, mails).await?;
         let most = provider.capabilities().batch_max as usize;
         for group in together(ready, most) {
@@ -94,10 +99,11 @@ pub(super) async fn route(
 /// settings.
 fn restamp(cx: &Context, providers: &Providers, mut send: ClaimedSend) -> Routed {
     let address = sender_of(&send.mail.from);
-    let own = sender(cx, send.transactional);
+    let purpose = Purpose::of(&send.mail);
+    let own = sender(cx, purpose);
     let restamped = send.sender_given == Some(false)
         && address != sender_of(&own)
-        && providers.refuses(&address);
+        && providers.refuses(purpose, &address);
     if restamped {
         send.mail.from = own;
         send.prepared = None;

@@ -6,6 +6,8 @@ use strum::{IntoStaticStr, VariantNames};
 use super::providers::print;
 use crate::context::Context;
 use crate::db::{self, Conn, Hold, HoldKind};
+use crate::mail::compose::sender;
+use crate::purpose::Purpose;
 
 /// Whether a provider takes mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantNames)]
@@ -28,6 +30,8 @@ impl Taking {
 #[derive(Clone, Debug)]
 pub struct ProviderState {
     pub id: String,
+    /// The mail it takes.
+    pub purposes: Vec<Purpose>,
     /// The most severe first.
     pub holds: Vec<Hold>,
 }
@@ -61,7 +65,24 @@ impl ProviderState {
     }
 }
 
-/// The state of the active providers, in the operator's order. Limits that are over and holds that
+/// The order of providers for mail of one purpose, and its sender.
+pub struct Route<'a> {
+    pub purpose: Purpose,
+    /// In order of preference.
+    pub providers: &'a [String],
+    pub sender: String,
+}
+
+/// The route of each purpose.
+pub fn routes(cx: &Context) -> [Route<'_>; 2] {
+    Purpose::ALL.map(|purpose| Route {
+        purpose,
+        providers: cx.plugins.routes().of(purpose),
+        sender: sender(cx, purpose),
+    })
+}
+
+/// The state of the active providers, those of lifecycle mail first, in the operator's order. Limits that are over and holds that
 /// began with other settings are ignored.
 pub async fn provider_states(
     cx: &Context,
@@ -81,6 +102,7 @@ pub async fn provider_states(
         holds.sort_by(|a, b| b.kind.cmp(&a.kind).then(a.sender.cmp(&b.sender)));
         ProviderState {
             id: provider.id().to_owned(),
+            purposes: cx.plugins.routes().purposes(provider.id()),
             holds,
         }
     });

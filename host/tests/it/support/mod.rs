@@ -117,7 +117,7 @@ impl Server {
         assert!(broken.is_empty(), "{}", broken[0]);
         let manifests: Vec<_> = found.manifests().collect();
         let read = plugin_settings(&manifests, &config, &lookup).unwrap();
-        config.from_email = read.sender;
+        config.senders = read.senders;
         let clock = match all.get("HOGSEND_TEST_CLOCK") {
             Some(text) => Clock::parse(text).unwrap(),
             None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),

@@ -79,6 +79,30 @@ fn the_body_is_what_sendgrid_documents() {
 }
 
 #[test]
+fn transactional_mail_has_a_pool_of_its_own() {
+    let (one, two) = (
+        ("SENDGRID_IP_POOL", "news"),
+        ("SENDGRID_IP_POOL_TRANSACTIONAL", "accounts"),
+    );
+    for (settings, category, pool) in [
+        (&[][..], "transactional", json!(null)),
+        (&[one], "lifecycle", json!("news")),
+        (&[one], "transactional", json!("news")),
+        (&[one, two], "lifecycle", json!("news")),
+        (&[one, two], "transactional", json!("accounts")),
+        (&[two], "lifecycle", json!(null)),
+    ] {
+        let mut tagged = mail();
+        tagged["tags"] = json!([["category", category]]);
+        let plugin = start(settings);
+        let prepared: Result<Prepared, String> =
+            kit::ask(plugin.as_ref(), method::DELIVERY_PREPARE, &tagged).unwrap();
+        let body: Value = serde_json::from_slice(prepared.unwrap().body.as_slice()).unwrap();
+        assert_eq!(body["ip_pool_name"], pool, "{settings:?} {category}");
+    }
+}
+
+#[test]
 fn what_a_mail_does_not_have_is_left_out() {
     let mut bare = mail();
     for (field, nothing) in [

@@ -136,6 +136,29 @@ fn the_body_is_a_whole_message_with_its_recipient_and_tags() {
 }
 
 #[test]
+fn transactional_mail_has_a_configuration_set_of_its_own() {
+    let (one, two) = (
+        ("SES_CONFIGURATION_SET", "news"),
+        ("SES_CONFIGURATION_SET_TRANSACTIONAL", "accounts"),
+    );
+    for (settings, category, set) in [
+        (&[one][..], "lifecycle", json!("news")),
+        (&[one], "transactional", json!("news")),
+        (&[one, two], "lifecycle", json!("news")),
+        (&[one, two], "transactional", json!("accounts")),
+        (&[two], "lifecycle", json!(null)),
+    ] {
+        let mut tagged = mail();
+        tagged["tags"] = json!([["category", category]]);
+        let plugin = start(settings);
+        let prepared: Result<Prepared, String> =
+            kit::ask(plugin.as_ref(), method::DELIVERY_PREPARE, &tagged).unwrap();
+        let body: Value = serde_json::from_slice(prepared.unwrap().body.as_slice()).unwrap();
+        assert_eq!(body["ConfigurationSetName"], set, "{settings:?} {category}");
+    }
+}
+
+#[test]
 fn without_a_configuration_set_none_is_named() {
     let body = body(start(&[]).as_ref());
     assert_eq!(body.get("ConfigurationSetName"), None);
