@@ -90,7 +90,7 @@ fn each_error_means_retry_pause_block_or_stop() {
         (422, 429, "pause", wait, ""),
         // No such message stream.
         (422, 1226, "blocked", wait, "POSTMARK_STREAM"),
-        (422, 1235, "blocked", wait, "POSTMARK_STREAM_TRANSACTIONAL"),
+        (422, 1235, "blocked", wait, "POSTMARK_TRANSACTIONAL_STREAM"),
         // Not about this mail.
         (422, 9999, "blocked", wait, "may not send"),
         (500, 500, "unknown", None, ""),

@@ -106,7 +106,7 @@ fn a_tag_is_cut_where_postmark_takes_no_more() {
 fn transactional_mail_has_a_stream_of_its_own() {
     let own = [
         ("POSTMARK_STREAM", "news"),
-        ("POSTMARK_STREAM_TRANSACTIONAL", "receipts"),
+        ("POSTMARK_TRANSACTIONAL_STREAM", "receipts"),
     ];
     for (settings, category, stream) in [
         (&[][..], "lifecycle", "broadcast"),
