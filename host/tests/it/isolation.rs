@@ -14,6 +14,7 @@ use hogsend::http_client::http_client;
 use hogsend::plugins::{
     Discovered, ErrorKind, Isolation, Performer, PluginError, Problem, Registry,
 };
+use hogsend::purpose::ByPurpose;
 use hogsend_plugin_api::{Reading, Settings, SourceEvent, Webhook};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -51,7 +52,13 @@ pub async fn start(folder: &Path, settings: Settings) -> Result<Registry, Vec<Pr
     let performer = Performer::new(http_client(), cache, data.path().to_owned());
     let all = [("faults".to_owned(), settings)].into();
     found
-        .start(&all, &["faults".into()], &[], performer, clock)
+        .start(
+            &all,
+            &ByPurpose::both(vec!["faults".into()]),
+            &[],
+            performer,
+            clock,
+        )
         .await
 }
 
