@@ -1,6 +1,7 @@
 //! Outgoing mail: the decision to send, delivery, and what providers and recipients report afterwards.
 
 mod again;
+mod cancel;
 mod compose;
 mod deliver;
 mod fate;
@@ -14,6 +15,7 @@ pub mod tracking;
 mod untrusted;
 
 pub use again::{resend, send_again};
+pub use cancel::{Cancelled, cancel};
 pub use compose::{Composing, UNCONFIRMED, compose, misfits};
 pub use deliver::{
     Claims, Delivery, Lane, ProviderState, Route, Taking, claim, first_choices, give_back,

@@ -274,3 +274,50 @@ async fn a_pause_of_what_does_not_exist_is_refused_with_what_is_wrong() {
     assert_eq!(server.count("SELECT count(*) FROM pauses").await, 0);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mails_that_wait_are_cancelled_by_journey_template_and_time() {
+    let server = server().await;
+    change(&server, "pause", json!({ "category": "journey" })).await;
+    event(&server, "t.mail", "a").await;
+    server.advance(HOUR).await;
+    let between = server.now();
+    server.advance(HOUR).await;
+    event(&server, "t.mail", "b").await;
+    event(&server, "t.twice", "c").await;
+    let body = json!({ "journey": "t-mail", "since": between, "dryRun": true });
+    let counted = change(&server, "emails/cancel", body).await;
+    assert_eq!(
+        counted,
+        json!({ "cancelled": 1, "more": false, "dryRun": true })
+    );
+    let cases = [
+        (json!({ "journey": "t-mail", "since": between }), 1),
+        (json!({ "template": "t-links" }), 0),
+        (json!({ "until": between }), 1),
+        (json!({ "category": "transactional" }), 0),
+    ];
+    for (body, count) in cases {
+        let done = change(&server, "emails/cancel", body.clone()).await;
+        assert_eq!(done["cancelled"], count, "{body}");
+    }
+    // Their journeys go on, and the other mail goes out.
+    change(&server, "resume", json!({ "category": "journey" })).await;
+    assert_eq!(
+        mails(&server).await,
+        "a skipped cancelled, b skipped cancelled, c sent"
+    );
+    assert_eq!(
+        runs(&server).await,
+        "a t-mail completed, b t-mail completed, c t-twice completed"
+    );
+    for body in [
+        json!({}),
+        json!({ "since": between }),
+        json!({ "jurney": "t-mail" }),
+    ] {
+        let refused = call(&server, Method::POST, "/emails/cancel", body.clone()).await;
+        assert_eq!(refused.status, 400, "{body}: {}", refused.text());
+    }
+    server.stop().await;
+}

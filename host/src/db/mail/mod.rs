@@ -2,6 +2,7 @@
 
 mod attempt;
 mod batch;
+mod cancel;
 mod claim;
 mod frequency;
 mod link;
@@ -20,6 +21,7 @@ pub use batch::{
     ClaimedBatch, batch_attempt, batch_claim, batch_end, batch_give_back, batch_insert,
     batch_members, batch_renew,
 };
+pub use cancel::{Waiting, sends_cancel, sends_waiting, sends_waiting_count};
 pub use claim::{
     ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_give_back, sends_hold,
     sends_keep, sends_postpone, sends_release, sends_summon,

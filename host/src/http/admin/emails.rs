@@ -10,9 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory};
+use crate::db::{self, ClickStory, SendFilter, SendHappening, SendStory, Waiting};
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
+use crate::http::wire::body::JsonBody;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::openapi::{BadRequest, NotFound};
 use crate::http::wire::paging::{CursorParam, Page, PartParams};
@@ -29,6 +30,7 @@ pub fn routes() -> Routes {
         .routes(routes!(list_emails))
         .routes(routes!(show_email))
         .routes(routes!(resend_email))
+        .routes(routes!(cancel_emails))
 }
 
 /// A mail without its content.
@@ -333,4 +335,74 @@ pub async fn resend_email(
         status: SendStatus::Queued,
     };
     Ok((StatusCode::ACCEPTED, Json(out)))
+}
+
+/// Which of the mails that wait to be sent are cancelled: those that meet every field that is given. One of
+/// `journey`, `template`, `category` and `until` is required.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CancelIn {
+    /// The id of a journey.
+    journey: Option<String>,
+    /// The key of a template.
+    template: Option<String>,
+    category: Option<String>,
+    /// Only mails created at this time or later.
+    #[serde(default, deserialize_with = "time")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    since: Option<DateTime<Utc>>,
+    /// Only mails created before this time.
+    #[serde(default, deserialize_with = "time")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    until: Option<DateTime<Utc>>,
+    /// Only count them.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    dry_run: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CancelledOut {
+    /// With `dryRun`, how many would be cancelled.
+    cancelled: i64,
+    /// There was no time for all of them: ask again.
+    more: bool,
+    dry_run: bool,
+}
+
+/// Cancels mails that wait to be sent. They are skipped with the reason `cancelled`, which their journeys see.
+/// Attempts that have begun are finished. To be sure that none goes out meanwhile, pause first.
+#[utoipa::path(
+    post, path = "/v1/admin/emails/cancel", tag = "emails",
+    security(("key" = ["full-admin"]), ("session" = [])),
+    request_body = CancelIn,
+    responses((status = 200, description = "How many were cancelled", body = CancelledOut), (status = 400, response = BadRequest)),
+)]
+pub async fn cancel_emails(
+    State(app): State<App>,
+    caller: Caller<FullAdmin>,
+    JsonBody(body): JsonBody<CancelIn>,
+) -> Result<Json<CancelledOut>, ApiError> {
+    let waiting = Waiting {
+        journey: body.journey,
+        template: body.template,
+        category: body.category,
+        since: body.since,
+        until: body.until,
+    };
+    if body.dry_run {
+        let mut conn = app.db.report().await?;
+        return Ok(Json(CancelledOut {
+            cancelled: db::sends_waiting_count(&mut conn, &waiting).await?,
+            more: false,
+            dry_run: true,
+        }));
+    }
+    let done = mail::cancel(&app, &caller.actor, &waiting).await?;
+    Ok(Json(CancelledOut {
+        cancelled: i64::try_from(done.cancelled).unwrap_or(i64::MAX),
+        more: done.more,
+        dry_run: false,
+    }))
 }
