@@ -66,6 +66,14 @@ const NEWS: &[(&str, End, End)] = &[
     ("loop", Refused("PLUGIN-011"), Refused("PLUGIN-011")),
 ];
 
+/// The ends that are right. A slow machine does not write the long answer in time.
+fn ends(fault: &str, expected: End) -> Vec<End> {
+    match fault {
+        "long" => vec![expected, Fails(Deadline)],
+        _ => vec![expected],
+    }
+}
+
 /// Where a fault is committed.
 #[derive(Clone, Copy, Debug)]
 enum Place {
@@ -154,14 +162,15 @@ async fn no_fault_of_a_plugin_in_a_child_ends_the_host() {
     let rows: Vec<_> = rows().collect();
     // A few at once: some wait for a deadline, others need the processor.
     for some in rows.chunks(8) {
-        let ends = some.iter().map(|(place, fault, _, expected)| {
+        let rows = some.iter().map(|(place, fault, _, expected)| {
             let (place, fault, expected) = (*place, *fault, *expected);
             tokio::spawn(async move {
                 let end = commit(place, fault, APART).await;
-                (end != expected).then(|| format!("{place:?} {fault}: {end:?}"))
+                let right = ends(fault, expected).contains(&end);
+                (!right).then(|| format!("{place:?} {fault}: {end:?}"))
             })
         });
-        let wrong: Vec<_> = futures_util::future::join_all(ends)
+        let wrong: Vec<_> = futures_util::future::join_all(rows)
             .await
             .into_iter()
             .filter_map(Result::unwrap)
@@ -175,7 +184,7 @@ async fn no_fault_of_a_plugin_in_a_child_ends_the_host() {
 async fn a_fault_of_a_plugin_in_the_hosts_process_ends_its_call_or_the_process() {
     let rows: Vec<_> = rows().collect();
     for some in rows.chunks(8) {
-        let ends = some.iter().map(|row| {
+        let rows = some.iter().map(|row| {
             let (place, fault, expected, _) = *row;
             let number = rows.iter().position(|one| std::ptr::eq(one, row)).unwrap();
             tokio::task::spawn_blocking(move || {
@@ -195,14 +204,19 @@ async fn a_fault_of_a_plugin_in_the_hosts_process_ends_its_call_or_the_process()
                 let said = String::from_utf8_lossy(&output.stdout).into_owned();
                 let survived = said.contains("the end: ");
                 let right = match expected {
-                    HostEnds => !survived,
-                    end => said.contains(&format!("the end: {end:?}\n")),
+                    // The harness would have had its say.
+                    HostEnds => !survived && !said.contains("test result"),
+                    end => {
+                        let lines = ends(fault, end).into_iter();
+                        let mut lines = lines.map(|end| format!("the end: {end:?}\n"));
+                        lines.any(|line| said.contains(&line))
+                    }
                 };
                 let said = said + &String::from_utf8_lossy(&output.stderr);
                 (!right).then(|| format!("{place:?} {fault}, not {expected:?}: {said}"))
             })
         });
-        let wrong: Vec<_> = futures_util::future::join_all(ends)
+        let wrong: Vec<_> = futures_util::future::join_all(rows)
             .await
             .into_iter()
             .filter_map(Result::unwrap)
@@ -220,6 +234,8 @@ async fn one_of_the_rows() {
     let row = rows().nth(number.parse().unwrap());
     let (place, fault, ..) = row.unwrap();
     println!("the end: {:?}", commit(place, fault, INSIDE).await);
+    // The runtime would wait for a call that does not end.
+    std::process::exit(0);
 }
 
 /// What the plugin asked the host for may have had an effect.

@@ -40,8 +40,9 @@ pub async fn start(folder: &Path, settings: Settings) -> Result<Registry, Vec<Pr
         program: binary(),
         unless_locked: false,
     };
-    let data = tempfile::tempdir().unwrap();
-    let (path, cache) = (folder.to_owned(), data.path().to_owned());
+    // Children that are started again open the copies.
+    let data = folder.join("data");
+    let (path, cache) = (folder.to_owned(), data.join("plugins"));
     let find = move || Discovered::find_with(Some(&path), &cache, &isolation);
     let (found, problems) = tokio::task::spawn_blocking(find).await.unwrap();
     if !problems.is_empty() {
@@ -49,7 +50,7 @@ pub async fn start(folder: &Path, settings: Settings) -> Result<Registry, Vec<Pr
     }
     let clock = Clock::manual("2026-03-02T09:00:00Z".parse().unwrap());
     let cache = Arc::new(Cache::connect(None, clock.clone()));
-    let performer = Performer::new(http_client(), cache, data.path().to_owned());
+    let performer = Performer::new(http_client(), cache, data);
     let all = [("faults".to_owned(), settings)].into();
     found
         .start(
