@@ -3,7 +3,6 @@
 //!
 //! Code outside this module cannot tell a loaded plugin from a linked one.
 
-mod allow;
 #[doc(hidden)]
 pub mod bench;
 mod caller;
