@@ -5,6 +5,7 @@ mod dev;
 mod environment;
 mod journeys;
 mod key;
+mod plugin_new;
 mod plugin_setup;
 mod plugins;
 mod secret;
@@ -58,8 +59,8 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
-    /// Show the plugins
-    #[command(subcommand)]
+    /// Show the plugins, and start new ones
+    #[command(subcommand, alias = "plugin")]
     Plugins(PluginsCommand),
     /// Show and simulate journeys, and handle their broken runs
     #[command(subcommand)]
@@ -73,6 +74,8 @@ enum Command {
 enum PluginsCommand {
     /// List every linked and loaded plugin
     List,
+    /// Make the crate of a new plugin, with its conformance test
+    New(plugin_new::New),
     /// Let the plugins try out their keys and settings; nothing changes at the vendors
     Check,
     /// Show what to enter at the vendors, for example the URLs of webhooks
@@ -186,6 +189,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             Ok(())
         }
         Command::Plugins(PluginsCommand::List) => plugins::list(environment),
+        Command::Plugins(PluginsCommand::New(new)) => plugin_new::run(&new),
         Command::Plugins(PluginsCommand::Check) => plugin_setup::check(environment).await,
         Command::Plugins(PluginsCommand::Setup) => plugin_setup::setup(environment).await,
         Command::Journeys(JourneysCommand::List { json }) => {
