@@ -16,6 +16,9 @@ Usage: cargo xtask <task>
   bench [args…]     run the host's benches; args go to `cargo bench`
   chaos [args…]     kill the API and the worker at random under load; `chaos --help` lists the args
   long              run the long chaos runs, whose figures are in docs/reference/chaos.md
+  examples          build, test and load the crates in examples/ and those of `hogsend plugin new`;
+                    `--built` uses the binary of the host that is there
+  package [args…]   pack and build the crates for authors of plugins; args go to `cargo package`
   services          start Postgres, Redis and SMTP, print their addresses, run until Ctrl-C
   prepare           write .sqlx/, the data the query macros are compiled from
   prepare --check   fail if .sqlx/ differs from what `prepare` would write
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         "bench" => commands::bench(&args),
         "chaos" => commands::chaos(&args),
         "long" => commands::long(),
+        "examples" => commands::examples(&args),
+        "package" => commands::package(&args),
         "services" => commands::services(),
         "prepare" => commands::prepare(&args),
         "help" | "-h" | "--help" => {

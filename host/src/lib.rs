@@ -48,3 +48,34 @@ pub mod telemetry;
 pub mod templates;
 mod webhooks;
 pub mod worker;
+
+/// The whole `main.rs` of a binary with Hogsend and these plugin crates: the `hogsend` command, with the
+/// plugins linked.
+///
+/// ```ignore
+/// hogsend::main!(hogsend_plugin_acme, my_journeys);
+/// ```
+///
+/// It defines `main` and the global allocator. Each name is a crate with an
+/// [`export_plugin!`](hogsend_plugin_api::export_plugin); naming it here keeps the linker from dropping
+/// the crate. Two plugins of the binary must not have the same id. To do something before, write `main`
+/// yourself and call [`cli::main`](crate::cli::main) after `hogsend_link()` of each crate.
+#[macro_export]
+macro_rules! main {
+    ($($plugin:ident),* $(,)?) => {
+        /// Libraries have their own allocators: memory is always freed on the side that allocated it.
+        #[global_allocator]
+        static ALLOCATOR: $crate::__private::MiMalloc = $crate::__private::MiMalloc;
+
+        fn main() -> ::std::process::ExitCode {
+            $($plugin::hogsend_link();)*
+            $crate::cli::main()
+        }
+    };
+}
+
+/// For [`main!`].
+#[doc(hidden)]
+pub mod __private {
+    pub use mimalloc::MiMalloc;
+}

@@ -2,12 +2,16 @@
 
 mod bench;
 mod chaos;
+mod examples;
+mod package;
 mod prepare;
 mod services;
 mod test;
 
 pub use bench::bench;
 pub use chaos::{chaos, long};
+pub use examples::examples;
+pub use package::package;
 pub use prepare::prepare;
 pub use services::services;
 pub use test::test;

@@ -8,20 +8,26 @@ use crate::servers::Servers;
 
 pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     let servers = Servers::start()?;
-    // Tests also run the binary and load the plugin libraries, which `cargo test` does not build.
-    let mut build = cargo(&["build", "--workspace"])?;
     let mut command = cargo(&["test"])?;
-    // Built together with the tests, so that both use the same features and no dependency compiles
-    // twice.
     if names_packages(args) {
-        build.args(["--lib", "--bins", "--test", "it"]);
+        run(cargo(&["build", "--workspace", "--lib", "--bins"])?.args(["--test", "it"]))?;
     } else {
-        build.args(["--lib", "--bins", "--tests"]);
+        build_all()?;
         command.arg("--workspace");
     }
-    run(&mut build)?;
     set_test_env(&mut command, &servers, "debug")?;
-    run_last(command.args(args))
+    let ended = run_last(command.args(args))?;
+    if args.is_empty() && ended == ExitCode::SUCCESS {
+        super::examples::check()?;
+    }
+    Ok(ended)
+}
+
+/// Builds what the tests need: they also run the binary and load the plugin libraries, which `cargo test`
+/// does not build. Together with the tests, so that both use the same features and no dependency compiles
+/// twice.
+pub(super) fn build_all() -> anyhow::Result<()> {
+    run(cargo(&["build", "--workspace", "--lib", "--bins"])?.arg("--tests"))
 }
 
 /// Whether the arguments select packages: cargo ignores `-p` together with `--workspace`.

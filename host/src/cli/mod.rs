@@ -7,6 +7,7 @@ mod journeys;
 mod key;
 mod pause;
 mod plugin_host;
+mod plugin_new;
 mod plugin_setup;
 mod plugins;
 mod secret;
@@ -73,8 +74,8 @@ enum Command {
         #[command(flatten)]
         covered: pause::Covered,
     },
-    /// Show the plugins
-    #[command(subcommand)]
+    /// Show the plugins, and start new ones
+    #[command(subcommand, alias = "plugin")]
     Plugins(PluginsCommand),
     /// Show and simulate journeys, and handle their broken runs
     #[command(subcommand)]
@@ -91,6 +92,8 @@ enum Command {
 enum PluginsCommand {
     /// List every linked and loaded plugin
     List,
+    /// Make the crate of a new plugin, with its conformance test
+    New(plugin_new::New),
     /// Let the plugins try out their keys and settings; nothing changes at the vendors
     Check,
     /// Show what to enter at the vendors, for example the URLs of webhooks
@@ -211,6 +214,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
         }
         Command::Resume { covered } => pause::resume(environment, covered).await,
         Command::Plugins(PluginsCommand::List) => plugins::list(environment),
+        Command::Plugins(PluginsCommand::New(new)) => plugin_new::run(&new),
         Command::Plugins(PluginsCommand::Check) => plugin_setup::check(environment).await,
         Command::Plugins(PluginsCommand::Setup) => plugin_setup::setup(environment).await,
         Command::Journeys(JourneysCommand::List { json }) => {

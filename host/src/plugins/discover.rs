@@ -10,6 +10,7 @@ use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::wire::LeftOut;
 use hogsend_plugin_api::{Kind, Manifest};
+use hogsend_semantics::plugin_id;
 use semver::Version;
 use serde::Serialize;
 
@@ -43,10 +44,6 @@ pub struct PluginInfo {
     /// What this host lacks for it: features it needs, and parts of its manifest.
     pub lacks: Vec<String>,
 }
-
-/// The host's own folders of the data directory, and its prefix in the cache: a plugin's files are in a
-/// folder of its id, and its keys of the cache begin with it.
-const RESERVED: &[&str] = &["cache", "calls", "db", "hogsend", "plugins"];
 
 /// A plugin that was found.
 pub(super) struct Plugin {
@@ -229,23 +226,10 @@ impl Discovered {
         let Plugin {
             manifest, found, ..
         } = &plugin;
-        let sound = !manifest.id.is_empty()
-            && manifest.id.len() <= 64
-            && manifest
-                .id
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if !sound {
+        if let Some(why) = plugin_id::wrong(&manifest.id) {
             let message = format!(
-                "a plugin has the id '{}': ids consist of lower-case letters, digits and hyphens",
+                "a plugin has the id '{}': {why}",
                 manifest.id.escape_debug()
-            );
-            return Err(Problem::new("PLUGIN-009", message));
-        }
-        if RESERVED.contains(&manifest.id.as_str()) {
-            let message = format!(
-                "a plugin has the id '{}', a name of Hogsend's own: rename the plugin",
-                manifest.id
             );
             return Err(Problem::new("PLUGIN-009", message));
         }

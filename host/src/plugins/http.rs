@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
+use hogsend_semantics::hosts::AllowList;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
-use super::allow::AllowList;
 use crate::http_client::TIMEOUT;
 
 /// Maximum size of an answer, in bytes.

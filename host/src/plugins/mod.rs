@@ -3,7 +3,6 @@
 //!
 //! Code outside this module cannot tell a loaded plugin from a linked one, nor from one in a child process.
 
-mod allow;
 #[doc(hidden)]
 pub mod bench;
 mod bounded;

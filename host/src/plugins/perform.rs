@@ -7,11 +7,11 @@ use std::time::Duration;
 use hogsend_plugin_api::{
     Body, Command, HttpError, HttpRequest, HttpResponse, Manifest, Settings, StepError,
 };
+use hogsend_semantics::hosts::AllowList;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::allow::AllowList;
 use super::{files, http};
 use crate::cache::Cache;
 

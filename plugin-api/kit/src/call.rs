@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use hogsend_plugin_api::call::{Ask, CallError, Reply, decode, encode};
 use hogsend_plugin_api::export::{Exported, Instance, create};
-use hogsend_plugin_api::{Command, Settings, Step, StepError, StepState};
+use hogsend_plugin_api::{Command, LogLine, Settings, Step, StepError, StepState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,15 +56,44 @@ pub fn call<I: Serialize, T: DeserializeOwned>(
     input: I,
     mut answer: impl FnMut(&Command) -> Result<Value, StepError>,
 ) -> Result<T, CallError> {
+    talk(plugin, method, &input, &mut answer).value
+}
+
+/// A call and what it logged.
+pub(super) struct Talked<T> {
+    pub value: Result<T, CallError>,
+    pub log: Vec<LogLine>,
+}
+
+/// As [`call`], and keeps the lines of the log.
+pub(super) fn talk<I: Serialize, T: DeserializeOwned>(
+    plugin: &dyn Instance,
+    method: u32,
+    input: &I,
+    mut answer: impl FnMut(&Command) -> Result<Value, StepError>,
+) -> Talked<T> {
+    let mut log = Vec::new();
+    let value = rounds(plugin, method, input, &mut answer, &mut log);
+    Talked { value, log }
+}
+
+fn rounds<I: Serialize, T: DeserializeOwned>(
+    plugin: &dyn Instance,
+    method: u32,
+    input: &I,
+    answer: &mut dyn FnMut(&Command) -> Result<Value, StepError>,
+    log: &mut Vec<LogLine>,
+) -> Result<T, CallError> {
     let mut now = beginning();
     let mut ask = Ask::new(input, now);
     for _ in 0..ROUNDS {
         let reply: Reply<T> = decode(&repeat(plugin, method, &encode(&ask)?, 2)?)?;
+        log.extend(reply.log);
+        ask.logged = log.len() as u32;
         if let Some(value) = reply.done {
             return Ok(value);
         }
         now += TimeDelta::seconds(1);
-        ask.logged += reply.log.len() as u32;
         for command in &reply.ask {
             let done = StepState::Done {
                 pos: 1 + ask.steps.len() as u32,

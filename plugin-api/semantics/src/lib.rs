@@ -6,10 +6,12 @@
 pub mod address;
 pub mod digest;
 pub mod guard;
+pub mod hosts;
 pub mod identity;
 pub mod name;
 pub mod own_address;
 pub mod pace;
+pub mod plugin_id;
 pub mod strangers;
 pub mod variant;
 pub mod when;

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod capture;
+#[cfg(test)]
+mod conformance;
 mod person;
 mod webhook;
 

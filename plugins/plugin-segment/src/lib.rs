@@ -4,6 +4,8 @@
 
 mod basic;
 mod capture;
+#[cfg(test)]
+mod conformance;
 mod person;
 
 use hogsend_plugin_api::{

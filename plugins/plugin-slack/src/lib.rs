@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+#[cfg(test)]
+mod conformance;
 mod events;
 mod message;
 #[cfg(test)]

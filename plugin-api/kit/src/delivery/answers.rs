@@ -3,14 +3,14 @@
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, Command, HttpError, HttpErrorKind, HttpRequest,
-    HttpResponse, Idempotency, Prepared, SendOutcome, Sent, ask,
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, HttpError, HttpErrorKind, HttpRequest,
+    HttpResponse, Idempotency, Prepared, SendOutcome, Sent,
 };
-use serde_json::{Value, json};
 
 use super::mails::same;
-use super::{Http, Subject, mail};
-use crate::{beginning, call as converse, request};
+use super::{Http, Test, mail};
+use crate::beginning;
+use crate::subject::Answer;
 
 const KEY: &str = "run-0198-step-3";
 const BATCH_KEY: &str = "batch-0198-7";
@@ -19,56 +19,8 @@ const OTHER_KEY: &str = "run-0198-step-4";
 /// How long a rate limit asks to wait, in seconds.
 const WAIT: u64 = 7;
 
-type Answer<'a> = &'a dyn Fn(&HttpRequest) -> Result<HttpResponse, HttpError>;
-
 fn attempt(prepared: Prepared, key: &str) -> Attempt {
     Attempt::new(key, prepared, beginning(), 1)
-}
-
-/// Makes one delivery call. Requests other than HTTP get null as their answer, so caches are empty.
-fn deliver<I: serde::Serialize, T: serde::de::DeserializeOwned>(
-    plugin: &dyn Instance,
-    number: u32,
-    input: I,
-    answer: Answer<'_>,
-) -> (T, Vec<HttpRequest>) {
-    let mut asked = Vec::new();
-    let output = converse(plugin, number, input, |command: &Command| {
-        if command.kind != ask::HTTP {
-            return Ok(Value::Null);
-        }
-        let request = request(command);
-        let answered = answer(&request).map_err(HttpError::into_step_error);
-        asked.push(request);
-        answered.map(|response| json!(response))
-    });
-    let output =
-        output.unwrap_or_else(|error| panic!("a plugin reports how an attempt ended: {error}"));
-    (output, asked)
-}
-
-/// The reason with which a plugin that lacks a setting blocks mail, without sending a request.
-pub(super) fn reason_without_asking(
-    plugin: &dyn Instance,
-    prepared: Result<Prepared, String>,
-) -> String {
-    let prepared = prepared.unwrap_or_else(|error| panic!("{error}"));
-    let nothing = |request: &HttpRequest| -> Result<HttpResponse, HttpError> {
-        panic!(
-            "without a required setting nothing is asked of {}",
-            request.url
-        )
-    };
-    let sent: (Sent, _) = deliver(
-        plugin,
-        method::DELIVERY_SEND,
-        attempt(prepared, KEY),
-        &nothing,
-    );
-    match sent.0.outcome {
-        SendOutcome::Blocked { reason, .. } => reason,
-        other => panic!("without a required setting mails wait: {other:?}"),
-    }
 }
 
 fn no_answer(kind: HttpErrorKind) -> HttpError {
@@ -105,24 +57,117 @@ fn wait(outcome: &SendOutcome) -> Option<u64> {
     }
 }
 
-/// Errors, and what they mean for a mail.
-const ERRORS: [(u16, End, &str); 5] = [
-    (401, End::Blocked, "a refused key blocks mails"),
-    (
+/// An error response, and what it means for a mail.
+pub(super) struct Fault {
+    pub promise: &'static str,
+    status: u16,
+    expected: End,
+    claim: &'static str,
+}
+
+const fn fault(promise: &'static str, status: u16, expected: End, claim: &'static str) -> Fault {
+    Fault {
+        promise,
+        status,
+        expected,
+        claim,
+    }
+}
+
+pub(super) const ERRORS: [Fault; 5] = [
+    fault(
+        "refused-key",
+        401,
+        End::Blocked,
+        "a refused key blocks mails",
+    ),
+    fault(
+        "refused-mail",
         422,
         End::Rejected,
         "a mail the provider refuses is rejected",
     ),
-    (429, End::Pause, "a rate limit is a pause for every mail"),
-    (500, End::Unknown, "a fault may have come after acceptance"),
-    (
+    fault(
+        "rate-limit",
+        429,
+        End::Pause,
+        "a rate limit is a pause for every mail",
+    ),
+    fault(
+        "provider-fault",
+        500,
+        End::Unknown,
+        "a fault may have come after acceptance",
+    ),
+    fault(
+        "provider-fault",
         502,
         End::Unknown,
         "a fault of a gateway may have come after acceptance",
     ),
 ];
 
-impl Subject<'_> {
+/// A request without a response, and what it means for a mail.
+pub(super) struct Missing {
+    pub promise: &'static str,
+    kind: HttpErrorKind,
+    expected: End,
+    claim: &'static str,
+}
+
+pub(super) const MISSING: [Missing; 3] = [
+    Missing {
+        promise: "lost-answer",
+        kind: HttpErrorKind::Lost,
+        expected: End::Unknown,
+        claim: "a lost answer leaves the mail in doubt",
+    },
+    Missing {
+        promise: "no-connection",
+        kind: HttpErrorKind::Connect,
+        expected: End::Retry,
+        claim: "a refused connection is retried",
+    },
+    Missing {
+        promise: "refused-request",
+        kind: HttpErrorKind::Refused,
+        expected: End::Blocked,
+        claim: "a refused request waits for a fix",
+    },
+];
+
+impl Test<'_> {
+    /// Makes one delivery call.
+    fn deliver<I: serde::Serialize, T: serde::de::DeserializeOwned + std::fmt::Debug>(
+        &self,
+        plugin: &dyn Instance,
+        number: u32,
+        input: &I,
+        answer: Answer<'_>,
+    ) -> (T, Vec<HttpRequest>) {
+        let called = self.subject.call(plugin, number, input, answer);
+        let output = called.value;
+        let output =
+            output.unwrap_or_else(|error| panic!("a plugin reports how an attempt ended: {error}"));
+        (output, called.asked)
+    }
+
+    /// The reason with which a plugin that lacks a setting blocks mail, without sending a request.
+    pub(super) fn reason_without_asking(&self, plugin: &dyn Instance) -> String {
+        let nothing = |request: &HttpRequest| -> Result<HttpResponse, HttpError> {
+            panic!(
+                "without a required setting nothing is asked of {}",
+                request.url
+            )
+        };
+        let attempt = attempt(self.prepare(&mail(1)), KEY);
+        let (sent, _): (Sent, _) = self.deliver(plugin, method::DELIVERY_SEND, &attempt, &nothing);
+        match sent.outcome {
+            SendOutcome::Blocked { reason, .. } => reason,
+            other => panic!("without a required setting mails wait: {other:?}"),
+        }
+    }
+
     fn send(&self, answer: Answer<'_>) -> (SendOutcome, Vec<HttpRequest>) {
         self.send_under(KEY, answer)
     }
@@ -130,7 +175,8 @@ impl Subject<'_> {
     fn send_under(&self, key: &str, answer: Answer<'_>) -> (SendOutcome, Vec<HttpRequest>) {
         let attempt = attempt(self.prepare(&mail(1)), key);
         let plugin = self.plugin.as_ref();
-        let (sent, asked): (Sent, _) = deliver(plugin, method::DELIVERY_SEND, attempt, answer);
+        let (sent, asked): (Sent, _) =
+            self.deliver(plugin, method::DELIVERY_SEND, &attempt, answer);
         (sent.outcome, asked)
     }
 
@@ -143,28 +189,15 @@ impl Subject<'_> {
         let batch = BatchAttempt::new(key, mails.into(), 1);
         let plugin = self.plugin.as_ref();
         let (sent, asked): (BatchSent, _) =
-            deliver(plugin, method::DELIVERY_SEND_BATCH, batch, answer);
+            self.deliver(plugin, method::DELIVERY_SEND_BATCH, &batch, answer);
         (sent.outcome, asked)
     }
 
-    /// The request that carries the mails. Others may precede it, for example for a token. `other` are
-    /// the requests of the same mails under another key. A provider may want keys in a form of its
-    /// own, so the key itself need not be in the request.
-    fn last<'a>(
-        &self,
-        asked: &'a [HttpRequest],
-        key: &str,
-        other: &[HttpRequest],
-    ) -> &'a HttpRequest {
-        let last = asked
+    /// The request that carries the mails. Others may precede it, for example for a token.
+    fn last<'a>(&self, asked: &'a [HttpRequest]) -> &'a HttpRequest {
+        asked
             .last()
-            .unwrap_or_else(|| panic!("a mail is sent in an HTTP request"));
-        assert!(
-            Some(last) != other.last() || self.capabilities.idempotency == Idempotency::None,
-            "a plugin that claims idempotency sends the key {key}"
-        );
-        self.holds_no_secret("URLs", &last.url);
-        last
+            .unwrap_or_else(|| panic!("a mail is sent in an HTTP request"))
     }
 
     pub(super) fn an_accepted_mail_has_the_providers_id(&self, http: &Http) {
@@ -175,24 +208,70 @@ impl Subject<'_> {
             SendOutcome::Accepted { message_id },
             "an accepted mail has the provider's id"
         );
-        let (_, other) = self.send_under(OTHER_KEY, &|_| Ok((http.accepted)(&["id-1"])));
-        let body = &self.last(&asked, KEY, &other).body;
-        self.matches(&mail(1), &(self.provider.contents)(body));
+        self.matches(&mail(1), &(self.provider.contents)(&self.last(&asked).body));
     }
 
-    pub(super) fn an_answer_means_what_it_says_of_the_mail(&self, http: &Http) {
-        for (status, expected, claim) in ERRORS {
-            let (outcome, _) = self.send(&|_| Ok(failure(http, status, "The words.")));
-            assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
-            let reported = format!("{outcome:?}");
-            assert!(
-                reported.contains("The words"),
-                "the provider's explanation of {status} is passed on: {reported}"
+    /// The same mails under another key make another request. A provider may want keys in a form of
+    /// its own, so the key itself need not be in it.
+    pub(super) fn the_key_is_sent(&self, http: &Http) {
+        if self.capabilities.idempotency == Idempotency::None {
+            return;
+        }
+        let [one, other] =
+            [KEY, OTHER_KEY].map(|key| self.send_under(key, &|_| Ok((http.accepted)(&["id-1"]))).1);
+        assert_ne!(
+            self.last(&one),
+            self.last(&other),
+            "a plugin that claims idempotency sends the key {KEY}"
+        );
+        if self.capabilities.batch_max > 1 {
+            let [one, other] = [BATCH_KEY, OTHER_KEY].map(|key| {
+                self.send_batch_under(key, &|_| Ok((http.accepted)(&["id-1", "id-2"])))
+                    .1
+            });
+            assert_ne!(
+                self.last(&one),
+                self.last(&other),
+                "a plugin that claims idempotency sends the key {BATCH_KEY} of a batch"
+            );
+        }
+    }
+
+    pub(super) fn an_error_means_what_it_says(&self, http: &Http, error: &Fault) {
+        let Fault {
+            status,
+            expected,
+            claim,
+            ..
+        } = *error;
+        let (outcome, _) = self.send(&|_| Ok(failure(http, status, "The words.")));
+        assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
+        let reported = format!("{outcome:?}");
+        assert!(
+            reported.contains("The words"),
+            "the provider's explanation of {status} is passed on: {reported}"
+        );
+        if status == 429 {
+            self.waits(&outcome);
+        }
+        // A refused batch has a rule of its own.
+        if self.capabilities.batch_max > 1 && expected != End::Rejected {
+            let (outcome, _) = self.send_batch(&|_| Ok(failure(http, status, "The words.")));
+            let BatchOutcome::All(outcome) = &outcome else {
+                panic!("{claim}, in a batch for all: {outcome:?}");
+            };
+            assert_eq!(
+                end(outcome),
+                Some(expected),
+                "{claim}, in a batch too: {outcome:?}"
             );
             if status == 429 {
-                self.waits(&outcome);
+                self.waits(outcome);
             }
         }
+    }
+
+    pub(super) fn an_answer_without_id_is_in_doubt(&self) {
         for garbage in ["", "<html>", "{}", "[]", "null"] {
             let (outcome, _) = self.send(&|_| Ok(answer(200, garbage)));
             assert_eq!(
@@ -211,33 +290,21 @@ impl Subject<'_> {
         );
     }
 
-    pub(super) fn a_missing_answer_is_judged_by_how_far_the_request_got(&self) {
-        for (kind, expected, claim) in [
-            (
-                HttpErrorKind::Lost,
-                End::Unknown,
-                "a lost answer leaves the mail in doubt",
-            ),
-            (
-                HttpErrorKind::Connect,
-                End::Retry,
-                "a refused connection is retried",
-            ),
-            (
-                HttpErrorKind::Refused,
-                End::Blocked,
-                "a refused request waits for a fix",
-            ),
-        ] {
-            let (outcome, _) = self.send(&|_| Err(no_answer(kind)));
-            assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
-            if self.capabilities.batch_max > 1 {
-                let (outcome, _) = self.send_batch(&|_| Err(no_answer(kind)));
-                let BatchOutcome::All(outcome) = outcome else {
-                    panic!("{claim}, in a batch for all: {outcome:?}");
-                };
-                assert_eq!(end(&outcome), Some(expected), "{claim}, in a batch too");
-            }
+    pub(super) fn a_missing_answer_is_judged(&self, missing: &Missing) {
+        let Missing {
+            kind,
+            expected,
+            claim,
+            ..
+        } = *missing;
+        let (outcome, _) = self.send(&|_| Err(no_answer(kind)));
+        assert_eq!(end(&outcome), Some(expected), "{claim}: {outcome:?}");
+        if self.capabilities.batch_max > 1 {
+            let (outcome, _) = self.send_batch(&|_| Err(no_answer(kind)));
+            let BatchOutcome::All(outcome) = outcome else {
+                panic!("{claim}, in a batch for all: {outcome:?}");
+            };
+            assert_eq!(end(&outcome), Some(expected), "{claim}, in a batch too");
         }
     }
 
@@ -253,10 +320,12 @@ impl Subject<'_> {
             let words = format!("{}{words}", "x".repeat(before));
             for status in [400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
                 let (outcome, _) = self.send(&|_| Ok(failure(http, status, &words)));
-                self.holds_no_secret("what is reported of a mail", &outcome);
+                self.subject
+                    .holds_no_secret("what is reported of a mail", &outcome);
                 if self.capabilities.batch_max > 1 {
                     let (outcome, _) = self.send_batch(&|_| Ok(failure(http, status, &words)));
-                    self.holds_no_secret("what is reported of a batch", &outcome);
+                    self.subject
+                        .holds_no_secret("what is reported of a batch", &outcome);
                 }
             }
         }
@@ -272,33 +341,22 @@ impl Subject<'_> {
             BatchOutcome::Each(accepted.into()),
             "a batch of two is answered for each, in order"
         );
-        let (_, other) =
-            self.send_batch_under(OTHER_KEY, &|_| Ok((http.accepted)(&["id-1", "id-2"])));
-        let seen = (self.provider.contents)(&self.last(&asked, BATCH_KEY, &other).body);
+        let seen = (self.provider.contents)(&self.last(&asked).body);
         assert_eq!(seen.len(), 2, "a batch of two holds two mails");
         for (number, seen) in [1, 2].into_iter().zip(&seen) {
             same(&mail(number), seen);
         }
     }
 
-    pub(super) fn a_batch_ends_as_its_answer_says(&self, http: &Http) {
-        for (status, expected, claim) in ERRORS {
-            let (outcome, _) = self.send_batch(&|_| Ok(failure(http, status, "The words.")));
-            match (&outcome, expected) {
-                (BatchOutcome::Apart { .. }, End::Rejected) => {}
-                (BatchOutcome::All(all), _) if end(all) == Some(expected) => {
-                    assert_ne!(
-                        expected,
-                        End::Rejected,
-                        "a refused batch goes apart, so that one bad mail does not block the others"
-                    );
-                    if status == 429 {
-                        self.waits(all);
-                    }
-                }
-                _ => panic!("{claim}, in a batch too: {outcome:?}"),
-            }
-        }
+    pub(super) fn a_refused_batch_goes_apart(&self, http: &Http) {
+        let (outcome, _) = self.send_batch(&|_| Ok(failure(http, 422, "The words.")));
+        assert!(
+            matches!(outcome, BatchOutcome::Apart { .. }),
+            "a refused batch goes apart, so that one bad mail does not block the others: {outcome:?}"
+        );
+    }
+
+    pub(super) fn every_mail_of_a_batch_has_an_id(&self, http: &Http) {
         let few: &[&str] = &["id-1"];
         let many: &[&str] = &["id-1", "id-2", "id-3"];
         for ids in [few, many] {

@@ -5,9 +5,9 @@ use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::{Mail, Prepared};
 
-use super::{Seen, Subject, call, mail};
+use super::{Seen, Test, call, mail};
 
-impl Subject<'_> {
+impl Test<'_> {
     pub(super) fn prepare(&self, mail: &Mail) -> Prepared {
         prepare(self.plugin.as_ref(), mail)
             .unwrap_or_else(|error| panic!("a valid mail can be prepared: {error}"))

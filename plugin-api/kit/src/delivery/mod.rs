@@ -1,7 +1,7 @@
 //! The conformance test of delivery plugins.
 //!
-//! Describe the provider with [`Provider`] and call [`conformance`]. It panics with the first rule
-//! that the plugin breaks:
+//! Describe the provider with [`Provider`] and call [`conformance`]. It checks [`PROMISES`] and those of
+//! [every plugin](crate::PROMISES), and panics with all that are broken:
 //!
 //! ```ignore
 //! #[test]
@@ -26,21 +26,27 @@
 mod answers;
 mod hooks;
 mod mails;
+mod promises;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;
-use hogsend_plugin_api::export::{Exported, Instance, manifest};
+use hogsend_plugin_api::export::{Exported, Instance};
 use hogsend_plugin_api::{
-    Body, Capabilities, HttpRequest, HttpResponse, Idempotency, Mail, Manifest, Prepared, Settings,
+    Body, Capabilities, HttpRequest, HttpResponse, Idempotency, Mail, Settings,
 };
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ask, beginning, start, with};
+use super::subject::Subject;
+use super::webhook::other_than;
+pub use super::webhook::{Headers, Signed, no_host};
+use super::{ask, beginning, with};
+pub use promises::PROMISES;
 
 /// A delivery plugin's settings and its provider, as the test needs them.
 pub struct Provider {
-    /// Every setting the plugin reads, as in production; the kit does not apply defaults.
+    /// The settings, as in production; defaults of the manifest apply. Secrets have at least 8
+    /// characters that appear nowhere else.
     pub settings: Settings,
     /// Parses the mails in the bytes to send, in order: one in [`Prepared::body`] and in the request
     /// of a mail, several in the request of a batch.
@@ -82,9 +88,6 @@ pub struct Http {
     pub failure: fn(status: u16, words: &str) -> HttpResponse,
 }
 
-/// Names and values.
-pub type Headers = Vec<(String, String)>;
-
 /// A provider's webhooks.
 pub struct Hooks {
     /// Signs a webhook with the secret in [`Provider::settings`], at this time. A body that cannot be
@@ -99,200 +102,171 @@ pub struct Hooks {
     pub host: fn(&HttpRequest) -> HttpResponse,
 }
 
-/// A webhook as its provider sends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signed {
-    /// The headers that authenticate the webhook, and no others. Names in lower case.
-    pub headers: Headers,
-    /// The body; it differs from the unsigned one where the provider signs inside it.
-    pub body: Vec<u8>,
-}
-
-impl Signed {
-    /// A webhook that these headers authenticate.
-    pub fn new(headers: Headers, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            headers,
-            body: body.into(),
-        }
-    }
-}
-
-/// [`Hooks::host`] of a plugin that asks for nothing while it reads a webhook.
-///
-/// # Panics
-///
-/// Always: the plugin asked for something.
-pub fn no_host(request: &HttpRequest) -> HttpResponse {
-    panic!(
-        "reading a webhook sends a request to {}: answer it in `Hooks::host`",
-        request.url
-    );
-}
-
-/// The plugin under test.
-struct Subject<'a> {
+/// The plugin under test and its provider.
+struct Test<'a> {
+    subject: &'a Subject<'a>,
     provider: &'a Provider,
     plugin: Box<dyn Instance>,
     capabilities: Capabilities,
-    /// The values of the settings the manifest calls secret.
-    secrets: Vec<String>,
 }
 
-/// Checks that a plugin follows the rules of every delivery plugin.
+/// Checks that a plugin keeps the promises of every delivery plugin.
 ///
 /// # Panics
 ///
-/// With the rule that the plugin breaks.
+/// With every promise that the plugin breaks.
 pub fn conformance<P: Exported>(provider: &Provider) {
-    let manifest = manifest::<P>();
-    let make = || {
-        start::<P>(&provider.settings)
-            .unwrap_or_else(|error| panic!("a plugin starts with the settings given: {error}"))
-    };
-    let plugin = make();
-    let capabilities = call(plugin.as_ref(), method::DELIVERY_CAPABILITIES, &());
-    assert_eq!(
-        capabilities,
-        call(make().as_ref(), method::DELIVERY_CAPABILITIES, &()),
-        "capabilities are the same for every instance"
-    );
-    let secret = manifest.settings.iter().filter(|setting| setting.secret);
-    let subject = Subject {
+    let subject = Subject::of::<P>(&provider.settings, "a delivery plugin", &PROMISES);
+    if let Some(plugin) = subject.begin() {
+        check(&subject, provider, plugin);
+    }
+    subject.verdict.end();
+}
+
+fn check(subject: &Subject<'_>, provider: &Provider, plugin: Box<dyn Instance>) {
+    let verdict = &subject.verdict;
+    let mut capabilities = Capabilities::new(Idempotency::None);
+    verdict.check("capabilities", || {
+        capabilities = call(plugin.as_ref(), method::DELIVERY_CAPABILITIES, &());
+        make_sense(capabilities);
+        assert_eq!(
+            capabilities,
+            call(subject.start().as_ref(), method::DELIVERY_CAPABILITIES, &()),
+            "capabilities are the same for every instance"
+        );
+    });
+    let test = Test {
+        subject,
         provider,
         plugin,
         capabilities,
-        secrets: secret
-            .filter_map(|setting| provider.settings.get(&setting.name))
-            .map(str::to_owned)
-            .collect(),
     };
-    subject.capabilities_make_sense();
-    subject.the_same_mail_gives_the_same_bytes(make().as_ref());
-    subject.a_mail_from_or_to_nobody_is_refused_by_name();
-    subject.everything_in_a_mail_is_in_what_is_sent();
-    subject.a_name_with_a_comma_stays_quoted();
+    verdict.check("same-bytes", || {
+        test.the_same_mail_gives_the_same_bytes(subject.start().as_ref());
+    });
+    verdict.check("sender-and-recipient", || {
+        test.a_mail_from_or_to_nobody_is_refused_by_name();
+    });
+    verdict.check("whole-mail", || {
+        test.everything_in_a_mail_is_in_what_is_sent()
+    });
+    verdict.check("quoted-names", || test.a_name_with_a_comma_stays_quoted());
     if let Some(http) = &provider.http {
-        assert!(
-            !manifest.http_hosts.is_empty(),
-            "a manifest names the hosts its plugin sends requests to"
-        );
-        subject.an_accepted_mail_has_the_providers_id(http);
-        subject.an_answer_means_what_it_says_of_the_mail(http);
-        subject.a_missing_answer_is_judged_by_how_far_the_request_got();
-        subject.secrets_stay_secret_when_the_provider_repeats_them(http);
-        if subject.capabilities.batch_max > 1 {
-            subject.a_batch_keeps_its_order(http);
-            subject.a_batch_ends_as_its_answer_says(http);
-        }
-        without_required_settings_nothing_is_asked::<P>(provider);
+        test.check_answers(http);
+        verdict.check("missing-settings", || {
+            test.without_required_settings_nothing_is_asked();
+        });
     }
     if let Some(hooks) = &provider.hooks {
+        test.check_hooks(hooks);
+    }
+}
+
+fn make_sense(said: Capabilities) {
+    assert!(said.batch_max >= 1, "a request holds at least one mail");
+    if let Some(rate) = said.rate {
         assert!(
-            manifest.webhook_secret.is_some(),
-            "a manifest of a plugin that reads webhooks names the setting of their secret"
+            rate.requests > 0 && rate.per_ms > 0,
+            "a rate allows at least one request: {rate:?}"
         );
-        subject.a_webhook_without_its_secret_is_refused(hooks);
-        a_webhook_signed_with_another_secret_is_refused::<P>(&subject, &manifest, hooks);
-        subject.every_event_has_its_own_dedupe_key(hooks);
-        subject.an_unreadable_webhook_is_invalid(hooks);
+    }
+    if let Idempotency::ForSeconds(window) = said.idempotency {
+        assert!(window > 0, "an idempotency window is not empty");
     }
 }
 
-/// A plugin whose required settings are missing says so, at the start or for each mail.
-fn without_required_settings_nothing_is_asked<P: Exported>(provider: &Provider) {
-    for setting in manifest::<P>().settings.iter().filter(|one| one.required) {
-        let mut settings = provider.settings.clone();
-        settings.remove(&setting.name);
-        let reason = match start::<P>(&settings) {
-            Err(error) => error.message,
-            Ok(plugin) => {
-                let whole = call::<_, Result<Prepared, String>>(
-                    start_or_panic::<P>(provider).as_ref(),
-                    method::DELIVERY_PREPARE,
-                    &mail(1),
-                );
-                answers::reason_without_asking(plugin.as_ref(), whole)
-            }
-        };
-        assert!(
-            reason.contains(&setting.name),
-            "without {} a plugin names it: '{reason}'",
-            setting.name
-        );
-    }
-}
-
-/// A plugin with another secret refuses the webhook, or does not take the secret for one.
-fn a_webhook_signed_with_another_secret_is_refused<P: Exported>(
-    subject: &Subject<'_>,
-    manifest: &Manifest,
-    hooks: &Hooks,
-) {
-    let name = manifest.webhook_secret.as_deref().unwrap_or_default();
-    let mut settings = subject.provider.settings.clone();
-    let Some(secret) = settings.get(name).map(other_than) else {
-        panic!("the settings of the test have no {name}, the secret of webhooks");
-    };
-    settings.insert(name, &secret);
-    let Ok(other) = start::<P>(&settings) else {
-        return;
-    };
-    for body in hooks.known {
-        let signed = (hooks.sign)(body.as_bytes(), beginning());
-        subject.refuses(
-            other.as_ref(),
-            hooks,
-            &signed,
-            "a webhook signed with another secret is refused",
-        );
-    }
-}
-
-/// A secret of the same form: one letter or digit in its middle is another.
-fn other_than(secret: &str) -> String {
-    let middle = secret.len() / 2;
-    let mut changed = false;
-    let change = |(at, c): (usize, char)| {
-        if changed || at < middle || !c.is_ascii_alphanumeric() {
-            return c;
+impl Test<'_> {
+    fn check_answers(&self, http: &Http) {
+        let verdict = &self.subject.verdict;
+        verdict.check("accepted", || {
+            self.an_accepted_mail_has_the_providers_id(http)
+        });
+        verdict.check("idempotency-key", || self.the_key_is_sent(http));
+        for error in &answers::ERRORS {
+            verdict.check(error.promise, || {
+                self.an_error_means_what_it_says(http, error)
+            });
         }
-        changed = true;
-        match c {
-            'z' | 'Z' | '9' => (c as u8 - 1) as char,
-            _ => (c as u8 + 1) as char,
+        verdict.check("answer-without-id", || {
+            self.an_answer_without_id_is_in_doubt()
+        });
+        for missing in &answers::MISSING {
+            verdict.check(missing.promise, || self.a_missing_answer_is_judged(missing));
         }
-    };
-    secret.char_indices().map(change).collect()
-}
+        verdict.check("secrets", || {
+            self.secrets_stay_secret_when_the_provider_repeats_them(http);
+        });
+        if self.capabilities.batch_max > 1 {
+            verdict.check("batch-order", || self.a_batch_keeps_its_order(http));
+            verdict.check("refused-batch", || self.a_refused_batch_goes_apart(http));
+            verdict.check("batch-ids", || self.every_mail_of_a_batch_has_an_id(http));
+        }
+    }
 
-fn start_or_panic<P: Exported>(provider: &Provider) -> Box<dyn Instance> {
-    start::<P>(&provider.settings).unwrap_or_else(|error| panic!("{error}"))
-}
-
-impl Subject<'_> {
-    fn capabilities_make_sense(&self) {
-        let said = self.capabilities;
-        assert!(said.batch_max >= 1, "a request holds at least one mail");
-        if let Some(rate) = said.rate {
+    fn check_hooks(&self, hooks: &Hooks) {
+        let verdict = &self.subject.verdict;
+        verdict.check("unsigned-webhook", || {
             assert!(
-                rate.requests > 0 && rate.per_ms > 0,
-                "a rate allows at least one request: {rate:?}"
+                self.subject.manifest.webhook_secret.is_some(),
+                "a manifest of a plugin that reads webhooks names the setting of their secret"
+            );
+            self.a_webhook_without_its_secret_is_refused(hooks);
+        });
+        verdict.check("other-secret", || {
+            self.a_webhook_signed_with_another_secret_is_refused(hooks);
+        });
+        verdict.check("event-keys", || {
+            self.every_event_has_its_own_dedupe_key(hooks)
+        });
+        verdict.check("other-webhooks", || {
+            self.an_unknown_webhook_is_skipped(hooks)
+        });
+        verdict.check("unreadable-webhook", || {
+            self.an_unreadable_webhook_is_invalid(hooks)
+        });
+    }
+
+    /// A plugin whose required settings are missing says so, at the start or for each mail.
+    fn without_required_settings_nothing_is_asked(&self) {
+        let subject = self.subject;
+        for setting in subject.manifest.settings.iter().filter(|one| one.required) {
+            let mut settings = subject.settings.clone();
+            settings.remove(&setting.name);
+            let reason = match subject.make(&settings) {
+                Err(error) => error.message,
+                Ok(plugin) => self.reason_without_asking(plugin.as_ref()),
+            };
+            assert!(
+                reason.contains(&setting.name),
+                "without {} a plugin names it: '{reason}'",
+                setting.name
             );
         }
-        if let Idempotency::ForSeconds(window) = said.idempotency {
-            assert!(window > 0, "an idempotency window is not empty");
-        }
     }
 
-    /// No output contains a secret, nor its beginning, which a truncated reason could leave.
-    fn holds_no_secret(&self, what: &str, output: &impl std::fmt::Debug) {
-        let output = format!("{output:?}");
-        for secret in &self.secrets {
-            let beginning: String = secret.chars().take(8).collect();
-            assert!(
-                !output.contains(&beginning),
-                "a secret setting stays out of {what}"
+    /// A plugin with another secret refuses the webhook, or does not take the secret for one.
+    fn a_webhook_signed_with_another_secret_is_refused(&self, hooks: &Hooks) {
+        let subject = self.subject;
+        let name = subject
+            .manifest
+            .webhook_secret
+            .as_deref()
+            .unwrap_or_default();
+        let mut settings = subject.settings.clone();
+        let Some(secret) = settings.get(name).map(other_than) else {
+            panic!("the settings of the test have no {name}, the secret of webhooks");
+        };
+        settings.insert(name, &secret);
+        let Ok(other) = subject.make(&settings) else {
+            return;
+        };
+        for body in hooks.known {
+            let signed = (hooks.sign)(body.as_bytes(), beginning());
+            self.refuses(
+                other.as_ref(),
+                hooks,
+                &signed,
+                "a webhook signed with another secret is refused",
             );
         }
     }

@@ -3,6 +3,7 @@
 mod activation;
 mod catalogue;
 mod churn;
+mod conformance;
 mod conversion;
 mod deployment;
 mod feedback;

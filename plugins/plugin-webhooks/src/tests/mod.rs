@@ -1,4 +1,5 @@
 mod anything;
+mod conformance;
 mod mapping;
 mod mistakes;
 mod signatures;

@@ -1,7 +1,7 @@
-//! Which hosts a plugin may send requests to.
+//! Which hosts a plugin may send requests to, by its manifest.
 
 use hogsend_plugin_api::Settings;
-use reqwest::Url;
+use url::Url;
 
 /// The hosts of a manifest, with settings filled in.
 pub struct AllowList(Vec<(String, Option<u16>)>);
@@ -57,7 +57,7 @@ fn is_named(name: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use hogsend_plugin_api::Settings;
-    use reqwest::Url;
+    use url::Url;
 
     use super::AllowList;
 
