@@ -14,6 +14,7 @@ mod outbound;
 mod report;
 mod run;
 mod server;
+mod stored;
 mod transact;
 mod wake;
 
