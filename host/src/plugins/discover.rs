@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::loader::load;
 use super::preflight::{self, PINS};
-use super::{Problem, described, features};
+use super::{Problem, bounds, described, features};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -202,6 +202,10 @@ impl Discovered {
             );
             return Err(Problem::new("PLUGIN-009", message));
         }
+        bounds::manifest(manifest).map_err(|why| {
+            let message = format!("the manifest of plugin '{}' {why}", manifest.id);
+            Problem::new("PLUGIN-009", message)
+        })?;
         let Some(Plugin {
             manifest: known,
             found: at,

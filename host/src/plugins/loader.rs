@@ -4,9 +4,9 @@
 
 use std::error::Error as _;
 
-use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
 use hogsend_plugin_api::wire::{self, LeftOut};
+use hogsend_plugin_api::{Manifest, limits};
 
 use libloading::os::unix;
 
@@ -63,7 +63,11 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
             ),
         )
     })?;
-    let (manifest, left_out) = wire::read(&root.manifest()).map_err(|error| {
+    let manifest = root.manifest();
+    limits::MANIFEST
+        .check(manifest.len())
+        .map_err(|why| refused("PLUGIN-009", why))?;
+    let (manifest, left_out) = wire::read(&manifest).map_err(|error| {
         refused(
             "PLUGIN-009",
             format!("its manifest cannot be read ({error}): report this to the plugin's author"),

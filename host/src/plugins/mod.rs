@@ -6,6 +6,7 @@
 mod allow;
 #[doc(hidden)]
 pub mod bench;
+mod bounds;
 mod caller;
 mod conversation;
 mod described;

@@ -66,11 +66,7 @@ pub fn call<I: Serialize, T: DeserializeOwned>(
         now += TimeDelta::seconds(1);
         ask.logged += reply.log.len() as u32;
         for command in &reply.ask {
-            let done = StepState::Done {
-                pos: 1 + ask.steps.len() as u32,
-                at: now,
-                result: answer(command),
-            };
+            let done = StepState::done(1 + ask.steps.len() as u32, now, answer(command));
             ask.steps.push(Step::issued(command).with_state(done));
         }
     }

@@ -169,10 +169,10 @@ impl Subject<'_> {
 
     pub(super) fn an_accepted_mail_has_the_providers_id(&self, http: &Http) {
         let (outcome, asked) = self.send(&|_| Ok((http.accepted)(&["id-1"])));
-        let message_id = "id-1".into();
+        let message_id = "id-1";
         assert_eq!(
             outcome,
-            SendOutcome::Accepted { message_id },
+            SendOutcome::accepted(message_id),
             "an accepted mail has the provider's id"
         );
         let (_, other) = self.send_under(OTHER_KEY, &|_| Ok((http.accepted)(&["id-1"])));
@@ -264,9 +264,7 @@ impl Subject<'_> {
 
     pub(super) fn a_batch_keeps_its_order(&self, http: &Http) {
         let (outcome, asked) = self.send_batch(&|_| Ok((http.accepted)(&["id-1", "id-2"])));
-        let accepted = ["id-1", "id-2"].map(|id| SendOutcome::Accepted {
-            message_id: id.into(),
-        });
+        let accepted = ["id-1", "id-2"].map(|id| SendOutcome::accepted(id));
         assert_eq!(
             outcome,
             BatchOutcome::Each(accepted.into()),

@@ -26,6 +26,9 @@
 mod answers;
 mod hooks;
 mod mails;
+mod summary;
+
+pub use summary::summary;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;
