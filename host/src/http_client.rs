@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use hogsend_plugin_api::limits;
 use reqwest::{Client, ClientBuilder, redirect};
 
 /// Timeout of a request.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(limits::HTTP_SECONDS.most as u64);
 
 /// Installs rustls with ring as the process's TLS provider.
 pub(crate) fn install_tls() {

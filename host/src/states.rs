@@ -2,7 +2,7 @@
 //! the enumeration in the OpenAPI document. The integration test `states` compares them with the CHECK
 //! constraints of the tables.
 //!
-//! `may_become` is the table of transitions. The transition of a mail is decided by what a provider reports,
+//! `transitions!` is the table of transitions. The transition of a mail is decided by what a provider reports,
 //! so its table is `mail/fate/stage.rs`.
 
 /// Defines an enum whose variants are stored as words.
@@ -192,40 +192,52 @@ impl RunState {
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Exited)
     }
-
-    /// The table of transitions. An open run goes anywhere, an administrator reopens or ends a broken one,
-    /// and a forced restart ends even a completed one.
-    pub fn may_become(self, next: Self) -> bool {
-        use RunState::{Active, Completed, Exited, Failed, Stuck, Waiting};
-        match self {
-            Active | Waiting => true,
-            Failed | Stuck => matches!(next, Active | Exited) || self == next,
-            Completed => matches!(next, Completed | Exited),
-            Exited => next == Exited,
-        }
-    }
 }
 
-impl DeliveryState {
+/// Defines which state may follow which. Each may follow itself, because a transition that is made twice is
+/// made once.
+macro_rules! transitions {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($from:ident => [$($to:ident),*],)+ }
+    )+) => { $(
+        impl $name {
+            $(#[$doc])*
+            pub fn may_become(self, next: Self) -> bool {
+                let allowed: &[Self] = match self {
+                    $(Self::$from => &[$(Self::$to),*],)+
+                };
+                self == next || allowed.contains(&next)
+            }
+        }
+    )+ };
+}
+
+transitions! {
+    /// An open run goes anywhere, an administrator reopens or ends a broken one, and a forced restart ends even
+    /// a completed one.
+    RunState {
+        Active => [Waiting, Completed, Failed, Exited, Stuck],
+        Waiting => [Active, Completed, Failed, Exited, Stuck],
+        Failed => [Active, Exited],
+        Stuck => [Active, Exited],
+        Completed => [Exited],
+        Exited => [],
+    }
+
     /// A delivery stays pending until it is delivered or given up; an administrator may retry a failed one.
-    pub fn may_become(self, next: Self) -> bool {
-        match self {
-            Self::Pending => true,
-            Self::Delivered => next == Self::Delivered,
-            Self::Failed => matches!(next, Self::Failed | Self::Pending),
-        }
+    DeliveryState {
+        Pending => [Delivered, Failed],
+        Delivered => [],
+        Failed => [Pending],
     }
-}
 
-impl ImportState {
     /// An import only moves forward.
-    pub fn may_become(self, next: Self) -> bool {
-        use ImportState::{Completed, Failed, Pending, Running};
-        match self {
-            Pending => true,
-            Running => matches!(next, Running | Completed | Failed),
-            Completed | Failed => self == next,
-        }
+    ImportState {
+        Pending => [Running, Completed, Failed],
+        Running => [Completed, Failed],
+        Completed => [],
+        Failed => [],
     }
 }
 

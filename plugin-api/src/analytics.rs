@@ -67,6 +67,7 @@ pub enum Captured {
     /// discards the batch.
     Unwanted,
     /// The product accepted all captures but these.
+    #[non_exhaustive]
     Partly {
         /// The captures that the host must not send again.
         #[serde(deserialize_with = "wire::each")]
@@ -74,11 +75,13 @@ pub enum Captured {
     },
     /// The product accepts nothing until an operator acts: a revoked key, an exhausted quota, a
     /// wrong host. The host keeps everything and retries occasionally.
+    #[non_exhaustive]
     Blocked {
         /// For the operator.
         reason: String,
     },
     /// A temporary fault. The host retries, with the same batch or another one.
+    #[non_exhaustive]
     Retry {
         /// For the log.
         reason: String,
@@ -88,10 +91,40 @@ pub enum Captured {
     },
     /// The product refuses this batch permanently. The host splits a batch of several captures to
     /// find the ones at fault.
+    #[non_exhaustive]
     Rejected {
         /// For the operator.
         reason: String,
     },
+}
+
+impl Captured {
+    /// The product accepted all captures but these.
+    pub fn partly(refused: Vec<RefusedCapture>) -> Self {
+        Self::Partly { refused }
+    }
+
+    /// The product accepts nothing until an operator acts.
+    pub fn blocked(reason: impl Into<String>) -> Self {
+        Self::Blocked {
+            reason: reason.into(),
+        }
+    }
+
+    /// A temporary fault. The wait that the product asks for is in milliseconds.
+    pub fn retry(reason: impl Into<String>, retry_after_ms: Option<u64>) -> Self {
+        Self::Retry {
+            reason: reason.into(),
+            retry_after_ms,
+        }
+    }
+
+    /// The product refuses this batch permanently.
+    pub fn rejected(reason: impl Into<String>) -> Self {
+        Self::Rejected {
+            reason: reason.into(),
+        }
+    }
 }
 
 wire::enum_on_the_wire!(Captured, |name, fault| Captured::Retry {

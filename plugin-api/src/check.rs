@@ -22,12 +22,14 @@ pub struct Checked {
 #[non_exhaustive]
 pub enum CheckResult {
     /// It works.
+    #[non_exhaustive]
     Sound {
         /// What the vendor says of it, without secrets: the name of the account.
         #[serde(default)]
         detail: Option<String>,
     },
     /// It does not work.
+    #[non_exhaustive]
     Faulty {
         /// What is wrong, without secrets.
         reason: String,
@@ -35,6 +37,7 @@ pub enum CheckResult {
         fix: String,
     },
     /// Nothing was checked because a setting is not given.
+    #[non_exhaustive]
     NotSet {
         /// The name of the setting.
         setting: String,
@@ -42,6 +45,28 @@ pub enum CheckResult {
     /// The vendor could not be asked.
     #[serde(other)]
     Unknown,
+}
+
+impl CheckResult {
+    /// It works. The vendor may say something of it, without secrets.
+    pub fn sound(detail: Option<String>) -> Self {
+        Self::Sound { detail }
+    }
+
+    /// It does not work.
+    pub fn faulty(reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Faulty {
+            reason: reason.into(),
+            fix: fix.into(),
+        }
+    }
+
+    /// Nothing was checked because this setting is not given.
+    pub fn not_set(setting: impl Into<String>) -> Self {
+        Self::NotSet {
+            setting: setting.into(),
+        }
+    }
 }
 
 impl Checked {
@@ -55,24 +80,17 @@ impl Checked {
 
     /// It works.
     pub fn sound(what: &str) -> Self {
-        Self::new(what, CheckResult::Sound { detail: None })
+        Self::new(what, CheckResult::sound(None))
     }
 
     /// It does not work.
     pub fn faulty(what: &str, reason: impl Into<String>, fix: impl Into<String>) -> Self {
-        let result = CheckResult::Faulty {
-            reason: reason.into(),
-            fix: fix.into(),
-        };
-        Self::new(what, result)
+        Self::new(what, CheckResult::faulty(reason, fix))
     }
 
     /// Nothing was checked because this setting is not given.
     pub fn not_set(what: &str, setting: &str) -> Self {
-        let result = CheckResult::NotSet {
-            setting: setting.into(),
-        };
-        Self::new(what, result)
+        Self::new(what, CheckResult::not_set(setting))
     }
 
     /// The vendor could not be asked.

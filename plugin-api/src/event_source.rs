@@ -99,16 +99,19 @@ pub enum Reading {
     /// The events to ingest, in the order the webhook gives.
     Events(#[serde(deserialize_with = "wire::each")] Vec<SourceEvent>),
     /// The webhook is understood but holds nothing to store.
+    #[non_exhaustive]
     Skipped {
         /// For the log.
         reason: String,
     },
     /// A challenge, with which the vendor verifies the URL by a `GET`. The host answers with 200.
+    #[non_exhaustive]
     Challenge {
         /// The response body, as plain text of at most 4 KiB.
         answer: String,
     },
     /// The webhook holds nothing to store, and the vendor expects this response.
+    #[non_exhaustive]
     Answer {
         /// The status code: 200 to 299, or 400 to 599.
         status: u16,
@@ -124,6 +127,13 @@ impl Reading {
     pub fn skipped(reason: impl Into<String>) -> Self {
         Self::Skipped {
             reason: reason.into(),
+        }
+    }
+
+    /// The response to a challenge; see [`Reading::Challenge`].
+    pub fn challenge(answer: impl Into<String>) -> Self {
+        Self::Challenge {
+            answer: answer.into(),
         }
     }
 
@@ -143,6 +153,7 @@ impl Reading {
 #[non_exhaustive]
 pub enum Refusal {
     /// The secret or signature is missing or wrong. The host answers with 401.
+    #[non_exhaustive]
     Unauthorized {
         /// For the operator's log, at most once a minute per source; never in the response. `None`
         /// lets the host name the most likely cause. Must not contain a secret.
@@ -151,6 +162,7 @@ pub enum Refusal {
     },
     /// The webhook is genuine but cannot be read; `details` says what to fix. The host answers with
     /// 400.
+    #[non_exhaustive]
     Invalid {
         /// For the response and the log.
         details: String,

@@ -1,6 +1,9 @@
 //! The requests a plugin may send to the host.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -99,9 +102,33 @@ impl Host {
     }
 
     /// Stores a value for `ttl`. The cache may lose it sooner.
-    pub async fn cache_put(&self, key: &str, value: &str, ttl: std::time::Duration) {
+    pub async fn cache_put(&self, key: &str, value: &str, ttl: Duration) {
         let args = json!({ "key": key, "value": value, "ttl_ms": ttl.as_millis() as u64 });
         let _ = self.replay.step(ask::CACHE_PUT, args).await;
+    }
+
+    /// The value under this key of the cache, else what `fetch` finds, which is then stored for `ttl`. The
+    /// host keeps the keys of plugins apart. A cached value that cannot be read as `T` counts as none.
+    ///
+    /// # Errors
+    ///
+    /// That of `fetch`. An error is not stored.
+    pub async fn cached<T: Serialize + DeserializeOwned, E>(
+        &self,
+        key: &str,
+        ttl: Duration,
+        fetch: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        if let Some(kept) = self.cache_get(key).await
+            && let Ok(known) = serde_json::from_str(&kept)
+        {
+            return Ok(known);
+        }
+        let found = fetch.await?;
+        if let Ok(text) = serde_json::to_string(&found) {
+            self.cache_put(key, &text, ttl).await;
+        }
+        Ok(found)
     }
 
     /// Writes a whole file into this plugin's folder of the data directory, atomically. `name` is
@@ -177,7 +204,7 @@ impl HttpRequest {
     }
 
     /// Limits the whole exchange.
-    pub fn timeout(mut self, bound: std::time::Duration) -> Self {
+    pub fn timeout(mut self, bound: Duration) -> Self {
         self.timeout_ms = Some(bound.as_millis() as u64);
         self
     }
@@ -232,7 +259,7 @@ impl HttpResponse {
     /// # Errors
     ///
     /// The body is not JSON, or does not fit the type.
-    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         crate::json::from_slice(self.body.as_slice())
     }
 }

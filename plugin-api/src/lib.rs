@@ -44,9 +44,9 @@ pub use analytics::{Analytics, Capture, Captured, RefusedCapture};
 pub use body::Body;
 pub use check::{CheckResult, Checked, SetupItem};
 pub use delivery::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, BlockScope, BounceType, Capabilities, Delivery,
-    DeliveryEvent, DeliveryEventKind, DeliveryReading, Idempotency, Mail, Prepared, Rate,
-    RejectFault, RetryFault, SendOutcome, Sent,
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, BlockScope, BounceType, Capabilities, Declined,
+    Delivery, DeliveryEvent, DeliveryEventKind, DeliveryReading, Idempotency, Mail, Prepared, Rate,
+    RejectFault, RetryFault, SendOutcome, Sent, first_phrase,
 };
 pub use event_source::{EventSource, Reading, Refusal, SourceEvent, Webhook};
 pub use host::{

@@ -54,7 +54,8 @@ pub struct Manifest {
     /// lacks some of it, which says so at start and in `hogsend plugins list`.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// The settings the plugin reads. It receives no others.
+    /// The settings the plugin reads. It receives no others, and none of the host or of another plugin
+    /// unless an operator allows it or both plugins [share](Setting::shared) it.
     #[serde(default)]
     pub settings: Vec<Setting>,
     /// Hosts the plugin may send HTTP requests to: a host name, in which `*` stands for one label
@@ -206,6 +207,9 @@ pub struct Setting {
     /// The value must be an absolute `http` or `https` URL.
     #[serde(default)]
     pub url: bool,
+    /// Other plugins may read it, too, if they declare it as shared.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 impl Setting {
@@ -218,6 +222,7 @@ impl Setting {
             secret: false,
             default: None,
             url: false,
+            shared: false,
         }
     }
 
@@ -230,6 +235,13 @@ impl Setting {
     /// Its value is never shown.
     pub fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// Another plugin that declares the same setting as shared gets it as well, for example one vendor's
+    /// event source and its analytics. A host refuses two plugins of which one does not say so.
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
         self
     }
 

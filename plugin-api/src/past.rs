@@ -35,6 +35,7 @@ pub enum Past {
     /// The vendor has no past events to read, or the plugin does not read them.
     Unsupported,
     /// The vendor gives none at present.
+    #[non_exhaustive]
     Unavailable {
         /// For the operator.
         reason: String,
@@ -42,6 +43,16 @@ pub enum Past {
         #[serde(default)]
         retry_after_ms: Option<u64>,
     },
+}
+
+impl Past {
+    /// The vendor gives none at present. The wait that it asks for is in milliseconds.
+    pub fn unavailable(reason: impl Into<String>, retry_after_ms: Option<u64>) -> Self {
+        Self::Unavailable {
+            reason: reason.into(),
+            retry_after_ms,
+        }
+    }
 }
 
 wire::enum_on_the_wire!(Past, |name, fault| Past::Unavailable {

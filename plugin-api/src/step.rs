@@ -121,6 +121,7 @@ pub enum StepState {
     /// Recorded only: the code never waits on it.
     Noted,
     /// The step ended.
+    #[non_exhaustive]
     Done {
         /// The position among the completions of the run, from 1.
         pos: u32,
@@ -131,6 +132,13 @@ pub enum StepState {
     },
     /// The code dropped it before it ended, for example because it lost a race.
     Cancelled,
+}
+
+impl StepState {
+    /// The step ended, as this completion of the run (counted from 1).
+    pub fn done(pos: u32, at: DateTime<Utc>, result: Result<Value, StepError>) -> Self {
+        Self::Done { pos, at, result }
+    }
 }
 
 #[derive(Deserialize)]

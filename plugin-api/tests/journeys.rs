@@ -211,11 +211,11 @@ impl Run {
     fn end(&mut self, seq: u32, value: Value) {
         self.completions += 1;
         self.hours += 1;
-        self.steps[seq as usize].state = StepState::Done {
-            pos: self.completions,
-            at: chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(self.hours),
-            result: Ok(value),
-        };
+        self.steps[seq as usize].state = StepState::done(
+            self.completions,
+            chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(self.hours),
+            Ok(value),
+        );
     }
 }
 
@@ -227,9 +227,7 @@ fn kinds(commands: &[Command]) -> Vec<String> {
 }
 
 fn sent() -> Value {
-    json!(Sent::Sent {
-        id: uuid::Uuid::nil()
-    })
+    json!(Sent::sent(uuid::Uuid::nil()))
 }
 
 #[test]
@@ -374,7 +372,9 @@ fn panics_and_errors_fail_the_run_with_message_and_place() {
     run.advance();
     run.end(0, Value::Null);
     match run.advance().status {
-        RunStatus::Failed { message, location } => {
+        RunStatus::Failed {
+            message, location, ..
+        } => {
             assert!(message.contains("no such luck"));
             assert!(location.unwrap().contains("journeys.rs"));
         }
@@ -382,16 +382,18 @@ fn panics_and_errors_fail_the_run_with_message_and_place() {
     }
     let mut run = Run::new("errs");
     run.advance();
-    run.steps[0].state = StepState::Done {
-        pos: 1,
-        at: chrono::DateTime::UNIX_EPOCH,
-        result: Err(hogsend_plugin_api::StepError::new(
+    run.steps[0].state = StepState::done(
+        1,
+        chrono::DateTime::UNIX_EPOCH,
+        Err(hogsend_plugin_api::StepError::new(
             "trigger_too_deep",
             "too deep",
         )),
-    };
+    );
     match run.advance().status {
-        RunStatus::Failed { message, location } => {
+        RunStatus::Failed {
+            message, location, ..
+        } => {
             assert_eq!(message, "too deep (trigger_too_deep)");
             assert!(location.unwrap().contains("tests/journeys.rs"));
         }

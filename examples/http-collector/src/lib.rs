@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use hogsend_plugin_api::serde_json::{self, json};
 use hogsend_plugin_api::{
-    Analytics, Capture, Captured, CheckResult, Checked, Host, HttpErrorKind, HttpMethod,
-    HttpRequest, HttpResponse, Manifest, Plugin, Properties, Setting, Settings, export_plugin,
+    Analytics, Capture, Captured, Checked, Host, HttpErrorKind, HttpMethod, HttpRequest,
+    HttpResponse, Manifest, Plugin, Properties, Setting, Settings, export_plugin,
 };
 
 const URL: &str = "COLLECTOR_URL";
@@ -59,7 +59,7 @@ impl Plugin for Collector {
         };
         let checked = match access.get(host, "people?id=nobody").await {
             Ok(answer) => match answer.status {
-                200 | 404 => Checked::new(what, CheckResult::Sound { detail: None }),
+                200 | 404 => Checked::sound(what),
                 401 | 403 => {
                     Checked::faulty(what, "the collector refuses it", format!("set {TOKEN}"))
                 }
@@ -133,13 +133,10 @@ impl Analytics for Collector {
             .body(lines);
         match host.http(request).await {
             Ok(answer) => outcome(&answer, &host),
-            Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
-                reason: format!("{}; check {URL}", error.message),
-            },
-            Err(error) => Captured::Retry {
-                reason: error.message,
-                retry_after_ms: None,
-            },
+            Err(error) if error.kind == HttpErrorKind::Refused => {
+                Captured::blocked(format!("{}; check {URL}", error.message))
+            }
+            Err(error) => Captured::retry(error.message, None),
         }
     }
 }
@@ -149,18 +146,11 @@ fn outcome(answer: &HttpResponse, host: &Host) -> Captured {
     let reason = format!("the collector answered {}", answer.status);
     match answer.status {
         200..=299 => Captured::Taken,
-        401 | 403 => Captured::Blocked {
-            reason: format!("{reason}: check {TOKEN}"),
-        },
+        401 | 403 => Captured::blocked(format!("{reason}: check {TOKEN}")),
         // The host follows no redirects.
-        300..=399 | 404 | 405 => Captured::Blocked {
-            reason: format!("{reason}: check {URL}"),
-        },
-        408 | 429 | 500.. => Captured::Retry {
-            reason,
-            retry_after_ms: answer.retry_after_ms(host.now()),
-        },
-        _ => Captured::Rejected { reason },
+        300..=399 | 404 | 405 => Captured::blocked(format!("{reason}: check {URL}")),
+        408 | 429 | 500.. => Captured::retry(reason, answer.retry_after_ms(host.now())),
+        _ => Captured::rejected(reason),
     }
 }
 

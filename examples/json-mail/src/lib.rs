@@ -9,10 +9,10 @@ use hmac::{Hmac, Mac};
 use hogsend_plugin_api::chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::serde_json::{Value, json};
 use hogsend_plugin_api::{
-    Attempt, BounceType, Capabilities, CheckResult, Checked, Delivery, DeliveryEvent,
-    DeliveryEventKind, DeliveryReading, Host, HttpMethod, HttpRequest, HttpResponse, Idempotency,
-    Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome, Sent, Setting, Settings, SetupItem,
-    Webhook, export_plugin,
+    Attempt, BounceType, Capabilities, Checked, Delivery, DeliveryEvent, DeliveryEventKind,
+    DeliveryReading, Host, HttpMethod, HttpRequest, HttpResponse, Idempotency, Mail, Manifest,
+    Plugin, Prepared, Refusal, SendOutcome, Sent, Setting, Settings, SetupItem, Webhook,
+    export_plugin,
 };
 use sha2::Sha256;
 
@@ -75,9 +75,7 @@ impl Plugin for JsonMail {
         let request = HttpRequest::new(HttpMethod::Get, format!("{}/account", access.url))
             .header("authorization", &format!("Bearer {}", access.key));
         let checked = match host.http(request).await {
-            Ok(answer) if answer.status == 200 => {
-                Checked::new(what, CheckResult::Sound { detail: None })
-            }
+            Ok(answer) if answer.status == 200 => Checked::sound(what),
             Ok(answer) if matches!(answer.status, 401 | 403) => Checked::faulty(
                 what,
                 "the API refuses it",
@@ -228,9 +226,7 @@ fn outcome(answer: &HttpResponse, host: &Host, key: &str) -> SendOutcome {
     let reason = format!("the mail API answered {}: {words}", answer.status);
     match answer.status {
         200..=299 => match body["id"].as_str() {
-            Some(id) => SendOutcome::Accepted {
-                message_id: id.to_owned(),
-            },
+            Some(id) => SendOutcome::accepted(id),
             None => SendOutcome::unknown("the mail API accepted the mail without an id"),
         },
         401 | 403 => SendOutcome::blocked(format!("{reason}; check {KEY}")),

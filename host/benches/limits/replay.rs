@@ -82,11 +82,7 @@ fn journal(plugin: &dyn Instance, steps: usize) -> Vec<u8> {
         let out: AdvanceOut = serde_json::from_slice(&output).expect("JSON");
         assert_eq!(out.status, RunStatus::Waiting);
         for command in &out.commands {
-            let done = StepState::Done {
-                pos: run.steps.len() as u32 + 1,
-                at,
-                result: Ok(Value::Null),
-            };
+            let done = StepState::done(run.steps.len() as u32 + 1, at, Ok(Value::Null));
             run.steps.push(Step::issued(command).with_state(done));
         }
     }

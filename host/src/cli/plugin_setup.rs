@@ -58,14 +58,14 @@ pub async fn check(environment: &Environment) -> anyhow::Result<()> {
         };
         for one in checked {
             match one.result {
-                CheckResult::Sound { detail } => {
+                CheckResult::Sound { detail, .. } => {
                     let detail = detail.map(|detail| format!(" ({detail})"));
                     println!("{id}: {} works{}", one.what, detail.unwrap_or_default());
                 }
-                CheckResult::Faulty { reason, fix } => {
+                CheckResult::Faulty { reason, fix, .. } => {
                     problems.push(format!("{id}: {}: {reason}: {fix}", one.what));
                 }
-                CheckResult::NotSet { setting } => {
+                CheckResult::NotSet { setting, .. } => {
                     println!("{id}: {} is not used: {setting} is not set", one.what);
                 }
                 _ => println!("{id}: {} could not be checked", one.what),

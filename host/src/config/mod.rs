@@ -14,6 +14,7 @@ mod reader;
 mod retention;
 mod secret;
 mod sender;
+mod shared;
 mod started;
 mod table;
 mod texts;
@@ -27,6 +28,7 @@ pub use plugins::{plugin_settings, read_plugins};
 pub use policy::Policy;
 pub use problem::Problem;
 pub use retention::Retention;
+pub use shared::Grant;
 pub use started::PluginSettings;
 pub use table::{TABLE, Variable, markdown};
 pub use texts::{ListTexts, Texts};
@@ -145,6 +147,8 @@ pub struct Config {
     pub aliases: Aliases,
     /// `None` means all.
     pub enabled_journeys: Option<Vec<String>>,
+    /// Settings that plugins may read though they are not their own.
+    pub shared_settings: Vec<Grant>,
     /// In order of preference. Empty where the operator named none.
     pub email_providers: ByPurpose<Vec<String>>,
     pub plugin_dir: Option<PathBuf>,
@@ -227,6 +231,7 @@ impl Config {
             trusted_sources: reader.words("TRUSTED_SOURCES"),
             aliases: Aliases::read(reader),
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
+            shared_settings: shared::read(reader),
             email_providers: ByPurpose {
                 lifecycle: reader.words(providers::PROVIDER),
                 transactional: reader.words(providers::PROVIDER_TRANSACTIONAL),

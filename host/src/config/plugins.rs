@@ -1,10 +1,12 @@
 //! The settings that plugins declare, and which delivery plugins are active.
 
-use hogsend_plugin_api::{Kind, Manifest, Settings};
+use std::collections::BTreeSet;
+
+use hogsend_plugin_api::{Kind, Manifest, Setting, Settings, limits};
 
 use super::reader::{QUOTED, is_quoted};
 use super::started::{PluginSettings, complete};
-use super::{Config, Lookup, Problem, providers};
+use super::{Config, Lookup, Problem, providers, shared};
 
 /// Reads the settings that the manifests declare.
 ///
@@ -30,16 +32,22 @@ pub fn read_plugins(
 ) -> (PluginSettings, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut all = PluginSettings::default();
+    let denied = shared::denied(manifests, &config.shared_settings, &mut problems);
+    all.warnings
+        .extend(shared::unused(manifests, &config.shared_settings));
     for manifest in manifests {
-        let own = read(manifest, lookup, &mut problems);
-        if !complete(manifest, &own) {
+        let none = BTreeSet::new();
+        let denied = denied.get(manifest.id.as_str()).unwrap_or(&none);
+        let own = read(manifest, denied, lookup, &mut problems);
+        if !complete(manifest, &own) || !denied.is_empty() {
             all.incomplete.insert(manifest.id.clone());
         }
         all.settings.insert(manifest.id.clone(), own);
     }
     providers::choose(manifests, config, &mut all, &mut problems);
     trusted(manifests, config, &mut problems);
-    for manifest in manifests {
+    let allowed = |manifest: &&&Manifest| !denied.contains_key(manifest.id.as_str());
+    for manifest in manifests.iter().filter(allowed) {
         validate(manifest, config, &mut all, &mut problems);
     }
     all.senders = providers::senders(manifests, config, &mut all, &mut problems);
@@ -99,14 +107,24 @@ fn trusted(manifests: &[&Manifest], config: &Config, problems: &mut Vec<Problem>
     }
 }
 
-fn read(manifest: &Manifest, lookup: Lookup<'_>, problems: &mut Vec<Problem>) -> Settings {
+fn read(
+    manifest: &Manifest,
+    denied: &BTreeSet<&str>,
+    lookup: Lookup<'_>,
+    problems: &mut Vec<Problem>,
+) -> Settings {
     let mut own = Settings::default();
-    for setting in &manifest.settings {
+    let allowed = |setting: &&Setting| !denied.contains(setting.name.as_str());
+    for setting in manifest.settings.iter().filter(allowed) {
         let set = lookup(&setting.name).map(|value| value.trim().to_owned());
         let set = set.filter(|value| !value.is_empty());
         let Some(value) = set.or_else(|| setting.default.clone()) else {
             continue;
         };
+        if let Err(why) = limits::SETTING_VALUE.check(value.len()) {
+            problems.push(Problem::new(&setting.name, why));
+            continue;
+        }
         if is_quoted(&value) && !setting.secret {
             problems.push(Problem::new(&setting.name, QUOTED));
             continue;

@@ -17,7 +17,7 @@ pub struct PluginSettings {
     pub listening: Vec<String>,
     /// Delivery plugins that could be active, if it is not settled which are.
     pub candidates: Vec<String>,
-    /// Plugins that lack a required setting.
+    /// Plugins that lack a required setting, or declare one that they do not get.
     pub incomplete: HashSet<String>,
     /// The senders: the first delivery plugin's own setting, or the host's.
     pub senders: ByPurpose<String>,

@@ -275,6 +275,11 @@ pub const TABLE: &[Variable] = &[
     ),
     variable("PLUGIN_DIR", "", "folder with plugin libraries"),
     variable(
+        "PLUGIN_SHARED_SETTINGS",
+        "",
+        "comma-separated settings of Hogsend or of one plugin that another plugin may read, for example `acme:RESEND_API_KEY`",
+    ),
+    variable(
         "WEBHOOK_DIR",
         "",
         "folder with files that describe webhook sources (docs/connect-webhooks.md)",

@@ -15,6 +15,7 @@ mod pause;
 mod report;
 mod run;
 mod server;
+mod stored;
 mod transact;
 mod wake;
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
     BatchSent, Capabilities, Captured, Checked, DeliveryEvent, DeliveryReading, Past, Prepared,
-    Properties, Reading, Refusal, Sent, SetupItem, SourceEvent,
+    Properties, Reading, Refusal, Sent, SetupItem, SourceEvent, limits,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,11 +20,23 @@ use super::time::arrived;
 /// An answer of a plugin. Every answer passes [`Foreign::admit`] when it is read, so later code can
 /// rely on it.
 pub trait Foreign {
+    /// Whether everything is within the limits that cannot be kept by leaving something out.
+    ///
+    /// # Errors
+    /// A sentence that names the exceeded limit. The answer is refused.
+    fn fits(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Cleans and limits the answer. `now` is the time it arrived.
     fn admit(&mut self, now: DateTime<Utc>);
 }
 
 impl<T: Foreign, E: Foreign> Foreign for Result<T, E> {
+    fn fits(&self) -> Result<(), String> {
+        self.as_ref().map_or_else(Foreign::fits, Foreign::fits)
+    }
+
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
             Ok(value) => value.admit(now),
@@ -34,6 +46,10 @@ impl<T: Foreign, E: Foreign> Foreign for Result<T, E> {
 }
 
 impl<T: Foreign> Foreign for Option<T> {
+    fn fits(&self) -> Result<(), String> {
+        self.as_ref().map_or(Ok(()), Foreign::fits)
+    }
+
     fn admit(&mut self, now: DateTime<Utc>) {
         if let Some(value) = self {
             value.admit(now);
@@ -58,8 +74,8 @@ impl Foreign for Properties {
 impl Foreign for Refusal {
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
-            Self::Invalid { details } => details.admit(now),
-            Self::Unauthorized { reason } => reason.admit(now),
+            Self::Invalid { details, .. } => details.admit(now),
+            Self::Unauthorized { reason, .. } => reason.admit(now),
             _ => {}
         }
     }
@@ -68,11 +84,18 @@ impl Foreign for Refusal {
 /// The events' contents are sanitised by [`crate::ingest`], which records dropped properties on the
 /// contact.
 impl Foreign for Reading {
+    fn fits(&self) -> Result<(), String> {
+        match self {
+            Self::Events(events) => limits::EVENTS.check(events.len()),
+            _ => Ok(()),
+        }
+    }
+
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
             Self::Events(events) => occurred(events, now),
-            Self::Skipped { reason } => reason.admit(now),
-            Self::Challenge { answer } => *answer = text(answer, CHALLENGE_MAX),
+            Self::Skipped { reason, .. } => reason.admit(now),
+            Self::Challenge { answer, .. } => *answer = text(answer, CHALLENGE_MAX),
             // The bytes are the vendor's business; their size is checked where they are sent.
             Self::Answer { content_type, .. } => *content_type = text(content_type, HEADER_MAX),
             _ => {}
@@ -88,6 +111,13 @@ fn occurred(events: &mut [SourceEvent], now: DateTime<Utc>) {
 
 /// Like [`Reading`].
 impl Foreign for Past {
+    fn fits(&self) -> Result<(), String> {
+        match self {
+            Self::Page(page) => limits::EVENTS.check(page.events.len()),
+            _ => Ok(()),
+        }
+    }
+
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
             Self::Page(page) => {
@@ -97,6 +127,7 @@ impl Foreign for Past {
             Self::Unavailable {
                 reason,
                 retry_after_ms,
+                ..
             } => {
                 reason.admit(now);
                 *retry_after_ms = retry_after_ms.map(|ms| ms.min(DAY_MS));
@@ -106,7 +137,12 @@ impl Foreign for Past {
     }
 }
 
+/// The results of a check, or the lines of a set-up.
 impl<T: Foreign> Foreign for Vec<T> {
+    fn fits(&self) -> Result<(), String> {
+        limits::CHECKS.check(self.len())
+    }
+
     fn admit(&mut self, now: DateTime<Utc>) {
         for item in self {
             item.admit(now);
@@ -115,6 +151,13 @@ impl<T: Foreign> Foreign for Vec<T> {
 }
 
 impl Foreign for DeliveryReading {
+    fn fits(&self) -> Result<(), String> {
+        match self {
+            Self::Events(events) => limits::EVENTS.check(events.len()),
+            _ => Ok(()),
+        }
+    }
+
     fn admit(&mut self, now: DateTime<Utc>) {
         match self {
             Self::Events(events) => {
@@ -122,7 +165,7 @@ impl Foreign for DeliveryReading {
                     event.admit(now);
                 }
             }
-            Self::Skipped { reason } => reason.admit(now),
+            Self::Skipped { reason, .. } => reason.admit(now),
             Self::Answer { content_type, .. } => *content_type = text(content_type, HEADER_MAX),
             _ => {}
         }
@@ -172,7 +215,20 @@ macro_rules! by_field {
     };
 }
 
-by_field!(Sent, BatchSent, Captured, Capabilities, Checked, SetupItem);
+by_field!(Sent, BatchSent, Capabilities, Checked, SetupItem);
+
+impl Foreign for Captured {
+    fn fits(&self) -> Result<(), String> {
+        match self {
+            Self::Partly { refused, .. } => limits::REFUSED_CAPTURES.check(refused.len()),
+            _ => Ok(()),
+        }
+    }
+
+    fn admit(&mut self, _: DateTime<Utc>) {
+        by_field(self);
+    }
+}
 
 fn by_field<T: Serialize + DeserializeOwned>(answer: &mut T) {
     let Ok(mut value) = serde_json::to_value(&*answer) else {
@@ -208,6 +264,19 @@ fn bound(value: &mut Value, field: &str) {
 
 /// Read once, at the start.
 impl Foreign for Catalogue {
+    fn fits(&self) -> Result<(), String> {
+        limits::JOURNEYS.check(self.journeys.len())?;
+        limits::TEMPLATES.check(self.templates.len())?;
+        limits::CATEGORIES.check(self.categories.len())?;
+        for template in &self.templates {
+            let text = template.text.as_deref().unwrap_or_default();
+            let bytes = template.mjml.len() + template.subject.len() + text.len();
+            let fits = limits::TEMPLATE.check(bytes);
+            fits.map_err(|why| format!("{why} (template '{}')", text_of(&template.key)))?;
+        }
+        Ok(())
+    }
+
     fn admit(&mut self, _: DateTime<Utc>) {
         if let Ok(mut value) = serde_json::to_value(&*self) {
             clean(&mut value);
@@ -216,6 +285,11 @@ impl Foreign for Catalogue {
             }
         }
     }
+}
+
+/// The beginning of an id, for a message.
+fn text_of(id: &str) -> String {
+    text(id, 100)
 }
 
 /// Not limited here: exceeding the limits of a run ends the run with a reason; see `runs/advance.rs`.
@@ -241,9 +315,10 @@ impl Foreign for AdvanceOut {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
+    use hogsend_plugin_api::journey::{Catalogue, Template};
     use hogsend_plugin_api::{
-        BatchSent, Body, DeliveryEvent, DeliveryEventKind, Prepared, Reading, SendOutcome, Sent,
-        SourceEvent,
+        BatchSent, Body, Captured, Checked, DeliveryEvent, DeliveryEventKind, Past, PastPage,
+        Prepared, Reading, RefusedCapture, SendOutcome, Sent, SourceEvent,
     };
     use serde_json::json;
 
@@ -261,10 +336,8 @@ mod tests {
     #[test]
     fn an_id_that_cannot_be_stored_is_stored_in_another_form_and_found_by_it() {
         for id in ["a\0b".to_owned(), "é".repeat(8_000)] {
-            let sent = admitted(Sent::from(SendOutcome::Accepted {
-                message_id: id.clone(),
-            }));
-            let SendOutcome::Accepted { message_id } = sent.outcome else {
+            let sent = admitted(Sent::from(SendOutcome::accepted(id.clone())));
+            let SendOutcome::Accepted { message_id, .. } = sent.outcome else {
                 panic!("{sent:?}");
             };
             assert!(!message_id.contains('\0') && message_id.chars().count() <= 255);
@@ -314,6 +387,38 @@ mod tests {
         ] {
             assert_eq!(at(odd), now());
         }
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_by_the_name_of_its_limit() {
+        let many = || vec![SourceEvent::new("x"); 10_001];
+        let template = Template::new("big", "Hi", &"x".repeat(1024 * 1024));
+        let catalogue: Catalogue =
+            serde_json::from_value(json!({ "journeys": [], "templates": [template] })).unwrap();
+        let refused = RefusedCapture::new(uuid::Uuid::nil(), "x");
+        for (why, limit) in [
+            (Reading::Events(many()).fits(), "events of a webhook"),
+            (
+                Past::Page(PastPage::new(many(), None)).fits(),
+                "10001, at most 10,000",
+            ),
+            (
+                catalogue.fits(),
+                "1048578 bytes, at most 1 MiB (template 'big')",
+            ),
+            (
+                Captured::partly(vec![refused; 10_001]).fits(),
+                "captures refused in one answer",
+            ),
+            (vec![Checked::sound("x"); 201].fits(), "results of a check"),
+        ] {
+            let why = why.unwrap_err();
+            assert!(
+                why.starts_with("exceeds a limit: ") && why.contains(limit),
+                "{why}"
+            );
+        }
+        assert_eq!(Reading::Events(many().split_off(1)).fits(), Ok(()));
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! Limits on what is accepted from outside.
+//! Limits on what is accepted from outside. Those on plugins are defined with the contract.
+
+use hogsend_plugin_api::limits;
 
 /// The maximum number of properties of an event, and of a contact.
-pub const PROPERTIES_MAX: usize = 1_000;
+pub const PROPERTIES_MAX: usize = limits::PROPERTIES.most;
 /// The maximum size of the properties of an event, and of a contact, as JSON in bytes.
-pub const PROPERTIES_BYTES_MAX: usize = 256 * 1024;
+pub const PROPERTIES_BYTES_MAX: usize = limits::PROPERTIES_BYTES.most;
 /// Characters in the name of a property, nested ones included.
-pub const PROPERTY_NAME_MAX: usize = 500;
+pub const PROPERTY_NAME_MAX: usize = limits::PROPERTY_NAME.most;
 /// Nesting levels of properties.
-pub const DEPTH_MAX: usize = 32;
+pub const DEPTH_MAX: usize = limits::PROPERTY_DEPTH.most;
 /// The most problems reported for one request.
 pub const ISSUES_MAX: usize = 100;
 
-/// Bytes of a plugin's answer. The largest is a prepared mail.
-pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Characters in a reason, an error message or another sentence of a plugin or provider.
-pub const REASON_MAX: usize = 1_000;
+pub const REASON_MAX: usize = limits::SENTENCE.most;
 /// Characters in the response to a vendor's challenge.
-pub const CHALLENGE_MAX: usize = 4 * 1024;
+pub const CHALLENGE_MAX: usize = limits::CHALLENGE.most;
 /// Bytes of the cursor with which a vendor's past events are read on. A longer one ends the reading.
-pub const CURSOR_MAX: usize = 4 * 1024;
+pub const CURSOR_MAX: usize = limits::CURSOR.most;
 /// Characters in a provider's id of a mail.
 pub const MESSAGE_ID_MAX: usize = 255;
 /// Characters in an event's idempotency key.

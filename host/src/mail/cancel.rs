@@ -84,9 +84,7 @@ async fn cancel_in(cx: &Context, mut tx: Tx, ids: &[SendId]) -> db::Result<(Tx, 
     let now = cx.clock.now();
     db::sends_owners_lock(&mut tx, ids).await?;
     let ended = db::sends_cancel(&mut tx, ids, CANCELLED, now).await?;
-    let result = json!(Sent::Skipped {
-        reason: CANCELLED.to_owned()
-    });
+    let result = json!(Sent::skipped(CANCELLED));
     let steps = ended.iter().filter_map(|row| {
         let (state, seq) = row.state_id.zip(row.step_seq)?;
         Some(StepEnd {

@@ -134,11 +134,8 @@ fn progress<'a>(
 fn step_result(send: &KnownSend, status: SendStatus, reason: Option<&str>) -> Value {
     let id = send.id.into();
     json!(match status {
-        SendStatus::Failed => Sent::Failed {
-            id,
-            reason: reason.unwrap_or("failed").to_owned(),
-        },
-        _ => Sent::Sent { id },
+        SendStatus::Failed => Sent::failed(id, reason.unwrap_or("failed").to_owned()),
+        _ => Sent::sent(id),
     })
 }
 

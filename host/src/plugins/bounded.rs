@@ -4,8 +4,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use hogsend_plugin_api::limits;
+
 /// How long a plugin may take to load and say its manifest, and then to take its settings.
-pub const START: Duration = Duration::from_secs(10);
+pub const START: Duration = Duration::from_secs(limits::START_SECONDS.most as u64);
 
 /// Runs code of a plugin on a thread of its own; None where it does not return within [`START`]. Its
 /// thread is lost then.

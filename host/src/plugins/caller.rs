@@ -7,22 +7,22 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::call::CallError;
 use hogsend_plugin_api::export::Instance;
-use hogsend_plugin_api::{Manifest, wire};
+use hogsend_plugin_api::{Manifest, limits, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use super::flight;
 use super::isolate::{Isolated, Unanswered};
-use crate::foreign::{self, ANSWER_MAX, Foreign, REASON_MAX};
+use crate::foreign::{self, Foreign, REASON_MAX};
 
 /// Deadline of a single call. A call only computes; it never waits for I/O.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(limits::CALL_SECONDS.most as u64);
 /// Deadline of a call of a plugin that declares it waits for its own connections.
-const BLOCKING_DEADLINE: Duration = Duration::from_secs(60);
+const BLOCKING_DEADLINE: Duration = Duration::from_secs(limits::BLOCKING_SECONDS.most as u64);
 /// Concurrent calls of one plugin. A call that hangs keeps its place, so that a broken plugin runs
 /// out of places before the host runs out of threads.
-const PLACES: usize = 32;
+const PLACES: usize = limits::CALLS_AT_ONCE.most;
 
 /// A plugin call failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -200,9 +200,26 @@ impl Caller {
         input: &(impl Serialize + ?Sized),
         now: DateTime<Utc>,
     ) -> Result<T, PluginError> {
-        let mut answer: T = self.ask(method, input).await?;
+        let answer = self.ask(method, input).await?;
+        self.admit(method, answer, now)
+    }
+
+    /// Sanitises an answer, which was received at `now`.
+    pub(super) fn admit<T: Foreign>(
+        &self,
+        method: u32,
+        mut answer: T,
+        now: DateTime<Utc>,
+    ) -> Result<T, PluginError> {
+        answer.fits().map_err(|why| self.beyond(method, &why))?;
         answer.admit(now);
         Ok(answer)
+    }
+
+    /// The error of an answer that exceeds a limit.
+    pub(super) fn beyond(&self, method: u32, why: &str) -> PluginError {
+        let message = format!("gave an answer to method {method} that {why}");
+        self.error(ErrorKind::Protocol, message)
     }
 
     /// Calls a method that a plugin may not have; `None` where it has not.
@@ -229,13 +246,9 @@ impl Caller {
             )
         })?;
         let output = self.call_bytes(method, input).await?;
-        if output.len() > ANSWER_MAX {
-            let message = format!(
-                "answered method {method} with {} bytes; at most {ANSWER_MAX} are accepted",
-                output.len()
-            );
-            return Err(self.error(ErrorKind::Protocol, message));
-        }
+        limits::ANSWER
+            .check(output.len())
+            .map_err(|why| self.beyond(method, &why))?;
         let (answer, left_out) = wire::read(&output).map_err(|error| {
             self.error(
                 ErrorKind::Protocol,

@@ -16,13 +16,11 @@ use crate::clock::Clock;
 use crate::foreign::{self, Foreign};
 
 /// Rounds of commands and answers in one call.
-const ROUNDS: usize = 16;
-/// Commands in one round. The host performs them concurrently.
-const COMMANDS_MAX: usize = 32;
+const ROUNDS: usize = limits::ROUNDS.most;
 /// Deadline of the whole call.
-const DEADLINE: Duration = Duration::from_secs(75);
+const DEADLINE: Duration = Duration::from_secs(limits::CONVERSATION_SECONDS.most as u64);
 /// Deadline of a call that a request to this host waits for. Vendors give up after 10 seconds or later.
-const WEBHOOK_DEADLINE: Duration = Duration::from_secs(9);
+const WEBHOOK_DEADLINE: Duration = Duration::from_secs(limits::WEBHOOK_SECONDS.most as u64);
 
 /// What a conversation is for.
 #[derive(Clone, Copy)]
@@ -53,29 +51,26 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
     let talk = async {
         let mut ask = Ask::new(input, clock.now());
         ask.deadline_ms = u64::try_from(deadline.as_millis()).ok();
+        let mut held = 0;
         for _ in 0..ROUNDS {
             let reply: Reply<T> = caller.ask(method, &ask).await?;
             log(caller, &mut ask.logged, &reply.log);
-            if let Some(mut value) = reply.done {
+            if let Some(value) = reply.done {
                 let arrived = match purpose {
                     Purpose::Work => clock.now(),
                     Purpose::Webhook(at) => at,
                 };
-                T::admit(&mut value, arrived);
-                return Ok(value);
+                return caller.admit(method, value, arrived);
             }
             let commands = reply.ask;
             if commands.is_empty() {
                 let message = "neither answered nor asked for anything".to_owned();
                 return Err(caller.error(ErrorKind::Protocol, message));
             }
-            if commands.len() > COMMANDS_MAX {
-                let message = format!(
-                    "asked for {} commands at once; at most {COMMANDS_MAX} are performed",
-                    commands.len()
-                );
-                return Err(caller.error(ErrorKind::Protocol, message));
-            }
+            // The host performs them concurrently.
+            limits::COMMANDS
+                .check(commands.len())
+                .map_err(|why| caller.beyond(method, &why))?;
             let effect = |command: &Command| !command.kind.starts_with("cache_");
             begun.fetch_or(commands.iter().any(effect), Ordering::Relaxed);
             let answers = join_all(
@@ -85,6 +80,11 @@ pub(super) async fn converse<I: Serialize, T: DeserializeOwned + Foreign>(
             )
             .await;
             for (command, result) in commands.iter().zip(answers) {
+                // All of it is held, and given to the plugin again in each round.
+                held += limits::size(&command.args) + result.as_ref().map_or(0, limits::size);
+                limits::CONVERSATION
+                    .check(held)
+                    .map_err(|why| caller.beyond(method, &why))?;
                 record(&mut ask.steps, command, clock.now(), result);
             }
         }
@@ -130,6 +130,6 @@ fn record(
     result: Result<serde_json::Value, hogsend_plugin_api::StepError>,
 ) {
     let pos = 1 + steps.len() as u32;
-    let done = StepState::Done { pos, at, result };
+    let done = StepState::done(pos, at, result);
     steps.push(Step::issued(command).with_state(done));
 }

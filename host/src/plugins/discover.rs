@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::bounded::{START, within_start};
 use super::isolate::{Isolated, Isolation, Launch, Place, Plan, What};
 use super::preflight::{self, Checked, PINS};
-use super::{Problem, described, features, loader};
+use super::{Problem, bounds, described, features, loader};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -233,6 +233,10 @@ impl Discovered {
             );
             return Err(Problem::new("PLUGIN-009", message));
         }
+        bounds::manifest(manifest).map_err(|why| {
+            let message = format!("the manifest of plugin '{}' {why}", manifest.id);
+            Problem::new("PLUGIN-009", message)
+        })?;
         let Some(Plugin {
             manifest: known,
             found: at,

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use hogsend_plugin_api::limits;
+
 use crate::private;
 
 /// Writes a file atomically and durably. `name` is a plain file name, so a plugin stays in its
@@ -11,7 +13,7 @@ use crate::private;
 /// attempt overwrites.
 pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
     let plain = !name.is_empty()
-        && name.len() <= 200
+        && limits::FILE_NAME.check(name.len()).is_ok()
         && !name.starts_with('.')
         && !name.contains(['/', '\\', '\0']);
     if !plain {
@@ -20,6 +22,7 @@ pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
             name.escape_debug()
         ));
     }
+    limits::FILE.check(bytes.len())?;
     let write = || {
         private::folder(folder)?;
         let partial = folder.join(format!(".{name}"));

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse};
+use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, HttpResponse, limits};
 use hogsend_semantics::hosts::AllowList;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
 use crate::http_client::TIMEOUT;
-
-/// Maximum size of an answer, in bytes.
-const BODY_MAX: usize = 8 * 1024 * 1024;
 
 /// Sends one request. Errors name the host and never the path, the query or a header, which may
 /// hold secrets.
@@ -20,6 +17,7 @@ pub(super) async fn send(
     allowed: &AllowList,
     request: HttpRequest,
 ) -> Result<HttpResponse, HttpError> {
+    fits(&request).map_err(|why| refused(format!("the request {why}")))?;
     let url = Url::parse(&request.url)
         .map_err(|error| refused(format!("the URL is malformed: {error}")))?;
     let host = url.host_str().unwrap_or_default().to_owned();
@@ -72,6 +70,14 @@ pub(super) async fn send(
     answer
 }
 
+fn fits(request: &HttpRequest) -> Result<(), String> {
+    limits::HTTP_URL.check(request.url.len())?;
+    limits::HTTP_HEADERS.check(request.headers.len())?;
+    let headers = request.headers.iter();
+    limits::HTTP_HEADER_BYTES.check(headers.map(|(name, value)| name.len() + value.len()).sum())?;
+    limits::HTTP_BODY.check(request.body.0.len())
+}
+
 async fn exchange(
     client: &Client,
     method: Method,
@@ -109,13 +115,18 @@ async fn exchange(
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_MAX => {
+            Ok(Some(chunk))
+                if limits::HTTP_RESPONSE
+                    .check(bytes.len() + chunk.len())
+                    .is_ok() =>
+            {
                 bytes.extend_from_slice(&chunk);
             }
             Ok(None) => break,
             Ok(Some(_)) => {
                 return Err(lost(format!(
-                    "the answer of '{host}' is larger than {BODY_MAX} bytes"
+                    "the answer of '{host}' is larger than {}",
+                    limits::HTTP_RESPONSE.allowed()
                 )));
             }
             Err(error) => {
@@ -147,4 +158,40 @@ fn refused(message: String) -> HttpError {
 
 fn lost(message: String) -> HttpError {
     HttpError::new(HttpErrorKind::Lost, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use hogsend_plugin_api::{HttpMethod, HttpRequest};
+
+    use super::fits;
+
+    #[test]
+    fn a_request_is_bounded_in_every_part() {
+        let request = |path: usize, headers: usize, value: usize, body: usize| {
+            let url = format!("https://a.test/{}", "x".repeat(path));
+            let start = HttpRequest::new(HttpMethod::Post, url).body(vec![0; body]);
+            let value = "x".repeat(value);
+            fits(&(0..headers).fold(start, |all, _| all.header("a", &value)))
+        };
+        assert_eq!(request(8_000, 100, 500, 1_000), Ok(()));
+        for (refused, limit) in [
+            (request(9_000, 0, 0, 0), "URL of an HTTP request"),
+            (
+                request(1, 101, 1, 0),
+                "headers of an HTTP request: 101, at most 100",
+            ),
+            (
+                request(1, 100, 1_000, 0),
+                "these headers together: 100100 bytes, at most 64 KiB",
+            ),
+            (
+                request(1, 0, 0, 48 * 1024 * 1024 + 1),
+                "body of an HTTP request",
+            ),
+        ] {
+            let why = refused.unwrap_err();
+            assert!(why.contains(limit), "{why}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 use std::error::Error as _;
 
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
+use hogsend_plugin_api::limits;
 use hogsend_plugin_api::wire::{self, LeftOut};
 use serde::de::DeserializeOwned;
 
@@ -59,9 +60,12 @@ pub fn open(file: &Checked) -> Result<Root, Problem> {
 
 /// The manifest of a loaded library, and what of it this host cannot read.
 pub fn manifest<T: DeserializeOwned>(file: &Checked, root: Root) -> Result<(T, LeftOut), Problem> {
-    wire::read(&root.manifest()).map_err(|error| {
-        let message =
-            format!("its manifest cannot be read ({error}): report this to the plugin's author");
-        Problem::of_file("PLUGIN-009", &file.original, message)
+    let refused = |message| Problem::of_file("PLUGIN-009", &file.original, message);
+    let bytes = root.manifest();
+    limits::MANIFEST.check(bytes.len()).map_err(refused)?;
+    wire::read(&bytes).map_err(|error| {
+        refused(format!(
+            "its manifest cannot be read ({error}): report this to the plugin's author"
+        ))
     })
 }

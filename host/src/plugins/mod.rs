@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod bench;
 mod bounded;
+mod bounds;
 mod caller;
 mod conversation;
 mod described;

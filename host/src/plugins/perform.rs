@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hogsend_plugin_api::{
-    Body, Command, HttpError, HttpRequest, HttpResponse, Manifest, Settings, StepError,
+    Body, Command, HttpError, HttpRequest, HttpResponse, Manifest, Settings, StepError, limits,
 };
 use hogsend_semantics::hosts::AllowList;
 use serde::Deserialize;
@@ -92,10 +92,12 @@ impl Performer {
             }
             "cache_get" => {
                 let CacheGet { key } = read(command)?;
+                cacheable(scope, &key, "")?;
                 Ok(json!(self.cache.get(&scope.key(&key)).await))
             }
             "cache_put" => {
                 let CachePut { key, value, ttl_ms } = read(command)?;
+                cacheable(scope, &key, &value)?;
                 let ttl = Duration::from_millis(ttl_ms);
                 self.cache.put(&scope.key(&key), &value, ttl).await;
                 Ok(Value::Null)
@@ -114,6 +116,20 @@ impl Performer {
             kind => Err(StepError::not_supported(kind)),
         }
     }
+}
+
+/// Logs a refusal as well, because the plugin sees a cache that does not work like one without the value.
+fn cacheable(scope: &Scope, key: &str, value: &str) -> Result<(), StepError> {
+    let fits = limits::CACHE_KEY.check(key.len());
+    let fits = fits.and_then(|()| limits::CACHE_VALUE.check(value.len()));
+    fits.map_err(|why| {
+        tracing::warn!(
+            plugin = scope.plugin,
+            why,
+            "a plugin's entry is not in the cache"
+        );
+        StepError::new("cache_refused", why)
+    })
 }
 
 fn read<T: DeserializeOwned>(command: &Command) -> Result<T, StepError> {

@@ -7,15 +7,16 @@ use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue, CatalogueIn,
 use hogsend_plugin_api::{
     Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, Checked, DeliveryReading,
     HttpError, HttpRequest, HttpResponse, Mail, Manifest, Past, PastIn, Prepared, Properties,
-    Reading, Refusal, Sent, Settings, SetupItem, Webhook,
+    Reading, Refusal, Sent, Settings, SetupItem, Webhook, limits,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::PluginError;
+use super::bounds;
 use super::caller::optional;
 use super::conversation::{Purpose, converse};
 use super::running::Running;
+use super::{ErrorKind, PluginError};
 use crate::foreign::Foreign;
 
 impl Running {
@@ -138,7 +139,14 @@ impl DeliveryRef {
     pub async fn prepare(&self, mail: &Mail) -> Result<Result<Prepared, String>, PluginError> {
         let now = self.plugin.clock.now();
         let caller = &self.plugin.caller;
-        caller.call(method::DELIVERY_PREPARE, mail, now).await
+        let prepared: Result<Prepared, String> =
+            caller.call(method::DELIVERY_PREPARE, mail, now).await?;
+        // The plugin would prepare it alike again, so the mail fails.
+        Ok(prepared.and_then(|prepared| {
+            let fits = limits::MAIL.check(prepared.body.as_slice().len());
+            fits.map_err(|why| format!("the mail {why}"))?;
+            Ok(prepared)
+        }))
     }
 
     pub async fn send(&self, attempt: Attempt) -> Result<Sent, PluginError> {
@@ -219,9 +227,11 @@ impl JourneysRef {
 
     /// Lists the journeys and templates again, with those made of these documents.
     pub async fn list(&self, documents: Vec<Document>) -> Result<Catalogue, PluginError> {
+        let caller = &self.0.caller;
+        bounds::documents(&documents)
+            .map_err(|why| caller.error(ErrorKind::Protocol, format!("is not asked: it {why}")))?;
         let input = CatalogueIn::new(documents);
         let now = self.0.clock.now();
-        let caller = &self.0.caller;
         caller.call(method::JOURNEYS_CATALOGUE, &input, now).await
     }
 

@@ -219,10 +219,7 @@ impl<'a> Advance<'a> {
     }
 
     fn failed(&self, message: String) -> RunStatus {
-        RunStatus::Failed {
-            message,
-            location: Some(self.run.entry.definition.location.clone()),
-        }
+        RunStatus::failed(message, Some(self.run.entry.definition.location.clone()))
     }
 
     /// Performs the open steps; those from number `fresh` on are new. True where one ended, so that

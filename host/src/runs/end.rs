@@ -30,8 +30,12 @@ impl Ending {
         let (status, action, error) = match status {
             RunStatus::Waiting => (RunState::Waiting, "advanced", None),
             RunStatus::Completed => (RunState::Completed, "completed", None),
-            RunStatus::Exited { reason } => (RunState::Exited, "exit_step", Some(reason.clone())),
-            RunStatus::Failed { message, location } => {
+            RunStatus::Exited { reason, .. } => {
+                (RunState::Exited, "exit_step", Some(reason.clone()))
+            }
+            RunStatus::Failed {
+                message, location, ..
+            } => {
                 let place = location.as_deref().map(|place| format!(" at {place}"));
                 let error = format!("{message}{}", place.unwrap_or_default());
                 (RunState::Failed, "failed", Some(error))
@@ -43,7 +47,7 @@ impl Ending {
                 );
                 return Self::stuck("diverged", message);
             }
-            RunStatus::Stuck { message } => return Self::stuck("unreadable", message.clone()),
+            RunStatus::Stuck { message, .. } => return Self::stuck("unreadable", message.clone()),
             other => {
                 let message = format!("the plugin is newer than this host: {other:?}");
                 return Self::stuck("unreadable", message);

@@ -116,11 +116,7 @@ impl Journal {
         if let Some(row) = self.rows.get_mut(seq as usize).filter(|row| row.is_open()) {
             self.completions += 1;
             self.bytes += result.as_ref().map_or(0, limits::size);
-            row.step.state = StepState::Done {
-                pos: self.completions,
-                at,
-                result,
-            };
+            row.step.state = StepState::done(self.completions, at, result);
             self.changed[seq as usize] = true;
         }
     }
@@ -140,7 +136,9 @@ impl Journal {
         wanted: u32,
     ) -> Option<(&StepRow, DateTime<Utc>, &Result<Value, StepError>)> {
         self.rows.iter().find_map(|row| match &row.step.state {
-            StepState::Done { pos, at, result } if *pos == wanted => Some((row, *at, result)),
+            StepState::Done {
+                pos, at, result, ..
+            } if *pos == wanted => Some((row, *at, result)),
             _ => None,
         })
     }

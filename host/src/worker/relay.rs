@@ -291,7 +291,7 @@ async fn send(
         match product.capture(&batch).await {
             Ok(Captured::Taken) => results.taken.extend(part.iter().map(|one| one.row)),
             Ok(Captured::Unwanted) => results.unwanted.extend(part.iter().map(|one| one.row)),
-            Ok(Captured::Partly { refused: some }) => {
+            Ok(Captured::Partly { refused: some, .. }) => {
                 let mut reasons: HashMap<Uuid, String> =
                     some.into_iter().map(|one| (one.id, one.reason)).collect();
                 for one in part {
@@ -306,10 +306,10 @@ async fn send(
                 parts.push(second);
                 parts.push(part);
             }
-            Ok(Captured::Rejected { reason }) => {
+            Ok(Captured::Rejected { reason, .. }) => {
                 refused.extend(part.into_iter().map(|one| (one, reason.clone())));
             }
-            Ok(Captured::Blocked { reason }) => {
+            Ok(Captured::Blocked { reason, .. }) => {
                 results.blocked = Some(reason);
                 results.left.extend(part);
                 break;
@@ -317,6 +317,7 @@ async fn send(
             Ok(Captured::Retry {
                 reason,
                 retry_after_ms,
+                ..
             }) => {
                 results.retry = Some((reason, retry_after_ms));
                 results.left.extend(part);

@@ -7,8 +7,10 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
+use crate::support::brevo::{self, Brevo};
 use crate::support::mailgun::Mailgun;
 use crate::support::resend::Resend;
+use crate::support::sendgrid::{self, SendGrid};
 use crate::support::ses::{Ses, post_message};
 use crate::support::smtp::Smtp;
 use crate::support::{Answer, Server, Store};
@@ -24,9 +26,7 @@ async fn server(variables: &[(&'static str, String)]) -> Server {
 }
 
 async fn mail(server: &Server) {
-    let body = json!({ "event": "t.mail", "userId": "ann", "userEmail": "ann@example.com", "properties": { "word": "wörld" } });
-    assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
-    server.drain().await;
+    mail_to(server, "ann").await;
 }
 
 async fn ledger(server: &Server) -> String {
@@ -238,5 +238,192 @@ async fn a_webhook_of_mailgun_reaches_the_mail_and_its_signature_no_other_conten
     let mut forged = webhook;
     forged["event-data"]["event"] = json!("complained");
     assert_eq!(post_mailgun(&server, &forged).await.status, 401);
+    server.stop().await;
+}
+
+/// A mail to a person of this name.
+async fn mail_to(server: &Server, user: &str) {
+    let body = json!({ "event": "t.mail", "userId": user, "userEmail": format!("{user}@example.com"), "properties": { "word": "wörld" } });
+    assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
+    server.drain().await;
+}
+
+/// The status of each mail and the number of its attempts, by recipient.
+async fn attempts(server: &Server) -> String {
+    server
+        .text(
+            "SELECT string_agg(status || ' ' || attempts, ', ' ORDER BY to_email) FROM email_sends",
+        )
+        .await
+}
+
+/// A mail that the provider refuses for its recipient ends, and one that it refuses because no credits are left
+/// waits. `refuse` makes the provider refuse the next mail for its credits.
+async fn a_bad_address_ends_and_used_up_credits_wait(server: &Server, refuse: impl FnOnce()) {
+    mail_to(server, "bad").await;
+    assert_eq!(attempts(server).await, "bounced 1");
+    assert_eq!(server.count("SELECT count(*) FROM suppressions").await, 0);
+    refuse();
+    mail_to(server, "cy").await;
+    assert_eq!(attempts(server).await, "bounced 1, queued 0");
+    server.advance(Duration::from_secs(3_700)).await;
+    assert_eq!(attempts(server).await, "bounced 1, sent 1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_goes_out_through_brevo_and_events_about_it_come_back() {
+    let brevo = Brevo::start().await;
+    let server = server(&brevo.variables()).await;
+    mail(&server).await;
+    let (id, sent) = brevo.accepted().remove(0);
+    assert_eq!(
+        sent["sender"],
+        json!({ "email": "hello@acme.test", "name": "Acme" })
+    );
+    assert_eq!(sent["subject"], "Plain wörld");
+    assert_eq!(
+        sent["headers"]["List-Unsubscribe-Post"],
+        "List-Unsubscribe=One-Click"
+    );
+    let send = server.text("SELECT id::text FROM email_sends").await;
+    assert_eq!(sent["headers"]["X-Mailin-custom"], json!(send));
+    assert_eq!(attempts(&server).await, "sent 1");
+    assert_eq!(message_id(&server).await, id);
+
+    let event = |name: &str, at: i64| {
+        json!({
+            "event": name, "email": "ann@example.com", "id": 7, "message-id": id, "ts_epoch": at,
+            "X-Mailin-custom": send, "reason": "550 no such user",
+        })
+    };
+    let delivered = event("delivered", 1_772_442_003_000);
+    assert_eq!(brevo::tell(&server, &delivered, false).await.status, 401);
+    assert_eq!(attempts(&server).await, "sent 1");
+    for body in [delivered.clone(), json!([delivered])] {
+        let answer = brevo::tell(&server, &body, true).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(attempts(&server).await, "delivered 1");
+    let told = "SELECT count(*) FROM user_events WHERE name = 'email.delivered'";
+    assert_eq!(server.count(told).await, 1);
+    let complaint = event("spam", 1_772_442_004_000);
+    assert_eq!(brevo::tell(&server, &complaint, true).await.status, 200);
+    assert_eq!(
+        server.text("SELECT reason FROM suppressions").await,
+        "complained"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lost_answer_brevo_recognises_the_repeat_and_nobody_gets_two() {
+    let brevo = Brevo::start().await;
+    let server = server(&brevo.variables()).await;
+    brevo.next(500, "internal_error", true);
+    mail_to(&server, "ann").await;
+    assert_eq!(attempts(&server).await, "queued 1");
+    for _ in 0..3 {
+        server.advance(Duration::from_secs(60)).await;
+    }
+    assert_eq!(attempts(&server).await, "sent 2");
+    assert_eq!((brevo.seen(), brevo.accepted().len()), (2, 1));
+    // Later than Brevo surely remembers the key, the mail is not sent again.
+    brevo.next(500, "internal_error", true);
+    mail_to(&server, "bob").await;
+    server.advance(Duration::from_secs(901)).await;
+    assert_eq!(attempts(&server).await, "sent 2, ambiguous 1");
+    assert_eq!((brevo.seen(), brevo.accepted().len()), (3, 2));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_goes_out_through_sendgrid_and_signed_events_about_it_come_back() {
+    let sendgrid = SendGrid::start().await;
+    let server = server(&sendgrid.variables()).await;
+    mail(&server).await;
+    let (id, sent) = sendgrid.accepted().remove(0);
+    assert_eq!(
+        sent["from"],
+        json!({ "email": "hello@acme.test", "name": "Acme" })
+    );
+    assert_eq!(sent["subject"], "Plain wörld");
+    assert_eq!(
+        sent["headers"]["List-Unsubscribe-Post"],
+        "List-Unsubscribe=One-Click"
+    );
+    assert_eq!(sent["tracking_settings"]["click_tracking"]["enable"], false);
+    let send = server.text("SELECT id::text FROM email_sends").await;
+    assert_eq!(
+        sent["personalizations"][0]["custom_args"]["hs_id"],
+        json!(send)
+    );
+    assert_eq!(attempts(&server).await, "sent 1");
+    assert_eq!(message_id(&server).await, id);
+
+    let event = |name: &str, key: &str| {
+        json!({
+            "email": "ann@example.com", "event": name, "timestamp": 1_772_442_003, "hs_id": send,
+            "sg_event_id": key, "sg_message_id": format!("{id}.recvd-5f-1-1.0"),
+        })
+    };
+    let events = json!([event("processed", "e1"), event("delivered", "e2")]);
+    assert_eq!(sendgrid::tell(&server, &events, false).await.status, 401);
+    assert_eq!(attempts(&server).await, "sent 1");
+    for _ in 0..2 {
+        let answer = sendgrid::tell(&server, &events, true).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(attempts(&server).await, "delivered 1");
+
+    // An asynchronous bounce has the address alone.
+    let bounce = json!([{
+        "email": "Ann@example.com", "event": "bounce", "type": "bounce", "reason": "550 no such user",
+        "timestamp": 1_772_442_004, "sg_event_id": "e3",
+    }]);
+    assert_eq!(sendgrid::tell(&server, &bounce, true).await.status, 200);
+    assert_eq!(
+        server.text("SELECT reason FROM suppressions").await,
+        "bounced"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_address_ends_its_mail_and_used_up_credits_delay_it() {
+    let brevo = Brevo::start().await;
+    let running = server(&brevo.variables()).await;
+    a_bad_address_ends_and_used_up_credits_wait(&running, || {
+        brevo.next(402, "not_enough_credits", false);
+    })
+    .await;
+    running.stop().await;
+
+    let sendgrid = SendGrid::start().await;
+    let running = server(&sendgrid.variables()).await;
+    a_bad_address_ends_and_used_up_credits_wait(&running, || {
+        sendgrid.next(401, "Maximum credits exceeded", false);
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_settles_the_doubt_that_a_fault_of_sendgrid_left() {
+    let sendgrid = SendGrid::start().await;
+    let server = server(&sendgrid.variables()).await;
+    sendgrid.next(500, "An error occurred", true);
+    mail_to(&server, "dan").await;
+    for _ in 0..5 {
+        server.advance(Duration::from_secs(600)).await;
+    }
+    assert_eq!(attempts(&server).await, "ambiguous 1");
+    assert_eq!(sendgrid.accepted().len(), 1);
+    let send = server.text("SELECT id::text FROM email_sends").await;
+    let events = json!([{
+        "email": "dan@example.com", "event": "delivered", "timestamp": 1_772_442_003, "hs_id": send,
+        "sg_event_id": "e9", "sg_message_id": "14c5.recvd-1.0",
+    }]);
+    assert_eq!(sendgrid::tell(&server, &events, true).await.status, 200);
+    assert_eq!(attempts(&server).await, "delivered 1");
     server.stop().await;
 }

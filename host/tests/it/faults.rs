@@ -124,8 +124,7 @@ async fn send(plugins: &Registry, fault: &str) -> Result<(), hogsend::plugins::P
     let prepared = Prepared::new("text/plain", fault);
     let attempt = Attempt::new("key", prepared, Default::default(), 1);
     let sent = plugins.delivery("faults").unwrap().send(attempt).await?;
-    let taken = "taken".to_owned();
-    assert_eq!(sent.outcome, SendOutcome::Accepted { message_id: taken });
+    assert_eq!(sent.outcome, SendOutcome::accepted("taken"));
     Ok(())
 }
 

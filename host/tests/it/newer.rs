@@ -117,9 +117,9 @@ async fn every_kind_of_it_works_as_far_as_the_host_knows_it() {
     let attempt = |key: &str| Attempt::new(key, Prepared::new("text/plain", "x"), now, 1);
     let sent = delivery.send(attempt("now")).await.unwrap();
     let message_id = "m1".to_owned();
-    assert_eq!(sent.outcome, SendOutcome::Accepted { message_id });
+    assert_eq!(sent.outcome, SendOutcome::accepted(message_id));
     let sent = delivery.send(attempt("later")).await.unwrap();
-    let SendOutcome::Unknown { reason } = &sent.outcome else {
+    let SendOutcome::Unknown { reason, .. } = &sent.outcome else {
         panic!("{sent:?}");
     };
     assert!(reason.contains("'deferred'"), "{reason}");

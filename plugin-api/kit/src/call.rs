@@ -95,11 +95,7 @@ fn rounds<I: Serialize, T: DeserializeOwned>(
         }
         now += TimeDelta::seconds(1);
         for command in &reply.ask {
-            let done = StepState::Done {
-                pos: 1 + ask.steps.len() as u32,
-                at: now,
-                result: answer(command),
-            };
+            let done = StepState::done(1 + ask.steps.len() as u32, now, answer(command));
             ask.steps.push(Step::issued(command).with_state(done));
         }
     }

@@ -155,11 +155,7 @@ impl<'a> Run<'a> {
             self.status
         );
         self.completions += 1;
-        self.input.steps[seq as usize].state = StepState::Done {
-            pos: self.completions,
-            at: self.now,
-            result,
-        };
+        self.input.steps[seq as usize].state = StepState::done(self.completions, self.now, result);
     }
 
     fn advance(&mut self) {

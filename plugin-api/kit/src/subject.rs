@@ -240,7 +240,7 @@ impl<'a> Subject<'a> {
             };
             for one in checked {
                 assert!(!one.what.trim().is_empty(), "a check says what it checked");
-                if let CheckResult::Faulty { reason, fix } = &one.result {
+                if let CheckResult::Faulty { reason, fix, .. } = &one.result {
                     assert!(
                         !reason.trim().is_empty() && !fix.trim().is_empty(),
                         "a faulty '{}' has a reason and a fix",

@@ -110,10 +110,7 @@ impl Analytics for Collector {
             None if self.has("sends without a key") => "none",
             None => return Captured::Unwanted,
         };
-        let retry = |reason: &str, retry_after_ms| Captured::Retry {
-            reason: reason.into(),
-            retry_after_ms,
-        };
+        let retry = |reason: &str, retry_after_ms| Captured::retry(reason, retry_after_ms);
         if batch.is_empty() && self.has("retries nothing") {
             return retry("there is nothing", None);
         }
@@ -128,8 +125,8 @@ impl Analytics for Collector {
         let request = HttpRequest::new(HttpMethod::Post, "https://collector.example/batch")
             .header("x-key", key)
             .body(json!(items).to_string());
-        let blocked = |reason: String| Captured::Blocked { reason };
-        let rejected = |reason: String| Captured::Rejected { reason };
+        let blocked = |reason: String| Captured::blocked(reason);
+        let rejected = |reason: String| Captured::rejected(reason);
         let answer = match host.http(request).await {
             Ok(answer) => answer,
             Err(error) => {

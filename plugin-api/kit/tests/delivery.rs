@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{
     Attempt, BatchAttempt, BatchOutcome, BatchSent, Capabilities, Delivery, DeliveryEvent,
     DeliveryEventKind, DeliveryReading, Host, HttpMethod, HttpRequest, HttpResponse, Idempotency,
-    Mail, Manifest, Plugin, Prepared, Refusal, RetryFault, SendOutcome, Sent, Setting, Settings,
-    Webhook, export_plugin,
+    Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome, Sent, Setting, Settings, Webhook,
+    export_plugin,
 };
 use hogsend_plugin_kit::delivery::{
     Hooks, Http, PROMISES, Provider, Seen, Signed, conformance, no_host,
@@ -100,12 +100,9 @@ impl Delivery for Courier {
                         true => "mine".into(),
                         false => given,
                     };
-                    SendOutcome::Accepted { message_id }.into()
+                    SendOutcome::accepted(message_id).into()
                 }
-                Ok(_) if self.has("takes any 200 for a yes") => SendOutcome::Accepted {
-                    message_id: "?".into(),
-                }
-                .into(),
+                Ok(_) if self.has("takes any 200 for a yes") => SendOutcome::accepted("?").into(),
                 Ok(_) => unknown().into(),
                 Err(failure) => failure.into(),
             },
@@ -127,12 +124,12 @@ impl Delivery for Courier {
             Ok(answer) => match self.ids(&answer) {
                 Ok(ids) if ids.len() == size || self.has("counts no ids") => BatchOutcome::Each(
                     ids.into_iter()
-                        .map(|message_id| SendOutcome::Accepted { message_id })
+                        .map(|message_id| SendOutcome::accepted(message_id))
                         .collect(),
                 ),
                 Ok(_) => BatchOutcome::All(unknown()),
                 Err(SendOutcome::Rejected { reason, .. }) if !self.has("rejects whole batches") => {
-                    BatchOutcome::Apart { reason }
+                    BatchOutcome::apart(reason)
                 }
                 Err(failure) => BatchOutcome::All(failure),
             },
@@ -148,18 +145,14 @@ impl Delivery for Courier {
         if proof != Some(self.secret.as_str()) && !passes {
             return Err(Refusal::unauthorized());
         }
-        let invalid = |details: &str| Refusal::Invalid {
-            details: details.into(),
-        };
+        let invalid = |details: &str| Refusal::invalid(details);
         let body: Value = match serde_json::from_slice(webhook.body.as_slice()) {
             Ok(body) => body,
             Err(_) if self.has("skips garbage") => Value::Null,
             Err(_) => return Err(invalid("the body is not valid JSON")),
         };
         if body["kind"] != "delivered" && !self.has("takes every kind") {
-            return Ok(DeliveryReading::Skipped {
-                reason: "about no mail".into(),
-            });
+            return Ok(DeliveryReading::skipped("about no mail"));
         }
         let id = body["id"].as_str().unwrap_or("?").to_owned();
         let mut event = DeliveryEvent::new(DeliveryEventKind::Delivered, webhook.received_at);
@@ -205,13 +198,14 @@ impl Courier {
         let wait = answer.retry_after_ms(DateTime::UNIX_EPOCH);
         Err(match answer.status {
             401 if !self.has("gives up on a refused key") => SendOutcome::blocked(reason),
-            429 => SendOutcome::Retry {
-                reason,
-                retry_after_ms: wait.filter(|_| !self.has("does not wait")),
-                pause: !self.has("does not pause"),
-                fault: RetryFault::Provider,
-            },
-            500..=599 if !self.has("gives up on a fault") => SendOutcome::Unknown { reason },
+            429 => {
+                let limited = match self.has("does not pause") {
+                    true => SendOutcome::retry(reason),
+                    false => SendOutcome::pause(reason),
+                };
+                limited.after(wait.filter(|_| !self.has("does not wait")))
+            }
+            500..=599 if !self.has("gives up on a fault") => SendOutcome::unknown(reason),
             422 if self.has("keeps a refused mail") => SendOutcome::blocked(reason),
             _ => SendOutcome::rejected(reason),
         })
@@ -223,9 +217,7 @@ fn no_key() -> SendOutcome {
 }
 
 fn unknown() -> SendOutcome {
-    SendOutcome::Unknown {
-        reason: "an answer without ids".into(),
-    }
+    SendOutcome::unknown("an answer without ids")
 }
 
 export_plugin!(Courier: delivery);

@@ -87,10 +87,7 @@ impl EventSource for Curious {
                 vec![SourceEvent::new("old")],
                 Some("p2".into()),
             )),
-            Err(error) => Past::Unavailable {
-                reason: error.message,
-                retry_after_ms: None,
-            },
+            Err(error) => Past::unavailable(error.message, None),
         }
     }
 }

@@ -212,9 +212,7 @@ fn begin<'a>(plugin: &'a dyn Instance, journey: &str) -> Run<'a> {
 }
 
 fn sent() -> Result<Value, StepError> {
-    Ok(json!(Sent::Sent {
-        id: uuid::Uuid::nil()
-    }))
+    Ok(json!(Sent::sent(uuid::Uuid::nil())))
 }
 
 fn divergence(run: &Run<'_>) -> Divergence {
@@ -395,7 +393,9 @@ fn a_step_cannot_change_once_the_host_has_it() {
     let mut run = begin(plugin.as_ref(), "edited-late");
     run.pass(hours(1));
     match run.status() {
-        RunStatus::Failed { message, location } => {
+        RunStatus::Failed {
+            message, location, ..
+        } => {
             assert!(message.contains("after an .await"), "{message}");
             assert!(
                 location.as_ref().unwrap().contains("tests/replay.rs"),

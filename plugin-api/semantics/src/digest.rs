@@ -1,10 +1,10 @@
 //! How many events the result of a step may hold.
 
 use hogsend_plugin_api::journey::{Digest, Occurrence};
-use hogsend_plugin_api::limits::OUTPUT_MAX;
+use hogsend_plugin_api::limits::{DIGEST_EVENTS, OUTPUT_MAX};
 
 /// The most events in one digest; further ones are only counted.
-pub const EVENTS_MAX: usize = 1_000;
+pub const EVENTS_MAX: usize = DIGEST_EVENTS.most;
 /// The most bytes of events in one result, as JSON. The rest of the result has 16 KiB.
 pub const BYTES_MAX: usize = OUTPUT_MAX - 16 * 1024;
 

@@ -45,10 +45,7 @@ pub struct Window {
 impl Window {
     /// `now` where the window is open, else when it opens next.
     pub fn opens(&self, now: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
-        let args = WhenArgs::Window {
-            start: self.start,
-            end: self.end,
-        };
+        let args = WhenArgs::window(self.start, self.end);
         when::resolve(&args, now, zone).unwrap_or(now)
     }
 }

@@ -66,11 +66,7 @@ mod tests {
     }
 
     fn done(kind: &str, result: Result<Value, StepError>) -> Step {
-        let state = StepState::Done {
-            pos: 1,
-            at: DateTime::UNIX_EPOCH,
-            result,
-        };
+        let state = StepState::done(1, DateTime::UNIX_EPOCH, result);
         Step::issued(&Command::new(0, 0, kind, "", Value::Null)).with_state(state)
     }
 

@@ -15,7 +15,7 @@ use hogsend_plugin_api::journey::{WhenArgs, step};
 pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, StepError> {
     let today = now.with_timezone(&zone).date_naive();
     match *args {
-        WhenArgs::Tomorrow { hour, minute } => {
+        WhenArgs::Tomorrow { hour, minute, .. } => {
             let date = later(today, 1)?;
             instant(date.and_time(time(hour, minute)?), zone)
         }
@@ -23,12 +23,15 @@ pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime
             weekday,
             hour,
             minute,
+            ..
         } => {
             let time = time(hour, minute)?;
             let ahead = weekday.days_since(today.weekday());
             first_after(now, later(today, u64::from(ahead))?, 7, time, zone)
         }
-        WhenArgs::In { ms, hour, minute } => {
+        WhenArgs::In {
+            ms, hour, minute, ..
+        } => {
             let time = time(hour, minute)?;
             let end = i64::try_from(ms)
                 .ok()
@@ -38,7 +41,7 @@ pub fn resolve(args: &WhenArgs, now: DateTime<Utc>, zone: Tz) -> Result<DateTime
             let date = end.with_timezone(&zone).date_naive();
             first_after(end, date, 1, time, zone)
         }
-        WhenArgs::Window { start, end } => {
+        WhenArgs::Window { start, end, .. } => {
             let (start, end) = (time(start.0, start.1)?, time(end.0, end.1)?);
             let clock = now.with_timezone(&zone).time();
             let open = if start <= end {
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn days_are_those_of_the_person() {
-        let tomorrow = WhenArgs::Tomorrow { hour: 9, minute: 0 };
+        let tomorrow = WhenArgs::tomorrow(9, 0);
         // It is already the 2nd in Tokyo.
         let tokyo = found(tomorrow.clone(), "2026-03-01T20:00:00Z", Tz::Asia__Tokyo);
         assert_eq!(tokyo, at("2026-03-03T00:00:00Z"));
@@ -127,11 +130,7 @@ mod tests {
     #[test]
     fn the_next_monday_may_be_today() {
         let monday = |now| {
-            let args = WhenArgs::Next {
-                weekday: Weekday::Mon,
-                hour: 9,
-                minute: 0,
-            };
+            let args = WhenArgs::next(Weekday::Mon, 9, 0);
             found(args, now, Tz::Europe__Berlin)
         };
         // 2026-06-01 is a Monday; nine in Berlin is seven in summer.
@@ -144,7 +143,7 @@ mod tests {
     fn clocks_that_change_are_followed() {
         // Berlin goes from 2:00 to 3:00 on 2026-03-29, and from 3:00 to 2:00 on 2026-10-25.
         let tomorrow =
-            |hour, minute, now| found(WhenArgs::Tomorrow { hour, minute }, now, Tz::Europe__Berlin);
+            |hour, minute, now| found(WhenArgs::tomorrow(hour, minute), now, Tz::Europe__Berlin);
         let skipped = tomorrow(2, 30, "2026-03-28T12:00:00Z");
         assert_eq!(
             skipped,
@@ -165,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_skipped_day_is_passed_over() {
-        let args = WhenArgs::Tomorrow { hour: 9, minute: 0 };
+        let args = WhenArgs::tomorrow(9, 0);
         let samoa = found(args, "2011-12-29T20:00:00Z", Tz::Pacific__Apia);
         assert_eq!(samoa, at("2011-12-30T10:00:00Z"), "midnight of the 31st");
     }
@@ -173,11 +172,7 @@ mod tests {
     #[test]
     fn durations_end_on_a_day_and_never_early() {
         let in_two_days = |now| {
-            let args = WhenArgs::In {
-                ms: 2 * 86_400_000,
-                hour: 9,
-                minute: 0,
-            };
+            let args = WhenArgs::after(2 * 86_400_000, 9, 0);
             found(args, now, Tz::UTC)
         };
         assert_eq!(
@@ -192,10 +187,7 @@ mod tests {
 
     #[test]
     fn windows_are_open_or_open_next() {
-        let day = WhenArgs::Window {
-            start: (9, 0),
-            end: (17, 0),
-        };
+        let day = WhenArgs::window((9, 0), (17, 0));
         assert_eq!(
             found(day.clone(), "2026-06-01T12:00:00Z", Tz::UTC),
             at("2026-06-01T12:00:00Z")
@@ -208,10 +200,7 @@ mod tests {
             found(day, "2026-06-01T03:00:00Z", Tz::UTC),
             at("2026-06-01T09:00:00Z")
         );
-        let night = WhenArgs::Window {
-            start: (22, 0),
-            end: (6, 0),
-        };
+        let night = WhenArgs::window((22, 0), (6, 0));
         assert_eq!(
             found(night.clone(), "2026-06-01T23:00:00Z", Tz::UTC),
             at("2026-06-01T23:00:00Z")
@@ -229,19 +218,12 @@ mod tests {
     #[test]
     fn times_that_do_not_exist_are_errors() {
         let wrong = resolve(
-            &WhenArgs::Tomorrow {
-                hour: 24,
-                minute: 0,
-            },
+            &WhenArgs::tomorrow(24, 0),
             at("2026-06-01T00:00:00Z"),
             Tz::UTC,
         );
         assert_eq!(wrong.unwrap_err().code, "time_invalid");
-        let far = WhenArgs::In {
-            ms: u64::MAX,
-            hour: 0,
-            minute: 0,
-        };
+        let far = WhenArgs::after(u64::MAX, 0, 0);
         assert_eq!(
             resolve(&far, at("2026-06-01T00:00:00Z"), Tz::UTC)
                 .unwrap_err()

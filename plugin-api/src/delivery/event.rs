@@ -15,11 +15,13 @@ pub enum DeliveryReading {
     /// What happened to mails, in the order the webhook gives.
     Events(#[serde(deserialize_with = "wire::each")] Vec<DeliveryEvent>),
     /// The webhook is understood but reports nothing about a mail.
+    #[non_exhaustive]
     Skipped {
         /// For the log.
         reason: String,
     },
     /// The webhook reports nothing about a mail, and the provider expects this response.
+    #[non_exhaustive]
     Answer {
         /// The status code: 200 to 299, or 400 to 599.
         status: u16,

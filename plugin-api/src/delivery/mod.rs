@@ -1,10 +1,12 @@
 //! Sending mail through one provider.
 
 mod capabilities;
+mod declined;
 mod event;
 mod outcome;
 
 pub use capabilities::{Capabilities, Idempotency, Rate};
+pub use declined::{Declined, first_phrase};
 pub use event::{BounceType, DeliveryEvent, DeliveryEventKind, DeliveryReading};
 pub use outcome::{BatchOutcome, BlockScope, RejectFault, RetryFault, SendOutcome};
 

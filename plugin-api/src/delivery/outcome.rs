@@ -18,9 +18,11 @@ use crate::{HttpError, HttpErrorKind, wire};
 #[non_exhaustive]
 pub enum SendOutcome {
     /// The provider accepted the mail and gave it this id.
+    #[non_exhaustive]
     Accepted { message_id: String },
     /// The provider certainly did not accept the mail but may do so later: a rate limit, no
     /// connection, a full mailbox.
+    #[non_exhaustive]
     Retry {
         /// For the operator, and for the mail's history.
         reason: String,
@@ -37,6 +39,7 @@ pub enum SendOutcome {
     /// The provider accepts no mail until an operator acts: a refused key, an exhausted quota, a
     /// sender it does not allow. The host keeps the mail or sends it through another provider, and
     /// does not count the attempt.
+    #[non_exhaustive]
     Blocked {
         /// For the operator: what to fix.
         reason: String,
@@ -48,6 +51,7 @@ pub enum SendOutcome {
         scope: BlockScope,
     },
     /// The provider will never accept this mail.
+    #[non_exhaustive]
     Rejected {
         /// For the mail's history.
         reason: String,
@@ -61,6 +65,7 @@ pub enum SendOutcome {
     },
     /// The answer was lost, or is an error that may have occurred after acceptance: the provider may
     /// or may not have the mail.
+    #[non_exhaustive]
     Unknown { reason: String },
 }
 
@@ -111,6 +116,13 @@ pub enum RejectFault {
 impl SendOutcome {
     /// The names of the variants on the wire.
     pub(super) const NAMES: [&str; 5] = ["accepted", "retry", "blocked", "rejected", "unknown"];
+
+    /// The provider accepted the mail and gave it this id.
+    pub fn accepted(message_id: impl Into<String>) -> Self {
+        Self::Accepted {
+            message_id: message_id.into(),
+        }
+    }
 
     /// A temporary fault of the provider.
     pub fn retry(reason: impl Into<String>) -> Self {
@@ -233,7 +245,17 @@ pub enum BatchOutcome {
     All(SendOutcome),
     /// The provider refused the batch as a whole and accepted none of its mails. The host sends each
     /// mail alone, so that one bad mail does not block the others.
+    #[non_exhaustive]
     Apart { reason: String },
+}
+
+impl BatchOutcome {
+    /// The provider refused the batch as a whole and accepted none of its mails.
+    pub fn apart(reason: impl Into<String>) -> Self {
+        Self::Apart {
+            reason: reason.into(),
+        }
+    }
 }
 
 wire::enum_on_the_wire!(BatchOutcome, |name, fault| BatchOutcome::All(

@@ -102,11 +102,13 @@ pub enum RunStatus {
     /// The function returned `Ok`.
     Completed,
     /// The code ended the run early, with [`Ctx::exit`].
+    #[non_exhaustive]
     Exited {
         /// The code's reason.
         reason: String,
     },
     /// The function returned an error, panicked or exceeded a [limit](crate::limits).
+    #[non_exhaustive]
     Failed {
         /// What went wrong.
         message: String,
@@ -117,10 +119,35 @@ pub enum RunStatus {
     /// The code no longer matches the journal.
     Diverged(Divergence),
     /// The code awaits something that is not a step, so the run cannot continue.
+    #[non_exhaustive]
     Stuck {
         /// For the operator.
         message: String,
     },
+}
+
+impl RunStatus {
+    /// The code ended the run early.
+    pub fn exited(reason: impl Into<String>) -> Self {
+        Self::Exited {
+            reason: reason.into(),
+        }
+    }
+
+    /// The run failed, at this place in the source where it is known.
+    pub fn failed(message: impl Into<String>, location: Option<String>) -> Self {
+        Self::Failed {
+            message: message.into(),
+            location,
+        }
+    }
+
+    /// The run cannot continue.
+    pub fn stuck(message: impl Into<String>) -> Self {
+        Self::Stuck {
+            message: message.into(),
+        }
+    }
 }
 
 wire::enum_on_the_wire!(RunStatus, |name, fault| RunStatus::Stuck {

@@ -14,6 +14,7 @@ use crate::Properties;
 #[non_exhaustive]
 pub enum Condition {
     /// Compares one property with a value.
+    #[non_exhaustive]
     Property {
         /// Field names and array indexes separated by dots: `items.0.sku`. A top-level field whose
         /// own name is the whole path takes precedence.

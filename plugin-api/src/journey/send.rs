@@ -42,15 +42,38 @@ pub struct SendArgs {
 #[non_exhaustive]
 pub enum Sent {
     /// A provider accepted the mail with this id.
+    #[non_exhaustive]
     Sent { id: Uuid },
     /// The host sent no mail, for a reason that is not an error, such as `unsubscribed`.
+    #[non_exhaustive]
     Skipped { reason: String },
     /// The provider refused the mail permanently, or its outcome is unknown and a retry could send a
     /// second mail.
+    #[non_exhaustive]
     Failed { id: Uuid, reason: String },
 }
 
 impl Sent {
+    /// A provider accepted the mail with this id.
+    pub fn sent(id: Uuid) -> Self {
+        Self::Sent { id }
+    }
+
+    /// The host sent no mail.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        Self::Skipped {
+            reason: reason.into(),
+        }
+    }
+
+    /// The mail with this id was refused permanently, or its outcome is unknown.
+    pub fn failed(id: Uuid, reason: impl Into<String>) -> Self {
+        Self::Failed {
+            id,
+            reason: reason.into(),
+        }
+    }
+
     /// Whether a provider accepted the mail.
     pub fn is_sent(&self) -> bool {
         matches!(self, Self::Sent { .. })

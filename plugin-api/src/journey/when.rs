@@ -23,6 +23,7 @@ use crate::step::StepError;
 #[non_exhaustive]
 pub enum WhenArgs {
     /// At this time on the next such weekday, which is today where the time is still ahead.
+    #[non_exhaustive]
     Next {
         /// `Mon`, `Tue`, …
         weekday: Weekday,
@@ -30,8 +31,10 @@ pub enum WhenArgs {
         minute: u32,
     },
     /// At this time on the next day.
+    #[non_exhaustive]
     Tomorrow { hour: u32, minute: u32 },
     /// At the first such time after the duration: on the day it ends, else on the day after.
+    #[non_exhaustive]
     In {
         /// The duration, in milliseconds.
         ms: u64,
@@ -40,12 +43,39 @@ pub enum WhenArgs {
     },
     /// Now where the local time is within the window, else at the next start of the window. A window
     /// whose end is before its start spans midnight.
+    #[non_exhaustive]
     Window {
         /// Hour and minute.
         start: (u32, u32),
         /// Hour and minute.
         end: (u32, u32),
     },
+}
+
+impl WhenArgs {
+    /// At this time on the next such weekday.
+    pub fn next(weekday: Weekday, hour: u32, minute: u32) -> Self {
+        Self::Next {
+            weekday,
+            hour,
+            minute,
+        }
+    }
+
+    /// At this time on the next day.
+    pub fn tomorrow(hour: u32, minute: u32) -> Self {
+        Self::Tomorrow { hour, minute }
+    }
+
+    /// At the first such time after so many milliseconds.
+    pub fn after(ms: u64, hour: u32, minute: u32) -> Self {
+        Self::In { ms, hour, minute }
+    }
+
+    /// Within this window; each end is an hour and a minute.
+    pub fn window(start: (u32, u32), end: (u32, u32)) -> Self {
+        Self::Window { start, end }
+    }
 }
 
 /// The result of a `when` step.

@@ -2,7 +2,7 @@
 //! (<https://developers.brevo.com/docs/how-it-works#error-codes>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{Declined, HttpResponse, SendOutcome, first_phrase};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -10,8 +10,6 @@ use crate::{API_KEY, BASE_URL, FROM};
 
 /// How long mails wait before a retry with used-up credits.
 const CREDITS_WAIT_MS: u64 = 3_600_000;
-/// The most characters of Brevo's message in a reason.
-const MESSAGE_MAX: usize = 400;
 
 #[derive(Deserialize)]
 struct Accepted {
@@ -33,7 +31,7 @@ pub fn outcome(answer: &HttpResponse, key: Uuid, api_key: &str, now: DateTime<Ut
     if (200..300).contains(&answer.status) {
         return match answer.json::<Accepted>() {
             Ok(Accepted { message_id }) if !message_id.is_empty() => {
-                SendOutcome::Accepted { message_id }
+                SendOutcome::accepted(message_id)
             }
             // Probably the answer of a proxy: the mail may have arrived or not.
             _ => SendOutcome::unknown(format!(
@@ -43,26 +41,23 @@ pub fn outcome(answer: &HttpResponse, key: Uuid, api_key: &str, now: DateTime<Ut
         };
     }
     let failure: Failure = answer.json().unwrap_or_default();
-    let said = describe(answer.status, &failure, api_key);
-    let wait = wait(answer, now);
     if (400..500).contains(&answer.status) && is_repeat(&failure) {
         // Brevo accepted the mail at an earlier attempt, whose answer with the id was lost. Webhooks
         // find the mail by the id that they return.
-        return SendOutcome::Accepted {
-            message_id: key.to_string(),
-        };
+        return SendOutcome::accepted(key.to_string());
     }
-    match (answer.status, failure.code.as_str()) {
-        (429, _) => SendOutcome::pause(said).after(wait),
-        (503, _) => SendOutcome::retry(said).after(wait),
+    let declined = Declined::new("Brevo", answer.status, &[api_key])
+        .named(&failure.code)
+        .saying(&failure.message)
+        .after(wait(answer, now));
+    match answer.status {
+        429 => declined.limit(),
+        503 => declined.busy(),
         // The fault may have come after acceptance. The key makes a repeat safe at Brevo, but not at
         // another provider.
-        (408 | 500..=599, _) => SendOutcome::unknown(said),
-        (300..=399, _) => SendOutcome::blocked(format!(
-            "{said}. Check {BASE_URL}: it redirects to another URL"
-        ))
-        .after(wait),
-        (status, code) => refusal(blame(status, code, &failure.message), &said, wait),
+        408 | 500..=599 => declined.doubt(),
+        300..=399 => declined.redirect(BASE_URL),
+        status => refusal(blame(status, &failure.code, &failure.message), declined),
     }
 }
 
@@ -97,31 +92,23 @@ enum Blame {
     Content,
 }
 
-fn refusal(blame: Blame, said: &str, wait: Option<u64>) -> SendOutcome {
+fn refusal(blame: Blame, declined: Declined) -> SendOutcome {
     match blame {
-        Blame::Key => SendOutcome::blocked(format!(
-            "{said}. Set {API_KEY} to a key from https://app.brevo.com/settings/keys/api, and list this server at https://app.brevo.com/security/authorised_ips if unknown IP addresses are blocked"
-        ))
-        .after(wait),
-        Blame::Url => {
-            SendOutcome::blocked(format!("{said}. Check {BASE_URL}: Brevo's API is not there"))
-                .after(wait)
-        }
-        Blame::Credits => SendOutcome::blocked(format!(
-            "{said}. Mails wait until the credits renew; a larger plan has more"
-        ))
-        .after(wait.or(Some(CREDITS_WAIT_MS))),
-        Blame::Account => SendOutcome::blocked(format!(
-            "{said}. Look at https://app.brevo.com: the account may not be activated for transactional mail"
-        ))
-        .after(wait),
-        Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{said}. Check that the sender ({FROM}, or EMAIL_FROM) is verified at https://app.brevo.com/senders/list"
-        ))
-        .after(wait),
-        // Brevo checks the syntax of the address, which says nothing about the mailbox.
-        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
-        Blame::Content => SendOutcome::rejected(said),
+        Blame::Key => declined.fix(format!(
+            "Set {API_KEY} to a key from https://app.brevo.com/settings/keys/api, and list this server at https://app.brevo.com/security/authorised_ips if unknown IP addresses are blocked"
+        )),
+        Blame::Url => declined.fix(format!("Check {BASE_URL}: Brevo's API is not there")),
+        Blame::Credits => declined
+            .or_after(CREDITS_WAIT_MS)
+            .fix("Mails wait until the credits renew; a larger plan has more"),
+        Blame::Account => declined.fix(
+            "Look at https://app.brevo.com: the account may not be activated for transactional mail",
+        ),
+        Blame::Sender => declined.sender(format!(
+            "Check that the sender ({FROM}, or EMAIL_FROM) is verified at https://app.brevo.com/senders/list"
+        )),
+        Blame::Recipient => declined.recipient(),
+        Blame::Content => declined.content(),
     }
 }
 
@@ -136,7 +123,7 @@ fn blame(status: u16, code: &str, message: &str) -> Blame {
         "method_not_allowed" => return Blame::Url,
         _ => {}
     }
-    if let Some(blame) = by_words(message) {
+    if let Some(blame) = first_phrase(WORDS, message) {
         return blame;
     }
     match (status, code) {
@@ -174,30 +161,3 @@ const WORDS: &[(&str, Blame)] = &[
     ("to is ", Blame::Recipient),
     ("email address", Blame::Recipient),
 ];
-
-fn by_words(message: &str) -> Option<Blame> {
-    let message = message.to_ascii_lowercase();
-    let found = WORDS.iter().find(|(words, _)| message.contains(words));
-    found.map(|(_, blame)| *blame)
-}
-
-fn describe(status: u16, failure: &Failure, api_key: &str) -> String {
-    let (code, message) = (
-        clean(&failure.code, api_key),
-        clean(&failure.message, api_key),
-    );
-    let space = if code.is_empty() { "" } else { " " };
-    let colon = if message.is_empty() { "" } else { ": " };
-    let text = format!("Brevo answered {status}{space}{code}{colon}{message}");
-    text.trim_end_matches(['.', ' ']).to_owned()
-}
-
-/// Brevo's message, short and without the key.
-fn clean(text: &str, api_key: &str) -> String {
-    // The key is removed before the text is cut, or a part of it could remain.
-    let text = text.replace(api_key, "[key]");
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MESSAGE_MAX)
-        .collect()
-}

@@ -3,13 +3,11 @@
 //! errors in words alone.
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{Declined, HttpResponse, SendOutcome, first_phrase};
 use serde::Deserialize;
 
 use crate::{API_KEY, BASE_URL, DOMAIN, FROM, REGION, basic};
 
-/// The most characters of Mailgun's message in a reason.
-const MESSAGE_MAX: usize = 400;
 /// What precedes the time in the text of a limit.
 const TRY_AGAIN: &str = "try again after ";
 
@@ -29,15 +27,12 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
         Some(body) => body.message.clone().unwrap_or_default(),
         None => answer.body.text_lossy().into_owned(),
     };
-    let said = describe(answer.status, &words, key);
     if (200..300).contains(&answer.status) {
         let id = body.and_then(|body| body.id).unwrap_or_default();
         // Webhooks have the id without angle brackets.
         let id = id.trim().trim_start_matches('<').trim_end_matches('>');
         return if !id.is_empty() {
-            SendOutcome::Accepted {
-                message_id: id.to_owned(),
-            }
+            SendOutcome::accepted(id.to_owned())
         } else if words.contains("Magnificent API") {
             // Mailgun's answer to a path it does not know.
             SendOutcome::blocked(format!(
@@ -48,31 +43,31 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
             SendOutcome::unknown(format!("Mailgun answered {} without an id", answer.status))
         };
     }
-    let asked = answer.retry_after_ms(now);
-    let blocked = |fix: String| SendOutcome::blocked(format!("{said}. {fix}")).after(asked);
+    let declined = Declined::new("Mailgun", answer.status, &[key, &basic(key)])
+        .saying(&words)
+        .after(answer.retry_after_ms(now));
     match blame(answer.status, &words) {
-        Blame::Limit => SendOutcome::pause(said).after(try_again(&words, now).or(asked)),
+        Blame::Limit => match try_again(&words, now) {
+            Some(wait_ms) => declined.after(Some(wait_ms)).limit(),
+            None => declined.limit(),
+        },
         // The fault may have come after acceptance, and Mailgun has no idempotency keys.
-        Blame::Fault => SendOutcome::unknown(said),
-        Blame::Redirect => blocked(format!("Check {BASE_URL}: it redirects to another URL")),
-        Blame::Url => blocked(format!("Check {BASE_URL}: Mailgun's API is not there")),
-        Blame::Key => blocked(format!(
+        Blame::Fault => declined.doubt(),
+        Blame::Redirect => declined.redirect(BASE_URL),
+        Blame::Url => declined.fix(format!("Check {BASE_URL}: Mailgun's API is not there")),
+        Blame::Key => declined.fix(format!(
             "Check {API_KEY}, and {REGION}: a key of one region is refused in the other"
         )),
-        Blame::Domain => blocked(format!(
+        Blame::Domain => declined.fix(format!(
             "Check that {DOMAIN} is verified at https://app.mailgun.com, in the region of {REGION}"
         )),
-        Blame::Sandbox => blocked(
-            "Add a domain of your own at https://app.mailgun.com: a sandbox sends only to recipients it has authorized".into(),
+        Blame::Sandbox => declined.fix(
+            "Add a domain of your own at https://app.mailgun.com: a sandbox sends only to recipients it has authorized",
         ),
-        Blame::Account => blocked("Look at the account at https://app.mailgun.com".into()),
-        Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{said}. Check the sender ({FROM}, or EMAIL_FROM)"
-        ))
-        .after(asked),
-        // Mailgun checks the syntax of the address, which says nothing about the mailbox.
-        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
-        Blame::Content => SendOutcome::rejected(said),
+        Blame::Account => declined.fix("Look at the account at https://app.mailgun.com"),
+        Blame::Sender => declined.sender(format!("Check the sender ({FROM}, or EMAIL_FROM)")),
+        Blame::Recipient => declined.recipient(),
+        Blame::Content => declined.content(),
     }
 }
 
@@ -105,9 +100,8 @@ fn blame(status: u16, words: &str) -> Blame {
         413 => return Blame::Content,
         _ => {}
     }
-    let found = WORDS.iter().find(|(word, _)| words.contains(word));
-    if let Some((_, blame)) = found {
-        return *blame;
+    if let Some(blame) = first_phrase(WORDS, &words) {
+        return blame;
     }
     match status {
         // A missing body, options over 16 kB, a header with other letters than ASCII.
@@ -149,21 +143,4 @@ fn try_again(words: &str, now: DateTime<Utc>) -> Option<u64> {
         .map_or(date.to_owned(), |date| format!("{date}GMT"));
     let at = DateTime::parse_from_rfc2822(&date).ok()?;
     Some((at.to_utc() - now).num_milliseconds().max(0).unsigned_abs())
-}
-
-fn describe(status: u16, words: &str, key: &str) -> String {
-    let message = clean(words, key);
-    let colon = if message.is_empty() { "" } else { ": " };
-    let text = format!("Mailgun answered {status}{colon}{message}");
-    text.trim_end_matches(['.', ' ']).to_owned()
-}
-
-/// Mailgun's message, short and without the key.
-fn clean(text: &str, key: &str) -> String {
-    // The key is removed before the text is cut, or a part of it could remain.
-    let text = text.replace(key, "[key]").replace(&basic(key), "[key]");
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MESSAGE_MAX)
-        .collect()
 }

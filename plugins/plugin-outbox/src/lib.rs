@@ -39,7 +39,7 @@ impl Delivery for Outbox {
     async fn send(&self, host: Host, attempt: Attempt) -> Sent {
         let name = file_name(&attempt);
         let outcome = match host.file_put(&name, &attempt.prepared.body).await {
-            Ok(()) => SendOutcome::Accepted { message_id: name },
+            Ok(()) => SendOutcome::accepted(name),
             Err(error) => SendOutcome::retry(error.message),
         };
         outcome.into()

@@ -41,14 +41,11 @@ impl CaptureApi {
             .body(body.to_string().into_bytes());
         match host.http(request).await {
             Ok(answer) => outcome(&answer, host.now()),
-            Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
-                reason: format!("{}; check {HOST}", error.message),
-            },
+            Err(error) if error.kind == HttpErrorKind::Refused => {
+                Captured::blocked(format!("{}; check {HOST}", error.message))
+            }
             // A repeat is safe: PostHog drops an event with the same uuid, name, time and person.
-            Err(error) => Captured::Retry {
-                reason: error.message,
-                retry_after_ms: None,
-            },
+            Err(error) => Captured::retry(error.message, None),
         }
     }
 }
@@ -78,17 +75,10 @@ fn outcome(answer: &HttpResponse, now: DateTime<Utc>) -> Captured {
     let reason = format!("PostHog answered {}", answer.status);
     match answer.status {
         200..=299 => Captured::Taken,
-        401..=403 => Captured::Blocked {
-            reason: format!("{reason}: check {API_KEY}"),
-        },
-        408 | 429 | 500.. => Captured::Retry {
-            reason,
-            retry_after_ms: answer.retry_after_ms(now),
-        },
-        300..=399 | 404 | 405 => Captured::Blocked {
-            reason: format!("{reason}: check {HOST}"),
-        },
-        _ => Captured::Rejected { reason },
+        401..=403 => Captured::blocked(format!("{reason}: check {API_KEY}")),
+        408 | 429 | 500.. => Captured::retry(reason, answer.retry_after_ms(now)),
+        300..=399 | 404 | 405 => Captured::blocked(format!("{reason}: check {HOST}")),
+        _ => Captured::rejected(reason),
     }
 }
 

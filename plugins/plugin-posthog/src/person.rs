@@ -46,15 +46,8 @@ impl PersonApi {
         distinct_id: &str,
     ) -> Result<Option<Properties>, String> {
         let cache_key = format!("person:{distinct_id}");
-        if let Some(kept) = host.cache_get(&cache_key).await
-            && let Ok(known) = serde_json::from_str(&kept)
-        {
-            return Ok(known);
-        }
-        let known = self.fetch(host, distinct_id).await?;
-        let kept = serde_json::to_string(&known).map_err(|error| error.to_string())?;
-        host.cache_put(&cache_key, &kept, KEPT).await;
-        Ok(known)
+        let known = self.fetch(host, distinct_id);
+        host.cached(&cache_key, KEPT, known).await
     }
 
     async fn fetch(&self, host: &Host, distinct_id: &str) -> Result<Option<Properties>, String> {

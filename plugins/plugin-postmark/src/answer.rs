@@ -39,13 +39,11 @@ pub fn outcome(answer: &HttpResponse, token: &str, now: DateTime<Utc>) -> SendOu
     let said = answer.json::<Said>().ok();
     if (200..300).contains(&answer.status) && !said.as_ref().is_some_and(Said::refused) {
         return match said.as_ref().and_then(Said::accepted) {
-            Some(id) => SendOutcome::Accepted {
-                message_id: id.to_owned(),
-            },
+            Some(id) => SendOutcome::accepted(id.to_owned()),
             // Probably the answer of a proxy: the mail may have arrived or not.
-            None => SendOutcome::Unknown {
-                reason: format!("Postmark answered {} without an id", answer.status),
-            },
+            None => {
+                SendOutcome::unknown(format!("Postmark answered {} without an id", answer.status))
+            }
         };
     }
     failure(answer, said.as_ref(), token, now)
@@ -67,7 +65,7 @@ pub fn failure(
         // Planned maintenance.
         (503, _) | (_, Some(100)) => return SendOutcome::retry(reason).after(retry_after_ms),
         // The fault may have come after acceptance, and Postmark has no idempotency keys.
-        (408 | 500..=599, _) => return SendOutcome::Unknown { reason },
+        (408 | 500..=599, _) => return SendOutcome::unknown(reason),
         (429, _) | (_, Some(429)) => return SendOutcome::pause(reason).after(retry_after_ms),
         (300..=399, _) => {
             return blocked(&format!("Check {BASE_URL}: it redirects to another URL"));

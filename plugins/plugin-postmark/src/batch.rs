@@ -28,12 +28,10 @@ pub fn outcome(
     }
     match answer::outcome(answer, token, now) {
         // Postmark reported one mail though it was given several.
-        SendOutcome::Accepted { .. } => BatchOutcome::All(SendOutcome::Unknown {
-            reason: format!(
-                "Postmark answered {} without an id for each mail",
-                answer.status
-            ),
-        }),
+        SendOutcome::Accepted { .. } => BatchOutcome::All(SendOutcome::unknown(format!(
+            "Postmark answered {} without an id for each mail",
+            answer.status
+        ))),
         // The whole request was too large or unreadable, or one sender is refused: Postmark accepted
         // none of it, and the other mails must not wait.
         SendOutcome::Rejected { reason, .. }
@@ -41,7 +39,7 @@ pub fn outcome(
             reason,
             scope: BlockScope::Sender,
             ..
-        } => BatchOutcome::Apart { reason },
+        } => BatchOutcome::apart(reason),
         other => BatchOutcome::All(other),
     }
 }
@@ -51,7 +49,6 @@ fn one(answer: &HttpResponse, said: &Said, token: &str, now: DateTime<Utc>) -> O
     if said.refused() {
         return Some(answer::failure(answer, Some(said), token, now));
     }
-    said.accepted().map(|id| SendOutcome::Accepted {
-        message_id: id.to_owned(),
-    })
+    said.accepted()
+        .map(|id| SendOutcome::accepted(id.to_owned()))
 }

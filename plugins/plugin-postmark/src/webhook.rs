@@ -121,7 +121,7 @@ fn change(body: &Value) -> Result<Result<Kind, String>, Refusal> {
 }
 
 fn skipped(reason: String) -> DeliveryReading {
-    DeliveryReading::Skipped { reason }
+    DeliveryReading::skipped(reason)
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -30,11 +30,9 @@ struct Failure {
 pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutcome {
     if (200..300).contains(&answer.status) {
         return match answer.json::<Accepted>() {
-            Ok(Accepted { id }) if !id.is_empty() => SendOutcome::Accepted { message_id: id },
+            Ok(Accepted { id }) if !id.is_empty() => SendOutcome::accepted(id),
             // Probably the answer of a proxy: the mail may have arrived or not.
-            _ => SendOutcome::Unknown {
-                reason: format!("Resend answered {} without an id", answer.status),
-            },
+            _ => SendOutcome::unknown(format!("Resend answered {} without an id", answer.status)),
         };
     }
     let failure: Failure = answer.json().unwrap_or_default();
@@ -51,7 +49,7 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
         (503, _) => SendOutcome::retry(said).after(wait),
         // The fault may have come after acceptance. The idempotency key makes a repeat safe at
         // Resend, but not at another provider.
-        (408 | 500..=599, _) => SendOutcome::Unknown { reason: said },
+        (408 | 500..=599, _) => SendOutcome::unknown(said),
         (300..=399, _) => SendOutcome::blocked(format!(
             "{said}. Check {BASE_URL}: it redirects to another URL"
         ))
@@ -191,7 +189,8 @@ pub fn clean(text: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use hogsend_plugin_api::{BlockScope, HttpResponse, RejectFault, SendOutcome};
+    use hogsend_plugin_api::{HttpResponse, SendOutcome};
+    use hogsend_plugin_kit::delivery::summary;
     use serde_json::json;
 
     use super::outcome;
@@ -205,37 +204,6 @@ mod tests {
 
     fn error(status: u16, name: &str, message: &str) -> String {
         json!({ "statusCode": status, "name": name, "message": message }).to_string()
-    }
-
-    /// The outcome as a word, its reason, and the wait.
-    fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
-        match outcome {
-            SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
-            SendOutcome::Retry {
-                reason,
-                retry_after_ms,
-                pause,
-                ..
-            } => (
-                if pause { "pause" } else { "retry" },
-                reason,
-                retry_after_ms,
-            ),
-            SendOutcome::Blocked {
-                reason,
-                retry_after_ms,
-                scope,
-            } => match scope {
-                BlockScope::Sender => ("sender", reason, retry_after_ms),
-                _ => ("blocked", reason, retry_after_ms),
-            },
-            SendOutcome::Rejected { reason, fault, .. } => match fault {
-                RejectFault::Recipient => ("recipient", reason, None),
-                _ => ("rejected", reason, None),
-            },
-            SendOutcome::Unknown { reason } => ("unknown", reason, None),
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]

@@ -35,12 +35,10 @@ pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>
         let each = answer.json().ok().and_then(|said| places(said, size, key));
         return each.map_or_else(
             || {
-                BatchOutcome::All(SendOutcome::Unknown {
-                    reason: format!(
-                        "Resend answered {} without an id for each mail",
-                        answer.status
-                    ),
-                })
+                BatchOutcome::All(SendOutcome::unknown(format!(
+                    "Resend answered {} without an id for each mail",
+                    answer.status
+                )))
             },
             BatchOutcome::Each,
         );
@@ -48,7 +46,7 @@ pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>
     match answer::outcome(answer, key, now) {
         // Only this batch uses the key, so Resend accepted this batch under it.
         SendOutcome::Rejected { reason, .. } if answer.status == 409 => {
-            BatchOutcome::All(SendOutcome::Unknown { reason })
+            BatchOutcome::All(SendOutcome::unknown(reason))
         }
         // It may be the fault of one mail or one sender, for which the others must not wait.
         SendOutcome::Rejected { reason, .. }
@@ -56,7 +54,7 @@ pub fn outcome(answer: &HttpResponse, size: usize, key: &str, now: DateTime<Utc>
             reason,
             scope: BlockScope::Sender,
             ..
-        } => BatchOutcome::Apart { reason },
+        } => BatchOutcome::apart(reason),
         other => BatchOutcome::All(other),
     }
 }
@@ -72,9 +70,7 @@ fn places(said: Accepted, size: usize, key: &str) -> Option<Vec<SendOutcome>> {
                 let said = format!("Resend refused it: {}", answer::clean(&error.message, key));
                 answer::refusal(422, "validation_error", &error.message, said, None)
             }
-            None => SendOutcome::Accepted {
-                message_id: ids.next().map(|id| id.id).filter(|id| !id.is_empty())?,
-            },
+            None => SendOutcome::accepted(ids.next().map(|id| id.id).filter(|id| !id.is_empty())?),
         });
     }
     ids.next().is_none().then_some(each)
@@ -102,9 +98,7 @@ mod tests {
         let BatchOutcome::Each(each) = judge(200, &said) else {
             panic!("{:?}", judge(200, &said));
         };
-        let accepted = |id: &str| SendOutcome::Accepted {
-            message_id: id.into(),
-        };
+        let accepted = |id: &str| SendOutcome::accepted(id);
         let refused = SendOutcome::bounced(
             "Resend refused it: `to` is no address [key]",
             BounceType::Undetermined,

@@ -27,7 +27,7 @@ pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<Delivery
         .ok_or_else(|| Refusal::invalid("type is required: the event's name"))?;
     let Some(kind) = kind(name) else {
         let reason = format!("'{name}' is not about a sent mail");
-        return Ok(DeliveryReading::Skipped { reason });
+        return Ok(DeliveryReading::skipped(reason));
     };
     let data = &body["data"];
     if !data.is_object() {

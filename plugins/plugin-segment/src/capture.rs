@@ -44,13 +44,10 @@ impl TrackingApi {
                 .body(body.to_string());
             let outcome = match host.http(request).await {
                 Ok(answer) => outcome(&answer, host),
-                Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
-                    reason: format!("{}; check {BASE_URL}", error.message),
-                },
-                Err(error) => Captured::Retry {
-                    reason: error.message,
-                    retry_after_ms: None,
-                },
+                Err(error) if error.kind == HttpErrorKind::Refused => {
+                    Captured::blocked(format!("{}; check {BASE_URL}", error.message))
+                }
+                Err(error) => Captured::retry(error.message, None),
             };
             if outcome != Captured::Taken {
                 return outcome;
@@ -59,7 +56,7 @@ impl TrackingApi {
         if refused.is_empty() {
             Captured::Taken
         } else {
-            Captured::Partly { refused }
+            Captured::partly(refused)
         }
     }
 }
@@ -134,19 +131,14 @@ fn outcome(answer: &HttpResponse, host: &Host) -> Captured {
     let reason = format!("Segment answered {}", answer.status);
     match answer.status {
         200..=299 => Captured::Taken,
-        401..=403 => Captured::Blocked {
-            reason: format!("{reason}: check {WRITE_KEY}"),
-        },
-        300..=399 | 404 | 405 | 501 | 505 => Captured::Blocked {
-            reason: format!("{reason}: check {BASE_URL}"),
-        },
+        401..=403 => Captured::blocked(format!("{reason}: check {WRITE_KEY}")),
+        300..=399 | 404 | 405 | 501 | 505 => {
+            Captured::blocked(format!("{reason}: check {BASE_URL}"))
+        }
         // Those that Segment's own libraries retry.
-        408 | 410 | 429 | 460 | 500.. => Captured::Retry {
-            reason,
-            retry_after_ms: answer.retry_after_ms(host.now()),
-        },
+        408 | 410 | 429 | 460 | 500.. => Captured::retry(reason, answer.retry_after_ms(host.now())),
         // Segment answers 400 to a request that is too large or no JSON.
-        _ => Captured::Rejected { reason },
+        _ => Captured::rejected(reason),
     }
 }
 
@@ -262,7 +254,7 @@ mod tests {
         let long = json!("x".repeat(40_000));
         batch[3].properties.insert("long".into(), long);
         let (captured, requests) = send(&[("SEGMENT_WRITE_KEY", KEY)], &batch, &[200]);
-        let Captured::Partly { refused } = captured else {
+        let Captured::Partly { refused, .. } = captured else {
             panic!("{captured:?}");
         };
         let reasons: Vec<_> = refused.iter().map(|one| one.reason.as_str()).collect();
@@ -325,7 +317,7 @@ mod tests {
             let found = match captured {
                 Captured::Taken => "taken",
                 Captured::Rejected { .. } => "rejected",
-                Captured::Blocked { reason } => {
+                Captured::Blocked { reason, .. } => {
                     assert!(reason.contains("SEGMENT_"), "{reason}");
                     "blocked"
                 }

@@ -44,16 +44,9 @@ impl ProfileApi {
         host: &Host,
         distinct_id: &str,
     ) -> Result<Option<Properties>, String> {
-        let cache_key = format!("segment:person:{distinct_id}");
-        if let Some(kept) = host.cache_get(&cache_key).await
-            && let Ok(known) = serde_json::from_str(&kept)
-        {
-            return Ok(known);
-        }
-        let known = self.fetch(host, distinct_id).await?;
-        let kept = serde_json::to_string(&known).map_err(|error| error.to_string())?;
-        host.cache_put(&cache_key, &kept, KEPT).await;
-        Ok(known)
+        let cache_key = format!("person:{distinct_id}");
+        let known = self.fetch(host, distinct_id);
+        host.cached(&cache_key, KEPT, known).await
     }
 
     async fn fetch(&self, host: &Host, distinct_id: &str) -> Result<Option<Properties>, String> {
@@ -181,6 +174,8 @@ mod tests {
                 assert_eq!(json!(answer.unwrap()), known);
             }
             assert_eq!(fetched, 1, "{known}");
+            // The host puts the plugin's id before it.
+            assert_eq!(kept["person:ü 1/@"], known.to_string());
         }
     }
 

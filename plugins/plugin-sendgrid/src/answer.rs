@@ -2,7 +2,7 @@
 //! (<https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{Declined, HttpResponse, SendOutcome, first_phrase};
 use serde::Deserialize;
 
 use crate::{API_KEY, BASE_URL, FROM, POOL, POOL_TRANSACTIONAL};
@@ -11,8 +11,6 @@ use crate::{API_KEY, BASE_URL, FROM, POOL, POOL_TRANSACTIONAL};
 const QUOTA_WAIT_MS: u64 = 3_600_000;
 /// The longest wait that `X-RateLimit-Reset` may ask for, in seconds.
 const RESET_MAX: i64 = 3_600;
-/// The most characters of SendGrid's messages in a reason.
-const MESSAGE_MAX: usize = 400;
 
 #[derive(Default, Deserialize)]
 struct Failure {
@@ -34,9 +32,7 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
     if (200..300).contains(&answer.status) {
         let id = answer.header("x-message-id").map(str::trim);
         return match id.filter(|id| !id.is_empty()) {
-            Some(id) => SendOutcome::Accepted {
-                message_id: id.to_owned(),
-            },
+            Some(id) => SendOutcome::accepted(id.to_owned()),
             // Probably the answer of a proxy: the mail may have arrived or not.
             None => SendOutcome::unknown(format!(
                 "SendGrid answered {} without an X-Message-Id",
@@ -45,19 +41,17 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
         };
     }
     let failure: Failure = answer.json().unwrap_or_default();
-    let said = describe(answer.status, &failure, key);
-    let wait = wait(answer, now);
+    let declined = Declined::new("SendGrid", answer.status, &[key])
+        .saying(&words(&failure))
+        .after(wait(answer, now));
     match answer.status {
-        429 => SendOutcome::pause(said).after(wait),
+        429 => declined.limit(),
         // Documented as "the API is not available", so it took no mail.
-        503 => SendOutcome::retry(said).after(wait),
+        503 => declined.busy(),
         // The fault may have come after acceptance, and SendGrid has no idempotency keys.
-        408 | 500..=599 => SendOutcome::unknown(said),
-        300..=399 => SendOutcome::blocked(format!(
-            "{said}. Check {BASE_URL}: it redirects to another URL"
-        ))
-        .after(wait),
-        status => refusal(blame(status, &failure), &said, wait),
+        408 | 500..=599 => declined.doubt(),
+        300..=399 => declined.redirect(BASE_URL),
+        status => refusal(blame(status, &failure), declined),
     }
 }
 
@@ -87,35 +81,24 @@ enum Blame {
     Recipient,
 }
 
-fn refusal(blame: Blame, said: &str, wait: Option<u64>) -> SendOutcome {
+fn refusal(blame: Blame, declined: Declined) -> SendOutcome {
     match blame {
-        Blame::Key => SendOutcome::blocked(format!(
-            "{said}. Set {API_KEY} to a key with the access Mail Send"
-        ))
-        .after(wait),
-        Blame::Url => {
-            SendOutcome::blocked(format!("{said}. Check {BASE_URL}: SendGrid's API is not there"))
-                .after(wait)
-        }
-        Blame::Credits => SendOutcome::blocked(format!(
-            "{said}. Mails wait until the credits renew; a larger plan has more"
-        ))
-        .after(wait.or(Some(QUOTA_WAIT_MS))),
-        Blame::Pool => SendOutcome::blocked(format!(
-            "{said}. Set {POOL} and {POOL_TRANSACTIONAL} to pools of the account that have IP addresses"
-        ))
-        .after(wait),
-        Blame::Account => SendOutcome::blocked(format!(
-            "{said}. Look at https://app.sendgrid.com: the account may be restricted, or its IP Access Management may not list this server"
-        ))
-        .after(wait),
-        Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{said}. Check that the sender ({FROM}, or EMAIL_FROM) is verified at https://app.sendgrid.com/settings/sender_auth"
-        ))
-        .after(wait),
-        Blame::Content => SendOutcome::rejected(said),
-        // SendGrid checks the syntax of the address, which says nothing about the mailbox.
-        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
+        Blame::Key => declined.fix(format!("Set {API_KEY} to a key with the access Mail Send")),
+        Blame::Url => declined.fix(format!("Check {BASE_URL}: SendGrid's API is not there")),
+        Blame::Credits => declined
+            .or_after(QUOTA_WAIT_MS)
+            .fix("Mails wait until the credits renew; a larger plan has more"),
+        Blame::Pool => declined.fix(format!(
+            "Set {POOL} and {POOL_TRANSACTIONAL} to pools of the account that have IP addresses"
+        )),
+        Blame::Account => declined.fix(
+            "Look at https://app.sendgrid.com: the account may be restricted, or its IP Access Management may not list this server",
+        ),
+        Blame::Sender => declined.sender(format!(
+            "Check that the sender ({FROM}, or EMAIL_FROM) is verified at https://app.sendgrid.com/settings/sender_auth"
+        )),
+        Blame::Content => declined.content(),
+        Blame::Recipient => declined.recipient(),
     }
 }
 
@@ -124,7 +107,7 @@ fn blame(status: u16, failure: &Failure) -> Blame {
     let each = failure.errors.iter().map(|problem| {
         let field = problem.field.as_deref().unwrap_or_default();
         let message = problem.message.as_deref().unwrap_or_default();
-        by_words(message)
+        first_phrase(WORDS, message)
             .or_else(|| by_field(field))
             .unwrap_or(by_status(status, true))
     });
@@ -172,13 +155,8 @@ const WORDS: &[(&str, Blame)] = &[
     ("wrong credentials", Blame::Key),
 ];
 
-fn by_words(message: &str) -> Option<Blame> {
-    let message = message.to_ascii_lowercase();
-    let found = WORDS.iter().find(|(words, _)| message.contains(words));
-    found.map(|(_, blame)| *blame)
-}
-
-fn describe(status: u16, failure: &Failure, key: &str) -> String {
+/// The messages of all errors, each with the field at fault.
+fn words(failure: &Failure) -> String {
     let each = failure.errors.iter().filter_map(|problem| {
         let message = problem.message.as_deref().filter(|text| !text.is_empty())?;
         let message = message.trim_end_matches(['.', ' ']);
@@ -187,18 +165,5 @@ fn describe(status: u16, failure: &Failure, key: &str) -> String {
             _ => message.to_owned(),
         })
     });
-    let words = clean(&each.collect::<Vec<_>>().join("; "), key);
-    let colon = if words.is_empty() { "" } else { ": " };
-    let text = format!("SendGrid answered {status}{colon}{words}");
-    text.trim_end_matches(['.', ' ']).to_owned()
-}
-
-/// SendGrid's messages, short and without the key.
-fn clean(text: &str, key: &str) -> String {
-    // The key is removed before the text is cut, or a part of it could remain.
-    let text = text.replace(key, "[key]");
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MESSAGE_MAX)
-        .collect()
+    each.collect::<Vec<_>>().join("; ")
 }

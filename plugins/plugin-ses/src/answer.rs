@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html>).
 
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{BounceType, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{Declined, HttpResponse, SendOutcome, first_phrase};
 use serde::Deserialize;
 
 use crate::signing::Keys;
@@ -16,8 +16,6 @@ use crate::{
 const RATE_WAIT_MS: u64 = 2_000;
 /// How long mails wait with the quota of 24 hours used up, which frees up bit by bit.
 const QUOTA_WAIT_MS: u64 = 600_000;
-/// The most characters of the message of SES in a reason.
-const MESSAGE_MAX: usize = 400;
 
 #[derive(Deserialize)]
 struct Accepted {
@@ -69,46 +67,48 @@ pub fn outcome(
     if (200..300).contains(&answer.status) {
         return match answer.json::<Accepted>() {
             Ok(Accepted { message_id }) if !message_id.is_empty() => {
-                SendOutcome::Accepted { message_id }
+                SendOutcome::accepted(message_id)
             }
             // Probably the answer of a proxy: the mail may have arrived or not.
             _ => SendOutcome::unknown(format!("SES answered {} without an id", answer.status)),
         };
     }
     let failure = Failure::of(answer);
-    let said = describe(answer.status, &failure, keys);
-    let asked = answer.retry_after_ms(now);
-    let blocked = |fix: String| SendOutcome::blocked(format!("{said}. {fix}")).after(asked);
+    // For a wrong signature SES repeats the whole request, with the session token among its headers, from
+    // the second line on.
+    let words = failure.message.lines().next().unwrap_or_default();
+    let session = keys.session.as_deref().unwrap_or_default();
+    let declined = Declined::new("SES", answer.status, &[&keys.secret, session])
+        .named(&failure.name)
+        .saying(words)
+        .after(answer.retry_after_ms(now));
     match blame(answer.status, &failure, recipient) {
-        Blame::Rate => SendOutcome::pause(said).after(asked.or(Some(RATE_WAIT_MS))),
-        Blame::Quota => SendOutcome::blocked(format!(
-            "{said}. Mails wait until the quota of 24 hours has room; AWS raises it on request"
-        ))
-        .after(Some(asked.unwrap_or_default().max(QUOTA_WAIT_MS))),
+        Blame::Rate => declined.or_after(RATE_WAIT_MS).limit(),
+        Blame::Quota => declined.at_least(QUOTA_WAIT_MS).fix(
+            "Mails wait until the quota of 24 hours has room; AWS raises it on request",
+        ),
         // The fault may have come after acceptance, and SES has no idempotency keys.
-        Blame::Fault => SendOutcome::unknown(said),
-        Blame::Redirect => blocked(format!("Check {BASE_URL}: it redirects to another URL")),
-        Blame::Url => blocked(format!("Check {REGION} and {BASE_URL}: SES is not there")),
-        Blame::Keys => blocked(format!(
+        Blame::Fault => declined.doubt(),
+        Blame::Redirect => declined.redirect(BASE_URL),
+        Blame::Url => declined.fix(format!("Check {REGION} and {BASE_URL}: SES is not there")),
+        Blame::Keys => declined.fix(format!(
             "Check {ACCESS_KEY} and {SECRET_KEY} ({SESSION_TOKEN} for temporary keys), and this machine's clock, which may be 5 minutes off at most"
         )),
-        Blame::Permission => blocked(format!(
+        Blame::Permission => declined.fix(format!(
             "Allow the IAM user of {ACCESS_KEY} the actions ses:SendEmail and ses:SendRawEmail"
         )),
-        Blame::Sandbox => blocked(
-            "The account is in the sandbox, where recipients must be verified too: request production access on the SES page 'Get set up'".into(),
+        Blame::Sandbox => declined.fix(
+            "The account is in the sandbox, where recipients must be verified too: request production access on the SES page 'Get set up'",
         ),
-        Blame::Account => blocked("Look at the account's dashboard in the SES console".into()),
-        Blame::ConfigurationSet => blocked(format!(
+        Blame::Account => declined.fix("Look at the account's dashboard in the SES console"),
+        Blame::ConfigurationSet => declined.fix(format!(
             "Check that the sets of {CONFIGURATION_SET} and {CONFIGURATION_SET_TRANSACTIONAL} exist in the region of {REGION} and that their sending is enabled"
         )),
-        Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{said}. Check that the sender ({FROM}, or EMAIL_FROM) is a verified identity in the region of {REGION}"
-        ))
-        .after(asked),
-        // SES checks the syntax of the address, which says nothing about the mailbox.
-        Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),
-        Blame::Content => SendOutcome::rejected(said),
+        Blame::Sender => declined.sender(format!(
+            "Check that the sender ({FROM}, or EMAIL_FROM) is a verified identity in the region of {REGION}"
+        )),
+        Blame::Recipient => declined.recipient(),
+        Blame::Content => declined.content(),
     }
 }
 
@@ -197,8 +197,7 @@ fn unverified(words: &str, recipient: Option<&str>) -> Blame {
 /// The fault of an invalid parameter. The sender was checked when the plugin built the message, and
 /// is the same for many mails; what SES finds wrong with an address is the recipient's.
 fn parameter(words: &str) -> Blame {
-    let found = PARAMETER.iter().find(|(word, _)| words.contains(word));
-    found.map_or(Blame::Content, |(_, blame)| *blame)
+    first_phrase(PARAMETER, words).unwrap_or(Blame::Content)
 }
 
 /// Phrases and the fault they mean; the first one that occurs counts.
@@ -225,25 +224,3 @@ const PARAMETER: &[(&str, Blame)] = &[
     ("toaddresses", Blame::Recipient),
     ("recipient", Blame::Recipient),
 ];
-
-fn describe(status: u16, failure: &Failure, keys: &Keys) -> String {
-    let (name, message) = (clean(&failure.name, keys), clean(&failure.message, keys));
-    let space = if name.is_empty() { "" } else { " " };
-    let colon = if message.is_empty() { "" } else { ": " };
-    let text = format!("SES answered {status}{space}{name}{colon}{message}");
-    text.trim_end_matches(['.', ' ']).to_owned()
-}
-
-/// The text of SES, short and without secrets. For a wrong signature it repeats the whole request,
-/// with the session token among its headers, from the second line on.
-fn clean(text: &str, keys: &Keys) -> String {
-    let mut text = text.lines().next().unwrap_or_default().to_owned();
-    // Secrets are removed before the text is cut, or a part of one could remain.
-    for secret in std::iter::once(&keys.secret).chain(&keys.session) {
-        text = text.replace(secret, "[secret]");
-    }
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MESSAGE_MAX)
-        .collect()
-}

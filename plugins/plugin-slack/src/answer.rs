@@ -17,22 +17,15 @@ pub fn outcome(answer: &HttpResponse, url: &str, now: DateTime<Utc>) -> Captured
     let reason = format!("Slack answered {status}{colon}{words}");
     match status {
         200 if words == "ok" => Captured::Taken,
-        200..=399 => Captured::Blocked {
-            reason: format!(
-                "{reason}. Check {WEBHOOK_URL}: a webhook of Slack answers 200 with 'ok'"
-            ),
-        },
+        200..=399 => Captured::blocked(format!(
+            "{reason}. Check {WEBHOOK_URL}: a webhook of Slack answers 200 with 'ok'"
+        )),
         // The error is in the text: the message, or something it names, is at fault.
-        400 | 413 => Captured::Rejected { reason },
-        408 | 429 | 500.. => Captured::Retry {
-            reason,
-            retry_after_ms: answer.retry_after_ms(now),
-        },
-        _ => Captured::Blocked {
-            reason: format!(
-                "{reason}. The webhook or its channel is gone, or the app may not post: add a new webhook at https://api.slack.com/apps and set {WEBHOOK_URL}"
-            ),
-        },
+        400 | 413 => Captured::rejected(reason),
+        408 | 429 | 500.. => Captured::retry(reason, answer.retry_after_ms(now)),
+        _ => Captured::blocked(format!(
+            "{reason}. The webhook or its channel is gone, or the app may not post: add a new webhook at https://api.slack.com/apps and set {WEBHOOK_URL}"
+        )),
     }
 }
 

@@ -92,15 +92,16 @@ impl Analytics for Slack {
             return Captured::Unwanted;
         }
         if chosen.len() > EVENTS_MAX {
-            return Captured::Rejected {
-                reason: format!("a message holds {EVENTS_MAX} events, not {}", chosen.len()),
-            };
+            return Captured::rejected(format!(
+                "a message holds {EVENTS_MAX} events, not {}",
+                chosen.len()
+            ));
         }
         if host.cache_get(POSTED).await.is_some() {
-            return Captured::Retry {
-                reason: "Slack accepts one message a second".into(),
-                retry_after_ms: Some(PACE.as_millis() as u64),
-            };
+            return Captured::retry(
+                "Slack accepts one message a second",
+                Some(PACE.as_millis() as u64),
+            );
         }
         host.cache_put(POSTED, "1", PACE).await;
         let request = HttpRequest::new(HttpMethod::Post, url)
@@ -108,13 +109,10 @@ impl Analytics for Slack {
             .body(message::body(&chosen));
         match host.http(request).await {
             Ok(answer) => answer::outcome(&answer, url, host.now()),
-            Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
-                reason: format!("{}; check {WEBHOOK_URL}", error.message),
-            },
-            Err(error) => Captured::Retry {
-                reason: error.message,
-                retry_after_ms: None,
-            },
+            Err(error) if error.kind == HttpErrorKind::Refused => {
+                Captured::blocked(format!("{}; check {WEBHOOK_URL}", error.message))
+            }
+            Err(error) => Captured::retry(error.message, None),
         }
     }
 }

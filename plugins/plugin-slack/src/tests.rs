@@ -199,11 +199,11 @@ fn each_answer_means_what_slack_documents() {
         let (captured, _) = post(&settings(&[]), &batch, answer, &mut BTreeSet::new());
         let found = match captured {
             Captured::Taken => "taken",
-            Captured::Rejected { reason } => {
+            Captured::Rejected { reason, .. } => {
                 assert!(reason.contains(body), "{reason}");
                 "rejected"
             }
-            Captured::Blocked { reason } => {
+            Captured::Blocked { reason, .. } => {
                 assert!(
                     reason.contains(body) && reason.contains("SLACK_WEBHOOK_URL"),
                     "{reason}"

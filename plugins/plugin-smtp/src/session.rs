@@ -67,9 +67,7 @@ pub fn deliver(
         session.hand_over(message)
     });
     match sent {
-        Ok(()) => SendOutcome::Accepted {
-            message_id: envelope.message_id.clone(),
-        },
+        Ok(()) => SendOutcome::accepted(envelope.message_id.clone()),
         Err(outcome) => outcome,
     }
 }

@@ -121,7 +121,7 @@ fn a_mail_arrives_whole_over_either_encryption() {
         let plugin = account(&server, port, mode, "hush");
         let outcome = send(plugin.as_ref(), &mail("bob+news@bücher.example", &subject));
         let message_id = "01234567@acme.test".to_owned();
-        assert_eq!(outcome, SendOutcome::Accepted { message_id }, "{mode}");
+        assert_eq!(outcome, SendOutcome::accepted(message_id), "{mode}");
         let bytes = arrived(&server, &subject);
         let message = MessageParser::default().parse(&bytes).unwrap();
         let from = message.from().unwrap().first().unwrap();

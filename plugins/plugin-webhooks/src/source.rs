@@ -25,14 +25,15 @@ impl Source {
     pub fn manifest(&self) -> Manifest {
         let own = &self.authentication;
         let mut manifest = Manifest::new(&self.id, env!("CARGO_PKG_VERSION"))
-            .setting(Setting::new(&own.secret, &own.help).secret())
+            // Two files for one vendor may have one secret.
+            .setting(Setting::new(&own.secret, &own.help).secret().shared())
             .webhook_secret(&own.secret);
         if let Some(previous) = &own.previous_secret {
             let help = format!(
                 "the former value of {}, accepted as well while the secret is being replaced",
                 own.secret
             );
-            manifest = manifest.setting(Setting::new(previous, &help).secret());
+            manifest = manifest.setting(Setting::new(previous, &help).secret().shared());
         }
         match self.untrusted {
             true => manifest.untrusted(),

@@ -79,14 +79,9 @@ impl Analytics for AcmePlugin {
             .body(json!({ "events": items }).to_string());
         match host.http(request).await {
             Ok(answer) => outcome(&answer, &host),
-            Err(error) if error.kind == HttpErrorKind::Refused => Captured::Blocked {
-                reason: error.message,
-            },
+            Err(error) if error.kind == HttpErrorKind::Refused => Captured::blocked(error.message),
             // The batch may have arrived: Acme must recognize its ids.
-            Err(error) => Captured::Retry {
-                reason: error.message,
-                retry_after_ms: None,
-            },
+            Err(error) => Captured::retry(error.message, None),
         }
     }
 }
@@ -110,15 +105,10 @@ fn outcome(answer: &HttpResponse, host: &Host) -> Captured {
     match answer.status {
         200..=299 => Captured::Taken,
         // Nothing is accepted until someone acts; Hogsend keeps everything.
-        300..=399 | 401..=404 => Captured::Blocked {
-            reason: format!("{reason}: check {API_KEY}"),
-        },
-        408 | 429 | 500.. => Captured::Retry {
-            reason,
-            retry_after_ms: answer.retry_after_ms(host.now()),
-        },
+        300..=399 | 401..=404 => Captured::blocked(format!("{reason}: check {API_KEY}")),
+        408 | 429 | 500.. => Captured::retry(reason, answer.retry_after_ms(host.now())),
         // Hogsend halves the batch to find the captures at fault.
-        _ => Captured::Rejected { reason },
+        _ => Captured::rejected(reason),
     }
 }
 

@@ -141,9 +141,7 @@ fn outcome(answer: &HttpResponse, host: &Host, key: &str) -> SendOutcome {
     );
     match answer.status {
         200..=299 => match body["id"].as_str() {
-            Some(id) => SendOutcome::Accepted {
-                message_id: id.to_owned(),
-            },
+            Some(id) => SendOutcome::accepted(id),
             None => SendOutcome::unknown("Acme accepted the mail without an id"),
         },
         // Nobody's mail is sent until someone acts.

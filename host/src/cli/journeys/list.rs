@@ -102,7 +102,9 @@ fn described(condition: &Condition) -> String {
     match condition {
         Condition::All(parts) => joined(parts, " and "),
         Condition::Any(parts) => joined(parts, " or "),
-        Condition::Property { path, op, value } => match op {
+        Condition::Property {
+            path, op, value, ..
+        } => match op {
             Op::Exists => format!("{path} exists"),
             Op::NotExists => format!("{path} does not exist"),
             Op::Eq => format!("{path} = {value}"),

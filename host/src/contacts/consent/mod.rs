@@ -8,6 +8,7 @@
 mod book;
 mod call;
 mod catch_up;
+mod change;
 mod lists;
 
 pub use book::{Book, Reach};

@@ -6,7 +6,7 @@ use hogsend_semantics::identity::Id;
 use serde::Serialize;
 use sqlx::types::Json;
 
-use super::row::id_of;
+use super::wanted::id_of;
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, EventId};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::row::ShownRow;
+use crate::db::stored::Stored;
 use crate::db::{Conn, ContactRow, Result};
 use crate::ids::ContactId;
 
@@ -36,9 +36,9 @@ pub async fn contacts_list(
     offset: i64,
 ) -> Result<Vec<ContactRow>> {
     sqlx::query_as!(
-        ShownRow,
+        ContactRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
-                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  properties AS "properties: Stored<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
            FROM contacts
            WHERE ($1::text IS NULL OR (email || '') ILIKE $1 OR (external_id || '') ILIKE $1 OR id = $5)
@@ -50,7 +50,6 @@ pub async fn contacts_list(
         offset,
         search.and_then(as_id)
     )
-    .map(ContactRow::from)
     .fetch_all(conn)
     .await
 }
@@ -94,9 +93,9 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
         None => (as_id(name), name),
     };
     sqlx::query_as!(
-        ShownRow,
+        ContactRow,
         r#"SELECT id AS "id: ContactId", external_id, email,
-                  properties AS "properties: Json<Properties>", first_seen_at, last_seen_at,
+                  properties AS "properties: Stored<Properties>", first_seen_at, last_seen_at,
                   created_at, updated_at
            FROM contacts WHERE id = $1 OR external_id = $2
               OR id = (SELECT contact_id FROM contact_identities WHERE kind = 'user' AND value = $2)
@@ -104,7 +103,6 @@ pub async fn contact_row(conn: &mut Conn, name: &str) -> Result<Option<ContactRo
         id,
         name
     )
-    .map(ContactRow::from)
     .fetch_optional(conn)
     .await
 }

@@ -9,7 +9,9 @@ mod merge;
 mod pending;
 mod preference;
 mod row;
+mod shown;
 mod suppression;
+mod wanted;
 
 pub use consent::{
     ConsentChange, ConsentDelta, Consents, consent_changes_forget, consent_changes_insert,
@@ -38,13 +40,15 @@ pub use preference::{
     Preferences, preferences_bounces, preferences_by_contact, preferences_count_bounce,
 };
 pub use row::{
-    Contact, ContactRow, Found, Holder, NewIdentity, Wanted, contact_by_user, contact_confirm,
-    contact_get, contact_lock, contact_set_properties, contact_unfit, contact_unfit_of,
-    contact_upsert, contacts_address, contacts_find, contacts_holding, contacts_holding_lock,
-    contacts_not_addressed, contacts_wanted, identity_lock,
+    Contact, NewIdentity, contact_confirm, contact_get, contact_lock, contact_set_properties,
+    contact_unfit, contact_unfit_of, contact_upsert, contacts_address, contacts_not_addressed,
 };
+pub use shown::{ContactRow, contact_by_user, contacts_find};
 pub use suppression::{
     NewSuppression, Suppression, suppression_delete, suppression_forget, suppression_insert,
     suppression_rekey, suppressions_address, suppressions_insert, suppressions_list,
     suppressions_of, suppressions_unaddressed,
+};
+pub use wanted::{
+    Found, Holder, Wanted, contacts_holding, contacts_holding_lock, contacts_wanted, identity_lock,
 };

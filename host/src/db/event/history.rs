@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
 use hogsend_plugin_api::{Properties, Trust};
-use sqlx::types::Json;
 
+use crate::db::stored::Stored;
 use crate::db::{Conn, Result};
 use crate::ids::{ContactId, EventId};
 
@@ -45,29 +45,6 @@ pub struct PastEvent {
     pub trust: Trust,
 }
 
-/// A [`PastEvent`] as stored.
-pub(in crate::db) struct EventOfPast {
-    pub id: EventId,
-    pub name: String,
-    pub properties: Json<Properties>,
-    pub occurred_at: DateTime<Utc>,
-    pub received_at: DateTime<Utc>,
-    pub trusted: bool,
-}
-
-impl From<EventOfPast> for PastEvent {
-    fn from(row: EventOfPast) -> Self {
-        Self {
-            id: row.id,
-            name: row.name,
-            properties: row.properties.0,
-            occurred_at: row.occurred_at,
-            received_at: row.received_at,
-            trust: row.trusted.into(),
-        }
-    }
-}
-
 impl From<PastEvent> for Occurrence {
     fn from(event: PastEvent) -> Self {
         let mut occurrence = Self::new(event.name, event.properties, event.occurred_at);
@@ -86,9 +63,9 @@ pub async fn history_events(
     limit: i64,
 ) -> Result<Vec<PastEvent>> {
     sqlx::query_as!(
-        EventOfPast,
-        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
-                  occurred_at, received_at, trusted
+        PastEvent,
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Stored<Properties>",
+                  occurred_at, received_at, trusted AS "trust"
            FROM user_events
            WHERE contact_id = $1 AND name = $2
              AND ($3::timestamptz IS NULL OR occurred_at >= $3)
@@ -98,7 +75,6 @@ pub async fn history_events(
         since,
         limit
     )
-    .map(PastEvent::from)
     .fetch_all(conn)
     .await
 }
@@ -123,9 +99,9 @@ pub async fn history_page(
 ) -> Result<Vec<PastEvent>> {
     let (at, id) = before.unzip();
     sqlx::query_as!(
-        EventOfPast,
-        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
-                  occurred_at, received_at, trusted
+        PastEvent,
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Stored<Properties>",
+                  occurred_at, received_at, trusted AS "trust"
            FROM user_events
            WHERE contact_id = $1 AND name = $2 AND received_at >= $3 AND NOT historical
              AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5))
@@ -137,7 +113,6 @@ pub async fn history_page(
         id as Option<EventId>,
         i64::try_from(limit).unwrap_or(i64::MAX)
     )
-    .map(PastEvent::from)
     .fetch_all(conn)
     .await
 }

@@ -12,5 +12,3 @@ pub use history::{
 pub use insert::{EventRow, event_insert, event_key_claim, events_stored};
 pub use known::{KnownEvent, event_insert_known, event_insert_known_once};
 pub use list::{EVENTS_COUNTED, EventFilter, EventStory, event_count, event_stories, event_story};
-
-pub(in crate::db) use history::EventOfPast;

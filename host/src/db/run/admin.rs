@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::User;
 use hogsend_plugin_api::{Properties, Trust};
-use sqlx::types::Json;
 
 use super::plugin_call::calls_forget;
+use crate::db::stored::Stored;
 use crate::db::transact::{stir, takes};
 use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
@@ -32,73 +32,29 @@ pub struct StateRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A [`StateRow`] as stored.
-struct StoredState {
-    id: uuid::Uuid,
-    journey_id: String,
-    contact_id: uuid::Uuid,
-    plugin_id: String,
-    plugin_version: String,
-    status: RunState,
-    current_node_id: String,
-    trigger_event: String,
-    context: Json<Properties>,
-    person: Json<User>,
-    depth: i16,
-    trusted: bool,
-    wake_at: Option<DateTime<Utc>>,
-    error_message: Option<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl From<StoredState> for StateRow {
-    fn from(row: StoredState) -> Self {
-        Self {
-            id: row.id.into(),
-            journey_id: row.journey_id,
-            contact_id: row.contact_id.into(),
-            plugin_id: row.plugin_id,
-            plugin_version: row.plugin_version,
-            status: row.status,
-            current_node_id: row.current_node_id,
-            trigger_event: row.trigger_event,
-            context: row.context.0,
-            person: row.person.0,
-            depth: row.depth,
-            trust: row.trusted.into(),
-            wake_at: row.wake_at,
-            error_message: row.error_message,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
-    }
-}
-
 pub async fn state_get(conn: &mut Conn, id: StateId) -> Result<Option<StateRow>> {
     sqlx::query_as!(
-        StoredState,
+        StateRow,
         r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version,
                   status AS "status: RunState", current_node_id, trigger_event,
-                  context AS "context: Json<Properties>",
-                  person AS "person: Json<User>", depth, trusted, wake_at, error_message,
+                  context AS "context: Stored<Properties>",
+                  person AS "person: Stored<User>", depth, trusted AS "trust", wake_at, error_message,
                   created_at, updated_at
            FROM journey_states WHERE id = $1"#,
         id as StateId
     )
-    .map(StateRow::from)
     .fetch_optional(conn)
     .await
 }
 
 /// Runs that failed or are stuck and are not dismissed, newest first.
 pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>> {
-    let rows = sqlx::query_as!(
-        StoredState,
+    sqlx::query_as!(
+        StateRow,
         r#"SELECT id, journey_id, contact_id, plugin_id, plugin_version,
                   status AS "status: RunState", current_node_id, trigger_event,
-                  context AS "context: Json<Properties>",
-                  person AS "person: Json<User>", depth, trusted, wake_at, error_message,
+                  context AS "context: Stored<Properties>",
+                  person AS "person: Stored<User>", depth, trusted AS "trust", wake_at, error_message,
                   created_at, updated_at
            FROM journey_states
            WHERE status IN ('failed', 'stuck') AND dismissed_at IS NULL
@@ -106,8 +62,7 @@ pub async fn states_broken(conn: &mut Conn, limit: i64) -> Result<Vec<StateRow>>
         limit
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(StateRow::from).collect())
+    .await
 }
 
 /// Whether another run of the same journey and contact is open. The caller holds the contact's

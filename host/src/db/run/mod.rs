@@ -1,7 +1,9 @@
 //! Runs of journeys, their steps and waits.
 
 mod admin;
+mod lease;
 mod list;
+mod log;
 mod once;
 mod plugin_call;
 mod row;
@@ -11,18 +13,21 @@ mod wait;
 pub use admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
+pub use lease::{
+    ClaimedState, state_claim, state_failed, state_failures, state_fence, state_release,
+    states_after_clock_change, states_give_back, states_renew,
+};
 pub use list::{
     LogRow, RunCount, SkipCount, StateFilter, StateStory, journey_counts, journey_set_enabled,
     journey_skips, state_count, state_logs, state_stories, state_story,
 };
+pub use log::{Log, NewSkip, log_insert, skip_insert};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use plugin_call::{Deaths, PluginCall, call_switch, calls_died, calls_forget, calls_void};
 pub use row::{
-    ClaimedState, LastEntry, Log, NewSkip, NewState, OpenState, Progress, Unreached,
-    journeys_disabled, log_insert, skip_insert, state_claim, state_exit, state_failed,
-    state_failures, state_fence, state_insert, state_last_entries, state_next_due, state_person,
-    state_progress, state_release, states_after_clock_change, states_give_back, states_open,
-    states_renew, states_unreached, states_waiting,
+    LastEntry, NewState, OpenState, Progress, Unreached, journeys_disabled, state_exit,
+    state_insert, state_last_entries, state_next_due, state_person, state_progress, states_open,
+    states_unreached, states_waiting,
 };
 pub use step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};

@@ -55,11 +55,7 @@ pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
         let step_state = match (row.state.as_str(), done) {
             ("noted", _) => StepState::Noted,
             ("cancelled", _) => StepState::Cancelled,
-            ("done", Some(((pos, at), result))) => StepState::Done {
-                pos: pos as u32,
-                at,
-                result: result.0,
-            },
+            ("done", Some(((pos, at), result))) => StepState::done(pos as u32, at, result.0),
             _ => StepState::Open,
         };
         let (seq, after) = (row.seq as u32, row.after_count as u32);
@@ -96,9 +92,9 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
         let (name, pos, at, result) = match &row.step.state {
             StepState::Noted => ("noted", None, None, None),
             StepState::Cancelled => ("cancelled", None, None, None),
-            StepState::Done { pos, at, result } => {
-                ("done", Some(*pos as i32), Some(*at), Some(Json(result)))
-            }
+            StepState::Done {
+                pos, at, result, ..
+            } => ("done", Some(*pos as i32), Some(*at), Some(Json(result))),
             _ => ("open", None, None, None),
         };
         states.push(name.to_owned());

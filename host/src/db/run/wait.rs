@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::WaitForArgs;
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::db::EventOfPast;
+use crate::db::stored::Stored;
 use crate::db::transact::takes_contacts;
 use crate::db::{Conn, PastEvent, Result};
 use crate::ids::{ContactId, EventId, StateId};
@@ -83,9 +82,9 @@ pub async fn events_arrived(
     limit: i64,
 ) -> Result<Vec<PastEvent>> {
     sqlx::query_as!(
-        EventOfPast,
-        r#"SELECT id AS "id: EventId", name, properties AS "properties: Json<Properties>",
-                  occurred_at, received_at, trusted
+        PastEvent,
+        r#"SELECT id AS "id: EventId", name, properties AS "properties: Stored<Properties>",
+                  occurred_at, received_at, trusted AS "trust"
            FROM user_events
            WHERE contact_id = $1 AND name = $2 AND NOT historical
              AND ((received_at, id) > ($3, $4) OR received_at >= $5)
@@ -97,7 +96,6 @@ pub async fn events_arrived(
         since,
         limit
     )
-    .map(PastEvent::from)
     .fetch_all(conn)
     .await
 }

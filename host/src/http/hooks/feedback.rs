@@ -65,13 +65,14 @@ pub(super) async fn read(
         .map_err(|error| ApiError::internal(&error))?
     {
         Ok(DeliveryReading::Events(events)) => events,
-        Ok(DeliveryReading::Skipped { reason }) => {
+        Ok(DeliveryReading::Skipped { reason, .. }) => {
             return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
         Ok(DeliveryReading::Answer {
             status,
             content_type,
             body,
+            ..
         }) => return own_answer(provider, status, &content_type, body),
         Ok(_) => return Err(unknown_reading(provider)),
         Err(refusal) => return Err(refused(app, provider, &webhook, refusal, unverified())),

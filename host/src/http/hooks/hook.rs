@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use hogsend_plugin_api::{Body, Refusal, Webhook};
+use hogsend_plugin_api::{Body, Refusal, Webhook, limits};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -103,19 +103,16 @@ pub(super) fn refused(
     unauthorized: ApiError,
 ) -> ApiError {
     match refusal {
-        Refusal::Unauthorized { reason } => {
+        Refusal::Unauthorized { reason, .. } => {
             app.refusals.tell(plugin, webhook, reason);
             unauthorized
         }
-        Refusal::Invalid { details } => {
+        Refusal::Invalid { details, .. } => {
             ApiError::bad_request(json!({ "error": "Invalid payload", "details": details }))
         }
         _ => unknown_reading(plugin),
     }
 }
-
-/// Bytes of a response that a plugin composes.
-const ANSWER_MAX: usize = 4 * 1024;
 
 /// A plugin's own response to its vendor. Browsers must not run what it holds, as a vendor's request may
 /// come back in it.
@@ -140,12 +137,9 @@ pub(super) fn own_answer(
     })?;
     let kind = HeaderValue::try_from(content_type)
         .map_err(|_| broken("a content type that is no header value".into()))?;
-    if body.0.len() > ANSWER_MAX {
-        let bytes = body.0.len();
-        return Err(broken(format!(
-            "{bytes} bytes: at most {ANSWER_MAX} are sent"
-        )));
-    }
+    limits::WEBHOOK_ANSWER
+        .check(body.0.len())
+        .map_err(|why| broken(format!("a body that {why}")))?;
     let headers = [
         (header::CONTENT_TYPE, kind),
         (

@@ -67,7 +67,7 @@ pub async fn receive_webhook(
         .map_err(|error| ApiError::internal(&error))?
     {
         Ok(Reading::Events(events)) => events,
-        Ok(Reading::Skipped { reason }) => {
+        Ok(Reading::Skipped { reason, .. }) => {
             return Ok(Json(WebhookOut::skipped(reason)).into_response());
         }
         Ok(Reading::Challenge { .. }) => {
@@ -78,6 +78,7 @@ pub async fn receive_webhook(
             status,
             content_type,
             body,
+            ..
         }) => return own_answer(&source, status, &content_type, body),
         Err(refusal) => {
             return Err(refused(&app, &source, &webhook, refusal, invalid_secret()));
@@ -152,15 +153,18 @@ pub async fn answer_challenge(
     let webhook = webhook(&app, &Method::GET, &uri, &headers, Bytes::new());
     let read = plugin.read(&webhook).await;
     match read.map_err(|error| ApiError::internal(&error))? {
-        Ok(Reading::Challenge { answer }) => {
+        Ok(Reading::Challenge { answer, .. }) => {
             let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
             Ok((kind, answer).into_response())
         }
-        Ok(Reading::Skipped { reason }) => Ok(Json(WebhookOut::skipped(reason)).into_response()),
+        Ok(Reading::Skipped { reason, .. }) => {
+            Ok(Json(WebhookOut::skipped(reason)).into_response())
+        }
         Ok(Reading::Answer {
             status,
             content_type,
             body,
+            ..
         }) => own_answer(&source, status, &content_type, body),
         Ok(Reading::Events(_)) => {
             let reason = "events must be sent with POST".to_owned();

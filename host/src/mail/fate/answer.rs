@@ -39,7 +39,7 @@ pub enum Fate {
 impl From<SendOutcome> for Fate {
     fn from(outcome: SendOutcome) -> Self {
         match outcome {
-            SendOutcome::Accepted { message_id } => Self::Accepted { message_id },
+            SendOutcome::Accepted { message_id, .. } => Self::Accepted { message_id },
             SendOutcome::Retry {
                 reason,
                 retry_after_ms,
@@ -77,7 +77,7 @@ impl From<SendOutcome> for Fate {
                 bounce: bounce.unwrap_or(BounceType::Undetermined),
             },
             SendOutcome::Rejected { reason, .. } => Self::Refused { reason },
-            SendOutcome::Unknown { reason } => Self::Doubtful { reason },
+            SendOutcome::Unknown { reason, .. } => Self::Doubtful { reason },
             other => Self::Doubtful {
                 reason: format!("the plugin is newer than this host: {other:?}"),
             },
@@ -116,7 +116,7 @@ impl Answer {
     pub fn of(outcome: BatchOutcome, size: usize) -> Self {
         match outcome {
             BatchOutcome::All(one) => Self::All(one.into()),
-            BatchOutcome::Apart { reason } => Self::Apart(reason),
+            BatchOutcome::Apart { reason, .. } => Self::Apart(reason),
             BatchOutcome::Each(each) if each.len() != size => Self::All(Fate::Doubtful {
                 reason: format!("the answer is about {} mails instead of {size}", each.len()),
             }),
@@ -241,9 +241,7 @@ mod tests {
 
     #[test]
     fn a_block_is_seen_even_if_other_mail_was_accepted() {
-        let taken = SendOutcome::Accepted {
-            message_id: "1".into(),
-        };
+        let taken = SendOutcome::accepted("1");
         let answer = each(&[taken.clone(), SendOutcome::sender_blocked("not verified")]);
         assert_eq!(
             Verdict::of(&answer),
@@ -261,9 +259,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_leaves_one_mail_in_doubt_leaves_all_in_doubt() {
-        let taken = SendOutcome::Accepted {
-            message_id: "1".into(),
-        };
+        let taken = SendOutcome::accepted("1");
         let doubt = Answer::All(Fate::Doubtful { reason: "?".into() });
         assert_eq!(each(&[taken.clone(), SendOutcome::unknown("?")]), doubt);
         let two = BatchOutcome::Each(vec![taken.clone(), taken]);

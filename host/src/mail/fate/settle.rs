@@ -183,17 +183,14 @@ fn step(settled: &Settled<'_>, row: &EndedSend) -> Option<StepEnd> {
     let id = row.id.into();
     let result = match &settled.standing {
         Standing::Waits { .. } | Standing::Doubtful { .. } | Standing::Alone { .. } => return None,
-        Standing::Sent { .. } => Sent::Sent { id },
+        Standing::Sent { .. } => Sent::sent(id),
         Standing::Over {
             status: SendStatus::Skipped,
             reason,
-        } => Sent::Skipped {
-            reason: reason.clone(),
-        },
-        Standing::Over { reason, .. } | Standing::Bounced { reason, .. } => Sent::Failed {
-            id,
-            reason: reason.clone(),
-        },
+        } => Sent::skipped(reason.clone()),
+        Standing::Over { reason, .. } | Standing::Bounced { reason, .. } => {
+            Sent::failed(id, reason.clone())
+        }
     };
     let (state, seq) = row.state_id.zip(row.step_seq)?;
     Some(StepEnd {

@@ -3,17 +3,16 @@
 use std::io::{self, Read};
 
 use hogsend_plugin_api::call::CallError;
+use hogsend_plugin_api::limits;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use crate::foreign::ANSWER_MAX;
 
 /// The version of the protocol that this host speaks, and the oldest one.
 pub const PROTOCOL: u32 = 1;
 pub const PROTOCOL_MIN: u32 = 1;
 
 /// Bytes of a message of a child: the longest answer, and what is around it.
-pub const ANSWER_FRAME_MAX: usize = ANSWER_MAX + 64 * 1024;
+pub const ANSWER_FRAME_MAX: usize = limits::ANSWER.most + 64 * 1024;
 /// Bytes of a message of the host.
 pub const REQUEST_FRAME_MAX: usize = 256 * 1024 * 1024;
 

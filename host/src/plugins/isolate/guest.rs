@@ -8,13 +8,13 @@ use std::thread;
 
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::call::CallError;
+use hogsend_plugin_api::limits;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::frame::{self, Fault, PROTOCOL, REQUEST_FRAME_MAX, Request};
 use super::methods::{self, CREATE, HANDSHAKE};
-use crate::foreign::ANSWER_MAX;
 use crate::plugins::caller::read_error;
 use crate::plugins::loader;
 use crate::plugins::preflight::Checked;
@@ -72,13 +72,9 @@ impl Guest {
             }
         };
         let answer = self.perform(&request);
-        let answer = answer.and_then(|bytes| match bytes.len() {
-            ..=ANSWER_MAX => Ok(bytes),
-            length => {
-                let message =
-                    format!("it answered with {length} bytes; at most {ANSWER_MAX} are accepted");
-                Err(CallError::new(CallError::BAD_INPUT, message).into())
-            }
+        let answer = answer.and_then(|bytes| match limits::ANSWER.check(bytes.len()) {
+            Ok(()) => Ok(bytes),
+            Err(message) => Err(CallError::new(CallError::BAD_INPUT, message).into()),
         });
         let frame = match &answer {
             Ok(bytes) => frame::response(request.id, Ok(bytes)),

@@ -200,10 +200,7 @@ mod tests {
         };
         assert_eq!(counts(&RunStatus::Waiting), (0, 1));
         assert_eq!(counts(&RunStatus::Completed), (1, 0));
-        let failed = RunStatus::Failed {
-            message: "no".into(),
-            location: None,
-        };
+        let failed = RunStatus::failed("no", None);
         assert_eq!(counts(&failed), (1, 0));
     }
 }

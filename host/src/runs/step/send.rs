@@ -48,7 +48,7 @@ pub(super) async fn send(
 /// The step is over: no mail goes out, for this reason.
 fn skipped(reason: &str) -> Performed {
     let reason = reason.to_owned();
-    Performed::Done(Ok(json!(Sent::Skipped { reason })))
+    Performed::Done(Ok(json!(Sent::skipped(reason))))
 }
 
 /// Properties of the untrusted events the run knows: the one that started it, and those it has read

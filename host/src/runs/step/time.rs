@@ -1,8 +1,8 @@
 //! Steps that gather events, limit how often a run passes, or choose between arms.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hogsend_plugin_api::StepError;
 use hogsend_plugin_api::journey::{ThrottleArgs, VariantArgs};
+use hogsend_plugin_api::{StepError, limits};
 use hogsend_semantics::digest::Gathering;
 use hogsend_semantics::variant as semantics;
 use serde::Deserialize;
@@ -17,7 +17,7 @@ const PAGE: usize = 200;
 const PAGES_MAX: usize = 500;
 
 /// The longest key of a block that runs once, in bytes.
-const ONCE_KEY_MAX: usize = 1_000;
+const ONCE_KEY_MAX: usize = limits::ONCE_KEY.most;
 
 #[derive(Deserialize)]
 pub(super) struct OnceKey {

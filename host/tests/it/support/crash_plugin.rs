@@ -21,9 +21,7 @@ impl Crash {
     }
 
     fn accepted() -> SendOutcome {
-        SendOutcome::Accepted {
-            message_id: "taken".into(),
-        }
+        SendOutcome::accepted("taken")
     }
 }
 

@@ -174,7 +174,7 @@ async fn mailing(_: User, ctx: Ctx) -> journey::Result {
     }
     match send.await? {
         Sent::Sent { .. } => ctx.checkpoint("was-sent"),
-        Sent::Skipped { reason } => ctx.checkpoint(&format!("skipped-{reason}")),
+        Sent::Skipped { reason, .. } => ctx.checkpoint(&format!("skipped-{reason}")),
         Sent::Failed { .. } => ctx.checkpoint("failed"),
         other => ctx.checkpoint(&format!("{other:?}")),
     }

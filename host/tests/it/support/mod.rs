@@ -1,6 +1,7 @@
 //! One server a test, each with a database of its own.
 
 pub mod admin;
+pub mod brevo;
 pub mod contract;
 pub mod crash_plugin;
 pub mod journeys_plugin;
@@ -8,6 +9,7 @@ pub mod mailgun;
 pub mod process;
 pub mod receiver;
 pub mod resend;
+pub mod sendgrid;
 pub mod ses;
 pub mod smtp;
 pub mod source_plugin;

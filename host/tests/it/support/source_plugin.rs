@@ -11,9 +11,7 @@ impl EventSource for TestJourneys {
             return Err(Refusal::unauthorized());
         }
         if let Some(answer) = webhook.query.strip_prefix("challenge=") {
-            return Ok(Reading::Challenge {
-                answer: answer.to_owned(),
-            });
+            return Ok(Reading::challenge(answer.to_owned()));
         }
         let body = String::from_utf8_lossy(webhook.body.as_slice());
         let seen = json!({

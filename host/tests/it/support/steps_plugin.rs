@@ -278,7 +278,7 @@ async fn pong(_: User, ctx: Ctx) -> journey::Result {
 async fn mails(_: User, ctx: Ctx) -> journey::Result {
     for word in ["one", "two"] {
         match ctx.send("t-plain").prop("word", word).await? {
-            journey::Sent::Skipped { reason } => ctx.checkpoint(&format!("{word}-{reason}")),
+            journey::Sent::Skipped { reason, .. } => ctx.checkpoint(&format!("{word}-{reason}")),
             other => ctx.checkpoint(&format!("{word}-{}", other.is_sent())),
         }
     }

@@ -63,9 +63,9 @@ impl Test<'_> {
         let outcome =
             outcome.unwrap_or_else(|error| panic!("a plugin reports how a batch ended: {error}"));
         let reason = match &outcome {
-            Captured::Blocked { reason }
+            Captured::Blocked { reason, .. }
             | Captured::Retry { reason, .. }
-            | Captured::Rejected { reason } => reason,
+            | Captured::Rejected { reason, .. } => reason,
             _ => "none",
         };
         assert!(
@@ -197,7 +197,7 @@ impl Test<'_> {
                     seen, 3,
                     "a batch that is taken was sent whole: {seen} of 3 captures were sent"
                 ),
-                Captured::Partly { refused } => {
+                Captured::Partly { refused, .. } => {
                     assert!(
                         refused
                             .iter()

@@ -202,10 +202,10 @@ impl Test<'_> {
 
     pub(super) fn an_accepted_mail_has_the_providers_id(&self, http: &Http) {
         let (outcome, asked) = self.send(&|_| Ok((http.accepted)(&["id-1"])));
-        let message_id = "id-1".into();
+        let message_id = "id-1";
         assert_eq!(
             outcome,
-            SendOutcome::Accepted { message_id },
+            SendOutcome::accepted(message_id),
             "an accepted mail has the provider's id"
         );
         self.matches(&mail(1), &(self.provider.contents)(&self.last(&asked).body));
@@ -333,9 +333,7 @@ impl Test<'_> {
 
     pub(super) fn a_batch_keeps_its_order(&self, http: &Http) {
         let (outcome, asked) = self.send_batch(&|_| Ok((http.accepted)(&["id-1", "id-2"])));
-        let accepted = ["id-1", "id-2"].map(|id| SendOutcome::Accepted {
-            message_id: id.into(),
-        });
+        let accepted = ["id-1", "id-2"].map(|id| SendOutcome::accepted(id));
         assert_eq!(
             outcome,
             BatchOutcome::Each(accepted.into()),

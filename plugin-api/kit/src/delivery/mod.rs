@@ -27,6 +27,9 @@ mod answers;
 mod hooks;
 mod mails;
 mod promises;
+mod summary;
+
+pub use summary::summary;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::call::method;

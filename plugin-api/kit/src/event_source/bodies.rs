@@ -98,7 +98,7 @@ impl Test<'_> {
     pub(super) fn another_webhook_is_skipped(&self) {
         for sample in &self.vendor.others {
             match self.genuine(sample) {
-                Ok(Reading::Skipped { reason }) => assert!(
+                Ok(Reading::Skipped { reason, .. }) => assert!(
                     !reason.trim().is_empty(),
                     "a skipped webhook has a reason: '{}'",
                     sample.shown()
@@ -139,7 +139,7 @@ impl Test<'_> {
         let signed = (self.vendor.sign)(&sample.body, beginning());
         let read = self.read_by(self.plugin.as_ref(), sample, &signed, beginning());
         let details = match &read {
-            Err(Refusal::Invalid { details }) => details,
+            Err(Refusal::Invalid { details, .. }) => details,
             Err(Refusal::Unauthorized { .. }) if is_unsigned(&signed, sample) => return,
             _ => panic!(
                 "a webhook that cannot be read is invalid: '{}' gave {read:?}",

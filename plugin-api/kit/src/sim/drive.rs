@@ -53,7 +53,7 @@ impl Sim<'_> {
                 Ok(out) => out,
                 Err(error) => {
                     let message = format!("the plugin gave no answer: {error}");
-                    break RunStatus::Stuck { message };
+                    break RunStatus::stuck(message);
                 }
             };
             if matches!(out.status, RunStatus::Diverged(_)) {
@@ -70,10 +70,7 @@ impl Sim<'_> {
                 break out.status;
             }
             if self.runs[index].input.steps.len() > limits::STEPS_MAX {
-                break RunStatus::Failed {
-                    message: limits::too_many_steps(),
-                    location: Some(self.location_of(index)),
-                };
+                break RunStatus::failed(limits::too_many_steps(), Some(self.location_of(index)));
             }
             match self.perform_open(index, &mut effects) {
                 Round::Progressed => {}
@@ -235,8 +232,10 @@ impl Sim<'_> {
                 return;
             }
             RunStatus::Completed => (Status::Completed, None),
-            RunStatus::Exited { reason } => (Status::Exited, Some(reason)),
-            RunStatus::Failed { message, location } => {
+            RunStatus::Exited { reason, .. } => (Status::Exited, Some(reason)),
+            RunStatus::Failed {
+                message, location, ..
+            } => {
                 let place = location.map(|place| format!(" at {place}"));
                 let reason = format!("{message}{}", place.unwrap_or_default());
                 (Status::Failed, Some(reason))
@@ -248,7 +247,7 @@ impl Sim<'_> {
                 );
                 (Status::Stuck, Some(reason))
             }
-            RunStatus::Stuck { message } => (Status::Stuck, Some(message)),
+            RunStatus::Stuck { message, .. } => (Status::Stuck, Some(message)),
             other => (Status::Stuck, Some(format!("{other:?}"))),
         };
         self.end(index, status, reason.clone());

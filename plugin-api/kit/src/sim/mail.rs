@@ -201,21 +201,16 @@ impl Sim<'_> {
         let (what, result) = match &mail.outcome {
             Outcome::Queued | Outcome::Sent(_) => {
                 let to = mail.to.clone();
-                (What::Sent { template, to }, Sent::Sent { id })
+                (What::Sent { template, to }, Sent::sent(id))
             }
             Outcome::Skipped(reason) => {
                 let reason = reason.clone();
-                let sent = Sent::Skipped {
-                    reason: reason.clone(),
-                };
+                let sent = Sent::skipped(reason.clone());
                 (What::Skipped { template, reason }, sent)
             }
             Outcome::Failed(reason) => {
                 let reason = reason.clone();
-                let sent = Sent::Failed {
-                    id,
-                    reason: reason.clone(),
-                };
+                let sent = Sent::failed(id, reason.clone());
                 (What::SendFailed { template, reason }, sent)
             }
         };

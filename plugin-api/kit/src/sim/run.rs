@@ -135,11 +135,7 @@ impl Run {
         let open = self.open.remove(&seq)?;
         self.completions += 1;
         self.ended.push(tick);
-        self.input.steps[seq as usize].state = StepState::Done {
-            pos: self.completions,
-            at,
-            result,
-        };
+        self.input.steps[seq as usize].state = StepState::done(self.completions, at, result);
         Some(open)
     }
 

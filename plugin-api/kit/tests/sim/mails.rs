@@ -13,7 +13,7 @@ fn mails_are_skipped_with_the_reason() {
             let sent = ctx.send("letter").await?;
             ctx.checkpoint(match &sent {
                 Sent::Sent { .. } => "sent",
-                Sent::Skipped { reason } | Sent::Failed { reason, .. } => reason,
+                Sent::Skipped { reason, .. } | Sent::Failed { reason, .. } => reason,
                 other => panic!("{other:?}"),
             });
             ctx.send("receipt").category("transactional").await?;

@@ -1,7 +1,8 @@
 //! The meaning of Brevo's answers (<https://developers.brevo.com/docs/how-it-works#error-codes>).
 
 use chrono::DateTime;
-use hogsend_plugin_api::{BlockScope, BounceType, HttpResponse, SendOutcome};
+use hogsend_plugin_api::HttpResponse;
+use hogsend_plugin_kit::delivery::summary;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,34 +12,12 @@ use crate::answer;
 /// The outcome as a word, its reason, and the wait.
 fn of(status: u16, headers: &[(&str, &str)], body: &str) -> (&'static str, String, Option<u64>) {
     let answer = HttpResponse::new(status, headers, body);
-    match answer::outcome(&answer, Uuid::nil(), KEY, DateTime::UNIX_EPOCH) {
-        SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
-        SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause,
-            ..
-        } => (
-            if pause { "pause" } else { "retry" },
-            reason,
-            retry_after_ms,
-        ),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            scope,
-        } => match scope {
-            BlockScope::Sender => ("sender", reason, retry_after_ms),
-            _ => ("blocked", reason, retry_after_ms),
-        },
-        SendOutcome::Rejected { reason, bounce, .. } => match bounce {
-            Some(BounceType::Permanent) => ("suppress", reason, None),
-            Some(_) => ("recipient", reason, None),
-            None => ("rejected", reason, None),
-        },
-        SendOutcome::Unknown { reason } => ("unknown", reason, None),
-        other => panic!("{other:?}"),
-    }
+    summary(answer::outcome(
+        &answer,
+        Uuid::nil(),
+        KEY,
+        DateTime::UNIX_EPOCH,
+    ))
 }
 
 fn error(code: &str, message: &str) -> String {

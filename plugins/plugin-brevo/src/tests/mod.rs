@@ -60,8 +60,8 @@ fn sent(settings: &[(&str, &str)], key: &str, prepared: Prepared) -> HttpRequest
             response(201, &[], r#"{"messageId":"<2026.1@relay.test>"}"#)
         })
         .unwrap();
-    let message_id = "<2026.1@relay.test>".into();
-    assert_eq!(outcome, SendOutcome::Accepted { message_id });
+    let message_id = "<2026.1@relay.test>";
+    assert_eq!(outcome, SendOutcome::accepted(message_id));
     assert_eq!(asked.len(), 1);
     asked.remove(0)
 }

@@ -52,10 +52,7 @@ fn use_counts_from_entry_also_where_the_welcome_went_out_days_later() {
 
 #[test]
 fn a_mail_that_is_skipped_or_refused_ends_nothing() {
-    let refused = Ok(json!(Sent::Failed {
-        id: Default::default(),
-        reason: "no such box".into()
-    }));
+    let refused = Ok(json!(Sent::failed(Default::default(), "no such box")));
     for fate in [skipped(), refused] {
         let mut walk = welcome();
         walk.0.answer("send", fate.clone()).pass(days(2));
@@ -73,7 +70,9 @@ fn a_template_that_does_not_render_fails_the_run_at_its_line() {
         Err(StepError::new("template_failed", "line 3 is broken")),
     );
     match walk.0.status() {
-        RunStatus::Failed { message, location } => {
+        RunStatus::Failed {
+            message, location, ..
+        } => {
             assert!(message.contains("line 3 is broken"), "{message}");
             assert!(
                 location.as_ref().unwrap().contains("activation_welcome.rs"),

@@ -29,15 +29,11 @@ pub fn occurrence(name: &str, about: Value, at: DateTime<Utc>) -> Occurrence {
 }
 
 pub fn sent() -> Result<Value, StepError> {
-    Ok(json!(Sent::Sent {
-        id: Default::default()
-    }))
+    Ok(json!(Sent::sent(Default::default())))
 }
 
 pub fn skipped() -> Result<Value, StepError> {
-    Ok(json!(Sent::Skipped {
-        reason: "user_unsubscribed".into()
-    }))
+    Ok(json!(Sent::skipped("user_unsubscribed")))
 }
 
 impl Walk {
@@ -194,9 +190,7 @@ impl Walk {
 
     #[track_caller]
     pub fn exits(&self, reason: &str) {
-        let exited = RunStatus::Exited {
-            reason: reason.into(),
-        };
+        let exited = RunStatus::exited(reason);
         assert_eq!(self.0.status(), &exited);
     }
 }

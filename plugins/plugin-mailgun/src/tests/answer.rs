@@ -1,7 +1,8 @@
 //! The meaning of Mailgun's answers, a row for each that it documents.
 
 use chrono::{DateTime, TimeZone as _, Utc};
-use hogsend_plugin_api::{BlockScope, HttpResponse, RejectFault, SendOutcome};
+use hogsend_plugin_api::{HttpResponse, SendOutcome};
+use hogsend_plugin_kit::delivery::summary;
 use serde_json::json;
 
 use super::KEY;
@@ -13,41 +14,7 @@ fn now() -> DateTime<Utc> {
 
 fn of(status: u16, body: &str) -> (&'static str, String, Option<u64>) {
     let answer = HttpResponse::new(status, &[], body);
-    match answer::outcome(&answer, KEY, now()) {
-        SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
-        SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause,
-            ..
-        } => (
-            if pause { "pause" } else { "retry" },
-            reason,
-            retry_after_ms,
-        ),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            scope: BlockScope::Sender,
-        } => ("sender", reason, retry_after_ms),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            ..
-        } => ("blocked", reason, retry_after_ms),
-        SendOutcome::Rejected { reason, fault, .. } => match fault {
-            RejectFault::Recipient => ("recipient", reason, None),
-            _ => ("rejected", reason, None),
-        },
-        doubt => {
-            assert!(matches!(doubt, SendOutcome::Unknown { .. }), "{doubt:?}");
-            (
-                "unknown",
-                doubt.reason().unwrap_or_default().to_owned(),
-                None,
-            )
-        }
-    }
+    summary(answer::outcome(&answer, KEY, now()))
 }
 
 #[test]

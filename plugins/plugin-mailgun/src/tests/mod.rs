@@ -161,8 +161,8 @@ fn what_mailgun_does_not_deliver_is_refused_by_name() {
 fn one_request_carries_the_frozen_bytes() {
     let (outcome, request) = send(&[]);
     // As webhooks have it.
-    let message_id = "1@acme.test".into();
-    assert_eq!(outcome, SendOutcome::Accepted { message_id });
+    let message_id = "1@acme.test";
+    assert_eq!(outcome, SendOutcome::accepted(message_id));
     assert_eq!(request.body, attempt().prepared.body);
     let headers: BTreeMap<&str, &str> = request
         .headers

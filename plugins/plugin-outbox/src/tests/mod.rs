@@ -242,12 +242,7 @@ fn a_mail_is_one_file_however_often_it_is_tried() {
                     Ok(Value::Null)
                 })
                 .unwrap();
-            assert_eq!(
-                outcome,
-                SendOutcome::Accepted {
-                    message_id: name.into()
-                }
-            );
+            assert_eq!(outcome, SendOutcome::accepted(name));
         }
     }
     let long = attempt(&"k".repeat(1_000), 1);

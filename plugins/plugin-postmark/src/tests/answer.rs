@@ -1,7 +1,8 @@
 //! The meaning of Postmark's answers (<https://postmarkapp.com/developer/api/overview#error-codes>).
 
 use chrono::DateTime;
-use hogsend_plugin_api::{BatchOutcome, BlockScope, BounceType, HttpResponse, SendOutcome};
+use hogsend_plugin_api::{BatchOutcome, HttpResponse, SendOutcome};
+use hogsend_plugin_kit::delivery::summary;
 use serde_json::{Value, json};
 
 use crate::{answer, batch};
@@ -10,40 +11,6 @@ const TOKEN: &str = "tok-hush";
 
 fn http(status: u16, body: &str) -> HttpResponse {
     HttpResponse::new(status, &[("retry-after", "3")], body)
-}
-
-/// The outcome as a word, its reason, and the wait.
-fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
-    match outcome {
-        SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
-        SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause,
-            ..
-        } => (
-            if pause { "pause" } else { "retry" },
-            reason,
-            retry_after_ms,
-        ),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            scope: BlockScope::Sender,
-        } => ("sender", reason, retry_after_ms),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            ..
-        } => ("blocked", reason, retry_after_ms),
-        SendOutcome::Rejected { reason, bounce, .. } => match bounce {
-            Some(BounceType::Permanent) => ("suppress", reason, None),
-            Some(_) => ("recipient", reason, None),
-            None => ("rejected", reason, None),
-        },
-        SendOutcome::Unknown { reason } => ("unknown", reason, None),
-        other => panic!("{other:?}"),
-    }
 }
 
 fn of(status: u16, body: &str) -> (&'static str, String, Option<u64>) {

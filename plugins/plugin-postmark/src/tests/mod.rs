@@ -139,8 +139,8 @@ fn one_request_carries_the_frozen_bytes() {
         },
     )
     .unwrap();
-    let message_id = "b7bc".into();
-    assert_eq!(outcome, SendOutcome::Accepted { message_id });
+    let message_id = "b7bc";
+    assert_eq!(outcome, SendOutcome::accepted(message_id));
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].url, "https://api.postmarkapp.com/email");
     assert_eq!(asked[0].body, attempt().prepared.body);

@@ -184,7 +184,7 @@ fn a_change_of_suppressions_is_read_where_the_recipient_made_it() {
         });
         let found = match read(&body("SubscriptionChange", &more)) {
             Ok(DeliveryReading::Events(events)) => Some(events[0].kind),
-            Ok(DeliveryReading::Skipped { reason }) if !reason.is_empty() => None,
+            Ok(DeliveryReading::Skipped { reason, .. }) if !reason.is_empty() => None,
             other => panic!("{more}: {other:?}"),
         };
         assert_eq!(found, kind, "{more}");
@@ -251,7 +251,7 @@ fn what_is_missing_is_named() {
         ),
     ] {
         match read(&body) {
-            Err(Refusal::Invalid { details }) => {
+            Err(Refusal::Invalid { details, .. }) => {
                 assert!(details.starts_with(word), "{body}: {details}");
             }
             other => panic!("{body}: {other:?}"),

@@ -142,12 +142,7 @@ fn one_request_carries_the_frozen_bytes_and_their_key() {
         },
     )
     .unwrap();
-    assert_eq!(
-        outcome,
-        SendOutcome::Accepted {
-            message_id: "4ef9".into()
-        }
-    );
+    assert_eq!(outcome, SendOutcome::accepted("4ef9"));
     assert_eq!(asked.len(), 1);
     let asked = &asked[0];
     assert_eq!(
@@ -202,10 +197,7 @@ fn no_answer_is_judged_by_how_far_the_request_came() {
     let reason = || "no answer".to_owned();
     for (kind, outcome) in [
         (HttpErrorKind::Connect, SendOutcome::retry(reason())),
-        (
-            HttpErrorKind::Lost,
-            SendOutcome::Unknown { reason: reason() },
-        ),
+        (HttpErrorKind::Lost, SendOutcome::unknown(reason())),
         (HttpErrorKind::Refused, SendOutcome::blocked(reason())),
     ] {
         let error = HttpError::new(kind, reason());

@@ -183,8 +183,8 @@ fn one_request_carries_the_frozen_bytes() {
             },
         )
         .unwrap();
-        let message_id = "14c5".into();
-        assert_eq!(outcome, SendOutcome::Accepted { message_id });
+        let message_id = "14c5";
+        assert_eq!(outcome, SendOutcome::accepted(message_id));
         assert_eq!((asked.len(), asked[0].url.as_str()), (1, url));
         assert_eq!(asked[0].body, attempt().prepared.body);
         let bearer = ("authorization".to_owned(), format!("Bearer {KEY}"));

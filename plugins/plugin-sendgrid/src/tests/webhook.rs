@@ -199,7 +199,7 @@ fn one_event_that_cannot_be_read_does_not_cost_the_others() {
         (json!({}), "the body must be an array"),
     ] {
         match read(&body) {
-            Err(Refusal::Invalid { details }) => {
+            Err(Refusal::Invalid { details, .. }) => {
                 assert!(details.starts_with(word), "{body}: {details}");
             }
             other => panic!("{body}: {other:?}"),

@@ -1,7 +1,8 @@
 //! The meaning of the answers of SES, a row for each that it documents.
 
 use chrono::DateTime;
-use hogsend_plugin_api::{BlockScope, HttpResponse, RejectFault, SendOutcome};
+use hogsend_plugin_api::{HttpResponse, SendOutcome};
+use hogsend_plugin_kit::delivery::summary;
 use serde_json::json;
 
 use crate::answer;
@@ -19,45 +20,6 @@ fn of(status: u16, headers: &[(&str, &str)], body: &str) -> SendOutcome {
     };
     let answer = HttpResponse::new(status, headers, body);
     answer::outcome(&answer, &keys, Some(RECIPIENT), DateTime::UNIX_EPOCH)
-}
-
-/// The outcome as a word, its reason, and the wait.
-fn summary(outcome: SendOutcome) -> (&'static str, String, Option<u64>) {
-    match outcome {
-        SendOutcome::Accepted { message_id } => ("accepted", message_id, None),
-        SendOutcome::Retry {
-            reason,
-            retry_after_ms,
-            pause,
-            ..
-        } => (
-            if pause { "pause" } else { "retry" },
-            reason,
-            retry_after_ms,
-        ),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            scope: BlockScope::Sender,
-        } => ("sender", reason, retry_after_ms),
-        SendOutcome::Blocked {
-            reason,
-            retry_after_ms,
-            ..
-        } => ("blocked", reason, retry_after_ms),
-        SendOutcome::Rejected { reason, fault, .. } => match fault {
-            RejectFault::Recipient => ("recipient", reason, None),
-            _ => ("rejected", reason, None),
-        },
-        doubt => {
-            assert!(matches!(doubt, SendOutcome::Unknown { .. }), "{doubt:?}");
-            (
-                "unknown",
-                doubt.reason().unwrap_or_default().to_owned(),
-                None,
-            )
-        }
-    }
 }
 
 const UNVERIFIED: &str = "Email address is not verified. The following identities failed the check in region EU-WEST-1: ";

@@ -186,8 +186,8 @@ fn what_ses_does_not_deliver_is_refused_by_name() {
 fn a_signed_request_carries_the_frozen_bytes() {
     let plugin = start(&[("AWS_SESSION_TOKEN", "session-hush")]);
     let (sent, asked, _) = send(plugin.as_ref(), Some("14"), "");
-    let message_id = "0102".into();
-    assert_eq!(sent.outcome, SendOutcome::Accepted { message_id });
+    let message_id = "0102";
+    assert_eq!(sent.outcome, SendOutcome::accepted(message_id));
     assert_eq!(asked.len(), 1);
     let url = "https://email.eu-west-1.amazonaws.com/v2/email/outbound-emails";
     assert_eq!(asked[0].url, url);
@@ -312,7 +312,7 @@ fn a_check_says_whether_the_account_may_send() {
         assert!(reason.contains(word), "{reason}");
     }
     let refused = check(403, "UnrecognizedClientException:http://x", "{}");
-    let CheckResult::Faulty { reason, fix } = &refused[0].result else {
+    let CheckResult::Faulty { reason, fix, .. } = &refused[0].result else {
         panic!("{refused:?}");
     };
     assert_eq!(reason, "SES answered 403 UnrecognizedClientException");

@@ -83,6 +83,7 @@ fn refusal(read: &Read) -> &str {
     match read {
         Err(Refusal::Unauthorized {
             reason: Some(reason),
+            ..
         }) => reason,
         other => panic!("{other:?}"),
     }
@@ -117,7 +118,7 @@ fn both_versions_of_the_signature_are_verified() {
         });
         // It is believed, and only then found to lack what a bounce has.
         let read = Net::with(CERTIFICATE).read(&posted(&fields));
-        let Err(Refusal::Invalid { details }) = &read else {
+        let Err(Refusal::Invalid { details, .. }) = &read else {
             panic!("{version}: {read:?}");
         };
         assert!(details.starts_with("mail is required"), "{details}");
@@ -273,7 +274,7 @@ fn confirmation(subscribe_url: &str) -> Signed {
 fn the_subscription_of_a_configured_topic_is_confirmed() {
     let mut net = Net::with(CERTIFICATE);
     let read = net.read(&confirmation(SUBSCRIBE_URL));
-    let Ok(DeliveryReading::Skipped { reason }) = &read else {
+    let Ok(DeliveryReading::Skipped { reason, .. }) = &read else {
         panic!("{read:?}");
     };
     assert_eq!(*reason, format!("the subscription to {TOPIC} is confirmed"));
@@ -302,7 +303,7 @@ fn no_other_subscription_is_confirmed() {
     // In development without a topic nothing is verified, and nothing is fetched.
     let mut net = Net::with(CERTIFICATE);
     let read = net.read_with(&[], &confirmation(SUBSCRIBE_URL));
-    let Ok(DeliveryReading::Skipped { reason }) = &read else {
+    let Ok(DeliveryReading::Skipped { reason, .. }) = &read else {
         panic!("{read:?}");
     };
     assert!(reason.contains("SES_TOPIC_ARN") && reason.contains(TOPIC));

@@ -68,7 +68,7 @@ impl Mapping {
                 _ => "the body has no events".to_owned(),
             };
             let reason = skipped.unwrap_or_else(none);
-            return Reading::Skipped { reason };
+            return Reading::skipped(reason);
         }
         Reading::Events(events)
     }

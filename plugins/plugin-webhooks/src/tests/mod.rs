@@ -54,7 +54,7 @@ fn event(id: &str, headers: &[(&str, &str)], body: &Value) -> SourceEvent {
 /// Why nothing in a body is read.
 fn skipped(id: &str, body: &Value) -> String {
     match read(id, &[], body) {
-        Reading::Skipped { reason } => reason,
+        Reading::Skipped { reason, .. } => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -62,7 +62,7 @@ fn skipped(id: &str, body: &Value) -> String {
 /// Whether a webhook is genuine, or why not. What it says does not matter.
 fn verified(source: &Running, webhook: &Webhook) -> Result<(), String> {
     match source.read_webhook(webhook) {
-        Err(Refusal::Unauthorized { reason }) => Err(reason.unwrap()),
+        Err(Refusal::Unauthorized { reason, .. }) => Err(reason.unwrap()),
         _ => Ok(()),
     }
 }

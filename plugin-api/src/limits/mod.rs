@@ -1,5 +1,9 @@
-//! The limits of one run. The SDK enforces them inside a call, the host when a call returns, and the
-//! simulator like the host.
+//! The limits on what a plugin gives. Those of a run are enforced by the SDK inside a call, by the host when
+//! a call returns, and by the simulator like the host; the others by the host alone.
+
+mod limit;
+
+pub use limit::*;
 
 use serde_json::Value;
 
@@ -7,22 +11,22 @@ use crate::journey::step;
 use crate::step::{Command, StepError};
 
 /// Steps of a run, including checkpoints and other steps that are only recorded.
-pub const STEPS_MAX: usize = 2_000;
+pub const STEPS_MAX: usize = STEPS.most;
 /// Characters in the label of a step or checkpoint.
-pub const LABEL_MAX: usize = 200;
+pub const LABEL_MAX: usize = LABEL.most;
 /// Bytes of one step's inputs, as JSON.
-pub const INPUT_MAX: usize = 1024 * 1024;
+pub const INPUT_MAX: usize = STEP_INPUT.most;
 /// Bytes of one step's result, as JSON.
-pub const OUTPUT_MAX: usize = 1024 * 1024;
+pub const OUTPUT_MAX: usize = STEP_OUTPUT.most;
 /// Bytes of the inputs of all steps that one call issues, as JSON.
-pub const CALL_MAX: usize = 4 * 1024 * 1024;
+pub const CALL_MAX: usize = CALL_INPUT.most;
 /// Bytes of the inputs and results of all steps of a run, as JSON.
-pub const RUN_MAX: usize = 16 * 1024 * 1024;
+pub const RUN_MAX: usize = RUN.most;
 
 /// Lines that one call of a plugin may log; the rest is dropped.
-pub const LOG_LINES_MAX: usize = 50;
+pub const LOG_LINES_MAX: usize = LOG_LINES.most;
 /// Characters in a line that a plugin logs; a longer one is cut.
-pub const LOG_TEXT_MAX: usize = 1_000;
+pub const LOG_TEXT_MAX: usize = LOG_TEXT.most;
 
 /// The error of a run that takes too many steps.
 pub fn too_many_steps() -> String {

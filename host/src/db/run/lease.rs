@@ -1,0 +1,228 @@
+//! Claims of runs by workers, which are leases.
+
+use chrono::{DateTime, Utc};
+use hogsend_plugin_api::journey::User;
+use hogsend_plugin_api::{Properties, Trust};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::plugin_call::calls_died;
+use crate::db::transact::{stir, takes};
+use crate::db::{Conn, Deaths, Level, Result, Topic};
+use crate::ids::{Claim, ContactId, StateId};
+use crate::states::RunState;
+
+/// A run claimed by a worker.
+#[derive(Clone, Debug)]
+pub struct ClaimedState {
+    pub id: StateId,
+    pub journey_id: String,
+    pub contact_id: ContactId,
+    pub plugin_id: String,
+    /// The version the run began with.
+    pub plugin_version: String,
+    /// It stays with that version, even if its journey's code differs now.
+    pub pinned: bool,
+    pub status: RunState,
+    pub current_node_id: String,
+    pub trigger_event: String,
+    pub context: Properties,
+    pub person: User,
+    pub depth: i16,
+    /// Whether the event that began it is trusted.
+    pub trust: Trust,
+    pub claim: Claim,
+    pub revision: i64,
+    pub completions: i32,
+    pub created_at: DateTime<Utc>,
+    /// When it last made progress.
+    pub updated_at: DateTime<Utc>,
+    /// How often a worker died in a plugin call for this run.
+    pub deaths: Deaths,
+}
+
+/// Claims due runs until `lease_until`, at most `limit`.
+///
+/// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
+/// no longer due. Where a worker dies, its runs are due again at the end of the lease; those it was
+/// calling a plugin for are counted ([`calls_died`]).
+pub async fn state_claim(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<ClaimedState>> {
+    let rows = sqlx::query!(
+        r#"WITH due AS (
+               SELECT id FROM journey_states WHERE wake_at <= $1
+               ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+           UPDATE journey_states s SET claim = $2, wake_at = $3, paused = NULL
+           FROM due WHERE s.id = due.id
+           RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
+               s.status AS "status: RunState", s.current_node_id, s.trigger_event,
+               s.context AS "context: Json<Properties>",
+               s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!", s.revision,
+               s.completions, s.created_at, s.updated_at"#,
+        now,
+        Claim::new(now) as Claim,
+        lease_until,
+        limit
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let mut deaths = calls_died(conn, &ids).await?;
+    let states = rows.into_iter().map(|row| ClaimedState {
+        id: row.id.into(),
+        journey_id: row.journey_id,
+        contact_id: row.contact_id.into(),
+        plugin_id: row.plugin_id,
+        plugin_version: row.plugin_version,
+        pinned: row.pinned,
+        status: row.status,
+        current_node_id: row.current_node_id,
+        trigger_event: row.trigger_event,
+        context: row.context.0,
+        person: row.person.0,
+        depth: row.depth,
+        trust: row.trusted.into(),
+        claim: row.claim.into(),
+        revision: row.revision,
+        completions: row.completions,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        deaths: deaths.remove(&row.id).unwrap_or_default(),
+    });
+    Ok(states.collect())
+}
+
+/// How often in a row the result of an advance could not be recorded, with the run locked; None
+/// where the claim is lost.
+pub async fn state_failures(conn: &mut Conn, state: &ClaimedState) -> Result<Option<i16>> {
+    takes(Level::Runs);
+    sqlx::query_scalar!(
+        "SELECT failures FROM journey_states
+         WHERE id = $1 AND claim = $2 AND status IN ('active', 'waiting') FOR UPDATE",
+        state.id as StateId,
+        state.claim as Claim
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whether the claim still holds and the run did not change meanwhile; locks the row.
+pub async fn state_fence(conn: &mut Conn, state: &ClaimedState) -> Result<bool> {
+    takes(Level::Runs);
+    let row = sqlx::query_scalar!(
+        "SELECT id FROM journey_states
+         WHERE id = $1 AND claim = $2 AND revision = $3 AND status IN ('active', 'waiting')
+         FOR UPDATE",
+        state.id as StateId,
+        state.claim as Claim,
+        state.revision
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Releases a claim that still holds; the run is due at `wake_at`.
+pub async fn state_release(
+    conn: &mut Conn,
+    state: &ClaimedState,
+    wake_at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE journey_states SET claim = NULL, wake_at = $3
+         WHERE id = $1 AND claim = $2",
+        state.id as StateId,
+        state.claim as Claim,
+        wake_at
+    )
+    .execute(conn)
+    .await?;
+    stir(Topic::Runs);
+    Ok(())
+}
+
+/// Extends the leases of claims that still hold.
+pub async fn states_renew(
+    conn: &mut Conn,
+    claims: &[(StateId, Claim)],
+    lease_until: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE journey_states s SET wake_at = $3
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE s.id = h.id AND s.claim = h.claim AND s.wake_at < $3",
+        &ids as &[StateId],
+        &claims as &[Claim],
+        lease_until
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes runs due whose lease is longer than any worker takes: it comes from a clock ahead of this
+/// one. Returns how many there were.
+///
+/// Two workers racing: each skips the rows the other has locked.
+pub async fn states_after_clock_change(
+    conn: &mut Conn,
+    longest_lease: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE journey_states SET wake_at = $2
+         WHERE id IN (SELECT id FROM journey_states
+                      WHERE claim IS NOT NULL AND wake_at > $1 FOR UPDATE SKIP LOCKED)",
+        longest_lease,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Releases claims that still hold; the runs are due at once.
+pub async fn states_give_back(
+    conn: &mut Conn,
+    claims: &[(StateId, Claim)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
+    let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    sqlx::query!(
+        "UPDATE journey_states s SET claim = NULL, wake_at = $3
+         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+         WHERE s.id = h.id AND s.claim = h.claim",
+        &ids as &[StateId],
+        &claims as &[Claim],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores that number, and releases a locked run's claim so that it is due at `wake_at`.
+pub async fn state_failed(
+    conn: &mut Conn,
+    id: StateId,
+    failures: i16,
+    wake_at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE journey_states SET claim = NULL, failures = $2, wake_at = $3
+         WHERE id = $1",
+        id as StateId,
+        failures,
+        wake_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
