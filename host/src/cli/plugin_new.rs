@@ -179,7 +179,7 @@ impl Names {
         // The id last: it may contain one of the names before it.
         text.replace("AcmePlugin", "\u{1}Plugin")
             .replace("hogsend_plugin_acme", "hogsend_plugin_\u{2}")
-            .replace("acme_customer", "\u{2}_customer")
+            .replace("acme_", "\u{2}_")
             .replace("ACME", "\u{3}")
             .replace("Acme", "\u{1}")
             .replace("acme", id)
@@ -274,6 +274,8 @@ mod tests {
             assert!(manifest.contains(&format!("tag = \"{TAG}\"")));
             let code = fs::read_to_string(crate_.join("src/lib.rs")).unwrap();
             assert!(code.contains("pub struct MyCrmPlugin"));
+            let test = fs::read_to_string(crate_.join("tests/promises.rs")).unwrap();
+            assert!(test.contains("fn my_crm_keeps_") && test.contains("hogsend_plugin_my_crm::"));
             assert!(code.contains("Manifest::new(\"my-crm\""));
         }
     }
