@@ -5,8 +5,8 @@ mod dev;
 mod environment;
 mod journeys;
 mod key;
-mod plugin_setup;
-mod plugins;
+mod plugin;
+mod reload;
 mod secret;
 mod settings;
 mod start;
@@ -15,6 +15,7 @@ mod table;
 mod templates;
 
 pub use environment::Environment;
+pub use reload::reload;
 pub use start::{Started, start};
 
 use std::net::TcpListener;
@@ -42,7 +43,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run API and worker in one process, with an embedded database unless DATABASE_URL is set
-    Dev,
+    Dev(dev::Dev),
     /// Serve the HTTP API
     Api,
     /// Advance journeys and deliver mail
@@ -58,25 +59,15 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
-    /// Show the plugins
-    #[command(subcommand)]
-    Plugins(PluginsCommand),
+    /// Show, check, add and remove plugins
+    #[command(subcommand, visible_alias = "plugins")]
+    Plugin(plugin::PluginCommand),
     /// Show and simulate journeys, and handle their broken runs
     #[command(subcommand)]
     Journeys(JourneysCommand),
     /// Show and render mail templates, and write them as files to change
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
-}
-
-#[derive(Subcommand)]
-enum PluginsCommand {
-    /// List every linked and loaded plugin
-    List,
-    /// Let the plugins try out their keys and settings; nothing changes at the vendors
-    Check,
-    /// Show what to enter at the vendors, for example the URLs of webhooks
-    Setup,
 }
 
 #[derive(Subcommand)]
@@ -105,7 +96,7 @@ pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     crate::clock::since_start();
     let environment = Environment::of_process();
-    if matches!(command, Command::Dev)
+    if matches!(command, Command::Dev(_))
         && let Some(data_dir) = environment.own_database()
     {
         dev::in_data_folder(&environment, &data_dir);
@@ -176,7 +167,7 @@ impl Misconfigured {
 
 async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
     match command {
-        Command::Dev => dev::dev(environment).await,
+        Command::Dev(wanted) => Box::pin(dev::dev(environment, wanted)).await,
         Command::Api => api(environment).await,
         Command::Worker => Box::pin(work(environment)).await,
         Command::Migrate => migrate(environment).await,
@@ -185,9 +176,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             settings::list(environment, markdown);
             Ok(())
         }
-        Command::Plugins(PluginsCommand::List) => plugins::list(environment),
-        Command::Plugins(PluginsCommand::Check) => plugin_setup::check(environment).await,
-        Command::Plugins(PluginsCommand::Setup) => plugin_setup::setup(environment).await,
+        Command::Plugin(command) => Box::pin(plugin::run(environment, command)).await,
         Command::Journeys(JourneysCommand::List { json }) => {
             journeys::list(environment, json).await
         }
@@ -202,13 +191,16 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
 }
 
 async fn api(environment: &Environment) -> anyhow::Result<()> {
-    let Started { app, .. } = start(environment, Mode::Api).await?;
+    let Started {
+        app, installation, ..
+    } = start(environment, Mode::Api).await?;
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
         start::warn_of_keys(&app).await?;
     }
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
+    reload::on_hangup(&app, installation, &stop);
     http::serve_health(&app, &stop)?;
     tracing::info!(port = app.config.port, "the API listens");
     let served = serve(&app, listener, stop, http::DRAIN).await;
@@ -234,8 +226,11 @@ async fn serve(
 }
 
 async fn work(environment: &Environment) -> anyhow::Result<()> {
-    let Started { app, .. } = start(environment, Mode::Worker).await?;
+    let Started {
+        app, installation, ..
+    } = start(environment, Mode::Worker).await?;
     let stop = stop::on_signal();
+    reload::on_hangup(&app, installation, &stop);
     // Before the wait, so that the health endpoint shows what the worker waits for.
     http::serve_health(&app, &stop)?;
     let ended = if app.config.skip_schema_check || wait_for_schema(&app.db, &stop).await? {

@@ -29,7 +29,8 @@ pub fn direct(id: &str, file: &Path) -> Direct {
         .expect("a linked plugin of this id");
     let instance = (found.create)(&Settings::default()).expect("the linked plugin starts");
     let cache = std::env::temp_dir().join("hogsend-bench-plugins");
-    let checked = preflight::check(file, None, &cache).expect("the file is a plugin");
+    let read = preflight::read(file).expect("the file can be read");
+    let checked = preflight::check(read, None, &cache).expect("the file is a plugin");
     let root = loader::load(&checked).expect("the library loads").root;
     let settings = serde_json::to_vec(&Settings::default()).expect("settings are JSON");
     let number = root

@@ -1,8 +1,8 @@
 //! Finds plugins: those linked into the binary, then those in the folder.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::described::Described;
@@ -12,9 +12,8 @@ use hogsend_plugin_api::{Kind, Manifest};
 use semver::Version;
 use serde::Serialize;
 
-use super::loader::load;
-use super::preflight::{self, PINS};
-use super::{Problem, described, features};
+use super::copies::LibraryCopy;
+use super::{Libraries, Problem, Registry, Search, described, features, lint};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -38,11 +37,9 @@ pub struct PluginInfo {
     pub sha256: Option<String>,
     /// What this host lacks for it: features it needs, and parts of its manifest.
     pub lacks: Vec<String>,
+    /// The copy its code was loaded from.
+    pub(super) copy: Option<LibraryCopy>,
 }
-
-/// The host's own folders of the data directory, and its prefix in the cache: a plugin's files are in a
-/// folder of its id, and its keys of the cache begin with it.
-const RESERVED: &[&str] = &["cache", "calls", "db", "hogsend", "plugins"];
 
 /// A plugin that was found.
 pub(super) struct Plugin {
@@ -54,11 +51,14 @@ pub(super) struct Plugin {
 pub(super) enum Found {
     Linked(&'static Linked),
     /// A linked crate made it from a description.
-    Described(Box<Described>),
+    Described(Arc<Described>),
     Loaded {
         root: Root,
         path: PathBuf,
         sha256: String,
+        copy: Option<LibraryCopy>,
+        /// Named by itself, so it takes the place of one in the folder.
+        named: bool,
     },
 }
 
@@ -68,15 +68,35 @@ pub struct Discovered {
     /// Other versions of plugins with journeys, for runs that stay with the version they began
     /// with.
     pub(super) older: Vec<Plugin>,
+    /// Files that cannot be used, while what is in use stays in their place.
+    pub refused: Vec<Problem>,
+    /// What is unwise, and refused in production.
+    pub warnings: Vec<Problem>,
+    /// Files that are new, gone, or not what is in use.
+    pub changed: BTreeSet<PathBuf>,
+    /// Plugins are in use, so which one replaces another was logged before.
+    pub(super) again: bool,
 }
 
 impl Discovered {
     /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
     /// replaces it. Every problem is collected.
     pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
+        let libraries = Libraries::default();
+        let mut search = Search::new(cache_dir, &libraries);
+        search.dir = dir;
+        search.find()
+    }
+
+    /// The plugins that are linked into this binary.
+    pub(super) fn of_binary() -> (Self, Vec<Problem>) {
         let mut all = Self {
             plugins: BTreeMap::new(),
             older: Vec::new(),
+            refused: Vec::new(),
+            warnings: Vec::new(),
+            changed: BTreeSet::new(),
+            again: false,
         };
         let mut problems = Vec::new();
         crate::linked_plugins::link();
@@ -87,15 +107,10 @@ impl Discovered {
                 manifest,
                 found: Found::Linked(linked),
             };
-            if let Err(problem) = all.add(plugin) {
-                problems.push(problem);
-            }
+            problems.extend(all.add(plugin).err());
         }
         for source in described::own() {
-            problems.extend(all.add_described(source).err());
-        }
-        if let Some(dir) = dir {
-            all.find_libraries(dir, cache_dir, &mut problems);
+            problems.extend(all.add_described(Arc::new(source)).err());
         }
         (all, problems)
     }
@@ -103,104 +118,41 @@ impl Discovered {
     /// Adds the event sources that files in `dir` describe. One with the id of a source that comes
     /// with Hogsend replaces it. Returns every problem with the files.
     pub fn describe(&mut self, dir: &Path) -> Vec<Problem> {
-        let (sources, mut problems) = described::read(dir);
+        let (sources, mistakes) = described::read(dir);
+        let mut problems: Vec<Problem> = mistakes.into_iter().map(|one| one.problem).collect();
         for source in sources {
-            problems.extend(self.add_described(source).err());
+            problems.extend(self.add_described(Arc::new(source)).err());
         }
         problems
     }
 
-    fn add_described(&mut self, source: Described) -> Result<(), Problem> {
+    /// Like [`describe`](Self::describe), while plugins are in use: a source in use takes the place of a
+    /// file with a mistake, which is [`refused`](Self::refused).
+    pub fn describe_again(&mut self, dir: &Path, in_use: &Registry) -> Vec<Problem> {
+        let (sources, mistakes) = described::read(dir);
+        let present = mistakes.iter().flat_map(|one| in_use.described(&one.path));
+        let sources = sources.into_iter().map(Arc::new).chain(present);
+        let problems = sources.filter_map(|source| self.add_described(source).err());
+        let problems = problems.collect();
+        self.refused
+            .extend(mistakes.into_iter().map(|one| one.problem));
+        problems
+    }
+
+    fn add_described(&mut self, source: Arc<Described>) -> Result<(), Problem> {
         self.add(Plugin {
             manifest: source.manifest.clone(),
-            found: Found::Described(Box::new(source)),
+            found: Found::Described(source),
             lacks: Vec::new(),
         })
     }
 
-    fn find_libraries(&mut self, dir: &Path, cache_dir: &Path, problems: &mut Vec<Problem>) {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) => {
-                let message = format!(
-                    "PLUGIN_DIR cannot be read ({error}): create the folder, or unset PLUGIN_DIR"
-                );
-                problems.push(Problem::of_file("PLUGIN-001", dir, message));
-                return;
-            }
-        };
-        let is_library = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
-        };
-        let mut files: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(is_library)
-            .collect();
-        files.sort();
-        let pins = match fs::read_to_string(dir.join(PINS)) {
-            Ok(pins) => Some(pins),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                // An unreadable file of pins must not count as none.
-                problems.push(Problem::of_file(
-                    "PLUGIN-012",
-                    &dir.join(PINS),
-                    format!("cannot be read ({error})"),
-                ));
-                return;
-            }
-        };
-        for file in files {
-            let loaded = preflight::check(&file, pins.as_deref(), cache_dir).and_then(|checked| {
-                let library = load(&checked)?;
-                let plugin = Plugin {
-                    lacks: features::lacks(&library.manifest, library.left_out),
-                    manifest: library.manifest,
-                    found: Found::Loaded {
-                        root: library.root,
-                        path: checked.original,
-                        sha256: checked.sha256,
-                    },
-                };
-                if !plugin.lacks.is_empty() {
-                    let Plugin { manifest, lacks, .. } = &plugin;
-                    tracing::warn!(plugin = manifest.id, version = manifest.version,
-                        api = manifest.api, lacks = ?lacks,
-                        "this host lacks what a plugin needs or has; the rest of it works: update Hogsend");
-                }
-                self.add(plugin)
-            });
-            if let Err(problem) = loaded {
-                problems.push(problem);
-            }
-        }
-    }
-
-    fn add(&mut self, plugin: Plugin) -> Result<(), Problem> {
+    pub(super) fn add(&mut self, plugin: Plugin) -> Result<(), Problem> {
         let Plugin {
             manifest, found, ..
         } = &plugin;
-        let sound = !manifest.id.is_empty()
-            && manifest.id.len() <= 64
-            && manifest
-                .id
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if !sound {
-            let message = format!(
-                "a plugin has the id '{}': ids consist of lower-case letters, digits and hyphens",
-                manifest.id.escape_debug()
-            );
-            return Err(Problem::new("PLUGIN-009", message));
-        }
-        if RESERVED.contains(&manifest.id.as_str()) {
-            let message = format!(
-                "a plugin has the id '{}', a name of Hogsend's own: rename the plugin",
-                manifest.id
-            );
-            return Err(Problem::new("PLUGIN-009", message));
+        if let Some(fault) = lint::plugin_id(&manifest.id) {
+            return Err(Problem::new("PLUGIN-009", fault));
         }
         let Some(Plugin {
             manifest: known,
@@ -215,13 +167,31 @@ impl Discovered {
             && known.kinds.contains(&Kind::Journeys)
             && manifest.kinds.contains(&Kind::Journeys);
         let (newer, replaces) = match (at, found) {
-            (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
+            (
+                Found::Loaded {
+                    path: first,
+                    named: first_named,
+                    ..
+                },
+                Found::Loaded { path, named, .. },
+            ) => {
+                if !versions && *named && !*first_named {
+                    if !self.again {
+                        tracing::info!(plugin = manifest.id, file = %path.display(), instead_of = %first.display(),
+                        "a library given with --plugin replaces the one in the plugin folder");
+                    }
+                    self.plugins.insert(manifest.id.clone(), plugin);
+                    return Ok(());
+                }
                 if !versions {
                     return Err(second(manifest, first, path));
                 }
-                let newer = is_newer(&manifest.version, &known.version);
-                tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
+                let newer =
+                    (*named && !*first_named) || is_newer(&manifest.version, &known.version);
+                if !self.again {
+                    tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
                     "two versions of a plugin: new runs start with the newer one");
+                }
                 (newer, false)
             }
             (Found::Linked(_), Found::Linked(_)) => {
@@ -232,8 +202,10 @@ impl Discovered {
                 return Err(Problem::new("PLUGIN-010", message));
             }
             (Found::Described(preset), Found::Described(source)) if preset.path.is_none() => {
-                tracing::info!(source = manifest.id, file = ?source.path,
+                if !self.again {
+                    tracing::info!(source = manifest.id, file = ?source.path,
                     "a file replaces the source that comes with Hogsend");
+                }
                 (true, true)
             }
             (Found::Linked(_) | Found::Loaded { .. }, Found::Described(source)) => {
@@ -247,8 +219,10 @@ impl Discovered {
                 return Err(Problem::of_file("PLUGIN-010", file, message));
             }
             (Found::Linked(_) | Found::Described(_), Found::Loaded { path, .. }) => {
-                tracing::info!(plugin = manifest.id, version = manifest.version, file = %path.display(),
+                if !self.again {
+                    tracing::info!(plugin = manifest.id, version = manifest.version, file = %path.display(),
                     "a loaded plugin replaces the linked one");
+                }
                 (true, !versions)
             }
             (Found::Loaded { .. }, Found::Linked(_)) => (false, false),
@@ -313,12 +287,17 @@ impl Discovered {
                 found,
                 lacks,
             } = plugin;
-            let (origin, path, sha256) = match found {
-                Found::Linked(_) => (Origin::Linked, None, None),
-                Found::Described(source) => (Origin::Linked, source.path.clone(), None),
-                Found::Loaded { path, sha256, .. } => {
-                    (Origin::Loaded, Some(path.clone()), Some(sha256.clone()))
-                }
+            let (origin, path, sha256, copy) = match found {
+                Found::Linked(_) => (Origin::Linked, None, None, None),
+                Found::Described(source) => (Origin::Linked, source.path.clone(), None, None),
+                Found::Loaded {
+                    path, sha256, copy, ..
+                } => (
+                    Origin::Loaded,
+                    Some(path.clone()),
+                    Some(sha256.clone()),
+                    copy.clone(),
+                ),
             };
             PluginInfo {
                 id: manifest.id.clone(),
@@ -329,6 +308,7 @@ impl Discovered {
                 path,
                 sha256,
                 lacks: lacks.clone(),
+                copy,
             }
         });
         all.collect()

@@ -3,6 +3,8 @@
 #![expect(unsafe_code, reason = "opens foreign libraries")]
 
 use std::error::Error as _;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use hogsend_plugin_api::Manifest;
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
@@ -12,6 +14,9 @@ use libloading::os::unix;
 
 use super::Problem;
 use super::preflight::Checked;
+
+/// How long a library may take to return its manifest.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A loaded library and its manifest.
 pub struct Library {
@@ -30,17 +35,18 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
     let flags = unix::RTLD_NOW | unix::RTLD_LOCAL;
     // SAFETY: the file is a complete shared library for this machine that exports a plugin header;
     // the operator vouches for its constructors by placing or pinning the file.
-    let library = unsafe { unix::Library::open(Some(&file.copy), flags) }.map_err(|error| {
-        let reason = error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string);
-        refused(
-            "PLUGIN-008",
-            format!(
-                "the system cannot load it ({reason}): build it on an older or the same system"
-            ),
-        )
-    })?;
+    let library =
+        unsafe { unix::Library::open(Some(file.copy.path()), flags) }.map_err(|error| {
+            let reason = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            refused(
+                "PLUGIN-008",
+                format!(
+                    "the system cannot load it ({reason}): build it on an older or the same system"
+                ),
+            )
+        })?;
     // SAFETY: the name was found in the file's own symbol table; only its address is taken here.
     let symbol = unsafe { library.get::<*const std::ffi::c_void>(file.symbol.as_bytes()) };
     let address = symbol.map(|symbol| *symbol).map_err(|error| {
@@ -63,7 +69,13 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
             ),
         )
     })?;
-    let (manifest, left_out) = wire::read(&root.manifest()).map_err(|error| {
+    let manifest = manifest_of(root).ok_or_else(|| {
+        let message = format!(
+            "did not return its manifest within {PATIENCE:?}: report this to the plugin's author"
+        );
+        refused("PLUGIN-016", message)
+    })?;
+    let (manifest, left_out) = wire::read(&manifest).map_err(|error| {
         refused(
             "PLUGIN-009",
             format!("its manifest cannot be read ({error}): report this to the plugin's author"),
@@ -74,4 +86,14 @@ pub fn load(file: &Checked) -> Result<Library, Problem> {
         manifest,
         left_out,
     })
+}
+
+/// Asks for the manifest on a thread of its own, since foreign code may never return. `None` where it does
+/// not.
+fn manifest_of(root: Root) -> Option<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send(root.manifest());
+    });
+    receiver.recv_timeout(PATIENCE).ok()
 }

@@ -1,26 +1,47 @@
 //! The running plugins, by kind.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hogsend_plugin_api::call::method;
+use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::journey::{Catalogue, CatalogueIn};
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
 use super::Problem;
 use super::caller::{Caller, Image, read_error};
+use super::copies::LibraryCopy;
 use super::discover::{Discovered, Found, Plugin, PluginInfo};
-use super::features;
 use super::perform::{Performer, Scope};
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};
-use super::running::Running;
+use super::running::{Code, Running};
+use super::{features, lint};
 use crate::clock::Clock;
 
 /// Every running plugin. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Registry(Arc<Inner>);
 
+/// What plugins are started with.
+pub struct Start<'a> {
+    /// By plugin id; each plugin gets its own only.
+    pub settings: &'a BTreeMap<String, Settings>,
+    /// The delivery plugins that accept mail, in order of preference.
+    pub deliveries: &'a [String],
+    /// Delivery plugins that only read webhooks about mails they accepted earlier.
+    pub listening: &'a [String],
+    pub performer: Performer,
+    pub clock: Clock,
+    /// The plugins in use. One whose code and settings did not change goes on as it is.
+    pub in_use: Option<&'a Registry>,
+    /// Whether runs still go on with this version (plugin id, version), which is in use and not found any
+    /// more.
+    pub is_needed: &'a (dyn Fn(&str, &str) -> bool + Sync),
+}
+
+#[derive(Default)]
 struct Inner {
     info: Vec<PluginInfo>,
     running: BTreeMap<String, Arc<Running>>,
@@ -63,46 +84,147 @@ impl Discovered {
         performer: Performer,
         clock: Clock,
     ) -> (Registry, Vec<Problem>) {
-        let info = self.info();
-        let mut running = BTreeMap::new();
+        self.start_with(Start {
+            settings,
+            deliveries,
+            listening,
+            performer,
+            clock,
+            in_use: None,
+            is_needed: &|_, _| false,
+        })
+        .await
+    }
+
+    /// Starts the plugins that do not run yet. Returns all that run, and the problems of the others.
+    pub async fn start_with(self, start: Start<'_>) -> (Registry, Vec<Problem>) {
+        let mut inner = Inner {
+            info: self.info(),
+            deliveries: start.deliveries.to_vec(),
+            ..Inner::default()
+        };
         let mut problems = Vec::new();
         for (id, plugin) in self.plugins {
-            let Plugin {
-                manifest, found, ..
-            } = plugin;
-            let used = deliveries.contains(&id) || listening.contains(&id);
-            if manifest.kinds.contains(&Kind::Delivery) && !used {
+            let used = start.deliveries.contains(&id) || start.listening.contains(&id);
+            if plugin.manifest.kinds.contains(&Kind::Delivery) && !used {
                 continue;
             }
-            let own = settings.get(&id).cloned().unwrap_or_default();
-            match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
-                Ok(plugin) => {
-                    running.insert(id, Arc::new(plugin));
-                }
+            match start.one(plugin).await {
+                Ok(plugin) => drop(inner.running.insert(id, plugin)),
                 Err(problem) => problems.push(problem),
             }
         }
-        let mut older = Vec::new();
         for plugin in self.older {
-            let Plugin {
-                manifest, found, ..
-            } = plugin;
-            let own = settings.get(&manifest.id).cloned().unwrap_or_default();
-            match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
-                Ok(plugin) => older.push(Arc::new(plugin)),
+            match start.one(plugin).await {
+                Ok(plugin) => inner.older.push(plugin),
                 Err(problem) => problems.push(problem),
             }
         }
-        problems.extend(clashes(&running));
-        let registry = Registry(Arc::new(Inner {
-            info,
-            running,
-            older,
-            deliveries: deliveries.to_vec(),
-        }));
-        (registry, problems)
+        if let Some(in_use) = start.in_use {
+            inner.keep_needed(in_use, start.is_needed);
+        }
+        problems.extend(clashes(&inner.running));
+        (Registry(Arc::new(inner)), problems)
     }
 }
+
+impl Inner {
+    /// Keeps the versions in use that runs go on with.
+    fn keep_needed(&mut self, in_use: &Registry, is_needed: &dyn Fn(&str, &str) -> bool) {
+        for plugin in in_use.0.running.values().chain(&in_use.0.older) {
+            let Manifest {
+                id, version, kinds, ..
+            } = &plugin.caller.manifest;
+            let is = |one: &Arc<Running>| {
+                let manifest = &one.caller.manifest;
+                (&manifest.id, &manifest.version) == (id, version)
+            };
+            let newest = self.running.get(id);
+            if newest.is_none_or(is) || !kinds.contains(&Kind::Journeys) || !is_needed(id, version)
+            {
+                continue;
+            }
+            match self.older.iter().position(is) {
+                // Code of the same version is linked, but it is not what the runs began with.
+                Some(at) if self.older[at].code == Code::Linked => drop(self.older.remove(at)),
+                Some(_) => continue,
+                None => {}
+            }
+            let is = |one: &PluginInfo| (&one.id, &one.version) == (id, version);
+            let info = in_use.0.info.iter().find(|one| is(one));
+            self.info.retain(|one| !is(one));
+            self.info.extend(info.cloned());
+            self.older.push(plugin.clone());
+        }
+    }
+}
+
+impl Start<'_> {
+    /// Starts a plugin, unless it runs with the same code and settings.
+    async fn one(&self, plugin: Plugin) -> Result<Arc<Running>, Problem> {
+        let Plugin {
+            manifest, found, ..
+        } = plugin;
+        let own = self.settings.get(&manifest.id).cloned().unwrap_or_default();
+        let code = found.code();
+        let same = |one: &&Arc<Running>| {
+            one.code == code && one.settings == own && one.caller.manifest == manifest
+        };
+        if let Some(in_use) = self.in_use {
+            let mut all = in_use.0.running.values().chain(&in_use.0.older);
+            if let Some(running) = all.find(same) {
+                return Ok(running.clone());
+            }
+        }
+        let running = start_one(
+            manifest,
+            found,
+            own,
+            self.performer.clone(),
+            self.clock.clone(),
+        );
+        running.await.map(Arc::new)
+    }
+}
+
+impl Found {
+    fn code(&self) -> Code {
+        match self {
+            Self::Linked(_) => Code::Linked,
+            Self::Described(source) => Code::Described(source.clone()),
+            Self::Loaded { sha256, .. } => Code::Loaded(sha256.clone()),
+        }
+    }
+
+    fn copy(&self) -> Option<LibraryCopy> {
+        match self {
+            Self::Loaded { copy, .. } => copy.clone(),
+            Self::Linked(_) | Self::Described(_) => None,
+        }
+    }
+
+    /// Creates the plugin. The error is a message for the operator.
+    fn create(self, settings: &Settings) -> Result<Image, String> {
+        match self {
+            Self::Linked(linked) => (linked.create)(settings)
+                .map(Image::Linked)
+                .map_err(|error| error.to_string()),
+            Self::Described(source) => source
+                .create(settings)
+                .map(Image::Linked)
+                .map_err(|error| error.to_string()),
+            Self::Loaded { root, .. } => {
+                let own = serde_json::to_vec(settings).map_err(|error| error.to_string())?;
+                let instance = root.create(&own);
+                let instance = instance.map_err(|bytes| read_error(&bytes).to_string())?;
+                Ok(Image::Loaded { root, instance })
+            }
+        }
+    }
+}
+
+/// How long a plugin may take to be created.
+const CREATE: Duration = Duration::from_secs(5);
 
 async fn start_one(
     manifest: Manifest,
@@ -119,20 +241,17 @@ async fn start_one(
         )
     };
     let told = settings.clone().with_host(&features::host());
-    let image = match found {
-        Found::Linked(linked) => {
-            Image::Linked((linked.create)(&told).map_err(|error| refused(error.to_string()))?)
-        }
-        Found::Described(source) => {
-            let instance = source.create(&told);
-            Image::Linked(instance.map_err(|error| refused(error.to_string()))?)
-        }
-        Found::Loaded { root, .. } => {
-            let own = serde_json::to_vec(&told).map_err(|error| refused(error.to_string()))?;
-            let instance = root
-                .create(&own)
-                .map_err(|bytes| refused(read_error(&bytes).to_string()))?;
-            Image::Loaded { root, instance }
+    let (code, copy) = (found.code(), found.copy());
+    // Foreign code may never return.
+    let created = tokio::task::spawn_blocking(move || found.create(&told));
+    let image = match tokio::time::timeout(CREATE, created).await {
+        Ok(Ok(image)) => image.map_err(refused)?,
+        Ok(Err(ended)) => return Err(refused(format!("it ended abruptly: {ended}"))),
+        Err(_) => {
+            let message = format!(
+                "plugin '{id}' was not created within {CREATE:?}: report this to its author"
+            );
+            return Err(Problem::new("PLUGIN-016", message));
         }
     };
     let has = |kind| manifest.kinds.contains(&kind);
@@ -164,8 +283,23 @@ async fn start_one(
     } else {
         Catalogue::default()
     };
+    if let Some(fault) = lint::catalogue(&catalogue).first() {
+        return Err(Problem::new(
+            "PLUGIN-009",
+            format!("plugin '{id}': {fault}"),
+        ));
+    }
+    for template in &catalogue.templates {
+        if let Err(error) = hogsend_render::syntax(template) {
+            let key = &template.key;
+            let message = format!("template '{key}' of plugin '{id}' cannot be used: {error}");
+            return Err(Problem::new("PLUGIN-017", message));
+        }
+    }
     Ok(Running {
         caller,
+        code,
+        _copy: copy,
         scope,
         settings,
         performer,
@@ -216,6 +350,20 @@ impl Registry {
     /// Every plugin, including those that were not started.
     pub fn info(&self) -> &[PluginInfo] {
         &self.0.info
+    }
+
+    /// The sources in use that were described in this file, or in a file of this folder.
+    pub(super) fn described(&self, path: &Path) -> Vec<Arc<Described>> {
+        let running = self.0.running.values();
+        let all = running.filter_map(|plugin| match &plugin.code {
+            Code::Described(source) => Some(source),
+            Code::Linked | Code::Loaded(_) => None,
+        });
+        let here = all.filter(|source| {
+            let own = source.path.as_deref();
+            own.is_some_and(|own| own == path || own.parent() == Some(path))
+        });
+        here.cloned().collect()
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Running>> {

@@ -1,4 +1,4 @@
-//! The files of `TEMPLATE_DIR`, read and test-rendered at start.
+//! The files of `TEMPLATE_DIR`, read and test-rendered at start and at each reload.
 //!
 //! `welcome.mjml` replaces the template `welcome`; a key that no plugin has adds a template.
 //! `layout.mjml` replaces the layout around all of them.
@@ -25,6 +25,12 @@ const ENDING: &str = "mjml";
 const SIZE_MAX: u64 = 1024 * 1024;
 const FILES_MAX: usize = 1_000;
 
+/// Whether a file of the folder is a template or the layout, by its name.
+pub fn is_template(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && path.extension().is_some_and(|own| own == ENDING)
+}
+
 /// The valid files of a folder.
 #[derive(Debug, Default)]
 pub struct Folder {
@@ -33,12 +39,24 @@ pub struct Folder {
     pub problems: Vec<Problem>,
     /// Warnings for the operator.
     pub warnings: Vec<String>,
+    /// The files with problems, or the folder itself.
+    faulty: Vec<PathBuf>,
 }
 
 impl Folder {
     /// Reads a folder and renders each file with the samples of its props. `lists` are the
     /// categories of the plugins.
     pub fn read(path: &Path, plugins: &Templates, lists: &[&str]) -> Self {
+        Self::read_beside(path, plugins, lists, &Templates::default())
+    }
+
+    /// Like [`read`](Self::read). What is in use takes the place of files with problems.
+    pub fn read_beside(
+        path: &Path,
+        plugins: &Templates,
+        lists: &[&str],
+        in_use: &Templates,
+    ) -> Self {
         let mut folder = Self::default();
         let files = match files(path) {
             Ok(files) => files,
@@ -47,6 +65,9 @@ impl Folder {
                     "is '{}', which cannot be read: {why}",
                     path.display()
                 ));
+                folder.faulty.push(path.to_owned());
+                folder.layout = in_use.layout().map(str::to_owned);
+                folder.keep(in_use);
                 return folder;
             }
         };
@@ -54,11 +75,29 @@ impl Folder {
         let is_layout = |file: &Path| file.file_name().is_some_and(|name| name == LAYOUT_FILE);
         if let Some(file) = files.iter().find(|file| is_layout(file)) {
             folder.read_layout(file);
+            if !folder.faulty.is_empty() {
+                folder.layout = in_use.layout().map(str::to_owned);
+            }
         }
         for file in files.iter().filter(|file| !is_layout(file)) {
             folder.read_template(file, plugins, lists);
         }
+        folder.keep(in_use);
         folder
+    }
+
+    /// Keeps the templates in use of the files with problems.
+    fn keep(&mut self, in_use: &Templates) {
+        for entry in in_use.iter() {
+            let Some(file) = &entry.file else {
+                continue;
+            };
+            let is_faulty = |path: &PathBuf| path == file || Some(path.as_path()) == file.parent();
+            if self.faulty.iter().any(is_faulty) {
+                let kept = (entry.template.clone(), file.clone());
+                self.templates.insert(entry.template.key.clone(), kept);
+            }
+        }
     }
 
     fn problem(&mut self, message: String) {
@@ -68,6 +107,7 @@ impl Folder {
     fn wrong(&mut self, file: &Path, line: Option<usize>, why: &str) {
         let line = line.map_or_else(String::new, |line| format!(", line {line}"));
         self.problem(format!("has {}{line}: {why}", file.display()));
+        self.faulty.push(file.to_owned());
     }
 
     fn read_layout(&mut self, file: &Path) {
@@ -184,7 +224,11 @@ fn line_in_file(error: &RenderError, read: &TemplateFile, text: &str) -> Option<
 }
 
 /// Renders with sample values for a sample person.
-fn try_out(template: &Template, layout: Option<&str>, category: &str) -> Result<(), RenderError> {
+pub fn try_out(
+    template: &Template,
+    layout: Option<&str>,
+    category: &str,
+) -> Result<(), RenderError> {
     let footer = Footer {
         lang: "en".into(),
         reason: "Sample".into(),
@@ -210,10 +254,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| error.to_string())? {
         let file = entry.map_err(|error| error.to_string())?.path();
-        let hidden = file
-            .file_name()
-            .is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && file.extension().is_some_and(|ending| ending == ENDING) && file.is_file() {
+        if is_template(&file) && file.is_file() {
             files.push(file);
         }
         if files.len() > FILES_MAX {
@@ -362,6 +403,45 @@ mod tests {
         }
         let missing = Folder::read(Path::new("/no/such/folder"), &plugins(), &[]);
         assert!(missing.problems[0].to_string().contains("cannot be read"));
+    }
+
+    #[test]
+    fn what_is_in_use_takes_the_place_of_a_faulty_file() {
+        let head = |subject: &str| format!("+++\nsubject = \"{subject}\"\n+++\n<p>x</p>");
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("welcome.mjml", &head("First"));
+        write("nudge.mjml", &head("First"));
+        write(
+            super::LAYOUT_FILE,
+            "<mjml><mj-body>{{ body }}</mj-body></mjml>",
+        );
+        let mut in_use = plugins();
+        in_use.replace(Folder::read(folder.path(), &plugins(), &["journey"]));
+
+        write("welcome.mjml", "+++\nsubject = \"{% if %}\"\n+++\n");
+        write("nudge.mjml", &head("Second"));
+        write(super::LAYOUT_FILE, "<p>x</p>");
+        let again = |path: &Path| {
+            let read = Folder::read_beside(path, &plugins(), &["journey"], &in_use);
+            let count = read.problems.len();
+            let mut all = plugins();
+            all.replace(read);
+            let subject = |key| all.get(key).unwrap().template.subject.clone();
+            (
+                count,
+                subject("welcome"),
+                subject("nudge"),
+                all.layout().is_some(),
+            )
+        };
+        assert_eq!(
+            again(folder.path()),
+            (2, "First".into(), "Second".into(), true)
+        );
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert_eq!(again(&path), (1, "First".into(), "First".into(), true));
     }
 
     #[test]

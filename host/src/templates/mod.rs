@@ -4,7 +4,7 @@
 mod folder;
 mod preview;
 
-pub use folder::{Folder, LAYOUT_FILE};
+pub use folder::{Folder, LAYOUT_FILE, is_template, try_out};
 pub use preview::{preview, sample_person};
 
 use std::collections::{BTreeMap, HashSet};

@@ -29,7 +29,7 @@ pub async fn deliver_due(app: &App) -> db::Result<usize> {
 }
 
 fn places(app: &App, lane: Lane) -> usize {
-    let first = app.plugins.deliveries().into_iter().next();
+    let first = app.plugins().deliveries().into_iter().next();
     let batches = first.is_some_and(|one| one.capabilities().batch_max > 1);
     match (lane, batches) {
         (Lane::Urgent, _) => URGENT,

@@ -13,7 +13,7 @@ pub use admin::{
 };
 pub use list::{
     LogRow, RunCount, SkipCount, StateFilter, StateStory, journey_counts, journey_set_enabled,
-    journey_skips, state_count, state_logs, state_stories, state_story,
+    journey_skips, state_count, state_logs, state_stories, state_story, states_versions,
 };
 pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use plugin_call::{Deaths, PluginCall, call_switch, calls_died, calls_forget, calls_void};

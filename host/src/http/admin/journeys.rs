@@ -142,7 +142,8 @@ pub async fn list_journeys(
         counts: db::journey_counts(&mut conn, None).await?,
         skips: db::journey_skips(&mut conn, None).await?,
     };
-    let all: Vec<_> = app.catalog.journeys().collect();
+    let catalog = app.catalog();
+    let all: Vec<_> = catalog.journeys().collect();
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let take = usize::try_from(page.limit).unwrap_or_default();
     let journeys = all.iter().skip(skip).take(take);
@@ -193,7 +194,8 @@ pub async fn change_journey(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<JourneyChangeIn>,
 ) -> Result<Json<OneJourneyOut>, ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?;
+    let catalog = app.catalog();
+    let entry = catalog.journey(&id).ok_or_else(unknown_journey)?;
     let Some(enabled) = body.enabled else {
         let issue = Issue::new("enabled", "is required, true or false");
         return Err(ApiError::validation(&[issue]));
@@ -249,7 +251,7 @@ pub async fn enroll_person(
     JsonBody(body): JsonBody<EnrollIn>,
 ) -> Result<(StatusCode, Json<EnrolledOut>), ApiError> {
     let entry = app
-        .catalog
+        .catalog()
         .journey(&id)
         .ok_or_else(unknown_journey)?
         .clone();
@@ -288,7 +290,7 @@ pub async fn enroll_people(
     JsonBody(body): JsonBody<EnrollBatchIn>,
 ) -> Result<(StatusCode, Json<EnrollBatchOut>), ApiError> {
     let entry = app
-        .catalog
+        .catalog()
         .journey(&id)
         .ok_or_else(unknown_journey)?
         .clone();
@@ -382,7 +384,8 @@ fn late(definition: &Definition) -> Option<u64> {
 }
 
 async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
-    let entry = app.catalog.journey(id).ok_or_else(unknown_journey)?;
+    let catalog = app.catalog();
+    let entry = catalog.journey(id).ok_or_else(unknown_journey)?;
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,

@@ -61,7 +61,7 @@ async fn take(
     lane: Lane,
     now: DateTime<Utc>,
 ) -> db::Result<(Option<ClaimedBatch>, Vec<ClaimedSend>)> {
-    let deliveries = cx.plugins.deliveries();
+    let deliveries = cx.plugins().deliveries();
     let batch_max = deliveries
         .first()
         .map_or(1, |one| one.capabilities().batch_max as usize);

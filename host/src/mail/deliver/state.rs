@@ -69,7 +69,7 @@ pub async fn provider_states(
     now: DateTime<Utc>,
 ) -> db::Result<Vec<ProviderState>> {
     let all = db::provider_holds(conn, now).await?;
-    let states = cx.plugins.deliveries().into_iter().map(|provider| {
+    let states = cx.plugins().deliveries().into_iter().map(|provider| {
         let print = print(cx, &provider);
         let counts = |hold: &&Hold| {
             hold.provider == provider.id()
