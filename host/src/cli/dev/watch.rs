@@ -29,10 +29,13 @@ pub struct Watch {
     _watcher: RecommendedWatcher,
 }
 
+/// Whether a file of a folder counts, by its name.
+type Counts = fn(&Path) -> bool;
+
 /// What is watched.
 struct Places {
     /// Folders, each with the files that count in it.
-    folders: Vec<(PathBuf, fn(&Path) -> bool)>,
+    folders: Vec<(PathBuf, Counts)>,
     /// Single files.
     files: BTreeSet<PathBuf>,
 }
@@ -107,7 +110,7 @@ impl Places {
             real.with_context(|| format!("--watch: {} does not exist", path.display()))
         };
         let config = &app.config;
-        let kinds: [(_, fn(&Path) -> bool); 3] = [
+        let kinds: [(_, Counts); 3] = [
             (&config.plugin_dir, is_library),
             (&config.webhook_dir, |path| has_extension(path, "toml")),
             (&config.template_dir, templates::is_template),
@@ -116,6 +119,12 @@ impl Places {
         for (dir, counts) in kinds {
             if let Some(dir) = dir {
                 folders.push((real(dir)?, counts));
+            }
+        }
+        if let Some(dir) = &config.template_dir {
+            let inner = templates::FOLDERS.map(|name| dir.join(name));
+            for inner in inner.iter().filter(|inner| inner.is_dir()) {
+                folders.push((real(inner)?, templates::is_template));
             }
         }
         let mut files = BTreeSet::new();

@@ -95,7 +95,10 @@ pub async fn compose(
         category: category.to_owned(),
         unsubscribe_url: unsubscribe_url.clone(),
         preferences_url: cx.links.preferences_url(reader, now),
-        layout: catalog.templates().layout().map(str::to_owned),
+        layout: catalog
+            .templates()
+            .layout_of(&args.template)
+            .map(str::to_owned),
         config: cx.config.clone(),
     };
     let (content, links) = job.run().await?;
