@@ -1,22 +1,20 @@
 //! The state of the entry points.
 
-use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::accounts::{Passwords, Tries};
 use crate::cache::Cache;
 use crate::calls::Calls;
-use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::Db;
 use crate::ingest::{Ingestor, Naming};
+use crate::installed::{Installed, Snapshot};
 use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::mailbox::Addresses;
-use crate::plugins::Registry;
 use crate::refusals::Refusals;
 use crate::signed_link::LinkSigner;
 use crate::webhooks::Poster;
@@ -29,8 +27,6 @@ pub struct App(Arc<Process>);
 /// What an [`App`] gives access to.
 pub struct Process {
     context: Context,
-    /// Event sources whose webhooks are refused: in production those without a secret.
-    pub closed_sources: HashSet<String>,
     pub ingestor: Ingestor,
     /// The names of events, with their aliases.
     pub naming: Arc<Naming>,
@@ -64,44 +60,35 @@ pub struct Parts {
     pub config: Config,
     pub clock: Clock,
     pub db: Db,
-    pub plugins: Registry,
+    pub installed: Snapshot,
     pub cache: Arc<Cache>,
-    pub closed_sources: HashSet<String>,
 }
 
 impl App {
     /// Assembles an app from parts that are already opened. Starts nothing: a process that accepts
     /// events starts the committers with [`Ingestor::start`].
-    pub fn new(parts: Parts) -> anyhow::Result<Self> {
+    pub fn new(parts: Parts) -> Self {
         let Parts {
             config,
             clock,
             db,
-            plugins,
+            installed,
             cache,
-            closed_sources,
         } = parts;
         let mut config = config;
         if config.brand.name.is_empty() {
             config.brand.name = config.sender_name();
         }
-        let mut catalog = Catalog::new(&plugins, config.enabled_journeys.as_deref())?;
-        if let Some(dir) = &config.template_dir {
-            let (problems, _) = catalog.replace(dir);
-            if let Some(problem) = problems.first() {
-                anyhow::bail!("{problem}");
-            }
-        }
-        let catalog = Arc::new(catalog);
-        let naming = Arc::new(Naming::new(config.aliases.clone(), catalog.clone()));
+        let installed = Installed::new(installed);
+        let naming = Arc::new(Naming::new(config.aliases.clone(), &installed));
         let links = LinkSigner::new(
             &config.secret,
             &config.previous_secrets,
             &config.api_public_url,
         );
         let addresses = Addresses::new(&config.secret, &config.previous_secrets);
-        Ok(Self(Arc::new(Process {
-            ingestor: Ingestor::new(&db, &clock, &catalog).naming(&naming),
+        Self(Arc::new(Process {
+            ingestor: Ingestor::new(&db, &clock, &installed).naming(&naming),
             naming,
             poster: Poster::new(&config.access.webhook_networks),
             keys: Keys::default(),
@@ -109,7 +96,6 @@ impl App {
             tries: Tries::default(),
             refusals: Refusals::default(),
             limits: Limits::new(cache.clone(), clock.clone()),
-            closed_sources,
             context: Context {
                 loops: Arc::default(),
                 alone: Arc::default(),
@@ -120,9 +106,8 @@ impl App {
                 cache,
                 clock,
                 db,
-                plugins,
-                catalog,
+                installed,
             },
-        })))
+        }))
     }
 }

@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
+use crate::installed::Installed;
 use crate::loops::Loops;
 use crate::mailbox::Addresses;
 use crate::plugins::Registry;
@@ -22,9 +23,9 @@ pub struct Context {
     pub config: Arc<Config>,
     pub clock: Clock,
     pub db: Db,
-    pub plugins: Registry,
+    /// The plugins and what they bring; a reload replaces it.
+    pub installed: Installed,
     pub cache: Arc<Cache>,
-    pub catalog: Arc<Catalog>,
     /// The state of this process's background loops.
     pub loops: Arc<Loops>,
     /// Runs work during which a worker crashed in isolation.
@@ -38,10 +39,25 @@ pub struct Context {
 }
 
 impl Context {
+    /// The plugins in use now.
+    pub fn plugins(&self) -> Registry {
+        self.installed.plugins()
+    }
+
+    /// The journeys, templates and lists in use now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.installed.catalog()
+    }
+
+    /// Whether webhooks of this plugin are refused: in production, while it has no secret.
+    pub fn refuses_webhooks_of(&self, plugin: &str) -> bool {
+        self.installed.now().closed_sources.contains(plugin)
+    }
+
     /// Whether an event source is trusted, by its plugin's manifest or by `TRUSTED_SOURCES`.
     pub fn trust(&self, source: &str) -> Trust {
         let named = self.config.trusted_sources.iter().any(|id| id == source);
-        let plugin = self.plugins.event_source(source);
+        let plugin = self.plugins().event_source(source);
         let strangers = plugin.is_none_or(|plugin| plugin.manifest().untrusted);
         Trust::from(named || !strangers)
     }

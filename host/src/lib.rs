@@ -28,6 +28,7 @@ pub mod http;
 pub mod http_client;
 pub mod ids;
 pub mod ingest;
+pub mod installed;
 mod keys;
 mod limits;
 mod linked_plugins;

@@ -94,6 +94,11 @@ impl Loops {
         }
     }
 
+    /// Forgets the journeys that no plugin provided, because other plugins are in use now.
+    pub fn plugins_changed(&self) {
+        self.lock().without_plugin.clear();
+    }
+
     /// Adds to the number of addresses that belong to several contacts without another name.
     pub fn shared_addresses(&self, count: i64) {
         self.lock().shared_addresses += count;

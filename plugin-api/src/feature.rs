@@ -11,9 +11,9 @@ pub const WEBHOOK_ANSWER: &str = "webhook_answer";
 pub const LOG: &str = "log";
 /// [`Host::deadline`](crate::Host::deadline) is known.
 pub const DEADLINE: &str = "deadline";
-/// `hogsend plugins check` runs [`Plugin::check`](crate::Plugin::check).
+/// `hogsend plugin check` runs [`Plugin::check`](crate::Plugin::check).
 pub const CHECK: &str = "check";
-/// `hogsend plugins setup` shows [`Plugin::setup`](crate::Plugin::setup).
+/// `hogsend plugin setup` shows [`Plugin::setup`](crate::Plugin::setup).
 pub const SETUP: &str = "setup";
 /// Past events are read.
 pub const HISTORY: &str = "history";

@@ -51,7 +51,7 @@ pub struct Manifest {
     #[serde(default, deserialize_with = "kinds")]
     pub kinds: Vec<Kind>,
     /// What the plugin needs of its host, from [`feature`](crate::feature). It is loaded by a host that
-    /// lacks some of it, which says so at start and in `hogsend plugins list`.
+    /// lacks some of it, which says so at start and in `hogsend plugin list`.
     #[serde(default)]
     pub needs: Vec<String>,
     /// The settings the plugin reads. It receives no others, and none of the host or of another plugin

@@ -11,8 +11,8 @@ use hogsend::crew::Crew;
 use hogsend::db::{self, Db, NewIdentity};
 use hogsend::http_client::http_client;
 use hogsend::ingest::NewEvent;
-use hogsend::plugins::{Discovered, Performer};
-use hogsend::purpose::ByPurpose;
+use hogsend::installed::Installation;
+use hogsend::plugins::Performer;
 use hogsend::worker::{self, engine::advance_due};
 use hogsend_plugin_api::journey::{self, Ctx, Journey, User, hours};
 use sqlx::AssertSqlSafe;
@@ -60,26 +60,17 @@ async fn open(url: &str) -> App {
     db::migrate(&db).await.expect("a schema");
     let cache = std::sync::Arc::new(Cache::connect(None, clock.clone()));
     let performer = Performer::new(http_client(), cache.clone(), data.clone());
-    let (found, _) = Discovered::find(None, &data);
-    let plugins = found
-        .start(
-            &Default::default(),
-            &ByPurpose::default(),
-            &[],
-            performer,
-            clock.clone(),
-        )
-        .await
-        .expect("the plugins");
+    let installation = Installation::new(|_| None, performer, clock.clone());
+    let read = installation.read(&config).await;
+    assert!(read.problems.is_empty(), "{}", read.problems[0]);
     let parts = Parts {
         config,
         clock,
         db,
-        plugins,
+        installed: read.snapshot,
         cache,
-        closed_sources: Default::default(),
     };
-    let app = App::new(parts).expect("an app");
+    let app = App::new(parts);
     let mut crew = Crew::new(CancellationToken::new());
     app.ingestor.start(&mut crew);
     tokio::spawn(crew.ended());

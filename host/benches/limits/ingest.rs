@@ -12,6 +12,7 @@ use hogsend::crew::Crew;
 use hogsend::db::{self, Db, NewIdentity};
 use hogsend::http_client::http_client;
 use hogsend::ingest::{Ingestor, NewEvent};
+use hogsend::installed::{Installed, Snapshot};
 use hogsend::plugins::{Discovered, Performer};
 use hogsend::purpose::ByPurpose;
 use serde_json::{Value, json};
@@ -165,8 +166,12 @@ async fn ingestor(db: &Db) -> Ingestor {
         )
         .await
         .expect("the plugins");
-    let catalog = Arc::new(Catalog::new(&registry, None).expect("the journeys"));
-    let ingestor = Ingestor::new(db, &clock, &catalog);
+    let installed = Installed::new(Snapshot {
+        catalog: Arc::new(Catalog::new(&registry, None).expect("the journeys")),
+        plugins: registry,
+        ..Snapshot::default()
+    });
+    let ingestor = Ingestor::new(db, &clock, &installed);
     let mut crew = Crew::new(CancellationToken::new());
     ingestor.start(&mut crew);
     tokio::spawn(crew.ended());

@@ -75,7 +75,7 @@ async fn write(
         ..NewIdentity::default()
     };
     // Lock the contact first, as every transaction does.
-    let Some(put) = ingest::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?
+    let Some(put) = ingest::put(&mut tx, &cx.catalog(), &names, Default::default(), now).await?
     else {
         return Ok((None, ()));
     };

@@ -98,7 +98,7 @@ async fn look(
         }
         Kind::Enrolments => {
             let ids: Vec<String> = cx
-                .catalog
+                .catalog()
                 .journeys()
                 .map(|one| one.definition.id.clone())
                 .collect();

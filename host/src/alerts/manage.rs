@@ -109,7 +109,7 @@ pub async fn delete(cx: &Context, actor: &Actor, id: AlertRuleId) -> Result<(), 
 fn around<'a>(cx: &Context, poster: &'a Poster) -> Surroundings<'a> {
     Surroundings {
         poster,
-        providers: cx.plugins.routes().transactional.len(),
+        providers: cx.plugins().routes().transactional.len(),
     }
 }
 

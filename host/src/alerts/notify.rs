@@ -104,7 +104,7 @@ async fn write_mail_in(cx: &Context, mut tx: Tx, alert: &ClaimedAlert) -> db::Re
         retry_at: None,
         error,
     };
-    let put = ingest::put(&mut tx, &cx.catalog, &names, Default::default(), now).await?;
+    let put = ingest::put(&mut tx, &cx.catalog(), &names, Default::default(), now).await?;
     let Some(put) = put else {
         let end = end(DeliveryState::Failed, Some("the address could not be kept"));
         db::alert_end(&mut tx, alert.id, alert.claim, end, now).await?;

@@ -25,7 +25,7 @@ pub struct JourneyEntry {
     pub selected: bool,
 }
 
-/// The catalogue of journeys and templates. Built once, at start.
+/// The catalogue of journeys and templates. Built at start and at each reload, and not changed.
 #[derive(Default)]
 pub struct Catalog {
     journeys: BTreeMap<String, Arc<JourneyEntry>>,
@@ -113,8 +113,13 @@ impl Catalog {
     /// Overrides templates of plugins with the files of `TEMPLATE_DIR`. Returns problems and
     /// warnings.
     pub fn replace(&mut self, dir: &Path) -> (Vec<Problem>, Vec<String>) {
+        self.replace_again(dir, &Templates::default())
+    }
+
+    /// Like [`replace`](Self::replace). The templates in use take the place of files with problems.
+    pub fn replace_again(&mut self, dir: &Path, in_use: &Templates) -> (Vec<Problem>, Vec<String>) {
         let lists: Vec<&str> = self.lists.iter().map(|list| list.id.as_str()).collect();
-        let mut folder = Folder::read(dir, &self.templates, &lists);
+        let mut folder = Folder::read_beside(dir, &self.templates, &lists, in_use);
         let problems = std::mem::take(&mut folder.problems);
         let warnings = std::mem::take(&mut folder.warnings);
         self.templates.replace(folder);

@@ -7,7 +7,7 @@ use super::Misconfigured;
 use crate::config::{Config, Mode, Problem};
 
 /// Variables by name, and the problems of `.env`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
     problems: Vec<Problem>,

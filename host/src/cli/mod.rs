@@ -6,10 +6,10 @@ mod environment;
 mod journeys;
 mod key;
 mod pause;
+mod plugin;
 mod plugin_host;
 mod plugin_new;
-mod plugin_setup;
-mod plugins;
+mod reload;
 mod secret;
 mod settings;
 mod start;
@@ -18,6 +18,7 @@ mod table;
 mod templates;
 
 pub use environment::Environment;
+pub use reload::reload;
 pub use start::{Started, start};
 
 use std::net::TcpListener;
@@ -45,7 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run API and worker in one process, with an embedded database unless DATABASE_URL is set
-    Dev,
+    Dev(dev::Dev),
     /// Serve the HTTP API
     Api,
     /// Advance journeys and deliver mail
@@ -74,9 +75,9 @@ enum Command {
         #[command(flatten)]
         covered: pause::Covered,
     },
-    /// Show the plugins, and start new ones
-    #[command(subcommand, alias = "plugin")]
-    Plugins(PluginsCommand),
+    /// Show, check, add and remove plugins
+    #[command(subcommand, visible_alias = "plugins")]
+    Plugin(plugin::PluginCommand),
     /// Show and simulate journeys, and handle their broken runs
     #[command(subcommand)]
     Journeys(JourneysCommand),
@@ -86,18 +87,6 @@ enum Command {
     /// Run one plugin for another process of Hogsend, which starts this
     #[command(subcommand, hide = true)]
     PluginHost(plugin_host::PluginHostCommand),
-}
-
-#[derive(Subcommand)]
-enum PluginsCommand {
-    /// List every linked and loaded plugin
-    List,
-    /// Make the crate of a new plugin, with its conformance test
-    New(plugin_new::New),
-    /// Let the plugins try out their keys and settings; nothing changes at the vendors
-    Check,
-    /// Show what to enter at the vendors, for example the URLs of webhooks
-    Setup,
 }
 
 #[derive(Subcommand)]
@@ -129,7 +118,7 @@ pub fn main() -> ExitCode {
     };
     crate::clock::since_start();
     let environment = Environment::of_process();
-    if matches!(command, Command::Dev)
+    if matches!(command, Command::Dev(_))
         && let Some(data_dir) = environment.own_database()
     {
         dev::in_data_folder(&environment, &data_dir);
@@ -200,7 +189,7 @@ impl Misconfigured {
 
 async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
     match command {
-        Command::Dev => dev::dev(environment).await,
+        Command::Dev(wanted) => Box::pin(dev::dev(environment, wanted)).await,
         Command::Api => api(environment).await,
         Command::Worker => Box::pin(work(environment)).await,
         Command::Migrate => migrate(environment).await,
@@ -213,10 +202,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             pause::pause(environment, covered, reason.as_deref()).await
         }
         Command::Resume { covered } => pause::resume(environment, covered).await,
-        Command::Plugins(PluginsCommand::List) => plugins::list(environment),
-        Command::Plugins(PluginsCommand::New(new)) => plugin_new::run(&new),
-        Command::Plugins(PluginsCommand::Check) => plugin_setup::check(environment).await,
-        Command::Plugins(PluginsCommand::Setup) => plugin_setup::setup(environment).await,
+        Command::Plugin(command) => Box::pin(plugin::run(environment, command)).await,
         Command::Journeys(JourneysCommand::List { json }) => {
             journeys::list(environment, json).await
         }
@@ -233,13 +219,16 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
 }
 
 async fn api(environment: &Environment) -> anyhow::Result<()> {
-    let Started { app, .. } = start(environment, Mode::Api).await?;
+    let Started {
+        app, installation, ..
+    } = start(environment, Mode::Api).await?;
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
         start::warn_of_keys(&app).await?;
     }
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
+    reload::on_hangup(&app, installation, &stop);
     http::serve_health(&app, &stop)?;
     tracing::info!(port = app.config.port, "the API listens");
     let served = serve(&app, listener, stop, http::DRAIN).await;
@@ -265,8 +254,11 @@ async fn serve(
 }
 
 async fn work(environment: &Environment) -> anyhow::Result<()> {
-    let Started { app, .. } = start(environment, Mode::Worker).await?;
+    let Started {
+        app, installation, ..
+    } = start(environment, Mode::Worker).await?;
     let stop = stop::on_signal();
+    reload::on_hangup(&app, installation, &stop);
     // Before the wait, so that the health endpoint shows what the worker waits for.
     http::serve_health(&app, &stop)?;
     let ended = if app.config.skip_schema_check || wait_for_schema(&app.db, &stop).await? {

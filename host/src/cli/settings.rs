@@ -30,5 +30,5 @@ pub fn list(environment: &Environment, markdown: bool) {
             variable.help.replace('`', "")
         );
     }
-    println!("\nPlugins have settings of their own: `hogsend plugins list` lists them.");
+    println!("\nPlugins have settings of their own: `hogsend plugin list` lists them.");
 }

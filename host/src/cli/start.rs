@@ -1,26 +1,27 @@
 //! Starts a process: reads the settings, starts the plugins, opens the database.
 
-use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use hogsend_plugin_api::{Kind, Manifest};
 use secrecy::ExposeSecret;
 
 use super::{Environment, Misconfigured, key, require_schema, secret};
 use crate::app::{App, Parts};
 use crate::cache::Cache;
-use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::{Config, Lookup, Mode, read_plugins, unknown};
+use crate::config::{Config, Lookup, Mode, unknown};
 use crate::db::{self, Db};
 use crate::http_client::http_client;
-use crate::plugins::{Discovered, Isolation, Performer, Registry};
+use crate::installed::{Installation, Snapshot};
+use crate::plugins::{self, Discovered, Libraries, Performer, Search};
 use crate::telemetry;
 
 /// A started process.
 pub struct Started {
     pub app: App,
+    /// Reads the plugins and templates again.
+    pub installation: Installation,
     /// The ids of the active delivery plugins.
     pub delivery: String,
 }
@@ -30,14 +31,23 @@ struct Ready {
     config: Config,
     clock: Clock,
     cache: Arc<Cache>,
-    registry: Registry,
-    closed_sources: HashSet<String>,
+    installed: Snapshot,
+    installation: Installation,
     delivery: String,
 }
 
 /// Reads all settings, reports all problems together, then connects to what they name.
 pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Started> {
-    let ready = read(environment, mode).await?;
+    start_with(environment, mode, Vec::new()).await
+}
+
+/// Like [`start`], with plugin libraries outside of `PLUGIN_DIR`.
+pub async fn start_with(
+    environment: &Environment,
+    mode: Mode,
+    libraries: Vec<PathBuf>,
+) -> anyhow::Result<Started> {
+    let ready = read(environment, mode, libraries).await?;
     let mut config = ready.config;
     if config.secret.expose_secret().is_empty() {
         config.secret = match mode {
@@ -62,19 +72,23 @@ pub async fn start(environment: &Environment, mode: Mode) -> anyhow::Result<Star
         config,
         clock: ready.clock,
         db,
-        plugins: ready.registry,
+        installed: ready.installed,
         cache: ready.cache,
-        closed_sources: ready.closed_sources,
     };
     Ok(Started {
-        app: App::new(parts)?,
+        app: App::new(parts),
+        installation: ready.installation,
         delivery: ready.delivery,
     })
 }
 
 /// Reads all settings and starts the plugins. All problems are reported together: in `.env`, in the
 /// host's settings, in plugin files, in the plugins' settings and in what plugins make of them.
-async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
+async fn read(
+    environment: &Environment,
+    mode: Mode,
+    libraries: Vec<PathBuf>,
+) -> anyhow::Result<Ready> {
     let lookup = |name: &str| environment.get(name);
     let mut findings = Findings::default();
     let (mut config, wrong) = Config::read(&lookup, mode);
@@ -83,56 +97,32 @@ async fn read(environment: &Environment, mode: Mode) -> anyhow::Result<Ready> {
     findings.add(environment.problems());
     findings.add(&wrong);
 
-    let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, broken) = Discovered::find_with(
-        config.plugin_dir.as_deref(),
-        &plugin_cache,
-        &Isolation::of_process(config.production),
-    );
-    findings.add(&broken);
-    let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
-    findings.add(&mistakes.unwrap_or_default());
-    let manifests: Vec<_> = found.manifests().collect();
-    let (read, wrong) = read_plugins(&manifests, &config, &lookup);
-    findings.add(&wrong);
-    findings.notes = unknown(environment.names(), &manifests, &lookup);
-    findings.warnings = [config.warnings.as_slice(), &read.warnings].concat();
     let clock = clock(&lookup, config.production)?;
-
-    // After a problem, plugins are started only to find further problems, and nothing else is opened.
-    let sound = findings.problems.is_empty();
-    let redis = config.redis_url.as_deref().filter(|_| sound);
+    // After a problem, nothing is opened.
+    let redis = config.redis_url.as_deref();
+    let redis = redis.filter(|_| findings.problems.is_empty());
     let cache = Arc::new(Cache::connect(redis, clock.clone()));
     let performer = Performer::new(http_client(), cache.clone(), config.data_dir.clone());
-    let brings_journeys = |manifest: &&&Manifest| manifest.kinds.contains(&Kind::Journeys);
-    let bringing = manifests.iter().filter(brings_journeys).count();
-    if !sound {
-        found.without(&read.incomplete);
-    }
-    let (registry, refused) = found
-        .start_all(
-            &read.settings,
-            &read.startable(),
-            &read.listening,
-            performer,
-            clock.clone(),
-        )
-        .await;
-    findings.add(&refused);
-    // Without this, the journeys of a plugin that did not start would be reported as unknown.
-    if broken.is_empty() && registry.journeys().len() == bringing {
-        findings.look_at_catalog(&config, &registry);
-    }
+    let variables = environment.clone();
+    let variables = move |name: &str| variables.get(name);
+    let installation = Installation::new(variables, performer, clock.clone());
+    let installation = installation.with_libraries(libraries);
+    let reading = installation.read(&config).await;
+    findings.problems.extend(reading.problems);
+    let manifests: Vec<_> = reading.manifests.iter().collect();
+    findings.notes = unknown(environment.names(), &manifests, &lookup);
+    findings.warnings = [config.warnings.as_slice(), &reading.warnings].concat();
     findings.report(&config)?;
 
-    config.senders = read.senders;
+    plugins::sweep(&config.data_dir.join("plugins"));
+    config.senders = reading.settings.senders;
     Ok(Ready {
         config,
         clock,
         cache,
-        registry,
-        closed_sources: read.closed_sources,
-        delivery: read.deliveries.describe(),
+        installed: reading.snapshot,
+        installation,
+        delivery: reading.settings.deliveries.describe(),
     })
 }
 
@@ -149,20 +139,6 @@ struct Findings {
 impl Findings {
     fn add<T: std::fmt::Display>(&mut self, problems: &[T]) {
         self.problems.extend(texts(problems));
-    }
-
-    /// Checks what the plugins bring, and the templates in `TEMPLATE_DIR`.
-    fn look_at_catalog(&mut self, config: &Config, registry: &Registry) {
-        match Catalog::new(registry, config.enabled_journeys.as_deref()) {
-            Ok(mut catalog) => {
-                if let Some(dir) = &config.template_dir {
-                    let (wrong, warnings) = catalog.replace(dir);
-                    self.add(&wrong);
-                    self.warnings.extend(warnings);
-                }
-            }
-            Err(wrong) => self.problems.push(wrong.to_string()),
-        }
     }
 
     /// Logs the warnings, or fails with the problems.
@@ -266,13 +242,17 @@ fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
 pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered, Vec<String>)> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
-    let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, mut broken) = Discovered::find_with(
-        config.plugin_dir.as_deref(),
-        &plugin_cache,
-        &Isolation::of_process(config.production),
-    );
+    let (cache_dir, libraries) = (config.data_dir.join("plugins"), Libraries::default());
+    let search = Search {
+        dir: config.plugin_dir.as_deref(),
+        strict: config.production,
+        ..Search::new(&cache_dir, &libraries)
+    };
+    let (mut found, mut broken) = search.find();
     let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
     broken.extend(mistakes.unwrap_or_default());
+    for warning in &found.warnings {
+        tracing::warn!("{warning}");
+    }
     Ok((found, texts(&broken)))
 }

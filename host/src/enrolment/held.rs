@@ -20,7 +20,8 @@ pub async fn offer_held(cx: &Context, limit: i64) -> db::Result<usize> {
     let found = {
         let mut conn = cx.db.conn().await?;
         let paused = db::journeys_paused(&mut conn).await?;
-        let journeys = cx.catalog.journeys().map(|one| one.definition.id.clone());
+        let catalog = cx.catalog();
+        let journeys = catalog.journeys().map(|one| one.definition.id.clone());
         let open: Vec<String> = journeys.filter(|id| !paused.contains(id)).collect();
         db::held_of(&mut conn, &open, limit).await?
     };
@@ -34,7 +35,7 @@ pub async fn offer_held(cx: &Context, limit: i64) -> db::Result<usize> {
         let people = db::contact_lock(&mut tx, &people).await?;
         let ids: Vec<_> = found.iter().map(|one| one.0).collect();
         let entries = db::held_take(&mut tx, &ids).await?;
-        offer(&mut tx, &cx.catalog, &people, &entries, cx.clock.now()).await?;
+        offer(&mut tx, &cx.catalog(), &people, &entries, cx.clock.now()).await?;
         db::Result::Ok((tx, entries.len()))
     };
     cx.db.transact(work).await

@@ -101,12 +101,13 @@ async fn replay_in(
     people.sort_unstable();
     people.dedup();
     let people = db::contact_lock(&mut tx, &people).await?;
+    let catalog = cx.catalog();
     let mut entrants = Vec::new();
     for event in events {
         let contact = people.iter().find(|one| one.id == event.contact_id);
         let Some(contact) = contact else { continue };
         let before = entrants.len();
-        let wanted = cx.catalog.triggered_by(&event.name).iter();
+        let wanted = catalog.triggered_by(&event.name).iter();
         let wanted = wanted.filter(|entry| only.is_none_or(|only| only == entry.definition.id));
         entrants.extend(wanted.map(|entry| Entrant {
             entry,
@@ -116,7 +117,7 @@ async fn replay_in(
         }));
         out.replayed += usize::from(entrants.len() > before);
     }
-    for result in enrol_each(&mut tx, &cx.catalog, now, &entrants).await? {
+    for result in enrol_each(&mut tx, &cx.catalog(), now, &entrants).await? {
         match result {
             Ok(_) => out.enrolled += 1,
             Err(reason) => *out.skipped.entry(reason).or_default() += 1,

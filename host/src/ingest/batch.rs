@@ -12,11 +12,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Ingested, Naming, NewEvent, known, store};
-use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::contacts::NoRoom;
 use crate::crew::Crew;
 use crate::db::{self, Db, Patience, PoolConn, Tx};
+use crate::installed::Installed;
 
 /// Requests that may wait; further ones are refused.
 const QUEUE: usize = 4_096;
@@ -63,7 +63,7 @@ struct Request {
 
 impl Ingestor {
     /// Creates the queue. Nothing is stored before [`start`](Self::start).
-    pub fn new(db: &Db, clock: &Clock, catalog: &Arc<Catalog>) -> Self {
+    pub fn new(db: &Db, clock: &Clock, installed: &Installed) -> Self {
         let (sender, first) = Queue::new();
         let (rest, second) = Queue::new();
         // One committer computes while the other waits for the disk. The embedded database has a single
@@ -74,7 +74,7 @@ impl Ingestor {
             committers.push(Unstarted::Known(KnownCommitter {
                 db: db.clone(),
                 clock: clock.clone(),
-                catalog: catalog.clone(),
+                installed: installed.clone(),
                 queue: first.clone(),
                 rest: rest.clone(),
                 held: None,
@@ -82,7 +82,7 @@ impl Ingestor {
             committers.push(Unstarted::Any(Committer {
                 db: db.clone(),
                 clock: clock.clone(),
-                catalog: catalog.clone(),
+                installed: installed.clone(),
                 queue: second.clone(),
             }));
         }
@@ -157,7 +157,7 @@ impl Queue {
 struct KnownCommitter {
     db: Db,
     clock: Clock,
-    catalog: Arc<Catalog>,
+    installed: Installed,
     queue: Queue,
     rest: mpsc::Sender<Request>,
     /// A connection kept between batches, because the pool pings a connection each time it is taken or
@@ -216,7 +216,7 @@ impl KnownCommitter {
         let stored = known::store(
             &self.db,
             &mut self.held,
-            &self.catalog,
+            &self.installed.catalog(),
             self.clock.now(),
             &events,
         )
@@ -254,7 +254,7 @@ impl KnownCommitter {
 struct Committer {
     db: Db,
     clock: Clock,
-    catalog: Arc<Catalog>,
+    installed: Installed,
     queue: Queue,
 }
 
@@ -303,7 +303,7 @@ impl Committer {
         let last = &std::sync::Mutex::new(None);
         let work = |mut tx: Tx| async move {
             let now = self.clock.now();
-            let stored = store(&mut tx, &self.catalog, now, events.clone()).await?;
+            let stored = store(&mut tx, &self.installed.catalog(), now, events.clone()).await?;
             let id = db::transaction_id(&mut tx).await?;
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             *last = Some((id, stored.events.clone()));

@@ -40,11 +40,11 @@ async fn decide_consent(
 ) -> db::Result<Vec<Outcome>> {
     let subjects = std::slice::from_ref(subject);
     let mut book = Book::open(conn, Some(&cx.addresses), subjects, Reach::Everybody).await?;
-    let outcomes = book.decide(cx.catalog.lists(), subject, decisions, grounds);
+    let outcomes = book.decide(cx.catalog().lists(), subject, decisions, grounds);
     let events = book.write(conn, now).await?;
     if !events.is_empty() {
         let events = events.into_iter().map(Into::into).collect();
-        store(conn, &cx.catalog, now, events).await?;
+        store(conn, &cx.catalog(), now, events).await?;
     }
     Ok(outcomes)
 }

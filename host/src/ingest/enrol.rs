@@ -46,7 +46,7 @@ async fn enrol_in(
     let now = cx.clock.now();
     let names = people.iter();
     let names = names.map(|(identity, _)| (identity.clone(), Properties::new()));
-    let put = put_all(&mut tx, &cx.catalog, names.collect(), now).await?;
+    let put = put_all(&mut tx, &cx.catalog(), names.collect(), now).await?;
     let put = put.ok_or(NOT_STORED)?;
     let entrants: Vec<Entrant<'_>> = put
         .iter()
@@ -58,7 +58,7 @@ async fn enrol_in(
             trust: Trust::Trusted,
         })
         .collect();
-    let results = enrol_each(&mut tx, &cx.catalog, now, &entrants).await?;
+    let results = enrol_each(&mut tx, &cx.catalog(), now, &entrants).await?;
     let journey = ("journey", entry.definition.id.as_str());
     for (put, result) in put.iter().zip(&results) {
         let Ok(state) = result else {

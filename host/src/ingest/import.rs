@@ -248,7 +248,7 @@ async fn store_rows(
     let people: Vec<(ContactId, &Valid)> = people
         .filter_map(|(row, whom)| Some((whom.contact()?.id, row)))
         .collect();
-    follow(&mut inner, &cx.catalog, now, resolved).await?;
+    follow(&mut inner, &cx.catalog(), now, resolved).await?;
     let seen: Vec<(ContactId, DateTime<Utc>)> = people
         .iter()
         .filter_map(|(contact, row)| Some((*contact, row.first_seen_at?)))
@@ -265,11 +265,11 @@ async fn store_rows(
         let mut book = Book::open(&mut inner, addresses, &subjects, Reach::Named).await?;
         let grounds = Grounds::new(Source::Import, "an imported file");
         for (subject, decisions) in deciding {
-            book.decide(cx.catalog.lists(), &subject, decisions, &grounds);
+            book.decide(cx.catalog().lists(), &subject, decisions, &grounds);
         }
         let events = book.write(&mut inner, now).await?;
         let events = events.into_iter().map(Into::into).collect();
-        store_events(&mut inner, &cx.catalog, now, events).await?;
+        store_events(&mut inner, &cx.catalog(), now, events).await?;
     }
     inner.commit().await
 }

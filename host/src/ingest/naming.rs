@@ -1,7 +1,7 @@
 //! Names of events: aliases, and names that no journey listens for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::NewEvent;
 use crate::catalog::Catalog;
 use crate::config::Aliases;
+use crate::installed::Installed;
 use crate::nearest::nearest;
 
 /// Most names kept, because anyone who can send events can invent any number.
@@ -20,7 +21,7 @@ const FINDINGS: usize = 10;
 #[derive(Default)]
 pub struct Naming {
     aliases: Aliases,
-    catalog: Arc<Catalog>,
+    installed: Installed,
     unheard: Mutex<BTreeMap<String, Unheard>>,
 }
 
@@ -36,28 +37,29 @@ pub struct Unheard {
 }
 
 impl Naming {
-    pub fn new(aliases: Aliases, catalog: Arc<Catalog>) -> Self {
+    pub fn new(aliases: Aliases, installed: &Installed) -> Self {
         Self {
             aliases,
-            catalog,
+            installed: installed.clone(),
             unheard: Mutex::default(),
         }
     }
 
     /// Renames events from outside.
     pub(super) fn apply(&self, events: &mut [NewEvent]) {
+        let catalog = self.installed.catalog();
         for event in events {
             let name = self.aliases.name(&event.name);
             if name != event.name {
                 event.name = name.to_owned();
             }
-            if !self.catalog.concerns(&event.name) {
-                self.note(&event.name);
+            if !catalog.concerns(&event.name) {
+                self.note(&event.name, &catalog);
             }
         }
     }
 
-    fn note(&self, name: &str) {
+    fn note(&self, name: &str, catalog: &Catalog) {
         let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = unheard.get_mut(name) {
             known.count += 1;
@@ -66,7 +68,7 @@ impl Naming {
         if unheard.len() >= NAMES {
             return;
         }
-        let nearest = nearest(name, self.catalog.listened_for()).map(str::to_owned);
+        let nearest = nearest(name, catalog.listened_for()).map(str::to_owned);
         match &nearest {
             Some(nearest) => tracing::warn!(
                 event = name,

@@ -61,7 +61,7 @@ async fn decide_in(
     let pending = db::pending_get(tx, id).await?.ok_or(GONE)?;
     let action = match decision {
         Decision::Apply => {
-            if !apply(tx, &cx.catalog, &pending, now).await? {
+            if !apply(tx, &cx.catalog(), &pending, now).await? {
                 return Err(Refused::Conflict(
                     "Another contact has this address, or the other contact was erased: change or merge the contacts first",
                 ));

@@ -97,7 +97,7 @@ pub async fn put_contact(
 ) -> Result<Put, Refused> {
     let now = cx.clock.now();
     let work = async |mut tx: Tx| {
-        let put = put(&mut tx, &cx.catalog, names, properties.clone(), now).await?;
+        let put = put(&mut tx, &cx.catalog(), names, properties.clone(), now).await?;
         let put = put.ok_or(NOT_STORED)?;
         [Topic::Runs, Topic::Captures]
             .into_iter()
@@ -119,7 +119,7 @@ pub async fn create_contact(
     let names = contacts::names_of(external_id, email, properties)?;
     let now = cx.clock.now();
     let work = async |mut tx: Tx| {
-        let put = put(&mut tx, &cx.catalog, &names, properties.clone(), now).await?;
+        let put = put(&mut tx, &cx.catalog(), &names, properties.clone(), now).await?;
         // An error rolls back, so a contact that exists already is not changed.
         let put = put.filter(|put| put.created && !put.linked);
         let put = put.ok_or(contacts::TAKEN)?;

@@ -137,12 +137,12 @@ async fn unsubscribe(
     // The mail's contact is locked too, although the mail may have gone to another mailbox.
     let subjects = [subject, Subject::contact(contact)];
     let mut book = Book::open(conn, Some(&cx.addresses), &subjects, Reach::Everybody).await?;
-    book.decide(cx.catalog.lists(), &subjects[0], &[decision], &grounds);
+    book.decide(cx.catalog().lists(), &subjects[0], &[decision], &grounds);
     let events = book.write(conn, now).await?;
     if !events.is_empty() {
         ingest::store(
             conn,
-            &cx.catalog,
+            &cx.catalog(),
             now,
             events.into_iter().map(Into::into).collect(),
         )

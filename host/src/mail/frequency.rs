@@ -82,8 +82,9 @@ async fn last_sends(
 ) -> db::Result<HashMap<(ContactId, String), DateTime<Utc>>> {
     let mut journeys: Vec<&str> = Vec::new();
     let mut longest = 0;
+    let catalog = cx.catalog();
     for run in origins.values() {
-        let journey = cx.catalog.journey(&run.journey_id);
+        let journey = catalog.journey(&run.journey_id);
         let gap = journey.map_or(0, |journey| journey.definition.suppress_ms);
         if gap > 0 {
             journeys.push(&run.journey_id);
@@ -172,8 +173,9 @@ impl<'a> Facts<'a> {
                 return Pace::Later(opens);
             }
         }
+        let catalog = cx.catalog();
         if let Some(run) = origin
-            && let Some(journey) = cx.catalog.journey(&run.journey_id)
+            && let Some(journey) = catalog.journey(&run.journey_id)
             && journey.definition.suppress_ms > 0
         {
             let last = self.last.get(&(send.contact_id, run.journey_id.clone()));

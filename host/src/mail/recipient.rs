@@ -53,7 +53,8 @@ impl Recipient {
         if let Category::Named(name) = category {
             return Ok(Some(name.clone()));
         }
-        let known = cx.catalog.lists().iter().map(|list| list.id.clone());
+        let catalog = cx.catalog();
+        let known = catalog.lists().iter().map(|list| list.id.clone());
         let mut names: Vec<String> = known.collect();
         if let Some(contact) = &self.contact {
             names.extend(db::send_categories(conn, contact.id).await?);

@@ -131,7 +131,7 @@ async fn recipient(
                 let found = found.into_iter().next();
                 found.ok_or(Refused::NotFound("Contact not found"))?
             }
-            _ => ingest::put(&mut tx, &cx.catalog, names, Properties::new(), now)
+            _ => ingest::put(&mut tx, &cx.catalog(), names, Properties::new(), now)
                 .await?
                 .map(|put| Arc::unwrap_or_clone(put.contact))
                 .ok_or(ingest::NOT_STORED)?,

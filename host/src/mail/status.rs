@@ -95,7 +95,7 @@ pub async fn record(
             occurred_at: event.occurred_at,
             depth: origin.map_or(0, |run| run.depth),
         };
-        publish(conn, &cx.catalog, vec![own], now).await?;
+        publish(conn, &cx.catalog(), vec![own], now).await?;
     }
     Ok(true)
 }

@@ -37,7 +37,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 fn checked(file: &Path) -> Checked {
     let cache = std::env::temp_dir().join("hogsend-bench-plugins");
-    preflight::check(file, None, &cache).expect("the file is a plugin")
+    let read = preflight::read(file).expect("the file can be read");
+    preflight::check(read, None, &cache).expect("the file is a plugin")
 }
 
 fn settings() -> Vec<u8> {
@@ -88,7 +89,7 @@ pub fn apart(file: &Path, program: &Path) -> Apart {
         folder: std::env::temp_dir(),
         memory_mb: 512,
         what: What::Library {
-            copy,
+            copy: copy.path().to_owned(),
             original,
             symbol,
         },

@@ -18,8 +18,14 @@ pub(super) fn own() -> Vec<Described> {
     describers().flat_map(|crate_| (crate_.own)()).collect()
 }
 
+/// A file, or the folder, that cannot be used.
+pub(super) struct Refused {
+    pub path: PathBuf,
+    pub problem: Problem,
+}
+
 /// The sources of the files in a folder, and every problem with the files.
-pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Problem>) {
+pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Refused>) {
     let mut problems = Vec::new();
     let files = match files(dir) {
         Ok(files) => files,
@@ -27,10 +33,7 @@ pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Problem>) {
             let message = format!(
                 "WEBHOOK_DIR cannot be read ({error}): create the folder, or unset WEBHOOK_DIR"
             );
-            return (
-                Vec::new(),
-                vec![Problem::of_file("PLUGIN-001", dir, message)],
-            );
+            return (Vec::new(), vec![Refused::new("PLUGIN-001", dir, message)]);
         }
     };
     let mut descriptions = Vec::new();
@@ -39,7 +42,7 @@ pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Problem>) {
             Ok(text) => descriptions.push(Description { path, text }),
             Err(error) => {
                 let message = format!("cannot be read ({error})");
-                problems.push(Problem::of_file("PLUGIN-001", &path, message));
+                problems.push(Refused::new("PLUGIN-001", &path, message));
             }
         }
     }
@@ -47,10 +50,19 @@ pub(super) fn read(dir: &Path) -> (Vec<Described>, Vec<Problem>) {
     for crate_ in describers() {
         let read = (crate_.read)(&descriptions);
         sources.extend(read.sources);
-        let refused = |Mistake { path, message }| Problem::of_file("PLUGIN-015", &path, message);
+        let refused = |Mistake { path, message }| Refused::new("PLUGIN-015", &path, message);
         problems.extend(read.mistakes.into_iter().map(refused));
     }
     (sources, problems)
+}
+
+impl Refused {
+    fn new(code: &'static str, path: &Path, message: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            problem: Problem::of_file(code, path, message),
+        }
+    }
 }
 
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {

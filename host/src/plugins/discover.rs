@@ -1,23 +1,19 @@
 //! Finds plugins: those linked into the binary, then those in the folder.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::wire::LeftOut;
 use hogsend_plugin_api::{Kind, Manifest};
-use hogsend_semantics::plugin_id;
 use semver::Version;
 use serde::Serialize;
 
-use super::bounded::{START, within_start};
-use super::isolate::{Isolated, Isolation, Launch, Place, Plan, What};
-use super::preflight::{self, Checked, PINS};
-use super::{Problem, bounds, described, features, loader};
+use super::copies::LibraryCopy;
+use super::libraries::{LoadedCode, Opened};
+use super::{Isolation, Libraries, Problem, Registry, Search, bounds, described, features, lint};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +39,17 @@ pub struct PluginInfo {
     pub isolated: bool,
     /// What this host lacks for it: features it needs, and parts of its manifest.
     pub lacks: Vec<String>,
+    /// The copy its code was loaded from.
+    pub(super) copy: Option<LibraryCopy>,
+    /// What a reload knows its code by.
+    pub(super) key: Option<String>,
+}
+
+impl PluginInfo {
+    /// Whether both have the same code, which runs in the same way.
+    pub fn has_code_of(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
 }
 
 /// A plugin that was found.
@@ -55,20 +62,44 @@ pub(super) struct Plugin {
 pub(super) enum Found {
     Linked(&'static Linked),
     /// A linked crate made it from a description.
-    Described(Box<Described>),
+    Described(Arc<Described>),
     Loaded {
-        code: Code,
+        code: LoadedCode,
+        /// What a reload knows the code by.
+        key: String,
         /// The library, or the file that a program's command names.
         path: PathBuf,
+        /// Of a library.
         sha256: Option<String>,
+        copy: Option<LibraryCopy>,
+        /// Named by itself, so it takes the place of one in the folder.
+        named: bool,
     },
 }
 
-/// Code that is not part of this binary.
-pub(super) enum Code {
-    Library(Root),
-    /// A library or a program in a child process.
-    Child(Arc<Isolated>),
+impl Plugin {
+    /// A plugin whose code is not part of this binary.
+    pub fn loaded(
+        opened: Opened,
+        key: String,
+        path: PathBuf,
+        sha256: Option<String>,
+        copy: Option<LibraryCopy>,
+        named: bool,
+    ) -> Self {
+        Self {
+            manifest: opened.manifest,
+            lacks: opened.lacks,
+            found: Found::Loaded {
+                code: opened.code,
+                key,
+                path,
+                sha256,
+                copy,
+                named,
+            },
+        }
+    }
 }
 
 /// Plugins found but not started yet.
@@ -77,24 +108,46 @@ pub struct Discovered {
     /// Other versions of plugins with journeys, for runs that stay with the version they began
     /// with.
     pub(super) older: Vec<Plugin>,
+    /// Files that cannot be used, while what is in use stays in their place.
+    pub refused: Vec<Problem>,
+    /// What is unwise, and refused in production.
+    pub warnings: Vec<Problem>,
+    /// Files that are new, gone, or not what is in use.
+    pub changed: BTreeSet<PathBuf>,
+    /// Plugins are in use, so which one replaces another was logged before.
+    pub(super) again: bool,
 }
 
 impl Discovered {
-    /// Finds plugins for this process: libraries run in it, unless `plugins.toml` says otherwise.
+    /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
+    /// replaces it. Every problem is collected.
     pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
         Self::find_with(dir, cache_dir, &Isolation::of_process(false))
     }
 
-    /// Linked plugins, then every library in `dir` and the programs that its `plugins.toml` names. A
-    /// loaded plugin with the id of a linked one replaces it. Every problem is collected.
+    /// Like [`find`](Self::find), also the programs that `plugins.toml` names; libraries run where `isolation`
+    /// and this file say.
     pub fn find_with(
         dir: Option<&Path>,
         cache_dir: &Path,
         isolation: &Isolation,
     ) -> (Self, Vec<Problem>) {
+        let libraries = Libraries::default();
+        let mut search = Search::new(cache_dir, &libraries);
+        search.dir = dir;
+        search.isolation = isolation.clone();
+        search.find()
+    }
+
+    /// The plugins that are linked into this binary.
+    pub(super) fn of_binary() -> (Self, Vec<Problem>) {
         let mut all = Self {
             plugins: BTreeMap::new(),
             older: Vec::new(),
+            refused: Vec::new(),
+            warnings: Vec::new(),
+            changed: BTreeSet::new(),
+            again: false,
         };
         let mut problems = Vec::new();
         crate::linked_plugins::link();
@@ -105,15 +158,10 @@ impl Discovered {
                 manifest,
                 found: Found::Linked(linked),
             };
-            if let Err(problem) = all.add(plugin) {
-                problems.push(problem);
-            }
+            problems.extend(all.add(plugin).err());
         }
         for source in described::own() {
-            problems.extend(all.add_described(source).err());
-        }
-        if let Some(dir) = dir {
-            all.find_libraries(dir, cache_dir, isolation, &mut problems);
+            problems.extend(all.add_described(Arc::new(source)).err());
         }
         (all, problems)
     }
@@ -121,117 +169,41 @@ impl Discovered {
     /// Adds the event sources that files in `dir` describe. One with the id of a source that comes
     /// with Hogsend replaces it. Returns every problem with the files.
     pub fn describe(&mut self, dir: &Path) -> Vec<Problem> {
-        let (sources, mut problems) = described::read(dir);
+        let (sources, mistakes) = described::read(dir);
+        let mut problems: Vec<Problem> = mistakes.into_iter().map(|one| one.problem).collect();
         for source in sources {
-            problems.extend(self.add_described(source).err());
+            problems.extend(self.add_described(Arc::new(source)).err());
         }
         problems
     }
 
-    fn add_described(&mut self, source: Described) -> Result<(), Problem> {
+    /// Like [`describe`](Self::describe), while plugins are in use: a source in use takes the place of a
+    /// file with a mistake, which is [`refused`](Self::refused).
+    pub fn describe_again(&mut self, dir: &Path, in_use: &Registry) -> Vec<Problem> {
+        let (sources, mistakes) = described::read(dir);
+        let present = mistakes.iter().flat_map(|one| in_use.described(&one.path));
+        let sources = sources.into_iter().map(Arc::new).chain(present);
+        let problems = sources.filter_map(|source| self.add_described(source).err());
+        let problems = problems.collect();
+        self.refused
+            .extend(mistakes.into_iter().map(|one| one.problem));
+        problems
+    }
+
+    fn add_described(&mut self, source: Arc<Described>) -> Result<(), Problem> {
         self.add(Plugin {
             manifest: source.manifest.clone(),
-            found: Found::Described(Box::new(source)),
+            found: Found::Described(source),
             lacks: Vec::new(),
         })
     }
 
-    fn find_libraries(
-        &mut self,
-        dir: &Path,
-        cache_dir: &Path,
-        isolation: &Isolation,
-        problems: &mut Vec<Problem>,
-    ) {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) => {
-                let message = format!(
-                    "PLUGIN_DIR cannot be read ({error}): create the folder, or unset PLUGIN_DIR"
-                );
-                problems.push(Problem::of_file("PLUGIN-001", dir, message));
-                return;
-            }
-        };
-        let is_library = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
-        };
-        let mut files: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(is_library)
-            .collect();
-        files.sort();
-        let pins = match fs::read_to_string(dir.join(PINS)) {
-            Ok(pins) => Some(pins),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                // An unreadable file of pins must not count as none.
-                problems.push(Problem::of_file(
-                    "PLUGIN-012",
-                    &dir.join(PINS),
-                    format!("cannot be read ({error})"),
-                ));
-                return;
-            }
-        };
-        let plan = match Plan::read(dir) {
-            Ok(plan) => plan,
-            Err(problem) => {
-                // What the operator wanted to run in a process of its own must not run in this one.
-                problems.push(problem);
-                return;
-            }
-        };
-        let otherwise = match isolation.unless_locked && pins.is_none() {
-            true => Place::Process,
-            false => Place::None,
-        };
-        let launch = |memory_mb, what| Launch {
-            host: isolation.program.clone(),
-            folder: dir.canonicalize().unwrap_or_else(|_| dir.to_owned()),
-            memory_mb,
-            what,
-        };
-        for file in files {
-            let loaded = preflight::check(&file, pins.as_deref(), cache_dir).and_then(|checked| {
-                let name = file.file_name().unwrap_or_default().to_string_lossy();
-                match plan.place(&name).unwrap_or(otherwise) {
-                    Place::None => load(checked),
-                    Place::Process => {
-                        let (path, sha256) = (checked.original.clone(), checked.sha256);
-                        let library = What::Library {
-                            copy: checked.copy,
-                            original: checked.original,
-                            symbol: checked.symbol,
-                        };
-                        isolate(launch(plan.memory_mb(&name), library), path, Some(sha256))
-                    }
-                }
-            });
-            problems.extend(loaded.and_then(|plugin| self.add(plugin)).err());
-        }
-        for (words, memory_mb) in plan.programs() {
-            let program = launch(memory_mb, What::Program(words.to_vec()));
-            let files = words.iter().map(|word| program.folder.join(word));
-            let path = files.filter(|path| path.is_file()).next_back();
-            let path = path.unwrap_or_else(|| program.folder.clone());
-            let started = isolate(program, path, None);
-            problems.extend(started.and_then(|plugin| self.add(plugin)).err());
-        }
-    }
-
-    fn add(&mut self, plugin: Plugin) -> Result<(), Problem> {
+    pub(super) fn add(&mut self, plugin: Plugin) -> Result<(), Problem> {
         let Plugin {
             manifest, found, ..
         } = &plugin;
-        if let Some(why) = plugin_id::wrong(&manifest.id) {
-            let message = format!(
-                "a plugin has the id '{}': {why}",
-                manifest.id.escape_debug()
-            );
-            return Err(Problem::new("PLUGIN-009", message));
+        if let Some(fault) = lint::plugin_id(&manifest.id) {
+            return Err(Problem::new("PLUGIN-009", fault));
         }
         bounds::manifest(manifest).map_err(|why| {
             let message = format!("the manifest of plugin '{}' {why}", manifest.id);
@@ -250,13 +222,31 @@ impl Discovered {
             && known.kinds.contains(&Kind::Journeys)
             && manifest.kinds.contains(&Kind::Journeys);
         let (newer, replaces) = match (at, found) {
-            (Found::Loaded { path: first, .. }, Found::Loaded { path, .. }) => {
+            (
+                Found::Loaded {
+                    path: first,
+                    named: first_named,
+                    ..
+                },
+                Found::Loaded { path, named, .. },
+            ) => {
+                if !versions && *named && !*first_named {
+                    if !self.again {
+                        tracing::info!(plugin = manifest.id, file = %path.display(), instead_of = %first.display(),
+                        "a library given with --plugin replaces the one in the plugin folder");
+                    }
+                    self.plugins.insert(manifest.id.clone(), plugin);
+                    return Ok(());
+                }
                 if !versions {
                     return Err(second(manifest, first, path));
                 }
-                let newer = is_newer(&manifest.version, &known.version);
-                tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
+                let newer =
+                    (*named && !*first_named) || is_newer(&manifest.version, &known.version);
+                if !self.again {
+                    tracing::info!(plugin = manifest.id, versions = ?[&known.version, &manifest.version],
                     "two versions of a plugin: new runs start with the newer one");
+                }
                 (newer, false)
             }
             (Found::Linked(_), Found::Linked(_)) => {
@@ -267,8 +257,10 @@ impl Discovered {
                 return Err(Problem::new("PLUGIN-010", message));
             }
             (Found::Described(preset), Found::Described(source)) if preset.path.is_none() => {
-                tracing::info!(source = manifest.id, file = ?source.path,
+                if !self.again {
+                    tracing::info!(source = manifest.id, file = ?source.path,
                     "a file replaces the source that comes with Hogsend");
+                }
                 (true, true)
             }
             (Found::Linked(_) | Found::Loaded { .. }, Found::Described(source)) => {
@@ -282,8 +274,10 @@ impl Discovered {
                 return Err(Problem::of_file("PLUGIN-010", file, message));
             }
             (Found::Linked(_) | Found::Described(_), Found::Loaded { path, .. }) => {
-                tracing::info!(plugin = manifest.id, version = manifest.version, file = %path.display(),
+                if !self.again {
+                    tracing::info!(plugin = manifest.id, version = manifest.version, file = %path.display(),
                     "a loaded plugin replaces the linked one");
+                }
                 (true, !versions)
             }
             (Found::Loaded { .. }, Found::Linked(_)) => (false, false),
@@ -348,87 +342,41 @@ impl Discovered {
                 found,
                 lacks,
             } = plugin;
-            let (origin, path, sha256) = match found {
-                Found::Linked(_) => (Origin::Linked, None, None),
-                Found::Described(source) => (Origin::Linked, source.path.clone(), None),
-                Found::Loaded { path, sha256, .. } => {
-                    (Origin::Loaded, Some(path.clone()), sha256.clone())
-                }
-            };
-            let child = |found: &Found| {
-                matches!(
-                    found,
-                    Found::Loaded {
-                        code: Code::Child(_),
-                        ..
-                    }
-                )
-            };
-            PluginInfo {
+            let mut info = PluginInfo {
                 id: manifest.id.clone(),
                 version: manifest.version.clone(),
                 api: manifest.api.clone(),
                 kinds: manifest.kinds.clone(),
-                origin,
-                path,
-                sha256,
-                isolated: child(found),
+                origin: Origin::Linked,
+                path: None,
+                sha256: None,
+                isolated: false,
                 lacks: lacks.clone(),
+                copy: None,
+                key: None,
+            };
+            match found {
+                Found::Linked(_) => {}
+                Found::Described(source) => info.path.clone_from(&source.path),
+                Found::Loaded {
+                    code,
+                    key,
+                    path,
+                    sha256,
+                    copy,
+                    ..
+                } => {
+                    info.origin = Origin::Loaded;
+                    info.path = Some(path.clone());
+                    info.sha256.clone_from(sha256);
+                    info.isolated = matches!(code, LoadedCode::Child(_));
+                    info.copy.clone_from(copy);
+                    info.key = Some(key.clone());
+                }
             }
+            info
         });
         all.collect()
-    }
-}
-
-/// Loads a library into this process.
-fn load(checked: Checked) -> Result<Plugin, Problem> {
-    let name = checked.original.display().to_string();
-    tracing::debug!(file = name, "loading a plugin library");
-    let (path, sha256) = (checked.original.clone(), checked.sha256.clone());
-    let opened = within_start(move || {
-        let root = loader::open(&checked)?;
-        let (manifest, left_out) = loader::manifest::<Manifest>(&checked, root)?;
-        Ok((root, manifest, left_out))
-    });
-    let (root, manifest, left_out) = opened.unwrap_or_else(|| {
-        let message = format!(
-            "it did not say its manifest within {} seconds: remove it, or report this to its author",
-            START.as_secs()
-        );
-        Err(Problem::of_file("PLUGIN-022", &path, message))
-    })?;
-    let code = Code::Library(root);
-    let sha256 = Some(sha256);
-    Ok(found(
-        Found::Loaded { code, path, sha256 },
-        manifest,
-        left_out,
-    ))
-}
-
-/// Starts a child process for a library or a program.
-fn isolate(launch: Launch, path: PathBuf, sha256: Option<String>) -> Result<Plugin, Problem> {
-    let (process, left_out) = Isolated::start(launch, &features::host())?;
-    let manifest = process.manifest().clone();
-    let code = Code::Child(Arc::new(process));
-    Ok(found(
-        Found::Loaded { code, path, sha256 },
-        manifest,
-        left_out,
-    ))
-}
-
-fn found(found: Found, manifest: Manifest, left_out: LeftOut) -> Plugin {
-    let lacks = features::lacks(&manifest, left_out);
-    if !lacks.is_empty() {
-        tracing::warn!(plugin = manifest.id, version = manifest.version,
-            api = manifest.api, lacks = ?lacks,
-            "this host lacks what a plugin needs or has; the rest of it works: update Hogsend");
-    }
-    Plugin {
-        manifest,
-        found,
-        lacks,
     }
 }
 

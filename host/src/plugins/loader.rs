@@ -23,17 +23,18 @@ pub fn open(file: &Checked) -> Result<Root, Problem> {
     let flags = unix::RTLD_NOW | unix::RTLD_LOCAL;
     // SAFETY: the file is a complete shared library for this machine that exports a plugin header;
     // the operator vouches for its constructors by placing or pinning the file.
-    let library = unsafe { unix::Library::open(Some(&file.copy), flags) }.map_err(|error| {
-        let reason = error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string);
-        refused(
-            "PLUGIN-008",
-            format!(
-                "the system cannot load it ({reason}): build it on an older or the same system"
-            ),
-        )
-    })?;
+    let library =
+        unsafe { unix::Library::open(Some(file.copy.path()), flags) }.map_err(|error| {
+            let reason = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            refused(
+                "PLUGIN-008",
+                format!(
+                    "the system cannot load it ({reason}): build it on an older or the same system"
+                ),
+            )
+        })?;
     // SAFETY: the name was found in the file's own symbol table; only its address is taken here.
     let symbol = unsafe { library.get::<*const std::ffi::c_void>(file.symbol.as_bytes()) };
     let address = symbol.map(|symbol| *symbol).map_err(|error| {

@@ -5,7 +5,6 @@
 //! code that was checked, and replacing the original later has no effect.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hogsend_plugin_api::abi::HEADER_PREFIX;
@@ -14,9 +13,8 @@ use object::{Endianness, Object as _, ObjectSymbol as _, elf};
 use sha2::{Digest, Sha256};
 
 use super::Problem;
-
-/// The file of pinned hashes beside the libraries, in the format of `sha256sum`.
-pub const PINS: &str = "plugins.lock";
+use super::copies::LibraryCopy;
+use super::lock::{LOCK_FILE, Lock};
 
 /// Libraries that every installation has. Others may be missing on another machine.
 const NEEDED: &[&str] = &[
@@ -30,18 +28,25 @@ const NEEDED: &[&str] = &[
 ];
 
 /// A file that may be loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checked {
     pub original: PathBuf,
     /// The copy to load.
-    pub copy: PathBuf,
+    pub copy: LibraryCopy,
     pub sha256: String,
     /// The one exported header.
     pub symbol: String,
 }
 
-/// Checks a file and copies it into `cache_dir`. `pins` is the content of [`PINS`], if it exists.
-pub fn check(file: &Path, pins: Option<&str>, cache_dir: &Path) -> Result<Checked, Problem> {
+/// A file's content and its hash.
+pub struct Read {
+    pub original: PathBuf,
+    pub bytes: Vec<u8>,
+    pub sha256: String,
+}
+
+/// Reads a file.
+pub fn read(file: &Path) -> Result<Read, Problem> {
     let unreadable = |error: std::io::Error| {
         Problem::of_file(
             "PLUGIN-001",
@@ -50,38 +55,43 @@ pub fn check(file: &Path, pins: Option<&str>, cache_dir: &Path) -> Result<Checke
         )
     };
     let original = file.canonicalize().map_err(unreadable)?;
-    let metadata = fs::metadata(&original).map_err(unreadable)?;
-    if !metadata.is_file() {
+    if !fs::metadata(&original).map_err(unreadable)?.is_file() {
         return Err(Problem::of_file(
             "PLUGIN-001",
             file,
             "is not a file: remove it from the plugin folder",
         ));
     }
-    #[cfg(unix)]
-    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o002 != 0 {
-        return Err(Problem::of_file(
-            "PLUGIN-006",
-            file,
-            "may be written by anyone on this machine: run `chmod o-w` on it",
-        ));
-    }
     let bytes = fs::read(&original).map_err(unreadable)?;
     let sha256 = hex::encode(Sha256::digest(&bytes));
-    if let Some(pins) = pins
-        && !is_pinned(pins, &sha256)
-    {
+    Ok(Read {
+        original,
+        bytes,
+        sha256,
+    })
+}
+
+/// Checks a file that was read and copies it into `cache_dir`. `lock` is the lock of its folder, if it has
+/// one.
+pub fn check(file: Read, lock: Option<&Lock>, cache_dir: &Path) -> Result<Checked, Problem> {
+    let Read {
+        original,
+        bytes,
+        sha256,
+    } = file;
+    if lock.is_some_and(|lock| !lock.allows(&sha256)) {
         let message = format!(
-            "its SHA-256 {sha256} is not in {PINS}: if the file is the one you want, add it with `sha256sum`"
+            "its SHA-256 {sha256} is not in {LOCK_FILE}: if the file is the one you want, run \
+             `hogsend plugin lock`"
         );
-        return Err(Problem::of_file("PLUGIN-012", file, message));
+        return Err(Problem::of_file("PLUGIN-012", &original, message));
     }
     let symbol =
-        inspect(&bytes).map_err(|(code, message)| Problem::of_file(code, file, message))?;
-    let copy = store(&original, &bytes, &sha256, cache_dir).map_err(|error| {
+        inspect(&bytes).map_err(|(code, message)| Problem::of_file(code, &original, message))?;
+    let copy = LibraryCopy::store(&original, &bytes, &sha256, cache_dir).map_err(|error| {
         Problem::of_file(
             "PLUGIN-001",
-            file,
+            &original,
             format!(
                 "cannot be copied to {} ({error}): make the data folder writable",
                 cache_dir.display()
@@ -94,15 +104,6 @@ pub fn check(file: &Path, pins: Option<&str>, cache_dir: &Path) -> Result<Checke
         sha256,
         symbol,
     })
-}
-
-/// Whether a line of `sha256sum`'s output holds the hash.
-fn is_pinned(pins: &str, sha256: &str) -> bool {
-    pins.lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_whitespace().next())
-        .any(|hash| hash.eq_ignore_ascii_case(sha256))
 }
 
 type Refusal = (&'static str, String);
@@ -293,44 +294,13 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const MACHINE: elf::Machine = elf::EM_NONE;
 
-/// Writes the bytes under a name that holds their hash, whole or not at all.
-fn store(
-    original: &Path,
-    bytes: &[u8],
-    sha256: &str,
-    cache_dir: &Path,
-) -> std::io::Result<PathBuf> {
-    fs::create_dir_all(cache_dir)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(cache_dir, fs::Permissions::from_mode(0o700))?;
-    }
-    let stem = original
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let copy = cache_dir
-        .canonicalize()?
-        .join(format!("{stem}-{}.so", &sha256[..16]));
-    let same = fs::read(&copy).is_ok_and(|found| hex::encode(Sha256::digest(found)) == sha256);
-    if !same {
-        let partial = copy.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-        let mut file = fs::File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, &copy)?;
-    }
-    Ok(copy)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::check;
+    use super::super::lock::Lock;
+    use super::{Checked, Problem, check, read};
 
     /// A real shared library that is no plugin.
     fn library() -> Vec<u8> {
@@ -346,11 +316,15 @@ mod tests {
         fs::read(path).unwrap()
     }
 
-    fn refusal(bytes: &[u8], pins: Option<&str>) -> String {
+    fn checked(file: &Path, lock: Option<&Lock>, cache: &Path) -> Result<Checked, Problem> {
+        check(read(file)?, lock, cache)
+    }
+
+    fn refusal(bytes: &[u8], lock: Option<&Lock>) -> String {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("libx.so");
         fs::write(&file, bytes).unwrap();
-        check(&file, pins, &folder.path().join("cache"))
+        checked(&file, lock, &folder.path().join("cache"))
             .unwrap_err()
             .to_string()
     }
@@ -389,29 +363,24 @@ mod tests {
             );
             assert!(!message.contains('\n'));
         }
-        assert!(refusal(&whole, Some("# none\n")).starts_with("PLUGIN-012"));
+        assert!(refusal(&whole, Some(&Lock::default())).starts_with("PLUGIN-012"));
     }
 
     #[test]
-    fn folders_and_world_writable_files_are_refused() {
-        use std::os::unix::fs::PermissionsExt;
+    fn folders_and_missing_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("cache");
         let directory = folder.path().join("dir.so");
         fs::create_dir(&directory).unwrap();
         assert_eq!(
-            check(&directory, None, &cache).unwrap_err().code,
+            checked(&directory, None, &cache).unwrap_err().code,
             "PLUGIN-001"
         );
         assert_eq!(
-            check(&folder.path().join("none.so"), None, &cache)
+            checked(&folder.path().join("none.so"), None, &cache)
                 .unwrap_err()
                 .code,
             "PLUGIN-001"
         );
-        let open = folder.path().join("open.so");
-        fs::write(&open, library()).unwrap();
-        fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(check(&open, None, &cache).unwrap_err().code, "PLUGIN-006");
     }
 }

@@ -1,28 +1,50 @@
 //! The running plugins, by kind.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hogsend_plugin_api::call::{CallError, method};
+use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::journey::{Catalogue, CatalogueIn};
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
 use super::Problem;
 use super::bounded::{START, within_start};
 use super::caller::{Caller, Image, read_error};
-use super::discover::{Code, Discovered, Found, Plugin, PluginInfo};
-use super::features;
+use super::copies::LibraryCopy;
+use super::discover::{Discovered, Found, Plugin, PluginInfo};
+use super::libraries::LoadedCode;
 use super::perform::{Performer, Scope};
 use super::refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};
-use super::running::Running;
+use super::running::{Code, Running};
+use super::{features, lint};
 use crate::clock::Clock;
 use crate::purpose::ByPurpose;
 
 /// Every running plugin. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Registry(Arc<Inner>);
 
+/// What plugins are started with.
+pub struct Start<'a> {
+    /// By plugin id; each plugin gets its own only.
+    pub settings: &'a BTreeMap<String, Settings>,
+    /// The delivery plugins that accept mail, in order of preference.
+    pub deliveries: &'a ByPurpose<Vec<String>>,
+    /// Delivery plugins that only read webhooks about mails they accepted earlier.
+    pub listening: &'a [String],
+    pub performer: Performer,
+    pub clock: Clock,
+    /// The plugins in use. One whose code and settings did not change goes on as it is.
+    pub in_use: Option<&'a Registry>,
+    /// Whether runs still go on with this version (plugin id, version), which is in use and not found any
+    /// more.
+    pub is_needed: &'a (dyn Fn(&str, &str) -> bool + Sync),
+}
+
+#[derive(Default)]
 struct Inner {
     info: Vec<PluginInfo>,
     running: BTreeMap<String, Arc<Running>>,
@@ -65,44 +87,155 @@ impl Discovered {
         performer: Performer,
         clock: Clock,
     ) -> (Registry, Vec<Problem>) {
-        let info = self.info();
-        let mut running = BTreeMap::new();
+        self.start_with(Start {
+            settings,
+            deliveries,
+            listening,
+            performer,
+            clock,
+            in_use: None,
+            is_needed: &|_, _| false,
+        })
+        .await
+    }
+
+    /// Starts the plugins that do not run yet. Returns all that run, and the problems of the others.
+    pub async fn start_with(self, start: Start<'_>) -> (Registry, Vec<Problem>) {
+        let mut inner = Inner {
+            info: self.info(),
+            deliveries: start.deliveries.clone(),
+            ..Inner::default()
+        };
         let mut problems = Vec::new();
         for (id, plugin) in self.plugins {
-            let Plugin {
-                manifest, found, ..
-            } = plugin;
-            let used = !deliveries.purposes(&id).is_empty() || listening.contains(&id);
-            if manifest.kinds.contains(&Kind::Delivery) && !used {
+            let used = !start.deliveries.purposes(&id).is_empty() || start.listening.contains(&id);
+            if plugin.manifest.kinds.contains(&Kind::Delivery) && !used {
                 continue;
             }
-            let own = settings.get(&id).cloned().unwrap_or_default();
-            match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
-                Ok(plugin) => {
-                    running.insert(id, Arc::new(plugin));
-                }
+            match start.one(plugin).await {
+                Ok(plugin) => drop(inner.running.insert(id, plugin)),
                 Err(problem) => problems.push(problem),
             }
         }
-        let mut older = Vec::new();
         for plugin in self.older {
-            let Plugin {
-                manifest, found, ..
-            } = plugin;
-            let own = settings.get(&manifest.id).cloned().unwrap_or_default();
-            match start_one(manifest, found, own, performer.clone(), clock.clone()).await {
-                Ok(plugin) => older.push(Arc::new(plugin)),
+            match start.one(plugin).await {
+                Ok(plugin) => inner.older.push(plugin),
                 Err(problem) => problems.push(problem),
             }
         }
-        problems.extend(clashes(&running));
-        let registry = Registry(Arc::new(Inner {
-            info,
-            running,
-            older,
-            deliveries: deliveries.clone(),
-        }));
-        (registry, problems)
+        if let Some(in_use) = start.in_use {
+            inner.keep_needed(in_use, start.is_needed);
+        }
+        problems.extend(clashes(&inner.running));
+        (Registry(Arc::new(inner)), problems)
+    }
+}
+
+impl Inner {
+    /// Keeps the versions in use that runs go on with.
+    fn keep_needed(&mut self, in_use: &Registry, is_needed: &dyn Fn(&str, &str) -> bool) {
+        for plugin in in_use.0.running.values().chain(&in_use.0.older) {
+            let Manifest {
+                id, version, kinds, ..
+            } = &plugin.caller.manifest;
+            let is = |one: &Arc<Running>| {
+                let manifest = &one.caller.manifest;
+                (&manifest.id, &manifest.version) == (id, version)
+            };
+            let newest = self.running.get(id);
+            if newest.is_none_or(is) || !kinds.contains(&Kind::Journeys) || !is_needed(id, version)
+            {
+                continue;
+            }
+            match self.older.iter().position(is) {
+                // Code of the same version is linked, but it is not what the runs began with.
+                Some(at) if self.older[at].code == Code::Linked => drop(self.older.remove(at)),
+                Some(_) => continue,
+                None => {}
+            }
+            let is = |one: &PluginInfo| (&one.id, &one.version) == (id, version);
+            let info = in_use.0.info.iter().find(|one| is(one));
+            self.info.retain(|one| !is(one));
+            self.info.extend(info.cloned());
+            self.older.push(plugin.clone());
+        }
+    }
+}
+
+impl Start<'_> {
+    /// Starts a plugin, unless it runs with the same code and settings.
+    async fn one(&self, plugin: Plugin) -> Result<Arc<Running>, Problem> {
+        let Plugin {
+            manifest, found, ..
+        } = plugin;
+        let own = self.settings.get(&manifest.id).cloned().unwrap_or_default();
+        let code = found.code();
+        let same = |one: &&Arc<Running>| {
+            one.code == code && one.settings == own && one.caller.manifest == manifest
+        };
+        if let Some(in_use) = self.in_use {
+            let mut all = in_use.0.running.values().chain(&in_use.0.older);
+            if let Some(running) = all.find(same) {
+                return Ok(running.clone());
+            }
+        }
+        let running = start_one(
+            manifest,
+            found,
+            own,
+            self.performer.clone(),
+            self.clock.clone(),
+        );
+        running.await.map(Arc::new)
+    }
+}
+
+impl Found {
+    fn code(&self) -> Code {
+        match self {
+            Self::Linked(_) => Code::Linked,
+            Self::Described(source) => Code::Described(source.clone()),
+            Self::Loaded { key, .. } => Code::Loaded(key.clone()),
+        }
+    }
+
+    fn copy(&self) -> Option<LibraryCopy> {
+        match self {
+            Self::Loaded { copy, .. } => copy.clone(),
+            Self::Linked(_) | Self::Described(_) => None,
+        }
+    }
+
+    /// Creates the plugin from its settings. It blocks, though not for ever. The error is a message for the
+    /// operator.
+    fn create(self, settings: Settings) -> Result<Image, String> {
+        type Make = Box<dyn FnOnce() -> Result<Image, CallError> + Send>;
+        let make: Make = match self {
+            Self::Linked(linked) => Box::new(move || (linked.create)(&settings).map(Image::Linked)),
+            Self::Described(source) => {
+                Box::new(move || source.create(&settings).map(Image::Linked))
+            }
+            Self::Loaded { code, .. } => {
+                let own = serde_json::to_vec(&settings).map_err(|error| error.to_string())?;
+                match code {
+                    LoadedCode::Library(root) => Box::new(move || {
+                        let instance = root.create(&own).map_err(|bytes| read_error(&bytes))?;
+                        Ok(Image::Loaded { root, instance })
+                    }),
+                    LoadedCode::Child(process) => {
+                        process.create(own)?;
+                        return Ok(Image::Isolated(process));
+                    }
+                }
+            }
+        };
+        match within_start(make) {
+            Some(made) => made.map_err(|error| error.to_string()),
+            None => Err(format!(
+                "it did not take its settings within {} seconds",
+                START.as_secs()
+            )),
+        }
     }
 }
 
@@ -121,8 +254,9 @@ async fn start_one(
         )
     };
     let told = settings.clone().with_host(&features::host());
+    let (code, copy) = (found.code(), found.copy());
     tracing::debug!(plugin = id, "creating a plugin");
-    let created = tokio::task::spawn_blocking(move || create(found, told)).await;
+    let created = tokio::task::spawn_blocking(move || found.create(told)).await;
     let image = created
         .map_err(|ended| refused(ended.to_string()))?
         .map_err(refused)?;
@@ -155,8 +289,23 @@ async fn start_one(
     } else {
         Catalogue::default()
     };
+    if let Some(fault) = lint::catalogue(&catalogue).first() {
+        return Err(Problem::new(
+            "PLUGIN-009",
+            format!("plugin '{id}': {fault}"),
+        ));
+    }
+    for template in &catalogue.templates {
+        if let Err(error) = hogsend_render::syntax(template) {
+            let key = &template.key;
+            let message = format!("template '{key}' of plugin '{id}' cannot be used: {error}");
+            return Err(Problem::new("PLUGIN-017", message));
+        }
+    }
     Ok(Running {
         caller,
+        code,
+        _copy: copy,
         scope,
         settings,
         performer,
@@ -164,35 +313,6 @@ async fn start_one(
         capabilities,
         catalogue,
     })
-}
-
-/// Creates the plugin from its settings. It blocks, though not for ever.
-fn create(found: Found, settings: Settings) -> Result<Image, String> {
-    type Make = Box<dyn FnOnce() -> Result<Image, CallError> + Send>;
-    let make: Make = match found {
-        Found::Linked(linked) => Box::new(move || (linked.create)(&settings).map(Image::Linked)),
-        Found::Described(source) => Box::new(move || source.create(&settings).map(Image::Linked)),
-        Found::Loaded { code, .. } => {
-            let own = serde_json::to_vec(&settings).map_err(|error| error.to_string())?;
-            match code {
-                Code::Library(root) => Box::new(move || {
-                    let instance = root.create(&own).map_err(|bytes| read_error(&bytes))?;
-                    Ok(Image::Loaded { root, instance })
-                }),
-                Code::Child(process) => {
-                    process.create(own)?;
-                    return Ok(Image::Isolated(process));
-                }
-            }
-        }
-    };
-    match within_start(make) {
-        Some(made) => made.map_err(|error| error.to_string()),
-        None => Err(format!(
-            "it did not take its settings within {} seconds",
-            START.as_secs()
-        )),
-    }
 }
 
 /// Journeys and templates are looked up by id, so ids must be unique; a journey without a trigger
@@ -236,6 +356,20 @@ impl Registry {
     /// Every plugin, including those that were not started.
     pub fn info(&self) -> &[PluginInfo] {
         &self.0.info
+    }
+
+    /// The sources in use that were described in this file, or in a file of this folder.
+    pub(super) fn described(&self, path: &Path) -> Vec<Arc<Described>> {
+        let running = self.0.running.values();
+        let all = running.filter_map(|plugin| match &plugin.code {
+            Code::Described(source) => Some(source),
+            Code::Linked | Code::Loaded(_) => None,
+        });
+        let here = all.filter(|source| {
+            let own = source.path.as_deref();
+            own.is_some_and(|own| own == path || own.parent() == Some(path))
+        });
+        here.cloned().collect()
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Running>> {

@@ -29,7 +29,7 @@ const PLUGIN_GONE_RETRY: TimeDelta = TimeDelta::hours(1);
 /// caused them, under the claim and the revision the journal was read at. So a step's effect exists
 /// if and only if the step is recorded, whichever worker dies when.
 pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Advanced> {
-    let Some(entry) = cx.catalog.journey(&state.journey_id).cloned() else {
+    let Some(entry) = cx.catalog().journey(&state.journey_id).cloned() else {
         return without_plugin(cx, state).await;
     };
     let journal = load(cx, state).await?;
@@ -94,7 +94,7 @@ async fn with_person<'a>(
     if journal.len() > 0 {
         return Ok(Cow::Borrowed(state));
     }
-    let products = cx.plugins.analytics();
+    let products = cx.plugins().analytics();
     let products: Vec<&str> = products.iter().map(|one| one.id()).collect();
     let person = enrich::complete(cx, state);
     let completed = if products.is_empty() {
@@ -111,7 +111,7 @@ async fn with_person<'a>(
 fn code_of(cx: &Context, entry: &JourneyEntry, state: &ClaimedState) -> JourneysRef {
     let keeps = state.pinned || entry.definition.pin == Pin::Run;
     let begun_with = || {
-        cx.plugins
+        cx.plugins()
             .journeys_at(&state.plugin_id, &state.plugin_version)
     };
     let own = if keeps { begun_with() } else { None };

@@ -70,7 +70,7 @@ pub async fn resume_in(cx: &Context, tx: &mut Tx, id: StateId) -> Result {
     let state = lock(tx, id).await?;
     expect(&state, &[RunState::Stuck], "resumed")?;
     let version = cx
-        .plugins
+        .plugins()
         .journeys_at(&state.plugin_id, &state.plugin_version);
     reopen(cx, tx, &state, version.is_some(), "resumed").await
 }
@@ -114,7 +114,8 @@ async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> Resu
             state.status
         )));
     }
-    let entry = cx.catalog.journey(&state.journey_id).ok_or_else(|| {
+    let catalog = cx.catalog();
+    let entry = catalog.journey(&state.journey_id).ok_or_else(|| {
         let message = format!(
             "no plugin has the journey '{}': load the one that had it, then restart the run",
             state.journey_id
@@ -217,7 +218,7 @@ async fn report_exit(cx: &Context, tx: &mut Tx, state: &StateRow, reason: &str) 
         depth: state.depth,
         trust: state.trust,
     };
-    report(tx, &cx.catalog, &ended, cx.clock.now()).await?;
+    report(tx, &cx.catalog(), &ended, cx.clock.now()).await?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub async fn complete(cx: &Context, state: &ClaimedState) -> ClaimedState {
 /// first product's value counts. Empty where none answers in time.
 pub async fn known_to_analytics(cx: &Context, id: &str, address: Option<&str>) -> Properties {
     let mut all = Properties::new();
-    for product in cx.plugins.analytics() {
+    for product in cx.plugins().analytics() {
         match tokio::time::timeout(BOUND, product.person(id)).await {
             Ok(Ok(Some(mut known))) => {
                 // The product may have it from events that anybody can send.

@@ -80,7 +80,7 @@ pub async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanc
     let written = write_state(&mut tx, state, &journal, ending, wake_at, now).await?;
     store(cx, &mut tx, after, now).await?;
     if written && let Some(ended) = ending.ended(state) {
-        report(&mut tx, &cx.catalog, &ended, now).await?;
+        report(&mut tx, &cx.catalog(), &ended, now).await?;
     }
     Ok((tx, Advanced::Recorded))
 }
@@ -167,7 +167,7 @@ async fn store(
     now: DateTime<Utc>,
 ) -> db::Result<()> {
     if !events.is_empty() {
-        ingest::store(tx, &cx.catalog, now, events).await?;
+        ingest::store(tx, &cx.catalog(), now, events).await?;
     }
     Ok(())
 }

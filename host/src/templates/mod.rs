@@ -2,9 +2,10 @@
 //! override them or add to them.
 
 mod folder;
+mod partials;
 mod preview;
 
-pub use folder::{Folder, LAYOUT_FILE};
+pub use folder::{FOLDERS, Folder, LAYOUT_FILE, is_template, try_out};
 pub use preview::{preview, sample_person};
 
 use std::collections::{BTreeMap, HashSet};
@@ -30,6 +31,8 @@ pub struct Entry {
     pub plugin: Option<String>,
     /// The file in `TEMPLATE_DIR`.
     pub file: Option<PathBuf>,
+    /// The layout that the file chooses in place of the usual one.
+    pub layout: Option<String>,
 }
 
 /// Every template, by key, and the layout around them.
@@ -49,6 +52,7 @@ impl Templates {
                 template: template.clone(),
                 plugin: Some(plugin.to_owned()),
                 file: None,
+                layout: None,
             };
             self.all.insert(template.key.clone(), entry);
         }
@@ -56,12 +60,13 @@ impl Templates {
 
     /// Overrides templates of plugins with the files of a folder.
     pub fn replace(&mut self, folder: Folder) {
-        for (key, (template, path)) in folder.templates {
+        for (key, read) in folder.templates {
             let plugin = self.all.get(&key).and_then(|entry| entry.plugin.clone());
             let entry = Entry {
-                template,
+                template: read.template,
                 plugin,
-                file: Some(path),
+                file: Some(read.file),
+                layout: read.layout,
             };
             self.all.insert(key, entry);
         }
@@ -79,6 +84,12 @@ impl Templates {
     /// The layout file that replaces the host's own layout.
     pub fn layout(&self) -> Option<&str> {
         self.layout.as_deref()
+    }
+
+    /// The layout around this template; `None` for the host's own.
+    pub fn layout_of(&self, key: &str) -> Option<&str> {
+        let own = self.get(key).and_then(|entry| entry.layout.as_deref());
+        own.or(self.layout())
     }
 
     /// Whether this message is new. A warning that repeats with every mail is logged once.

@@ -24,7 +24,7 @@ pub fn preview(
         postal_address: &config.postal_address,
         ..sample_values(contact, props, category, &config.brand, &footer)
     };
-    render(template, templates.layout(), None, &values)
+    render(template, templates.layout_of(&template.key), None, &values)
 }
 
 /// The values a template sees for a sample person.

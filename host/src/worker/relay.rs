@@ -49,7 +49,7 @@ impl Captures {
 
     /// The products, each with its hold if there is one.
     async fn products(&self) -> db::Result<Vec<(AnalyticsRef, Option<CaptureHold>)>> {
-        let products = self.app.plugins.analytics();
+        let products = self.app.plugins().analytics();
         if products.is_empty() {
             return Ok(Vec::new());
         }
@@ -81,7 +81,7 @@ impl Work for Captures {
     }
 
     fn places(&self) -> usize {
-        self.app.plugins.analytics().len().max(1)
+        self.app.plugins().analytics().len().max(1)
     }
 
     async fn claim(&self, free: usize) -> db::Result<Vec<Self::Item>> {
@@ -117,7 +117,7 @@ impl Work for Captures {
             if captures.is_empty() {
                 continue;
             }
-            if self.app.plugins.event_source(id).is_some() {
+            if self.app.plugins().event_source(id).is_some() {
                 let sent: Vec<Uuid> = captures.iter().map(|one| one.id).collect();
                 db::captures_known(&mut conn, id, &sent, now).await?;
             }

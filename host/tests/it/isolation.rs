@@ -307,7 +307,8 @@ async fn the_main_job_is_done_with_plugins_in_children() {
         ("RESEND_BASE_URL", &url),
     ];
     let server = Server::with(Store::native().await, &variables).await;
-    let isolated = server.app.plugins.info().iter().filter(|one| one.isolated);
+    let plugins = server.app.plugins();
+    let isolated = plugins.info().iter().filter(|one| one.isolated);
     assert_eq!(isolated.count(), 3);
     let body = posthog("0190-i", "user.created", "u-1", "ann@example.com", "Ann");
     let answer = server.post("/v1/webhooks/posthog", &body).await;

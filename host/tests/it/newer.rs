@@ -104,7 +104,7 @@ fn one_of_another_major_version_is_refused_with_what_to_do() {
 async fn every_kind_of_it_works_as_far_as_the_host_knows_it() {
     let folder = folder(LATER);
     let server = server(folder.path()).await;
-    let plugins = &server.app.plugins;
+    let plugins = &server.app.plugins();
     let now = server.now();
 
     let delivery = plugins.delivery("newer").unwrap();
@@ -179,7 +179,7 @@ async fn every_kind_of_it_works_as_far_as_the_host_knows_it() {
 async fn its_webhooks_and_journeys_do_what_the_host_can_do() {
     let folder = folder(LATER);
     let server = server(folder.path()).await;
-    let journeys = server.app.plugins.journeys();
+    let journeys = server.app.plugins().journeys();
     let newer = journeys.iter().find(|one| one.id() == "newer").unwrap();
     let catalogue = newer.catalogue();
     let ids: Vec<_> = catalogue.journeys.iter().map(|one| &one.id).collect();

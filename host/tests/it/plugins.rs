@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use axum::http::StatusCode;
-use hogsend::plugins::{Discovered, Origin};
+use hogsend::plugins::{Discovered, Libraries, Origin, Problem, Search};
 use hogsend_plugin_api::Kind;
 
 use crate::support::process::binary;
@@ -102,13 +102,9 @@ async fn the_main_job_is_the_same_with_loaded_plugins() {
             Origin::Loaded
         };
         for id in ["posthog", "resend", "lifecycle"] {
-            let info = server
-                .app
-                .plugins
-                .info()
-                .iter()
-                .find(|plugin| plugin.id == id)
-                .unwrap();
+            let plugins = server.app.plugins();
+            let mut info = plugins.info().iter();
+            let info = info.find(|plugin| plugin.id == id).unwrap();
             assert_eq!(info.origin, origin);
         }
         let body = posthog("0190-a", "user.created", "u-1", "ann@example.com", "Ann");
@@ -249,6 +245,11 @@ fn a_library_that_lacks_a_function_is_refused_when_it_is_opened() {
 
 /// A later release of the stock journeys: the same library, but for its version.
 fn later_lifecycle(folder: &Path) {
+    fs::write(folder.join("lifecycle-later.so"), later()).unwrap();
+}
+
+/// The bytes of a later release of the stock journeys.
+pub fn later() -> Vec<u8> {
     let mut bytes = fs::read(library("lifecycle")).unwrap();
     let old = env!("CARGO_PKG_VERSION").as_bytes();
     let places: Vec<usize> = (0..bytes.len() - old.len())
@@ -258,7 +259,7 @@ fn later_lifecycle(folder: &Path) {
     for at in places {
         bytes[at] = b'7';
     }
-    fs::write(folder.join("lifecycle-later.so"), bytes).unwrap();
+    bytes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,12 +270,9 @@ async fn two_versions_of_a_plugin_run_side_by_side() {
     let server = Server::with(Store::native().await, &variables).await;
     let old = env!("CARGO_PKG_VERSION");
     let new = old.replacen('0', "7", 1);
-    let of_lifecycle = server
-        .app
-        .plugins
-        .info()
-        .iter()
-        .filter(|plugin| plugin.id == "lifecycle");
+    let plugins = server.app.plugins();
+    let of_lifecycle = plugins.info().iter();
+    let of_lifecycle = of_lifecycle.filter(|plugin| plugin.id == "lifecycle");
     let versions: Vec<_> = of_lifecycle
         .map(|plugin| (plugin.version.as_str(), plugin.origin))
         .collect();
@@ -285,7 +283,7 @@ async fn two_versions_of_a_plugin_run_side_by_side() {
     for version in [old, &new] {
         let found = server
             .app
-            .plugins
+            .plugins()
             .journeys_at("lifecycle", version)
             .unwrap();
         assert_eq!(found.version(), version);
@@ -313,6 +311,81 @@ async fn two_versions_of_a_plugin_run_side_by_side() {
     let ended = "SELECT status FROM journey_states WHERE journey_id = 'activation-welcome'";
     assert_eq!(server.text(ended).await, "completed");
     server.stop().await;
+}
+
+#[test]
+fn a_lock_is_checked_both_ways_and_so_are_owners_and_modes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = folder(&["posthog"]);
+    let path = folder.path();
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let library = path.join("posthog.so");
+    chmod(path, 0o755);
+    chmod(&library, 0o644);
+    let (cache, libraries) = (tempfile::tempdir().unwrap(), Libraries::default());
+    let find = |strict| {
+        let mut search = Search::new(cache.path(), &libraries);
+        (search.dir, search.strict) = (Some(path), strict);
+        let (found, problems) = search.find();
+        let texts = |all: &[Problem]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let loaded = found.info().iter().any(|one| one.origin == Origin::Loaded);
+        (loaded, texts(&problems), texts(&found.warnings))
+    };
+    assert_eq!(find(true), (true, vec![], vec![]));
+    for (place, mode, sound, fix) in [
+        (path, 0o775, 0o755, "its group: run `chmod g-w`"),
+        (
+            path,
+            0o777,
+            0o755,
+            "anyone on this machine: run `chmod go-w`",
+        ),
+        (&library, 0o664, 0o644, "its group: run `chmod g-w`"),
+    ] {
+        chmod(place, mode);
+        let (loaded, problems, warnings) = find(true);
+        assert!(
+            !loaded && problems[0].starts_with("PLUGIN-006"),
+            "{problems:?}"
+        );
+        assert!(
+            problems[0].contains(fix) && warnings.is_empty(),
+            "{problems:?}"
+        );
+        let (loaded, problems, warnings) = find(false);
+        assert!(
+            loaded && problems.is_empty() && warnings[0].contains(fix),
+            "{warnings:?}"
+        );
+        chmod(place, sound);
+    }
+    let hash = find_hash(path);
+    fs::write(
+        path.join("plugins.lock"),
+        format!("{hash}  posthog.so\n{hash}  other.so\n"),
+    )
+    .unwrap();
+    chmod(&path.join("plugins.lock"), 0o644);
+    let (loaded, problems, _) = find(true);
+    assert!(
+        !loaded && problems[0].contains("lists other.so"),
+        "{problems:?}"
+    );
+    let (loaded, _, warnings) = find(false);
+    assert!(
+        loaded && warnings[0].contains("lists other.so"),
+        "{warnings:?}"
+    );
+}
+
+fn find_hash(folder: &Path) -> String {
+    let (found, _) = find(folder);
+    let all = found.info();
+    let loaded = all.iter().find_map(|one| one.sha256.clone());
+    loaded.unwrap()
 }
 
 #[test]

@@ -53,6 +53,9 @@ struct Front {
     preheader: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     category: Option<String>,
+    /// The name of the layout; `None`: the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layout: Option<String>,
     /// How long a mail is useful, in hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     useful_hours: Option<f64>,
@@ -194,6 +197,11 @@ impl TemplateFile {
         template
     }
 
+    /// The layout the file chooses.
+    pub fn layout(&self) -> Option<&str> {
+        self.settings.layout.as_deref()
+    }
+
     /// The category the file sets.
     pub fn category(&self) -> Option<&str> {
         self.settings.category.as_deref()
@@ -240,6 +248,7 @@ pub fn write(template: &Template) -> Result<String, String> {
         subject: template.subject.clone(),
         preheader: template.preview.clone(),
         category: template.category.clone(),
+        layout: None,
         useful_hours: template.not_after_ms.map(|ms| ms as f64 / 3_600_000.0),
         text: template.text.clone(),
         props: (!props.is_empty()).then_some(props),

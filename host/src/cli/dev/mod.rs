@@ -2,11 +2,14 @@
 
 mod cache;
 mod console;
+mod watch;
 
 pub use cache::in_data_folder;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use secrecy::ExposeSecret;
 
 use super::start::warn_of_keys;
@@ -15,10 +18,29 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::http::sample;
 use crate::{db, http, worker};
+use watch::Watch;
+
+#[derive(Args)]
+pub struct Dev {
+    /// Load this plugin library too, for example target/debug/libacme.so; may be given several times
+    #[arg(long = "plugin", value_name = "FILE")]
+    plugins: Vec<PathBuf>,
+    /// Reload plugins and templates when their files change
+    #[arg(long)]
+    watch: bool,
+}
 
 /// Migrates the database, then runs API and worker.
-pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
-    let Started { app, delivery } = start(environment, Mode::Dev).await?;
+pub async fn dev(environment: &Environment, wanted: Dev) -> anyhow::Result<()> {
+    let Started {
+        app,
+        installation,
+        delivery,
+    } = start::start_with(environment, Mode::Dev, wanted.plugins).await?;
+    let watch = match wanted.watch {
+        true => Some(Watch::begin(&app, &installation)?),
+        false => None,
+    };
     db::migrate(&app.db).await?;
     warn_of_keys(&app).await?;
     let listener = http::bind(app.config.host, app.config.port)?;
@@ -26,6 +48,9 @@ pub async fn dev(environment: &Environment) -> anyhow::Result<()> {
     http::serve_health(&app, &stop)?;
     welcome(&app, &delivery);
     let console = tokio::spawn(console::run(app.clone(), stop.clone()));
+    if let Some(watch) = watch {
+        tokio::spawn(watch.run(app.clone(), installation, stop.clone()));
+    }
     // If one of the two ends, so does the other.
     let worker = async {
         let ended = tokio::spawn(worker::run(app.clone(), stop.clone())).await;
@@ -53,8 +78,8 @@ fn welcome(app: &App, delivery: &str) {
     } else {
         "DATABASE_URL".to_owned()
     };
-    let plugins: Vec<_> = app
-        .plugins
+    let plugins = app.plugins();
+    let plugins: Vec<_> = plugins
         .info()
         .iter()
         .map(|plugin| plugin.id.as_str())

@@ -194,3 +194,24 @@ pub async fn state_logs(conn: &mut Conn, state: StateId) -> Result<Vec<LogRow>> 
     logs.reverse();
     Ok(logs)
 }
+
+/// Which of these versions (plugin id, version) began runs that did not end.
+pub async fn states_versions(
+    conn: &mut Conn,
+    versions: &[(String, String)],
+) -> Result<Vec<(String, String)>> {
+    let (ids, numbers): (Vec<String>, Vec<String>) = versions.iter().cloned().unzip();
+    sqlx::query!(
+        r#"SELECT one.id AS "id!", one.version AS "version!"
+           FROM unnest($1::text[], $2::text[]) AS one(id, version)
+           WHERE EXISTS (
+               SELECT FROM journey_states s
+               WHERE s.plugin_id = one.id AND s.plugin_version = one.version
+                 AND s.status IN ('active', 'waiting', 'stuck'))"#,
+        &ids,
+        &numbers
+    )
+    .map(|row| (row.id, row.version))
+    .fetch_all(conn)
+    .await
+}

@@ -19,7 +19,7 @@ pub use lease::{
 };
 pub use list::{
     LogRow, RunCount, SkipCount, StateFilter, StateStory, journey_counts, journey_set_enabled,
-    journey_skips, state_count, state_logs, state_stories, state_story,
+    journey_skips, state_count, state_logs, state_stories, state_story, states_versions,
 };
 pub use log::{Log, NewSkip, log_insert, skip_insert};
 pub use once::{once_get, once_insert, pass_insert, passes_since};

@@ -249,7 +249,7 @@ pub async fn replay_events(
         return Err(ApiError::validation(&[Issue::new(path, message)]));
     }
     if let Some(id) = &body.journey_id
-        && app.catalog.journey(id).is_none()
+        && app.catalog().journey(id).is_none()
     {
         return Err(super::lookup::unknown_journey());
     }

@@ -146,7 +146,8 @@ pub async fn list_journeys(
         counts: db::journey_counts(&mut conn, None).await?,
         skips: skips(&mut conn, None).await?,
     };
-    let all: Vec<_> = app.catalog.journeys().collect();
+    let catalog = app.catalog();
+    let all: Vec<_> = catalog.journeys().collect();
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let take = usize::try_from(page.limit).unwrap_or_default();
     let journeys = all.iter().skip(skip).take(take);
@@ -199,7 +200,8 @@ pub async fn change_journey(
     Path(Name(id)): Path<Name>,
     JsonBody(body): JsonBody<JourneyChangeIn>,
 ) -> Result<Json<OneJourneyOut>, ApiError> {
-    let entry = app.catalog.journey(&id).ok_or_else(unknown_journey)?;
+    let catalog = app.catalog();
+    let entry = catalog.journey(&id).ok_or_else(unknown_journey)?;
     if body.enabled.is_none() && body.held.is_none() {
         let issue = Issue::new(
             "enabled",
@@ -270,7 +272,7 @@ pub async fn enroll_person(
     JsonBody(body): JsonBody<EnrollIn>,
 ) -> Result<(StatusCode, Json<EnrolledOut>), ApiError> {
     let entry = app
-        .catalog
+        .catalog()
         .journey(&id)
         .ok_or_else(unknown_journey)?
         .clone();
@@ -309,7 +311,7 @@ pub async fn enroll_people(
     JsonBody(body): JsonBody<EnrollBatchIn>,
 ) -> Result<(StatusCode, Json<EnrollBatchOut>), ApiError> {
     let entry = app
-        .catalog
+        .catalog()
         .journey(&id)
         .ok_or_else(unknown_journey)?
         .clone();
@@ -415,7 +417,8 @@ async fn skips(conn: &mut Conn, journey: Option<&str>) -> db::Result<Vec<SkipCou
 }
 
 async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
-    let entry = app.catalog.journey(id).ok_or_else(unknown_journey)?;
+    let catalog = app.catalog();
+    let entry = catalog.journey(id).ok_or_else(unknown_journey)?;
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,

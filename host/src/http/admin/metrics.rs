@@ -311,7 +311,8 @@ pub async fn show_journeys_metrics(
     let (since, until) = span.read(&app)?;
     let mut conn = app.db.report().await?;
     let counts = db::metric_runs(&mut conn, None, since, until).await?;
-    let journeys = app.catalog.journeys();
+    let catalog = app.catalog();
+    let journeys = catalog.journeys();
     let journeys = journeys.map(|entry| JourneyMetricsOut::new(&entry.definition.id, &counts));
     Ok(Json(JourneysMetricsOut {
         since,
@@ -342,7 +343,7 @@ pub async fn show_journey_metrics(
     Path(Name(id)): Path<Name>,
     Query(span): Query<SpanQuery>,
 ) -> Result<Json<OneJourneyMetricsOut>, ApiError> {
-    if app.catalog.journey(&id).is_none() {
+    if app.catalog().journey(&id).is_none() {
         return Err(unknown_journey());
     }
     let (since, until) = span.read(&app)?;

@@ -48,13 +48,13 @@ impl ScopeIn {
                 "must not be given together with journey: pause one after the other",
             )])),
             (Some(id), None) => {
-                if must_exist && app.catalog.journey(id).is_none() {
+                if must_exist && app.catalog().journey(id).is_none() {
                     return Err(unknown_journey());
                 }
                 Ok(Scope::Journey(id.clone()))
             }
             (None, Some(name)) => {
-                let fault = app.catalog.category_fault(name).filter(|_| must_exist);
+                let fault = app.catalog().category_fault(name).filter(|_| must_exist);
                 match fault {
                     Some(fault) => Err(ApiError::validation(&[Issue::new("category", fault)])),
                     None => Ok(Scope::Category(name.clone())),

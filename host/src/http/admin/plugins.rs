@@ -54,7 +54,8 @@ pub async fn list_plugins(
     State(app): State<App>,
     _: Caller<Read>,
 ) -> Result<Json<PluginsOut>, ApiError> {
-    let plugins = app.plugins.info().iter().map(|plugin| PluginOut {
+    let plugins = app.plugins();
+    let plugins = plugins.info().iter().map(|plugin| PluginOut {
         id: plugin.id.clone(),
         version: plugin.version.clone(),
         api: plugin.api.clone(),

@@ -98,11 +98,11 @@ pub struct MailRouteOut {
     sender: String,
 }
 
-impl From<Route<'_>> for MailRouteOut {
-    fn from(route: Route<'_>) -> Self {
+impl From<Route> for MailRouteOut {
+    fn from(route: Route) -> Self {
         Self {
             purpose: route.purpose.name(),
-            providers: route.providers.to_vec(),
+            providers: route.providers,
             sender: route.sender,
         }
     }

@@ -132,7 +132,7 @@ pub async fn list_states(
     let mut conn = app.db.report().await?;
     let stories = db::state_stories(&mut conn, &filter, page.limit, page.offset).await?;
     let total = db::state_count(&mut conn, &filter).await?;
-    if total == 0 && app.catalog.journey(&journey).is_none() {
+    if total == 0 && app.catalog().journey(&journey).is_none() {
         return Err(unknown_journey());
     }
     Ok(Json(StatesOut {

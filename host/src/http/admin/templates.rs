@@ -108,7 +108,8 @@ pub async fn list_templates(
     _: Caller<Read>,
     page: Part,
 ) -> Result<Json<TemplatesOut>, ApiError> {
-    let all: Vec<&Entry> = app.catalog.templates().iter().collect();
+    let catalog = app.catalog();
+    let all: Vec<&Entry> = catalog.templates().iter().collect();
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let take = usize::try_from(page.limit).unwrap_or_default();
     let templates = all.iter().skip(skip).take(take);
@@ -155,7 +156,8 @@ pub async fn preview_template(
     Path(Name(key)): Path<Name>,
     Query(query): Query<PreviewQuery>,
 ) -> Result<Json<PreviewOut>, ApiError> {
-    let found = app.catalog.template(&key);
+    let catalog = app.catalog();
+    let found = catalog.template(&key);
     let template = found.ok_or_else(|| unknown(&app, &key))?.clone();
     let props = match query.props.as_deref() {
         Some(text) => serde_json::from_str::<Properties>(text).map_err(|_| {
@@ -169,8 +171,13 @@ pub async fn preview_template(
         return Err(ApiError::validation(&issues));
     }
     let rendered = tokio::task::spawn_blocking(move || {
-        let (config, templates) = (&app.config, app.catalog.templates());
-        preview(config, templates, &template, &props, Properties::new())
+        preview(
+            &app.config,
+            catalog.templates(),
+            &template,
+            &props,
+            Properties::new(),
+        )
     });
     let rendered = rendered.await.map_err(|error| ApiError::internal(&error))?;
     let rendered = rendered
@@ -208,7 +215,7 @@ pub async fn send_test(
     Path(Name(key)): Path<Name>,
     JsonBody(body): JsonBody<SendTestIn>,
 ) -> Result<(StatusCode, Json<EmailQueuedOut>), ApiError> {
-    if app.catalog.template(&key).is_none() {
+    if app.catalog().template(&key).is_none() {
         return Err(unknown(&app, &key));
     }
     let queued = queue_test(&app, &caller.actor, key, body.to, body.props).await?;
@@ -216,7 +223,8 @@ pub async fn send_test(
 }
 
 fn unknown(app: &App, key: &str) -> ApiError {
-    let known = app.catalog.templates().iter();
+    let catalog = app.catalog();
+    let known = catalog.templates().iter();
     let near = nearest(key, known.map(|entry| entry.template.key.as_str()));
     match near {
         Some(near) => ApiError::not_found(&format!("Template not found; did you mean '{near}'?")),

@@ -6,8 +6,8 @@ use crate::app::App;
 
 /// A command that posts a webhook as its vendor would.
 pub fn webhook(url: &str, app: &App) -> Option<String> {
-    app.plugins.info().iter().find_map(|plugin| {
-        let source = app.plugins.event_source(&plugin.id)?;
+    app.plugins().info().iter().find_map(|plugin| {
+        let source = app.plugins().event_source(&plugin.id)?;
         let manifest = source.manifest();
         let body = manifest
             .sample_webhook

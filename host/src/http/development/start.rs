@@ -47,7 +47,7 @@ pub async fn show_start(State(app): State<App>) -> Result<Response, ApiError> {
         None => {}
     }
     body += "<h2>2. Read the mail</h2>";
-    let deliveries = app.plugins.deliveries();
+    let deliveries = app.plugins().deliveries();
     let local = deliveries.iter().all(DeliveryRef::is_local);
     body += if local {
         "<p>No mail leaves this machine. Each mail is shown in the <a href=\"/outbox\">outbox</a>, where its \

@@ -82,7 +82,8 @@ pub async fn look(app: &App) -> HealthOut {
         }
         _ => Health::Degraded,
     };
-    let plugins = app.plugins.info().iter().map(|plugin| PluginOut {
+    let plugins = app.plugins();
+    let plugins = plugins.info().iter().map(|plugin| PluginOut {
         id: plugin.id.clone(),
         version: plugin.version.clone(),
         kinds: plugin.kinds.clone(),

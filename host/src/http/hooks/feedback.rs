@@ -53,10 +53,10 @@ pub(super) async fn read(
     webhook: Webhook,
 ) -> Result<Response, ApiError> {
     let plugin = app
-        .plugins
+        .plugins()
         .delivery(provider)
         .ok_or_else(|| ApiError::not_found("Unknown email provider"))?;
-    if app.closed_sources.contains(provider) {
+    if app.refuses_webhooks_of(provider) {
         return Err(unverified());
     }
     let mut events = match plugin

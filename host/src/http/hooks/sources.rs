@@ -51,14 +51,14 @@ pub async fn receive_webhook(
     Raw(body): Raw,
 ) -> Result<Response, ApiError> {
     let webhook = webhook(&app, &method, &uri, &headers, body);
-    let Some(plugin) = app.plugins.event_source(&source) else {
+    let Some(plugin) = app.plugins().event_source(&source) else {
         // Delivery providers may use the same short URL.
-        return match app.plugins.delivery(&source) {
+        return match app.plugins().delivery(&source) {
             Some(_) => feedback::read(&app, &source, webhook).await,
             None => Err(ApiError::not_found("Unknown webhook source")),
         };
     };
-    if app.closed_sources.contains(&source) {
+    if app.refuses_webhooks_of(&source) {
         return Err(invalid_secret());
     }
     let events = match plugin
@@ -145,9 +145,9 @@ pub async fn answer_challenge(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let plugin = app.plugins.event_source(&source);
+    let plugin = app.plugins().event_source(&source);
     let plugin = plugin.ok_or_else(|| ApiError::not_found("Unknown webhook source"))?;
-    if app.closed_sources.contains(&source) {
+    if app.refuses_webhooks_of(&source) {
         return Err(invalid_secret());
     }
     let webhook = webhook(&app, &Method::GET, &uri, &headers, Bytes::new());

@@ -121,7 +121,7 @@ pub async fn put_contact(
     if !issues.is_empty() {
         return Err(ApiError::validation(&issues));
     }
-    let mut asked = Asked::read(app.catalog.lists(), &lists, body.consent == Some(true));
+    let mut asked = Asked::read(app.catalog().lists(), &lists, body.consent == Some(true));
     let put = ingest::put_contact(&app, &identity, &properties).await?;
     if !asked.decisions.is_empty() {
         let subject = Subject::contact(put.contact.id);

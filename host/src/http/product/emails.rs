@@ -147,7 +147,7 @@ pub(crate) async fn queue_test(
     to: Option<String>,
     props: Option<Properties>,
 ) -> Result<EmailQueuedOut, ApiError> {
-    let samples = app.catalog.template(&template).map(Template::samples);
+    let samples = app.catalog().template(&template).map(Template::samples);
     let body = EmailIn {
         to,
         user_id: None,
@@ -192,7 +192,8 @@ impl Asked {
         let mut issues = Vec::new();
         let mut warnings = Vec::new();
         let template = body.template.unwrap_or_default();
-        let found = app.catalog.template(&template);
+        let catalog = app.catalog();
+        let found = catalog.template(&template);
         let mut category = body.category;
         if let Some(found) = found {
             let props = body.props.clone().unwrap_or_default();
@@ -210,7 +211,7 @@ impl Asked {
         } else if template.is_empty() {
             issues.push(Issue::new("template", "is required"));
         } else {
-            let why = format!("is unknown: {}", app.catalog.no_template(&template));
+            let why = format!("is unknown: {}", catalog.no_template(&template));
             issues.push(Issue::new("template", why));
         }
         let address = |path: &str, text: Option<String>, issues: &mut Vec<Issue>| {
@@ -234,7 +235,7 @@ impl Asked {
         }
         if let Some(fault) = category
             .as_deref()
-            .and_then(|category| app.catalog.category_fault(category))
+            .and_then(|category| app.catalog().category_fault(category))
         {
             issues.push(Issue::new("category", format!("is unknown: {fault}")));
         }

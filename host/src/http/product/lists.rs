@@ -80,7 +80,8 @@ pub async fn list_lists(
         (None, None) => None,
         _ => Some(wants(&app, &query).await?),
     };
-    let lists = app.catalog.lists().iter().map(|list| ListOut {
+    let catalog = app.catalog();
+    let lists = catalog.lists().iter().map(|list| ListOut {
         id: list.id.clone(),
         name: list.name.clone(),
         description: (!list.description.is_empty()).then(|| list.description.clone()),
@@ -174,7 +175,7 @@ async fn set(
     subscribed: bool,
 ) -> Result<Json<MemberOut>, ApiError> {
     let changes = BTreeMap::from([(id.clone(), subscribed)]);
-    let asked = Asked::read(app.catalog.lists(), &changes, body.consent == Some(true));
+    let asked = Asked::read(app.catalog().lists(), &changes, body.consent == Some(true));
     if asked.decisions.is_empty() {
         return Err(ApiError::not_found("List not found"));
     }

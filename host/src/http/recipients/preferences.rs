@@ -78,7 +78,7 @@ pub async fn save_preferences(
 fn chosen(app: &App, before: &Preferences, fields: &Fields) -> Vec<Decision> {
     let ticked = fields.all("category");
     let again = before.unsubscribed_all && !ticked.is_empty();
-    let mut decisions: Vec<Decision> = consent::choices(app.catalog.lists(), before)
+    let mut decisions: Vec<Decision> = consent::choices(app.catalog().lists(), before)
         .into_iter()
         .map(|choice| (ticked.contains(&choice.id.as_str()), choice))
         .filter(|(wanted, choice)| again || *wanted != choice.subscribed)
@@ -122,7 +122,7 @@ fn show(
     let whom = format!("<b>{whom}</b>");
     let question = fill(&texts.preferences_question, &[("address", &whom)]);
     let mut boxes = String::new();
-    for choice in consent::choices(app.catalog.lists(), preferences) {
+    for choice in consent::choices(app.catalog().lists(), preferences) {
         let ticked = if choice.subscribed { " checked" } else { "" };
         let told = texts.lists.get(&choice.id);
         let title = told.map_or(&choice.title, |told| &told.name);

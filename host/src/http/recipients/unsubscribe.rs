@@ -293,7 +293,8 @@ pub(super) fn list_name(app: &App, id: &str) -> String {
     if let Some(told) = app.config.texts.lists.get(id) {
         return told.name.clone();
     }
-    let known = app.catalog.lists().iter().find(|list| list.id == id);
+    let catalog = app.catalog();
+    let known = catalog.lists().iter().find(|list| list.id == id);
     known.map_or_else(|| title(id), |list| list.name.clone())
 }
 

@@ -62,9 +62,10 @@ pub async fn compose(
     now: DateTime<Utc>,
 ) -> Result<NewSend, StepError> {
     let Composing { contact, args, .. } = composing;
-    let template = cx.catalog.template(&args.template).ok_or_else(|| {
-        StepError::new("template_unknown", cx.catalog.no_template(&args.template))
-    })?;
+    let catalog = cx.catalog();
+    let template = catalog
+        .template(&args.template)
+        .ok_or_else(|| StepError::new("template_unknown", catalog.no_template(&args.template)))?;
     let category = category(cx, template, &composing)?;
     let transactional = category == TRANSACTIONAL;
     let (props, event) = values(cx, template, &composing)?;
@@ -95,7 +96,10 @@ pub async fn compose(
         category: category.to_owned(),
         unsubscribe_url: unsubscribe_url.clone(),
         preferences_url: cx.links.preferences_url(reader, now),
-        layout: cx.catalog.templates().layout().map(str::to_owned),
+        layout: catalog
+            .templates()
+            .layout_of(&args.template)
+            .map(str::to_owned),
         config: cx.config.clone(),
     };
     let (content, links) = job.run().await?;
@@ -127,7 +131,7 @@ fn category<'a>(
     let own = composing.args.category.as_deref();
     let own = own.or(template.category.as_deref());
     let category = own.unwrap_or(composing.category);
-    match cx.catalog.category_fault(category) {
+    match cx.catalog().category_fault(category) {
         Some(fault) => Err(StepError::new("category_unknown", fault)),
         None => Ok(category),
     }

@@ -98,7 +98,11 @@ pub fn values(
     let props = trusted(composing.args.props.clone());
     for (name, said) in misfits(template, &props) {
         let key = &template.key;
-        if cx.catalog.templates().first_time(&format!("{key} {name}")) {
+        if cx
+            .catalog()
+            .templates()
+            .first_time(&format!("{key} {name}"))
+        {
             tracing::warn!("template '{key}': props.{name} {said}");
         }
     }

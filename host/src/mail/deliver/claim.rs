@@ -109,9 +109,10 @@ async fn take(
 
 /// The provider of each purpose that gets mail unless it is down.
 pub fn first_choices(cx: &Context) -> Vec<DeliveryRef> {
-    let first = |purpose| cx.plugins.routes().of(purpose).first();
+    let plugins = cx.plugins();
+    let first = |purpose| plugins.routes().of(purpose).first();
     let ids = Purpose::ALL.into_iter().filter_map(first);
-    ids.filter_map(|id| cx.plugins.delivery(id)).collect()
+    ids.filter_map(|id| plugins.delivery(id)).collect()
 }
 
 /// When there is something to claim again.

@@ -69,7 +69,7 @@ impl Providers {
     /// Reads the holds. Those that began with other settings are removed.
     pub async fn look(cx: &Context) -> db::Result<Self> {
         let now = cx.clock.now();
-        let all = cx.plugins.deliveries();
+        let all = cx.plugins().deliveries();
         let work = async |mut tx: Tx| {
             let mut holds: HashMap<String, Vec<Hold>> = HashMap::new();
             for hold in db::provider_holds(&mut tx, now).await? {
@@ -103,7 +103,7 @@ impl Providers {
         }
         Ok(Self {
             all,
-            routes: cx.plugins.routes().clone(),
+            routes: cx.plugins().routes().clone(),
             holds,
             now,
         })

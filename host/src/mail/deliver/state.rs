@@ -66,18 +66,19 @@ impl ProviderState {
 }
 
 /// The order of providers for mail of one purpose, and its sender.
-pub struct Route<'a> {
+pub struct Route {
     pub purpose: Purpose,
     /// In order of preference.
-    pub providers: &'a [String],
+    pub providers: Vec<String>,
     pub sender: String,
 }
 
 /// The route of each purpose.
-pub fn routes(cx: &Context) -> [Route<'_>; 2] {
+pub fn routes(cx: &Context) -> [Route; 2] {
+    let plugins = cx.plugins();
     Purpose::ALL.map(|purpose| Route {
         purpose,
-        providers: cx.plugins.routes().of(purpose),
+        providers: plugins.routes().of(purpose).to_vec(),
         sender: sender(cx, purpose),
     })
 }
@@ -90,7 +91,8 @@ pub async fn provider_states(
     now: DateTime<Utc>,
 ) -> db::Result<Vec<ProviderState>> {
     let all = db::provider_holds(conn, now).await?;
-    let states = cx.plugins.deliveries().into_iter().map(|provider| {
+    let plugins = cx.plugins();
+    let states = plugins.deliveries().into_iter().map(|provider| {
         let print = print(cx, &provider);
         let counts = |hold: &&Hold| {
             hold.provider == provider.id()
@@ -102,7 +104,7 @@ pub async fn provider_states(
         holds.sort_by(|a, b| b.kind.cmp(&a.kind).then(a.sender.cmp(&b.sender)));
         ProviderState {
             id: provider.id().to_owned(),
-            purposes: cx.plugins.routes().purposes(provider.id()),
+            purposes: plugins.routes().purposes(provider.id()),
             holds,
         }
     });

@@ -173,7 +173,7 @@ async fn report(
         [Topic::Runs, Topic::Captures]
             .into_iter()
             .for_each(db::stir);
-        publish(conn, &cx.catalog, own, now).await?;
+        publish(conn, &cx.catalog(), own, now).await?;
     }
     Ok(())
 }

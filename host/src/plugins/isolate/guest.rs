@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::frame::{self, Fault, PROTOCOL, REQUEST_FRAME_MAX, Request};
 use super::methods::{self, CREATE, HANDSHAKE};
 use crate::plugins::caller::read_error;
+use crate::plugins::copies::LibraryCopy;
 use crate::plugins::loader;
 use crate::plugins::preflight::Checked;
 
@@ -43,7 +44,7 @@ pub fn serve(descriptor: u32, copy: PathBuf, original: PathBuf, symbol: String) 
     let guest = Arc::new(Guest {
         file: Checked {
             original,
-            copy,
+            copy: LibraryCopy::of_host(copy)?,
             sha256: String::new(),
             symbol,
         },

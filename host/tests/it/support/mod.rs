@@ -27,10 +27,11 @@ use chrono::{DateTime, Utc};
 use hogsend::app::{App, Parts};
 use hogsend::cache::Cache;
 use hogsend::clock::Clock;
-use hogsend::config::{Config, Mode, plugin_settings};
+use hogsend::config::{Config, Mode};
 use hogsend::crew::Crew;
 use hogsend::http_client::http_client;
-use hogsend::plugins::{Discovered, Isolation, Performer};
+use hogsend::installed::{Installation, Reloaded};
+use hogsend::plugins::Performer;
 use hogsend::{db, worker};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,7 @@ macro_rules! on_each_store {
 pub struct Server {
     pub app: App,
     pub clock: Clock,
+    installation: Installation,
     router: Router,
     /// Stores the events of requests.
     _crew: Crew,
@@ -103,50 +105,32 @@ impl Server {
             let url = || "https://api.acme.test".to_owned();
             all.entry("API_PUBLIC_URL".into()).or_insert_with(url);
         }
-        let lookup = |name: &str| all.get(name).cloned();
-        let mut config = Config::load(&lookup, Mode::Dev).unwrap();
-        let isolation = Isolation {
-            program: process::binary(),
-            ..Isolation::of_process(config.production)
+        let lookup = {
+            let all = all.clone();
+            move |name: &str| all.get(name).cloned()
         };
-        let (mut found, mut broken) = Discovered::find_with(
-            config.plugin_dir.as_deref(),
-            &data.path().join("plugins"),
-            &isolation,
-        );
-        let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
-        broken.extend(mistakes.unwrap_or_default());
-        assert!(broken.is_empty(), "{}", broken[0]);
-        let manifests: Vec<_> = found.manifests().collect();
-        let read = plugin_settings(&manifests, &config, &lookup).unwrap();
-        config.senders = read.senders;
+        let mut config = Config::load(&lookup, Mode::Dev).unwrap();
         let clock = match all.get("HOGSEND_TEST_CLOCK") {
             Some(text) => Clock::parse(text).unwrap(),
             None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),
         };
         let cache = Arc::new(Cache::connect(config.redis_url.as_deref(), clock.clone()));
         let performer = Performer::new(http_client(), cache.clone(), config.data_dir.clone());
-        let registry = found
-            .start(
-                &read.settings,
-                &read.deliveries,
-                &read.listening,
-                performer,
-                clock.clone(),
-            )
-            .await
-            .unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let installation = Installation::new(lookup, performer, clock.clone());
+        let installation = installation.with_program(process::binary());
+        let read = installation.read(&config).await;
+        assert!(read.problems.is_empty(), "{}", read.problems[0]);
+        config.senders = read.settings.senders;
         let db = store.db().clone();
         db::migrate(&db).await.unwrap();
         let parts = Parts {
             config,
             clock: clock.clone(),
             db,
-            plugins: registry,
+            installed: read.snapshot,
             cache,
-            closed_sources: read.closed_sources,
         };
-        let app = App::new(parts).unwrap();
+        let app = App::new(parts);
         let mut crew = Crew::new(CancellationToken::new());
         app.ingestor.start(&mut crew);
         Self {
@@ -154,9 +138,20 @@ impl Server {
             router: hogsend::http::router(app.clone()),
             app,
             clock,
+            installation,
             _data: data,
             store,
         }
+    }
+
+    /// Reads the plugins and templates again, as SIGHUP does.
+    pub async fn reload(&self) -> Reloaded {
+        hogsend::cli::reload(&self.app, &self.installation).await
+    }
+
+    /// How many libraries this server has opened.
+    pub fn libraries(&self) -> usize {
+        self.installation.libraries().count()
     }
 
     /// Another replica: a server of its own on the same database.

@@ -59,8 +59,13 @@ pub fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Op
 impl Process {
     /// Starts `hogsend <command>` with nothing of this environment but what is given.
     pub fn start(command: &str, port: u16, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(&[command], port, variables)
+    }
+
+    /// Like [`start`](Self::start), with further arguments.
+    pub fn start_with(arguments: &[&str], port: u16, variables: &[(&str, &str)]) -> Self {
         let child = Command::new(binary())
-            .arg(command)
+            .args(arguments)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("PORT", port.to_string())
@@ -105,14 +110,18 @@ impl Process {
 
     /// SIGTERM.
     pub fn ask_to_end(&self) {
+        self.signal("-TERM");
+    }
+
+    /// SIGHUP, which asks for a reload.
+    pub fn ask_to_reload(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// The exit code, once the process ends by itself.

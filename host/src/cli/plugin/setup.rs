@@ -1,11 +1,11 @@
-//! `hogsend plugins check` and `hogsend plugins setup`.
+//! `hogsend plugin check` without a file, and `hogsend plugin setup`.
 
 use std::sync::Arc;
 
 use hogsend_plugin_api::CheckResult;
 
-use super::{Environment, Misconfigured};
 use crate::cache::Cache;
+use crate::cli::{Environment, Misconfigured};
 use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;

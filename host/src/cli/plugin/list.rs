@@ -1,8 +1,8 @@
-//! `hogsend plugins …`.
+//! `hogsend plugin list`.
 
 use hogsend_plugin_api::Kind;
 
-use super::{Environment, Misconfigured, start};
+use crate::cli::{Environment, Misconfigured, start};
 use crate::plugins::Origin;
 
 /// Prints each plugin with its settings, then every plugin file that was refused.
@@ -62,7 +62,7 @@ pub fn list(environment: &Environment) -> anyhow::Result<()> {
     }
 }
 
-fn kind(kind: Kind) -> &'static str {
+pub(super) fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::EventSource => "event source",
         Kind::Delivery => "delivery",
