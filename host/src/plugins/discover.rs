@@ -13,7 +13,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::copies::LibraryCopy;
-use super::{Libraries, Problem, Registry, Search, described, features, lint};
+use super::{Problem, described, features, lint};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,15 +79,6 @@ pub struct Discovered {
 }
 
 impl Discovered {
-    /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
-    /// replaces it. Every problem is collected.
-    pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
-        let libraries = Libraries::default();
-        let mut search = Search::new(cache_dir, &libraries);
-        search.dir = dir;
-        search.find()
-    }
-
     /// The plugins that are linked into this binary.
     pub(super) fn of_binary() -> (Self, Vec<Problem>) {
         let mut all = Self {
@@ -126,11 +117,15 @@ impl Discovered {
         problems
     }
 
-    /// Like [`describe`](Self::describe), while plugins are in use: a source in use takes the place of a
-    /// file with a mistake, which is [`refused`](Self::refused).
-    pub fn describe_again(&mut self, dir: &Path, in_use: &Registry) -> Vec<Problem> {
+    /// Like [`describe`](Self::describe), while plugins are in use: the sources `in_use` of a path take the
+    /// place of a file with a mistake, which is [`refused`](Self::refused).
+    pub fn describe_again(
+        &mut self,
+        dir: &Path,
+        in_use: impl Fn(&Path) -> Vec<Arc<Described>>,
+    ) -> Vec<Problem> {
         let (sources, mistakes) = described::read(dir);
-        let present = mistakes.iter().flat_map(|one| in_use.described(&one.path));
+        let present = mistakes.iter().flat_map(|one| in_use(one.path.as_path()));
         let sources = sources.into_iter().map(Arc::new).chain(present);
         let problems = sources.filter_map(|source| self.add_described(source).err());
         let problems = problems.collect();

@@ -234,6 +234,19 @@ impl<'a> Search<'a> {
     }
 }
 
+impl Discovered {
+    /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
+    /// replaces it. Every problem is collected.
+    pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
+        let libraries = Libraries::default();
+        let search = Search {
+            dir,
+            ..Search::new(cache_dir, &libraries)
+        };
+        search.find()
+    }
+}
+
 /// The path under which a library is in use. A file that is gone has no canonical path, but it had one.
 fn place(file: &Path) -> PathBuf {
     file.canonicalize().unwrap_or_else(|_| {
