@@ -62,10 +62,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("calls", &["clock", "db", "ids", "plugins"]),
     ("templates", &["config", "nearest"]),
     ("catalog", &["config", "nearest", "plugins", "templates"]),
-    (
-        "installed",
-        &["catalog", "clock", "config", "plugins", "templates"],
-    ),
+    ("installed", &["catalog", "clock", "config", "plugins"]),
     (
         "context",
         &[

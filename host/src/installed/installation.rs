@@ -166,7 +166,9 @@ impl Installation {
             problems.extend(match (&described, &registry) {
                 (None, _) => Vec::new(),
                 (Some(dir), None) => found.describe(dir),
-                (Some(dir), Some(registry)) => found.describe_again(dir, registry),
+                (Some(dir), Some(registry)) => {
+                    found.describe_again(dir, |path| registry.described(path))
+                }
             });
             (found, problems)
         };

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::copies::LibraryCopy;
 use super::libraries::{LoadedCode, Opened};
-use super::{Isolation, Libraries, Problem, Registry, Search, bounds, described, features, lint};
+use super::{Problem, bounds, described, features, lint};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,26 +119,6 @@ pub struct Discovered {
 }
 
 impl Discovered {
-    /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
-    /// replaces it. Every problem is collected.
-    pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
-        Self::find_with(dir, cache_dir, &Isolation::of_process(false))
-    }
-
-    /// Like [`find`](Self::find), also the programs that `plugins.toml` names; libraries run where `isolation`
-    /// and this file say.
-    pub fn find_with(
-        dir: Option<&Path>,
-        cache_dir: &Path,
-        isolation: &Isolation,
-    ) -> (Self, Vec<Problem>) {
-        let libraries = Libraries::default();
-        let mut search = Search::new(cache_dir, &libraries);
-        search.dir = dir;
-        search.isolation = isolation.clone();
-        search.find()
-    }
-
     /// The plugins that are linked into this binary.
     pub(super) fn of_binary() -> (Self, Vec<Problem>) {
         let mut all = Self {
@@ -177,11 +157,15 @@ impl Discovered {
         problems
     }
 
-    /// Like [`describe`](Self::describe), while plugins are in use: a source in use takes the place of a
-    /// file with a mistake, which is [`refused`](Self::refused).
-    pub fn describe_again(&mut self, dir: &Path, in_use: &Registry) -> Vec<Problem> {
+    /// Like [`describe`](Self::describe), while plugins are in use: the sources `in_use` of a path take the
+    /// place of a file with a mistake, which is [`refused`](Self::refused).
+    pub fn describe_again(
+        &mut self,
+        dir: &Path,
+        in_use: impl Fn(&Path) -> Vec<Arc<Described>>,
+    ) -> Vec<Problem> {
         let (sources, mistakes) = described::read(dir);
-        let present = mistakes.iter().flat_map(|one| in_use.described(&one.path));
+        let present = mistakes.iter().flat_map(|one| in_use(one.path.as_path()));
         let sources = sources.into_iter().map(Arc::new).chain(present);
         let problems = sources.filter_map(|source| self.add_described(source).err());
         let problems = problems.collect();

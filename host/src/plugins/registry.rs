@@ -359,7 +359,7 @@ impl Registry {
     }
 
     /// The sources in use that were described in this file, or in a file of this folder.
-    pub(super) fn described(&self, path: &Path) -> Vec<Arc<Described>> {
+    pub fn described(&self, path: &Path) -> Vec<Arc<Described>> {
         let running = self.0.running.values();
         let all = running.filter_map(|plugin| match &plugin.code {
             Code::Described(source) => Some(source),

@@ -318,9 +318,33 @@ impl<'a> Search<'a> {
 impl Folder {
     /// The file that a program's command names; the folder where it names none.
     fn program(&self, words: &[String]) -> PathBuf {
-        let files = words.iter().map(|word| self.path.join(word));
-        let file = files.filter(|path| path.is_file()).next_back();
+        let mut files = words.iter().map(|word| self.path.join(word));
+        let file = files.rfind(|path| path.is_file());
         file.unwrap_or_else(|| self.path.clone())
+    }
+}
+
+impl Discovered {
+    /// Linked plugins, then every library in `dir`. A loaded plugin with the id of a linked one
+    /// replaces it. Every problem is collected.
+    pub fn find(dir: Option<&Path>, cache_dir: &Path) -> (Self, Vec<Problem>) {
+        Self::find_with(dir, cache_dir, &Isolation::of_process(false))
+    }
+
+    /// Like [`find`](Self::find), also the programs that `plugins.toml` names; libraries run where `isolation`
+    /// and this file say.
+    pub fn find_with(
+        dir: Option<&Path>,
+        cache_dir: &Path,
+        isolation: &Isolation,
+    ) -> (Self, Vec<Problem>) {
+        let libraries = Libraries::default();
+        let search = Search {
+            dir,
+            isolation: isolation.clone(),
+            ..Search::new(cache_dir, &libraries)
+        };
+        search.find()
     }
 }
 

@@ -71,6 +71,7 @@ async fn a_replaced_library_is_in_use_at_once_and_the_old_one_while_runs_need_it
     server
         .run_sql("UPDATE journey_states SET pinned = true")
         .await;
+    server.drain().await;
     server.advance(Duration::from_secs(10 * 86_400)).await;
     let open = "SELECT count(*) FROM journey_states
                 WHERE journey_id = 'activation-welcome' AND status <> 'completed'";
