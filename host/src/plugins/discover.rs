@@ -217,8 +217,8 @@ impl Discovered {
         }
         for (words, memory_mb) in plan.programs() {
             let program = launch(memory_mb, What::Program(words.to_vec()));
-            let files = words.iter().map(|word| program.folder.join(word));
-            let path = files.filter(|path| path.is_file()).next_back();
+            let mut files = words.iter().map(|word| program.folder.join(word));
+            let path = files.rfind(|path| path.is_file());
             let path = path.unwrap_or_else(|| program.folder.clone());
             let started = isolate(program, path, None);
             problems.extend(started.and_then(|plugin| self.add(plugin)).err());
