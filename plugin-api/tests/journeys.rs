@@ -227,7 +227,7 @@ fn kinds(commands: &[Command]) -> Vec<String> {
 }
 
 fn sent() -> Value {
-    json!(Sent::sent(uuid::Uuid::nil()))
+    json!(Sent::accepted(uuid::Uuid::nil()))
 }
 
 #[test]

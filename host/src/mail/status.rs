@@ -135,7 +135,7 @@ fn step_result(send: &KnownSend, status: SendStatus, reason: Option<&str>) -> Va
     let id = send.id.into();
     json!(match status {
         SendStatus::Failed => Sent::failed(id, reason.unwrap_or("failed").to_owned()),
-        _ => Sent::sent(id),
+        _ => Sent::accepted(id),
     })
 }
 

@@ -212,7 +212,7 @@ fn begin<'a>(plugin: &'a dyn Instance, journey: &str) -> Run<'a> {
 }
 
 fn sent() -> Result<Value, StepError> {
-    Ok(json!(Sent::sent(uuid::Uuid::nil())))
+    Ok(json!(Sent::accepted(uuid::Uuid::nil())))
 }
 
 fn divergence(run: &Run<'_>) -> Divergence {

@@ -55,7 +55,7 @@ pub enum Sent {
 
 impl Sent {
     /// A provider accepted the mail with this id.
-    pub fn sent(id: Uuid) -> Self {
+    pub fn accepted(id: Uuid) -> Self {
         Self::Sent { id }
     }
 

@@ -144,6 +144,7 @@ limits! {
     LOG_LINES: "lines that a call logs", 50, Things, "the rest is dropped";
     LOG_TEXT: "a line that a call logs", 1_000, Characters, "the line is cut";
     MAIL: "prepared bytes of a mail", 40 * MIB, Bytes, "the mail fails";
+    BATCH: "prepared bytes of the mails of a batch", 32 * MIB, Bytes, "the mails travel in several batches";
     EVENTS: "events of a webhook, or of a page of past events", 10_000, Things, "status 500, or the import stops";
     CHALLENGE: "response to a challenge", 4 * KIB, Characters, "the response is cut";
     WEBHOOK_ANSWER: "a webhook's own response (`Answer`, status 200 to 299 or 400 to 599)", 4 * KIB, Bytes, "status 500";

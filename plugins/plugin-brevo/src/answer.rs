@@ -105,7 +105,7 @@ fn refusal(blame: Blame, declined: Declined) -> SendOutcome {
             "Look at https://app.brevo.com: the account may not be activated for transactional mail",
         ),
         Blame::Sender => declined.sender(format!(
-            "Check that the sender ({FROM}, or EMAIL_FROM) is verified at https://app.brevo.com/senders/list"
+            "Check that the sender ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL) is verified at https://app.brevo.com/senders/list"
         )),
         Blame::Recipient => declined.recipient(),
         Blame::Content => declined.content(),

@@ -65,7 +65,7 @@ pub fn outcome(answer: &HttpResponse, key: &str, now: DateTime<Utc>) -> SendOutc
             "Add a domain of your own at https://app.mailgun.com: a sandbox sends only to recipients it has authorized",
         ),
         Blame::Account => declined.fix("Look at the account at https://app.mailgun.com"),
-        Blame::Sender => declined.sender(format!("Check the sender ({FROM}, or EMAIL_FROM)")),
+        Blame::Sender => declined.sender(format!("Check the sender ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL)")),
         Blame::Recipient => declined.recipient(),
         Blame::Content => declined.content(),
     }

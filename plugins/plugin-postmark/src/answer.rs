@@ -85,7 +85,7 @@ pub fn failure(
             "Set {STREAM} and {STREAM_TRANSACTIONAL} to ids of the server's message streams"
         )),
         Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{reason}. Check that the sender ({FROM}, or EMAIL_FROM) is confirmed at https://account.postmarkapp.com/signature_domains"
+            "{reason}. Check that the sender ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL) is confirmed at https://account.postmarkapp.com/signature_domains"
         ))
         .after(retry_after_ms),
         // It bounced, complained or was suppressed before, and Postmark no longer sends to it.

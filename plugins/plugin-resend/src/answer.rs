@@ -87,7 +87,7 @@ pub fn refusal(
             SendOutcome::blocked(format!("{said}. Look at https://resend.com/overview"))
         }
         Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{said}. Check that the sender is at a domain verified at https://resend.com/domains ({FROM}, or EMAIL_FROM)"
+            "{said}. Check that the sender is at a domain verified at https://resend.com/domains ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL)"
         )),
         // Resend checks the syntax of the address, which says nothing about the mailbox.
         Blame::Recipient => SendOutcome::bounced(said, BounceType::Undetermined),

@@ -95,7 +95,7 @@ fn refusal(blame: Blame, declined: Declined) -> SendOutcome {
             "Look at https://app.sendgrid.com: the account may be restricted, or its IP Access Management may not list this server",
         ),
         Blame::Sender => declined.sender(format!(
-            "Check that the sender ({FROM}, or EMAIL_FROM) is verified at https://app.sendgrid.com/settings/sender_auth"
+            "Check that the sender ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL) is verified at https://app.sendgrid.com/settings/sender_auth"
         )),
         Blame::Content => declined.content(),
         Blame::Recipient => declined.recipient(),

@@ -105,7 +105,7 @@ pub fn outcome(
             "Check that the sets of {CONFIGURATION_SET} and {CONFIGURATION_SET_TRANSACTIONAL} exist in the region of {REGION} and that their sending is enabled"
         )),
         Blame::Sender => declined.sender(format!(
-            "Check that the sender ({FROM}, or EMAIL_FROM) is a verified identity in the region of {REGION}"
+            "Check that the sender ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL) is a verified identity in the region of {REGION}"
         )),
         Blame::Recipient => declined.recipient(),
         Blame::Content => declined.content(),

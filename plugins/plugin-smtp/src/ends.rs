@@ -141,7 +141,7 @@ fn judge(moment: Moment, answer: &Reply, envelope: Option<&Envelope>) -> SendOut
             "{said}. The server refuses any mail: check the account with its operator"
         )),
         Blame::Sender => SendOutcome::sender_blocked(format!(
-            "{said}. Check the sender ({FROM}, or EMAIL_FROM), and whether the account may use it"
+            "{said}. Check the sender ({FROM}, EMAIL_FROM or EMAIL_FROM_TRANSACTIONAL), and whether the account may use it"
         )),
         Blame::NoMailbox => SendOutcome::bounced(said, BounceType::Permanent),
         Blame::MailboxBusy => SendOutcome::bounced(said, BounceType::Transient),

@@ -2,6 +2,7 @@
 //! travel in one request.
 
 use chrono::TimeDelta;
+use hogsend_plugin_api::limits;
 
 use super::providers::{Providers, Shut, Way, sender_of};
 use super::{Ready, Work, give_up, postpone, stop_probes};
@@ -186,8 +187,14 @@ pub(super) async fn prepare(
     Ok(ready)
 }
 
-/// Groups mails of one sender into requests of at most `most`. Two mails to one contact never travel
-/// together: a cap or a minimum interval must see the first before the second is decided.
+/// Bytes of a mail in a request.
+fn size(mail: &Ready) -> usize {
+    mail.prepared.body.as_slice().len()
+}
+
+/// Groups mails of one sender into requests of at most `most`, none of them too large. Two mails to one
+/// contact never travel together: a cap or a minimum interval must see the first before the second is
+/// decided.
 fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
     let (alone, shared): (Vec<_>, Vec<_>) = ready
         .into_iter()
@@ -196,8 +203,12 @@ fn together(ready: Vec<Ready>, most: usize) -> Vec<Vec<Ready>> {
     for mail in shared {
         let contact = mail.send.contact_id;
         let from = sender_of(&mail.send.mail.from);
+        let bytes = size(&mail);
         let fits = |group: &&mut Vec<Ready>| {
             group.len() < most
+                && limits::BATCH
+                    .check(group.iter().map(size).sum::<usize>() + bytes)
+                    .is_ok()
                 && sender_of(&group[0].send.mail.from) == from
                 && group.iter().all(|one| one.send.contact_id != contact)
         };

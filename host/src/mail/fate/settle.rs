@@ -183,7 +183,7 @@ fn step(settled: &Settled<'_>, row: &EndedSend) -> Option<StepEnd> {
     let id = row.id.into();
     let result = match &settled.standing {
         Standing::Waits { .. } | Standing::Doubtful { .. } | Standing::Alone { .. } => return None,
-        Standing::Sent { .. } => Sent::sent(id),
+        Standing::Sent { .. } => Sent::accepted(id),
         Standing::Over {
             status: SendStatus::Skipped,
             reason,

@@ -201,7 +201,7 @@ impl Sim<'_> {
         let (what, result) = match &mail.outcome {
             Outcome::Queued | Outcome::Sent(_) => {
                 let to = mail.to.clone();
-                (What::Sent { template, to }, Sent::sent(id))
+                (What::Sent { template, to }, Sent::accepted(id))
             }
             Outcome::Skipped(reason) => {
                 let reason = reason.clone();

@@ -29,7 +29,7 @@ pub fn occurrence(name: &str, about: Value, at: DateTime<Utc>) -> Occurrence {
 }
 
 pub fn sent() -> Result<Value, StepError> {
-    Ok(json!(Sent::sent(Default::default())))
+    Ok(json!(Sent::accepted(Default::default())))
 }
 
 pub fn skipped() -> Result<Value, StepError> {
