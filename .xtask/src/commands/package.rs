@@ -16,7 +16,7 @@ const CRATES: [&str; 6] = [
 
 /// Packs and builds them from the packed files. `args` go to `cargo package`.
 pub fn package(args: &[String]) -> anyhow::Result<ExitCode> {
-    let mut command = cargo(&["package", "--locked", "--allow-dirty"])?;
+    let mut command = cargo(&["package", "--allow-dirty"])?;
     for name in CRATES {
         command.args(["--package", name]);
     }

@@ -24,7 +24,7 @@ impl Test<'_> {
         verdict.check("whole-batch", || self.a_batch_is_sent_whole(captures));
         verdict.check("same-ids", || self.a_repeat_has_the_same_ids(captures));
         verdict.check("unconfigured", || {
-            self.without_its_setting_nothing_is_sent(captures)
+            self.without_its_setting_nothing_is_sent(captures);
         });
         verdict.check("empty-batch", || {
             let (outcome, _) = self.send(&[], &|request| Ok((captures.accepted)(request)));
@@ -34,7 +34,7 @@ impl Test<'_> {
             );
         });
         verdict.check("every-capture-once", || {
-            self.a_large_batch_is_sent_once(captures)
+            self.a_large_batch_is_sent_once(captures);
         });
         verdict.check("odd-captures", || self.odd_captures_end_somehow(captures));
         for case in &STATUSES {

@@ -151,7 +151,7 @@ fn check(subject: &Subject<'_>, provider: &Provider, plugin: Box<dyn Instance>) 
         test.a_mail_from_or_to_nobody_is_refused_by_name();
     });
     verdict.check("whole-mail", || {
-        test.everything_in_a_mail_is_in_what_is_sent()
+        test.everything_in_a_mail_is_in_what_is_sent();
     });
     verdict.check("quoted-names", || test.a_name_with_a_comma_stays_quoted());
     if let Some(http) = &provider.http {
@@ -182,16 +182,16 @@ impl Test<'_> {
     fn check_answers(&self, http: &Http) {
         let verdict = &self.subject.verdict;
         verdict.check("accepted", || {
-            self.an_accepted_mail_has_the_providers_id(http)
+            self.an_accepted_mail_has_the_providers_id(http);
         });
         verdict.check("idempotency-key", || self.the_key_is_sent(http));
         for error in &answers::ERRORS {
             verdict.check(error.promise, || {
-                self.an_error_means_what_it_says(http, error)
+                self.an_error_means_what_it_says(http, error);
             });
         }
         verdict.check("answer-without-id", || {
-            self.an_answer_without_id_is_in_doubt()
+            self.an_answer_without_id_is_in_doubt();
         });
         for missing in &answers::MISSING {
             verdict.check(missing.promise, || self.a_missing_answer_is_judged(missing));
@@ -219,13 +219,13 @@ impl Test<'_> {
             self.a_webhook_signed_with_another_secret_is_refused(hooks);
         });
         verdict.check("event-keys", || {
-            self.every_event_has_its_own_dedupe_key(hooks)
+            self.every_event_has_its_own_dedupe_key(hooks);
         });
         verdict.check("other-webhooks", || {
-            self.an_unknown_webhook_is_skipped(hooks)
+            self.an_unknown_webhook_is_skipped(hooks);
         });
         verdict.check("unreadable-webhook", || {
-            self.an_unreadable_webhook_is_invalid(hooks)
+            self.an_unreadable_webhook_is_invalid(hooks);
         });
     }
 

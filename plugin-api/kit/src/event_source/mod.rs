@@ -158,11 +158,11 @@ impl Test<'_> {
     fn check(&self) {
         let verdict = &self.subject.verdict;
         verdict.check("missing-settings", || {
-            self.subject.missing_settings_are_named()
+            self.subject.missing_settings_are_named();
         });
         verdict.check("unsigned", || self.an_unsigned_webhook_is_refused());
         verdict.check("changed-signature", || {
-            self.a_changed_signature_is_refused()
+            self.a_changed_signature_is_refused();
         });
         verdict.check("changed-body", || self.a_changed_body_is_refused());
         verdict.check("other-secret", || self.another_secret_is_refused());
@@ -174,7 +174,7 @@ impl Test<'_> {
         verdict.check("unreadable", || self.an_unreadable_webhook_is_invalid());
         verdict.check("odd-values", || self.odd_values_are_survived());
         verdict.check("sample-webhook", || {
-            self.the_sample_of_the_manifest_is_read()
+            self.the_sample_of_the_manifest_is_read();
         });
     }
 
