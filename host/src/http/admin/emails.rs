@@ -341,7 +341,7 @@ pub async fn resend_email(
 /// `journey`, `template`, `category` and `until` is required.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CancelIn {
+pub struct CancelEmailsIn {
     /// The id of a journey.
     journey: Option<String>,
     /// The key of a template.
@@ -363,7 +363,7 @@ pub struct CancelIn {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CancelledOut {
+pub struct CancelledEmailsOut {
     /// With `dryRun`, how many would be cancelled.
     cancelled: i64,
     /// There was no time for all of them: ask again.
@@ -376,14 +376,14 @@ pub struct CancelledOut {
 #[utoipa::path(
     post, path = "/v1/admin/emails/cancel", tag = "emails",
     security(("key" = ["full-admin"]), ("session" = [])),
-    request_body = CancelIn,
-    responses((status = 200, description = "How many were cancelled", body = CancelledOut), (status = 400, response = BadRequest)),
+    request_body = CancelEmailsIn,
+    responses((status = 200, description = "How many were cancelled", body = CancelledEmailsOut), (status = 400, response = BadRequest)),
 )]
 pub async fn cancel_emails(
     State(app): State<App>,
     caller: Caller<FullAdmin>,
-    JsonBody(body): JsonBody<CancelIn>,
-) -> Result<Json<CancelledOut>, ApiError> {
+    JsonBody(body): JsonBody<CancelEmailsIn>,
+) -> Result<Json<CancelledEmailsOut>, ApiError> {
     let waiting = Waiting {
         journey: body.journey,
         template: body.template,
@@ -393,14 +393,14 @@ pub async fn cancel_emails(
     };
     if body.dry_run {
         let mut conn = app.db.report().await?;
-        return Ok(Json(CancelledOut {
+        return Ok(Json(CancelledEmailsOut {
             cancelled: db::sends_waiting_count(&mut conn, &waiting).await?,
             more: false,
             dry_run: true,
         }));
     }
     let done = mail::cancel(&app, &caller.actor, &waiting).await?;
-    Ok(Json(CancelledOut {
+    Ok(Json(CancelledEmailsOut {
         cancelled: i64::try_from(done.cancelled).unwrap_or(i64::MAX),
         more: done.more,
         dry_run: false,
