@@ -183,7 +183,7 @@ mod tests {
             (Manifest::new("Acme", "1.0.0"), "id 'Acme'"),
             (
                 Manifest::new(&"a".repeat(65), "1.0.0"),
-                "1 to 64 characters",
+                "1 to 64 lower-case letters",
             ),
             (Manifest::new("db", "1.0.0"), "Hogsend's own"),
             (setting("acme_key", "x"), "'acme_key'"),

@@ -122,11 +122,9 @@ impl Delivery for Courier {
         let size = batch.mails.len();
         let outcome = match host.http(request.body(batch.json_array())).await {
             Ok(answer) => match self.ids(&answer) {
-                Ok(ids) if ids.len() == size || self.has("counts no ids") => BatchOutcome::Each(
-                    ids.into_iter()
-                        .map(|message_id| SendOutcome::accepted(message_id))
-                        .collect(),
-                ),
+                Ok(ids) if ids.len() == size || self.has("counts no ids") => {
+                    BatchOutcome::Each(ids.into_iter().map(SendOutcome::accepted).collect())
+                }
                 Ok(_) => BatchOutcome::All(unknown()),
                 Err(SendOutcome::Rejected { reason, .. }) if !self.has("rejects whole batches") => {
                     BatchOutcome::apart(reason)

@@ -285,7 +285,7 @@ impl Checking {
                             "{name}: fails for a contact and an event without properties: {message}"
                         )),
                         RunStatus::Stuck { message, .. } => {
-                            check.fault(format!("{name}: {message}"))
+                            check.fault(format!("{name}: {message}"));
                         }
                         RunStatus::Diverged(_) => {
                             check.fault(format!("{name}: does not fit an empty journal"));

@@ -380,7 +380,7 @@ mod tests {
         facts.folds_case = false;
         facts.in_use = true;
         facts.ctype = "C".into();
-        assert_eq!(facts.problem(true), None);
+        assert_eq!(facts.problem(false), None);
         let said = facts.warning().unwrap();
         assert!(
             said.contains("LC_CTYPE C:") && said.contains("pg_restore"),

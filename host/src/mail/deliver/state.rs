@@ -78,7 +78,7 @@ pub fn routes(cx: &Context) -> [Route; 2] {
     let plugins = cx.plugins();
     Purpose::ALL.map(|purpose| Route {
         purpose,
-        providers: plugins.routes().of(purpose).to_vec(),
+        providers: plugins.routes().of(purpose).clone(),
         sender: sender(cx, purpose),
     })
 }

@@ -333,7 +333,7 @@ impl Test<'_> {
 
     pub(super) fn a_batch_keeps_its_order(&self, http: &Http) {
         let (outcome, asked) = self.send_batch(&|_| Ok((http.accepted)(&["id-1", "id-2"])));
-        let accepted = ["id-1", "id-2"].map(|id| SendOutcome::accepted(id));
+        let accepted = ["id-1", "id-2"].map(SendOutcome::accepted);
         assert_eq!(
             outcome,
             BatchOutcome::Each(accepted.into()),

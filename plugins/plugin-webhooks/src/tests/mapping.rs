@@ -90,7 +90,7 @@ fn names_are_constant_or_from_a_place_or_translated() {
     assert_eq!(name(table, json!("signup")), "user.created");
     match reading(table, &[], &json!({ "kind": "other" })) {
         Reading::Skipped { reason, .. } => {
-            assert!(reason.contains("'other' is not among"), "{reason}")
+            assert!(reason.contains("'other' is not among"), "{reason}");
         }
         other => panic!("{other:?}"),
     }
