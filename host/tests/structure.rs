@@ -119,7 +119,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "db",
             "ids",
             "mailbox",
-            "pauses",
             "run_ended",
             "states",
             "webhooks",
