@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use hogsend_plugin_api::journey::Catalogue;
-use hogsend_plugin_api::{Kind, Manifest};
+use hogsend_plugin_api::{Kind, Manifest, limits};
 use semver::Version;
 
 /// Characters of the id of a journey, a template or a category.
@@ -12,7 +12,7 @@ const ID_MAX: usize = 100;
 /// Characters of a version.
 const VERSION_MAX: usize = 64;
 /// Settings of one plugin, and characters of their names and help.
-const SETTINGS_MAX: usize = 200;
+const SETTINGS_MAX: usize = limits::SETTINGS.most;
 const SETTING_NAME_MAX: usize = 100;
 const HELP_MAX: usize = 1_000;
 /// Bytes of a sample webhook.
