@@ -289,6 +289,38 @@ fn a_mistake_in_the_plan_is_named_and_loads_nothing() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_library_gets_a_child_of_its_own_and_the_former_one_ends() {
+    let folder = faults(APART);
+    let variables = [
+        ("PLUGIN_DIR", folder.path().to_str().unwrap()),
+        ("EMAIL_PROVIDER", "faults"),
+    ];
+    let server = Server::with(Store::native().await, &variables).await;
+    let before = process_of(&server.app.plugins()).await;
+    // Nothing changed, so the child goes on.
+    assert_eq!(server.reload().await.changed, Vec::<String>::new());
+    assert_eq!(process_of(&server.app.plugins()).await, before);
+
+    let file = folder.path().join("faults.so");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.push(0);
+    let other = folder.path().join("next");
+    fs::write(&other, bytes).unwrap();
+    fs::rename(&other, &file).unwrap();
+    let reloaded = server.reload().await;
+    assert_eq!(reloaded.refused, Vec::<String>::new());
+    assert!(
+        reloaded.changed[0].starts_with("plugin 'faults'"),
+        "{reloaded:?}"
+    );
+    let now = process_of(&server.app.plugins()).await;
+    assert_ne!(now, before);
+    until("the former child ends", async || !runs(before)).await;
+    assert!(runs(now));
+    server.stop().await;
+}
+
 /// The main job with every plugin in a child comes to what it comes to with every plugin linked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_is_done_with_plugins_in_children() {
