@@ -42,7 +42,7 @@ pub async fn pause(
     let made = pauses::pause(&db, &Actor::Command, &scope, reason, now).await;
     let said = match made {
         Ok(true) => report(&db, &scope).await,
-        Ok(false) => Ok(format!("{} is paused already", words(&scope))),
+        Ok(false) => Ok(format!("{} is paused already", scope.words())),
         Err(error) => Err(error.into()),
     };
     db.close().await;
@@ -52,13 +52,9 @@ pub async fn pause(
 
 async fn report(db: &Db, scope: &Scope) -> anyhow::Result<String> {
     let mut said = format!(
-        "{} is paused: nothing of it is sent until `hogsend resume{}`",
-        words(scope),
-        match scope {
-            Scope::Everything => String::new(),
-            Scope::Journey(id) => format!(" --journey {id}"),
-            Scope::Category(name) => format!(" --category {name}"),
-        }
+        "{} is paused: nothing of it is sent until `{}`",
+        scope.words(),
+        scope.resume_command()
     );
     let mut conn = db.conn().await?;
     let unknown = match scope {
@@ -91,10 +87,10 @@ pub async fn resume(environment: &Environment, covered: Covered) -> anyhow::Resu
     match ended? {
         Some(pause) => println!(
             "{} was paused since {}, it goes on",
-            words(&scope),
+            scope.words(),
             pause.since.format("%F %T UTC")
         ),
-        None => println!("{} was not paused", words(&scope)),
+        None => println!("{} was not paused", scope.words()),
     }
     let left = left?;
     if !left.is_empty() {
@@ -108,12 +104,4 @@ async fn still_paused(db: &Db) -> db::Result<Vec<String>> {
     let pauses = pauses::Pauses::load(&mut conn, Clock::system().now()).await?;
     let names = pauses.lasting().map(|pause| Scope::from(pause).to_string());
     Ok(names.collect())
-}
-
-fn words(scope: &Scope) -> String {
-    match scope {
-        Scope::Everything => "everything".to_owned(),
-        Scope::Journey(id) => format!("the journey '{id}'"),
-        Scope::Category(name) => format!("the category '{name}'"),
-    }
 }

@@ -37,6 +37,24 @@ impl Scope {
             Self::Journey(name) | Self::Category(name) => name,
         }
     }
+
+    /// What it is called in a sentence: `everything`, `the journey 'welcome'`.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Everything => "everything".to_owned(),
+            Self::Journey(id) => format!("the journey '{id}'"),
+            Self::Category(name) => format!("the category '{name}'"),
+        }
+    }
+
+    /// The command that ends a pause of it.
+    pub fn resume_command(&self) -> String {
+        match self {
+            Self::Everything => "hogsend resume".to_owned(),
+            Self::Journey(id) => format!("hogsend resume --journey {id}"),
+            Self::Category(name) => format!("hogsend resume --category {name}"),
+        }
+    }
 }
 
 /// `everything`, `journey:<id>` or `category:<name>`: how rows put aside, health and the audit log name it.

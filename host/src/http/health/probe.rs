@@ -192,20 +192,16 @@ fn finding(provider: &ProviderState) -> Option<String> {
 
 /// The finding about a pause.
 fn paused(pause: &PauseRow) -> String {
-    let (what, flag) = match Scope::from(pause) {
-        Scope::Everything => ("Everything".to_owned(), String::new()),
-        Scope::Journey(id) => (format!("The journey '{id}'"), format!(" --journey {id}")),
-        Scope::Category(name) => (
-            format!("The category '{name}'"),
-            format!(" --category {name}"),
-        ),
-    };
+    let scope = Scope::from(pause);
+    let mut what = scope.words();
+    what[..1].make_ascii_uppercase();
     let reason = pause.reason.as_ref();
     format!(
-        "{what} has been paused since {} by {}{}: nothing of it is sent until `hogsend resume{flag}`.",
+        "{what} has been paused since {} by {}{}: nothing of it is sent until `{}`.",
         pause.since.format("%F %T UTC"),
         pause.paused_by,
         reason.map_or(String::new(), |reason| format!(" ({reason})")),
+        scope.resume_command(),
     )
 }
 
