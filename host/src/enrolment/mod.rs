@@ -2,15 +2,18 @@
 //! Administrators switch journeys on and off, and replay stored events. Entries into a paused journey are
 //! held and offered again.
 
+mod changes;
 mod enrol;
 mod exit;
 mod happened;
 mod held;
+mod people;
 mod replay;
 mod switch;
 mod wait;
 
-pub use enrol::{Entrant, Reactions, enrol_each, enrolled, offer_again, react};
+pub use changes::enrolled;
+pub use enrol::{Entrant, Reactions, enrol_each, offer_again, react};
 pub use exit::Exit;
 pub use happened::Happened;
 pub use held::offer_held;
