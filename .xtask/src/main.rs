@@ -19,6 +19,7 @@ Usage: cargo xtask <task>
   examples          build, test and load the crates in examples/ and those of `hogsend plugin new`;
                     `--built` uses the binary of the host that is there
   package [args…]   pack and build the crates for authors of plugins; args go to `cargo package`
+  save-library      keep the test libraries as this release builds them, in host/tests/fixtures/saved
   services          start Postgres, Redis and SMTP, print their addresses, run until Ctrl-C
   prepare           write .sqlx/, the data the query macros are compiled from
   prepare --check   fail if .sqlx/ differs from what `prepare` would write
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         "long" => commands::long(),
         "examples" => commands::examples(&args),
         "package" => commands::package(&args),
+        "save-library" => commands::save_library(&args),
         "services" => commands::services(),
         "prepare" => commands::prepare(&args),
         "help" | "-h" | "--help" => {

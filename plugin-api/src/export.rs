@@ -37,6 +37,8 @@ pub trait Instance: Send + Sync {
 
 /// A plugin linked into this binary.
 pub struct Linked {
+    /// The crate, by which the host names a plugin that does not say what it is.
+    pub crate_name: &'static str,
     /// Returns the manifest, with its kinds filled in.
     pub manifest: fn() -> Manifest,
     /// Creates the instance from its settings.
@@ -232,6 +234,7 @@ macro_rules! export_plugin {
 
             $crate::export::inventory::submit! {
                 $crate::export::Linked {
+                    crate_name: env!("CARGO_PKG_NAME"),
                     manifest: $crate::export::manifest::<$plugin>,
                     create: $crate::export::create::<$plugin>,
                 }

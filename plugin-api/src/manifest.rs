@@ -195,7 +195,8 @@ pub struct Setting {
     pub name: String,
     /// One line for the operator: what it is and where to get it.
     pub help: String,
-    /// The host refuses to start without it. For a delivery plugin only while it is in use.
+    /// The host refuses to start without it. For a plugin that only delivers mail, only while it is in
+    /// use.
     #[serde(default)]
     pub required: bool,
     /// Never shown, logged or passed to another plugin.

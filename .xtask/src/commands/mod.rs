@@ -5,6 +5,7 @@ mod chaos;
 mod examples;
 mod package;
 mod prepare;
+mod save_library;
 mod services;
 mod test;
 
@@ -13,6 +14,7 @@ pub use chaos::{chaos, long};
 pub use examples::examples;
 pub use package::package;
 pub use prepare::prepare;
+pub use save_library::save_library;
 pub use services::services;
 pub use test::test;
 

@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Lookup, Mode, unknown};
 use crate::db::{self, Db};
 use crate::http_client::http_client;
-use crate::installed::{Installation, Snapshot};
-use crate::plugins::{self, Discovered, Libraries, Performer, Search};
+use crate::installed::{Installation, Reading, Snapshot};
+use crate::plugins::{self, Performer};
 use crate::telemetry;
 
 /// A started process.
@@ -238,21 +238,23 @@ fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
     }
 }
 
-/// Finds the plugins without starting any.
-pub(super) fn discover(environment: &Environment) -> anyhow::Result<(Discovered, Vec<String>)> {
+/// Finds and starts the plugins as a process would, without a database. What keeps it from starting is in
+/// [`Reading::problems`].
+///
+/// # Errors
+///
+/// The host's own settings have problems.
+pub(super) async fn examine(environment: &Environment) -> anyhow::Result<(Config, Reading)> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
-    let (cache_dir, libraries) = (config.data_dir.join("plugins"), Libraries::default());
-    let search = Search {
-        dir: config.plugin_dir.as_deref(),
-        strict: config.production,
-        ..Search::new(&cache_dir, &libraries)
-    };
-    let (mut found, mut broken) = search.find();
-    let mistakes = config.webhook_dir.as_deref().map(|dir| found.describe(dir));
-    broken.extend(mistakes.unwrap_or_default());
-    for warning in &found.warnings {
+    let clock = Clock::system();
+    let cache = Arc::new(Cache::connect(None, clock.clone()));
+    let performer = Performer::new(http_client(), cache, config.data_dir.clone());
+    let variables = environment.clone();
+    let installation = Installation::new(move |name| variables.get(name), performer, clock);
+    let reading = installation.read(&config).await;
+    for warning in &reading.warnings {
         tracing::warn!("{warning}");
     }
-    Ok((found, texts(&broken)))
+    Ok((config, reading))
 }

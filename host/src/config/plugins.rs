@@ -55,7 +55,7 @@ pub fn read_plugins(
 }
 
 /// Checks the settings of a plugin that is in use, and whether its webhooks can be verified. A
-/// delivery plugin that is not active is in use for its webhooks alone.
+/// delivery plugin that is not active is in use for its webhooks alone, unless it has another kind.
 fn validate(
     manifest: &Manifest,
     config: &Config,
@@ -64,15 +64,18 @@ fn validate(
 ) {
     let own = &all.settings[&manifest.id];
     let delivers = manifest.kinds.contains(&Kind::Delivery);
+    let only_delivers = manifest.kinds == [Kind::Delivery];
     let secret = manifest.webhook_secret.as_ref();
     let known = secret.is_some_and(|name| own.get(name).is_some());
     let active = !all.deliveries.purposes(&manifest.id).is_empty();
-    if !delivers || active {
+    let listens = delivers && !active && known && complete(manifest, own);
+    if active || !only_delivers {
         missing(manifest, own, problems);
-    } else if known && complete(manifest, own) {
-        all.listening.push(manifest.id.clone());
-    } else {
+    } else if !listens {
         return;
+    }
+    if listens {
+        all.listening.push(manifest.id.clone());
     }
     let Some(name) = secret.filter(|_| !known) else {
         return;
@@ -232,6 +235,36 @@ mod tests {
         assert_eq!(all.unwrap().listening, ["swift"]);
         let all = settings(&[("SWIFT_HOOK", "s"), ("EMAIL_PROVIDER", "folder")]);
         assert!(all.unwrap().listening.is_empty());
+    }
+
+    #[test]
+    fn a_plugin_with_another_kind_than_delivery_is_in_use_whichever_provider_is_active() {
+        let kinds = [Kind::EventSource, Kind::Analytics, Kind::Journeys];
+        for others in [&kinds[..0], &kinds[..1], &kinds[1..2], &kinds[2..], &kinds] {
+            let [mut acme, _, folder] = manifests();
+            acme.kinds.extend(others);
+            let read = |pairs: &[(&str, &str)]| {
+                let lookup = |name: &str| {
+                    let own = [("EMAIL_PROVIDER", "folder")];
+                    let found = own.iter().chain(pairs).find(|(key, _)| *key == name);
+                    found.map(|(_, value)| (*value).to_owned())
+                };
+                let config = Config::load(&lookup, Mode::Dev).unwrap();
+                let (all, problems) = read_plugins(&[&acme, &folder], &config, &lookup);
+                assert_eq!(all.deliveries.describe(), "folder");
+                (all, problems)
+            };
+            let (_, problems) = read(&[]);
+            let missing = problems.iter().any(|one| one.name == "SWIFT_KEY");
+            assert_eq!(missing, !others.is_empty(), "{others:?}");
+            let (all, problems) = read(&[("SWIFT_KEY", "k")]);
+            assert!(
+                problems.is_empty() && all.listening.is_empty(),
+                "{others:?}"
+            );
+            let (all, _) = read(&[("SWIFT_KEY", "k"), ("SWIFT_HOOK", "s")]);
+            assert_eq!(all.listening, ["swift"], "{others:?}");
+        }
     }
 
     #[test]

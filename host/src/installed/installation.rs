@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Config, PluginSettings, read_plugins};
 use crate::plugins::{
-    Discovered, Isolation, Libraries, Performer, Problem, Registry, Search, Start,
+    Discovered, Isolation, Libraries, Performer, PluginInfo, Problem, Registry, Search, Start,
 };
 
 /// The value of an environment variable.
@@ -37,6 +37,8 @@ pub struct Reading {
     pub snapshot: Snapshot,
     pub settings: PluginSettings,
     pub manifests: Vec<Manifest>,
+    /// Every plugin that was found, whether it starts or not; other versions last.
+    pub found: Vec<(PluginInfo, Manifest)>,
     /// Each of them prevents the use of the snapshot.
     pub problems: Vec<String>,
     /// Files that cannot be used, while what is in use stays in their place.
@@ -111,6 +113,7 @@ impl Installation {
             warnings: texts(&found.warnings),
             changed: std::mem::take(&mut found.changed),
             manifests: found.manifests().cloned().collect(),
+            found: found.listed(),
             ..Reading::default()
         };
         let manifests: Vec<&Manifest> = reading.manifests.iter().collect();

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hogsend_plugin_api::described::Described;
 use hogsend_plugin_api::export::{Linked, linked};
 use hogsend_plugin_api::wire::LeftOut;
 use hogsend_plugin_api::{Kind, Manifest};
+use hogsend_semantics::manifest;
 use semver::Version;
 use serde::Serialize;
 
+use super::bounded::{START, within};
 use super::copies::LibraryCopy;
 use super::libraries::{LoadedCode, Opened};
-use super::{Problem, bounds, described, features, lint};
+use super::{Problem, described, features};
 
 /// The origin of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +80,42 @@ pub(super) enum Found {
     },
 }
 
+impl Found {
+    /// Refuses a manifest that breaks a rule. That of a loaded plugin was judged when it was opened.
+    fn judge(&self, manifest: &Manifest) -> Result<(), Problem> {
+        let fault = || manifest::faults(manifest).into_iter().next();
+        match self {
+            Self::Loaded { .. } => Ok(()),
+            Self::Linked(linked) => fault().map_or(Ok(()), |fault| {
+                let message = format!("the linked plugin of crate {}: {fault}", linked.crate_name);
+                Err(Problem::new("PLUGIN-009", message))
+            }),
+            Self::Described(source) => fault().map_or(Ok(()), |fault| {
+                let file = source.path.as_deref().unwrap_or(Path::new("a preset"));
+                Err(Problem::of_file("PLUGIN-009", file, fault))
+            }),
+        }
+    }
+}
+
 impl Plugin {
+    /// A plugin of this binary. Its manifest has to be there within the deadline.
+    fn linked(linked: &'static Linked, deadline: Duration) -> Result<Self, Problem> {
+        let manifest = within(deadline, linked.manifest).map_err(|fault| {
+            let message = format!(
+                "the linked plugin of crate {}: {}: build this binary without it, or report this to its author",
+                linked.crate_name,
+                fault.message("say its manifest")
+            );
+            Problem::new(fault.code(), message)
+        })?;
+        Ok(Self {
+            lacks: features::lacks(&manifest, LeftOut::default()),
+            manifest,
+            found: Found::Linked(linked),
+        })
+    }
+
     /// A plugin whose code is not part of this binary.
     pub fn loaded(
         opened: Opened,
@@ -132,13 +170,8 @@ impl Discovered {
         let mut problems = Vec::new();
         crate::linked_plugins::link();
         for linked in linked() {
-            let manifest = (linked.manifest)();
-            let plugin = Plugin {
-                lacks: features::lacks(&manifest, LeftOut::default()),
-                manifest,
-                found: Found::Linked(linked),
-            };
-            problems.extend(all.add(plugin).err());
+            let added = Plugin::linked(linked, START).and_then(|plugin| all.add(plugin));
+            problems.extend(added.err());
         }
         for source in described::own() {
             problems.extend(all.add_described(Arc::new(source)).err());
@@ -186,13 +219,7 @@ impl Discovered {
         let Plugin {
             manifest, found, ..
         } = &plugin;
-        if let Some(fault) = lint::plugin_id(&manifest.id) {
-            return Err(Problem::new("PLUGIN-009", fault));
-        }
-        bounds::manifest(manifest).map_err(|why| {
-            let message = format!("the manifest of plugin '{}' {why}", manifest.id);
-            Problem::new("PLUGIN-009", message)
-        })?;
+        found.judge(manifest)?;
         let Some(Plugin {
             manifest: known,
             found: at,
@@ -317,6 +344,12 @@ impl Discovered {
         self.older.iter().map(|plugin| &plugin.manifest)
     }
 
+    /// Every plugin with its manifest, other versions last.
+    pub fn listed(&self) -> Vec<(PluginInfo, Manifest)> {
+        let manifests = self.manifests().chain(self.older()).cloned();
+        self.info().into_iter().zip(manifests).collect()
+    }
+
     /// Every plugin, other versions last.
     pub fn info(&self) -> Vec<PluginInfo> {
         let all = self.plugins.values().chain(&self.older);
@@ -382,7 +415,61 @@ fn is_newer(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_newer;
+    use std::time::Duration;
+
+    use hogsend_plugin_api::call::CallError;
+    use hogsend_plugin_api::export::{Instance, Linked};
+    use hogsend_plugin_api::{Manifest, Settings};
+
+    use super::{Discovered, Plugin, is_newer};
+
+    fn nothing(_: &Settings) -> Result<Box<dyn Instance>, CallError> {
+        Err(CallError::new(CallError::BAD_SETTINGS, "never started"))
+    }
+
+    fn hangs() -> Manifest {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Only what is wrong with a linked plugin is said, as there is nobody to ask for its id.
+    #[test]
+    fn a_linked_plugin_without_a_sound_manifest_is_refused_by_the_name_of_its_crate() {
+        static HANGS: Linked = Linked {
+            crate_name: "acme-hangs",
+            manifest: hangs,
+            create: nothing,
+        };
+        static PANICS: Linked = Linked {
+            crate_name: "acme-panics",
+            manifest: || panic!("of a test"),
+            create: nothing,
+        };
+        static WRONG: Linked = Linked {
+            crate_name: "acme-wrong",
+            manifest: || Manifest::new("acme", "latest"),
+            create: nothing,
+        };
+        let (mut all, _) = Discovered::of_binary();
+        let deadline = Duration::from_secs(1);
+        for (linked, code, why) in [
+            (
+                &HANGS,
+                "PLUGIN-022",
+                "did not say its manifest within 1 seconds",
+            ),
+            (&PANICS, "PLUGIN-009", "panicked"),
+            (&WRONG, "PLUGIN-009", "version 'latest'"),
+        ] {
+            let added = Plugin::linked(linked, deadline).and_then(|plugin| all.add(plugin));
+            let problem = added.unwrap_err();
+            assert_eq!(problem.code, code, "{problem}");
+            for part in [linked.crate_name, why] {
+                assert!(problem.message.contains(part), "{problem}");
+            }
+        }
+    }
 
     #[test]
     fn versions_are_compared_by_their_numbers() {

@@ -1,5 +1,6 @@
 //! What this host offers plugins, and what a plugin misses here.
 
+use hogsend_plugin_api::journey::Catalogue;
 use hogsend_plugin_api::wire::LeftOut;
 use hogsend_plugin_api::{HostInfo, Manifest, feature};
 
@@ -13,6 +14,29 @@ const FEATURES: &[&str] = &[
     feature::SETUP,
     feature::JOURNEY_NOT_AFTER,
 ];
+
+/// What journeys declare that has no effect in this host, one sentence for each of them.
+pub fn without_effect(catalogue: &Catalogue) -> Vec<String> {
+    let lacks = |feature| !FEATURES.contains(&feature);
+    let journeys = catalogue.journeys.iter();
+    let sentences = journeys.filter_map(|journey| {
+        let goal = journey.goal.is_some() && lacks(feature::GOALS);
+        let holdout = journey.holdout_percent > 0 && lacks(feature::HOLDOUTS);
+        let what = match (goal, holdout) {
+            (true, true) => {
+                "a goal, which is not measured, and a holdout: everybody enters all the same"
+            }
+            (true, false) => "a goal, which is not measured",
+            (false, true) => "a holdout: everybody enters all the same",
+            (false, false) => return None,
+        };
+        let id = journey.id.escape_debug();
+        Some(format!(
+            "journey '{id}' declares {what}, until a later version of Hogsend"
+        ))
+    });
+    sentences.collect()
+}
 
 /// What plugins are told of this host.
 pub(super) fn host() -> HostInfo {
@@ -29,10 +53,31 @@ pub(super) fn lacks(manifest: &Manifest, left_out: LeftOut) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use hogsend_plugin_api::journey::{self, Ctx, Journey, User, days};
     use hogsend_plugin_api::wire::LeftOut;
     use hogsend_plugin_api::{Manifest, feature};
+    use serde_json::json;
 
-    use super::lacks;
+    use super::{lacks, without_effect};
+
+    async fn nothing(_: User, _: Ctx) -> journey::Result {
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_journey_declares_in_vain_is_named() {
+        let plain = Journey::new("plain", nothing).trigger("x");
+        let goal = Journey::new("goal", nothing).goal("paid", days(7));
+        let both = Journey::new("both", nothing)
+            .goal("paid", days(7))
+            .holdout(10);
+        let journeys = [plain, goal, both].map(|journey| json!(journey.definition()));
+        let catalogue = json!({ "journeys": journeys });
+        let named = without_effect(&serde_json::from_value(catalogue).unwrap());
+        assert_eq!(named.len(), 2, "{named:?}");
+        assert!(named[0].starts_with("journey 'goal' declares a goal, which is not measured"));
+        assert!(named[1].contains("a holdout: everybody enters all the same"));
+    }
 
     #[test]
     fn what_a_plugin_needs_and_the_host_has_not_is_named() {

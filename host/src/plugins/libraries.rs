@@ -12,10 +12,10 @@ use hogsend_plugin_api::abi::Root;
 use hogsend_plugin_api::wire::LeftOut;
 
 use super::Problem;
-use super::bounded::{START, within_start};
+use super::bounded::within_start;
 use super::isolate::{Isolated, Launch};
 use super::preflight::Checked;
-use super::{features, lint, loader};
+use super::{features, loader};
 
 /// Code that is not part of this binary.
 #[derive(Clone)]
@@ -95,12 +95,10 @@ impl Libraries {
             let (manifest, left_out) = loader::manifest::<Manifest>(&file, root)?;
             Ok((root, manifest, left_out))
         });
-        let (root, manifest, left_out) = loaded.unwrap_or_else(|| {
-            let message = format!(
-                "it did not say its manifest within {} seconds: remove it, or report this to its author",
-                START.as_secs()
-            );
-            Err(Problem::of_file("PLUGIN-022", &original, message))
+        let (root, manifest, left_out) = loaded.unwrap_or_else(|fault| {
+            let message = fault.message("say its manifest");
+            let message = format!("{message}: remove it, or report this to its author");
+            Err(Problem::of_file(fault.code(), &original, message))
         })?;
         let lacks = self.accept(&manifest, left_out, &original)?;
         let opened = Opened {
@@ -139,14 +137,14 @@ impl Libraries {
         })
     }
 
-    /// Checks a manifest. Returns what this host lacks for the plugin.
+    /// Judges a manifest. Returns what this host lacks for the plugin.
     fn accept(
         &self,
         manifest: &Manifest,
         left_out: LeftOut,
         file: &std::path::Path,
     ) -> Result<Vec<String>, Problem> {
-        let faults = lint::manifest(manifest);
+        let faults = hogsend_semantics::manifest::faults(manifest);
         if let Some(fault) = faults.first().filter(|_| !self.unchecked) {
             return Err(Problem::of_file("PLUGIN-009", file, fault));
         }

@@ -12,9 +12,9 @@ use hogsend_plugin_api::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::bounds;
 use super::caller::optional;
 use super::conversation::{Purpose, converse};
+use super::documents;
 use super::running::Running;
 use super::{ErrorKind, PluginError};
 use crate::foreign::Foreign;
@@ -228,7 +228,7 @@ impl JourneysRef {
     /// Lists the journeys and templates again, with those made of these documents.
     pub async fn list(&self, documents: Vec<Document>) -> Result<Catalogue, PluginError> {
         let caller = &self.0.caller;
-        bounds::documents(&documents)
+        documents::check(&documents)
             .map_err(|why| caller.error(ErrorKind::Protocol, format!("is not asked: it {why}")))?;
         let input = CatalogueIn::new(documents);
         let now = self.0.clock.now();

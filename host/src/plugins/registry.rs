@@ -11,7 +11,7 @@ use hogsend_plugin_api::journey::{Catalogue, CatalogueIn};
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
 use super::Problem;
-use super::bounded::{START, within_start};
+use super::bounded::within_start;
 use super::caller::{Caller, Image, read_error};
 use super::copies::LibraryCopy;
 use super::discover::{Discovered, Found, Plugin, PluginInfo};
@@ -33,7 +33,8 @@ pub struct Start<'a> {
     pub settings: &'a BTreeMap<String, Settings>,
     /// The delivery plugins that accept mail, in order of preference.
     pub deliveries: &'a ByPurpose<Vec<String>>,
-    /// Delivery plugins that only read webhooks about mails they accepted earlier.
+    /// Delivery plugins that only read webhooks about mails they accepted earlier. Of a plugin in neither
+    /// list the other kinds are started; one that only delivers is not.
     pub listening: &'a [String],
     pub performer: Performer,
     pub clock: Clock,
@@ -108,17 +109,19 @@ impl Discovered {
         };
         let mut problems = Vec::new();
         for (id, plugin) in self.plugins {
-            let used = !start.deliveries.purposes(&id).is_empty() || start.listening.contains(&id);
-            if plugin.manifest.kinds.contains(&Kind::Delivery) && !used {
+            let delivers =
+                !start.deliveries.purposes(&id).is_empty() || start.listening.contains(&id);
+            if only_delivers(&plugin.manifest) && !delivers {
                 continue;
             }
-            match start.one(plugin).await {
+            match start.one(plugin, delivers).await {
                 Ok(plugin) => drop(inner.running.insert(id, plugin)),
                 Err(problem) => problems.push(problem),
             }
         }
         for plugin in self.older {
-            match start.one(plugin).await {
+            // Only runs go on with it.
+            match start.one(plugin, false).await {
                 Ok(plugin) => inner.older.push(plugin),
                 Err(problem) => problems.push(problem),
             }
@@ -162,16 +165,26 @@ impl Inner {
     }
 }
 
+/// Whether there is nothing to start of a plugin that does not deliver.
+fn only_delivers(manifest: &Manifest) -> bool {
+    manifest.kinds == [Kind::Delivery]
+}
+
 impl Start<'_> {
-    /// Starts a plugin, unless it runs with the same code and settings.
-    async fn one(&self, plugin: Plugin) -> Result<Arc<Running>, Problem> {
+    /// Starts a plugin, unless it runs with the same code and settings. It is asked to deliver only if it
+    /// `delivers`: a kind that is not used must not keep the others from starting.
+    async fn one(&self, plugin: Plugin, delivers: bool) -> Result<Arc<Running>, Problem> {
         let Plugin {
             manifest, found, ..
         } = plugin;
         let own = self.settings.get(&manifest.id).cloned().unwrap_or_default();
         let code = found.code();
+        let delivers = delivers && manifest.kinds.contains(&Kind::Delivery);
         let same = |one: &&Arc<Running>| {
-            one.code == code && one.settings == own && one.caller.manifest == manifest
+            one.code == code
+                && one.settings == own
+                && one.caller.manifest == manifest
+                && one.capabilities.is_some() == delivers
         };
         if let Some(in_use) = self.in_use {
             let mut all = in_use.0.running.values().chain(&in_use.0.older);
@@ -182,7 +195,7 @@ impl Start<'_> {
         let running = start_one(
             manifest,
             found,
-            own,
+            (own, delivers),
             self.performer.clone(),
             self.clock.clone(),
         );
@@ -230,11 +243,8 @@ impl Found {
             }
         };
         match within_start(make) {
-            Some(made) => made.map_err(|error| error.to_string()),
-            None => Err(format!(
-                "it did not take its settings within {} seconds",
-                START.as_secs()
-            )),
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(fault) => Err(fault.message("take its settings")),
         }
     }
 }
@@ -242,7 +252,7 @@ impl Found {
 async fn start_one(
     manifest: Manifest,
     found: Found,
-    settings: Settings,
+    (settings, delivers): (Settings, bool),
     performer: Performer,
     clock: Clock,
 ) -> Result<Running, Problem> {
@@ -260,8 +270,7 @@ async fn start_one(
     let image = created
         .map_err(|ended| refused(ended.to_string()))?
         .map_err(refused)?;
-    let has = |kind| manifest.kinds.contains(&kind);
-    let (delivers, brings_journeys) = (has(Kind::Delivery), has(Kind::Journeys));
+    let brings_journeys = manifest.kinds.contains(&Kind::Journeys);
     let scope = Scope::new(&manifest, &settings);
     let mut caller = Caller::new(manifest, image);
     let capabilities = if delivers {
@@ -294,6 +303,9 @@ async fn start_one(
             "PLUGIN-009",
             format!("plugin '{id}': {fault}"),
         ));
+    }
+    for sentence in features::without_effect(&catalogue) {
+        tracing::warn!(plugin = id, "{sentence}");
     }
     for template in &catalogue.templates {
         if let Err(error) = hogsend_render::syntax(template) {

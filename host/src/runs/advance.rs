@@ -138,7 +138,7 @@ struct Advance<'a> {
     run: Performing<'a>,
     journal: Journal,
     effects: Effects,
-    /// The call that ended the process of a plugin that has its own.
+    /// The call that did not end, or that ended the process of a plugin that has its own.
     crash: Option<PluginError>,
 }
 
@@ -181,7 +181,8 @@ impl<'a> Advance<'a> {
         let answer = plugin.advance(input(state, &self.journal));
         match noted(cx, state, name, answer).await? {
             Ok(out) => Ok(Some(out)),
-            Err(error) if error.kind == ErrorKind::Ended => {
+            // Each of these costs a process or a thread, so they are counted.
+            Err(error) if matches!(error.kind, ErrorKind::Ended | ErrorKind::Deadline) => {
                 self.crash = Some(error);
                 Ok(None)
             }

@@ -8,7 +8,7 @@ use crate::calls;
 use crate::catalog::Catalog;
 use crate::db::{self, ClaimedState, Conn, Log};
 use crate::ingest::{self, NewEvent};
-use crate::plugins::PluginError;
+use crate::plugins::{ErrorKind, PluginError};
 use crate::run_ended::{RunEnd, RunEnded};
 use crate::states::RunState;
 use crate::webhooks::announce;
@@ -86,11 +86,16 @@ impl Ending {
         Self::stuck("unrecordable", message)
     }
 
-    /// Its advance ended the process of its plugin, which is not a worker's, so many times in a row.
+    /// Its advance ended the process of its plugin, which is not a worker's, or did not end, so many times in a
+    /// row.
     pub fn crashed(times: i16, error: &PluginError) -> Self {
+        let what = match error.kind {
+            ErrorKind::Deadline => "did not end",
+            _ => "ended the plugin's process",
+        };
         let message = format!(
-            "its advance ended the plugin's process {times} times, the last time so: {error}: look at \
-             the journey's code, then resume it"
+            "its advance {what} {times} times, the last time so: {error}: look at the journey's code, \
+             then resume it"
         );
         Self::stuck("worker_died", message)
     }

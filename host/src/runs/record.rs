@@ -238,10 +238,10 @@ pub async fn unrecorded(cx: &Context, state: &ClaimedState, error: &sqlx::Error)
     failed(cx, state, &Ending::unrecordable(FAILURES_MAX, error)).await
 }
 
-/// Decides on a run that ended its plugin's own process; see [`failed`].
+/// Decides on a run whose advance ended its plugin's own process, or did not end; see [`failed`].
 pub async fn crashed(cx: &Context, state: &ClaimedState, error: &PluginError) -> db::Result<()> {
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
-        "a run ended the process of its journey's plugin");
+        "a run ended the process of its journey's plugin, or its plugin did not answer");
     failed(cx, state, &Ending::crashed(FAILURES_MAX, error)).await
 }
 

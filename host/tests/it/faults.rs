@@ -8,9 +8,9 @@ use hogsend_plugin_api::{Attempt, Prepared, SendOutcome, Settings};
 use crate::isolation::{faults, read, start};
 use crate::plugins::library;
 
-const INSIDE: &str = "isolation = \"none\"";
+pub const INSIDE: &str = "isolation = \"none\"";
 /// The limit ends the plugin that takes memory without end before it takes the machine's.
-const APART: &str = "[[plugin]]\nfile = \"faults.so\"\nmemory_mb = 300";
+pub const APART: &str = "[[plugin]]\nfile = \"faults.so\"\nmemory_mb = 300";
 
 /// What a fault comes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +130,7 @@ async fn send(plugins: &Registry, fault: &str) -> Result<(), hogsend::plugins::P
 }
 
 /// Replaces the name of the fault of `manifest` in the library.
-fn spoil(folder: &std::path::Path, fault: &str) {
+pub fn spoil(folder: &std::path::Path, fault: &str) {
     let file = folder.join("faults.so");
     let mut bytes = std::fs::read(library("faults")).unwrap();
     let mark = b"fault at manifest:none..";

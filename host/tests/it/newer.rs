@@ -1,11 +1,12 @@
-//! A plugin of a later plugin API in this host: what the host knows of it works, and the rest is named.
+//! A plugin of a later plugin API in this host: what the host knows of it works, and the rest is named. In the
+//! host's process and in a child, built from `fixtures/newer` and as saved by earlier releases.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use axum::http::StatusCode;
-use hogsend::plugins::{Discovered, ErrorKind};
+use hogsend::plugins::{Discovered, ErrorKind, Isolation};
 use hogsend_plugin_api::abi::API_VERSION;
 use hogsend_plugin_api::{
     Attempt, BatchAttempt, BatchOutcome, BounceType, Captured, CheckResult, DeliveryEventKind,
@@ -14,14 +15,42 @@ use hogsend_plugin_api::{
 use serde_json::json;
 
 use crate::plugins::library;
+use crate::saved::saved;
 use crate::support::process::binary;
 use crate::support::{Server, Store};
 
 /// The version that the library is made to carry, as long as the present one.
 const LATER: &str = "1.99.0-rc1";
 
-/// A folder with the library, whose header says that it was built with this version.
-fn folder(version: &str) -> tempfile::TempDir {
+/// Where the library runs.
+const PLACES: [&str; 2] = ["none", "process"];
+
+/// A folder with this library, which runs in this place.
+fn folder_of(bytes: &[u8], place: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("newer.so"), bytes).unwrap();
+    let plan = format!("isolation = \"{place}\"");
+    fs::write(folder.path().join("plugins.toml"), plan).unwrap();
+    folder
+}
+
+/// A folder for each library and place, with what it is.
+fn folders() -> Vec<(String, tempfile::TempDir)> {
+    let mut all = vec![("built".to_owned(), built(LATER))];
+    all.extend(saved("newer"));
+    let in_places = |(name, bytes): (String, Vec<u8>)| {
+        PLACES.map(|place| {
+            (
+                format!("{name}, isolation {place}"),
+                folder_of(&bytes, place),
+            )
+        })
+    };
+    all.into_iter().flat_map(in_places).collect()
+}
+
+/// The library, whose header says that it was built with this version.
+fn built(version: &str) -> Vec<u8> {
     let mut bytes = fs::read(library("newer")).unwrap();
     let old = API_VERSION.as_bytes();
     assert_eq!(old.len(), version.len());
@@ -32,9 +61,7 @@ fn folder(version: &str) -> tempfile::TempDir {
     for at in places {
         bytes[at..at + old.len()].copy_from_slice(version.as_bytes());
     }
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("newer.so"), bytes).unwrap();
-    folder
+    bytes
 }
 
 async fn server(folder: &Path) -> Server {
@@ -47,9 +74,19 @@ async fn server(folder: &Path) -> Server {
 
 #[test]
 fn it_is_loaded_and_what_the_host_lacks_is_listed() {
-    let folder = folder(LATER);
+    for (what, folder) in folders() {
+        println!("{what}");
+        is_listed(folder.path());
+    }
+}
+
+fn is_listed(folder: &Path) {
     let cache = tempfile::tempdir().unwrap();
-    let (found, problems) = Discovered::find(Some(folder.path()), cache.path());
+    let isolation = Isolation {
+        program: binary(),
+        unless_locked: false,
+    };
+    let (found, problems) = Discovered::find_with(Some(folder), cache.path(), &isolation);
     assert!(problems.is_empty(), "{problems:?}");
     let info = found.info();
     let newer = info.iter().find(|plugin| plugin.id == "newer").unwrap();
@@ -70,7 +107,7 @@ fn it_is_loaded_and_what_the_host_lacks_is_listed() {
     let output = Command::new(binary())
         .args(["plugins", "list"])
         .env_clear()
-        .env("PLUGIN_DIR", folder.path())
+        .env("PLUGIN_DIR", folder)
         .env("HOGSEND_DATA_DIR", data.path())
         .current_dir(std::env::temp_dir())
         .output()
@@ -86,7 +123,7 @@ fn it_is_loaded_and_what_the_host_lacks_is_listed() {
 #[test]
 fn one_of_another_major_version_is_refused_with_what_to_do() {
     for version in ["0.9.0-rc.1", "2.0.0-rc.1"] {
-        let folder = folder(version);
+        let folder = folder_of(&built(version), "none");
         let cache = tempfile::tempdir().unwrap();
         let (_, problems) = Discovered::find(Some(folder.path()), cache.path());
         let [problem] = problems.as_slice() else {
@@ -102,8 +139,14 @@ fn one_of_another_major_version_is_refused_with_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_it_works_as_far_as_the_host_knows_it() {
-    let folder = folder(LATER);
-    let server = server(folder.path()).await;
+    for (what, folder) in folders() {
+        println!("{what}");
+        Box::pin(works(folder.path())).await;
+    }
+}
+
+async fn works(folder: &Path) {
+    let server = server(folder).await;
     let plugins = &server.app.plugins();
     let now = server.now();
 
@@ -177,8 +220,14 @@ async fn every_kind_of_it_works_as_far_as_the_host_knows_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_webhooks_and_journeys_do_what_the_host_can_do() {
-    let folder = folder(LATER);
-    let server = server(folder.path()).await;
+    for (what, folder) in folders() {
+        println!("{what}");
+        Box::pin(does_what_the_host_can_do(folder.path())).await;
+    }
+}
+
+async fn does_what_the_host_can_do(folder: &Path) {
+    let server = server(folder).await;
     let journeys = server.app.plugins().journeys();
     let newer = journeys.iter().find(|one| one.id() == "newer").unwrap();
     let catalogue = newer.catalogue();

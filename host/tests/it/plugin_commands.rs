@@ -11,10 +11,10 @@ use crate::plugins::library;
 use crate::support::process::run;
 
 /// A folder to work in, with a plugin folder in it.
-struct Place(tempfile::TempDir);
+pub struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("plugins")).unwrap();
         let mode = fs::Permissions::from_mode(0o755);
@@ -22,12 +22,18 @@ impl Place {
         Self(place)
     }
 
-    fn plugins(&self) -> PathBuf {
+    pub fn plugins(&self) -> PathBuf {
         self.0.path().join("plugins")
     }
 
     fn run(&self, arguments: &[&str]) -> (bool, String) {
-        let variables = [("PLUGIN_DIR", "plugins"), ("HOGSEND_DATA_DIR", "data")];
+        self.run_with(arguments, &[])
+    }
+
+    /// Runs the program with further variables.
+    pub fn run_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> (bool, String) {
+        let own = [("PLUGIN_DIR", "plugins"), ("HOGSEND_DATA_DIR", "data")];
+        let variables = [&own[..], more].concat();
         let (code, said) = run(self.0.path(), arguments, &variables);
         (code == Some(0), said)
     }

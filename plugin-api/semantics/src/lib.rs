@@ -8,6 +8,7 @@ pub mod digest;
 pub mod guard;
 pub mod hosts;
 pub mod identity;
+pub mod manifest;
 pub mod name;
 pub mod own_address;
 pub mod pace;

@@ -2,29 +2,24 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use hogsend_plugin_api::{Kind, Manifest};
-use reqwest::{Url, redirect};
+use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{Values, probe};
+use super::download::{Download, shown};
 use super::list::kind;
 use crate::cli::{Environment, Misconfigured};
 use crate::config::{Config, Mode};
-use crate::http_client::http_client_builder;
 use crate::plugins::lock::{self, Lock};
 use crate::plugins::owner_fault;
 use crate::telemetry;
 
 /// Bytes of a library. Debug builds have tens of megabytes.
-const SIZE_MAX: u64 = 512 * 1024 * 1024;
-/// How long a download may take.
-const DOWNLOAD: Duration = Duration::from_secs(600);
-/// Redirects of a download.
-const REDIRECTS: usize = 5;
+pub(super) const SIZE_MAX: u64 = 512 * 1024 * 1024;
 
 const APPLY: &str = "restart the API and the worker, or send both SIGHUP, to use this";
 
@@ -39,6 +34,8 @@ pub struct Add {
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
+    download: Download,
+    #[command(flatten)]
     values: Values,
 }
 
@@ -51,22 +48,22 @@ pub async fn add(environment: &Environment, wanted: Add) -> anyhow::Result<()> {
             format!("--sha256 '{text}' is no SHA-256: it has 64 hexadecimal digits")
         })?),
     };
-    let bytes = match Url::parse(&wanted.source) {
+    let (bytes, source) = match Url::parse(&wanted.source) {
         Ok(url) if url.scheme().len() > 1 && !Path::new(&wanted.source).exists() => {
             if expected.is_none() {
                 bail!(
                     "--sha256 is required for a URL: get the hash from the plugin's author, not from the same server"
                 );
             }
-            download(url).await?
+            let source = shown(&url);
+            (wanted.download.fetch(url).await?, source)
         }
-        _ => read(Path::new(&wanted.source))?,
+        _ => (read(Path::new(&wanted.source))?, wanted.source.clone()),
     };
     let sha256 = hex::encode(Sha256::digest(&bytes));
     if let Some(expected) = expected.filter(|expected| *expected != sha256) {
         bail!(
-            "{} has the SHA-256 {sha256}, not {expected}: it is another file than you asked for, nothing was added",
-            wanted.source
+            "{source} has the SHA-256 {sha256}, not {expected}: it is another file than you asked for, nothing was added"
         );
     }
     // The very bytes that were verified are checked and installed, under a name that is not loaded.
@@ -78,11 +75,7 @@ pub async fn add(environment: &Environment, wanted: Add) -> anyhow::Result<()> {
         Some(manifest) if report.is_sound() => manifest,
         _ => {
             let problems: Vec<String> = report.faults().collect();
-            bail!(
-                "{} was not added:\n  {}",
-                wanted.source,
-                problems.join("\n  ")
-            );
+            bail!("{source} was not added:\n  {}", problems.join("\n  "));
         }
     };
     let name = name_of(&wanted.source, manifest);
@@ -303,58 +296,8 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(file).with_context(unreadable)
 }
 
-fn too_large(what: &str) -> String {
+pub(super) fn too_large(what: &str) -> String {
     format!("{what} is larger than {} MiB", SIZE_MAX / 1024 / 1024)
-}
-
-/// Downloads a library, over https alone.
-async fn download(url: Url) -> anyhow::Result<Vec<u8>> {
-    // A URL may contain a password or a signature.
-    let shown = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
-    if url.scheme() != "https" {
-        bail!(
-            "{}://{shown} is not https: a library is downloaded over https only",
-            url.scheme()
-        );
-    }
-    let policy = redirect::Policy::custom(|attempt| {
-        if attempt.previous().len() > REDIRECTS {
-            return attempt.error("too many redirects");
-        }
-        match attempt.url().scheme() {
-            "https" => attempt.follow(),
-            _ => attempt.error("a redirect to a URL that is not https"),
-        }
-    });
-    let client = http_client_builder()
-        .redirect(policy)
-        .https_only(true)
-        .timeout(DOWNLOAD)
-        .build()?;
-    let failed = || format!("{shown} cannot be downloaded");
-    let response = client
-        .get(url)
-        .send()
-        .await
-        .map_err(reqwest::Error::without_url);
-    let response = response.and_then(reqwest::Response::error_for_status);
-    let mut response = response
-        .map_err(reqwest::Error::without_url)
-        .with_context(failed)?;
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        let chunk = chunk
-            .map_err(reqwest::Error::without_url)
-            .with_context(failed)?;
-        let Some(chunk) = chunk else {
-            return Ok(bytes);
-        };
-        if (bytes.len() + chunk.len()) as u64 > SIZE_MAX {
-            bail!(too_large(&shown));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
 }
 
 /// A file that is deleted, unless it was renamed.

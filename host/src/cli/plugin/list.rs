@@ -5,14 +5,10 @@ use hogsend_plugin_api::Kind;
 use crate::cli::{Environment, Misconfigured, start};
 use crate::plugins::Origin;
 
-/// Prints each plugin with its settings, then every plugin file that was refused.
-pub fn list(environment: &Environment) -> anyhow::Result<()> {
-    let (found, broken) = start::discover(environment)?;
-    for (plugin, manifest) in found
-        .info()
-        .iter()
-        .zip(found.manifests().chain(found.older()))
-    {
+/// Prints each plugin with its settings, then everything that would keep a process from starting with them.
+pub async fn list(environment: &Environment) -> anyhow::Result<()> {
+    let (_, reading) = start::examine(environment).await?;
+    for (plugin, manifest) in &reading.found {
         let kinds: Vec<&str> = plugin.kinds.iter().copied().map(kind).collect();
         let origin = match (&plugin.path, plugin.origin) {
             (Some(path), Origin::Loaded) => format!("loaded from {}", path.display()),
@@ -55,10 +51,9 @@ pub fn list(environment: &Environment) -> anyhow::Result<()> {
             println!("    {}{notes}: {}", setting.name, setting.help);
         }
     }
-    if broken.is_empty() {
-        Ok(())
-    } else {
-        Err(Misconfigured::of(&broken).into())
+    match reading.problems.is_empty() {
+        true => Ok(()),
+        false => Err(Misconfigured::of(&reading.problems).into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `hogsend plugin …`: what is installed, installing more, and checking a library first.
 
 mod check;
+mod download;
 mod install;
 mod list;
 mod probe;
@@ -16,7 +17,7 @@ use super::{Environment, plugin_new};
 
 #[derive(Subcommand)]
 pub enum PluginCommand {
-    /// List every linked and loaded plugin
+    /// List every linked and loaded plugin, and what would keep Hogsend from starting with them
     List,
     /// Make the crate of a new plugin, with its conformance test
     New(plugin_new::New),
@@ -48,7 +49,7 @@ pub enum PluginCommand {
 
 pub async fn run(environment: &Environment, command: PluginCommand) -> anyhow::Result<()> {
     match command {
-        PluginCommand::List => list::list(environment),
+        PluginCommand::List => list::list(environment).await,
         PluginCommand::New(new) => plugin_new::run(&new),
         PluginCommand::Check { file: None, .. } => setup::check(environment).await,
         PluginCommand::Check {

@@ -18,7 +18,8 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::http_client::http_client_builder;
 use crate::plugins::{
-    Libraries, Performer, PluginError, Problem, Registry, Search, Start, lint, owner_fault,
+    Libraries, Performer, PluginError, Problem, Registry, Search, Start, owner_fault,
+    without_effect,
 };
 use crate::private;
 use crate::purpose::ByPurpose;
@@ -187,7 +188,7 @@ impl Checking {
             .zip(manifest)
             .find(|(one, _)| one.path == info.path);
         let (_, manifest) = manifest?;
-        for fault in lint::manifest(manifest) {
+        for fault in hogsend_semantics::manifest::faults(manifest) {
             check.fault(fault);
         }
         for lacks in &info.lacks {
@@ -295,6 +296,9 @@ impl Checking {
                 }
                 (Err(error), _) | (_, Err(error)) => check.fault(format!("{name}: {error}")),
             }
+        }
+        for sentence in without_effect(catalogue) {
+            check.note(sentence);
         }
         check.found = format!("{} advanced twice", catalogue.journeys.len());
         self.end(check);

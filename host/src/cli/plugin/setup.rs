@@ -1,53 +1,14 @@
 //! `hogsend plugin check` without a file, and `hogsend plugin setup`.
 
-use std::sync::Arc;
-
 use hogsend_plugin_api::CheckResult;
 
-use crate::cache::Cache;
-use crate::cli::{Environment, Misconfigured};
-use crate::clock::Clock;
-use crate::config::{Config, Mode, read_plugins};
-use crate::http_client::http_client;
-use crate::plugins::{Discovered, Isolation, Performer, PluginRef};
-use crate::telemetry;
-
-/// Starts the plugins as they would run. Needs no database. Also returns why others do not start.
-async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRef>, Vec<String>)> {
-    let config = environment.config(Mode::Plugins)?;
-    telemetry::init(config.log_level, config.production);
-    let plugin_cache = config.data_dir.join("plugins");
-    let (mut found, broken) = Discovered::find_with(
-        config.plugin_dir.as_deref(),
-        &plugin_cache,
-        &Isolation::of_process(config.production),
-    );
-    let mut problems = Misconfigured::of(&broken).problems;
-    let manifests: Vec<_> = found.manifests().collect();
-    let lookup = |name: &str| environment.get(name);
-    let (read, wrong) = read_plugins(&manifests, &config, &lookup);
-    problems.extend(Misconfigured::of(&wrong).problems);
-    let clock = Clock::system();
-    let cache = Arc::new(Cache::connect(None, clock.clone()));
-    let performer = Performer::new(http_client(), cache, config.data_dir.clone());
-    found.without(&read.incomplete);
-    let (registry, refused) = found
-        .start_all(
-            &read.settings,
-            &read.startable(),
-            &read.listening,
-            performer,
-            clock,
-        )
-        .await;
-    problems.extend(Misconfigured::of(&refused).problems);
-    Ok((config, registry.running(), problems))
-}
+use crate::cli::{Environment, Misconfigured, start};
 
 /// Lets every plugin try out its set-up and prints what came out. Fails where something does not work.
 pub async fn check(environment: &Environment) -> anyhow::Result<()> {
-    let (_, plugins, mut problems) = load(environment).await?;
-    for plugin in plugins {
+    let (_, reading) = start::examine(environment).await?;
+    let mut problems = reading.problems;
+    for plugin in reading.snapshot.plugins.running() {
         let id = &plugin.manifest().id;
         let checked = match plugin.check().await {
             Ok(checked) => checked,
@@ -80,9 +41,10 @@ pub async fn check(environment: &Environment) -> anyhow::Result<()> {
 
 /// Prints what to enter at the vendors.
 pub async fn setup(environment: &Environment) -> anyhow::Result<()> {
-    let (config, plugins, mut problems) = load(environment).await?;
+    let (config, reading) = start::examine(environment).await?;
+    let mut problems = reading.problems;
     let url = config.api_public_url.trim_end_matches('/');
-    for plugin in plugins {
+    for plugin in reading.snapshot.plugins.running() {
         let id = &plugin.manifest().id;
         match plugin.setup().await {
             Ok(items) => {

@@ -17,12 +17,13 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The longest an attempt may take, whatever a plugin asks for.
 const PATIENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// Asks the provider, records its answer, and renews the lease meanwhile.
+/// Asks the provider, records its answer, and renews the lease meanwhile. Returns whether the answer says
+/// anything about the provider.
 pub(super) async fn ask(
     cx: &Context,
     provider: &DeliveryRef,
     mut request: Request,
-) -> db::Result<()> {
+) -> db::Result<bool> {
     let call = request.call.take();
     let request = request;
     let done = async {
@@ -41,13 +42,15 @@ pub(super) async fn ask(
             sender: &sender_of(&first.mail.from),
             given: first.sender_given == Some(true),
             began: request.began,
+            fresh: request.batch.is_none() && request.number == 1,
         };
-        providers::note(cx, asked, &answer).await;
-        conclude(cx, provider, &request, &answer).await
+        let telling = providers::note(cx, asked, &answer).await;
+        conclude(cx, provider, &request, &answer).await?;
+        Ok(telling)
     };
     tokio::select! {
         done = done => done,
-        () = renew(cx, &request) => Ok(()),
+        () = renew(cx, &request) => Ok(true),
     }
 }
 

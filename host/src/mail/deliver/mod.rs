@@ -144,9 +144,13 @@ async fn attempt(
     group: Vec<Ready>,
     probes: &[Hold],
 ) -> db::Result<()> {
-    match begin(cx, provider, group).await? {
-        Some(request) => ask(cx, provider, request).await,
-        None => stop_probes(cx, probes).await,
+    let telling = match begin(cx, provider, group).await? {
+        Some(request) => ask(cx, provider, request).await?,
+        None => false,
+    };
+    match telling {
+        true => Ok(()),
+        false => stop_probes(cx, probes).await,
     }
 }
 
@@ -157,12 +161,12 @@ async fn repeat(
     members: Vec<ClaimedSend>,
 ) -> db::Result<()> {
     match begin_again(cx, provider, batch, members).await? {
-        Some(request) => ask(cx, provider, request).await,
+        Some(request) => ask(cx, provider, request).await.map(drop),
         None => Ok(()),
     }
 }
 
-/// The mail that was to probe a provider did not go out: another one may probe it.
+/// The mail that was to probe a provider did not go out, or said nothing about it: another one may probe it.
 async fn stop_probes(cx: &Context, probes: &[Hold]) -> db::Result<()> {
     if probes.is_empty() {
         return Ok(());

@@ -283,15 +283,22 @@ pub(super) struct Asked<'a> {
     /// The sender came with this one mail.
     pub given: bool,
     pub began: DateTime<Utc>,
+    /// The first attempt at a single mail.
+    pub fresh: bool,
 }
 
 /// Records what an answer says about the provider, for all workers: circuit breaker, limits and
-/// blocks.
-pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) {
-    if let Err(error) = note_verdict(cx, asked, &Verdict::of(answer)).await {
+/// blocks. Returns whether it says anything.
+pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) -> bool {
+    let verdict = Verdict::of(answer, asked.fresh);
+    if verdict == Verdict::Silent {
+        return false;
+    }
+    if let Err(error) = note_verdict(cx, asked, &verdict).await {
         let provider = asked.provider.id();
         tracing::warn!(provider, %error, "what the answer says about the provider could not be recorded");
     }
+    true
 }
 
 async fn note_verdict(cx: &Context, asked: Asked<'_>, verdict: &Verdict<'_>) -> db::Result<()> {
@@ -352,6 +359,7 @@ async fn note_in(
     let mut freed = 0;
     let mut held = false;
     match verdict {
+        Verdict::Silent => {}
         Verdict::Faulty(reason) => {
             let faults = db::provider_fault(&mut tx, id, asked.began, now).await?;
             if let Some(faults) = faults.filter(|faults| *faults >= FAULTS_MAX) {

@@ -16,8 +16,10 @@ use crate::purpose::Purpose;
 
 /// How long mails that no provider takes are kept, unless a provider takes mail again before.
 const KEPT: TimeDelta = TimeDelta::hours(1);
-/// How long a mail waits whose provider's plugin does not work.
+/// How long a mail waits whose provider's plugin does not work: as long as it has waited, within these. A call
+/// that does not end costs a thread, so the pauses grow.
 const PLUGIN: TimeDelta = TimeDelta::seconds(30);
+const PLUGIN_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// A mail that needs the provider's bytes.
 pub(super) struct Routed {
@@ -174,7 +176,8 @@ pub(super) async fn prepare(
             }
             Err(error) => {
                 tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
-                let until = cx.clock.now() + PLUGIN;
+                let now = cx.clock.now();
+                let until = now + (now - send.created_at).clamp(PLUGIN, PLUGIN_MAX);
                 let reason = "the provider's plugin gave no answer";
                 postpone(cx, &[send], until, reason).await?;
             }

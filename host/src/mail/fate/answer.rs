@@ -4,7 +4,7 @@ use hogsend_plugin_api::{
     BatchOutcome, BlockScope, BounceType, RejectFault, RetryFault, SendOutcome,
 };
 
-use crate::plugins::PluginError;
+use crate::plugins::{ErrorKind, PluginError};
 
 /// What an answer means for one mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub enum Fate {
         reason: String,
         after_ms: Option<u64>,
     },
+    /// The plugin failed with it before it asked for anything, so nothing was sent. `hangs`: the call ended the
+    /// plugin's process or did not end.
+    Broken { reason: String, hangs: bool },
     /// The provider takes no mail for now; that ends by itself.
     Limited {
         reason: String,
@@ -90,7 +93,9 @@ impl Fate {
     pub fn describe(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Accepted { .. } => ("accepted", None),
-            Self::Faulty { reason, .. } | Self::Unreached { reason, .. } => ("retry", Some(reason)),
+            Self::Faulty { reason, .. }
+            | Self::Broken { reason, .. }
+            | Self::Unreached { reason, .. } => ("retry", Some(reason)),
             Self::Limited { reason, .. } => ("paused", Some(reason)),
             Self::Blocked { reason, .. } => ("blocked", Some(reason)),
             Self::Bounced { reason, .. } | Self::Refused { reason } => ("rejected", Some(reason)),
@@ -137,13 +142,17 @@ impl Answer {
     /// A plugin that failed before it asked the host for anything sent nothing.
     pub fn of_error(error: &PluginError) -> Self {
         let reason = error.to_string();
-        Self::All(if error.begun {
-            Fate::Doubtful { reason }
-        } else {
-            Fate::Faulty {
+        Self::All(match error.kind {
+            _ if error.begun => Fate::Doubtful { reason },
+            // It was not called, whatever the mail.
+            ErrorKind::Busy => Fate::Faulty {
                 reason,
                 after_ms: None,
-            }
+            },
+            kind => Fate::Broken {
+                reason,
+                hangs: matches!(kind, ErrorKind::Ended | ErrorKind::Deadline),
+            },
         })
     }
 
@@ -180,6 +189,8 @@ impl Answer {
 /// What an answer says about the provider itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
+    /// Nothing: perhaps the plugin fails at these mails alone.
+    Silent,
     /// It works. `sender`: it took mail of the request's sender.
     Sound { sender: bool },
     /// The fault is its own.
@@ -191,10 +202,13 @@ pub enum Verdict<'a> {
 }
 
 impl Verdict<'_> {
-    /// All mails of a request have one sender, so a block of the sender concerns each.
-    pub fn of(answer: &Answer) -> Verdict<'_> {
+    /// All mails of a request have one sender, so a block of the sender concerns each. `fresh`: the request is
+    /// the first attempt at a single mail. A plugin that fails counts against its provider once for each
+    /// mail, so one mail that it cannot handle does not stop the others.
+    pub fn of(answer: &Answer, fresh: bool) -> Verdict<'_> {
         let fates = answer.fates();
         let rank = |verdict: &Verdict<'_>| match verdict {
+            Verdict::Silent => 5,
             Verdict::Blocked(..) => 4,
             Verdict::Limited(..) => 3,
             Verdict::Sound { sender: true } => 2,
@@ -208,7 +222,10 @@ impl Verdict<'_> {
             }
             Fate::Limited { reason, after_ms } => Verdict::Limited(reason, *after_ms),
             Fate::Blocked { scope, reason } => Verdict::Blocked(*scope, reason),
-            Fate::Faulty { reason, .. } | Fate::Doubtful { reason } => Verdict::Faulty(reason),
+            Fate::Broken { .. } if !fresh => Verdict::Silent,
+            Fate::Faulty { reason, .. }
+            | Fate::Broken { reason, .. }
+            | Fate::Doubtful { reason } => Verdict::Faulty(reason),
         });
         each.max_by_key(rank)
             .unwrap_or(Verdict::Sound { sender: false })
@@ -232,7 +249,7 @@ mod tests {
         ] {
             let answer = Answer::All(outcome.clone().into());
             assert_eq!(
-                Verdict::of(&answer),
+                Verdict::of(&answer, true),
                 Verdict::Sound { sender: false },
                 "{outcome:?}"
             );
@@ -244,15 +261,15 @@ mod tests {
         let taken = SendOutcome::accepted("1");
         let answer = each(&[taken.clone(), SendOutcome::sender_blocked("not verified")]);
         assert_eq!(
-            Verdict::of(&answer),
+            Verdict::of(&answer, true),
             Verdict::Blocked(BlockScope::Sender, "not verified")
         );
         let answer = each(&[SendOutcome::retry("busy"), taken]);
-        assert_eq!(Verdict::of(&answer), Verdict::Sound { sender: true });
+        assert_eq!(Verdict::of(&answer, true), Verdict::Sound { sender: true });
         let answer = each(&[SendOutcome::retry("busy"), SendOutcome::retry("busy")]);
-        assert_eq!(Verdict::of(&answer), Verdict::Faulty("busy"));
+        assert_eq!(Verdict::of(&answer, true), Verdict::Faulty("busy"));
         assert_eq!(
-            Verdict::of(&Answer::Apart("one is bad".into())),
+            Verdict::of(&Answer::Apart("one is bad".into()), true),
             Verdict::Sound { sender: false }
         );
     }
@@ -269,21 +286,41 @@ mod tests {
         ));
     }
 
+    fn error(kind: ErrorKind, begun: bool) -> PluginError {
+        PluginError {
+            plugin: "courier".into(),
+            kind,
+            message: "failed".into(),
+            begun,
+        }
+    }
+
     #[test]
     fn a_plugin_that_fails_before_it_asks_for_anything_sent_nothing() {
-        let error = |begun| PluginError {
-            plugin: "courier".into(),
-            kind: crate::plugins::ErrorKind::Panicked,
-            message: "panicked".into(),
-            begun,
+        for (kind, begun, expected) in [
+            (ErrorKind::Panicked, true, "unknown"),
+            (ErrorKind::Deadline, true, "unknown"),
+            (ErrorKind::Panicked, false, "retry"),
+            (ErrorKind::Busy, false, "retry"),
+        ] {
+            let answer = Answer::of_error(&error(kind, begun));
+            assert_eq!(answer.word(), expected, "{kind:?} {begun}");
+        }
+        let hangs = |kind| match Answer::of_error(&error(kind, false)) {
+            Answer::All(Fate::Broken { hangs, .. }) => hangs,
+            other => panic!("{other:?}"),
         };
-        assert!(matches!(
-            Answer::of_error(&error(false)),
-            Answer::All(Fate::Faulty { .. })
-        ));
-        assert!(matches!(
-            Answer::of_error(&error(true)),
-            Answer::All(Fate::Doubtful { .. })
-        ));
+        assert!(hangs(ErrorKind::Ended) && hangs(ErrorKind::Deadline));
+        assert!(!hangs(ErrorKind::Panicked) && !hangs(ErrorKind::Protocol));
+    }
+
+    #[test]
+    fn a_plugin_that_fails_again_and_again_at_one_mail_counts_once_against_its_provider() {
+        let answer = Answer::of_error(&error(ErrorKind::Panicked, false));
+        assert!(matches!(Verdict::of(&answer, true), Verdict::Faulty(_)));
+        assert_eq!(Verdict::of(&answer, false), Verdict::Silent);
+        // Not called at all is the same for every mail.
+        let busy = Answer::of_error(&error(ErrorKind::Busy, false));
+        assert!(matches!(Verdict::of(&busy, false), Verdict::Faulty(_)));
     }
 }

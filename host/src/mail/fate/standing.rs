@@ -11,6 +11,9 @@ use crate::ids::Claim;
 /// The most attempts at a transactional mail in doubt whose provider cannot tell a repeat from a second
 /// mail: each of them may have arrived.
 const DOUBTS_MAX: i32 = 3;
+/// The most attempts at a mail at which the plugin's process ends or a call does not end: each of them costs
+/// a process, or a thread that is lost.
+const HANGS_MAX: i32 = 5;
 
 /// The state of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +97,20 @@ impl Standing {
                 reason,
             } if at.send.sender_given == Some(true) && !at.doubted => Self::failed(reason),
             Fate::Doubtful { reason } => Self::doubtful(reason, wait, true, at),
+            // One of the mails may be the reason: each is tried for itself.
+            Fate::Broken { reason, .. } if at.in_batch && !at.doubted => Self::Alone {
+                until: at.now,
+                reason,
+                doubtful: false,
+            },
+            Fate::Broken {
+                reason,
+                hangs: true,
+            } if at.number >= HANGS_MAX && !at.doubted => {
+                Self::failed(format!("given up after {} attempts: {reason}", at.number))
+            }
             Fate::Faulty { reason, .. }
+            | Fate::Broken { reason, .. }
             | Fate::Limited { reason, .. }
             | Fate::Unreached { reason, .. }
             | Fate::Blocked { reason, .. } => {
@@ -231,6 +247,8 @@ pub fn wait(fate: &Fate, at: Situation<'_>) -> TimeDelta {
             // No mail waits longer than the probe that finds out that the provider works again.
             backoff::wait(at.tries, *after_ms).min(longest(*after_ms))
         }
+        // Nothing else finds out that the plugin handles it by now, so the pauses grow.
+        Fate::Broken { .. } => backoff::wait(at.tries, None),
         _ => backoff::wait(at.tries, None).min(PROBE_EVERY),
     }
 }

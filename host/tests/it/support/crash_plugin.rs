@@ -82,6 +82,7 @@ impl Exported for Crash {
 
 inventory::submit! {
     Linked {
+        crate_name: "crash",
         manifest: export::manifest::<Crash>,
         create: export::create::<Crash>,
     }

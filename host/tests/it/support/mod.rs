@@ -4,6 +4,7 @@ pub mod admin;
 pub mod brevo;
 pub mod contract;
 pub mod crash_plugin;
+pub mod https;
 pub mod journeys_plugin;
 pub mod mailgun;
 pub mod process;

@@ -102,6 +102,11 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Whether it has ended by itself.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         self.ask_to_end();
