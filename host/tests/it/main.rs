@@ -22,6 +22,7 @@ mod database;
 mod day;
 mod dead_letters;
 mod delivery;
+mod deployment;
 mod destinations;
 mod development;
 mod each_provider;
