@@ -99,6 +99,8 @@ impl App {
             context: Context {
                 loops: Arc::default(),
                 alone: Arc::default(),
+                mark: Arc::default(),
+                halt: Arc::default(),
                 calls: Arc::new(Calls::new(&config.data_dir, db.clone(), clock.clone())),
                 config: Arc::new(config),
                 links: Arc::new(links),

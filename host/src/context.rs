@@ -10,9 +10,11 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
+use crate::ids::Mark;
 use crate::installed::Installed;
 use crate::loops::Loops;
 use crate::mailbox::Addresses;
+use crate::pauses::Halt;
 use crate::plugins::Registry;
 use crate::signed_link::LinkSigner;
 
@@ -36,6 +38,10 @@ pub struct Context {
     pub links: Arc<LinkSigner>,
     /// Hashes email addresses.
     pub addresses: Arc<Addresses>,
+    /// In the ids of mails: which installation made them.
+    pub mark: Arc<Mark>,
+    /// Whether nothing may be claimed, because the database was restored or copied.
+    pub halt: Arc<Halt>,
 }
 
 impl Context {

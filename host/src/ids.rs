@@ -1,5 +1,6 @@
 //! Every kind of id has its own type; all are UUIDv7 generated here, so they sort by age.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -118,8 +119,71 @@ pub fn at(now: DateTime<Utc>) -> Uuid {
     ))
 }
 
+/// The mark that the ids of mails carry in their last 32 bits, which are random otherwise: which
+/// installation made them. None until it is known.
+#[derive(Debug, Default)]
+pub struct Mark(AtomicU32);
+
+impl Mark {
+    pub fn set(&self, mark: u32) {
+        self.0.store(mark, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|mark| *mark != 0)
+    }
+}
+
+impl SendId {
+    /// A new id with the mark of this installation, so that a provider's report about the mail shows who
+    /// made it, also where the ledger does not know the mail.
+    pub fn marked(now: DateTime<Utc>, mark: &Mark) -> Self {
+        let id = at(now).as_u128();
+        Self(Uuid::from_u128(match mark.get() {
+            // The 42 bits of the counter before it keep ids of one millisecond apart (RFC 9562, 6.2).
+            Some(mark) => id >> 32 << 32 | u128::from(mark),
+            None => id,
+        }))
+    }
+
+    /// Whether the id carries this mark.
+    pub fn has_mark(self, mark: u32) -> bool {
+        self.0.as_u128() & u128::from(u32::MAX) == u128::from(mark)
+    }
+
+    /// When it was made, to the millisecond.
+    pub fn made_at(self) -> Option<DateTime<Utc>> {
+        let millis = i64::try_from(self.0.as_u128() >> 80).ok()?;
+        DateTime::from_timestamp_millis(millis)
+    }
+}
+
 /// Sorts before every id made at `at` or later.
 pub fn floor(at: DateTime<Utc>) -> Uuid {
     let millis = u128::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128(millis << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use chrono::DateTime;
+
+    use super::{Mark, SendId, floor};
+
+    #[test]
+    fn a_mark_tells_whose_mail_it_is_and_leaves_ids_apart_and_in_order() {
+        let now = DateTime::from_timestamp_millis(1_800_000_000_123).unwrap();
+        let mark = Mark::default();
+        let unmarked = SendId::marked(now, &mark);
+        mark.set(0xC0FF_EE01);
+        let ids: Vec<SendId> = (0..10_000).map(|_| SendId::marked(now, &mark)).collect();
+        assert!(ids.is_sorted());
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+        assert!(ids.iter().all(|id| id.has_mark(0xC0FF_EE01)));
+        assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
+        assert!(!unmarked.has_mark(0xC0FF_EE01) && !ids[0].has_mark(0xC0FF_EE02));
+        assert_eq!(SendId(floor(now)).made_at(), Some(now));
+    }
 }

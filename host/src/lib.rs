@@ -41,6 +41,7 @@ pub mod plugins;
 mod private;
 pub mod purpose;
 mod refusals;
+pub mod restore;
 mod run_ended;
 pub mod runs;
 pub mod signed_link;

@@ -153,6 +153,18 @@ stored! {
 }
 
 stored! {
+    /// Who began a pause, which decides how it ends.
+    pub enum PauseCause as "PauseCause" {
+        /// An administrator.
+        Operator = "operator",
+        /// The spike guard: many times more contacts than usual entered the journey.
+        Spike = "spike",
+        /// A worker found that the database was restored from a backup, copied or moved.
+        Restore = "restore",
+    }
+}
+
+stored! {
     /// What failed.
     pub enum DeadLetterKind as "DeadLetterType" {
         /// A run.

@@ -63,6 +63,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("templates", &["config", "nearest"]),
     ("catalog", &["config", "nearest", "plugins", "templates"]),
     ("installed", &["catalog", "clock", "config", "plugins"]),
+    ("pauses", &["audit", "db", "ids", "states"]),
     (
         "context",
         &[
@@ -72,9 +73,11 @@ const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "db",
+            "ids",
             "installed",
             "loops",
             "mailbox",
+            "pauses",
             "plugins",
             "signed_link",
         ],
@@ -93,7 +96,12 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("run_ended", &["ids", "webhooks"]),
-    ("pauses", &["audit", "db", "ids", "states"]),
+    (
+        "restore",
+        &[
+            "audit", "context", "db", "ids", "loops", "pauses", "private", "states",
+        ],
+    ),
     // The product: contacts, enrolment, ingest, mail, runs.
     (
         "contacts",
@@ -162,6 +170,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "pauses",
             "plugins",
             "purpose",
+            "restore",
             "signed_link",
             "states",
             "templates",
@@ -196,8 +205,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "alerts",
         &[
-            "audit", "context", "db", "foreign", "ids", "ingest", "loops", "mail", "states",
-            "webhooks",
+            "audit", "context", "db", "foreign", "ids", "ingest", "loops", "mail", "pauses",
+            "states", "webhooks",
         ],
     ),
     (
@@ -241,6 +250,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "loops",
             "mail",
             "plugins",
+            "restore",
             "runs",
             "webhooks",
             "pauses",
@@ -270,6 +280,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "pauses",
             "plugins",
             "purpose",
+            "restore",
             "runs",
             "signed_link",
             "states",
@@ -296,11 +307,13 @@ const MODULES: &[(&str, &[&str])] = &[
             "ids",
             "installed",
             "keys",
+            "mail",
             "nearest",
             "pauses",
             "plugins",
             "purpose",
             "private",
+            "restore",
             "runs",
             "states",
             "telemetry",

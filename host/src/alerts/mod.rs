@@ -9,11 +9,13 @@ mod kind;
 pub mod manage;
 mod notify;
 mod rules;
+mod spike;
 
 pub use check::check_next;
 pub use kind::Kind;
 pub use notify::notify;
 pub use rules::{CHANNELS, RuleChange};
+pub use spike::SpikeGuard;
 
 /// The template key of an alert's mail.
 pub const TEMPLATE: &str = "hogsend-alert";

@@ -18,6 +18,8 @@ pub enum Actor {
     },
     /// A command of this installation.
     Command,
+    /// A safeguard of Hogsend itself, by its name.
+    System(&'static str),
     /// Anyone: a development installation without keys accepts events from everyone.
     Anyone,
 }
@@ -30,6 +32,7 @@ impl Actor {
             Self::Key { .. } => "key",
             Self::User { .. } => "user",
             Self::Command => "command",
+            Self::System(_) => "system",
             Self::Anyone => "anyone",
         }
     }
@@ -38,7 +41,7 @@ impl Actor {
         match self {
             Self::Key { id, .. } => Some(id.to_string()),
             Self::User { id, .. } => Some(id.to_string()),
-            Self::Environment | Self::Command | Self::Anyone => None,
+            Self::Environment | Self::Command | Self::System(_) | Self::Anyone => None,
         }
     }
 
@@ -58,6 +61,7 @@ impl Actor {
             Self::Key { name, .. } => name,
             Self::User { email, .. } => email,
             Self::Command => "hogsend",
+            Self::System(name) => name,
             Self::Anyone => "anyone",
         }
     }

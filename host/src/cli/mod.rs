@@ -9,6 +9,7 @@ mod pause;
 mod plugin;
 mod plugin_host;
 mod plugin_new;
+mod print;
 mod reload;
 mod secret;
 mod settings;
@@ -21,6 +22,7 @@ pub use environment::Environment;
 pub use reload::reload;
 pub use start::{Started, start};
 
+use std::io;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::crew::Crew;
 use crate::db::{self, Db};
-use crate::{http, telemetry, worker};
+use crate::{http, restore, telemetry, worker};
 
 /// Self-hosted lifecycle email: product events in, durable journeys, mail out.
 #[derive(Parser)]
@@ -71,10 +73,7 @@ enum Command {
         reason: Option<String>,
     },
     /// Go on with what was paused
-    Resume {
-        #[command(flatten)]
-        covered: pause::Covered,
-    },
+    Resume(pause::Resume),
     /// Show, check, add and remove plugins
     #[command(subcommand, visible_alias = "plugins")]
     Plugin(plugin::PluginCommand),
@@ -84,6 +83,13 @@ enum Command {
     /// Show and render mail templates, and write them as files to change
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
+    /// Print the completions of a shell, for example into /etc/bash_completion.d/hogsend
+    Completions {
+        #[arg(value_enum)]
+        shell: print::Shell,
+    },
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
     /// Run one plugin for another process of Hogsend, which starts this
     #[command(subcommand, hide = true)]
     PluginHost(plugin_host::PluginHostCommand),
@@ -114,6 +120,8 @@ const BAD_CONFIG: u8 = 78;
 pub fn main() -> ExitCode {
     let command = match Cli::parse().command {
         Command::PluginHost(command) => return plugin_host::run(command),
+        Command::Completions { shell } => return told(print::completions(shell)),
+        Command::Openapi => return told(print::openapi()),
         command => command,
     };
     crate::clock::since_start();
@@ -147,6 +155,20 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// The exit code of a command that only prints. A reader that stopped reading is no failure.
+fn told<E: Into<anyhow::Error>>(done: Result<(), E>) -> ExitCode {
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    let error = error.into();
+    let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(closed) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("hogsend: {error:#}");
+    ExitCode::FAILURE
 }
 
 /// All problems with the settings, one per line.
@@ -201,7 +223,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
         Command::Pause { covered, reason } => {
             pause::pause(environment, covered, reason.as_deref()).await
         }
-        Command::Resume { covered } => pause::resume(environment, covered).await,
+        Command::Resume(wanted) => pause::resume(environment, wanted).await,
         Command::Plugin(command) => Box::pin(plugin::run(environment, command)).await,
         Command::Journeys(JourneysCommand::List { json }) => {
             journeys::list(environment, json).await
@@ -210,8 +232,8 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             Box::pin(journeys::simulate(environment, wanted)).await
         }
         Command::Templates(command) => Box::pin(templates::run(environment, command)).await,
-        // `main` runs it without a runtime.
-        Command::PluginHost(_) => Ok(()),
+        // `main` runs them without a runtime.
+        Command::PluginHost(_) | Command::Completions { .. } | Command::Openapi => Ok(()),
         Command::Journeys(JourneysCommand::Runs(command)) => {
             Box::pin(journeys::runs::run(environment, command)).await
         }
@@ -225,6 +247,7 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     if !app.config.skip_schema_check {
         require_schema(&app.db).await?;
         start::warn_of_keys(&app).await?;
+        restore::learn(&app).await?;
     }
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();

@@ -6,7 +6,10 @@ use super::{Environment, start};
 use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::db::{self, Db};
+use crate::mail;
 use crate::pauses::{self, Scope};
+use crate::restore;
+use crate::states::PauseCause;
 
 /// What to pause or resume; everything if nothing is named.
 #[derive(Args)]
@@ -18,6 +21,21 @@ pub struct Covered {
     /// A category: its mails
     #[arg(long)]
     category: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Resume {
+    #[command(flatten)]
+    covered: Covered,
+    /// Accept a database that was restored, copied or moved, and send what is still useful
+    #[arg(long, conflicts_with = "Covered")]
+    after_restore: bool,
+    /// API_PUBLIC_URL of the workers from now on, instead of the one that a worker was started with
+    #[arg(long, value_name = "URL", requires = "after_restore")]
+    public_url: Option<String>,
+    /// Only say what would be sent and skipped
+    #[arg(long, requires = "after_restore")]
+    dry_run: bool,
 }
 
 impl Covered {
@@ -54,7 +72,7 @@ async fn report(db: &Db, scope: &Scope) -> anyhow::Result<String> {
     let mut said = format!(
         "{} is paused: nothing of it is sent until `{}`",
         scope.words(),
-        scope.resume_command()
+        scope.resume_command(PauseCause::Operator)
     );
     let mut conn = db.conn().await?;
     let unknown = match scope {
@@ -74,29 +92,67 @@ async fn report(db: &Db, scope: &Scope) -> anyhow::Result<String> {
     Ok(said)
 }
 
-pub async fn resume(environment: &Environment, covered: Covered) -> anyhow::Result<()> {
+pub async fn resume(environment: &Environment, wanted: Resume) -> anyhow::Result<()> {
     let (db, _) = start::open(environment).await?;
-    let scope = covered.scope();
-    let now = Clock::system().now();
-    let ended = pauses::resume(&db, &Actor::Command, &scope, now).await;
-    let left = match &ended {
-        Ok(_) => still_paused(&db).await,
-        Err(_) => Ok(Vec::new()),
+    let said = if wanted.after_restore {
+        accept(&db, wanted.public_url.as_deref(), wanted.dry_run).await
+    } else {
+        end(&db, &wanted.covered.scope()).await
     };
     db.close().await;
-    match ended? {
-        Some(pause) => println!(
-            "{} was paused since {}, it goes on",
-            scope.words(),
-            pause.since.format("%F %T UTC")
-        ),
-        None => println!("{} was not paused", scope.words()),
-    }
-    let left = left?;
-    if !left.is_empty() {
-        println!("still paused: {}", left.join(", "));
-    }
+    println!("{}", said?);
     Ok(())
+}
+
+async fn end(db: &Db, scope: &Scope) -> anyhow::Result<String> {
+    let now = Clock::system().now();
+    let ended = pauses::resume(db, &Actor::Command, scope, now).await?;
+    let mut said = match ended {
+        Some(pause) => {
+            let reason = pause.reason.map(|reason| format!(" ({reason})"));
+            format!(
+                "{} was paused since {}{}, it goes on",
+                scope.words(),
+                pause.since.format("%F %T UTC"),
+                reason.unwrap_or_default()
+            )
+        }
+        None => format!("{} was not paused", scope.words()),
+    };
+    if matches!(scope, Scope::Journey(_)) {
+        let until = now + pauses::QUIET;
+        said += &format!(
+            "\nthe spike guard leaves it alone until {}",
+            until.format("%F %T UTC")
+        );
+    }
+    let left = still_paused(db).await?;
+    if !left.is_empty() {
+        said += &format!("\nstill paused: {}", left.join(", "));
+    }
+    Ok(said)
+}
+
+async fn accept(db: &Db, url: Option<&str>, dry_run: bool) -> anyhow::Result<String> {
+    let now = Clock::system().now();
+    let plan = mail::plan(&mut *db.conn().await?, now).await?;
+    if dry_run {
+        return Ok(format!("`hogsend resume --after-restore`: {plan}"));
+    }
+    let accepted = restore::accept(db, &Actor::Command, url, now).await?;
+    let pause = match accepted.pause {
+        Some(pause) => format!(
+            "nothing was sent since {}: {}",
+            pause.since.format("%F %T UTC"),
+            pause.reason.unwrap_or_default()
+        ),
+        None => "no worker had stopped because of this database".to_owned(),
+    };
+    let url = match accepted.public_url {
+        Some(url) => format!("workers with API_PUBLIC_URL={url} send from now on"),
+        None => "no worker in production has used this database yet".to_owned(),
+    };
+    Ok(format!("{pause}\nthe database is accepted: {plan}\n{url}"))
 }
 
 async fn still_paused(db: &Db) -> db::Result<Vec<String>> {

@@ -136,6 +136,8 @@ pub struct Config {
     /// What the pages for recipients say.
     pub texts: Texts,
     pub policy: Policy,
+    /// How many contacts may enter a journey within ten minutes at least; None without a spike guard.
+    pub spike_floor: Option<i64>,
     pub access: Access,
     pub tracking: Tracking,
     pub retention: Retention,
@@ -226,6 +228,7 @@ impl Config {
             brand: brand::read(reader),
             texts: Texts::read(reader),
             policy: Policy::read(reader),
+            spike_floor: policy::spike_floor(reader, production),
             tracking: Tracking::read(reader),
             retention: Retention::read(reader),
             trusted_sources: reader.words("TRUSTED_SOURCES"),

@@ -7,6 +7,9 @@ use hogsend_semantics::pace::{Cap, Window};
 use super::reader::Reader;
 use crate::durations;
 
+/// A journey that fewer contacts enter within ten minutes is never held.
+const SPIKE_FLOOR: i64 = 1_000;
+
 /// The rules for the mails of every journey. Only `test_to` also applies to transactional mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -43,6 +46,27 @@ impl Policy {
             cap,
             window,
             test_to: reader.parsed("EMAIL_TEST_TO", address, "an email address without a name"),
+        }
+    }
+}
+
+/// The floor of the spike guard: in production it is on.
+pub(super) fn spike_floor(reader: &mut Reader<'_>, production: bool) -> Option<i64> {
+    const NAME: &str = "SPIKE_GUARD";
+    match reader.optional(NAME).as_deref() {
+        None => production.then_some(SPIKE_FLOOR),
+        Some("off") => None,
+        Some(_) => {
+            let floor = |text: &str| {
+                text.parse()
+                    .ok()
+                    .filter(|floor| (1..=1_000_000_000).contains(floor))
+            };
+            reader.parsed(
+                NAME,
+                floor,
+                "a whole number of contacts, for example 1000, or off",
+            )
         }
     }
 }

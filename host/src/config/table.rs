@@ -273,6 +273,11 @@ pub const TABLE: &[Variable] = &[
         "*",
         "comma-separated ids of the journeys that contacts may enter",
     ),
+    variable(
+        "SPIKE_GUARD",
+        "",
+        "a journey is held when more contacts enter it within ten minutes, and five times as many as ever within four weeks (docs/run-in-production.md); `off` for never; in production `1000` by default",
+    ),
     variable("PLUGIN_DIR", "", "folder with plugin libraries"),
     variable(
         "PLUGIN_SHARED_SETTINGS",

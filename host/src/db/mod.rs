@@ -199,6 +199,12 @@ pub fn is_full(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "53100")
 }
 
+/// Whether a table or column does not exist: a migration is pending (SQLSTATE 42P01, 42703).
+pub fn is_missing(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("42P01" | "42703"))
+}
+
 /// Whether the database could not be reached at all.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {

@@ -42,21 +42,66 @@ const REQUESTS_MAX: usize = 4_096;
 const COMPRESSED_MIN: u64 = 1_024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Every route of the public API, grouped by caller; each group has its gate and its lane.
+/// Who calls a group of routes: it decides the gate and the lane in front of it.
+#[derive(Clone, Copy)]
+enum Caller {
+    /// Anyone, without a limit.
+    Anyone,
+    /// Recipients, with a signed link.
+    Recipient,
+    /// Administrators' browsers, with Better Auth's protocol.
+    Browser,
+    /// Event sources and delivery providers, with the secret of their plugin.
+    Vendor,
+    /// The product, with a key that may send events.
+    Product,
+    /// The product and administrators, with a key or a session.
+    Keyed(Gate),
+    /// Administrators who send files.
+    Files,
+}
+
+/// Every route of the public API, grouped by caller.
+fn groups() -> [(Caller, Routes); 10] {
+    [
+        (Caller::Anyone, health::routes()),
+        (Caller::Recipient, recipients::routes()),
+        // By the links and the image of a mail.
+        (Caller::Anyone, recipients::tracking::routes()),
+        (Caller::Browser, sessions::routes()),
+        (Caller::Vendor, hooks::routes()),
+        (Caller::Product, product::events::routes()),
+        (Caller::Keyed(Gate::People), product::people()),
+        (Caller::Keyed(Gate::Emails), product::emails::routes()),
+        (Caller::Keyed(Gate::Admin), admin::routes()),
+        (Caller::Files, admin::file_routes()),
+    ]
+}
+
+impl Caller {
+    /// Adds what the gate and the lane may answer to the operations.
+    fn documents(self, routes: &mut Routes) {
+        match self {
+            Self::Anyone => {}
+            Self::Recipient | Self::Browser | Self::Vendor => openapi::add_limits(routes),
+            Self::Product | Self::Keyed(_) | Self::Files => {
+                openapi::add_refusals(routes);
+                openapi::add_limits(routes);
+            }
+        }
+    }
+}
+
+/// The routes with the gate and the lane of each group.
 fn routes(app: &App) -> Routes {
     let anyone = Lane::open(Memory::new(app.config.access.request_memory));
     let ingest = anyone.narrow(INGEST_AT_ONCE, INGEST_WAITING);
     let other = anyone.narrow(OTHERS_AT_ONCE, OTHERS_WAITING);
     let sign_in = anyone.narrow(SESSIONS_AT_ONCE, SESSIONS_WAITING);
+    let files = other.with_body(admin::import::FILE_MAX);
     let in_turn = |lane: &Lane| middleware::from_fn_with_state(lane.clone(), shed);
-    let limited = |mut routes: Routes, lane: &Lane| {
-        openapi::add_limits(&mut routes);
-        routes.route_layer(in_turn(lane))
-    };
     // The gate is the outermost layer: the body of a refused request is not read.
-    let gated = |mut routes: Routes, lane: &Lane, gate: Gate| {
-        openapi::add_refusals(&mut routes);
-        openapi::add_limits(&mut routes);
+    let gated = |routes: Routes, lane: &Lane, gate: Gate| {
         let gate = middleware::from_fn_with_state((app.clone(), gate), auth::gate);
         let strict = middleware::from_fn_with_state(Known::of(&routes), params::strict);
         let turn = in_turn(&lane.gated());
@@ -65,30 +110,27 @@ fn routes(app: &App) -> Routes {
             .route_layer(strict)
             .route_layer(gate)
     };
-    let files = other.with_body(admin::import::FILE_MAX);
-    Routes::with_openapi(openapi::base())
-        // Anyone
-        .merge(health::routes())
-        // Recipients, with a signed link
-        .merge(
-            limited(recipients::routes(), &anyone).route_layer(middleware::from_fn_with_state(
-                app.clone(),
-                recipients::unsubscribe::failing_pages,
-            )),
-        )
-        // Recipients, by the links and the image of a mail
-        .merge(recipients::tracking::routes())
-        // Administrators' browsers, with Better Auth's protocol
-        .merge(limited(sessions::routes(), &sign_in))
-        // Event sources and delivery providers, with the secret of their plugin
-        .merge(limited(hooks::routes(), &ingest))
-        // The product, with a key
-        .merge(gated(product::events::routes(), &ingest, Gate::Events))
-        .merge(gated(product::people(), &other, Gate::People))
-        .merge(gated(product::emails::routes(), &other, Gate::Emails))
-        // Administrators, with a key or a session
-        .merge(gated(admin::routes(), &other, Gate::Admin))
-        .merge(gated(admin::file_routes(), &files, Gate::Admin))
+    let mut all = Routes::with_openapi(openapi::base());
+    for (caller, mut group) in groups() {
+        caller.documents(&mut group);
+        all = all.merge(match caller {
+            Caller::Anyone => group,
+            Caller::Recipient => {
+                group
+                    .route_layer(in_turn(&anyone))
+                    .route_layer(middleware::from_fn_with_state(
+                        app.clone(),
+                        recipients::unsubscribe::failing_pages,
+                    ))
+            }
+            Caller::Browser => group.route_layer(in_turn(&sign_in)),
+            Caller::Vendor => group.route_layer(in_turn(&ingest)),
+            Caller::Product => gated(group, &ingest, Gate::Events),
+            Caller::Keyed(gate) => gated(group, &other, gate),
+            Caller::Files => gated(group, &files, Gate::Admin),
+        });
+    }
+    all
 }
 
 /// Pages for developers on this machine, which are not part of the public API.
@@ -111,8 +153,13 @@ fn development(document: &OpenApi, app: &App) -> Router<App> {
 }
 
 /// The OpenAPI document of the whole API.
-pub fn document(app: &App) -> OpenApi {
-    routes(app).into_openapi()
+pub fn document() -> OpenApi {
+    let mut all = Routes::with_openapi(openapi::base());
+    for (caller, mut group) in groups() {
+        caller.documents(&mut group);
+        all = all.merge(group);
+    }
+    all.into_openapi()
 }
 
 /// The whole API.

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::db::{self, Conn, NewMailEvent, Tx};
 use crate::ids::{self, ContactId, EventId, SendId};
 use crate::ingest;
+use crate::restore::{self, Ahead};
 
 /// How long an open or a click waits before it is judged: clicks that follow may show a machine.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(5);
@@ -27,7 +28,19 @@ pub async fn take(cx: &Context, provider: &str, event: &DeliveryEvent) -> db::Re
         at => at,
     };
     let work = |tx| take_in(cx, tx, provider, event, occurred_at, now);
-    cx.db.transact(work).await
+    let taken = cx.db.transact(work).await?;
+    if let Some(ahead) = taken.ahead {
+        restore::reported(cx, ahead).await?;
+    }
+    Ok(taken.is_new)
+}
+
+/// What became of a report.
+#[derive(Default)]
+struct Taken {
+    is_new: bool,
+    /// It is about a mail that this ledger cannot have sent.
+    ahead: Option<Ahead>,
 }
 
 async fn take_in(
@@ -37,13 +50,13 @@ async fn take_in(
     event: &DeliveryEvent,
     occurred_at: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> db::Result<(Tx, bool)> {
+) -> db::Result<(Tx, Taken)> {
     if let Some(key) = &event.dedupe_key {
         let id = EventId::new(now);
         let source = format!("email:{provider}");
         let fresh = db::event_key_claim(&mut tx, vec![(&source, key, id)], now).await?;
         if fresh.is_empty() {
-            return Ok((tx, false));
+            return Ok((tx, Taken::default()));
         }
     }
     let ours = event.send_id.map(SendId);
@@ -55,6 +68,8 @@ async fn take_in(
         unsubscribe(cx, &mut tx, provider, send, contact, now).await?;
     }
     let found = db::send_find_locked(&mut tx, ours, provider, message).await?;
+    let known = found.map(|(send, _)| send);
+    let ahead = restore::ahead(&mut tx, ours, known).await?;
     if let Some((send, contact)) = found {
         note(cx, &mut tx, provider, event, send, occurred_at, now).await?;
         if event.kind == Kind::Bounced && event.bounce != Some(BounceType::Permanent) {
@@ -68,7 +83,8 @@ async fn take_in(
         contacts::suppress(&mut tx, &mailbox, reason, words, now).await?;
         tracing::info!(provider, reason, "an address is suppressed");
     }
-    Ok((tx, true))
+    let is_new = true;
+    Ok((tx, Taken { is_new, ahead }))
 }
 
 /// Why the report suppresses the address.

@@ -13,6 +13,7 @@ mod request;
 mod status;
 pub mod tracking;
 mod untrusted;
+mod waiting;
 
 pub use again::{resend, send_again};
 pub use cancel::{Cancelled, cancel};
@@ -27,3 +28,4 @@ pub use plain::plain;
 pub use recipient::{Recipient, recipient};
 pub use request::{Queued, Requested, request, request_test};
 pub use status::{MailEvent, record};
+pub use waiting::{Plan, plan};

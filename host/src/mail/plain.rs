@@ -18,7 +18,7 @@ pub fn plain(
     (subject, paragraphs): (&str, &[String]),
     now: DateTime<Utc>,
 ) -> NewSend {
-    let id = SendId::new(now);
+    let id = SendId::marked(now, &cx.mark);
     let mut send = NewSend {
         id,
         contact_id: contact.id,

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::{self, ClaimedSend, Conn, PauseRow};
 use crate::ids::StateId;
-use crate::states::PauseScope;
+use crate::states::{PauseCause, PauseScope};
 
 /// How long an ended pause still counts: longer than mails stay useful.
 const REMEMBERED: TimeDelta = TimeDelta::days(90);
@@ -47,9 +47,12 @@ impl Scope {
         }
     }
 
-    /// The command that ends a pause of it.
-    pub fn resume_command(&self) -> String {
+    /// The command that ends a pause of it which began for this cause.
+    pub fn resume_command(&self, cause: PauseCause) -> String {
         match self {
+            Self::Everything if cause == PauseCause::Restore => {
+                "hogsend resume --after-restore".to_owned()
+            }
             Self::Everything => "hogsend resume".to_owned(),
             Self::Journey(id) => format!("hogsend resume --journey {id}"),
             Self::Category(name) => format!("hogsend resume --category {name}"),
@@ -128,7 +131,8 @@ impl Pauses {
         Ok((going, stopped))
     }
 
-    /// Moves the last useful moment of each mail by the time during which pauses covered it.
+    /// Moves the last useful moment of each mail by the time during which pauses covered it. Not by the time
+    /// since a restored database was found: its mails may be as old as the backup.
     pub async fn stop_clock(
         &self,
         conn: &mut Conn,
@@ -144,7 +148,10 @@ impl Pauses {
                 continue;
             };
             let about = About::of(send, &journeys);
-            let covering = self.0.iter().filter(|pause| about.covered_by(pause));
+            let covering = self
+                .0
+                .iter()
+                .filter(|pause| pause.cause != PauseCause::Restore && about.covered_by(pause));
             send.not_after = Some(end + stood_still(covering, send.created_at, now));
         }
         Ok(())
@@ -213,7 +220,7 @@ mod tests {
 
     use super::{Pauses, Scope, stood_still};
     use crate::db::PauseRow;
-    use crate::states::PauseScope;
+    use crate::states::{PauseCause, PauseScope};
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(minute * 60, 0).unwrap()
@@ -225,6 +232,7 @@ mod tests {
             name: name.to_owned(),
             since: at(since),
             until: until.map(at),
+            cause: PauseCause::Operator,
             reason: None,
             paused_by: "test".to_owned(),
         }

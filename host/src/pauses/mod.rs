@@ -5,9 +5,14 @@
 //! ended, the worker makes what was put aside due again and offers the held entries, a few hundred each
 //! second. A mail's last useful moment moves by the time during which a pause covered the mail, unless
 //! the moment was given with the mail. An attempt that began is finished in any case.
+//!
+//! Two safeguards pause as well: the spike guard (`alerts/spike.rs`) a journey, and `restore/` everything
+//! in a database that was restored or copied. In the second case no loop claims anything ([`Halt`]).
 
 mod change;
 mod cover;
+mod halt;
 
-pub use change::{pause, resume};
+pub use change::{QUIET, begin, pause, resume};
 pub use cover::{Pauses, Scope};
+pub use halt::Halt;

@@ -19,6 +19,9 @@ const URGENT: usize = 4;
 /// Claims due mails and batches and makes the requests. Returns how many there were. For tests and
 /// tools that move the clock themselves.
 pub async fn deliver_due(app: &App) -> db::Result<usize> {
+    if app.halt.look(&app.db).await? {
+        return Ok(0);
+    }
     let places = places(app, Lane::All);
     let (deliveries, looked_at) = mail::claim(app, places, Lane::All).await?;
     let all = deliveries.into_iter().map(|one| mail::perform(app, one));

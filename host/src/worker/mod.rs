@@ -1,6 +1,7 @@
 //! The worker: advances journeys, delivers mail, sends captures and webhooks, classifies opens and
 //! clicks.
 
+mod admit;
 mod alerts;
 mod catch_up;
 pub mod engine;
@@ -12,6 +13,7 @@ mod periodic;
 mod poll;
 mod relay;
 mod release;
+mod spikes;
 mod tracker;
 mod webhooks;
 
@@ -21,6 +23,7 @@ pub use janitor::tidy;
 pub use mailer::deliver_due;
 pub use relay::relay_due;
 pub use release::release_due;
+pub use spikes::spikes_due;
 pub use tracker::track_due;
 pub use webhooks::post_due;
 
@@ -46,6 +49,9 @@ pub fn watch(app: &App, crew: &mut Crew) {
 /// # Errors Where one of its tasks ended by itself: the process must exit so that its supervisor
 /// restarts it.
 pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
+    if !admit::admit(&app, &stop).await {
+        return Ok(());
+    }
     let id = Uuid::now_v7();
     tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
     // Before the first claim, because claims count worker deaths.
@@ -71,6 +77,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
     poll::start(&mut crew, Periodic::new(leases::Leases::new(&app)));
     poll::start(&mut crew, Periodic::new(release::Releases::new(&app)));
+    poll::start(&mut crew, Periodic::new(spikes::Spikes::new(&app)));
     let ended = crew.ended().await;
     // One last batch of captures of the final requests; other workers take the rest.
     if let Err(error) = relay_due(&app).await {
@@ -93,12 +100,17 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
 const BEATS: &str = "heartbeat";
 
 async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
+    let remembered = admit::Remembered::default();
     while !stop.is_cancelled() {
         if let Err(error) = app.calls.take_back().await {
             tracing::debug!(%error, "records of plugin calls will be deleted later");
         }
         let seen = match app.db.conn().await {
             Ok(mut conn) => report(app, id, &mut conn).await,
+            Err(error) => Err(error),
+        };
+        let seen = match seen {
+            Ok(()) => remembered.beat(app).await,
             Err(error) => Err(error),
         };
         let pause = match seen {
@@ -134,7 +146,8 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
             hold.reason
         )
     }));
-    db::worker_beat(conn, id, &findings, app.clock.now()).await
+    let url = &app.config.api_public_url;
+    db::worker_beat(conn, id, url, &findings, app.clock.now()).await
 }
 
 /// Works until nothing is due. Returns how many runs and mails it processed. For tests and tools
@@ -150,6 +163,7 @@ pub async fn drain(app: &App) -> db::Result<usize> {
             + alert_due(app).await?
             + import_due(app, &CancellationToken::new()).await?
             + release_due(app).await?
+            + spikes_due(app).await?
             + consent::catch_up(app).await?;
         if round == 0 {
             return Ok(taken);

@@ -1,7 +1,8 @@
 //! The loop of all background work: it claims as many items as it has free places, processes each
 //! in its own task, and polls again on a wake-up, when an item is due, or when a place is free.
 //!
-//! Claims are renewed for as long as their items are processed.
+//! Claims are renewed for as long as their items are processed. While the database is one that was restored or
+//! copied, nothing is claimed.
 //!
 //! On a stop, no new item begins, items claimed but not begun are released, and those that do not
 //! end in time are released as well where that is safe.
@@ -88,6 +89,10 @@ async fn look<W: Work>(work: &W, taken: usize) -> db::Result<Found<W::Item>> {
     let free = work.places().saturating_sub(taken);
     if free == 0 {
         return Ok(Found::Full);
+    }
+    let app = work.app();
+    if app.halt.lasts(&app.db).await? {
+        return Ok(Found::Nothing(None));
     }
     let items = work.claim(free).await?;
     if items.is_empty() {
@@ -264,6 +269,9 @@ pub(super) async fn once<W: Work>(work: W) -> db::Result<usize> {
 /// Like [`once`], for work that watches `stop` itself.
 pub(super) async fn once_until<W: Work>(work: W, stop: &CancellationToken) -> db::Result<usize> {
     let work = Arc::new(work);
+    if work.app().halt.look(&work.app().db).await? {
+        return Ok(0);
+    }
     let items = work.claim(work.places()).await?;
     let count = items.len();
     let mut busy = Busy::<W>::default();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hogsend::states::{DeliveryState, ImportState, PauseScope, RunState, SendStatus};
+use hogsend::states::{DeliveryState, ImportState, PauseCause, PauseScope, RunState, SendStatus};
 
 use crate::support::{Server, Store};
 
@@ -55,6 +55,10 @@ async fn every_column_of_states_allows_the_words_of_its_enum() {
         (
             "pauses.scope",
             words(PauseScope::ALL.iter().map(|one| one.name())),
+        ),
+        (
+            "pauses.cause",
+            words(PauseCause::ALL.iter().map(|one| one.name())),
         ),
         // The states of a step are the plugin API's.
         (

@@ -20,6 +20,7 @@ const API_KEY: &str = "BREVO_API_KEY";
 const BASE_URL: &str = "BREVO_BASE_URL";
 const FROM: &str = "BREVO_FROM_EMAIL";
 const WEBHOOK_SECRET: &str = "BREVO_WEBHOOK_SECRET";
+const PREVIOUS_SECRET: &str = "BREVO_WEBHOOK_SECRET_PREVIOUS";
 
 const DEFAULT_BASE_URL: &str = "https://api.brevo.com";
 
@@ -32,7 +33,8 @@ const USER_AGENT: &str = concat!("hogsend-plugin-brevo/", env!("CARGO_PKG_VERSIO
 pub struct Brevo {
     key: Option<String>,
     url: String,
-    webhook_secret: Option<String>,
+    /// The present one and the one before it.
+    webhook_secrets: Vec<String>,
 }
 
 impl Plugin for Brevo {
@@ -62,6 +64,13 @@ impl Plugin for Brevo {
                 )
                 .secret(),
             )
+            .setting(
+                Setting::new(
+                    PREVIOUS_SECRET,
+                    "the secret before it, while the webhook is being changed",
+                )
+                .secret(),
+            )
             .webhook_secret(WEBHOOK_SECRET)
             .sender(FROM)
             .http_host("$BREVO_BASE_URL")
@@ -79,7 +88,11 @@ impl Plugin for Brevo {
         Ok(Self {
             key: key.map(str::to_owned),
             url: format!("{}/v3/smtp/email", base.trim_end_matches('/')),
-            webhook_secret: get(WEBHOOK_SECRET).map(str::to_owned),
+            webhook_secrets: [WEBHOOK_SECRET, PREVIOUS_SECRET]
+                .into_iter()
+                .filter_map(get)
+                .map(str::to_owned)
+                .collect(),
         })
     }
 }
@@ -121,7 +134,7 @@ impl Delivery for Brevo {
     }
 
     async fn read_webhook(&self, _: &Host, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
-        webhook::read(self.webhook_secret.as_deref(), webhook)
+        webhook::read(&self.webhook_secrets, webhook)
     }
 }
 

@@ -26,6 +26,7 @@ const REGION: &str = "MAILGUN_REGION";
 const BASE_URL: &str = "MAILGUN_BASE_URL";
 const FROM: &str = "MAILGUN_FROM";
 const SIGNING_KEY: &str = "MAILGUN_WEBHOOK_SIGNING_KEY";
+const PREVIOUS_KEY: &str = "MAILGUN_WEBHOOK_SIGNING_KEY_PREVIOUS";
 
 const USER_AGENT: &str = concat!("hogsend-plugin-mailgun/", env!("CARGO_PKG_VERSION"));
 
@@ -79,6 +80,13 @@ impl Plugin for Mailgun {
                 Setting::new(BASE_URL, "the URL of Mailgun's API, if it is not that of the region")
                     .url(),
             )
+            .setting(
+                Setting::new(
+                    PREVIOUS_KEY,
+                    "the signing key before it, while it is being changed",
+                )
+                .secret(),
+            )
             .webhook_secret(SIGNING_KEY)
             .sender(FROM)
             .needs(feature::WEBHOOK_REQUESTS)
@@ -89,7 +97,7 @@ impl Plugin for Mailgun {
 
     fn new(settings: &Settings) -> Result<Self, String> {
         let get = |name| settings.get(name).filter(|value| !value.is_empty());
-        for name in [API_KEY, SIGNING_KEY] {
+        for name in [API_KEY, SIGNING_KEY, PREVIOUS_KEY] {
             if get(name).is_some_and(|key| !key.chars().all(|c| c.is_ascii_graphic())) {
                 return Err(format!(
                     "{name} contains a space or another character that no key has: copy it again"
@@ -109,7 +117,7 @@ impl Plugin for Mailgun {
         Ok(Self {
             key: get(API_KEY).map(str::to_owned),
             url: domain.map(|domain| format!("{base}/v3/{domain}/messages")),
-            signature: get(SIGNING_KEY).map(Signature::new).transpose()?,
+            signature: Signature::any([SIGNING_KEY, PREVIOUS_KEY].into_iter().filter_map(get))?,
         })
     }
 

@@ -25,8 +25,8 @@ const REMEMBERED: Duration = Duration::from_secs((AGE_MAX + 2 * AHEAD_MAX) as u6
 /// The most characters of a token. Mailgun's have 50.
 const TOKEN_MAX: usize = 200;
 
-/// Verifies signatures with the account's webhook signing key.
-pub struct Signature(Hmac<Sha256>);
+/// Verifies signatures with the account's webhook signing keys: the present one, and the one before it.
+pub struct Signature(Vec<Hmac<Sha256>>);
 
 /// The field `signature` of a webhook.
 #[derive(Deserialize)]
@@ -38,11 +38,12 @@ pub struct Proof {
 }
 
 impl Signature {
-    pub fn new(key: &str) -> Result<Self, String> {
-        let key = Hmac::new_from_slice(key.as_bytes());
-        Ok(Self(
-            key.map_err(|error| format!("{SIGNING_KEY}: {error}"))?,
-        ))
+    /// Accepts the signatures of each of these keys. None where there is no key.
+    pub fn any<'a>(keys: impl Iterator<Item = &'a str>) -> Result<Option<Self>, String> {
+        let keys = keys.map(|key| Hmac::new_from_slice(key.as_bytes()));
+        let keys: Result<Vec<_>, _> = keys.collect();
+        let keys = keys.map_err(|error| format!("{SIGNING_KEY}: {error}"))?;
+        Ok((!keys.is_empty()).then_some(Self(keys)))
     }
 
     /// Verifies a proof, and that its token came with no other content than `content`. The cache may
@@ -58,10 +59,13 @@ impl Signature {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let signed = self.0.clone();
-        let signed = signed.chain_update(&timestamp).chain_update(&proof.token);
         let given = hex::decode(&proof.signature).unwrap_or_default();
-        if proof.token.len() > TOKEN_MAX || signed.verify_slice(&given).is_err() {
+        let fits = |key: &Hmac<Sha256>| {
+            let signed = key.clone().chain_update(&timestamp);
+            let signed = signed.chain_update(&proof.token);
+            signed.verify_slice(&given).is_ok()
+        };
+        if proof.token.len() > TOKEN_MAX || !self.0.iter().any(fits) {
             return Err(Refusal::unauthorized_because(format!(
                 "the signature does not fit: {SIGNING_KEY} is the HTTP webhook signing key of the account, not an API key"
             )));

@@ -17,6 +17,7 @@ use capture::CaptureApi;
 use person::PersonApi;
 
 const WEBHOOK_SECRET: &str = "POSTHOG_WEBHOOK_SECRET";
+const PREVIOUS_SECRET: &str = "POSTHOG_WEBHOOK_SECRET_PREVIOUS";
 const API_KEY: &str = "POSTHOG_API_KEY";
 const HOST: &str = "POSTHOG_HOST";
 const PERSONAL_API_KEY: &str = "POSTHOG_PERSONAL_API_KEY";
@@ -32,7 +33,8 @@ const LIB: &str = "hogsend";
 const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distinct_id":"user-1","timestamp":"{now}","properties":{"plan":"pro"}},"person":{"properties":{"email":"ada@example.com","first_name":"Ada"}}}"#;
 
 pub struct PostHog {
-    secret: Option<String>,
+    /// The present one and the one before it.
+    secrets: Vec<String>,
     people: Option<PersonApi>,
     captures: Option<CaptureApi>,
 }
@@ -44,6 +46,13 @@ impl Plugin for PostHog {
                 Setting::new(
                     WEBHOOK_SECRET,
                     "the secret your PostHog webhook destination sends in the header x-posthog-webhook-secret",
+                )
+                .secret(),
+            )
+            .setting(
+                Setting::new(
+                    PREVIOUS_SECRET,
+                    "the secret before it, while the destination is being changed",
                 )
                 .secret(),
             )
@@ -90,7 +99,11 @@ impl Plugin for PostHog {
         let project = settings.get(PROJECT_ID).unwrap_or(CURRENT_PROJECT);
         let people = settings.get(HOST).zip(settings.get(PERSONAL_API_KEY));
         Ok(Self {
-            secret: settings.get(WEBHOOK_SECRET).map(str::to_owned),
+            secrets: [WEBHOOK_SECRET, PREVIOUS_SECRET]
+                .into_iter()
+                .filter_map(|name| settings.get(name))
+                .map(str::to_owned)
+                .collect(),
             captures: settings
                 .get(API_KEY)
                 .map(|key| CaptureApi::new(settings.get(HOST), key)),
@@ -101,7 +114,8 @@ impl Plugin for PostHog {
 
 impl EventSource for PostHog {
     async fn read(&self, _: &Host, webhook: &Webhook) -> Result<Reading, Refusal> {
-        webhook::read(self.secret.as_deref(), webhook)
+        let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
+        webhook::read(&secrets, webhook)
     }
 }
 

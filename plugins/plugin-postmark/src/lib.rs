@@ -25,6 +25,7 @@ const STREAM: &str = "POSTMARK_STREAM";
 const STREAM_TRANSACTIONAL: &str = "POSTMARK_TRANSACTIONAL_STREAM";
 const FROM: &str = "POSTMARK_FROM";
 const WEBHOOK_SECRET: &str = "POSTMARK_WEBHOOK_SECRET";
+const PREVIOUS_SECRET: &str = "POSTMARK_WEBHOOK_SECRET_PREVIOUS";
 
 const DEFAULT_BASE_URL: &str = "https://api.postmarkapp.com";
 /// The ids of the two streams of a new server.
@@ -37,7 +38,8 @@ pub struct Postmark {
     token: Option<String>,
     url: String,
     streams: Streams,
-    webhook_secret: Option<String>,
+    /// The present one and the one before it.
+    webhook_secrets: Vec<String>,
 }
 
 impl Plugin for Postmark {
@@ -78,6 +80,13 @@ impl Plugin for Postmark {
                 )
                 .secret(),
             )
+            .setting(
+                Setting::new(
+                    PREVIOUS_SECRET,
+                    "the secret before it, while the webhook is being changed",
+                )
+                .secret(),
+            )
             .webhook_secret(WEBHOOK_SECRET)
             .sender(FROM)
             .http_host("$POSTMARK_BASE_URL")
@@ -101,7 +110,11 @@ impl Plugin for Postmark {
                     .unwrap_or(DEFAULT_STREAM_TRANSACTIONAL)
                     .to_owned(),
             },
-            webhook_secret: get(WEBHOOK_SECRET).map(str::to_owned),
+            webhook_secrets: [WEBHOOK_SECRET, PREVIOUS_SECRET]
+                .into_iter()
+                .filter_map(get)
+                .map(str::to_owned)
+                .collect(),
         })
     }
 }
@@ -140,7 +153,7 @@ impl Delivery for Postmark {
     }
 
     async fn read_webhook(&self, _: &Host, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
-        webhook::read(self.webhook_secret.as_deref(), webhook)
+        webhook::read(&self.webhook_secrets, webhook)
     }
 }
 

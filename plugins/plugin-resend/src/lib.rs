@@ -25,6 +25,7 @@ use signature::Signature;
 const API_KEY: &str = "RESEND_API_KEY";
 const BASE_URL: &str = "RESEND_BASE_URL";
 const WEBHOOK_SECRET: &str = "RESEND_WEBHOOK_SECRET";
+const PREVIOUS_SECRET: &str = "RESEND_WEBHOOK_SECRET_PREVIOUS";
 const FROM: &str = "RESEND_FROM_EMAIL";
 
 const DEFAULT_BASE_URL: &str = "https://api.resend.com";
@@ -69,6 +70,13 @@ impl Plugin for Resend {
                 )
                 .secret(),
             )
+            .setting(
+                Setting::new(
+                    PREVIOUS_SECRET,
+                    "the secret before it, while the webhook is being changed",
+                )
+                .secret(),
+            )
             .webhook_secret(WEBHOOK_SECRET)
             .sender(FROM)
             .http_host("$RESEND_BASE_URL")
@@ -82,12 +90,19 @@ impl Plugin for Resend {
             ));
         }
         let base = settings.get(BASE_URL).unwrap_or(DEFAULT_BASE_URL);
-        let secret = settings
-            .get(WEBHOOK_SECRET)
-            .filter(|secret| !secret.is_empty());
-        let signature = secret.map(Signature::new).transpose();
+        let mut signature: Option<Signature> = None;
+        for name in [WEBHOOK_SECRET, PREVIOUS_SECRET] {
+            let Some(secret) = settings.get(name).filter(|secret| !secret.is_empty()) else {
+                continue;
+            };
+            let added = match signature.take() {
+                Some(signature) => signature.or(secret),
+                None => Signature::new(secret),
+            };
+            signature = Some(added.map_err(|fix| format!("{name} {fix}"))?);
+        }
         Ok(Self {
-            signature: signature.map_err(|fix| format!("{WEBHOOK_SECRET} {fix}"))?,
+            signature,
             key: key.map(str::to_owned),
             url: format!("{}/emails", base.trim_end_matches('/')),
         })

@@ -24,6 +24,7 @@ const FROM: &str = "SENDGRID_FROM_EMAIL";
 const POOL: &str = "SENDGRID_IP_POOL";
 const POOL_TRANSACTIONAL: &str = "SENDGRID_IP_POOL_TRANSACTIONAL";
 const VERIFICATION_KEY: &str = "SENDGRID_WEBHOOK_VERIFICATION_KEY";
+const PREVIOUS_KEY: &str = "SENDGRID_WEBHOOK_VERIFICATION_KEY_PREVIOUS";
 
 const DEFAULT_BASE_URL: &str = "https://api.sendgrid.com";
 
@@ -33,7 +34,8 @@ pub struct SendGrid {
     key: Option<String>,
     url: String,
     pools: Pools,
-    signature: Option<Signature>,
+    /// Of the present verification key, and of the one before it.
+    signatures: Vec<Signature>,
 }
 
 impl Plugin for SendGrid {
@@ -72,6 +74,10 @@ impl Plugin for SendGrid {
                 VERIFICATION_KEY,
                 "the verification key of the signed event webhook that points at /v1/webhooks/sendgrid, from https://app.sendgrid.com/settings/mail_settings/webhook_settings",
             ))
+            .setting(Setting::new(
+                PREVIOUS_KEY,
+                "the verification key before it, while it is being changed",
+            ))
             .webhook_secret(VERIFICATION_KEY)
             .sender(FROM)
             .http_host("$SENDGRID_BASE_URL")
@@ -85,10 +91,14 @@ impl Plugin for SendGrid {
                 "{API_KEY} contains a space or another character that no key has: copy it again"
             ));
         }
-        let signature = get(VERIFICATION_KEY).map(Signature::new).transpose();
+        let mut signatures = Vec::new();
+        for name in [VERIFICATION_KEY, PREVIOUS_KEY] {
+            let signature = get(name).map(Signature::new).transpose();
+            signatures.extend(signature.map_err(|fix| format!("{name} {fix}"))?);
+        }
         let base = get(BASE_URL).unwrap_or(DEFAULT_BASE_URL);
         Ok(Self {
-            signature: signature.map_err(|fix| format!("{VERIFICATION_KEY} {fix}"))?,
+            signatures,
             key: key.map(str::to_owned),
             url: format!("{}/v3/mail/send", base.trim_end_matches('/')),
             pools: Pools {
@@ -129,7 +139,7 @@ impl Delivery for SendGrid {
     }
 
     async fn read_webhook(&self, _: &Host, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
-        webhook::read(self.signature.as_ref(), webhook)
+        webhook::read(&self.signatures, webhook)
     }
 }
 

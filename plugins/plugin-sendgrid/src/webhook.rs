@@ -17,13 +17,14 @@ enum Left {
     Unreadable(String),
 }
 
-/// Verifies and reads a webhook. Without a key nothing is verified: in production the host refuses
-/// such webhooks.
-pub fn read(signature: Option<&Signature>, webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
-    if let Some(signature) = signature {
-        signature
-            .verify(webhook)
-            .map_err(Refusal::unauthorized_because)?;
+/// Verifies and reads a webhook. One of the keys is enough. Without a key nothing is verified: in production
+/// the host refuses such webhooks.
+pub fn read(signatures: &[Signature], webhook: &Webhook) -> Result<DeliveryReading, Refusal> {
+    let verified: Vec<_> = signatures.iter().map(|one| one.verify(webhook)).collect();
+    if verified.iter().all(Result::is_err)
+        && let Some(Err(why)) = verified.into_iter().next()
+    {
+        return Err(Refusal::unauthorized_because(why));
     }
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;

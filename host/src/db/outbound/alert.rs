@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::db::transact::stir;
-use crate::db::{Conn, Result, Topic};
+use crate::db::{Conn, Entered, Result, Topic};
 use crate::ids::{AlertRuleId, Claim};
 use crate::states::DeliveryState;
 
@@ -168,6 +168,16 @@ pub async fn alert_rules_list(
     Ok((rows, total))
 }
 
+/// The enabled rules of this type.
+pub async fn alert_rules_of(conn: &mut Conn, kind: &str) -> Result<Vec<AlertRuleId>> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: AlertRuleId" FROM alert_rules WHERE enabled AND type = $1 ORDER BY id"#,
+        kind
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The rule to check next, locked. Workers that race get different ones.
 pub async fn alert_rule_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<Option<AlertRule>> {
     sqlx::query_as!(
@@ -221,13 +231,6 @@ pub async fn alert_figure(
     )
     .fetch_one(conn)
     .await
-}
-
-/// How many contacts entered a journey.
-#[derive(Clone, Debug)]
-pub struct Entered {
-    pub journey_id: String,
-    pub people: i64,
 }
 
 /// Which of these journeys most contacts entered since, and how many.

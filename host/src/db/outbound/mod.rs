@@ -6,10 +6,10 @@ mod delivery;
 mod webhook;
 
 pub use alert::{
-    AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, Entered, NewAlert, alert_claim,
-    alert_end, alert_entered, alert_figure, alert_insert, alert_next_due, alert_rule_checked,
+    AlertEnd, AlertFigure, AlertRow, AlertRule, ClaimedAlert, NewAlert, alert_claim, alert_end,
+    alert_entered, alert_figure, alert_insert, alert_next_due, alert_rule_checked,
     alert_rule_delete, alert_rule_due, alert_rule_lock, alert_rule_put, alert_rules_list,
-    alerts_give_back, alerts_list,
+    alert_rules_of, alerts_give_back, alerts_list,
 };
 pub use capture::{
     CaptureHold, ClaimedCapture, NewCapture, capture_again, capture_claim, capture_delete,

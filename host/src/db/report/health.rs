@@ -5,20 +5,23 @@ use uuid::Uuid;
 
 use crate::db::{Conn, Result};
 
-/// Records a worker's heartbeat.
+/// Records a worker's heartbeat, and the public address it was started with.
 pub async fn worker_beat(
     conn: &mut Conn,
     id: Uuid,
+    url: &str,
     findings: &[String],
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "INSERT INTO workers (id, started_at, last_seen_at, findings) VALUES ($1, $2, $2, $3)
+        "INSERT INTO workers (id, started_at, last_seen_at, findings, public_url)
+         VALUES ($1, $2, $2, $3, $4)
          ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at,
              findings = excluded.findings",
         id,
         now,
-        findings
+        findings,
+        url
     )
     .execute(conn)
     .await?;

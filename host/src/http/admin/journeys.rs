@@ -1,10 +1,11 @@
 //! Journeys: showing them, switching them on and off, and enrolling contacts by hand.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use hogsend_plugin_api::Properties;
 use hogsend_plugin_api::journey::{Definition, EventMatch, Late};
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,8 @@ use crate::http::wire::paging::{Part, PartParams};
 use crate::http::wire::params::{Name, Path};
 use crate::ids::StateId;
 use crate::ingest::{self, Enrolled};
-use crate::pauses::{Scope, pause, resume};
-use crate::states::RunState;
+use crate::pauses::{Pauses, Scope, pause, resume};
+use crate::states::{PauseCause, PauseScope, RunState};
 use utoipa_axum::routes;
 
 /// The routes of this file.
@@ -75,6 +76,16 @@ pub struct CountsOut {
     stuck: i64,
 }
 
+/// The pause of a journey.
+#[derive(Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldOut {
+    since: DateTime<Utc>,
+    cause: PauseCause,
+    reason: Option<String>,
+    paused_by: String,
+}
+
 /// A journey.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +97,9 @@ pub struct JourneyOut {
     enabled: bool,
     /// Whether the journey is paused: its runs and mails wait, and entries into it are held.
     held: bool,
+    /// Why it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<HoldOut>,
     plugin: String,
     version: u32,
     trigger: TriggerOut,
@@ -142,7 +156,7 @@ pub async fn list_journeys(
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
-        paused: db::journeys_paused(&mut conn).await?,
+        holds: holds(&mut conn, app.clock.now()).await?,
         counts: db::journey_counts(&mut conn, None).await?,
         skips: skips(&mut conn, None).await?,
     };
@@ -217,10 +231,15 @@ pub async fn change_journey(
         Some(true) => {
             pause(&app.db, &caller.actor, &scope, None, now).await?;
         }
-        Some(false) => {
+        // A journey that is not held keeps its spike guard.
+        Some(false)
+            if db::journeys_paused(&mut *app.db.conn().await?)
+                .await?
+                .contains(&id) =>
+        {
             resume(&app.db, &caller.actor, &scope, now).await?;
         }
-        None => {}
+        Some(false) | None => {}
     }
     story(&app, &id).await
 }
@@ -355,7 +374,7 @@ impl EnrollIn {
 /// The switches, counts and skips of all journeys.
 struct Facts {
     disabled: HashSet<String>,
-    paused: HashSet<String>,
+    holds: HashMap<String, HoldOut>,
     counts: Vec<RunCount>,
     skips: Vec<SkipCount>,
 }
@@ -379,7 +398,8 @@ impl Facts {
             name: definition.name.clone(),
             description: definition.description.clone(),
             enabled: enabled && !self.disabled.contains(&definition.id),
-            held: self.paused.contains(&definition.id),
+            held: self.holds.contains_key(&definition.id),
+            hold: self.holds.get(&definition.id).cloned(),
             plugin: entry.plugin.id().to_owned(),
             version: definition.version,
             trigger: (&definition.trigger).into(),
@@ -409,6 +429,24 @@ fn late(definition: &Definition) -> Option<u64> {
     }
 }
 
+/// The pauses of journeys, by id.
+async fn holds(conn: &mut Conn, now: DateTime<Utc>) -> db::Result<HashMap<String, HoldOut>> {
+    let pauses = Pauses::load(conn, now).await?;
+    let journeys = pauses
+        .lasting()
+        .filter(|pause| pause.scope == PauseScope::Journey);
+    let holds = journeys.map(|pause| {
+        let hold = HoldOut {
+            since: pause.since,
+            cause: pause.cause,
+            reason: pause.reason.clone(),
+            paused_by: pause.paused_by.clone(),
+        };
+        (pause.name.clone(), hold)
+    });
+    Ok(holds.collect())
+}
+
 /// Refused and held entries.
 async fn skips(conn: &mut Conn, journey: Option<&str>) -> db::Result<Vec<SkipCount>> {
     let mut skips = db::journey_skips(conn, journey).await?;
@@ -422,7 +460,7 @@ async fn story(app: &App, id: &str) -> Result<Json<OneJourneyOut>, ApiError> {
     let mut conn = app.db.report().await?;
     let facts = Facts {
         disabled: db::journeys_disabled(&mut conn).await?,
-        paused: db::journeys_paused(&mut conn).await?,
+        holds: holds(&mut conn, app.clock.now()).await?,
         counts: db::journey_counts(&mut conn, Some(id)).await?,
         skips: skips(&mut conn, Some(id)).await?,
     };

@@ -14,9 +14,11 @@ use crate::foreign::Issue;
 use crate::http::ApiError;
 use crate::http::auth::{Caller, FullAdmin, Read};
 use crate::http::wire::body::JsonBody;
-use crate::http::wire::openapi::{BadRequest, NotFound, Routes};
+use crate::http::wire::openapi::{BadRequest, ErrorOut, NotFound, Routes};
+use crate::mail::{self, Plan};
 use crate::pauses::{Pauses, Scope, pause, resume};
-use crate::states::PauseScope;
+use crate::restore;
+use crate::states::{PauseCause, PauseScope};
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -37,6 +39,26 @@ pub struct ScopeIn {
     category: Option<String>,
     /// Why, for colleagues, at most 500 characters.
     reason: Option<String>,
+}
+
+/// What goes on: a journey, a category, everything, or a database that was restored or copied.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ResumeIn {
+    /// The id of a journey: its runs, its mails and entries into it.
+    journey: Option<String>,
+    /// A category: its mails.
+    category: Option<String>,
+    /// Ignored: a resume needs no reason.
+    reason: Option<String>,
+    /// Accepts a database that was restored, copied or moved, and sends what is still useful. Without journey
+    /// and category.
+    after_restore: Option<bool>,
+    /// With `afterRestore`: `API_PUBLIC_URL` of the workers from now on, instead of the one that a worker was
+    /// started with.
+    public_url: Option<String>,
+    /// With `afterRestore`: only says what would be sent and skipped.
+    dry_run: Option<bool>,
 }
 
 impl ScopeIn {
@@ -87,6 +109,8 @@ pub struct PauseOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     category: Option<String>,
     since: DateTime<Utc>,
+    #[schema(value_type = PauseCause)]
+    cause: PauseCause,
     reason: Option<String>,
     paused_by: String,
     waiting: WaitingOut,
@@ -110,6 +134,7 @@ impl PauseOut {
             journey,
             category,
             since: pause.since,
+            cause: pause.cause,
             reason: pause.reason.clone(),
             paused_by: pause.paused_by.clone(),
             waiting: WaitingOut {
@@ -129,10 +154,52 @@ pub struct PausesOut {
 
 #[derive(Serialize, ToSchema)]
 pub struct ResumedOut {
-    /// False if nothing was paused.
+    /// False if nothing was paused, and with `dryRun`.
     resumed: bool,
     /// What is still paused.
     pauses: Vec<PauseOut>,
+    /// With `afterRestore`: what is sent and skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanOut>,
+}
+
+/// What waits in the database.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanOut {
+    /// Mails that wait, by template.
+    mails: Vec<PlannedOut>,
+    /// Open runs, which may decide on further mails.
+    open_runs: i64,
+    /// Those of them that go on at once.
+    due_runs: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedOut {
+    template: String,
+    send: i64,
+    /// Past their last useful moment.
+    skip: i64,
+    /// The last attempt has no answer: repeated under the same key, or ended as ambiguous.
+    in_doubt: i64,
+}
+
+impl From<Plan> for PlanOut {
+    fn from(plan: Plan) -> Self {
+        let mails = plan.mails.into_iter().map(|one| PlannedOut {
+            template: one.template_key,
+            send: one.send,
+            skip: one.skip,
+            in_doubt: one.in_doubt,
+        });
+        Self {
+            mails: mails.collect(),
+            open_runs: plan.runs.open,
+            due_runs: plan.runs.due,
+        }
+    }
 }
 
 /// Lists what is paused, and what waits because of it.
@@ -171,23 +238,60 @@ pub async fn begin_pause(
     }))
 }
 
-/// Ends a pause. What it held goes on within seconds, paced.
+/// Ends a pause. What it held goes on within seconds, paced. The spike guard leaves a journey that is resumed
+/// alone for a day, also where it was not paused: do so before many contacts are to enter it on purpose.
+///
+/// With `afterRestore` it accepts a database that was restored, copied or moved; a plain resume of everything is
+/// refused while such a database waits.
 #[utoipa::path(
     post, path = "/v1/admin/resume", tag = "system",
     security(("key" = ["full-admin"]), ("session" = [])),
-    request_body = ScopeIn,
-    responses((status = 200, description = "Whether something was paused", body = ResumedOut), (status = 400, response = BadRequest)),
+    request_body = ResumeIn,
+    responses(
+        (status = 200, description = "Whether something was paused", body = ResumedOut),
+        (status = 400, response = BadRequest),
+        (status = 409, description = "The database was restored or copied and has to be accepted", body = ErrorOut),
+    ),
 )]
 pub async fn end_pause(
     State(app): State<App>,
     caller: Caller<FullAdmin>,
-    JsonBody(body): JsonBody<ScopeIn>,
+    JsonBody(body): JsonBody<ResumeIn>,
 ) -> Result<Json<ResumedOut>, ApiError> {
-    let scope = body.scope(&app, false)?;
-    let ended = resume(&app.db, &caller.actor, &scope, app.clock.now()).await?;
+    let now = app.clock.now();
+    let scope = ScopeIn {
+        journey: body.journey,
+        category: body.category,
+        reason: body.reason,
+    };
+    let scope = scope.scope(&app, false)?;
+    if body.after_restore != Some(true) {
+        if body.public_url.is_some() || body.dry_run.is_some() {
+            let message = "must be true with publicUrl and dryRun";
+            return Err(ApiError::validation(&[Issue::new("afterRestore", message)]));
+        }
+        let ended = resume(&app.db, &caller.actor, &scope, now).await?;
+        return Ok(Json(ResumedOut {
+            resumed: ended.is_some(),
+            pauses: lasting(&app).await?,
+            plan: None,
+        }));
+    }
+    if scope != Scope::Everything {
+        let message = "concerns the whole database: leave journey and category out";
+        return Err(ApiError::validation(&[Issue::new("afterRestore", message)]));
+    }
+    let plan = mail::plan(&mut *app.db.report().await?, now).await?;
+    let mut resumed = false;
+    if body.dry_run != Some(true) {
+        let url = body.public_url.as_deref();
+        let accepted = restore::accept(&app.db, &caller.actor, url, now).await?;
+        resumed = accepted.pause.is_some();
+    }
     Ok(Json(ResumedOut {
-        resumed: ended.is_some(),
+        resumed,
         pauses: lasting(&app).await?,
+        plan: Some(plan.into()),
     }))
 }
 

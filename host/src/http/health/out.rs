@@ -93,7 +93,8 @@ pub struct BacklogOut {
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     Healthy,
-    /// No worker, no database, a configured Redis that does not answer, or a blocked provider.
+    /// No worker, no database, a configured Redis that does not answer, a blocked provider, or a restored
+    /// database that nobody has accepted yet.
     Degraded,
     MigrationPending,
 }

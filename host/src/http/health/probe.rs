@@ -14,6 +14,7 @@ use crate::db::{self, HoldKind, PauseRow, Queues, SchemaState, WorkersSeen};
 use crate::loops::BEAT;
 use crate::mail::{self, ProviderState, Taking};
 use crate::pauses::{Pauses, Scope};
+use crate::states::PauseCause;
 use crate::worker::engine::{Embedded, Engine};
 
 /// The time limit of each probe.
@@ -75,9 +76,13 @@ pub async fn look(app: &App) -> HealthOut {
         findings.extend(probe.findings.iter().cloned());
         findings.extend(probe.pauses.lasting().map(paused));
     }
+    let halted = probe.as_ref().is_some_and(|probe| {
+        let mut lasting = probe.pauses.lasting();
+        lasting.any(|pause| pause.cause == PauseCause::Restore)
+    });
     let status = match &probe {
         Some(_) if !in_sync => Health::MigrationPending,
-        Some(_) if worker == Status::Up && redis.status != Status::Down && !blocked => {
+        Some(_) if worker == Status::Up && redis.status != Status::Down && !blocked && !halted => {
             Health::Healthy
         }
         _ => Health::Degraded,
@@ -201,7 +206,7 @@ fn paused(pause: &PauseRow) -> String {
         pause.since.format("%F %T UTC"),
         pause.paused_by,
         reason.map_or(String::new(), |reason| format!(" ({reason})")),
-        scope.resume_command(),
+        scope.resume_command(pause.cause),
     )
 }
 

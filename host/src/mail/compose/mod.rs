@@ -144,7 +144,7 @@ fn undecided(
     (template, category): (&Template, &str),
     now: DateTime<Utc>,
 ) -> NewSend {
-    let id = SendId::new(now);
+    let id = SendId::marked(now, &cx.mark);
     let transactional = category == TRANSACTIONAL;
     let own = composing.args.not_after_ms.or(template.not_after_ms);
     let asked_ms = own.or(composing.not_after_ms);

@@ -41,6 +41,29 @@ impl Store {
         }
     }
 
+    /// A copy of a server's database, to which nobody is connected.
+    pub async fn copy_of(server: &super::Server) -> Self {
+        let from = server.store.native.as_ref().expect("a native database");
+        let name = format!("t_{}", uuid::Uuid::new_v4().simple());
+        let mut admin = PgConnection::connect(&from.admin_url).await.unwrap();
+        let copy = format!("CREATE DATABASE {name} TEMPLATE {}", from.name);
+        sqlx::query(AssertSqlSafe(copy))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let (host, _) = from.admin_url.rsplit_once('/').unwrap();
+        let url = format!("{host}/{name}");
+        Self {
+            db: Db::connect(&url.clone().into(), 8).await.unwrap(),
+            native: Some(Native {
+                admin_url: from.admin_url.clone(),
+                name,
+                url,
+            }),
+            folder: None,
+        }
+    }
+
     /// A database that another process made and removes.
     pub async fn at(url: &str) -> Self {
         Self {

@@ -199,3 +199,24 @@ fn the_secret_comes_in_one_of_four_ways() {
         );
     }
 }
+
+#[test]
+fn the_secret_before_counts_while_it_is_being_replaced() {
+    let plugin = start(&[
+        ("BREVO_WEBHOOK_SECRET", "new"),
+        ("BREVO_WEBHOOK_SECRET_PREVIOUS", "old"),
+    ]);
+    let known = body("delivered", &json!({})).to_string();
+    for (secret, knows_it) in [("new", true), ("old", true), ("older", false)] {
+        let header = ("authorization".to_owned(), format!("Bearer {secret}"));
+        let webhook = Webhook::new(vec![header], known.as_str(), kit::beginning());
+        let read: Result<DeliveryReading, Refusal> = kit::call(
+            plugin.as_ref(),
+            method::DELIVERY_READ_WEBHOOK,
+            webhook,
+            kit::no_requests,
+        )
+        .unwrap();
+        assert_eq!(read != Err(Refusal::unauthorized()), knows_it, "{secret}");
+    }
+}

@@ -15,9 +15,18 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef01";
 
 /// Reads a webhook of a signing key at a time, with a cache.
 fn read(key: &str, body: &Value, at: i64, cache: &mut Option<(String, String)>) -> Read {
+    read_with(&[("MAILGUN_WEBHOOK_SIGNING_KEY", key)], body, at, cache)
+}
+
+fn read_with(
+    keys: &[(&str, &str)],
+    body: &Value,
+    at: i64,
+    cache: &mut Option<(String, String)>,
+) -> Read {
     let received_at = chrono::DateTime::from_timestamp(at, 0).unwrap();
     let webhook = Webhook::new(Vec::new(), body.to_string(), received_at);
-    let plugin = start(&[("MAILGUN_WEBHOOK_SIGNING_KEY", key)]);
+    let plugin = start(keys);
     let before = cache.clone();
     let host = |command: &Command| -> Result<Value, StepError> {
         let text = |name: &str| command.args[name].as_str().unwrap().to_owned();
@@ -124,5 +133,22 @@ fn a_part_of_a_signature_is_none() {
                 "{proof}: {read:?}"
             );
         }
+    }
+}
+
+#[test]
+fn the_key_before_counts_while_it_is_being_replaced() {
+    let body = delivered(&proof("1700000000", TOKEN));
+    for (new, old, fits) in [
+        ("another-key", SIGNING_KEY, true),
+        (SIGNING_KEY, "another-key", true),
+        ("another-key", "a-third-key", false),
+    ] {
+        let keys = [
+            ("MAILGUN_WEBHOOK_SIGNING_KEY", new),
+            ("MAILGUN_WEBHOOK_SIGNING_KEY_PREVIOUS", old),
+        ];
+        let read = read_with(&keys, &body, 1_700_000_000, &mut None);
+        assert_eq!(is_event(&read), fits, "{new}, {old}: {read:?}");
     }
 }

@@ -74,3 +74,34 @@ fn a_secret_that_cannot_be_one_is_refused_without_being_shown() {
         assert!(hidden.is_empty() || !message.contains(hidden), "{message}");
     }
 }
+
+#[test]
+fn the_secret_before_counts_while_it_is_being_replaced() {
+    let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
+    let vector = vectors.iter().find(|vector| vector.genuine).unwrap();
+    let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for (secrets, believed) in [
+        ((other, vector.secret.as_str()), true),
+        ((vector.secret.as_str(), other), true),
+        ((other, other), false),
+    ] {
+        let plugin = kit::start::<Resend>(&Settings::from([
+            ("RESEND_WEBHOOK_SECRET", secrets.0),
+            ("RESEND_WEBHOOK_SECRET_PREVIOUS", secrets.1),
+        ]));
+        let headers = vector.headers.clone().into_iter().collect();
+        let received_at = DateTime::from_timestamp(vector.received, 0).unwrap();
+        let read: Result<DeliveryReading, Refusal> = kit::call(
+            plugin.unwrap().as_ref(),
+            method::DELIVERY_READ_WEBHOOK,
+            Webhook::new(headers, vector.body.as_str(), received_at),
+            kit::no_requests,
+        )
+        .unwrap();
+        assert_eq!(
+            read != Err(Refusal::unauthorized()),
+            believed,
+            "{secrets:?}"
+        );
+    }
+}

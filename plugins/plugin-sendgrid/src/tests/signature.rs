@@ -72,3 +72,24 @@ fn what_is_no_key_is_refused() {
         assert!(error.starts_with("is not a verification key"), "{error}");
     }
 }
+
+#[test]
+fn the_key_before_counts_while_it_is_being_replaced() {
+    let other = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE/iWBblsQ2sd+cALrJmzKDD4NkmW0hEVFdB/TdJShTXlXO6X5n+vToZbgjRUkQo99K434hUtRbuAIJw7I/oOuXQ==";
+    let signatures = |keys: &[&str]| -> Vec<Signature> {
+        keys.iter()
+            .map(|key| Signature::new(key).ok().unwrap())
+            .collect()
+    };
+    let hook = webhook(SIGNED, "1700000000", BODY);
+    for (keys, fits) in [
+        (&[other, KEY][..], true),
+        (&[KEY, other], true),
+        (&[other], false),
+        (&[other, other], false),
+    ] {
+        let read = crate::webhook::read(&signatures(keys), &hook);
+        let refused = matches!(read, Err(hogsend_plugin_api::Refusal::Unauthorized { .. }));
+        assert_eq!(!refused, fits, "{keys:?}: {read:?}");
+    }
+}
