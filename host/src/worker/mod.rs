@@ -30,9 +30,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::contacts::consent;
 use crate::crew::{Crew, Died};
-use crate::db::{self, Conn};
+use crate::db::{self, Beat, Conn, EngineReport};
 use crate::loops::BEAT;
-use engine::{Embedded, Engine};
+use crate::runs;
+use engine::Chosen;
 use periodic::Periodic;
 
 /// Checks alert rules and sends alerts in a process that is not a worker, so that missing workers
@@ -47,7 +48,8 @@ pub fn watch(app: &App, crew: &mut Crew) {
 /// restarts it.
 pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     let id = Uuid::now_v7();
-    tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
+    let engine = Chosen::of(&app.config);
+    tracing::info!(worker.id = %id, engine = engine.kind(), "the worker is ready");
     // Before the first claim, because claims count worker deaths.
     if let Err(error) = app.calls.take_back().await {
         tracing::warn!(%error, "cannot tell which plugin calls were running at the last crash");
@@ -58,8 +60,10 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
         listening.0.db.wake().listen(listening.1).await;
     });
     let beating = (app.clone(), crew.stop().clone());
-    crew.spawn(BEATS, async move { beat(&beating.0, id, &beating.1).await });
-    Embedded::start(&app, &mut crew);
+    crew.spawn(BEATS, async move {
+        beat(&beating.0, id, &engine, &beating.1).await
+    });
+    engine.start(&app, &mut crew);
     poll::start(&mut crew, mailer::Mails::new(&app));
     poll::start(&mut crew, mailer::UrgentMails::new(&app));
     poll::start(&mut crew, relay::Captures::new(&app));
@@ -92,13 +96,13 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
 /// Its name in the log and in health.
 const BEATS: &str = "heartbeat";
 
-async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
+async fn beat(app: &App, id: Uuid, engine: &Chosen, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = app.calls.take_back().await {
             tracing::debug!(%error, "records of plugin calls will be deleted later");
         }
         let seen = match app.db.conn().await {
-            Ok(mut conn) => report(app, id, &mut conn).await,
+            Ok(mut conn) => report(app, id, engine, &mut conn).await,
             Err(error) => Err(error),
         };
         let pause = match seen {
@@ -116,8 +120,10 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
 }
 
 /// Records this worker's heartbeat and findings.
-async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
+async fn report(app: &App, id: Uuid, engine: &Chosen, conn: &mut Conn) -> db::Result<()> {
     let mut findings = app.loops.findings();
+    let health = engine.health();
+    findings.extend(health.findings);
     let journeys = app.loops.journeys_without_plugin();
     if !journeys.is_empty() {
         let waiting = db::states_waiting(conn, &journeys).await?;
@@ -134,7 +140,15 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
             hold.reason
         )
     }));
-    db::worker_beat(conn, id, &findings, app.clock.now()).await
+    let beat = Beat {
+        findings: &findings,
+        engine: Some(EngineReport {
+            kind: engine.kind(),
+            version: health.version.as_deref(),
+            up: health.up,
+        }),
+    };
+    db::worker_beat(conn, id, &beat, app.clock.now()).await
 }
 
 /// Works until nothing is due. Returns how many runs and mails it processed. For tests and tools
@@ -142,7 +156,7 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
 pub async fn drain(app: &App) -> db::Result<usize> {
     let mut taken = 0;
     loop {
-        let round = engine::advance_due(app).await?
+        let round = runs::advance_due(app).await?
             + deliver_due(app).await?
             + relay_due(app).await?
             + track_due(app).await?

@@ -25,6 +25,7 @@ mod delivery;
 mod destinations;
 mod development;
 mod each_provider;
+mod engines;
 mod erasure;
 mod failover;
 mod fate;
