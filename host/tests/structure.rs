@@ -2,10 +2,13 @@
 //!
 //! Modules depend on each other in one direction: [`MODULES`] lists them lowest first, each with the
 //! modules it may use. Files must not import each other in a circle, but a folder's `mod.rs` may share types
-//! with the files of its folder. Entry points do not write: `structure/writes.rs`.
+//! with the files of its folder. Entry points do not write: `structure/writes.rs`. Changes of runs wake
+//! engines: `structure/wakes.rs`.
 
 #[path = "structure/sources.rs"]
 mod sources;
+#[path = "structure/wakes.rs"]
+mod wakes;
 #[path = "structure/writes.rs"]
 mod writes;
 
@@ -192,6 +195,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "ids",
             "ingest",
             "mail",
+            "pauses",
             "plugins",
             "run_ended",
             "states",
@@ -240,7 +244,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "alerts",
             "app",
             "backoff",
-            "calls",
+            "config",
             "contacts",
             "crew",
             "db",
@@ -307,6 +311,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "ids",
             "installed",
             "keys",
+            "loops",
             "mail",
             "nearest",
             "pauses",

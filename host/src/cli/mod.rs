@@ -2,6 +2,7 @@
 
 mod admin;
 mod dev;
+mod engine;
 mod environment;
 mod journeys;
 mod key;
@@ -74,6 +75,9 @@ enum Command {
     },
     /// Go on with what was paused
     Resume(pause::Resume),
+    /// Show what wakes runs: the engine of the workers
+    #[command(subcommand)]
+    Engine(engine::EngineCommand),
     /// Show, check, add and remove plugins
     #[command(subcommand, visible_alias = "plugins")]
     Plugin(plugin::PluginCommand),
@@ -224,6 +228,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             pause::pause(environment, covered, reason.as_deref()).await
         }
         Command::Resume(wanted) => pause::resume(environment, wanted).await,
+        Command::Engine(command) => engine::run(environment, command).await,
         Command::Plugin(command) => Box::pin(plugin::run(environment, command)).await,
         Command::Journeys(JourneysCommand::List { json }) => {
             journeys::list(environment, json).await

@@ -65,6 +65,7 @@ const SESSION: &str = "SET statement_timeout = '60s'";
 pub struct Db {
     pool: PgPool,
     wake: Wake,
+    outbox: run::Outbox,
     embedded: bool,
     #[cfg(feature = "embedded-db")]
     server: Arc<Mutex<Option<server::Embedded>>>,
@@ -114,6 +115,7 @@ impl Db {
             .await?;
         Ok(Self {
             wake: Wake::listening(pool.clone()),
+            outbox: run::Outbox::default(),
             pool,
             embedded: false,
             #[cfg(feature = "embedded-db")]
@@ -128,6 +130,7 @@ impl Db {
         Ok(Self {
             pool,
             wake: Wake::in_process(),
+            outbox: run::Outbox::default(),
             embedded: true,
             server: Arc::new(Mutex::new(Some(server))),
         })

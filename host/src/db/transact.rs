@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rand::Rng as _;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::lock::{Held, Level};
+use super::run::{Wakes, run_wakes_insert};
 use super::wake::Topics;
 use super::{Db, PoolConn, Result, Topic, is_transient};
-use crate::ids::ContactId;
+use crate::ids::{ContactId, StateId};
 
 /// Attempts of a transaction that conflicts with others, including the first.
 const TRIES: u32 = 6;
@@ -18,7 +20,7 @@ const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(10);
 
 tokio::task_local! {
-    /// The current transaction's locks, and the topics its commit wakes.
+    /// The current transaction's locks, the topics its commit wakes, and the runs it wakes.
     static CONTEXT: RefCell<Context>;
 }
 
@@ -26,6 +28,7 @@ tokio::task_local! {
 struct Context {
     held: Held,
     topics: Topics,
+    wakes: Wakes,
 }
 
 /// An open transaction; dropping it rolls it back.
@@ -216,20 +219,34 @@ impl Db {
             let (tx, value) = work(tx).await?;
             let tx: Option<Tx> = tx.into();
             if let Some(tx) = tx {
-                let topics = CONTEXT.with(|context| context.borrow().topics);
-                self.commit_and_wake(tx, &topics.list()).await?;
+                let (topics, wakes) = CONTEXT.with(|context| {
+                    let mut context = context.borrow_mut();
+                    (context.topics, std::mem::take(&mut context.wakes))
+                });
+                self.commit_and_wake(tx, topics, &wakes).await?;
             }
             Ok(value)
         };
         CONTEXT.scope(RefCell::default(), inside).await
     }
 
-    /// Commits and wakes the workers.
-    async fn commit_and_wake(&self, mut tx: Tx, topics: &[Topic]) -> Result<()> {
-        self.wake.announce(&mut tx, topics).await?;
+    /// Commits and wakes the workers. Keeps the wake-ups of runs where an engine outside the database is in
+    /// use.
+    async fn commit_and_wake(&self, mut tx: Tx, mut topics: Topics, wakes: &Wakes) -> Result<()> {
+        if !wakes.is_empty() && self.outbox.is_used(&mut tx).await? {
+            run_wakes_insert(&mut tx, wakes).await?;
+            topics.add(Topic::Wakes);
+        }
+        let topics = topics.list();
+        self.wake.announce(&mut tx, &topics).await?;
         tx.commit().await?;
-        self.wake.committed(topics);
+        self.wake.committed(&topics);
         Ok(())
+    }
+
+    /// Engines outside the database came or went: the next transaction looks at once which are in use.
+    pub fn engines_changed(&self) {
+        self.outbox.forget();
     }
 }
 
@@ -286,6 +303,12 @@ impl Db {
 /// [`Db::transact`] this does nothing, and the caller must wake the loop.
 pub fn stir(topic: Topic) {
     let _ = CONTEXT.try_with(|context| context.borrow_mut().topics.add(topic));
+}
+
+/// The current transaction makes these runs due at a time, or ends them (None), from outside their own advance.
+/// Outside [`Db::transact`] this does nothing, and an engine outside the database notices when they are overdue.
+pub(super) fn rouse(runs: impl IntoIterator<Item = (StateId, Option<DateTime<Utc>>)>) {
+    let _ = CONTEXT.try_with(|context| context.borrow_mut().wakes.extend(runs));
 }
 
 /// The current transaction takes a lock of this kind.

@@ -33,6 +33,8 @@ pub enum Topic {
     Imports,
     /// Alerts are due.
     Alerts,
+    /// Wake-ups of runs are kept for an engine outside the database.
+    Wakes,
 }
 
 /// A set of topics.

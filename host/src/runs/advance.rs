@@ -10,7 +10,8 @@ use hogsend_plugin_api::limits;
 use super::end::Ending;
 use super::enrich;
 use super::journal::Journal;
-use super::record::{Advanced, Outcome, crashed, record, record_stuck};
+use super::record::{Outcome, crashed, record, record_stuck};
+use super::standing::Standing;
 use super::step::{Effects, Performed, Performing, perform};
 use crate::calls;
 use crate::catalog::JourneyEntry;
@@ -28,7 +29,7 @@ const PLUGIN_GONE_RETRY: TimeDelta = TimeDelta::hours(1);
 /// All effects of the run are collected first and written in one transaction with the steps that
 /// caused them, under the claim and the revision the journal was read at. So a step's effect exists
 /// if and only if the step is recorded, whichever worker dies when.
-pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Advanced> {
+pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
     let Some(entry) = cx.catalog().journey(&state.journey_id).cloned() else {
         return without_plugin(cx, state).await;
     };
@@ -57,25 +58,25 @@ pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Advanced>
         let Some(error) = advance.crash else {
             return postpone(cx, state, PLUGIN_RETRY).await;
         };
-        crashed(cx, state, &error).await?;
-        return Ok(Advanced::Postponed);
+        return crashed(cx, state, &error).await;
     };
     let outcome = advance.outcome(Ending::of(&status));
     cx.db.transact(|tx| record(tx, &outcome)).await
 }
 
 /// Postpones a run whose journey is in no plugin. The longer it has waited, the longer is the pause.
-async fn without_plugin(cx: &Context, state: &ClaimedState) -> db::Result<Advanced> {
+async fn without_plugin(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
     cx.loops.without_plugin(&state.journey_id);
     let waited = cx.clock.now() - state.updated_at;
     let wait = waited.clamp(PLUGIN_RETRY, PLUGIN_GONE_RETRY);
     postpone(cx, state, wait).await
 }
 
-async fn postpone(cx: &Context, state: &ClaimedState, wait: TimeDelta) -> db::Result<Advanced> {
+async fn postpone(cx: &Context, state: &ClaimedState, wait: TimeDelta) -> db::Result<Standing> {
     let mut conn = cx.db.conn().await?;
-    db::state_release(&mut conn, state, cx.clock.now() + wait).await?;
-    Ok(Advanced::Postponed)
+    let now = cx.clock.now();
+    db::state_release(&mut conn, state, now + wait).await?;
+    Ok(Standing::at(Some(now + wait), now))
 }
 
 async fn load(cx: &Context, state: &ClaimedState) -> db::Result<Journal> {

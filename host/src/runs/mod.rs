@@ -2,7 +2,9 @@
 //! broken ones.
 //!
 //! A worker claims a run that is due, replays its journal in the journey's plugin, performs the steps that
-//! the code asks for, and records all of it in one transaction ([`advance()`]).
+//! the code asks for, and records all of it in one transaction (`advance.rs`). Which run it claims and when
+//! is up to its engine: the embedded one claims what is due in batches ([`claim_due`]), others name a run
+//! ([`advance_one`]). The row decides in both cases.
 //!
 //! ```text
 //!                 enrolment, restart
@@ -38,13 +40,15 @@
 //! [`RunState::may_become`](crate::states::RunState::may_become) is the table of them.
 
 mod advance;
+mod claim;
 pub mod decide;
 mod end;
 mod enrich;
 mod journal;
 mod record;
+mod standing;
 mod step;
 mod wait;
 
-pub use advance::advance;
-pub use record::{Advanced, unrecorded};
+pub use claim::{advance_due, advance_one, claim_due, give_back, perform, places, renew};
+pub use standing::Standing;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::end::{Ending, report};
 use super::journal::Journal;
+use super::standing::Standing;
 use super::step::{Effects, Plan};
 use super::wait;
 use crate::backoff;
@@ -19,16 +20,6 @@ use crate::plugins::PluginError;
 /// Advances in a row that may fail, to be recorded or by a crash, before the run is stuck.
 const FAILURES_MAX: i16 = 5;
 
-/// What an advance did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advanced {
-    Recorded,
-    /// Something else changed the run meanwhile; nothing was recorded and it is due again.
-    Outdated,
-    /// The plugin gave no answer; the run is due again later.
-    Postponed,
-}
-
 /// An advance before it is recorded.
 pub struct Outcome<'a> {
     pub cx: &'a Context,
@@ -40,8 +31,9 @@ pub struct Outcome<'a> {
 }
 
 /// Records an advance under the claim and the revision that its journal was read at. The run's events may
-/// be about other people, so everybody they can be about is locked before the run.
-pub async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanced)> {
+/// be about other people, so everybody they can be about is locked before the run. Where something else
+/// changed the run meanwhile, nothing is recorded and it is due again.
+pub async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Standing)> {
     let Outcome {
         cx,
         state,
@@ -60,7 +52,8 @@ pub async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanc
     let contact = people.into_iter().find(|one| one.id == state.contact_id);
     if !db::state_fence(&mut tx, state).await? {
         db::state_release(&mut tx, state, now).await?;
-        return Ok((tx, Advanced::Outdated));
+        tracing::debug!(state.id = %state.id, "the run changed meanwhile, advancing it again");
+        return Ok((tx, Standing::Due));
     }
     note_advance(&mut tx, state).await?;
 
@@ -82,7 +75,12 @@ pub async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Advanc
     if written && let Some(ended) = ending.ended(state) {
         report(&mut tx, &cx.catalog(), &ended, now).await?;
     }
-    Ok((tx, Advanced::Recorded))
+    let standing = if written && ending.waits() {
+        Standing::at(wake_at, now)
+    } else {
+        Standing::Over
+    };
+    Ok((tx, standing))
 }
 
 /// Keeps the person as the first advance saw them, and forgets deaths of workers in earlier advances.
@@ -217,7 +215,7 @@ pub async fn record_stuck(
     state: &ClaimedState,
     journal: Journal,
     ending: Ending,
-) -> db::Result<Advanced> {
+) -> db::Result<Standing> {
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id,
         reason = ending.error.as_deref(), "a run is stuck");
     let outcome = Outcome {
@@ -232,14 +230,22 @@ pub async fn record_stuck(
 }
 
 /// Decides on a run whose advance could not be recorded; see [`failed`].
-pub async fn unrecorded(cx: &Context, state: &ClaimedState, error: &sqlx::Error) -> db::Result<()> {
+pub async fn unrecorded(
+    cx: &Context,
+    state: &ClaimedState,
+    error: &sqlx::Error,
+) -> db::Result<Standing> {
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
         "an advance could not be recorded");
     failed(cx, state, &Ending::unrecordable(FAILURES_MAX, error)).await
 }
 
 /// Decides on a run whose advance ended its plugin's own process, or did not end; see [`failed`].
-pub async fn crashed(cx: &Context, state: &ClaimedState, error: &PluginError) -> db::Result<()> {
+pub async fn crashed(
+    cx: &Context,
+    state: &ClaimedState,
+    error: &PluginError,
+) -> db::Result<Standing> {
     tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
         "a run ended the process of its journey's plugin, or its plugin did not answer");
     failed(cx, state, &Ending::crashed(FAILURES_MAX, error)).await
@@ -247,18 +253,18 @@ pub async fn crashed(cx: &Context, state: &ClaimedState, error: &PluginError) ->
 
 /// Decides on a run whose advance failed: it is due again after a growing pause, and after the fifth
 /// time in a row it is stuck. Does nothing where the claim is lost.
-async fn failed(cx: &Context, state: &ClaimedState, ending: &Ending) -> db::Result<()> {
+async fn failed(cx: &Context, state: &ClaimedState, ending: &Ending) -> db::Result<Standing> {
     let now = cx.clock.now();
     let decide = |mut tx: Tx| async move {
         db::contact_lock(&mut tx, &[state.contact_id]).await?;
         let Some(before) = db::state_failures(&mut tx, state).await? else {
-            return Ok((tx, ()));
+            return Ok((tx, Standing::Due));
         };
         let failures = before.saturating_add(1);
         if failures < FAILURES_MAX {
             let wake_at = now + backoff::wait(failures.into(), None);
             db::state_failed(&mut tx, state.id, failures, wake_at).await?;
-            return Ok((tx, ()));
+            return Ok((tx, Standing::at(Some(wake_at), now)));
         }
         let progress = Progress {
             status: ending.status,
@@ -271,7 +277,7 @@ async fn failed(cx: &Context, state: &ClaimedState, ending: &Ending) -> db::Resu
         if db::state_progress(&mut tx, state.id, &progress, now).await? {
             db::log_insert(&mut tx, &[ending.log(state)], now).await?;
         }
-        Ok((tx, ()))
+        Ok((tx, Standing::Over))
     };
     cx.db.transact(decide).await
 }

@@ -12,6 +12,9 @@ use crate::db::{self, Kept, Lifetime};
 
 /// Rows deleted in one transaction.
 const BATCH: i64 = 1_000;
+/// How long an engine outside the database counts as in use after its last worker was seen: longer than a
+/// deployment takes.
+const ENGINE_GONE: TimeDelta = TimeDelta::hours(1);
 
 /// Deletes all data past its retention period. For tests and tools that move the clock themselves.
 pub async fn tidy(app: &App) -> db::Result<()> {
@@ -64,7 +67,19 @@ impl Janitor {
                 failed = Err(error);
             }
         }
-        failed
+        failed?;
+        self.forget_engines().await
+    }
+
+    /// Wake-ups are no longer kept for an engine that no worker uses.
+    async fn forget_engines(&self) -> db::Result<()> {
+        let before = self.app.clock.now() - ENGINE_GONE;
+        let mut conn = self.app.db.conn().await?;
+        if db::engines_forget(&mut conn, before).await? > 0 {
+            self.app.db.engines_changed();
+            tracing::info!("no worker uses the engine outside the database any longer");
+        }
+        Ok(())
     }
 
     async fn delete(&self, kept: &Kept, stop: &CancellationToken) -> db::Result<()> {

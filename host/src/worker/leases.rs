@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::periodic::{Left, Pass};
 use crate::app::App;
-use crate::db::{self, Topic};
+use crate::db::{self, Tx};
 
 pub(super) struct Leases {
     app: App,
@@ -45,11 +45,12 @@ impl Pass for Leases {
         if !went_on {
             // Other workers may be configured with longer leases, but not this much longer.
             let longest = now + self.app.config.lease * 2;
-            let mut conn = self.app.db.conn().await?;
-            let runs = db::states_after_clock_change(&mut conn, longest, now).await?;
-            drop(conn);
+            let work = async |mut tx: Tx| {
+                let runs = db::states_after_clock_change(&mut tx, longest, now).await?;
+                db::Result::Ok((tx, runs))
+            };
+            let runs = self.app.db.transact(work).await?;
             if runs > 0 {
-                self.app.db.wake().nudge(Topic::Runs);
                 tracing::warn!(
                     runs,
                     "the clock was set back: runs claimed earlier are due again"

@@ -33,9 +33,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::contacts::consent;
 use crate::crew::{Crew, Died};
-use crate::db::{self, Conn};
+use crate::db::{self, Beat, Conn, EngineReport};
 use crate::loops::BEAT;
-use engine::{Embedded, Engine};
+use crate::runs;
+use engine::Chosen;
 use periodic::Periodic;
 
 /// Checks alert rules and sends alerts in a process that is not a worker, so that missing workers
@@ -53,7 +54,8 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
         return Ok(());
     }
     let id = Uuid::now_v7();
-    tracing::info!(worker.id = %id, engine = Embedded::KIND, "the worker is ready");
+    let engine = Chosen::of(&app.config);
+    tracing::info!(worker.id = %id, engine = engine.kind(), "the worker is ready");
     // Before the first claim, because claims count worker deaths.
     if let Err(error) = app.calls.take_back().await {
         tracing::warn!(%error, "cannot tell which plugin calls were running at the last crash");
@@ -64,8 +66,10 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
         listening.0.db.wake().listen(listening.1).await;
     });
     let beating = (app.clone(), crew.stop().clone());
-    crew.spawn(BEATS, async move { beat(&beating.0, id, &beating.1).await });
-    Embedded::start(&app, &mut crew);
+    crew.spawn(BEATS, async move {
+        beat(&beating.0, id, &engine, &beating.1).await
+    });
+    engine.start(&app, &mut crew);
     poll::start(&mut crew, mailer::Mails::new(&app));
     poll::start(&mut crew, mailer::UrgentMails::new(&app));
     poll::start(&mut crew, relay::Captures::new(&app));
@@ -99,14 +103,14 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
 /// Its name in the log and in health.
 const BEATS: &str = "heartbeat";
 
-async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
+async fn beat(app: &App, id: Uuid, engine: &Chosen, stop: &CancellationToken) {
     let remembered = admit::Remembered::default();
     while !stop.is_cancelled() {
         if let Err(error) = app.calls.take_back().await {
             tracing::debug!(%error, "records of plugin calls will be deleted later");
         }
         let seen = match app.db.conn().await {
-            Ok(mut conn) => report(app, id, &mut conn).await,
+            Ok(mut conn) => report(app, id, engine, &mut conn).await,
             Err(error) => Err(error),
         };
         let seen = match seen {
@@ -128,8 +132,10 @@ async fn beat(app: &App, id: Uuid, stop: &CancellationToken) {
 }
 
 /// Records this worker's heartbeat and findings.
-async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
+async fn report(app: &App, id: Uuid, engine: &Chosen, conn: &mut Conn) -> db::Result<()> {
     let mut findings = app.loops.findings();
+    let health = engine.health();
+    findings.extend(health.findings);
     let journeys = app.loops.journeys_without_plugin();
     if !journeys.is_empty() {
         let waiting = db::states_waiting(conn, &journeys).await?;
@@ -146,8 +152,16 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
             hold.reason
         )
     }));
-    let url = &app.config.api_public_url;
-    db::worker_beat(conn, id, url, &findings, app.clock.now()).await
+    let beat = Beat {
+        public_url: &app.config.api_public_url,
+        findings: &findings,
+        engine: Some(EngineReport {
+            kind: engine.kind(),
+            version: health.version.as_deref(),
+            up: health.up,
+        }),
+    };
+    db::worker_beat(conn, id, &beat, app.clock.now()).await
 }
 
 /// Works until nothing is due. Returns how many runs and mails it processed. For tests and tools
@@ -155,7 +169,7 @@ async fn report(app: &App, id: Uuid, conn: &mut Conn) -> db::Result<()> {
 pub async fn drain(app: &App) -> db::Result<usize> {
     let mut taken = 0;
     loop {
-        let round = engine::advance_due(app).await?
+        let round = runs::advance_due(app).await?
             + deliver_due(app).await?
             + relay_due(app).await?
             + track_due(app).await?

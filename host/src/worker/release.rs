@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::periodic::{Left, Pass};
 use crate::app::App;
-use crate::db::{self, Topic};
+use crate::db::{self, Tx};
 use crate::enrolment::offer_held;
 use crate::pauses::{Pauses, Scope};
 
@@ -17,27 +17,29 @@ const ENTRIES: i64 = 100;
 /// Releases what no pause covers any longer. Returns how much there was. For tests and tools that move the
 /// clock themselves.
 pub async fn release_due(app: &App) -> db::Result<usize> {
-    let mut released = 0;
     let now = app.clock.now();
-    {
+    let over = {
         let mut conn = app.db.conn().await?;
-        let names = db::aside_names(&mut conn).await?;
+        let mut names = db::aside_names(&mut conn).await?;
         if !names.is_empty() {
             let pauses = Pauses::load(&mut conn, now).await?;
             let lasting: Vec<String> = pauses
                 .lasting()
                 .map(|pause| Scope::from(pause).to_string())
                 .collect();
-            for name in names.iter().filter(|name| !lasting.contains(name)) {
-                released += db::aside_release(&mut conn, name, TOGETHER, now).await?;
-            }
+            names.retain(|name| !lasting.contains(name));
         }
+        names
+    };
+    let mut released = 0;
+    for name in &over {
+        let work = async |mut tx: Tx| {
+            let count = db::aside_release(&mut tx, name, TOGETHER, now).await?;
+            db::Result::Ok((tx, count))
+        };
+        released += app.db.transact(work).await?;
     }
     let mut released = usize::try_from(released).unwrap_or(usize::MAX);
-    if released > 0 {
-        app.db.wake().nudge(Topic::Runs);
-        app.db.wake().nudge(Topic::Mails);
-    }
     for _ in 0..TOGETHER / ENTRIES {
         let offered = offer_held(app, ENTRIES).await?;
         released += offered;

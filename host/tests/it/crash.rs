@@ -146,7 +146,7 @@ async fn a_mail_that_crashes_its_worker_three_times_fails_and_the_others_are_sen
             assert_eq!(server.post("/v1/ingest", &event).await.status, 202);
         }
         // The mails are written before the first worker starts, so that it claims all of them.
-        while worker::engine::advance_due(&server.app).await.unwrap() > 0 {}
+        while hogsend::runs::advance_due(&server.app).await.unwrap() > 0 {}
         for _ in 0..3 {
             Worker::start(&url, &clock, at).crashes().await;
         }

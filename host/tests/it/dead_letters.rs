@@ -153,7 +153,7 @@ on_each_store! {
     async fn an_ended_run_stays_ended_and_its_queued_mails_are_not_sent(server: Server) {
         let run = server.enter("t.slow", "u").await;
         server.clock.advance(25 * HOUR);
-        hogsend::worker::engine::advance_due(&server.app).await.unwrap();
+        hogsend::runs::advance_due(&server.app).await.unwrap();
         decide::exit(&server.app, &Actor::Command, run, "asked to").await.unwrap();
         server.advance(HOUR).await;
         assert_eq!(server.statuses().await, "exited");

@@ -169,7 +169,7 @@ async fn a_sender_given_with_one_mail_fails_that_mail_alone() {
     }));
     decide(&server, "ann", "journey").await;
     decide(&server, "bob", "journey").await;
-    worker::engine::advance_due(&server.app).await.unwrap();
+    hogsend::runs::advance_due(&server.app).await.unwrap();
     server.run_sql("UPDATE email_sends SET sender_given = true, from_email = 'elsewhere@other.test', mail = jsonb_set(mail, '{from}', '\"elsewhere@other.test\"') WHERE to_email LIKE 'ann%'").await;
     server.drain().await;
     assert_eq!(ledger(&server).await, "ann failed resend, bob sent resend");
@@ -186,7 +186,7 @@ async fn eight_failures_at_once_open_the_breaker_once_and_mail_flows_soon_after(
     for user in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         decide(&server, user, "journey").await;
     }
-    worker::engine::advance_due(&server.app).await.unwrap();
+    hogsend::runs::advance_due(&server.app).await.unwrap();
     server
         .run_sql("UPDATE email_sends SET alone = true WHERE status = 'queued'")
         .await;
@@ -443,7 +443,7 @@ async fn sixteen_single_mails_at_a_slow_provider_go_out_once_each() {
     for n in 0..16 {
         decide(&server, &format!("p{n}"), "journey").await;
     }
-    worker::engine::advance_due(&server.app).await.unwrap();
+    hogsend::runs::advance_due(&server.app).await.unwrap();
     server.run_sql("UPDATE email_sends SET alone = true").await;
     resend.answer_after(Duration::from_secs(5));
     let stop = CancellationToken::new();
@@ -476,7 +476,7 @@ async fn a_clock_put_back_keeps_no_mail_back() {
     // Decided and claimed by the clock that was ahead, then its worker died.
     decide(&server, "bob", "journey").await;
     decide(&server, "cy", "journey").await;
-    worker::engine::advance_due(&server.app).await.unwrap();
+    hogsend::runs::advance_due(&server.app).await.unwrap();
     server.run_sql("UPDATE email_sends SET claim = gen_random_uuid(), next_attempt_at = next_attempt_at + interval '20 s' WHERE to_email LIKE 'bob%'").await;
     let url = resend.url();
     let back = server
@@ -508,7 +508,7 @@ async fn transactional_mail_passes_all_that_waits() {
         decide(&server, &format!("p{n}"), "journey").await;
     }
     decide(&server, "tia", "transactional").await;
-    while worker::engine::advance_due(&server.app).await.unwrap() > 0 {}
+    while hogsend::runs::advance_due(&server.app).await.unwrap() > 0 {}
     worker::deliver_due(&server.app).await.unwrap();
     let first = &resend.seen()[0].body;
     assert!(

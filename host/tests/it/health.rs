@@ -45,7 +45,8 @@ on_each_store! {
         }
         let mut conn = server.app.db.conn().await.unwrap();
         let failing = ["Background work fails.".to_owned()];
-        db::worker_beat(&mut conn, uuid::Uuid::now_v7(), "", &failing, server.now()).await.unwrap();
+        let beat = db::Beat { findings: &failing, ..db::Beat::default() };
+        db::worker_beat(&mut conn, uuid::Uuid::now_v7(), &beat, server.now()).await.unwrap();
         drop(conn);
         let body = whole(&server).await.json();
         assert_eq!(body["components"]["worker"]["status"], "up");
@@ -110,7 +111,8 @@ async fn strangers_learn_how_it_is_and_callers_with_a_key_what_it_is() {
     assert_eq!(body["findings"].as_array().unwrap().len(), 1, "{body}");
     // Redis that is off is no fault.
     let mut conn = server.app.db.conn().await.unwrap();
-    db::worker_beat(&mut conn, uuid::Uuid::now_v7(), "", &[], server.now())
+    let beat = db::Beat::default();
+    db::worker_beat(&mut conn, uuid::Uuid::now_v7(), &beat, server.now())
         .await
         .unwrap();
     drop(conn);

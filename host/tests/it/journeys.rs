@@ -85,7 +85,7 @@ on_each_store! {
         server.event("t.exit", "u", json!({})).await;
         server.drain().await;
         server.clock.advance(25 * HOUR);
-        hogsend::worker::engine::advance_due(&server.app).await.unwrap();
+        hogsend::runs::advance_due(&server.app).await.unwrap();
         assert_eq!(server.text("SELECT status FROM email_sends").await, "queued");
         server.event("t.stop", "u", json!({})).await;
         server.drain().await;

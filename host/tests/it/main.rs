@@ -26,6 +26,7 @@ mod deployment;
 mod destinations;
 mod development;
 mod each_provider;
+mod engines;
 mod erasure;
 mod failover;
 mod fate;

@@ -64,7 +64,8 @@ async fn a_provider_that_refuses_everything_is_seen_and_told_of_until_it_is_cure
     let receiver = Receiver::start().await;
     let server = delivery::server(&resend, &[ADMIN, NETWORKS]).await;
     let mut conn = server.app.db.conn().await.unwrap();
-    hogsend::db::worker_beat(&mut conn, uuid::Uuid::now_v7(), "", &[], server.now())
+    let beat = hogsend::db::Beat::default();
+    hogsend::db::worker_beat(&mut conn, uuid::Uuid::now_v7(), &beat, server.now())
         .await
         .unwrap();
     drop(conn);
@@ -239,7 +240,7 @@ async fn a_worker_last_heard_of_by_a_clock_that_was_set_back_is_not_alive() {
     for (ahead, status) in [(120, "down"), (5, "up")] {
         let beat = server.now() + chrono::TimeDelta::seconds(ahead);
         let id = uuid::Uuid::now_v7();
-        hogsend::db::worker_beat(&mut conn, id, "", &[], beat)
+        hogsend::db::worker_beat(&mut conn, id, &hogsend::db::Beat::default(), beat)
             .await
             .unwrap();
         let seen = health(&server).await["components"]["worker"].clone();

@@ -174,7 +174,11 @@ async fn a_worker_with_another_address_waits_while_the_others_work() {
     let resend = Resend::start().await;
     let server = home(&resend).await;
     let mut conn = server.app.db.conn().await.unwrap();
-    db::worker_beat(&mut conn, Uuid::now_v7(), HOME, &[], server.now())
+    let beat = db::Beat {
+        public_url: HOME,
+        ..db::Beat::default()
+    };
+    db::worker_beat(&mut conn, Uuid::now_v7(), &beat, server.now())
         .await
         .unwrap();
     drop(conn);

@@ -263,8 +263,8 @@ on_each_store! {
         server.run_sql("INSERT INTO email_preferences (contact_id, categories, updated_at) SELECT id, '{\"news\": false}', now() FROM contacts").await;
         let body = json!({ "event": "s.person", "userId": "u" });
         assert_eq!(server.post("/v1/ingest", &body).await.status, 202);
-        hogsend::worker::engine::advance_due(&server.app).await.unwrap();
-        hogsend::worker::engine::advance_due(&server.app).await.unwrap();
+        hogsend::runs::advance_due(&server.app).await.unwrap();
+        hogsend::runs::advance_due(&server.app).await.unwrap();
         assert_eq!(server.newest().await, "completed 3-true-false");
         assert_eq!(server.text("SELECT properties::text FROM contacts").await, "{\"level\": 3}");
         assert_eq!(

@@ -81,9 +81,10 @@ fn a_write_is_found_in_a_statement_a_macro_and_a_function_that_is_called() {
 
 /// The functions and macros of these files that change rows, or use one that does.
 fn writers(files: &[syn::File]) -> HashSet<String> {
-    let mut all = Functions::default();
-    files.iter().for_each(|file| all.visit_file(file));
-    let mut writers = all.writing;
+    let all = functions(files);
+    let writing = |texts: &Vec<String>| texts.iter().any(|text| writes(text));
+    let found = all.texts.iter().filter(|(_, texts)| writing(texts));
+    let mut writers: HashSet<String> = found.map(|(name, _)| name.clone()).collect();
     loop {
         let uses = |names: &HashSet<String>| !names.is_disjoint(&writers);
         let more: Vec<String> = all
@@ -99,14 +100,21 @@ fn writers(files: &[syn::File]) -> HashSet<String> {
     }
 }
 
+/// The functions and macros of these files.
+pub fn functions(files: &[syn::File]) -> Functions {
+    let mut all = Functions::default();
+    files.iter().for_each(|file| all.visit_file(file));
+    all
+}
+
 #[derive(Default)]
-struct Functions {
+pub struct Functions {
     /// The function or macro that is being read.
     inside: String,
-    /// Those that have a statement which writes.
-    writing: HashSet<String>,
+    /// The literal texts in each.
+    pub texts: HashMap<String, Vec<String>>,
     /// The names that each mentions.
-    uses: HashMap<String, HashSet<String>>,
+    pub uses: HashMap<String, HashSet<String>>,
 }
 
 impl Functions {
@@ -122,9 +130,8 @@ impl Functions {
     }
 
     fn text(&mut self, text: &str) {
-        if writes(text) {
-            self.writing.insert(self.inside.clone());
-        }
+        let texts = self.texts.entry(self.inside.clone()).or_default();
+        texts.push(text.to_owned());
     }
 }
 

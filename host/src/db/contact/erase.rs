@@ -1,7 +1,8 @@
 //! Erasing contacts.
 
+use crate::db::transact::rouse;
 use crate::db::{Conn, Result};
-use crate::ids::ContactId;
+use crate::ids::{ContactId, StateId};
 
 /// Deletes contacts and everything about them: events, runs, mails with their rendered bytes,
 /// preferences, pending captures. Rows of other contacts that contain one of the addresses lose it.
@@ -65,6 +66,14 @@ pub async fn contacts_erase(
     )
     .execute(&mut *conn)
     .await?;
+    let runs = sqlx::query_scalar!(
+        r#"SELECT id AS "id: StateId" FROM journey_states
+           WHERE contact_id = ANY($1) AND status IN ('active', 'waiting')"#,
+        contacts as &[ContactId]
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    rouse(runs.into_iter().map(|run| (run, None)));
     sqlx::query!(
         "DELETE FROM contacts WHERE id = ANY($1)",
         contacts as &[ContactId]

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::pending::pending_merge;
+use crate::db::transact::rouse;
 use crate::db::{Conn, Result};
 use crate::ids::{self, ContactId, StateId};
 
@@ -88,7 +89,7 @@ async fn end_second_runs(
     now: DateTime<Utc>,
 ) -> Result<Vec<EndedByMerge>> {
     let Merge { keep, gone, .. } = merge;
-    sqlx::query!(
+    let ended = sqlx::query!(
         r#"WITH twins AS (
              SELECT CASE WHEN (a.created_at, a.id) <= (b.created_at, b.id) THEN b.id ELSE a.id END
                         AS id
@@ -113,7 +114,9 @@ async fn end_second_runs(
         depth: row.depth,
     })
     .fetch_all(conn)
-    .await
+    .await?;
+    rouse(ended.iter().map(|run| (run.state, None)));
+    Ok(ended)
 }
 
 async fn move_runs(conn: &mut Conn, merge: Merge<'_>, log: Uuid) -> Result<()> {

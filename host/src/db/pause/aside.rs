@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{ClaimedSend, Conn, Result};
+use crate::db::transact::{rouse, stir};
+use crate::db::{ClaimedSend, Conn, Result, Topic};
 use crate::ids::{Claim, StateId};
 
 /// How much waits because of a pause.
@@ -107,17 +108,18 @@ pub async fn aside_release(
     now: DateTime<Utc>,
 ) -> Result<u64> {
     let runs = sqlx::query!(
-        "WITH chosen AS (SELECT id FROM journey_states WHERE paused = $1 ORDER BY id LIMIT $2
+        r#"WITH chosen AS (SELECT id FROM journey_states WHERE paused = $1 ORDER BY id LIMIT $2
                        FOR UPDATE SKIP LOCKED)
          UPDATE journey_states s SET paused = NULL,
              wake_at = CASE WHEN s.status IN ('active', 'waiting') THEN coalesce(s.wake_at, $3)
                             ELSE s.wake_at END
-         FROM chosen WHERE s.id = chosen.id",
+         FROM chosen WHERE s.id = chosen.id
+         RETURNING s.id AS "run: StateId", s.wake_at"#,
         pause,
         limit,
         now
     )
-    .execute(&mut *conn)
+    .fetch_all(&mut *conn)
     .await?;
     let mails = sqlx::query!(
         "WITH chosen AS (SELECT id FROM email_sends WHERE paused = $1 ORDER BY id LIMIT $2
@@ -133,5 +135,13 @@ pub async fn aside_release(
     )
     .execute(conn)
     .await?;
-    Ok(runs.rows_affected() + mails.rows_affected())
+    let released = runs.len() as u64 + mails.rows_affected();
+    if !runs.is_empty() {
+        stir(Topic::Runs);
+    }
+    if mails.rows_affected() > 0 {
+        stir(Topic::Mails);
+    }
+    rouse(runs.into_iter().map(|row| (row.run, row.wake_at)));
+    Ok(released)
 }

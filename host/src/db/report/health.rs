@@ -5,23 +5,46 @@ use uuid::Uuid;
 
 use crate::db::{Conn, Result};
 
-/// Records a worker's heartbeat, and the public address it was started with.
+/// What a worker reports with its heartbeat.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beat<'a> {
+    /// The public address it was started with.
+    pub public_url: &'a str,
+    pub findings: &'a [String],
+    pub engine: Option<EngineReport<'a>>,
+}
+
+/// The engine of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineReport<'a> {
+    pub kind: &'a str,
+    /// Known once it has answered.
+    pub version: Option<&'a str>,
+    pub up: bool,
+}
+
+/// Records a worker's heartbeat.
 pub async fn worker_beat(
     conn: &mut Conn,
     id: Uuid,
-    url: &str,
-    findings: &[String],
+    beat: &Beat<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let engine = beat.engine;
     sqlx::query!(
-        "INSERT INTO workers (id, started_at, last_seen_at, findings, public_url)
-         VALUES ($1, $2, $2, $3, $4)
+        "INSERT INTO workers (id, started_at, last_seen_at, findings, public_url, engine,
+                              engine_version, engine_status)
+         VALUES ($1, $2, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at,
-             findings = excluded.findings",
+             findings = excluded.findings, engine = excluded.engine,
+             engine_version = excluded.engine_version, engine_status = excluded.engine_status",
         id,
         now,
-        findings,
-        url
+        beat.findings,
+        beat.public_url,
+        engine.map(|one| one.kind),
+        engine.and_then(|one| one.version),
+        engine.map(|one| if one.up { "up" } else { "down" })
     )
     .execute(conn)
     .await?;

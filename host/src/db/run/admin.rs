@@ -6,7 +6,7 @@ use hogsend_plugin_api::{Properties, Trust};
 
 use super::plugin_call::calls_forget;
 use crate::db::stored::Stored;
-use crate::db::transact::{stir, takes};
+use crate::db::transact::{rouse, stir, takes};
 use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
 use crate::states::RunState;
@@ -90,6 +90,7 @@ pub async fn state_reopen(
 ) -> Result<()> {
     takes(Level::Runs);
     stir(Topic::Runs);
+    rouse([(state, Some(now))]);
     let failed = sqlx::query!(
         "SELECT seq, done_pos FROM journey_steps
          WHERE state_id = $1 AND state = 'done' AND result ? 'Err'
@@ -134,6 +135,7 @@ pub async fn state_reopen(
 
 /// Ends a run for good, whatever its status.
 pub async fn state_end(conn: &mut Conn, state: StateId, now: DateTime<Utc>) -> Result<()> {
+    rouse([(state, None)]);
     sqlx::query!(
         "UPDATE journey_states SET status = 'exited', exited_at = $2, updated_at = $2,
              wake_at = NULL, claim = NULL, revision = revision + 1

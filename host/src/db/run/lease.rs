@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::plugin_call::calls_died;
-use crate::db::transact::{stir, takes};
+use crate::db::transact::{rouse, stir, takes};
 use crate::db::{Conn, Deaths, Level, Result, Topic};
 use crate::ids::{Claim, ContactId, StateId};
 use crate::states::RunState;
@@ -41,6 +41,78 @@ pub struct ClaimedState {
     pub deaths: Deaths,
 }
 
+/// A row as a claim returns it.
+struct ClaimedRow {
+    id: StateId,
+    journey_id: String,
+    contact_id: ContactId,
+    plugin_id: String,
+    plugin_version: String,
+    pinned: bool,
+    status: RunState,
+    current_node_id: String,
+    trigger_event: String,
+    context: Json<Properties>,
+    person: Json<User>,
+    depth: i16,
+    trusted: bool,
+    claim: Claim,
+    revision: i64,
+    completions: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl ClaimedRow {
+    fn with(self, deaths: Option<Deaths>) -> ClaimedState {
+        ClaimedState {
+            id: self.id,
+            journey_id: self.journey_id,
+            contact_id: self.contact_id,
+            plugin_id: self.plugin_id,
+            plugin_version: self.plugin_version,
+            pinned: self.pinned,
+            status: self.status,
+            current_node_id: self.current_node_id,
+            trigger_event: self.trigger_event,
+            context: self.context.0,
+            person: self.person.0,
+            depth: self.depth,
+            trust: self.trusted.into(),
+            claim: self.claim,
+            revision: self.revision,
+            completions: self.completions,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deaths: deaths.unwrap_or_default(),
+        }
+    }
+}
+
+/// The statement that claims the runs which the query `due` finds.
+macro_rules! claim {
+    ($due:tt, $now:expr, $lease_until:expr, $last:expr) => {
+        sqlx::query_as!(
+            ClaimedRow,
+            "WITH due AS ("
+                + $due
+                + r#")
+           UPDATE journey_states s SET claim = $2, wake_at = $3, paused = NULL
+           FROM due WHERE s.id = due.id
+           RETURNING s.id AS "id: StateId", s.journey_id, s.contact_id AS "contact_id: ContactId",
+               s.plugin_id, s.plugin_version, s.pinned,
+               s.status AS "status: RunState", s.current_node_id, s.trigger_event,
+               s.context AS "context: Json<Properties>",
+               s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!: Claim",
+               s.revision, s.completions, s.created_at, s.updated_at"#,
+            $now,
+            Claim::new($now) as Claim,
+            $lease_until,
+            $last
+        )
+    };
+}
+
 /// Claims due runs until `lease_until`, at most `limit`.
 ///
 /// Two workers racing: each skips the rows the other has locked, and after the commit the rows are
@@ -52,48 +124,69 @@ pub async fn state_claim(
     lease_until: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<ClaimedState>> {
-    let rows = sqlx::query!(
-        r#"WITH due AS (
-               SELECT id FROM journey_states WHERE wake_at <= $1
-               ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-           UPDATE journey_states s SET claim = $2, wake_at = $3, paused = NULL
-           FROM due WHERE s.id = due.id
-           RETURNING s.id, s.journey_id, s.contact_id, s.plugin_id, s.plugin_version, s.pinned,
-               s.status AS "status: RunState", s.current_node_id, s.trigger_event,
-               s.context AS "context: Json<Properties>",
-               s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!", s.revision,
-               s.completions, s.created_at, s.updated_at"#,
+    let rows = claim!(
+        "SELECT id FROM journey_states WHERE wake_at <= $1
+         ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED",
         now,
-        Claim::new(now) as Claim,
         lease_until,
         limit
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    );
+    let rows = rows.fetch_all(&mut *conn).await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.into()).collect();
     let mut deaths = calls_died(conn, &ids).await?;
-    let states = rows.into_iter().map(|row| ClaimedState {
-        id: row.id.into(),
-        journey_id: row.journey_id,
-        contact_id: row.contact_id.into(),
-        plugin_id: row.plugin_id,
-        plugin_version: row.plugin_version,
-        pinned: row.pinned,
-        status: row.status,
-        current_node_id: row.current_node_id,
-        trigger_event: row.trigger_event,
-        context: row.context.0,
-        person: row.person.0,
-        depth: row.depth,
-        trust: row.trusted.into(),
-        claim: row.claim.into(),
-        revision: row.revision,
-        completions: row.completions,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-        deaths: deaths.remove(&row.id).unwrap_or_default(),
+    let states = rows.into_iter().map(|row| {
+        let deaths = deaths.remove(&row.id.into());
+        row.with(deaths)
     });
     Ok(states.collect())
+}
+
+/// Result of claiming one run.
+#[derive(Clone, Debug)]
+pub enum ClaimedOne {
+    Claimed(Box<ClaimedState>),
+    /// It waits: until a time, or for an event or the end of a pause.
+    NotDue {
+        wake_at: Option<DateTime<Utc>>,
+    },
+    /// A worker has it. Where that worker died, the run is due at `until`.
+    Busy {
+        until: DateTime<Utc>,
+    },
+    /// It ended, nobody resumes it but an administrator, or there is no such run.
+    Over,
+}
+
+/// Claims a run until `lease_until` if it is due.
+///
+/// Two workers racing: the second waits for the first, then finds the run no longer due. The rest is as with
+/// [`state_claim`].
+pub async fn state_claim_one(
+    conn: &mut Conn,
+    run: StateId,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+) -> Result<ClaimedOne> {
+    let row = claim!(
+        "SELECT id FROM journey_states WHERE id = $4 AND wake_at <= $1 FOR UPDATE",
+        now,
+        lease_until,
+        run as StateId
+    );
+    if let Some(row) = row.fetch_optional(&mut *conn).await? {
+        let deaths = calls_died(conn, &[run.into()]).await?.remove(&run.into());
+        return Ok(ClaimedOne::Claimed(Box::new(row.with(deaths))));
+    }
+    let row = sqlx::query!(
+        r#"SELECT wake_at, claim IS NOT NULL AS "claimed!" FROM journey_states
+           WHERE id = $1 AND status IN ('active', 'waiting')"#,
+        run as StateId
+    );
+    let row = row.fetch_optional(conn).await?;
+    Ok(row.map_or(ClaimedOne::Over, |row| match row.wake_at {
+        Some(until) if row.claimed => ClaimedOne::Busy { until },
+        wake_at => ClaimedOne::NotDue { wake_at },
+    }))
 }
 
 /// How often in a row the result of an advance could not be recorded, with the run locked; None
@@ -174,17 +267,22 @@ pub async fn states_after_clock_change(
     conn: &mut Conn,
     longest_lease: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<u64> {
-    let done = sqlx::query!(
-        "UPDATE journey_states SET wake_at = $2
-         WHERE id IN (SELECT id FROM journey_states
-                      WHERE claim IS NOT NULL AND wake_at > $1 FOR UPDATE SKIP LOCKED)",
+) -> Result<usize> {
+    let done = sqlx::query_scalar!(
+        r#"UPDATE journey_states SET wake_at = $2
+           WHERE id IN (SELECT id FROM journey_states
+                        WHERE claim IS NOT NULL AND wake_at > $1 FOR UPDATE SKIP LOCKED)
+           RETURNING id AS "id: StateId""#,
         longest_lease,
         now
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(done.rows_affected())
+    if !done.is_empty() {
+        stir(Topic::Runs);
+    }
+    rouse(done.iter().map(|run| (*run, Some(now))));
+    Ok(done.len())
 }
 
 /// Releases claims that still hold; the runs are due at once.
@@ -195,16 +293,18 @@ pub async fn states_give_back(
 ) -> Result<()> {
     let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
     let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
-    sqlx::query!(
-        "UPDATE journey_states s SET claim = NULL, wake_at = $3
-         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
-         WHERE s.id = h.id AND s.claim = h.claim",
+    let given = sqlx::query_scalar!(
+        r#"UPDATE journey_states s SET claim = NULL, wake_at = $3
+           FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
+           WHERE s.id = h.id AND s.claim = h.claim
+           RETURNING s.id AS "id: StateId""#,
         &ids as &[StateId],
         &claims as &[Claim],
         now
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
+    rouse(given.into_iter().map(|run| (run, Some(now))));
     Ok(())
 }
 

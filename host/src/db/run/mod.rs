@@ -9,13 +9,14 @@ mod plugin_call;
 mod row;
 mod step;
 mod wait;
+mod wake;
 
 pub use admin::{
     StateRow, state_dismiss, state_end, state_get, state_has_rival, state_reopen, states_broken,
 };
 pub use lease::{
-    ClaimedState, state_claim, state_failed, state_failures, state_fence, state_release,
-    states_after_clock_change, states_give_back, states_renew,
+    ClaimedOne, ClaimedState, state_claim, state_claim_one, state_failed, state_failures,
+    state_fence, state_release, states_after_clock_change, states_give_back, states_renew,
 };
 pub use list::{
     LogRow, RunCount, SkipCount, StateFilter, StateStory, journey_counts, journey_set_enabled,
@@ -31,3 +32,5 @@ pub use row::{
 };
 pub use step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};
+pub(in crate::db) use wake::{Outbox, Wakes, run_wakes_insert};
+pub use wake::{RunWake, run_wakes_delete, run_wakes_take};

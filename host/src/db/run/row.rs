@@ -7,7 +7,7 @@ use hogsend_plugin_api::journey::User;
 use hogsend_plugin_api::{Properties, Trust};
 use sqlx::types::Json;
 
-use crate::db::transact::{stir, takes};
+use crate::db::transact::{rouse, stir, takes};
 use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::{ContactId, StateId};
 use crate::states::RunState;
@@ -102,10 +102,12 @@ pub async fn state_insert(
     )
     .fetch_all(conn)
     .await?;
+    let made: HashSet<StateId> = made.into_iter().map(StateId).collect();
     if !made.is_empty() {
         stir(Topic::Runs);
+        rouse(made.iter().map(|id| (*id, Some(now))));
     }
-    Ok(made.into_iter().map(StateId).collect())
+    Ok(made)
 }
 
 /// The open runs of these contacts, oldest first.
@@ -218,6 +220,7 @@ pub async fn state_exit(conn: &mut Conn, states: &[StateId], now: DateTime<Utc>)
     )
     .execute(conn)
     .await?;
+    rouse(states.iter().map(|id| (*id, None)));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use hogsend_plugin_api::{Command, Step, StepError, StepState};
 use serde_json::Value;
 use sqlx::types::Json;
 
-use crate::db::transact::{stir, takes};
+use crate::db::transact::{rouse, stir, takes};
 use crate::db::{Conn, Level, Result, Topic};
 use crate::ids::StateId;
 
@@ -150,8 +150,8 @@ pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc
     let states: Vec<StateId> = ends.iter().map(|end| end.state).collect();
     let seqs: Vec<i32> = ends.iter().map(|end| end.seq).collect();
     let results: Vec<Json<&Outcome>> = ends.iter().map(|end| Json(&end.result)).collect();
-    let done = sqlx::query!(
-        "WITH open AS (
+    let done = sqlx::query_scalar!(
+        r#"WITH open AS (
              SELECT DISTINCT ON (e.state_id, e.seq) e.*
              FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) WITH ORDINALITY
                   AS e (state_id, seq, result, place)
@@ -168,16 +168,19 @@ pub async fn steps_complete(conn: &mut Conn, ends: &[StepEnd], now: DateTime<Utc
          UPDATE journey_steps t SET state = 'done', done_pos = run.before + e.nth, done_at = $4,
              result = e.result
          FROM ended e JOIN run ON run.id = e.state_id
-         WHERE t.state_id = e.state_id AND t.seq = e.seq AND t.state = 'open'",
+         WHERE t.state_id = e.state_id AND t.seq = e.seq AND t.state = 'open'
+         RETURNING t.state_id AS "run: StateId""#,
         &states as &[StateId],
         &seqs,
         &results as &[Json<&Outcome>],
         now
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    if done.rows_affected() > 0 {
+    if !done.is_empty() {
         stir(Topic::Runs);
     }
-    Ok(done.rows_affected())
+    let ended = done.len() as u64;
+    rouse(done.into_iter().map(|run| (run, Some(now))));
+    Ok(ended)
 }

@@ -33,9 +33,9 @@ pub struct Operator;
 
 /// Shows the health of the installation.
 ///
-/// 200 while the database answers and its schema is up to date; 503 otherwise. Without a worker, with
-/// a configured Redis that does not answer, or with a blocked provider, the status is `degraded` and
-/// the code still 200. Without a key or session the response contains only the statuses.
+/// 200 while the database answers and its schema is up to date; 503 otherwise. Without a worker, with an
+/// engine or a configured Redis that does not answer, or with a blocked provider, the status is `degraded`
+/// and the code still 200. Without a key or session the response contains only the statuses.
 #[utoipa::path(
     get, path = "/v1/health", tag = "health",
     responses((status = 200, description = "The database answers and its schema is up to date", body = HealthOut), (status = 503, description = "The database does not answer, or its schema is not up to date", body = HealthOut)),
@@ -146,9 +146,9 @@ mod tests {
                     count: Some(0),
                 },
                 engine: EngineComponent {
-                    kind: Some("embedded"),
+                    kind: Some("embedded".into()),
                     status: Status::Down,
-                    version: Some("1"),
+                    version: Some("1".into()),
                     lag_seconds: Some(9),
                 },
             },

@@ -93,8 +93,8 @@ pub struct BacklogOut {
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     Healthy,
-    /// No worker, no database, a configured Redis that does not answer, a blocked provider, or a restored
-    /// database that nobody has accepted yet.
+    /// No worker, no database, an engine or a configured Redis that does not answer, a blocked provider, or a
+    /// restored database that nobody has accepted yet.
     Degraded,
     MigrationPending,
 }
@@ -129,12 +129,15 @@ pub struct WorkerComponent {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EngineComponent {
+    /// What wakes runs, as most of the live workers report it; without a worker, what this process's
+    /// settings choose.
     #[schema(example = "embedded")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) kind: Option<&'static str>,
+    pub(super) kind: Option<String>,
     pub(super) status: Status,
+    /// The version of the engine; unknown until it has answered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<&'static str>,
+    pub(super) version: Option<String>,
     /// How many seconds the oldest due run has waited for a worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) lag_seconds: Option<i64>,

@@ -10,12 +10,12 @@ use super::out::{
 };
 use crate::app::App;
 use crate::clock::since_start;
-use crate::db::{self, HoldKind, PauseRow, Queues, SchemaState, WorkersSeen};
+use crate::db::{self, EngineSeen, HoldKind, PauseRow, Queues, SchemaState, WorkersSeen};
 use crate::loops::BEAT;
 use crate::mail::{self, ProviderState, Taking};
 use crate::pauses::{Pauses, Scope};
 use crate::states::PauseCause;
-use crate::worker::engine::{Embedded, Engine};
+use crate::worker::engine::{self, Chosen};
 
 /// The time limit of each probe.
 pub(super) const PROBE: Duration = Duration::from_millis(1_500);
@@ -72,6 +72,9 @@ pub async fn look(app: &App) -> HealthOut {
     let providers = probe.as_ref().map_or(&[][..], |probe| &probe.providers);
     findings.extend(providers.iter().filter_map(finding));
     let blocked = providers.iter().any(|one| one.taking() == Taking::Blocked);
+    let engines = probe.as_ref().map_or(&[][..], |probe| &probe.engines);
+    findings.extend(engines_differ(engines));
+    let engine = engine(app, engines, probe.as_ref().and_then(|one| one.lag_seconds));
     if let Some(probe) = &probe {
         findings.extend(probe.findings.iter().cloned());
         findings.extend(probe.pauses.lasting().map(paused));
@@ -82,7 +85,12 @@ pub async fn look(app: &App) -> HealthOut {
     });
     let status = match &probe {
         Some(_) if !in_sync => Health::MigrationPending,
-        Some(_) if worker == Status::Up && redis.status != Status::Down && !blocked && !halted => {
+        Some(_)
+            if [worker, engine.status] == [Status::Up; 2]
+                && redis.status != Status::Down
+                && !blocked
+                && !halted =>
+        {
             Health::Healthy
         }
         _ => Health::Degraded,
@@ -131,12 +139,7 @@ pub async fn look(app: &App) -> HealthOut {
                 last_seen_at: seen.and_then(|seen| seen.last),
                 count: workers,
             },
-            engine: EngineComponent {
-                kind: Some(Embedded::KIND),
-                status: worker,
-                version: Some(env!("CARGO_PKG_VERSION")),
-                lag_seconds: probe.as_ref().and_then(|probe| probe.lag_seconds),
-            },
+            engine,
         },
         schema: schema(probe.map(|probe| probe.schema)),
     }
@@ -177,6 +180,41 @@ fn schema(state: Option<SchemaState>) -> Schema {
         },
         engine: SchemaOut { in_sync, names },
     }
+}
+
+/// The engine that most live workers run. Without a worker, the one that this process's settings choose.
+fn engine(app: &App, engines: &[EngineSeen], lag_seconds: Option<i64>) -> EngineComponent {
+    let most = engines.first();
+    let kind = match most {
+        Some(one) => engine_kind(one),
+        None => Chosen::of(&app.config).kind(),
+    };
+    EngineComponent {
+        kind: Some(kind.to_owned()),
+        status: match most {
+            Some(one) if one.up => Status::Up,
+            _ => Status::Down,
+        },
+        version: most.and_then(|one| one.version.clone()),
+        lag_seconds,
+    }
+}
+
+fn engine_kind(seen: &EngineSeen) -> &str {
+    seen.kind.as_deref().unwrap_or(engine::unreported())
+}
+
+/// The finding about workers with different engines.
+fn engines_differ(engines: &[EngineSeen]) -> Option<String> {
+    let named = |one: &EngineSeen| format!("{} with {}", one.workers, engine_kind(one));
+    let each: Vec<String> = engines.iter().map(named).collect();
+    let kinds: std::collections::BTreeSet<&str> = engines.iter().map(engine_kind).collect();
+    (kinds.len() > 1).then(|| {
+        format!(
+            "Workers run different engines ({}): runs go on, but give all workers the same settings.",
+            each.join(", ")
+        )
+    })
 }
 
 /// The finding about a provider that takes no mail.
@@ -227,6 +265,7 @@ struct Probe {
     latency: Duration,
     schema: SchemaState,
     workers: Option<WorkersSeen>,
+    engines: Vec<EngineSeen>,
     lag_seconds: Option<i64>,
     pauses: Pauses,
     providers: Vec<ProviderState>,
@@ -245,6 +284,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         latency,
         schema,
         workers: None,
+        engines: Vec::new(),
         lag_seconds: None,
         pauses: Pauses::default(),
         providers: Vec::new(),
@@ -257,6 +297,7 @@ async fn probe_database(app: &App) -> db::Result<Probe> {
         let now = app.clock.now();
         let missed = TimeDelta::from_std(BEAT * 3).unwrap_or_default();
         probe.workers = Some(db::workers_seen(&mut conn, now, missed).await?);
+        probe.engines = db::engines_seen(&mut conn, now, missed).await?;
         probe.findings = db::worker_findings(&mut conn, now - missed).await?;
         let due = db::state_next_due(&mut conn).await?;
         probe.lag_seconds = Some(due.map_or(0, |due| (now - due).num_seconds().max(0)));

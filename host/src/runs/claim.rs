@@ -1,0 +1,158 @@
+//! Claiming runs and advancing them: what every engine does with a run.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::advance::advance;
+use super::record::unrecorded;
+use super::standing::Standing;
+use crate::calls;
+use crate::context::Context;
+use crate::db::{self, ClaimedOne, ClaimedState, Conn, Tx};
+use crate::ids::{Claim, StateId};
+use crate::pauses::Pauses;
+
+/// Minimum number of runs advanced concurrently: most of an advance is spent outside the database.
+const PLACES_MIN: usize = 8;
+
+/// How many runs a process advances concurrently.
+pub fn places(cx: &Context) -> usize {
+    cx.config.database_pool_size.max(PLACES_MIN)
+}
+
+/// Claims due runs, at most `limit`, without those that a pause stops: these are put aside.
+pub async fn claim_due(cx: &Context, limit: usize) -> db::Result<Vec<ClaimedState>> {
+    // Calls of a process that was killed outside a plugin's code do not count as deaths.
+    cx.calls.take_back().await?;
+    let now = cx.clock.now();
+    let until = now + cx.config.lease;
+    let mut conn = cx.db.conn().await?;
+    loop {
+        let claimed = db::state_claim(&mut conn, now, until, limit as i64).await?;
+        let none = claimed.is_empty();
+        let going = without_paused(&mut conn, claimed, now).await?;
+        if none || !going.is_empty() {
+            return Ok(going);
+        }
+    }
+}
+
+/// Puts the runs aside that a pause stops, and returns the others.
+async fn without_paused(
+    conn: &mut Conn,
+    claimed: Vec<ClaimedState>,
+    now: DateTime<Utc>,
+) -> db::Result<Vec<ClaimedState>> {
+    if claimed.is_empty() {
+        return Ok(claimed);
+    }
+    let pauses = Pauses::load(conn, now).await?;
+    let mut going = Vec::with_capacity(claimed.len());
+    let mut stopped: BTreeMap<String, Vec<(StateId, Claim)>> = BTreeMap::new();
+    for state in claimed {
+        match pauses.of_run(&state.journey_id) {
+            Some(pause) => {
+                let runs = stopped.entry(pause.to_string()).or_default();
+                runs.push((state.id, state.claim));
+            }
+            None => going.push(state),
+        }
+    }
+    for (pause, runs) in &stopped {
+        db::runs_put_aside(conn, runs, pause).await?;
+    }
+    Ok(going)
+}
+
+/// Advances a claimed run as far as it goes, when it is its turn: a run in which workers died is advanced
+/// alone. The caller renews the claim meanwhile.
+///
+/// # Errors
+/// Where the database does not answer; the run is due again when its lease expires.
+pub async fn perform(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
+    calls::report("run", state.id, &state.deaths);
+    let _turn = cx.alone.turn(state.deaths.count).await;
+    match advance(cx, state).await {
+        Ok(standing) => Ok(standing),
+        Err(error) if db::is_unavailable(&error) || db::is_transient(&error) => Err(error),
+        Err(error) => unrecorded(cx, state, &error).await,
+    }
+}
+
+/// Extends the leases of claims that still hold.
+pub async fn renew(cx: &Context, claims: &[(StateId, Claim)]) -> db::Result<()> {
+    let until = cx.clock.now() + cx.config.lease;
+    let mut conn = cx.db.conn().await?;
+    db::states_renew(&mut conn, claims, until).await
+}
+
+/// Makes claimed runs due again that nobody advances.
+pub async fn give_back(cx: &Context, claims: &[(StateId, Claim)]) -> db::Result<()> {
+    let work = async |mut tx: Tx| {
+        db::states_give_back(&mut tx, claims, cx.clock.now()).await?;
+        db::Result::Ok((tx, ()))
+    };
+    cx.db.transact(work).await
+}
+
+/// Advances one run if it is due, for an engine that knows runs by id. Any number of calls for one run, also
+/// at the same time, are harmless: one of them claims it.
+///
+/// # Errors
+/// Where the database does not answer; the run is due again when its lease expires.
+pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
+    cx.calls.take_back().await?;
+    let now = cx.clock.now();
+    let claimed = {
+        let mut conn = cx.db.conn().await?;
+        match db::state_claim_one(&mut conn, run, now, now + cx.config.lease).await? {
+            ClaimedOne::Claimed(state) => without_paused(&mut conn, vec![*state], now).await?,
+            ClaimedOne::NotDue { wake_at } => return Ok(Standing::at(wake_at, now)),
+            ClaimedOne::Busy { until } => return Ok(Standing::at(Some(until), now)),
+            ClaimedOne::Over => return Ok(Standing::Over),
+        }
+    };
+    let Some(state) = claimed.into_iter().next() else {
+        // The end of the pause wakes it.
+        return Ok(Standing::Waits { until: None });
+    };
+    let third = cx.clock.takes(cx.config.lease / 3);
+    let mut renewal = tokio::time::interval_at(Instant::now() + third, third);
+    renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut advanced = std::pin::pin!(perform(cx, &state));
+    loop {
+        tokio::select! {
+            standing = &mut advanced => return standing,
+            _ = renewal.tick() => {
+                if let Err(error) = renew(cx, &[(state.id, state.claim)]).await {
+                    tracing::debug!(state.id = %state.id, %error,
+                        "a lease was not renewed, the next tick retries");
+                }
+            }
+        }
+    }
+}
+
+/// Claims as many due runs as there are places and advances them. Returns how many there were. For tests
+/// and tools that move the clock themselves.
+pub async fn advance_due(cx: &Context) -> db::Result<usize> {
+    let claimed = claim_due(cx, places(cx)).await?;
+    let count = claimed.len();
+    let mut tasks = JoinSet::new();
+    for state in claimed {
+        let cx = cx.clone();
+        tasks.spawn(async move { perform(&cx, &state).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        match done {
+            // The run is due again when its lease expires.
+            Err(error) => tracing::error!(%error, "advancing a run panicked"),
+            Ok(Err(error)) => tracing::debug!(%error, "a run was not advanced"),
+            Ok(Ok(_)) => {}
+        }
+    }
+    Ok(count)
+}
