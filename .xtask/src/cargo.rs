@@ -6,6 +6,19 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 
+/// The workspace's profile for development, for crates outside of it: with another one their dependencies would
+/// compile a second time.
+pub const DEV_PROFILE: [&str; 8] = [
+    "--config",
+    "profile.dev.debug='line-tables-only'",
+    "--config",
+    "profile.dev.package.css-inline.opt-level=2",
+    "--config",
+    "profile.dev.package.mrml.opt-level=2",
+    "--config",
+    "profile.dev.package.sha2.opt-level=3",
+];
+
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

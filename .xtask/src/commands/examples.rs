@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 
 use super::test::build_all;
-use crate::cargo::{cannot_run, cargo, root, run, target_dir};
+use crate::cargo::{DEV_PROFILE, cannot_run, cargo, root, run, target_dir};
 
 /// The kinds of `hogsend plugin new`.
 const KINDS: [&str; 4] = ["delivery", "source", "analytics", "journeys"];
@@ -26,18 +26,6 @@ const EXAMPLES: [(&str, &str); 4] = [
 ];
 /// The binary in `examples/` that links two of them.
 const OWN_HOST: &str = "own-host";
-/// The profile of the workspace, without which its dependencies would compile again.
-const PROFILE: [&str; 8] = [
-    "--config",
-    "profile.dev.debug='line-tables-only'",
-    "--config",
-    "profile.dev.package.css-inline.opt-level=2",
-    "--config",
-    "profile.dev.package.mrml.opt-level=2",
-    "--config",
-    "profile.dev.package.sha2.opt-level=3",
-];
-
 /// A plugin outside the workspace.
 struct Plugin {
     folder: PathBuf,
@@ -112,7 +100,7 @@ fn own(task: &str, folder: &Path) -> anyhow::Result<Command> {
     // The versions of the workspace, which are there already; cargo removes what the crate does not use.
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let mut command = cargo(&[task])?;
-    command.args(PROFILE).current_dir(folder);
+    command.args(DEV_PROFILE).current_dir(folder);
     Ok(command)
 }
 

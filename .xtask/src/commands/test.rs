@@ -19,6 +19,7 @@ pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     if args.is_empty() {
         run(&mut command)?;
         super::examples::check()?;
+        super::package::check()?;
         return Ok(ExitCode::SUCCESS);
     }
     run_last(command.args(args))

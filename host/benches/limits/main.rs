@@ -7,6 +7,7 @@ mod http;
 mod ingest;
 mod memory;
 mod plugin_call;
+mod plugin_reload;
 mod render;
 mod replay;
 
@@ -28,6 +29,9 @@ fn main() {
     }
     if run("plugin_call") {
         plugin_call::bench();
+    }
+    if run("plugin_reload") {
+        plugin_reload::bench();
     }
     if run("ingest") {
         runtime.block_on(ingest::bench());

@@ -1,10 +1,10 @@
 //! Plugin calls without threads and deadlines of the host, to benchmark the call itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hogsend_plugin_api::Settings;
-use hogsend_plugin_api::call::CallError;
+use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::export::linked;
 
 use super::caller::read_error;
@@ -32,13 +32,48 @@ pub struct Apart {
     pub starting: Duration,
 }
 
+/// Opens and starts a changed copy of the library at `file` in this process, as a reload does, so many times, and
+/// asks each for its journeys. Nothing of them is used any more when this returns.
+///
+/// # Panics
+///
+/// Where the library is refused or has no journeys.
+pub fn reload(file: &Path, times: usize) -> Vec<Duration> {
+    let folder = std::env::temp_dir().join("hogsend-bench-reloads");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let bytes = std::fs::read(file).expect("the file can be read");
+    let changed = folder.join("changed.so");
+    let each = (0..times).map(|number| {
+        // Other bytes after the end of the library make another version of the same code.
+        let version = [bytes.as_slice(), &number.to_le_bytes()].concat();
+        std::fs::write(&changed, version).expect("the file can be written");
+        let begun = Instant::now();
+        let checked = checked(&changed);
+        let root = loader::open(&checked).expect("the library loads");
+        let number = root.create(&settings()).map_err(|bytes| read_error(&bytes));
+        let number = number.expect("the plugin starts");
+        let journeys = root.call(number, method::JOURNEYS_CATALOGUE, b"{}");
+        journeys
+            .map_err(|bytes| read_error(&bytes))
+            .expect("it has journeys");
+        begun.elapsed()
+    });
+    let each = each.collect();
+    super::sweep(&copies());
+    let _ = std::fs::remove_dir_all(&folder);
+    each
+}
+
 /// More than any call of a benchmark takes.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+fn copies() -> PathBuf {
+    std::env::temp_dir().join("hogsend-bench-plugins")
+}
+
 fn checked(file: &Path) -> Checked {
-    let cache = std::env::temp_dir().join("hogsend-bench-plugins");
     let read = preflight::read(file).expect("the file can be read");
-    preflight::check(read, None, &cache).expect("the file is a plugin")
+    preflight::check(read, None, &copies()).expect("the file is a plugin")
 }
 
 fn settings() -> Vec<u8> {

@@ -6,9 +6,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::{Url, redirect};
 
-use super::install::{SIZE_MAX, too_large};
 use crate::http_client::http_client_builder;
 
+/// Bytes of a library. Debug builds have tens of megabytes.
+pub const SIZE_MAX: u64 = 512 * 1024 * 1024;
 /// Redirects of a download.
 const REDIRECTS: usize = 5;
 
@@ -75,6 +76,10 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
         "https" => attempt.follow(),
         _ => attempt.error("it redirects to a URL that is not https"),
     }
+}
+
+pub fn too_large(what: &str) -> String {
+    format!("{what} is larger than {} MiB", SIZE_MAX / 1024 / 1024)
 }
 
 /// A URL for messages, without what may be secret in it: name and password, query and fragment.

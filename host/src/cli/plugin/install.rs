@@ -10,16 +10,13 @@ use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{Values, probe};
-use super::download::{Download, shown};
+use super::download::{Download, SIZE_MAX, shown, too_large};
 use super::list::kind;
 use crate::cli::{Environment, Misconfigured};
 use crate::config::{Config, Mode};
 use crate::plugins::lock::{self, Lock};
 use crate::plugins::owner_fault;
 use crate::telemetry;
-
-/// Bytes of a library. Debug builds have tens of megabytes.
-pub(super) const SIZE_MAX: u64 = 512 * 1024 * 1024;
 
 const APPLY: &str = "restart the API and the worker, or send both SIGHUP, to use this";
 
@@ -294,10 +291,6 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
         bail!(too_large(&file.display().to_string()));
     }
     fs::read(file).with_context(unreadable)
-}
-
-pub(super) fn too_large(what: &str) -> String {
-    format!("{what} is larger than {} MiB", SIZE_MAX / 1024 / 1024)
 }
 
 /// A file that is deleted, unless it was renamed.
