@@ -1,4 +1,4 @@
-//! The messages of the protocol, made from `protos/` (see `tests/generated.rs`).
+//! The messages of the protocol, made from `protos/` by hogsend-hatchet-protos.
 
 include!("generated/_.rs");
 

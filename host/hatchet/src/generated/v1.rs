@@ -9,10 +9,6 @@ pub struct CreateWorkflowVersionRequest {
     pub event_triggers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "6")]
     pub tasks: ::prost::alloc::vec::Vec<CreateTaskOpts>,
-    #[prost(int32, optional, tag = "11")]
-    pub default_priority: ::core::option::Option<i32>,
-    #[prost(message, repeated, tag = "12")]
-    pub concurrency_arr: ::prost::alloc::vec::Vec<Concurrency>,
     #[prost(message, optional, tag = "15")]
     pub idempotency: ::core::option::Option<IdempotencyConfig>,
 }
@@ -24,15 +20,6 @@ pub struct IdempotencyConfig {
     pub ttl_ms: i64,
     #[prost(enumeration = "IdempotencyMethod", optional, tag = "3")]
     pub method: ::core::option::Option<i32>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Concurrency {
-    #[prost(string, tag = "1")]
-    pub expression: ::prost::alloc::string::String,
-    #[prost(int32, optional, tag = "2")]
-    pub max_runs: ::core::option::Option<i32>,
-    #[prost(int32, optional, tag = "3")]
-    pub limit_strategy: ::core::option::Option<i32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateTaskOpts {
@@ -72,8 +59,6 @@ pub struct TriggerWorkflowRunRequest {
     pub input: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub additional_metadata: ::prost::alloc::vec::Vec<u8>,
-    #[prost(int32, optional, tag = "4")]
-    pub priority: ::core::option::Option<i32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TriggerWorkflowRunResponse {
@@ -88,8 +73,6 @@ pub struct TriggerWorkflowRequest {
     pub input: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "7")]
     pub additional_metadata: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(int32, optional, tag = "9")]
-    pub priority: ::core::option::Option<i32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelTasksRequest {

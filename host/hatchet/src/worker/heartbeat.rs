@@ -37,7 +37,7 @@ impl<T: Tasks> Crew<T> {
         };
         match error.code() {
             // Unsubscribed: no heartbeat is taken any more.
-            _ if self.hub.stopping.is_cancelled() => {}
+            _ if self.hub.closing.is_cancelled() => {}
             Some(Code::NotFound | Code::InvalidArgument) => self.register_again(worker).await,
             // The engine takes this worker for dead although it may hold its stream.
             Some(Code::FailedPrecondition) => self.relisten.notify_one(),

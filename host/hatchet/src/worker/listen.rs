@@ -21,7 +21,7 @@ impl<T: Tasks> Crew<T> {
                 () = self.relisten.notified() => Ok(()),
                 _ = worker.changed() => Ok(()),
             };
-            if self.hub.stopping.is_cancelled() {
+            if self.hub.closing.is_cancelled() {
                 return;
             }
             if let Err(status) = ended {

@@ -140,8 +140,10 @@ impl<T: Tasks> Worker<T> {
         }
         crew.shut_down().await;
         hub.client.link.note(|it| it.worker = None);
+        loops.shutdown().await;
+        listening.shutdown().await;
         drop(crew);
-        // What is left of the logs.
+        // Nobody adds lines now; what is left of them is sent.
         let _ = timeout(Duration::from_secs(2), logging.join_next()).await;
         Ok(())
     }
@@ -150,8 +152,11 @@ impl<T: Tasks> Worker<T> {
 impl<T: Tasks> Crew<T> {
     /// Heartbeats go on meanwhile: without them the engine gives running tasks to others.
     async fn shut_down(&self) {
-        self.hub.stopping.cancel();
+        // Its heartbeats are refused from now on, which must not make it listen again.
+        self.hub.closing.cancel();
         self.unsubscribe().await;
+        // What is evicted now goes to other workers.
+        self.hub.stopping.cancel();
         self.hub.tracker.close();
         let drained = timeout(self.hub.pace.drain, self.hub.tracker.wait()).await;
         if drained.is_err() {

@@ -66,7 +66,7 @@ impl<T: Tasks> Crew<T> {
     /// The engine does not know the worker any more: registers it, unless that was done since.
     pub(super) async fn register_again(&self, unknown: &str) {
         let _one = self.registering.lock().await;
-        if *self.worker.borrow() != unknown || self.hub.stopping.is_cancelled() {
+        if *self.worker.borrow() != unknown || self.hub.closing.is_cancelled() {
             return;
         }
         match self.register().await {

@@ -31,7 +31,7 @@ impl Hub {
         let key = run.key.clone();
         let invocation = run.invocation;
         let turn = run.turn.clone();
-        self.tracker.spawn(async move {
+        self.spawn(async move {
             // No request goes out meanwhile.
             let _turn = turn.lock_owned().await;
             hub.evict(key, invocation).await;

@@ -30,9 +30,13 @@ use crate::pace::Pace;
 pub(crate) struct Hub {
     pub client: Client,
     pub pace: Pace,
+    /// The worker takes no more tasks.
+    pub closing: CancellationToken,
     /// Waits are evicted at once.
     pub stopping: CancellationToken,
-    /// Handlers, reports and recoveries.
+    /// Nothing goes on.
+    dead: CancellationToken,
+    /// Handlers, reports, evictions and recoveries.
     pub tracker: TaskTracker,
     state: Mutex<State>,
     /// The number of the open stream; 0 while there is none.
@@ -46,7 +50,9 @@ impl Hub {
         Arc::new(Self {
             client,
             pace,
+            closing: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            dead: CancellationToken::new(),
             tracker: TaskTracker::new(),
             state: Mutex::default(),
             up: watch::channel(0).0,
@@ -134,8 +140,16 @@ impl Hub {
         state.remove(&key);
     }
 
+    /// Does something beside the handlers.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let dead = self.dead.clone();
+        self.tracker
+            .spawn(async move { dead.run_until_cancelled(work).await });
+    }
+
     /// Stops everything without telling the engine.
     pub fn abort_all(&self) -> usize {
+        self.dead.cancel();
         let mut state = self.state();
         let lives = std::mem::take(&mut state.lives);
         lives.values().for_each(|it| it.abort.abort());

@@ -26,7 +26,7 @@ impl Hub {
             hatchet.task = task,
             "restarting a durable task from its log"
         );
-        self.tracker.spawn(async move {
+        self.spawn(async move {
             let mut backoff = Backoff::new(hub.pace.reconnect);
             loop {
                 match hub.evict_again(&task, invocation).await {

@@ -215,7 +215,7 @@ impl Live {
     pub fn is_waiting(&self) -> bool {
         !self.finishing
             && self.asking.is_none()
-            && self.waits.values().any(|it| it.wake.is_some())
+            && self.waits.values().any(Waiting::is_awaited)
             && self.waits.values().all(|it| it.early.is_none())
     }
 
@@ -243,6 +243,10 @@ impl Live {
 }
 
 impl Waiting {
+    fn is_awaited(&self) -> bool {
+        self.wake.as_ref().is_some_and(|it| !it.is_closed())
+    }
+
     /// Hands the end to who waits, or keeps it until somebody does.
     pub fn end(&mut self, value: Value) {
         match self.wake.take() {
