@@ -1,0 +1,262 @@
+//! Runs durable tasks (a memo, a sleep of two seconds, an event each) on the engine of `HATCHET_CLIENT_*` and prints
+//! figures.
+//!
+//! `cargo run -p hogsend-hatchet --example probe -- [tasks] [file]`
+//!
+//! With a file, the ids of the runs are kept in it; a probe that finds the file does not trigger but goes on with those
+//! runs. So it can be killed and started again, and at the end every run must be completed, each once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use hogsend_hatchet::{
+    Client, Durable, Event, Failed, Normal, Now, Pace, RunStatus, Settings, Tasks, Trigger, Wait,
+    Worker, WorkerConfig, Workflow,
+};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const WORKFLOW: &str = "hogsend-probe";
+
+/// When each task reached each of its stages.
+#[derive(Default)]
+struct Times {
+    slept: Mutex<HashMap<u64, Instant>>,
+    woken: Mutex<HashMap<u64, Instant>>,
+}
+
+struct Handler {
+    times: Arc<Times>,
+    wall: Now,
+}
+
+impl Tasks for Handler {
+    async fn durable(&self, task: Durable) -> Result<Value, Failed> {
+        let number = task.input["n"].as_u64().unwrap_or_default();
+        let tag = task.input["tag"].as_str().unwrap_or_default().to_owned();
+        let begun: u64 = task.memo("begun", since_epoch((self.wall)())).await?;
+        let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(begun);
+        task.wait(&Wait::sleep(Duration::from_secs(2))).await;
+        set(&self.times.slept, number);
+        let event = Wait::sleep(Duration::from_secs(86_400));
+        let woke = task.wait(&event.or_event(key(&tag, number), begun)).await;
+        set(&self.times.woken, number);
+        Ok(json!({
+            "woke": format!("{woke:?}"),
+            "invocation": task.invocation(),
+            "retries": task.retry_count,
+        }))
+    }
+
+    async fn normal(&self, task: Normal) -> Result<Value, Failed> {
+        Err(Failed::permanent(format!(
+            "{} is no normal task",
+            task.workflow
+        )))
+    }
+}
+
+fn set(times: &Mutex<HashMap<u64, Instant>>, number: u64) {
+    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    times.entry(number).or_insert_with(Instant::now);
+}
+
+fn count(times: &Mutex<HashMap<u64, Instant>>) -> usize {
+    times.lock().unwrap_or_else(PoisonError::into_inner).len()
+}
+
+fn key(tag: &str, number: u64) -> String {
+    format!("probe:{tag}:{number}")
+}
+
+fn since_epoch(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own has no clock to be given"
+)]
+fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome {
+    let mut arguments = std::env::args().skip(1);
+    let tasks: u64 = arguments.next().map_or(Ok(1000), |it| it.parse())?;
+    let file = arguments.next().map(PathBuf::from);
+    let lookup = |name: &str| std::env::var(name).ok();
+    let settings = match Settings::load(&lookup, wall()) {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return Err("HATCHET_CLIENT_TOKEN is not set".into()),
+        Err(problems) => {
+            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            return Err(lines.join("\n").into());
+        }
+    };
+    let now: Now = Arc::new(wall);
+    let client = Client::new(&settings, now.clone())?;
+    println!("engine {}", client.check().await?);
+    let times = Arc::new(Times::default());
+    let config = WorkerConfig {
+        name: "probe".to_owned(),
+        workflows: vec![Workflow::durable(WORKFLOW)],
+        durable_slots: 1000,
+        slots: 1,
+        pace: Pace::default(),
+    };
+    let handler = Handler {
+        times: times.clone(),
+        wall: now,
+    };
+    let worker = Worker::new(client.clone(), config, handler)?;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    let known = file.as_deref().filter(|it| it.exists());
+    let (tag, ids) = match known {
+        Some(file) => read(file)?,
+        None => begin(&client, tasks, file.as_deref(), &times).await?,
+    };
+    let pushed = push(&client, &tag, ids.len()).await?;
+    let before = Instant::now();
+    let report = until_over(&client, &ids).await;
+    println!("all over {:?} after the last push", before.elapsed());
+    println!("ends: {report:?}");
+    latencies(&times, &pushed);
+    stop.cancel();
+    running.await??;
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<(String, Vec<String>), Box<dyn std::error::Error>> {
+    let text = std::fs::read_to_string(file)?;
+    let mut lines = text.lines().map(str::to_owned);
+    let tag = lines.next().ok_or("the file is empty")?;
+    let ids: Vec<_> = lines.collect();
+    println!("going on with {} runs", ids.len());
+    Ok((tag, ids))
+}
+
+/// Triggers the runs and waits until each has slept.
+async fn begin(
+    client: &Client,
+    tasks: u64,
+    file: Option<&Path>,
+    times: &Times,
+) -> Result<(String, Vec<String>), Box<dyn std::error::Error>> {
+    client.put_workflow(&Workflow::durable(WORKFLOW)).await?;
+    while client.connection().borrow().heartbeat.is_none() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let tag = since_epoch(wall()).to_string();
+    let input = |n: u64| -> Map<String, Value> {
+        [("n".to_owned(), json!(n)), ("tag".to_owned(), json!(tag))]
+            .into_iter()
+            .collect()
+    };
+    let triggers: Vec<_> = (0..tasks)
+        .map(|n| Trigger::new(WORKFLOW, input(n)))
+        .collect();
+    let before = Instant::now();
+    let mut ids = Vec::new();
+    for some in triggers.chunks(100) {
+        let started = client.trigger_many(some).await?;
+        ids.extend(started.into_iter().map(|it| it.id().to_owned()));
+    }
+    println!("triggered {tasks} in {:?}", before.elapsed());
+    if let Some(file) = file {
+        std::fs::write(file, format!("{tag}\n{}\n", ids.join("\n")))?;
+    }
+    while count(&times.slept) < ids.len() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!(
+        "all had slept {:?} after the first trigger",
+        before.elapsed()
+    );
+    // The last ones are evicted.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    println!("memory: {}", resident());
+    Ok((tag, ids))
+}
+
+async fn push(
+    client: &Client,
+    tag: &str,
+    runs: usize,
+) -> Result<Vec<Instant>, Box<dyn std::error::Error>> {
+    let before = Instant::now();
+    let mut pushed = Vec::new();
+    let numbers: Vec<u64> = (0..u64::try_from(runs)?).collect();
+    for some in numbers.chunks(50) {
+        let events: Vec<_> = some
+            .iter()
+            .map(|n| Event::new(key(tag, *n), Map::new()))
+            .collect();
+        while let Err(failed) = client.push(&events).await {
+            println!("{failed}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        pushed.extend(some.iter().map(|_| Instant::now()));
+    }
+    println!("pushed {runs} events in {:?}", before.elapsed());
+    Ok(pushed)
+}
+
+/// Waits until all runs are over; how many ended how.
+async fn until_over(client: &Client, ids: &[String]) -> HashMap<String, usize> {
+    let mut ends: HashMap<String, usize> = HashMap::new();
+    for id in ids {
+        let end = loop {
+            match client.run(id).await {
+                Ok(Some(run)) if run.status.is_over() => {
+                    let output = run.output.unwrap_or_default();
+                    let retries = output["retries"].as_i64().unwrap_or_default();
+                    let woke = output["woke"].as_str().unwrap_or_default();
+                    let error = run.error.unwrap_or_default();
+                    assert!(
+                        run.status != RunStatus::Completed || woke.starts_with("Event"),
+                        "{output}"
+                    );
+                    break format!("{:?} with {retries} retries {error}", run.status);
+                }
+                Ok(_) => {}
+                Err(error) => println!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        *ends.entry(end).or_default() += 1;
+    }
+    ends
+}
+
+fn latencies(times: &Times, pushed: &[Instant]) {
+    let woken = times.woken.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all: Vec<Duration> = Vec::new();
+    for (number, at) in woken.iter() {
+        let pushed = usize::try_from(*number).ok().and_then(|it| pushed.get(it));
+        all.extend(pushed.map(|it| at.saturating_duration_since(*it)));
+    }
+    all.sort();
+    let at = |percent: usize| all.get((all.len() * percent / 100).min(all.len().saturating_sub(1)));
+    println!(
+        "push to resume: p50 {:?}, p99 {:?}, most {:?}",
+        at(50),
+        at(99),
+        all.last()
+    );
+}
+
+/// The memory that this process holds.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|it| it.starts_with("VmRSS"));
+    line.unwrap_or("unknown").to_owned()
+}
