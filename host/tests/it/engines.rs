@@ -317,6 +317,7 @@ async fn a_transaction_that_fails_keeps_no_wake_up() {
 
 async fn beat(server: &Server, engine: Option<(&str, &str, bool)>) {
     let beat = Beat {
+        public_url: "",
         findings: &[],
         engine: engine.map(|(kind, version, up)| EngineReport {
             kind,
