@@ -307,6 +307,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "ids",
             "installed",
             "keys",
+            "loops",
             "mail",
             "nearest",
             "pauses",

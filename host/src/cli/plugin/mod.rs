@@ -8,6 +8,8 @@ mod report;
 mod samples;
 mod setup;
 
+pub use setup::{Loaded, load};
+
 use std::path::PathBuf;
 
 use clap::Subcommand;

@@ -1,8 +1,9 @@
 //! `hogsend plugin check` without a file, and `hogsend plugin setup`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hogsend_plugin_api::CheckResult;
+use hogsend_plugin_api::{CheckResult, Manifest, Settings};
 
 use crate::cache::Cache;
 use crate::cli::{Environment, Misconfigured};
@@ -10,10 +11,33 @@ use crate::clock::Clock;
 use crate::config::{Config, Mode, read_plugins};
 use crate::http_client::http_client;
 use crate::plugins::{Discovered, Isolation, Performer, PluginRef};
+use crate::purpose::ByPurpose;
 use crate::telemetry;
 
-/// Starts the plugins as they would run. Needs no database. Also returns why others do not start.
-async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRef>, Vec<String>)> {
+/// The plugins, started as they would run.
+pub struct Loaded {
+    pub config: Config,
+    pub running: Vec<PluginRef>,
+    /// Of all plugins, whether or not they run.
+    pub manifests: Vec<Manifest>,
+    /// Why others do not start.
+    pub problems: Vec<String>,
+    pub warnings: Vec<String>,
+    /// Who mails come from.
+    pub senders: ByPurpose<String>,
+    settings: BTreeMap<String, Settings>,
+}
+
+impl Loaded {
+    /// Whether a plugin's setting has a value.
+    pub fn is_set(&self, plugin: &str, setting: &str) -> bool {
+        let value = self.settings.get(plugin).and_then(|all| all.get(setting));
+        value.is_some_and(|value| !value.is_empty())
+    }
+}
+
+/// Starts the plugins as they would run. Needs no database.
+pub async fn load(environment: &Environment) -> anyhow::Result<Loaded> {
     let config = environment.config(Mode::Plugins)?;
     telemetry::init(config.log_level, config.production);
     let plugin_cache = config.data_dir.join("plugins");
@@ -23,6 +47,8 @@ async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRe
         &Isolation::of_process(config.production),
     );
     let mut problems = Misconfigured::of(&broken).problems;
+    let all: Vec<Manifest> = found.manifests().cloned().collect();
+    let mut warnings = Misconfigured::of(&found.warnings).problems;
     let manifests: Vec<_> = found.manifests().collect();
     let lookup = |name: &str| environment.get(name);
     let (read, wrong) = read_plugins(&manifests, &config, &lookup);
@@ -41,13 +67,26 @@ async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<PluginRe
         )
         .await;
     problems.extend(Misconfigured::of(&refused).problems);
-    Ok((config, registry.running(), problems))
+    warnings.extend(read.warnings);
+    Ok(Loaded {
+        config,
+        running: registry.running(),
+        manifests: all,
+        problems,
+        warnings,
+        senders: read.senders,
+        settings: read.settings,
+    })
 }
 
 /// Lets every plugin try out its set-up and prints what came out. Fails where something does not work.
 pub async fn check(environment: &Environment) -> anyhow::Result<()> {
-    let (_, plugins, mut problems) = load(environment).await?;
-    for plugin in plugins {
+    let Loaded {
+        running,
+        mut problems,
+        ..
+    } = load(environment).await?;
+    for plugin in running {
         let id = &plugin.manifest().id;
         let checked = match plugin.check().await {
             Ok(checked) => checked,
@@ -80,9 +119,14 @@ pub async fn check(environment: &Environment) -> anyhow::Result<()> {
 
 /// Prints what to enter at the vendors.
 pub async fn setup(environment: &Environment) -> anyhow::Result<()> {
-    let (config, plugins, mut problems) = load(environment).await?;
+    let Loaded {
+        config,
+        running,
+        mut problems,
+        ..
+    } = load(environment).await?;
     let url = config.api_public_url.trim_end_matches('/');
-    for plugin in plugins {
+    for plugin in running {
         let id = &plugin.manifest().id;
         match plugin.setup().await {
             Ok(items) => {
