@@ -2,6 +2,7 @@
 
 mod admin;
 mod dev;
+mod doctor;
 mod engine;
 mod environment;
 mod journeys;
@@ -65,6 +66,8 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Examine settings, stores, plugins, webhook secrets, public URL and the sender's domain
+    Doctor(doctor::Doctor),
     /// Stop sending everything, a journey or a category; everything goes on being stored
     Pause {
         #[command(flatten)]
@@ -150,6 +153,8 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        // It has printed what it found.
+        Err(error) if error.is::<Unsound>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("hogsend: {error:#}");
             if error.is::<Misconfigured>() {
@@ -174,6 +179,11 @@ fn told<E: Into<anyhow::Error>>(done: Result<(), E>) -> ExitCode {
     eprintln!("hogsend: {error:#}");
     ExitCode::FAILURE
 }
+
+/// `hogsend doctor` found something that does not work.
+#[derive(Debug, thiserror::Error)]
+#[error("something does not work")]
+struct Unsound;
 
 /// All problems with the settings, one per line.
 #[derive(Debug, Default)]
@@ -224,6 +234,10 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             settings::list(environment, markdown);
             Ok(())
         }
+        Command::Doctor(wanted) => match Box::pin(doctor::run(environment, &wanted)).await? {
+            true => Ok(()),
+            false => Err(Unsound.into()),
+        },
         Command::Pause { covered, reason } => {
             pause::pause(environment, covered, reason.as_deref()).await
         }

@@ -253,6 +253,12 @@ pub(super) async fn examine(environment: &Environment) -> anyhow::Result<(Config
     let variables = environment.clone();
     let installation = Installation::new(move |name| variables.get(name), performer, clock);
     let reading = installation.read(&config).await;
+    Ok((config, reading))
+}
+
+/// As [`examine`], with the warnings in the log.
+pub(super) async fn examine_aloud(environment: &Environment) -> anyhow::Result<(Config, Reading)> {
+    let (config, reading) = examine(environment).await?;
     for warning in &reading.warnings {
         tracing::warn!("{warning}");
     }

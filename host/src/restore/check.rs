@@ -29,9 +29,9 @@ pub enum Standing {
 pub async fn examine(cx: &Context) -> db::Result<Standing> {
     // Outside the transaction, which an error would end.
     let server = db::server_identity(&mut *cx.db.conn().await?).await?;
-    let memory = Memory::read(&cx.config.data_dir);
+    let memories = Memory::all(cx).await;
     let work = async |mut tx: Tx| {
-        let standing = decide(cx, &mut tx, server.as_deref(), memory).await?;
+        let standing = decide(cx, &mut tx, server.as_deref(), &memories).await?;
         db::Result::Ok((tx, standing))
     };
     cx.db.transact(work).await
@@ -41,7 +41,7 @@ async fn decide(
     cx: &Context,
     conn: &mut Conn,
     server: Option<&str>,
-    memory: Option<Memory>,
+    memories: &[Memory],
 ) -> db::Result<Standing> {
     let now = cx.clock.now();
     let url = cx.config.api_public_url.as_str();
@@ -73,7 +73,7 @@ async fn decide(
         .is_some_and(|(was, is)| was != is)
     {
         Some(Doubt::Server)
-    } else if memory.is_some_and(|memory| memory.is_ahead_of(memory_of(&row))) {
+    } else if memories.iter().any(|one| one.is_ahead_of(memory_of(&row))) {
         Some(Doubt::Behind)
     } else {
         None

@@ -1,15 +1,20 @@
-//! What a worker remembers of its database, in a file of its data folder. The file outlives a restored
-//! database where the folder does; on a platform without one, only the running worker remembers.
+//! What workers remember of their database, outside of it: in a file of the data folder, and in Redis. Where
+//! neither outlives a restored database, only a running worker remembers.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::context::Context;
 use crate::private;
 
 const FILE: &str = "installation.json";
+
+/// How long Redis keeps it after the last heartbeat.
+const KEPT: Duration = Duration::from_secs(90 * 86_400);
 
 /// So many heartbeats a database may lack: a failover may lose the last moments.
 const LOST: i64 = 30;
@@ -28,6 +33,22 @@ impl Memory {
         let epochs = self.epoch.cmp(&now.epoch);
         self.id == now.id
             && (epochs.is_gt() || epochs.is_eq() && self.beats > now.beats.saturating_add(LOST))
+    }
+
+    /// All that is remembered.
+    pub async fn all(cx: &Context) -> Vec<Self> {
+        let cached = cx.cache.get(&key(cx)).await;
+        let cached = cached.and_then(|text| serde_json::from_str(&text).ok());
+        let all = [Self::read(&cx.config.data_dir), cached];
+        all.into_iter().flatten().collect()
+    }
+
+    /// Remembers it.
+    pub async fn keep(self, cx: &Context) {
+        self.write(&cx.config.data_dir);
+        if let Ok(text) = serde_json::to_string(&self) {
+            cx.cache.put(&key(cx), &text, KEPT).await;
+        }
     }
 
     /// What the data folder remembers. A file that cannot be read remembers nothing.
@@ -50,6 +71,11 @@ impl Memory {
         private::file(&part)?.write_all(&serde_json::to_vec(&self)?)?;
         std::fs::rename(&part, folder.join(FILE))
     }
+}
+
+/// A copy that shares the Redis has another address.
+fn key(cx: &Context) -> String {
+    format!("hogsend:installation:{}", cx.config.api_public_url)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl Remembered {
             // A halted database must not count as what this worker last used.
             && !app.halt.look(&app.db).await?
         {
-            found.write(&app.config.data_dir);
+            found.keep(app).await;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod delivery;
 mod deployment;
 mod destinations;
 mod development;
+mod doctor;
 mod each_provider;
 mod engines;
 mod erasure;

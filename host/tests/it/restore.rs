@@ -94,6 +94,8 @@ async fn accept(server: &Server, body: Value) -> Value {
 async fn a_copy_with_another_address_mails_nobody_until_it_is_accepted() {
     let resend = Resend::start().await;
     let server = home(&resend).await;
+    let id = "SELECT id::text FROM installation";
+    let original = server.text(id).await;
     queue(&server, "late", json!({})).await;
     server.clock.advance(47 * HOUR);
     queue(&server, "fresh", json!({})).await;
@@ -161,6 +163,8 @@ async fn a_copy_with_another_address_mails_nobody_until_it_is_accepted() {
         audited,
         "system pause.begin, environment installation.accept"
     );
+    // The copy is an installation of its own now.
+    assert_ne!(copy.text(id).await, original);
     // Both addresses are valid for a day: workers are replaced one by one.
     assert_eq!(examine(&copy.app).await.unwrap(), Standing::Clear);
     assert_eq!(examine(&server.app).await.unwrap(), Standing::Clear);
@@ -256,6 +260,18 @@ async fn a_database_behind_what_a_worker_remembers_was_restored() {
     assert!(reason(&server).await.contains("restored from a backup"));
     accept(&server, json!({ "afterRestore": true })).await;
     assert_eq!(examine(&server.app).await.unwrap(), Standing::Clear);
+
+    // Where the folder is gone as well, the cache remembers.
+    memory = beat(&server.app, None).await.unwrap();
+    for _ in 0..40 {
+        memory = beat(&server.app, memory).await.unwrap();
+    }
+    memory.unwrap().keep(&server.app).await;
+    std::fs::remove_file(folder.join("installation.json")).unwrap();
+    assert_eq!(examine(&server.app).await.unwrap(), Standing::Clear);
+    server.run_sql("UPDATE installation SET beats = 1").await;
+    assert_eq!(examine(&server.app).await.unwrap(), Standing::Halted);
+    accept(&server, json!({ "afterRestore": true })).await;
 
     // And while one runs: it remembers itself.
     let mut memory = beat(&server.app, None).await.unwrap();

@@ -9,8 +9,8 @@ mod person;
 mod webhook;
 
 use hogsend_plugin_api::{
-    Analytics, Capture, Captured, EventSource, Host, Manifest, Plugin, Properties, Reading,
-    Refusal, Setting, Settings, Webhook, export_plugin,
+    Analytics, Capture, Captured, Checked, EventSource, Host, Manifest, Plugin, Properties,
+    Reading, Refusal, Setting, Settings, Webhook, export_plugin,
 };
 
 use capture::CaptureApi;
@@ -109,6 +109,13 @@ impl Plugin for PostHog {
                 .map(|key| CaptureApi::new(settings.get(HOST), key)),
             people: people.map(|(host, key)| PersonApi::new(host, key, project)),
         })
+    }
+
+    async fn check(&self, host: &Host) -> Vec<Checked> {
+        vec![match &self.people {
+            Some(people) => people.check(host).await,
+            None => Checked::not_set("the personal API key", PERSONAL_API_KEY),
+        }]
     }
 }
 

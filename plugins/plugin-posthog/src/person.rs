@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hogsend_plugin_api::{Host, HttpMethod, HttpRequest, Properties};
+use hogsend_plugin_api::{Checked, Host, HttpMethod, HttpRequest, Properties};
 use serde::Deserialize;
 
 use crate::{HOST, PERSONAL_API_KEY, PROJECT_ID};
@@ -48,6 +48,21 @@ impl PersonApi {
         let cache_key = format!("person:{distinct_id}");
         let known = self.fetch(host, distinct_id);
         host.cached(&cache_key, KEPT, known).await
+    }
+
+    /// Whether the key may read the persons of the project.
+    pub async fn check(&self, host: &Host) -> Checked {
+        const WHAT: &str = "the personal API key";
+        match self.fetch(host, "hogsend-check").await {
+            Ok(_) => Checked::sound(WHAT),
+            Err(error) => match error.split_once(": ") {
+                // The vendor refuses it, and the sentence says what to do.
+                Some((reason, fix)) if error.starts_with("PostHog ") => {
+                    Checked::faulty(WHAT, reason, fix)
+                }
+                _ => Checked::unknown(WHAT),
+            },
+        }
     }
 
     async fn fetch(&self, host: &Host, distinct_id: &str) -> Result<Option<Properties>, String> {
@@ -275,5 +290,41 @@ mod tests {
         ] {
             assert_eq!(super::private_api(host), base);
         }
+    }
+
+    #[test]
+    fn a_check_says_whether_the_key_may_read_persons() {
+        let check = |settings: &[(&str, &str)], status: u16| {
+            let mut all = Settings::from([]);
+            for (name, value) in settings {
+                all.insert(name, value);
+            }
+            let plugin = kit::start::<PostHog>(&all);
+            let answer = |command: &Command| {
+                assert!(
+                    request(command)
+                        .url
+                        .contains("/persons/?distinct_id=hogsend-check")
+                );
+                response(status, &[], json!({ "results": [] }).to_string())
+            };
+            let checked: Vec<hogsend_plugin_api::Checked> =
+                kit::call(plugin.unwrap().as_ref(), method::PLUGIN_CHECK, (), answer).unwrap();
+            serde_json::to_value(&checked[0]).unwrap()
+        };
+        let set = [
+            ("POSTHOG_HOST", "https://us.posthog.com"),
+            ("POSTHOG_PERSONAL_API_KEY", KEY),
+        ];
+        assert_eq!(check(&set, 200)["result"], "sound");
+        let refused = check(&set, 403);
+        assert_eq!(refused["result"], "faulty");
+        assert!(
+            refused["fix"].as_str().unwrap().contains("person:read"),
+            "{refused}"
+        );
+        assert_eq!(check(&set, 404)["result"], "faulty");
+        assert_eq!(check(&set, 503)["result"], "unknown");
+        assert_eq!(check(&[], 200)["setting"], "POSTHOG_PERSONAL_API_KEY");
     }
 }

@@ -14,9 +14,9 @@ mod webhook;
 use std::time::Duration;
 
 use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchOutcome, BatchSent, Capabilities, Delivery, DeliveryReading, Host,
-    HttpMethod, HttpRequest, Idempotency, Mail, Manifest, Plugin, Prepared, Refusal, SendOutcome,
-    Sent, Setting, Settings, Webhook, export_plugin,
+    Attempt, BatchAttempt, BatchOutcome, BatchSent, Capabilities, CheckResult, Checked, Delivery,
+    DeliveryReading, Host, HttpMethod, HttpRequest, Idempotency, Mail, Manifest, Plugin, Prepared,
+    Refusal, SendOutcome, Sent, Setting, Settings, Webhook, export_plugin,
 };
 
 use rate::rate;
@@ -106,6 +106,53 @@ impl Plugin for Resend {
             key: key.map(str::to_owned),
             url: format!("{}/emails", base.trim_end_matches('/')),
         })
+    }
+
+    async fn check(&self, host: &Host) -> Vec<Checked> {
+        vec![self.check_key(host).await]
+    }
+}
+
+/// What Resend says about a request that it does not allow.
+#[derive(serde::Deserialize)]
+struct Said {
+    name: String,
+}
+
+/// What Resend answers to a key that may only send, when it is asked for something else
+/// (<https://resend.com/docs/api-reference/errors>).
+const SENDING_ONLY: &str = "restricted_api_key";
+
+impl Resend {
+    /// Whether the key works, by the list of domains.
+    async fn check_key(&self, host: &Host) -> Checked {
+        const WHAT: &str = "the API key";
+        let Some(key) = &self.key else {
+            return Checked::not_set(WHAT, API_KEY);
+        };
+        let url = format!("{}/domains", self.url.trim_end_matches("/emails"));
+        let request = HttpRequest::new(HttpMethod::Get, &url)
+            .header("authorization", &format!("Bearer {key}"))
+            .header("user-agent", USER_AGENT)
+            .timeout(Duration::from_secs(10));
+        let Ok(answer) = host.http(request).await else {
+            return Checked::unknown(WHAT);
+        };
+        let name = answer.json::<Said>().map(|said| said.name);
+        let name = name.unwrap_or_default();
+        match answer.status {
+            200 => Checked::sound(WHAT),
+            _ if name == SENDING_ONLY => {
+                let detail = Some("it may only send".to_owned());
+                Checked::new(WHAT, CheckResult::sound(detail))
+            }
+            status @ (400 | 401 | 403) => Checked::faulty(
+                WHAT,
+                format!("Resend answered {status} {name}"),
+                format!("create a key at https://resend.com/api-keys and set {API_KEY} to it"),
+            ),
+            _ => Checked::unknown(WHAT),
+        }
     }
 }
 

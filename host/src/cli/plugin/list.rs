@@ -7,7 +7,7 @@ use crate::plugins::Origin;
 
 /// Prints each plugin with its settings, then everything that would keep a process from starting with them.
 pub async fn list(environment: &Environment) -> anyhow::Result<()> {
-    let (_, reading) = start::examine(environment).await?;
+    let (_, reading) = start::examine_aloud(environment).await?;
     for (plugin, manifest) in &reading.found {
         let kinds: Vec<&str> = plugin.kinds.iter().copied().map(kind).collect();
         let origin = match (&plugin.path, plugin.origin) {

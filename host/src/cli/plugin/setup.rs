@@ -6,7 +6,7 @@ use crate::cli::{Environment, Misconfigured, start};
 
 /// Lets every plugin try out its set-up and prints what came out. Fails where something does not work.
 pub async fn check(environment: &Environment) -> anyhow::Result<()> {
-    let (_, reading) = start::examine(environment).await?;
+    let (_, reading) = start::examine_aloud(environment).await?;
     let mut problems = reading.problems;
     for plugin in reading.snapshot.plugins.running() {
         let id = &plugin.manifest().id;
@@ -41,7 +41,7 @@ pub async fn check(environment: &Environment) -> anyhow::Result<()> {
 
 /// Prints what to enter at the vendors.
 pub async fn setup(environment: &Environment) -> anyhow::Result<()> {
-    let (config, reading) = start::examine(environment).await?;
+    let (config, reading) = start::examine_aloud(environment).await?;
     let mut problems = reading.problems;
     let url = config.api_public_url.trim_end_matches('/');
     for plugin in reading.snapshot.plugins.running() {

@@ -102,7 +102,8 @@ pub async fn installation_beat(
     Ok(row.map(|row| (row.id, row.epoch, row.beats)))
 }
 
-/// Accepts the database as it is, with this address. Returns the new epoch.
+/// Accepts the database as it is, with this address. Another address makes it an installation of its own.
+/// Returns the new epoch.
 pub async fn installation_accept(
     conn: &mut Conn,
     url: Option<&str>,
@@ -111,6 +112,7 @@ pub async fn installation_accept(
 ) -> Result<i32> {
     sqlx::query_scalar!(
         "UPDATE installation SET epoch = epoch + 1, accepted_at = $3, server = $2,
+             id = CASE WHEN public_url <> $1 THEN gen_random_uuid() ELSE id END,
              previous_url = CASE WHEN public_url <> $1 THEN public_url ELSE previous_url END,
              public_url = $1, found_url = NULL, gap_from = NULL, gap_to = NULL, unknown = '{}'
          RETURNING epoch",

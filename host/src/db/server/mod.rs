@@ -3,6 +3,7 @@
 mod check;
 #[cfg(feature = "embedded-db")]
 mod embedded;
+mod facts;
 mod installation;
 mod migrate;
 mod retention;
@@ -10,6 +11,7 @@ mod retention;
 pub(in crate::db) use check::examine;
 #[cfg(feature = "embedded-db")]
 pub(in crate::db) use embedded::{Embedded, open};
+pub use facts::{ServerFacts, server_facts};
 pub use installation::{
     InstallationRow, MailsWaiting, RunsWaiting, installation_accept, installation_beat,
     installation_claim, installation_found, installation_gap, installation_lock,

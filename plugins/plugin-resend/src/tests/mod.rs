@@ -260,3 +260,35 @@ fn a_repeat_is_safe_for_less_than_the_day_resend_remembers() {
         kit::ask(plugin().as_ref(), method::DELIVERY_CAPABILITIES, &()).unwrap();
     assert_eq!(capabilities.idempotency, Idempotency::ForSeconds(84_600));
 }
+
+#[test]
+fn a_key_that_may_only_send_is_a_valid_key() {
+    let check = |status: u16, name: &str| {
+        let answer = |command: &hogsend_plugin_api::Command| {
+            let asked = request(command);
+            assert_eq!(asked.url, "https://api.resend.com/domains");
+            assert_eq!(asked.method, HttpMethod::Get);
+            let body = json!({ "name": name, "message": "…" });
+            response(status, &[], body.to_string())
+        };
+        let checked: Vec<hogsend_plugin_api::Checked> =
+            kit::call(plugin().as_ref(), method::PLUGIN_CHECK, (), answer).unwrap();
+        serde_json::to_value(&checked[0]).unwrap()
+    };
+    assert_eq!(check(200, "")["result"], "sound");
+    let restricted = check(401, "restricted_api_key");
+    assert_eq!(
+        (&restricted["result"], &restricted["detail"]),
+        (&json!("sound"), &json!("it may only send"))
+    );
+    for (status, name) in [
+        (400, "validation_error"),
+        (401, "missing_api_key"),
+        (403, "invalid_api_key"),
+    ] {
+        let refused = check(status, name);
+        assert_eq!(refused["result"], "faulty", "{status} {name}");
+        assert!(!refused.to_string().contains(KEY), "{refused}");
+    }
+    assert_eq!(check(500, "")["result"], "unknown");
+}
