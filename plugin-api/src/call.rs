@@ -22,6 +22,9 @@ pub mod method {
     pub const PLUGIN_CHECK: u32 = 1;
     /// `null` → `Vec<`[`SetupItem`](crate::SetupItem)`>`.
     pub const PLUGIN_SETUP: u32 = 2;
+    /// `null` → `null`. The last call of an instance of a loaded library: it is dropped. The library itself
+    /// stays loaded.
+    pub const PLUGIN_END: u32 = 3;
     /// `Ask<`[`Webhook`](crate::Webhook)`>` → `Reply<Result<Reading, Refusal>>`.
     pub const EVENT_SOURCE_READ: u32 = 101;
     /// `Ask<`[`PastIn`](crate::PastIn)`>` → `Reply<`[`Past`](crate::Past)`>`.

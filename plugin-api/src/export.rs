@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::abi::{RResult, RSlice, RVec};
-use crate::call::{CallError, decode, encode};
+use crate::call::{CallError, decode, encode, method};
 use crate::journey::Cache;
 use crate::{Kind, Manifest, Plugin, Settings, guard};
 
@@ -88,10 +88,10 @@ pub fn create<P: Exported>(settings: &Settings) -> Result<Box<dyn Instance>, Cal
     }))
 }
 
-/// The instances of one loaded library, by number. They live as long as the process, because the
-/// host never unloads a library.
+/// The instances of one loaded library, by number. The host never unloads a library, but it ends an
+/// instance that nothing uses any more.
 #[doc(hidden)]
-pub struct Instances(Mutex<Vec<Arc<dyn Instance>>>);
+pub struct Instances(Mutex<Vec<Option<Arc<dyn Instance>>>>);
 
 impl Instances {
     #[expect(clippy::new_without_default, reason = "made in a static")]
@@ -108,7 +108,7 @@ impl Instances {
         let made = decode(settings.as_slice()).and_then(|settings| create::<P>(&settings));
         reply(made.map(|instance| {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.push(Arc::from(instance));
+            all.push(Some(Arc::from(instance)));
             all.len() as u64 - 1
         }))
     }
@@ -119,11 +119,16 @@ impl Instances {
         method: u32,
         input: RSlice<'_, u8>,
     ) -> RResult<RVec<u8>, RVec<u8>> {
+        let ends = method == method::PLUGIN_END;
         let found = {
-            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.get(instance as usize).cloned()
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = all.get_mut(instance as usize);
+            place.and_then(|one| if ends { one.take() } else { one.clone() })
         };
         let output = match found {
+            Some(instance) if ends => guard::catch(|| drop(instance))
+                .map_err(CallError::from)
+                .and_then(|()| encode(&())),
             Some(instance) => instance.call(method, input.as_slice()),
             None => Err(CallError::new(CallError::BAD_INPUT, "no such instance")),
         };

@@ -56,6 +56,8 @@ pub fn reload(file: &Path, times: usize) -> Vec<Duration> {
         journeys
             .map_err(|bytes| read_error(&bytes))
             .expect("it has journeys");
+        let ended = root.call(number, method::PLUGIN_END, b"null");
+        ended.map_err(|bytes| read_error(&bytes)).expect("it ends");
         begun.elapsed()
     });
     let each = each.collect();

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::abi::Root;
-use hogsend_plugin_api::call::CallError;
+use hogsend_plugin_api::call::{CallError, method};
 use hogsend_plugin_api::export::Instance;
 use hogsend_plugin_api::{Manifest, limits, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
+use super::bounded;
 use super::flight;
 use super::isolate::{Isolated, Unanswered};
 use crate::foreign::{self, Foreign, REASON_MAX};
@@ -70,6 +71,21 @@ pub(super) enum Image {
     },
     /// In a child process.
     Isolated(Arc<Isolated>),
+}
+
+/// How long a plugin may take to drop what it holds.
+const END: Duration = Duration::from_secs(1);
+
+impl Drop for Image {
+    /// Nothing calls it any more. The code of a library stays loaded; what its plugin holds does not stay.
+    fn drop(&mut self) {
+        if let Self::Loaded { root, instance } = self {
+            let (root, instance) = (*root, *instance);
+            // A library of an earlier version does not know the method.
+            let end = move || root.call(instance, method::PLUGIN_END, b"null").is_ok();
+            let _ = bounded::within(END, end);
+        }
+    }
 }
 
 /// Why a call has no answer.

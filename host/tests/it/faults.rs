@@ -251,3 +251,21 @@ async fn a_child_that_ends_after_a_request_leaves_its_call_in_doubt() {
         assert!(error.to_string().contains(part), "{error}");
     }
 }
+
+/// The same file is the same library, however often it is opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_nothing_uses_any_more_is_dropped_whatever_it_does_then() {
+    let folder = faults(INSIDE);
+    let count = async |plugins: &Registry| {
+        let event = read(plugins, "instances").await.unwrap();
+        event.properties["count"].as_u64().unwrap()
+    };
+    let first = start(folder.path(), Settings::default()).await.unwrap();
+    for fault in ["none", "panic"] {
+        let settings = Settings::from([("FAULTS_AT_DROP", fault)]);
+        let second = start(folder.path(), settings).await.unwrap();
+        assert_eq!(count(&first).await, 2);
+        drop(second);
+        assert_eq!(count(&first).await, 1, "{fault}");
+    }
+}
