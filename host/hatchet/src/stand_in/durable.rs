@@ -182,7 +182,10 @@ impl State {
             self.tell(session, answer);
         }
         if entry.end.is_some() {
-            self.deliver(session, task, place, now);
+            let wait = matches!(entry.kind, Kind::Wait { .. });
+            if !wait || !strikes(&mut self.faults.late_ends) {
+                self.deliver(session, task, place, now);
+            }
         } else if matches!(entry.kind, Kind::Wait { .. }) {
             self.find_past(task, place, now);
         }

@@ -38,8 +38,10 @@ async fn a_worker_outlives_the_engine_with_the_same_id() {
         run.output,
         Some(json!({ "now": 1, "invocation": 1, "retries": 0 }))
     );
+    engine
+        .until("it listens again", |it| it.listeners() == 1)
+        .await;
     assert_eq!(engine.calls("Register"), 1);
-    assert_eq!(engine.listeners(), 1);
     let state = hand.client.connection().borrow().clone();
     assert_eq!(state.standing, Standing::Up);
     assert_eq!(state.away_for(), None);
