@@ -291,10 +291,7 @@ impl State {
             return Err(Status::invalid_argument(text));
         };
         let kind = event.event_type();
-        if !matches!(
-            kind,
-            Kind::StepEventTypeCompleted | Kind::StepEventTypeFailed
-        ) {
+        if !matches!(kind, Kind::Completed | Kind::Failed) {
             return Ok(());
         }
         if strikes(&mut self.faults.lose_ends) {
@@ -303,7 +300,7 @@ impl State {
         if run.is_over() || event.retry_count.unwrap_or(run.retry_count) != run.retry_count {
             return Ok(());
         }
-        if kind == Kind::StepEventTypeFailed {
+        if kind == Kind::Failed {
             let for_good = event.should_not_retry.unwrap_or_default();
             self.fail(id, &event.event_payload, for_good, now);
             return Ok(());

@@ -33,9 +33,8 @@ impl<T: Tasks> Crew<T> {
             heartbeat_at: Some(now.into()),
         });
         let timeout = self.hub.pace.heartbeat_timeout;
-        let error = match link.call("Heartbeat", timeout, call).await {
-            Ok(_) => return link.note(|it| it.heartbeat = Some(now)),
-            Err(error) => error,
+        let Err(error) = link.call("Heartbeat", timeout, call).await else {
+            return link.note(|it| it.heartbeat = Some(now));
         };
         match error.code() {
             // Unsubscribed: no heartbeat is taken any more.

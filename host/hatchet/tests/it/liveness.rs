@@ -200,8 +200,10 @@ async fn a_worker_that_stops_gives_its_waiting_tasks_to_others_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_stops_lets_running_tasks_end_and_lives_meanwhile() {
     let engine = engine();
-    let mut pace = Pace::default();
-    pace.drain = seconds(120);
+    let pace = Pace {
+        drain: seconds(120),
+        ..Pace::default()
+    };
     let hand = start(
         &engine,
         config(pace),

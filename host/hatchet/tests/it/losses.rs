@@ -48,9 +48,11 @@ async fn after_two_reconnects_too() {
 #[tokio::test(start_paused = true)]
 async fn a_task_evicted_after_its_wait_was_over_is_restored() {
     let engine = engine();
-    let mut pace = Pace::default();
     // Without the poll nothing tells of the end, since the new stream has no route.
-    pace.status = seconds(100_000);
+    let pace = Pace {
+        status: seconds(100_000),
+        ..Pace::default()
+    };
     let handler = |task: Durable| async move {
         task.wait(&Wait::sleep(seconds(3600)).or_event("go", wall()))
             .await;
@@ -254,8 +256,10 @@ async fn a_frozen_connection_is_noticed_and_replaced() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_engine_does_not_keep_a_task_from_going_on() {
     let engine = engine();
-    let mut pace = Pace::default();
-    pace.status = seconds(10);
+    let pace = Pace {
+        status: seconds(10),
+        ..Pace::default()
+    };
     let handler = |task: Durable| async move {
         task.wait(&Wait::sleep(seconds(3600))).await;
         Ok(json!({}))
