@@ -107,7 +107,10 @@ async fn main() -> Outcome {
     let times = Arc::new(Times::default());
     let config = WorkerConfig {
         name: "probe".to_owned(),
-        workflows: vec![Workflow::durable(WORKFLOW)],
+        workflows: vec![Workflow {
+            once_per_key: Some(Duration::from_secs(3600)),
+            ..Workflow::durable(WORKFLOW)
+        }],
         durable_slots: 1000,
         slots: 1,
         pace: Pace::default(),
@@ -151,7 +154,6 @@ async fn begin(
     file: Option<&Path>,
     times: &Times,
 ) -> Result<(String, Vec<String>), Box<dyn std::error::Error>> {
-    client.put_workflow(&Workflow::durable(WORKFLOW)).await?;
     while client.connection().borrow().heartbeat.is_none() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -161,13 +163,19 @@ async fn begin(
             .into_iter()
             .collect()
     };
-    let triggers: Vec<_> = (0..tasks)
-        .map(|n| Trigger::new(WORKFLOW, input(n)))
-        .collect();
+    let trigger = |n: u64| Trigger::new(WORKFLOW, input(n)).key(key(&tag, n));
+    let triggers: Vec<_> = (0..tasks).map(trigger).collect();
     let before = Instant::now();
     let mut ids = Vec::new();
     for some in triggers.chunks(100) {
-        let started = client.trigger_many(some).await?;
+        // The keys make a repeat safe.
+        let started = loop {
+            match client.trigger_many(some).await {
+                Ok(started) => break started,
+                Err(error) => println!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
         ids.extend(started.into_iter().map(|it| it.id().to_owned()));
     }
     println!("triggered {tasks} in {:?}", before.elapsed());

@@ -101,7 +101,8 @@ impl Client {
         Ok(version)
     }
 
-    /// Registers a workflow, so that it can be triggered. The same one again changes nothing.
+    /// Registers a workflow, so that it can be triggered. The same one again changes nothing; twice at the same
+    /// moment, one of them fails ([`CallError::Failed`]) and is to be repeated. A worker registers its own.
     ///
     /// # Errors
     /// Where the engine is away or refuses it, or its name is not fit for the engine.

@@ -236,10 +236,10 @@ impl ActionType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum StepActionEventType {
-    StepEventTypeUnknown = 0,
-    StepEventTypeStarted = 1,
-    StepEventTypeCompleted = 2,
-    StepEventTypeFailed = 3,
+    Unknown = 0,
+    Started = 1,
+    Completed = 2,
+    Failed = 3,
 }
 impl StepActionEventType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -248,19 +248,19 @@ impl StepActionEventType {
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
         match self {
-            Self::StepEventTypeUnknown => "STEP_EVENT_TYPE_UNKNOWN",
-            Self::StepEventTypeStarted => "STEP_EVENT_TYPE_STARTED",
-            Self::StepEventTypeCompleted => "STEP_EVENT_TYPE_COMPLETED",
-            Self::StepEventTypeFailed => "STEP_EVENT_TYPE_FAILED",
+            Self::Unknown => "STEP_ACTION_EVENT_TYPE_UNKNOWN",
+            Self::Started => "STEP_ACTION_EVENT_TYPE_STARTED",
+            Self::Completed => "STEP_ACTION_EVENT_TYPE_COMPLETED",
+            Self::Failed => "STEP_ACTION_EVENT_TYPE_FAILED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
-            "STEP_EVENT_TYPE_UNKNOWN" => Some(Self::StepEventTypeUnknown),
-            "STEP_EVENT_TYPE_STARTED" => Some(Self::StepEventTypeStarted),
-            "STEP_EVENT_TYPE_COMPLETED" => Some(Self::StepEventTypeCompleted),
-            "STEP_EVENT_TYPE_FAILED" => Some(Self::StepEventTypeFailed),
+            "STEP_ACTION_EVENT_TYPE_UNKNOWN" => Some(Self::Unknown),
+            "STEP_ACTION_EVENT_TYPE_STARTED" => Some(Self::Started),
+            "STEP_ACTION_EVENT_TYPE_COMPLETED" => Some(Self::Completed),
+            "STEP_ACTION_EVENT_TYPE_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }

@@ -23,8 +23,8 @@ pub(super) struct Services(pub Arc<Engine>);
 impl Services {
     /// Looks at the token and counts the call.
     pub fn enter<T>(&self, call: &'static str, request: &Request<T>) -> Result<(), Status> {
-        let mut state = self.0.look();
-        state.count(call);
+        self.0.change(|state| state.count(call));
+        let state = self.0.look();
         let given = request.metadata().get("authorization");
         let given = given.and_then(|it| it.to_str().ok()).unwrap_or_default();
         match given.strip_prefix("Bearer ") == Some(state.token.as_str()) {
@@ -100,6 +100,7 @@ impl Dispatcher for Services {
                 listeners: Vec::new(),
                 active: false,
                 needs_stream: false,
+                unsubscribed: false,
             };
             state.workers.insert(id.clone(), worker);
             id
@@ -182,8 +183,7 @@ impl Dispatcher for Services {
         let id = request.into_inner().worker_id;
         self.0.change(|state| {
             if let Some(worker) = state.workers.get_mut(&id) {
-                worker.active = false;
-                worker.needs_stream = true;
+                worker.unsubscribed = true;
             }
         });
         Ok(Response::new(proto::WorkerUnsubscribeResponse {}))
@@ -291,10 +291,7 @@ impl State {
             return Err(Status::invalid_argument(text));
         };
         let kind = event.event_type();
-        if !matches!(
-            kind,
-            Kind::StepEventTypeCompleted | Kind::StepEventTypeFailed
-        ) {
+        if !matches!(kind, Kind::Completed | Kind::Failed) {
             return Ok(());
         }
         if strikes(&mut self.faults.lose_ends) {
@@ -303,7 +300,7 @@ impl State {
         if run.is_over() || event.retry_count.unwrap_or(run.retry_count) != run.retry_count {
             return Ok(());
         }
-        if kind == Kind::StepEventTypeFailed {
+        if kind == Kind::Failed {
             let for_good = event.should_not_retry.unwrap_or_default();
             self.fail(id, &event.event_payload, for_good, now);
             return Ok(());

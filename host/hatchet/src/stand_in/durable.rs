@@ -94,14 +94,14 @@ fn conditions(given: v1::DurableEventListenerConditions, now: Duration) -> Optio
 }
 
 impl State {
-    fn tell(&mut self, session: u64, message: Message) {
+    fn tell(&self, session: u64, message: Message) {
         if let Some(session) = self.sessions.get(&session) {
             session.send(message);
         }
     }
 
     /// Whether the invocation is the current one; tells a worker where it is not.
-    fn is_current(&mut self, session: u64, task: &str, invocation: i32) -> bool {
+    fn is_current(&self, session: u64, task: &str, invocation: i32) -> bool {
         let Some(run) = self.runs.get(task) else {
             return false;
         };
@@ -182,7 +182,10 @@ impl State {
             self.tell(session, answer);
         }
         if entry.end.is_some() {
-            self.deliver(session, task, place, now);
+            let wait = matches!(entry.kind, Kind::Wait { .. });
+            if !wait || !strikes(&mut self.faults.late_ends) {
+                self.deliver(session, task, place, now);
+            }
         } else if matches!(entry.kind, Kind::Wait { .. }) {
             self.find_past(task, place, now);
         }

@@ -1,5 +1,6 @@
-//! An engine in this process, for tests: it keeps the rules of the protocol that `docs` of Hatchet do not tell and
-//! a worker must know, and makes the faults that a test asks for. It stores nothing and evaluates no expressions.
+//! An engine in this process, for tests: it keeps the rules of the protocol that a worker must know, with the engine's
+//! own faults ([`Rules`]), and does what a test wants to go wrong ([`Faults`]). It stores nothing on disk and evaluates
+//! no expressions.
 //!
 //! Over memory ([`StandIn::in_memory`]) everything runs on tokio's clock, so a test under
 //! `#[tokio::test(start_paused = true)]` waits for nothing; over loopback ([`StandIn::start`]) other

@@ -67,6 +67,9 @@ pub struct Faults {
     pub lose_ends: u32,
     /// Requests of durable tasks that are recorded, and whose answers are not sent.
     pub lose_answers: u32,
+    /// Waits that are over when they are asked for, as in a replay, and whose ends are told only when the worker asks
+    /// for them.
+    pub late_ends: u32,
     /// Evictions that are made, and whose answers are not sent.
     pub lose_eviction_answers: u32,
     /// Evictions that are refused.

@@ -53,6 +53,7 @@ impl State {
                 .copied()
                 .unwrap_or_default();
             worker.active
+                && !worker.unsubscribed
                 && !worker.listeners.is_empty()
                 && real.saturating_sub(worker.heartbeat) < timing.silent
                 && worker.actions.contains(&definition.action)

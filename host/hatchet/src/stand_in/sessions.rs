@@ -21,8 +21,10 @@ pub(super) struct Worker {
     pub listeners: Vec<(u64, Out<AssignedAction>)>,
     /// Whether it has a stream, as far as the engine knows.
     pub active: bool,
-    /// It has listened once, or has unsubscribed: heartbeats need a stream.
+    /// It has listened once: heartbeats need a stream.
     pub needs_stream: bool,
+    /// It gets no more tasks.
+    pub unsubscribed: bool,
 }
 
 impl Worker {

@@ -1,6 +1,7 @@
 //! The stream of assigned tasks. One per worker: when the newest of two ends, the engine takes the worker for dead.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 use tonic::{Code, Status};
@@ -13,14 +14,22 @@ use crate::proto::WorkerListenRequest;
 impl<T: Tasks> Crew<T> {
     pub(super) async fn keep_listening(self: Arc<Self>, mut worker: watch::Receiver<String>) {
         let mut backoff = Backoff::new(self.hub.pace.reconnect);
+        let mut refused = self.refused.subscribe();
+        let mut number = 0;
         loop {
             let id = worker.borrow_and_update().clone();
+            number += 1;
+            self.listening.store(number, Ordering::SeqCst);
             let mut heard = false;
             let ended = tokio::select! {
                 ended = self.listen(&id, &mut heard) => ended,
-                () = self.relisten.notified() => Ok(()),
+                _ = refused.wait_for(|it| *it == number) => {
+                    heard = true;
+                    Ok(())
+                }
                 _ = worker.changed() => Ok(()),
             };
+            self.listening.store(0, Ordering::SeqCst);
             if self.hub.closing.is_cancelled() {
                 return;
             }

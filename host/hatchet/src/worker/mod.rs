@@ -10,9 +10,10 @@ mod running;
 mod task;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -75,8 +76,10 @@ pub(crate) struct Crew<T> {
     /// The worker's id; another one after the engine forgot it.
     worker: watch::Sender<String>,
     registering: Mutex<()>,
-    /// The stream of tasks is to be opened anew.
-    relisten: Notify,
+    /// The number of the stream of tasks; 0 while there is none.
+    listening: AtomicU64,
+    /// The number of a stream with which the engine took the worker for dead: it is to be opened anew.
+    refused: watch::Sender<u64>,
 }
 
 impl<T: Tasks> Worker<T> {
@@ -100,7 +103,8 @@ impl<T: Tasks> Worker<T> {
             logs,
             worker: watch::channel(String::new()).0,
             registering: Mutex::new(()),
-            relisten: Notify::new(),
+            listening: AtomicU64::new(0),
+            refused: watch::channel(0).0,
         };
         Ok(Self {
             crew: Arc::new(crew),

@@ -30,7 +30,7 @@ impl Report {
 
     /// The handler begins. Only shown in the engine's dashboard, so a failure does not matter.
     pub async fn started(&self) {
-        let event = self.event(StepActionEventType::StepEventTypeStarted, String::new());
+        let event = self.event(StepActionEventType::Started, String::new());
         if let Err(error) = self.send(event).await {
             tracing::debug!(%error, "the start of a task was not reported");
         }
@@ -41,11 +41,11 @@ impl Report {
     pub async fn ended(&self, result: Result<Value, Failed>, pace: &Pace) {
         let event = match result {
             Ok(output) => {
-                let kind = StepActionEventType::StepEventTypeCompleted;
+                let kind = StepActionEventType::Completed;
                 self.event(kind, json::output(output))
             }
             Err(failed) => {
-                let kind = StepActionEventType::StepEventTypeFailed;
+                let kind = StepActionEventType::Failed;
                 let mut event = self.event(kind, json::text(&failed.message));
                 event.should_not_retry = Some(!failed.retry);
                 event

@@ -38,8 +38,10 @@ async fn a_worker_outlives_the_engine_with_the_same_id() {
         run.output,
         Some(json!({ "now": 1, "invocation": 1, "retries": 0 }))
     );
+    engine
+        .until("it listens again", |it| it.listeners() == 1)
+        .await;
     assert_eq!(engine.calls("Register"), 1);
-    assert_eq!(engine.listeners(), 1);
     let state = hand.client.connection().borrow().clone();
     assert_eq!(state.standing, Standing::Up);
     assert_eq!(state.away_for(), None);
@@ -198,8 +200,10 @@ async fn a_worker_that_stops_gives_its_waiting_tasks_to_others_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_stops_lets_running_tasks_end_and_lives_meanwhile() {
     let engine = engine();
-    let mut pace = Pace::default();
-    pace.drain = seconds(120);
+    let pace = Pace {
+        drain: seconds(120),
+        ..Pace::default()
+    };
     let hand = start(
         &engine,
         config(pace),

@@ -48,9 +48,11 @@ async fn after_two_reconnects_too() {
 #[tokio::test(start_paused = true)]
 async fn a_task_evicted_after_its_wait_was_over_is_restored() {
     let engine = engine();
-    let mut pace = Pace::default();
     // Without the poll nothing tells of the end, since the new stream has no route.
-    pace.status = seconds(100_000);
+    let pace = Pace {
+        status: seconds(100_000),
+        ..Pace::default()
+    };
     let handler = |task: Durable| async move {
         task.wait(&Wait::sleep(seconds(3600)).or_event("go", wall()))
             .await;
@@ -248,4 +250,30 @@ async fn a_frozen_connection_is_noticed_and_replaced() {
     let run = until_completed(&engine, &id).await;
     assert!(run.completions == 1);
     assert_eq!(hand.counts.alive(), 0);
+}
+
+/// A replay whose ends come later than the worker keeps a handler for them.
+#[tokio::test(start_paused = true)]
+async fn a_slow_engine_does_not_keep_a_task_from_going_on() {
+    let engine = engine();
+    let pace = Pace {
+        status: seconds(10),
+        ..Pace::default()
+    };
+    let handler = |task: Durable| async move {
+        task.wait(&Wait::sleep(seconds(3600))).await;
+        Ok(json!({}))
+    };
+    let hand = start(&engine, config(pace), handler, |_| async {
+        Ok(Value::Null)
+    })
+    .await;
+    let id = hand.trigger().await;
+    until_evicted(&engine, &id).await;
+    engine.faults(|it| it.late_ends = 1000);
+    // Away from the worker's own questions.
+    tokio::time::sleep(seconds(6)).await;
+    engine.advance(seconds(3600));
+    until_completed(&engine, &id).await;
+    assert!(hand.counts.begun() <= 6, "{}", hand.counts.begun());
 }

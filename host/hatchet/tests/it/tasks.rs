@@ -123,7 +123,7 @@ async fn a_cancelled_task_is_dropped_without_a_word() {
     tokio::time::sleep(seconds(1)).await;
     assert_eq!(hand.counts.alive(), 1);
     let reports = engine.calls("SendStepActionEvent");
-    hand.client.cancel(&[id.clone()]).await.unwrap();
+    hand.client.cancel(std::slice::from_ref(&id)).await.unwrap();
     tokio::time::sleep(seconds(5)).await;
     assert_eq!(hand.counts.alive(), 0);
     assert_eq!(engine.run(&id).unwrap().status, Status::Cancelled);
@@ -141,9 +141,9 @@ async fn a_cancelled_durable_task_can_be_replayed_and_keeps_its_log() {
     .await;
     let id = hand.trigger().await;
     super::until_evicted(&engine, &id).await;
-    hand.client.cancel(&[id.clone()]).await.unwrap();
+    hand.client.cancel(std::slice::from_ref(&id)).await.unwrap();
     assert_eq!(engine.run(&id).unwrap().status, Status::Cancelled);
-    hand.client.replay(&[id.clone()]).await.unwrap();
+    hand.client.replay(std::slice::from_ref(&id)).await.unwrap();
     super::until_evicted(&engine, &id).await;
     engine.advance(seconds(3600));
     let run = until_completed(&engine, &id).await;

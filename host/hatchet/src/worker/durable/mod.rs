@@ -127,17 +127,19 @@ impl Hub {
     /// Stops a task that the engine cancelled, unless a later attempt runs.
     pub fn cancel(&self, task: &str, turn: Turn) {
         let mut state = self.state();
-        state.forget(task);
-        let live = state.lives.get(task).filter(|it| it.turn <= turn);
-        let Some(live) = live else {
+        let live = state.lives.get(task);
+        if live.is_some_and(|it| it.turn > turn) {
             return;
-        };
-        let key = Key {
+        }
+        let key = live.map(|it| Key {
             task: task.to_owned(),
-            serial: live.serial,
-        };
+            serial: it.serial,
+        });
+        state.forget(task);
         state.notes.remove(task);
-        state.remove(&key);
+        if let Some(key) = key {
+            state.remove(&key);
+        }
     }
 
     /// Does something beside the handlers.

@@ -89,7 +89,7 @@ impl Hub {
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(hatchet.task = task, %error, "giving an evicted task back is tried again")
+                    tracing::debug!(hatchet.task = task, %error, "giving an evicted task back is tried again");
                 }
             }
             backoff.pause().await;
