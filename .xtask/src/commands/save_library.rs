@@ -1,6 +1,7 @@
 //! `cargo xtask save-library`: keeps libraries as this release builds them, for the tests of later ones.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
@@ -46,8 +47,9 @@ pub fn save_library(args: &[String]) -> anyhow::Result<ExitCode> {
         for line in PROFILE {
             command.args(["--config", line]);
         }
-        // The same build everywhere, as far as cargo allows.
-        command.env("CARGO_INCREMENTAL", "0");
+        command
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_ENCODED_RUSTFLAGS", rename_paths());
         run(&mut command)?;
         let built = format!("libhogsend_plugin_{fixture}.so");
         let built = target_dir()?.join("saved").join(built);
@@ -68,6 +70,16 @@ pub fn save_library(args: &[String]) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Flags that keep the paths of this machine out of the messages of panics.
+fn rename_paths() -> String {
+    let of_user = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or(of_user).unwrap_or_default();
+    let renamed = [(cargo_home, "/cargo"), (root(), "/hogsend")];
+    let flags = renamed.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    flags.join("\u{1f}")
 }
 
 /// The version of the plugin API.

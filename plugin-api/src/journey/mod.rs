@@ -96,7 +96,8 @@ pub trait Journeys {
     /// Makes journeys of documents that the host hands over: for each document its journeys, or what is
     /// wrong with it. Must depend on the documents only. The host calls it again when documents change,
     /// and for each advance of a run that began with an earlier version of its document. A journey
-    /// names its document with [`Journey::document`]. Default: documents are ignored.
+    /// names its document with [`Journey::document`]. A host without `documents` never calls it. Default:
+    /// documents are ignored.
     fn read_documents(
         &self,
         documents: &[Document],

@@ -86,6 +86,24 @@ pub async fn a_panic_after_a_request_leaves_the_mail_in_doubt(place: Place) {
     host.server.stop().await;
 }
 
+/// There is no attempt that could be counted.
+pub async fn a_mail_that_cannot_be_prepared_waits_longer_each_time(place: Place) {
+    let host = Host::start(place, &[]).await;
+    host.happens("faults.mail", "ann", "prepare, panic").await;
+    host.happens("faults.mail", "bob", "none").await;
+    host.server.drain().await;
+    assert_eq!(host.mails().await, "ann queued, bob sent");
+    let due = "SELECT extract(epoch FROM next_attempt_at - created_at)::bigint FROM email_sends
+               WHERE to_email LIKE 'ann@%'";
+    // It waits as long as it has waited, from half a minute to an hour.
+    for (advance, expected) in [(0, 30), (600, 1_200), (600, 2_400), (7_200, 12_000)] {
+        host.server.advance(SECOND * advance).await;
+        assert_eq!(host.server.count(due).await, expected);
+    }
+    assert_eq!(host.mails().await, "ann queued, bob sent");
+    host.server.stop().await;
+}
+
 pub async fn a_pause_without_end_is_a_day(place: Place) {
     // Of the whole provider, and of one mail.
     for fault in ["pause", "later"] {

@@ -49,6 +49,7 @@ rows! {
     mails::a_mail_at_which_the_plugin_panics_stops_no_other,
     mails::a_batch_at_which_the_plugin_panics_is_sent_mail_by_mail,
     mails::a_panic_after_a_request_leaves_the_mail_in_doubt,
+    mails::a_mail_that_cannot_be_prepared_waits_longer_each_time,
     mails::a_pause_without_end_is_a_day,
     bounds::answers_that_are_too_large_are_cut_or_refused,
     bounds::a_mail_that_is_too_large_is_not_sent,
