@@ -291,6 +291,10 @@ impl State {
             return Err(Status::invalid_argument(text));
         };
         let kind = event.event_type();
+        let count = run.retry_count;
+        if event.retry_count.is_none() || !self.remembered.contains_key(id) {
+            self.remembered.insert(id.clone(), count);
+        }
         if !matches!(kind, Kind::Completed | Kind::Failed) {
             return Ok(());
         }

@@ -127,6 +127,7 @@ impl State {
         now: Duration,
     ) {
         self.routes.insert(task.to_owned(), session);
+        self.recall(task);
         if !self.is_current(session, task, invocation) {
             return;
         }
@@ -258,6 +259,7 @@ impl State {
     /// Takes a task out of its worker's hands. The engine does not look at the invocation.
     fn evict(&mut self, session: u64, task: &str, invocation: i32) {
         let refuse = strikes(&mut self.faults.refuse_evictions);
+        let attempt = self.recall(task);
         let Some(run) = self.runs.get_mut(task).filter(|_| !refuse) else {
             let error_message = match refuse {
                 true => "failed to evict task: the stand-in refuses".to_owned(),
@@ -270,7 +272,7 @@ impl State {
             };
             return self.tell(session, Message::Error(error));
         };
-        if run.worker.is_some() && !run.is_over() {
+        if run.worker.is_some() && !run.is_over() && run.retry_count == attempt {
             run.worker = None;
             run.evicted = true;
         }

@@ -53,6 +53,8 @@ pub(super) struct State {
     pub sessions: HashMap<u64, Session>,
     /// The stream on which a task spoke last.
     pub routes: HashMap<String, u64>,
+    /// The retry counts that the process remembers.
+    pub remembered: HashMap<String, i32>,
     /// Nothing is assigned before.
     pub paused_until: Duration,
     pub calls: HashMap<&'static str, u32>,
@@ -78,6 +80,7 @@ impl Engine {
                 keys: HashMap::new(),
                 sessions: HashMap::new(),
                 routes: HashMap::new(),
+                remembered: HashMap::new(),
                 paused_until: Duration::ZERO,
                 calls: HashMap::new(),
             }),
@@ -113,6 +116,7 @@ impl Engine {
         self.change(|state| {
             state.sessions.clear();
             state.routes.clear();
+            state.remembered.clear();
             for worker in state.workers.values_mut() {
                 worker.listeners.clear();
                 worker.active = false;
@@ -136,6 +140,15 @@ impl State {
     pub fn id(&mut self) -> String {
         self.ids += 1;
         uuid::Uuid::from_u128(u128::from(self.ids)).to_string()
+    }
+
+    /// The retry count of a task as the engine remembers it.
+    pub fn recall(&mut self, id: &str) -> i32 {
+        let count = self.runs.get(id).map_or(0, |it| it.retry_count);
+        match self.rules.remembers_retry_counts {
+            true => *self.remembered.entry(id.to_owned()).or_insert(count),
+            false => count,
+        }
     }
 
     pub fn count(&mut self, call: &'static str) {

@@ -16,6 +16,9 @@ pub struct Rules {
     pub strands_hasty_evictions: bool,
     /// Nothing is assigned for [`Timing::restart`] after a restart.
     pub pauses_after_restart: bool,
+    /// The retry count of a task is remembered from when it was first asked for, until somebody reports a start
+    /// without one: evictions are of that attempt, and acknowledged for others.
+    pub remembers_retry_counts: bool,
     /// A worker is dead when the newest of its streams ends, although an older one is open.
     pub newest_stream_decides: bool,
 }
@@ -28,6 +31,7 @@ impl Default for Rules {
             counts_ends_per_stream: true,
             strands_hasty_evictions: true,
             pauses_after_restart: true,
+            remembers_retry_counts: true,
             newest_stream_decides: true,
         }
     }

@@ -1,15 +1,19 @@
 //! The stream of assigned tasks. One per worker: when the newest of two ends, the engine takes the worker for dead.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::Crew;
 use super::task::Tasks;
 use crate::pace::Backoff;
 use crate::proto::WorkerListenRequest;
+
+/// A stream that lasted this long was open.
+const LASTING: Duration = Duration::from_secs(1);
 
 impl<T: Tasks> Crew<T> {
     pub(super) async fn keep_listening(self: Arc<Self>, mut worker: watch::Receiver<String>) {
@@ -19,8 +23,9 @@ impl<T: Tasks> Crew<T> {
         loop {
             let id = worker.borrow_and_update().clone();
             number += 1;
-            self.listening.store(number, Ordering::SeqCst);
             let mut heard = false;
+            let begun = Instant::now();
+            self.listening.send_replace(Some((number, begun)));
             let ended = tokio::select! {
                 ended = self.listen(&id, &mut heard) => ended,
                 _ = refused.wait_for(|it| *it == number) => {
@@ -29,7 +34,7 @@ impl<T: Tasks> Crew<T> {
                 }
                 _ = worker.changed() => Ok(()),
             };
-            self.listening.store(0, Ordering::SeqCst);
+            self.listening.send_replace(None);
             if self.hub.closing.is_cancelled() {
                 return;
             }
@@ -40,7 +45,8 @@ impl<T: Tasks> Crew<T> {
                     self.register_again(&id).await;
                 }
             }
-            if heard {
+            // Without a task nothing tells that a stream is open, other than that it lasts.
+            if heard || begun.elapsed() > LASTING {
                 backoff.reset();
             }
             // The old stream is closed now; the pause lets the engine see that before the next one.

@@ -10,12 +10,11 @@ mod running;
 mod task;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use task::{Durable, EventWait, Failed, Normal, Task, Tasks, Wait, Woke};
@@ -76,8 +75,8 @@ pub(crate) struct Crew<T> {
     /// The worker's id; another one after the engine forgot it.
     worker: watch::Sender<String>,
     registering: Mutex<()>,
-    /// The number of the stream of tasks; 0 while there is none.
-    listening: AtomicU64,
+    /// The number of the stream of tasks, and since when it is opened or open.
+    listening: watch::Sender<Option<(u64, Instant)>>,
     /// The number of a stream with which the engine took the worker for dead: it is to be opened anew.
     refused: watch::Sender<u64>,
 }
@@ -103,7 +102,7 @@ impl<T: Tasks> Worker<T> {
             logs,
             worker: watch::channel(String::new()).0,
             registering: Mutex::new(()),
-            listening: AtomicU64::new(0),
+            listening: watch::channel(None).0,
             refused: watch::channel(0).0,
         };
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Telling the engine how a task goes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -12,28 +13,48 @@ use crate::pace::{Backoff, Pace};
 use crate::proto::{AssignedAction, StepActionEvent, StepActionEventType};
 
 /// The reports of one attempt of a task.
-#[derive(Clone)]
-pub(super) struct Report {
+pub(crate) struct Report {
     client: Client,
     action: Arc<AssignedAction>,
     worker: String,
+    /// The engine knows which attempt this is.
+    known: AtomicBool,
 }
 
 impl Report {
     pub fn new(client: Client, action: Arc<AssignedAction>, worker: String) -> Self {
         Self {
             client,
+            // A first attempt needs no telling.
+            known: AtomicBool::new(action.retry_count == 0),
             action,
             worker,
         }
     }
 
-    /// The handler begins. Only shown in the engine's dashboard, so a failure does not matter.
+    /// The handler begins.
+    ///
+    /// The engine remembers the retry count of a task from when it first saw it, and evicts that attempt: it
+    /// acknowledges the eviction of a later one and does nothing. A report without the count makes it look
+    /// the task up again.
     pub async fn started(&self) {
-        let event = self.event(StepActionEventType::Started, String::new());
-        if let Err(error) = self.send(event).await {
-            tracing::debug!(%error, "the start of a task was not reported");
+        let mut event = self.event(StepActionEventType::Started, String::new());
+        if self.action.retry_count > 0 {
+            event.retry_count = None;
         }
+        match self.send(event).await {
+            Ok(()) => self.known.store(true, Ordering::SeqCst),
+            Err(error) => tracing::debug!(%error, "the start of a task was not reported"),
+        }
+    }
+
+    /// Whether the engine knows which attempt this is, so that an eviction is of this one; tells it where it
+    /// does not.
+    pub async fn make_known(&self) -> bool {
+        if !self.known.load(Ordering::SeqCst) {
+            self.started().await;
+        }
+        self.known.load(Ordering::SeqCst)
     }
 
     /// The handler has ended. Repeated until the engine takes it: a task whose end is lost runs again after its

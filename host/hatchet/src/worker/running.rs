@@ -33,9 +33,11 @@ impl<T: Tasks> Crew<T> {
         let action = Arc::new(action);
         let id = action.task_run_external_id.clone();
         let crew = self.clone();
+        let report = Report::new(crew.hub.client.clone(), action.clone(), worker);
+        let report = Arc::new(report);
+        let reported = report.clone();
         let spawn = |key: Key, verdict: oneshot::Receiver<Failed>| {
             let tracker = crew.hub.tracker.clone();
-            let report = Report::new(crew.hub.client.clone(), action.clone(), worker);
             let task = Arc::new(task(&action, &crew.hub.client.namespace));
             tracker
                 .spawn(Box::pin(async move {
@@ -50,7 +52,7 @@ impl<T: Tasks> Crew<T> {
                 }))
                 .abort_handle()
         };
-        if !self.hub.begin(&id, turn, spawn) {
+        if !self.hub.begin(&id, turn, reported, spawn) {
             tracing::debug!(
                 hatchet.task = id,
                 "Hatchet assigned an attempt of a task that runs already"

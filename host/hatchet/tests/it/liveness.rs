@@ -272,3 +272,25 @@ async fn a_worker_waits_for_an_engine_that_is_not_up_yet() {
     stop.cancel();
     run.await.unwrap().unwrap();
 }
+
+/// The engine acknowledges the eviction of an attempt that it does not know, and makes none.
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_killed_worker_can_be_evicted_by_the_next() {
+    let engine = engine();
+    let wait = |task: Durable| async move {
+        task.wait(&Wait::sleep(seconds(4))).await;
+        task.wait(&Wait::sleep(seconds(3600))).await;
+        Ok(json!({ "retries": task.retry_count }))
+    };
+    let first = durable(&engine, wait).await;
+    let id = first.trigger().await;
+    until_waiting(&engine, &id, 1).await;
+    first.kill().await;
+    let second = durable(&engine, wait).await;
+    until_evicted(&engine, &id).await;
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(second.counts.alive(), 0);
+    engine.advance(seconds(3600));
+    let run = until_completed(&engine, &id).await;
+    assert_eq!(run.output, Some(json!({ "retries": 1 })));
+}

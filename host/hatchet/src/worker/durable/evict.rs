@@ -39,6 +39,13 @@ impl Hub {
     }
 
     async fn evict(self: &Arc<Self>, key: Key, invocation: i32) {
+        let report = self.state().live(&key).map(|it| it.report.clone());
+        let Some(report) = report else {
+            return;
+        };
+        if !report.make_known().await {
+            return;
+        }
         let Some(answer) = self.ask_eviction_of(&key, invocation) else {
             return;
         };
@@ -51,14 +58,14 @@ impl Hub {
         let task = key.task.clone();
         match self.left(&key, invocation, outcome) {
             Left::Not => {}
-            Left::Unknown => self.recover(task, invocation),
+            Left::Unknown => self.recover(task, invocation, report),
             Left::Over => self.give_back(&task).await,
             Left::Asked(answer) => match timeout(self.pace.probe, answer).await {
                 Ok(Ok(Probed::Over)) => {
                     self.state().note(&task).hasty += 1;
                     self.give_back(&task).await;
                 }
-                Ok(Ok(Probed::Lost)) => self.recover(task, invocation),
+                Ok(Ok(Probed::Lost)) => self.recover(task, invocation, report),
                 // Restored by the engine, or cancelled.
                 Ok(Err(_)) => {}
                 Err(_) => {

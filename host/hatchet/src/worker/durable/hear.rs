@@ -174,11 +174,12 @@ impl Hub {
             serial: live.serial,
         };
         let own = live.turn.0;
+        let report = live.report.clone();
         state.remove(&key);
         drop(state);
         tracing::info!(hatchet.task = task, reason, "Hatchet took a task away");
         if !stale && own == invocation {
-            self.recover(task.clone(), own);
+            self.recover(task.clone(), own, report);
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) use run::Run;
 pub(super) use state::{Key, Turn};
 use state::{Live, State};
 
+use super::report::Report;
 use super::task::Failed;
 use crate::client::Client;
 use crate::pace::Pace;
@@ -69,6 +70,7 @@ impl Hub {
         &self,
         task: &str,
         turn: Turn,
+        report: Arc<Report>,
         spawn: impl FnOnce(Key, oneshot::Receiver<Failed>) -> AbortHandle,
     ) -> bool {
         let mut state = self.state();
@@ -87,6 +89,7 @@ impl Hub {
         let live = Live {
             serial: key.serial,
             turn,
+            report,
             abort: spawn(key, receiver),
             verdict: Some(verdict),
             asking: None,

@@ -9,6 +9,7 @@ use super::Hub;
 use super::state::Evicted;
 use crate::error::CallError;
 use crate::pace::Backoff;
+use crate::worker::report::Report;
 
 /// What an eviction for a recovery came to.
 enum Step {
@@ -20,7 +21,7 @@ enum Step {
 
 impl Hub {
     /// Evicts the task and gives it back. Its handler must be gone.
-    pub(super) fn recover(self: &Arc<Self>, task: String, invocation: i32) {
+    pub(super) fn recover(self: &Arc<Self>, task: String, invocation: i32, report: Arc<Report>) {
         let hub = self.clone();
         tracing::info!(
             hatchet.task = task,
@@ -29,7 +30,7 @@ impl Hub {
         self.spawn(async move {
             let mut backoff = Backoff::new(hub.pace.reconnect);
             loop {
-                match hub.evict_again(&task, invocation).await {
+                match hub.evict_again(&task, invocation, &report).await {
                     Step::Evicted => return hub.give_back(&task).await,
                     Step::Over => return,
                     Step::Again => backoff.pause().await,
@@ -39,8 +40,11 @@ impl Hub {
     }
 
     /// A task must be evicted to be given back: the engine takes the call for another one, and does nothing.
-    async fn evict_again(&self, task: &str, invocation: i32) -> Step {
+    async fn evict_again(&self, task: &str, invocation: i32, report: &Report) -> Step {
         self.up().await;
+        if !report.make_known().await {
+            return Step::Again;
+        }
         let (answer, generation) = {
             let mut state = self.state();
             if state.lives.contains_key(task) {

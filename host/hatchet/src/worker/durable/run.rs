@@ -198,9 +198,10 @@ impl Hub {
             "Hatchet did not answer a request of a durable task"
         );
         if count < SILENT {
+            let report = live.report.clone();
             state.remove(&run.key);
             drop(state);
-            self.recover(task.clone(), run.invocation);
+            self.recover(task.clone(), run.invocation, report);
             return;
         }
         if let Some(verdict) = live.verdict.take() {

@@ -1,12 +1,14 @@
 //! The tasks that run here, and what each waits for. Changes are made under one lock and never wait.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use super::super::report::Report;
 use super::super::task::Failed;
 use crate::proto::v1::durable_task_request::Message as Ask;
 use crate::proto::v1::{DurableTaskAwaitedCompletedEntry, DurableTaskRequest};
@@ -44,6 +46,7 @@ pub(super) struct State {
 pub(super) struct Live {
     pub serial: u64,
     pub turn: Turn,
+    pub report: Arc<Report>,
     pub abort: AbortHandle,
     /// Ends the handler with a failure.
     pub verdict: Option<oneshot::Sender<Failed>>,

@@ -112,15 +112,15 @@ impl Hub {
                 task: task.clone(),
                 serial: live.serial,
             };
-            (key, live.turn.0)
+            (key, live.turn.0, live.report.clone())
         });
         let lost: Vec<_> = lost.collect();
-        for (key, _) in &lost {
+        for (key, _, _) in &lost {
             state.remove(key);
         }
         drop(state);
-        for (key, invocation) in lost {
-            self.recover(key.task, invocation);
+        for (key, invocation, report) in lost {
+            self.recover(key.task, invocation, report);
         }
     }
 }
