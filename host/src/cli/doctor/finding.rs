@@ -149,7 +149,7 @@ mod tests {
             report.text(),
             "ok       database  Postgres 18\n\
              FAILED   redis     it does not answer\n\
-             \u{20}                 → set REDIS_URL=off: it is optional\n\
+             \u{20}                  → set REDIS_URL=off: it is optional\n\
              skipped  domain    no sender\n\
              failed: 1, warnings: 0"
         );
