@@ -25,6 +25,14 @@ pub struct Died {
     how: &'static str,
 }
 
+impl Died {
+    /// A task that could not start; the log says why.
+    pub fn at_start(name: &'static str) -> Self {
+        let how = "could not start";
+        Self { name, how }
+    }
+}
+
 impl Crew {
     pub fn new(stop: CancellationToken) -> Self {
         Self {

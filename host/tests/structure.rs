@@ -38,7 +38,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("limits", &["cache", "clock"]),
     (
         "config",
-        &["durations", "event_names", "nearest", "purpose"],
+        &["clock", "durations", "event_names", "nearest", "purpose"],
     ),
     ("telemetry", &["config"]),
     // The store and the plugins.
@@ -243,7 +243,9 @@ const MODULES: &[(&str, &[&str])] = &[
         &[
             "alerts",
             "app",
+            "audit",
             "backoff",
+            "clock",
             "config",
             "contacts",
             "crew",
@@ -258,6 +260,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "runs",
             "webhooks",
             "pauses",
+            "states",
         ],
     ),
     (

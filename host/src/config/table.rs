@@ -305,6 +305,46 @@ pub const TABLE: &[Variable] = &[
         "after how long without a sign of life a worker's work goes to another worker; at least 20 in production",
     ),
     variable(
+        "HATCHET_CLIENT_TOKEN",
+        "",
+        "a token of Hatchet, which wakes runs then in place of the worker's own engine (docs/hatchet.md)",
+    ),
+    variable(
+        "HATCHET_CLIENT_HOST_PORT",
+        "",
+        "host:port of Hatchet's gRPC port; by default what the token says",
+    ),
+    variable(
+        "HATCHET_CLIENT_NAMESPACE",
+        "",
+        "prefix of every name in Hatchet, so that several installations can share a tenant",
+    ),
+    variable(
+        "HATCHET_CLIENT_TLS_STRATEGY",
+        "",
+        "`tls` (the default), `mtls` with a certificate of its own, or `none`",
+    ),
+    variable(
+        "HATCHET_CLIENT_TLS_CERT_FILE",
+        "",
+        "PEM file with the certificate for `mtls`",
+    ),
+    variable(
+        "HATCHET_CLIENT_TLS_KEY_FILE",
+        "",
+        "PEM file with its key",
+    ),
+    variable(
+        "HATCHET_CLIENT_TLS_ROOT_CA_FILE",
+        "",
+        "PEM file with the authorities to trust in place of the system's",
+    ),
+    variable(
+        "HATCHET_CLIENT_TLS_SERVER_NAME",
+        "",
+        "the name in Hatchet's certificate, where it is not the host",
+    ),
+    variable(
         "DATABASE_POOL_SIZE",
         "16",
         "connections of each process to Postgres, 4 to 500; a worker advances as many runs in parallel",

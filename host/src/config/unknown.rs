@@ -44,7 +44,7 @@ const ELSEWHERE: [(&str, &[&str]); 4] = [
         &["PUBLIC_URL", "PUBLIC_API_URL", "API_URL"],
     ),
 ];
-/// Prefixes of settings that are not in the table: those of tests and of planned features.
+/// Prefixes of settings that are not in the table: those of tests, and those that only Hatchet's own programs read.
 const NOT_IN_THE_TABLE: [&str; 2] = ["HOGSEND_TEST_", "HATCHET_"];
 /// The most variables that are named.
 const MOST: usize = 20;

@@ -20,7 +20,7 @@ pub use cancel::{Cancelled, cancel};
 pub use compose::{Composing, UNCONFIRMED, compose, misfits};
 pub use deliver::{
     Claims, Delivery, Lane, ProviderState, Route, Taking, claim, first_choices, give_back,
-    next_due, perform, provider_states, routes,
+    next_due, perform, provider_states, requests_due, routes,
 };
 pub use fate::useful;
 pub use feedback::take as take_feedback;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -17,6 +17,9 @@ use crate::pauses::Pauses;
 
 /// Minimum number of runs advanced concurrently: most of an advance is spent outside the database.
 const PLACES_MIN: usize = 8;
+
+/// How long to leave a run alone while nothing may be claimed.
+const HALTED_RETRY: TimeDelta = TimeDelta::minutes(1);
 
 /// How many runs a process advances concurrently.
 pub fn places(cx: &Context) -> usize {
@@ -104,8 +107,11 @@ pub async fn give_back(cx: &Context, claims: &[(StateId, Claim)]) -> db::Result<
 /// # Errors
 /// Where the database does not answer; the run is due again when its lease expires.
 pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
-    cx.calls.take_back().await?;
     let now = cx.clock.now();
+    if cx.halt.lasts(&cx.db).await? {
+        return Ok(Standing::at(Some(now + HALTED_RETRY), now));
+    }
+    cx.calls.take_back().await?;
     let claimed = {
         let mut conn = cx.db.conn().await?;
         match db::state_claim_one(&mut conn, run, now, now + cx.config.lease).await? {
@@ -139,6 +145,9 @@ pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
 /// Claims as many due runs as there are places and advances them. Returns how many there were. For tests
 /// and tools that move the clock themselves.
 pub async fn advance_due(cx: &Context) -> db::Result<usize> {
+    if cx.halt.look(&cx.db).await? {
+        return Ok(0);
+    }
     let claimed = claim_due(cx, places(cx)).await?;
     let count = claimed.len();
     let mut tasks = JoinSet::new();

@@ -1,12 +1,15 @@
 //! Delivers due mails.
 
-use chrono::{DateTime, Utc};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::poll::Work;
 use crate::app::App;
 use crate::db::{self, Topic};
 use crate::mail::{self, Claims, Delivery, Lane};
+use crate::worker::engine::Chosen;
 
 /// Concurrent requests where each carries one mail: a request takes longer than the interval that
 /// the provider's rate requires between two.
@@ -42,21 +45,41 @@ fn places(app: &App, lane: Lane) -> usize {
     }
 }
 
+/// How often an engine that makes the requests is asked whether more are due.
+const OFFER_EVERY: TimeDelta = TimeDelta::seconds(1);
+
 /// All mail, transactional first.
-pub(super) struct Mails(App);
+pub(super) struct Mails(Lanes);
 
 /// Transactional mail alone, so that a slow answer to other mail never holds it up.
-pub(super) struct UrgentMails(App);
+pub(super) struct UrgentMails(Lanes);
+
+struct Lanes {
+    app: App,
+    engine: Chosen,
+    /// The engine makes the requests that are due.
+    offered: AtomicBool,
+}
+
+impl Lanes {
+    fn new(app: &App, engine: &Chosen) -> Self {
+        Self {
+            app: app.clone(),
+            engine: engine.clone(),
+            offered: AtomicBool::default(),
+        }
+    }
+}
 
 impl Mails {
-    pub(super) fn new(app: &App) -> Self {
-        Self(app.clone())
+    pub(super) fn new(app: &App, engine: &Chosen) -> Self {
+        Self(Lanes::new(app, engine))
     }
 }
 
 impl UrgentMails {
-    pub(super) fn new(app: &App) -> Self {
-        Self(app.clone())
+    pub(super) fn new(app: &App, engine: &Chosen) -> Self {
+        Self(Lanes::new(app, engine))
     }
 }
 
@@ -72,16 +95,22 @@ macro_rules! delivers {
             const REPEATABLE: bool = false;
 
             fn app(&self) -> &App {
-                &self.0
+                &self.0.app
             }
 
             fn places(&self) -> usize {
-                places(&self.0, $lane)
+                places(&self.0.app, $lane)
             }
 
             async fn claim(&self, free: usize) -> db::Result<Vec<Delivery>> {
+                let Lanes { app, engine, offered } = &self.0;
+                let offer = engine.offer_mail(app, $lane, free).await?;
+                offered.store(offer, Ordering::Relaxed);
+                if offer {
+                    return Ok(Vec::new());
+                }
                 loop {
-                    let (deliveries, looked_at) = mail::claim(&self.0, free, $lane).await?;
+                    let (deliveries, looked_at) = mail::claim(app, free, $lane).await?;
                     // Mails that no provider accepts were kept, expired ones have ended: there may
                     // be more.
                     if !deliveries.is_empty() || looked_at == 0 {
@@ -91,14 +120,19 @@ macro_rules! delivers {
             }
 
             async fn next_due(&self) -> db::Result<Option<DateTime<Utc>>> {
-                mail::next_due(&self.0, $lane).await
+                let due = mail::next_due(&self.0.app, $lane).await?;
+                if self.0.offered.load(Ordering::Relaxed) {
+                    let next = self.0.app.clock.now() + OFFER_EVERY;
+                    return Ok(due.map(|due| due.max(next)));
+                }
+                Ok(due)
             }
 
             async fn perform(&self, item: Delivery, stop: &CancellationToken) -> db::Result<()> {
                 if stop.is_cancelled() {
                     return self.give_back(vec![item.claims()]).await;
                 }
-                let done = mail::perform(&self.0, item).await;
+                let done = mail::perform(&self.0.app, item).await;
                 if let Err(error) = &done {
                     tracing::error!(%error,
                         "mails could not be recorded, they are due again when their lease expires");
@@ -111,7 +145,7 @@ macro_rules! delivers {
             }
 
             async fn give_back(&self, claims: Vec<Claims>) -> db::Result<()> {
-                mail::give_back(&self.0, claims).await
+                mail::give_back(&self.0.app, claims).await
             }
         }
     };

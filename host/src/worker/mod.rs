@@ -54,7 +54,10 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
         return Ok(());
     }
     let id = Uuid::now_v7();
-    let engine = Chosen::of(&app.config);
+    let engine = Chosen::open(&app).map_err(|problem| {
+        tracing::error!("{problem}");
+        Died::at_start("engine")
+    })?;
     tracing::info!(worker.id = %id, engine = engine.kind(), "the worker is ready");
     // Before the first claim, because claims count worker deaths.
     if let Err(error) = app.calls.take_back().await {
@@ -66,12 +69,13 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
         listening.0.db.wake().listen(listening.1).await;
     });
     let beating = (app.clone(), crew.stop().clone());
+    let reported = engine.clone();
     crew.spawn(BEATS, async move {
-        beat(&beating.0, id, &engine, &beating.1).await
+        beat(&beating.0, id, &reported, &beating.1).await
     });
     engine.start(&app, &mut crew);
-    poll::start(&mut crew, mailer::Mails::new(&app));
-    poll::start(&mut crew, mailer::UrgentMails::new(&app));
+    poll::start(&mut crew, mailer::Mails::new(&app, &engine));
+    poll::start(&mut crew, mailer::UrgentMails::new(&app, &engine));
     poll::start(&mut crew, relay::Captures::new(&app));
     poll::start(&mut crew, tracker::Visits::new(&app));
     poll::start(&mut crew, webhooks::Webhooks::new(&app));

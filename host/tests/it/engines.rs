@@ -16,7 +16,7 @@ use crate::support::{Server, Store};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// An engine outside the database, as far as the store knows.
-const OUTSIDE: &str = "outside";
+const OUTSIDE: &str = "hatchet";
 
 async fn event(server: &Server, name: &str, user: &str) {
     let body = json!({ "name": name, "userId": user, "email": format!("{user}@example.com") });
@@ -361,7 +361,7 @@ async fn health_names_the_engine_of_the_workers_and_says_where_they_differ() {
     assert_eq!(body["components"]["engine"], expected);
     let findings = body["findings"].to_string();
     assert!(
-        findings.contains("2 with outside, 1 with embedded"),
+        findings.contains("2 with hatchet, 1 with embedded"),
         "{findings}"
     );
     server.clock.advance(HOUR);

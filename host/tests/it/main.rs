@@ -35,6 +35,7 @@ mod faults;
 mod feedback;
 mod fingerprints;
 mod foreign;
+mod hatchet;
 mod health;
 mod http_rules;
 mod identity;

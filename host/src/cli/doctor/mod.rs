@@ -33,14 +33,16 @@ pub async fn run(environment: &Environment, wanted: &Doctor) -> anyhow::Result<b
         // Wrong settings, which are findings already.
         Err(_) => found.extend(settings::misspelt(environment, &[])),
     }
-    let (database, redis, public) = tokio::join!(
+    let (database, redis, public, engine) = tokio::join!(
         store::database(&config),
         store::redis(&config),
-        reach::public_url(&config)
+        reach::public_url(&config),
+        reach::engine(&config)
     );
     found.extend(database);
     found.push(redis);
     found.push(public);
+    found.extend(engine);
     if let Ok((_, reading)) = &examined {
         found.extend(plugins::examine(reading, &config).await);
         let senders = &reading.settings.senders;

@@ -9,8 +9,10 @@ use hogsend_mime::NameAddr;
 use serde_json::Value;
 
 use super::finding::Finding;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::http_client::http_client;
+use crate::worker::engine::Hatchet;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -55,6 +57,31 @@ pub async fn public_url(config: &Config) -> Finding {
             Finding::failed(ABOUT, format!("{url} cannot be reached {why}"), fix)
         }
     }
+}
+
+/// Asks Hatchet for its version, where it is the engine of the workers.
+pub async fn engine(config: &Config) -> Option<Finding> {
+    const ABOUT: &str = "engine";
+    let settings = config.hatchet.as_ref()?;
+    let checked = match Hatchet::new(settings, &Clock::system()) {
+        Ok(engine) => engine
+            .client()
+            .check()
+            .await
+            .map_err(|failed| failed.problem),
+        Err(problem) => Err(problem),
+    };
+    Some(match checked {
+        Ok(version) => {
+            let address = &settings.address;
+            Finding::ok(ABOUT, format!("Hatchet {version} answers at {address}"))
+        }
+        Err(problem) => Finding::failed(
+            ABOUT,
+            problem.to_string(),
+            "correct the setting, or unset HATCHET_CLIENT_TOKEN to use the worker's own engine",
+        ),
+    })
 }
 
 /// Looks up SPF, DMARC and DKIM of the domains that mail comes from.

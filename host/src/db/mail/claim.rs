@@ -309,6 +309,25 @@ pub async fn sends_after_clock_change(
     Ok(done.rows_affected())
 }
 
+/// How many mails are due, counted up to `limit`.
+pub async fn sends_due(
+    conn: &mut Conn,
+    urgent: bool,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT FROM email_sends WHERE next_attempt_at <= $1 AND (transactional OR NOT $2)
+               LIMIT $3) q"#,
+        now,
+        urgent,
+        limit
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// When the next mail or batch is due, or the next probe of a provider that mails wait for; with
 /// `urgent`, only when the next transactional mail is due.
 pub async fn send_next_due(conn: &mut Conn, urgent: bool) -> Result<Option<DateTime<Utc>>> {

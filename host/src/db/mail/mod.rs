@@ -23,8 +23,8 @@ pub use batch::{
 };
 pub use cancel::{Waiting, sends_cancel, sends_waiting, sends_waiting_count};
 pub use claim::{
-    ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_give_back, sends_hold,
-    sends_keep, sends_postpone, sends_release, sends_summon,
+    ClaimedSend, send_claim, send_next_due, sends_after_clock_change, sends_due, sends_give_back,
+    sends_hold, sends_keep, sends_postpone, sends_release, sends_summon,
 };
 pub use frequency::{SendOrigin, journey_last_sends, send_origins, sends_begun_since};
 pub use link::{NewVisit, TrackedLink, click_insert, open_insert};

@@ -8,6 +8,7 @@ mod once;
 mod plugin_call;
 mod row;
 mod step;
+mod task;
 mod wait;
 mod wake;
 
@@ -31,6 +32,11 @@ pub use row::{
     states_unreached, states_waiting,
 };
 pub use step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
+pub use task::{
+    RunTask, TaskCheck, TaskWanted, run_task_adopt, run_tasks, run_tasks_all, run_tasks_asked,
+    run_tasks_begin, run_tasks_check, run_tasks_count, run_tasks_forget, run_tasks_made,
+    run_tasks_not_made, runs_overdue, runs_without_task, runs_without_task_count,
+};
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};
 pub(in crate::db) use wake::{Outbox, Wakes, run_wakes_insert};
 pub use wake::{RunWake, run_wakes_delete, run_wakes_take};

@@ -7,7 +7,7 @@ use hogsend_plugin_api::Kind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::wire::words::{MailPurpose, ProviderStatus};
+use crate::http::wire::words::{EngineKind, MailPurpose, ProviderStatus};
 use crate::plugins::Origin;
 
 /// The health of the process and of its dependencies. Details are absent without a key or session.
@@ -131,7 +131,7 @@ pub struct WorkerComponent {
 pub struct EngineComponent {
     /// What wakes runs, as most of the live workers report it; without a worker, what this process's
     /// settings choose.
-    #[schema(example = "embedded")]
+    #[schema(value_type = Option<EngineKind>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<String>,
     pub(super) status: Status,

@@ -15,7 +15,7 @@ use crate::loops::BEAT;
 use crate::mail::{self, ProviderState, Taking};
 use crate::pauses::{Pauses, Scope};
 use crate::states::PauseCause;
-use crate::worker::engine::{self, Chosen};
+use crate::worker::engine;
 
 /// The time limit of each probe.
 pub(super) const PROBE: Duration = Duration::from_millis(1_500);
@@ -187,7 +187,7 @@ fn engine(app: &App, engines: &[EngineSeen], lag_seconds: Option<i64>) -> Engine
     let most = engines.first();
     let kind = match most {
         Some(one) => engine_kind(one),
-        None => Chosen::of(&app.config).kind(),
+        None => engine::chosen(&app.config),
     };
     EngineComponent {
         kind: Some(kind.to_owned()),

@@ -19,6 +19,7 @@ use crate::states::{
     DeadLetterKind, DeadLetterState, DeliveryState, ImportState, RunState, SendStatus,
 };
 use crate::webhooks::{EVENT_TYPES, KINDS};
+use crate::worker::engine;
 
 /// The allowed words of a field.
 pub trait Words {
@@ -90,6 +91,8 @@ words! {
     MailPurpose = Purpose::VARIANTS;
     /// Why a delivery provider accepts no mail.
     ProviderHold = HoldKind::VARIANTS;
+    /// What wakes runs.
+    EngineKind = engine::KINDS;
     AlertType = Kind::VARIANTS;
     AlertChannel = CHANNELS;
 }

@@ -115,6 +115,18 @@ pub fn first_choices(cx: &Context) -> Vec<DeliveryRef> {
     ids.filter_map(|id| plugins.delivery(id)).collect()
 }
 
+/// How many requests the mails that are due would take, from one to `most`.
+pub async fn requests_due(cx: &Context, lane: Lane, most: usize) -> db::Result<usize> {
+    let batches = first_choices(cx).into_iter();
+    let batches = batches.map(|one| one.capabilities().batch_max as usize);
+    let batch = batches.max().unwrap_or(1).max(1);
+    let limit = most.saturating_mul(batch) as i64;
+    let mut conn = cx.db.conn().await?;
+    let due = db::sends_due(&mut conn, lane == Lane::Urgent, cx.clock.now(), limit).await?;
+    let requests = usize::try_from(due).unwrap_or_default().div_ceil(batch);
+    Ok(requests.clamp(1, most.max(1)))
+}
+
 /// When there is something to claim again.
 pub async fn next_due(cx: &Context, lane: Lane) -> db::Result<Option<DateTime<Utc>>> {
     let mut conn = cx.db.conn().await?;

@@ -28,7 +28,7 @@ mod repeat;
 mod route;
 mod state;
 
-pub use claim::{Claims, Lane, claim, first_choices, give_back, next_due};
+pub use claim::{Claims, Lane, claim, first_choices, give_back, next_due, requests_due};
 pub use state::{ProviderState, Route, Taking, provider_states, routes};
 
 use std::collections::BTreeMap;

@@ -6,12 +6,18 @@
 //! fill while an engine of that kind is in use ([`crate::db::engine_note`]).
 
 mod embedded;
+mod hatchet;
 
 pub use embedded::Embedded;
+pub use hatchet::{HandedOver, Hatchet, NotWoken, hand_over, take_back};
+
+use hogsend_hatchet::Problem;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::crew::Crew;
+use crate::db;
+use crate::mail::Lane;
 
 /// Finds runs that are due and has them advanced.
 pub trait Engine {
@@ -23,6 +29,17 @@ pub trait Engine {
 
     /// How it is at the moment, for the worker's row.
     fn health(&self) -> Health;
+
+    /// Has at most `free` requests to delivery providers made for mails that are due. False where the caller has
+    /// to make them itself.
+    fn offer_mail(
+        &self,
+        _app: &App,
+        _lane: Lane,
+        _free: usize,
+    ) -> impl Future<Output = db::Result<bool>> + Send {
+        std::future::ready(Ok(false))
+    }
 }
 
 /// How an engine is.
@@ -36,37 +53,65 @@ pub struct Health {
 }
 
 /// The engine of a process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub enum Chosen {
     Embedded(Embedded),
+    Hatchet(Hatchet),
 }
 
-impl Chosen {
-    /// The engine that the settings choose.
-    pub fn of(_: &Config) -> Self {
-        Self::Embedded(Embedded)
-    }
+/// The names of all engines.
+pub const KINDS: &[&str] = &[Embedded::KIND, Hatchet::KIND];
 
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Embedded(_) => Embedded::KIND,
-        }
-    }
-
-    pub fn start(&self, app: &App, crew: &mut Crew) {
-        match self {
-            Self::Embedded(engine) => engine.start(app, crew),
-        }
-    }
-
-    pub fn health(&self) -> Health {
-        match self {
-            Self::Embedded(engine) => engine.health(),
-        }
+/// The name of the engine that the settings choose.
+pub fn chosen(config: &Config) -> &'static str {
+    match config.hatchet {
+        None => Embedded::KIND,
+        Some(_) => Hatchet::KIND,
     }
 }
 
 /// The engine of a worker whose version does not report one.
 pub fn unreported() -> &'static str {
     Embedded::KIND
+}
+
+impl Chosen {
+    /// The engine that the settings choose. It connects when it starts.
+    ///
+    /// # Errors
+    /// Where the settings do not make a connection.
+    pub fn open(app: &App) -> Result<Self, Problem> {
+        Ok(match &app.config.hatchet {
+            None => Self::Embedded(Embedded),
+            Some(settings) => Self::Hatchet(Hatchet::new(settings, &app.clock)?),
+        })
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => Embedded::KIND,
+            Self::Hatchet(_) => Hatchet::KIND,
+        }
+    }
+
+    pub fn start(&self, app: &App, crew: &mut Crew) {
+        match self {
+            Self::Embedded(engine) => engine.start(app, crew),
+            Self::Hatchet(engine) => engine.start(app, crew),
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Embedded(engine) => engine.health(),
+            Self::Hatchet(engine) => engine.health(),
+        }
+    }
+
+    pub async fn offer_mail(&self, app: &App, lane: Lane, free: usize) -> db::Result<bool> {
+        match self {
+            Self::Embedded(engine) => engine.offer_mail(app, lane, free).await,
+            Self::Hatchet(engine) => engine.offer_mail(app, lane, free).await,
+        }
+    }
 }

@@ -10,6 +10,7 @@ pub mod mailgun;
 pub mod process;
 pub mod receiver;
 pub mod resend;
+pub mod rig;
 pub mod sendgrid;
 pub mod ses;
 pub mod smtp;

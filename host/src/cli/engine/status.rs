@@ -1,31 +1,14 @@
-//! `hogsend engine`.
+//! `hogsend engine status`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::Subcommand;
 use serde::Serialize;
 
-use super::table::table;
-use super::{Environment, start};
+use crate::cli::table::table;
+use crate::cli::{Environment, start};
 use crate::clock::Clock;
 use crate::db::{self, Backlog, Conn};
 use crate::loops::BEAT;
-use crate::worker::engine::{self, Chosen};
-
-#[derive(Subcommand)]
-pub enum EngineCommand {
-    /// Show which engine wakes runs, for each kind of worker, and what waits for it
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-pub async fn run(environment: &Environment, command: EngineCommand) -> anyhow::Result<()> {
-    match command {
-        EngineCommand::Status { json } => status(environment, json).await,
-    }
-}
+use crate::worker::engine;
 
 /// What `hogsend engine status` prints.
 #[derive(Serialize)]
@@ -59,11 +42,11 @@ struct RunsOut {
     oldest_wake_seconds: i64,
 }
 
-async fn status(environment: &Environment, json: bool) -> anyhow::Result<()> {
+pub async fn status(environment: &Environment, json: bool) -> anyhow::Result<()> {
     let (db, config) = start::open(environment).await?;
     let read = async {
         let mut conn = db.conn().await?;
-        read(&mut conn, Chosen::of(&config).kind(), Clock::system().now()).await
+        read(&mut conn, engine::chosen(&config), Clock::system().now()).await
     };
     let read = read.await;
     db.close().await;

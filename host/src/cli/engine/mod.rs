@@ -1,0 +1,33 @@
+//! `hogsend engine`.
+
+mod status;
+mod switch;
+
+use clap::Subcommand;
+
+use super::Environment;
+use switch::To;
+
+#[derive(Subcommand)]
+pub enum EngineCommand {
+    /// Show which engine wakes runs, for each kind of worker, and what waits for it
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move the open runs to another engine, and say what to set for the workers
+    Switch {
+        to: To,
+        /// Only check the connection and count the runs
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub async fn run(environment: &Environment, command: EngineCommand) -> anyhow::Result<()> {
+    match command {
+        EngineCommand::Status { json } => status::status(environment, json).await,
+        EngineCommand::Switch { to, dry_run } => switch::switch(environment, to, dry_run).await,
+    }
+}

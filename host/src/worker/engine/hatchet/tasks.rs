@@ -1,0 +1,64 @@
+//! What the tasks of Hatchet do here.
+
+use std::sync::Arc;
+
+use hogsend_hatchet::{Durable, Failed, Normal, Workflow};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::offers::{Offers, SEND_EMAIL};
+use super::wake::workflow;
+use crate::app::App;
+use crate::runs;
+
+/// The handler of a worker's tasks.
+pub struct Tasks {
+    pub(super) app: App,
+    pub(super) offers: Arc<Offers>,
+    /// As many runs are advanced at once as by the embedded engine.
+    pub(super) places: Semaphore,
+    /// Work with Postgres that goes on although Hatchet took its task away.
+    pub(super) tracker: TaskTracker,
+}
+
+impl Tasks {
+    pub fn new(app: &App, offers: &Arc<Offers>, tracker: &TaskTracker) -> Self {
+        Self {
+            app: app.clone(),
+            offers: offers.clone(),
+            places: Semaphore::new(runs::places(app)),
+            tracker: tracker.clone(),
+        }
+    }
+}
+
+/// The workflows of an installation: one for each journey, and that of mail.
+pub fn workflows(app: &App) -> Vec<Workflow> {
+    let catalog = app.catalog();
+    let mut all: Vec<Workflow> = Vec::new();
+    for journey in catalog.journeys() {
+        let name = workflow(&journey.definition.id);
+        // Ids that differ in case only share one: the input says which run a task is for.
+        if all.iter().all(|one| one.name != name) {
+            let mut one = Workflow::durable(name);
+            one.description = format!("Runs of the journey '{}'", journey.definition.id);
+            all.push(one);
+        }
+    }
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut mail = Workflow::normal(SEND_EMAIL);
+    mail.description = "Requests to the delivery provider, one for each task".to_owned();
+    all.push(mail);
+    all
+}
+
+impl hogsend_hatchet::Tasks for Tasks {
+    async fn durable(&self, task: Durable) -> Result<Value, Failed> {
+        self.follow(&task).await
+    }
+
+    async fn normal(&self, task: Normal) -> Result<Value, Failed> {
+        self.send(&task).await
+    }
+}

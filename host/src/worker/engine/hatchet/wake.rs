@@ -1,0 +1,123 @@
+//! Waking runs: an event for the task of a run, a new task where there is none, and the end of tasks whose run is
+//! over.
+
+use chrono::TimeDelta;
+use hogsend_hatchet::{CallError, Client, Event, Trigger};
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::db::{self, RunTask, TaskWanted};
+use crate::ids::StateId;
+use crate::runs;
+
+/// How long making a task may take; after that another worker makes it.
+const MADE_WITHIN: TimeDelta = TimeDelta::minutes(2);
+
+/// Why runs were not woken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWoken {
+    #[error(transparent)]
+    Hatchet(#[from] CallError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// The event that ends a wait of the run's task.
+pub fn event_key(run: StateId) -> String {
+    format!("run:{run}")
+}
+
+/// The workflow of a journey. Hatchet's names are in lower case.
+pub fn workflow(journey: &str) -> String {
+    format!("journey-{}", journey.to_lowercase())
+}
+
+/// Makes these runs' tasks look at them. Runs that are over are left alone.
+pub async fn wake(app: &App, client: &Client, runs: &[StateId]) -> Result<(), NotWoken> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    let (wanted, tasks) = {
+        let mut conn = app.db.conn().await?;
+        let wanted = db::run_tasks_begin(&mut conn, runs, now, now - MADE_WITHIN).await?;
+        (wanted, db::run_tasks(&mut conn, runs).await?)
+    };
+    let woken: Vec<StateId> = runs
+        .iter()
+        .copied()
+        .filter(|run| tasks.contains_key(run))
+        .collect();
+    make(app, client, wanted).await?;
+    if woken.is_empty() {
+        return Ok(());
+    }
+    let events: Vec<Event> = woken
+        .iter()
+        .map(|run| Event::new(event_key(*run), Map::new()))
+        .collect();
+    client.push(&events).await.map_err(|failed| failed.error)?;
+    let mut conn = app.db.conn().await?;
+    db::run_tasks_asked(&mut conn, &woken, now).await?;
+    Ok(())
+}
+
+/// Makes tasks for runs. A run whose journey is in no plugin gets none: it is advanced here, which postpones it
+/// and reports the missing plugin.
+async fn make(app: &App, client: &Client, wanted: Vec<TaskWanted>) -> Result<(), NotWoken> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let catalog = app.catalog();
+    let (known, unknown): (Vec<_>, Vec<_>) = wanted
+        .into_iter()
+        .partition(|one| catalog.journey(&one.journey_id).is_some());
+    let ids = |all: &[TaskWanted]| all.iter().map(|one| one.run).collect::<Vec<_>>();
+    let triggers: Vec<Trigger> = known.iter().map(trigger).collect();
+    let made = match client.trigger_many(&triggers).await {
+        Ok(made) => made,
+        Err(error) => {
+            let mut conn = app.db.conn().await?;
+            let all = [ids(&known), ids(&unknown)].concat();
+            db::run_tasks_not_made(&mut conn, &all).await?;
+            return Err(error.into());
+        }
+    };
+    let made: Vec<RunTask> = known
+        .iter()
+        .zip(made)
+        .map(|(one, made)| RunTask {
+            run: one.run,
+            task: made.id().to_owned(),
+        })
+        .collect();
+    {
+        let mut conn = app.db.conn().await?;
+        db::run_tasks_made(&mut conn, &made).await?;
+        db::run_tasks_not_made(&mut conn, &ids(&unknown)).await?;
+    }
+    for one in unknown {
+        runs::advance_one(app, one.run).await?;
+    }
+    Ok(())
+}
+
+fn trigger(wanted: &TaskWanted) -> Trigger {
+    let input = Map::from_iter([("run".to_owned(), Value::String(wanted.run.to_string()))]);
+    Trigger::new(workflow(&wanted.journey_id), input)
+        .metadata("journey", wanted.journey_id.clone())
+        .metadata("contact", wanted.contact_id.to_string())
+        .metadata("run", wanted.run.to_string())
+}
+
+/// Cancels the tasks of runs that are over.
+pub async fn cancel(app: &App, client: &Client, tasks: Vec<RunTask>) -> Result<(), NotWoken> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = tasks.iter().map(|one| one.task.clone()).collect();
+    client.cancel(&ids).await?;
+    let mut conn = app.db.conn().await?;
+    db::run_tasks_forget(&mut conn, &tasks).await?;
+    Ok(())
+}
