@@ -242,7 +242,7 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             pause::pause(environment, covered, reason.as_deref()).await
         }
         Command::Resume(wanted) => pause::resume(environment, wanted).await,
-        Command::Engine(command) => engine::run(environment, command).await,
+        Command::Engine(command) => Box::pin(engine::run(environment, command)).await,
         Command::Plugin(command) => Box::pin(plugin::run(environment, command)).await,
         Command::Journeys(JourneysCommand::List { json }) => {
             journeys::list(environment, json).await

@@ -71,7 +71,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     let beating = (app.clone(), crew.stop().clone());
     let reported = engine.clone();
     crew.spawn(BEATS, async move {
-        beat(&beating.0, id, &reported, &beating.1).await
+        beat(&beating.0, id, &reported, &beating.1).await;
     });
     engine.start(&app, &mut crew);
     poll::start(&mut crew, mailer::Mails::new(&app, &engine));

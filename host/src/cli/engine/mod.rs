@@ -28,6 +28,8 @@ pub enum EngineCommand {
 pub async fn run(environment: &Environment, command: EngineCommand) -> anyhow::Result<()> {
     match command {
         EngineCommand::Status { json } => status::status(environment, json).await,
-        EngineCommand::Switch { to, dry_run } => switch::switch(environment, to, dry_run).await,
+        EngineCommand::Switch { to, dry_run } => {
+            Box::pin(switch::switch(environment, to, dry_run)).await
+        }
     }
 }

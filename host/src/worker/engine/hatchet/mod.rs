@@ -22,7 +22,7 @@ pub use wake::NotWoken;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hogsend_hatchet::{Client, Connection, Pace, Problem, Settings, Standing};
+use hogsend_hatchet::{Client, Connection, Problem, Settings, Standing};
 
 use super::{Engine, Health};
 use crate::app::App;
@@ -42,7 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Hatchet {
     client: Client,
     offers: Arc<Offers>,
-    pace: Pace,
     /// Why the worker does not start, though Hatchet may answer.
     problem: Arc<Mutex<Option<String>>>,
 }
@@ -62,7 +61,6 @@ impl Hatchet {
         Self {
             client,
             offers: Arc::default(),
-            pace: Pace::default(),
             problem: Arc::default(),
         }
     }

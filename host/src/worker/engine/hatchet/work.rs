@@ -98,7 +98,7 @@ async fn work(
         slots: SLOTS,
         pace: Pace {
             drain: DRAIN,
-            ..engine.pace.clone()
+            ..Pace::default()
         },
     };
     let tasks = Tasks::new(app, &engine.offers, tracker);
