@@ -128,7 +128,8 @@ pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
     let third = cx.clock.takes(cx.config.lease / 3);
     let mut renewal = tokio::time::interval_at(Instant::now() + third, third);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut advanced = std::pin::pin!(perform(cx, &state));
+    // On the heap: it is large, and engines hold many.
+    let mut advanced = Box::pin(perform(cx, &state));
     loop {
         tokio::select! {
             standing = &mut advanced => return standing,
