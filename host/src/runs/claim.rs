@@ -1,6 +1,7 @@
 //! Claiming runs and advancing them: what every engine does with a run.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
@@ -125,20 +126,24 @@ pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
         // The end of the pause wakes it.
         return Ok(Standing::Waits { until: None });
     };
+    // Both are polled: a renewal waits for the run's row while the advance has it locked.
+    tokio::select! {
+        // On the heap: it is large, and engines hold many.
+        standing = Box::pin(perform(cx, &state)) => standing,
+        never = keep(cx, &state) => match never {},
+    }
+}
+
+/// Renews the lease of a run for as long as it is polled.
+async fn keep(cx: &Context, state: &ClaimedState) -> Infallible {
     let third = cx.clock.takes(cx.config.lease / 3);
     let mut renewal = tokio::time::interval_at(Instant::now() + third, third);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // On the heap: it is large, and engines hold many.
-    let mut advanced = Box::pin(perform(cx, &state));
     loop {
-        tokio::select! {
-            standing = &mut advanced => return standing,
-            _ = renewal.tick() => {
-                if let Err(error) = renew(cx, &[(state.id, state.claim)]).await {
-                    tracing::debug!(state.id = %state.id, %error,
-                        "a lease was not renewed, the next tick retries");
-                }
-            }
+        renewal.tick().await;
+        if let Err(error) = renew(cx, &[(state.id, state.claim)]).await {
+            tracing::debug!(state.id = %state.id, %error,
+                "a lease was not renewed, the next tick retries");
         }
     }
 }

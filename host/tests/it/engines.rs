@@ -67,6 +67,37 @@ on_each_store! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_renewed_while_its_advance_is_recorded_holds_neither_up() {
+    let settings = [("ADMIN_API_KEY", KEY), ("WORKER_LEASE_SECONDS", "1")];
+    let server = Server::with(Store::native().await, &settings).await;
+    event(&server, "t.slow", "ann").await;
+    let run = run_of(&server, "t-slow").await;
+    // The advance waits with the run's row locked, until the renewal waits for this row.
+    let mut conn = server.app.db.conn().await.unwrap();
+    let sql = "BEGIN; LOCK TABLE journey_logs IN EXCLUSIVE MODE";
+    sqlx::raw_sql(sql).execute(&mut *conn).await.unwrap();
+    let app = server.app.clone();
+    let advancing = tokio::spawn(async move { runs::advance_one(&app, run).await.unwrap() });
+    let renewing = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'
+                      AND query LIKE 'UPDATE journey_states s SET wake_at%'";
+    while server.count(renewing).await == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap();
+    drop(conn);
+    let standing = tokio::time::timeout(Duration::from_secs(60), advancing).await;
+    let tomorrow = server.now() + 24 * HOUR;
+    assert_eq!(
+        standing.unwrap().unwrap(),
+        Standing::Waits {
+            until: Some(tomorrow)
+        }
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_of_another_worker_is_left_to_it_until_its_lease_expires() {
     let server = admin::server().await;
     event(&server, "t.slow", "ann").await;

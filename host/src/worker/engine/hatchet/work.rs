@@ -1,5 +1,6 @@
 //! The worker that takes tasks from Hatchet. It starts anew when the journeys change.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use hogsend_hatchet::{Pace, Worker, WorkerConfig, Workflow};
@@ -23,6 +24,19 @@ const REST: Duration = Duration::from_secs(2);
 /// The pause before another attempt to start.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// Ends a worker's round where the database is halted, or the journeys are others than those offered.
+async fn watch(app: &App, offered: &[Workflow], round: &CancellationToken) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if halted(app).await {
+            round.cancel();
+        } else if workflows(app) != offered && !round.is_cancelled() {
+            tracing::info!("the journeys changed: they are registered with Hatchet again");
+            round.cancel();
+        }
+    }
+}
+
 /// Works until `stop`.
 pub async fn run(app: &App, engine: &Hatchet, stop: CancellationToken) {
     let tracker = TaskTracker::new();
@@ -37,22 +51,10 @@ pub async fn run(app: &App, engine: &Hatchet, stop: CancellationToken) {
         let offered = workflows(app);
         let round = stop.child_token();
         let worker = work(app, engine, offered.clone(), &tracker, round.clone());
-        tokio::pin!(worker);
-        let failed = loop {
-            tokio::select! {
-                ended = &mut worker => break ended.err(),
-                () = tokio::time::sleep(LOOK) => {
-                    if round.is_cancelled() {
-                        continue;
-                    }
-                    if halted(app).await {
-                        round.cancel();
-                    } else if workflows(app) != offered {
-                        tracing::info!("the journeys changed: they are registered with Hatchet again");
-                        round.cancel();
-                    }
-                }
-            }
+        // Both are polled: the worker's heartbeats go on while Postgres does not answer.
+        let failed = tokio::select! {
+            ended = worker => ended.err(),
+            never = watch(app, &offered, &round) => match never {},
         };
         // Each problem once, however often it is met.
         if let Some(problem) = &failed
