@@ -82,6 +82,8 @@ async fn a_lease_renewed_while_its_advance_is_recorded_holds_neither_up() {
                     WHERE datname = current_database() AND wait_event_type = 'Lock'
                       AND query LIKE 'UPDATE journey_states s SET wake_at%'";
     while server.count(renewing).await == 0 {
+        // A renewal changes nothing unless its clock has moved.
+        server.clock.advance(Duration::from_millis(1));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     sqlx::raw_sql("COMMIT").execute(&mut *conn).await.unwrap();
