@@ -206,7 +206,7 @@ fn a_sound_source_passes() {
 #[test]
 fn every_broken_promise_is_named() {
     let faults = [
-        ("has a loud name", "manifest", "the id 'Shop' is refused"),
+        ("has a loud name", "manifest", "has the id 'Shop': ids"),
         ("refuses to start", "starts", "it refuses the settings: no"),
         (
             "keeps a missing setting to itself",
