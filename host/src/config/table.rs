@@ -86,7 +86,48 @@ pub const TABLE: &[Variable] = &[
     variable(
         "HEALTH_PORT",
         "",
-        "port on which /v1/health, /v1/health/live and /v1/health/ready show everything without a key, for the API and the worker",
+        "port on which /v1/health, /v1/health/live, /v1/health/ready and /metrics show everything without a key, for the API and the worker",
+    ),
+    variable(
+        "METRICS_TOKEN",
+        "",
+        "the token with which Prometheus gets /metrics from the API's own port; without it that answers 404 (docs/reference/metrics.md)",
+    )
+    .in_production(&[Rule::Characters(24)]),
+    variable(
+        "METRICS_PORT",
+        "",
+        "port on which the API shows /metrics without a token; the worker has it on `HEALTH_PORT`",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "base URL of an OpenTelemetry collector, for example `http://localhost:4318`: traces go to `/v1/traces` there (docs/reference/traces.md)",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        "comma-separated `name=value` headers for the collector, percent-encoded; secret",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "http/protobuf",
+        "no other is supported",
+    ),
+    variable(
+        "OTEL_SERVICE_NAME",
+        "",
+        "name of the service in traces; by default `hogsend-api` and `hogsend-worker`",
+    ),
+    variable(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "`always_on`, `always_off` or `traceidratio`, or one of these after `parentbased_`",
+    ),
+    variable(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "",
+        "the part of all traces that `traceidratio` exports, from 0 to 1; by default all",
     ),
     variable(
         "REDIS_URL",

@@ -175,7 +175,7 @@ pub(super) async fn prepare(
                 give_up::end(cx, &failed).await?;
             }
             Err(error) => {
-                tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
+                tracing::error!(email_id = %send.id, %error, "the provider's plugin gave no answer");
                 let now = cx.clock.now();
                 let until = now + (now - send.created_at).clamp(PLUGIN, PLUGIN_MAX);
                 let reason = "the provider's plugin gave no answer";
