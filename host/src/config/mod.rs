@@ -22,6 +22,7 @@ mod texts;
 mod traces;
 mod tracking;
 mod unknown;
+mod variable;
 
 pub use access::Access;
 pub use aliases::Aliases;
@@ -32,11 +33,12 @@ pub use problem::Problem;
 pub use retention::Retention;
 pub use shared::Grant;
 pub use started::PluginSettings;
-pub use table::{TABLE, Variable, markdown};
+pub use table::{TABLE, markdown};
 pub use texts::{ListTexts, Texts};
 pub use traces::{Sampler, Traces};
 pub use tracking::Tracking;
 pub use unknown::unknown;
+pub use variable::Variable;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

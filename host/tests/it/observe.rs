@@ -163,6 +163,8 @@ async fn one_trace_follows_an_event_from_the_webhook_to_the_providers_answer() {
     })
     .await;
 
+    assert_eq!(own.resend.accepted().len(), 1);
+
     // After a long wait the run begins a trace of its own.
     let before = own.text("SELECT traceparent FROM journey_states").await;
     assert_eq!(&before[3..35], TRACE);
@@ -182,7 +184,7 @@ async fn one_trace_follows_an_event_from_the_webhook_to_the_providers_answer() {
     let (status, text) = metrics_of(&http, api.url("/metrics"), TOKEN).await;
     assert_eq!(status, 200);
     let has = |text: &str, line: &str| {
-        assert!(text.lines().any(|one| one == line), "no {line} in\n{text}")
+        assert!(text.lines().any(|one| one == line), "no {line} in\n{text}");
     };
     has(
         &text,

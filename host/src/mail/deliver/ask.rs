@@ -82,15 +82,15 @@ async fn renew(cx: &Context, request: &Request) {
                 None => db::sends_renew(&mut conn, &sends, until).await,
             }
         };
-        if let Err(error) = renewed.await {
-            if let Some(failing) = outage.failed() {
-                tracing::warn!(
-                    sends = sends.len(),
-                    failures = failing.failures,
-                    %error,
-                    "the lease of mails could not be renewed"
-                );
-            }
+        if let Err(error) = renewed.await
+            && let Some(failing) = outage.failed()
+        {
+            tracing::warn!(
+                sends = sends.len(),
+                failures = failing.failures,
+                %error,
+                "the lease of mails could not be renewed"
+            );
         }
     }
 }

@@ -63,10 +63,13 @@ pub(super) fn begin() {
 
 type Found<H> = Vec<(Box<[String]>, H)>;
 
-/// The series of a metric, by a hash of their label values.
+/// By a hash of their label values.
+type Series<H> = (RandomState, RwLock<HashMap<u64, Found<H>>>);
+
+/// The series of a metric.
 struct Family<H> {
     about: Metric,
-    series: LazyLock<(RandomState, RwLock<HashMap<u64, Found<H>>>)>,
+    series: LazyLock<Series<H>>,
 }
 
 impl<H: Clone> Family<H> {

@@ -70,7 +70,7 @@ async fn what_is_recorded_is_shown_and_a_flood_of_labels_is_not() {
         assert!(
             text.lines().any(|one| one == line),
             "{line} is not in\n{text}"
-        )
+        );
     };
     has(r#"hogsend_http_requests_total{method="GET",route="/a/{id}",status="200"} 3"#);
     has(
