@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::http_client::install_tls;
+use crate::telemetry::Outage;
 
 /// Timeout of one operation: a slower cache is useless.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
@@ -35,6 +36,7 @@ pub struct Cache {
 struct Remote {
     manager: watch::Sender<Option<ConnectionManager>>,
     state: Mutex<State>,
+    outage: Outage,
 }
 
 #[derive(Default)]
@@ -54,6 +56,7 @@ impl Cache {
                 let remote = Arc::new(Remote {
                     manager: watch::Sender::new(None),
                     state: Mutex::default(),
+                    outage: Outage::new(),
                 });
                 install_tls();
                 tokio::spawn(connect(client, Arc::downgrade(&remote)));
@@ -78,6 +81,11 @@ impl Cache {
     /// Whether Redis is switched off by configuration.
     pub fn is_off(&self) -> bool {
         self.remote.is_none()
+    }
+
+    /// Whether Redis answered the last time it was asked. None where it is switched off or was not asked yet.
+    pub fn is_up(&self) -> Option<bool> {
+        self.remote.as_ref()?.lock().up
     }
 
     /// Runs one operation within [`PATIENCE`]; `None` where Redis is off or unavailable.
@@ -196,10 +204,20 @@ impl Remote {
     }
 
     fn is_up(&self) {
-        let mut state = self.lock();
-        state.late = 0;
-        if state.up.replace(true) == Some(false) {
-            tracing::info!("Redis is back: it counts and caches for all replicas again");
+        let was = {
+            let mut state = self.lock();
+            state.late = 0;
+            state.up.replace(true)
+        };
+        // Every operation comes here, and most of them find it as it was.
+        if was == Some(false)
+            && let Some(recovered) = self.outage.over()
+        {
+            let seconds = recovered.seconds;
+            tracing::info!(
+                seconds,
+                "Redis is back: it counts and caches for all replicas again"
+            );
         }
     }
 
@@ -220,9 +238,13 @@ impl Remote {
 
     fn is_down(&self, cause: String) {
         let mut state = self.lock();
-        if state.up.replace(false) != Some(false) {
+        state.up = Some(false);
+        if let Some(failing) = self.outage.failed() {
+            let (failures, seconds) = (failing.failures, failing.seconds);
             tracing::warn!(
                 cause,
+                failures,
+                seconds,
                 "Redis is away: this process counts and caches for itself until it is back"
             );
         }

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use crate::audit::{Actor, Change, Refused, audit};
 use crate::db::{self, ApiKey, Db, Tx};
 use crate::ids::ApiKeyId;
+use crate::loops::item_failed;
 
 /// The file of the development key in the data folder.
 pub const KEY_FILE: &str = "dev-key";
@@ -200,7 +201,7 @@ impl Keys {
             Err(error) => Err(error),
         };
         if let Err(error) = noted {
-            tracing::warn!(%error, "could not record when an API key was used");
+            item_failed("could not record when an API key was used", &error);
         }
         // A revocation meanwhile is not undone: the look-up keeps the age that ends its lease.
         if let Some((mut key, since)) = self.found.get(&key.hash) {

@@ -1,13 +1,15 @@
 //! Health of the background loops of this process.
 //!
-//! A failing loop is logged once, and once more when it recovers. A database outage affects all
-//! loops and is logged once for the process.
+//! A failing loop is logged once a minute, and once more when it recovers. A database outage affects all
+//! loops and is logged for the process as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::db;
+use crate::telemetry::metrics::LOOP_FAILURES;
+use crate::telemetry::{DATABASE, Outages};
 
 /// Interval of a worker's heartbeat.
 pub const BEAT: Duration = Duration::from_secs(10);
@@ -16,17 +18,43 @@ pub const BEAT: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
+/// Logs that the database does not answer, for the whole process once a minute. A loop that polls successfully
+/// ends the outage.
+pub fn database_failed(error: &sqlx::Error) {
+    if let Some(failing) = DATABASE.failed() {
+        let (failures, seconds) = (failing.failures, failing.seconds);
+        if db::is_full(error) {
+            tracing::error!(%error, failures, seconds,
+                "the disk of the database is full and nothing can be stored: free up space");
+        } else {
+            tracing::error!(%error, failures, seconds,
+                "the database does not answer; requests get 503 and background work waits for it");
+        }
+    }
+}
+
+/// Logs why an item of background work could not be finished. Where the database does not answer, all items fail,
+/// and its outage is logged instead.
+pub fn item_failed(what: &'static str, error: &sqlx::Error) {
+    if db::is_unavailable(error) {
+        tracing::debug!(%error, "{what}");
+        database_failed(error);
+    } else {
+        tracing::error!(%error, "{what}");
+    }
+}
+
 /// The loops of a process.
 #[derive(Debug, Default)]
 pub struct Loops {
     state: Mutex<State>,
+    /// Loops that fail for a reason of their own.
+    failing: Outages,
 }
 
 #[derive(Debug, Default)]
 struct State {
     loops: BTreeMap<&'static str, Loop>,
-    /// Start of the database outage, if there is one.
-    outage: Option<Instant>,
     /// Journeys with open runs that no plugin provides any longer.
     without_plugin: BTreeSet<String>,
     /// Number of addresses that belong to several contacts without another name.
@@ -37,6 +65,7 @@ struct State {
 struct Loop {
     /// Failures in a row.
     failures: u32,
+    /// None where it works, or waits for the database.
     failing: Option<Failing>,
 }
 
@@ -49,35 +78,40 @@ struct Failing {
 impl Loops {
     /// Records that a loop polled successfully.
     pub fn sound(&self, name: &'static str) {
-        let mut state = self.lock();
-        if let Some(since) = state.outage.take() {
-            let seconds = since.elapsed().as_secs();
+        if let Some(recovered) = DATABASE.over() {
+            let seconds = recovered.seconds;
             tracing::info!(seconds, "the database answers again");
         }
-        let entry = state.loops.entry(name).or_default();
-        entry.failures = 0;
-        if let Some(failing) = entry.failing.take() {
-            let seconds = failing.since.elapsed().as_secs();
+        if let Some(recovered) = self.failing.over(name) {
+            let seconds = recovered.seconds;
             tracing::info!(work = name, seconds, "background work has recovered");
         }
+        let mut state = self.lock();
+        let entry = state.loops.entry(name).or_default();
+        entry.failures = 0;
+        entry.failing = None;
     }
 
     /// Records that a loop failed to poll. Returns how long it pauses.
     pub fn failed(&self, name: &'static str, error: &sqlx::Error) -> Duration {
-        let mut state = self.lock();
-        let now = Instant::now();
+        LOOP_FAILURES.add(&[name], 1);
         let away = db::is_unavailable(error);
-        if away && state.outage.is_none() {
-            state.outage = Some(now);
-            tracing::error!(%error, "the database does not answer; background work waits for it");
+        if away {
+            database_failed(error);
+        } else if let Some(failing) = self.failing.failed(name) {
+            let (failures, seconds) = (failing.failures, failing.seconds);
+            tracing::error!(work = name, %error, failures, seconds,
+                "background work failed and will be retried");
         }
+        let mut state = self.lock();
         let entry = state.loops.entry(name).or_default();
         let pause = (PAUSE_FIRST * 2_u32.pow(entry.failures.min(10))).min(PAUSE_MAX);
         entry.failures += 1;
         if !away && entry.failing.is_none() {
-            tracing::error!(work = name, %error, "background work failed and will be retried");
-            let error = error.to_string();
-            entry.failing = Some(Failing { since: now, error });
+            entry.failing = Some(Failing {
+                since: Instant::now(),
+                error: error.to_string(),
+            });
         }
         // Jitter, so that the loops do not all retry at once.
         pause.mul_f64(rand::random_range(0.75..=1.0))
@@ -88,7 +122,7 @@ impl Loops {
         let mut state = self.lock();
         if state.without_plugin.insert(journey.to_owned()) {
             tracing::warn!(
-                journey.id = journey,
+                journey = journey,
                 "no plugin provides this journey any longer, so its runs wait: load its plugin, or end them"
             );
         }

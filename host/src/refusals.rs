@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Webhook;
 
+use crate::telemetry::metrics::WEBHOOKS_REFUSED;
+
 /// How long further refusals of a source are not logged after one was.
 const SILENCE: TimeDelta = TimeDelta::minutes(1);
 /// Allowed clock difference in seconds, according to the Standard Webhooks specification.
@@ -19,6 +21,7 @@ impl Refusals {
     /// Logs why a source's webhook was refused, at most once a minute per source: the plugin's own
     /// reason, or the most likely one.
     pub fn tell(&self, source: &str, webhook: &Webhook, said: Option<String>) {
+        WEBHOOKS_REFUSED.add(&[source], 1);
         if let Some(unsaid) = self.turn(source, webhook.received_at) {
             let reason = said.unwrap_or_else(|| reason(webhook));
             tracing::warn!(

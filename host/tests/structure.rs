@@ -26,7 +26,6 @@ const MODULES: &[(&str, &[&str])] = &[
     ("states", &[]),
     ("nearest", &[]),
     ("backoff", &[]),
-    ("refusals", &[]),
     ("crew", &[]),
     ("durations", &[]),
     ("event_names", &[]),
@@ -34,15 +33,16 @@ const MODULES: &[(&str, &[&str])] = &[
     ("linked_plugins", &[]),
     ("purpose", &[]),
     ("foreign", &[]),
-    ("cache", &["clock", "http_client"]),
-    ("limits", &["cache", "clock"]),
     (
         "config",
         &["clock", "durations", "event_names", "nearest", "purpose"],
     ),
-    ("telemetry", &["config"]),
+    ("telemetry", &["clock", "config", "http_client"]),
+    ("refusals", &["telemetry"]),
+    ("cache", &["clock", "http_client", "telemetry"]),
+    ("limits", &["cache", "clock"]),
     // The store and the plugins.
-    ("db", &["ids", "private", "states"]),
+    ("db", &["ids", "private", "states", "telemetry"]),
     (
         "plugins",
         &[
@@ -55,11 +55,12 @@ const MODULES: &[(&str, &[&str])] = &[
             "linked_plugins",
             "private",
             "purpose",
+            "telemetry",
         ],
     ),
-    ("loops", &["db"]),
+    ("loops", &["db", "telemetry"]),
     ("audit", &["db", "foreign", "ids"]),
-    ("keys", &["audit", "db", "ids"]),
+    ("keys", &["audit", "db", "ids", "loops"]),
     ("mailbox", &[]),
     ("signed_link", &["db", "ids", "mailbox"]),
     ("calls", &["clock", "db", "ids", "plugins"]),
@@ -96,6 +97,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "http_client",
             "ids",
             "states",
+            "telemetry",
         ],
     ),
     ("run_ended", &["ids", "webhooks"]),
@@ -133,6 +135,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "run_ended",
             "states",
             "webhooks",
+            "telemetry",
         ],
     ),
     (
@@ -154,6 +157,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "nearest",
             "run_ended",
             "webhooks",
+            "telemetry",
         ],
     ),
     (
@@ -178,6 +182,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "states",
             "templates",
             "webhooks",
+            "telemetry",
         ],
     ),
     (
@@ -200,6 +205,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "run_ended",
             "states",
             "webhooks",
+            "telemetry",
         ],
     ),
     (
@@ -261,6 +267,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "webhooks",
             "pauses",
             "states",
+            "telemetry",
         ],
     ),
     (
@@ -294,6 +301,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "templates",
             "webhooks",
             "worker",
+            "telemetry",
         ],
     ),
     (

@@ -96,6 +96,7 @@ fn event(user: usize) -> NewEvent {
         occurred_at: None,
         depth: 0,
         unfit: Vec::new(),
+        traceparent: None,
     }
 }
 

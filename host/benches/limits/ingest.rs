@@ -206,6 +206,7 @@ async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
                     occurred_at: None,
                     depth: 0,
                     unfit: Vec::new(),
+                    traceparent: None,
                 };
                 ingestor.ingest(vec![event]).await.expect("stored");
             }

@@ -148,7 +148,11 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(command, &environment));
+    let ended = runtime.block_on(async {
+        let ended = run(command, &environment).await;
+        telemetry::flush().await;
+        ended
+    });
     // A plugin call that hangs must not hold up the end of the process.
     runtime.shutdown_background();
     match ended {
@@ -272,6 +276,7 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     let stop = stop::on_signal();
     reload::on_hangup(&app, installation, &stop);
     http::serve_health(&app, &stop)?;
+    http::serve_metrics(&app, &stop)?;
     tracing::info!(port = app.config.port, "the API listens");
     let served = serve(&app, listener, stop, http::DRAIN).await;
     app.db.close().await;
@@ -348,7 +353,7 @@ async fn wait_for_schema(db: &Db, stop: &CancellationToken) -> anyhow::Result<bo
 
 async fn migrate(environment: &Environment) -> anyhow::Result<()> {
     let config = environment.config(Mode::Migrate)?;
-    telemetry::init(config.log_level, config.production);
+    telemetry::init(&config);
     let url = config.database_url.context("DATABASE_URL is required")?;
     let db = Db::open(&url, 2, true).await?;
     let before = db::schema_state(&mut *db.conn().await?).await?;

@@ -93,7 +93,7 @@ async fn read(
     let mut findings = Findings::default();
     let (mut config, wrong) = Config::read(&lookup, mode);
     // Logging starts before the plugins: loading them logs which one replaces another.
-    telemetry::init(config.log_level, config.production);
+    telemetry::init(&config);
     findings.add(environment.problems());
     findings.add(&wrong);
 
@@ -171,7 +171,7 @@ fn texts<T: std::fmt::Display>(problems: &[T]) -> Vec<String> {
 /// in the data folder.
 pub(super) async fn open(environment: &Environment) -> anyhow::Result<(Db, Config)> {
     let config = environment.config(Mode::Command)?;
-    telemetry::init(config.log_level, config.production);
+    telemetry::init(&config);
     let db = match &config.database_url {
         Some(url) => Db::open(url, 2, false).await?,
         None => open_own(&config).await?,
@@ -246,7 +246,7 @@ fn clock(lookup: Lookup<'_>, production: bool) -> anyhow::Result<Clock> {
 /// The host's own settings have problems.
 pub(super) async fn examine(environment: &Environment) -> anyhow::Result<(Config, Reading)> {
     let config = environment.config(Mode::Plugins)?;
-    telemetry::init(config.log_level, config.production);
+    telemetry::init(&config);
     let clock = Clock::system();
     let cache = Arc::new(Cache::connect(None, clock.clone()));
     let performer = Performer::new(http_client(), cache, config.data_dir.clone());

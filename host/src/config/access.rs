@@ -87,13 +87,31 @@ pub(super) fn redis_url(reader: &mut Reader<'_>, production: bool) -> Option<Str
 
 /// A separate port for health checks.
 pub(super) fn health_port(reader: &mut Reader<'_>, port: u16) -> Option<u16> {
-    let form = "a port from 1 to 65535";
-    let parse = |text: &str| text.parse().ok().filter(|port| *port > 0);
-    let own = reader.parsed("HEALTH_PORT", parse, form)?;
+    let own = other_port(reader, "HEALTH_PORT")?;
     if own == port {
         reader.problem("HEALTH_PORT", "is the same as PORT: use another");
     }
     Some(own)
+}
+
+/// A separate port for the API's metrics.
+pub(super) fn metrics_port(reader: &mut Reader<'_>, port: u16) -> Option<u16> {
+    let own = other_port(reader, "METRICS_PORT")?;
+    let health = reader.optional("HEALTH_PORT");
+    if own == port {
+        reader.problem("METRICS_PORT", "is the same as PORT: use another");
+    } else if health.is_some_and(|health| health == own.to_string()) {
+        reader.problem(
+            "METRICS_PORT",
+            "is the same as HEALTH_PORT, which has the metrics too: remove it",
+        );
+    }
+    Some(own)
+}
+
+fn other_port(reader: &mut Reader<'_>, name: &str) -> Option<u16> {
+    let parse = |text: &str| text.parse().ok().filter(|port| *port > 0);
+    reader.parsed(name, parse, "a port from 1 to 65535")
 }
 
 /// Scheme, host and port of a URL, as browsers write them in `Origin`.
@@ -160,6 +178,14 @@ mod tests {
         assert!(!problems[0].contains("secret"), "{problems:?}");
         let problems = load(&[("HEALTH_PORT", "3002")]).unwrap_err();
         assert!(problems[0].contains("same as PORT"), "{problems:?}");
+        for (port, wrong) in [
+            ("3002", "same as PORT"),
+            ("9", "same as HEALTH_PORT"),
+            ("x", "use a port"),
+        ] {
+            let problems = load(&[("METRICS_PORT", port), ("HEALTH_PORT", "9")]).unwrap_err();
+            assert!(problems[0].contains(wrong), "{problems:?}");
+        }
     }
 
     #[test]

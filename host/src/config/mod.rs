@@ -19,8 +19,10 @@ mod shared;
 mod started;
 mod table;
 mod texts;
+mod traces;
 mod tracking;
 mod unknown;
+mod variable;
 
 pub use access::Access;
 pub use aliases::Aliases;
@@ -31,10 +33,12 @@ pub use problem::Problem;
 pub use retention::Retention;
 pub use shared::Grant;
 pub use started::PluginSettings;
-pub use table::{TABLE, Variable, markdown};
+pub use table::{TABLE, markdown};
 pub use texts::{ListTexts, Texts};
+pub use traces::{Sampler, Traces};
 pub use tracking::Tracking;
 pub use unknown::unknown;
+pub use variable::Variable;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -116,6 +120,12 @@ pub struct Config {
     pub port: u16,
     /// The separate port for health checks.
     pub health_port: Option<u16>,
+    /// What Prometheus sends for the API's metrics; None where only other ports have them.
+    pub metrics_token: Option<SecretString>,
+    /// The separate port for the API's metrics.
+    pub metrics_port: Option<u16>,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
     pub log_level: LogLevel,
     pub database_url: Option<SecretString>,
     /// `None` if it is switched off.
@@ -213,6 +223,9 @@ impl Config {
             log_level: LogLevel::read(reader),
             database_url: database_url(reader, mode),
             health_port: access::health_port(reader, port),
+            metrics_token: secret::read(reader, &secret::METRICS_TOKEN).map(SecretString::from),
+            metrics_port: access::metrics_port(reader, port),
+            traces: traces::read(reader, mode),
             redis_url: access::redis_url(reader, production),
             access: Access::read(reader, &api_public_url),
             link_hosts: LinkHosts::read(reader, &api_public_url),

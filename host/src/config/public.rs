@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use reqwest::Url;
 
 use super::reader::Reader;
-use super::table::Rule;
+use super::variable::Rule;
 
 /// The base URL of links in mails, without a trailing slash, its host in ASCII (RFC 5890 §2.3.2.1).
 pub(super) fn api_url(reader: &mut Reader<'_>, port: u16) -> String {

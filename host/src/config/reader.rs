@@ -1,6 +1,7 @@
 //! Parses variables into values and collects their problems.
 
-use super::table::{self, Rule};
+use super::table;
+use super::variable::Rule;
 use super::{Lookup, Mode, Problem};
 
 /// Reads settings one by one. A wrong setting is recorded as a problem and gets its default or minimum

@@ -26,6 +26,12 @@ pub(super) const ADMIN_KEY: Kind = Kind {
     header: true,
 };
 
+/// Opens the API's metrics.
+pub(super) const METRICS_TOKEN: Kind = Kind {
+    name: "METRICS_TOKEN",
+    header: true,
+};
+
 /// Reads a secret. Problems never contain its value.
 pub(super) fn read(reader: &mut Reader<'_>, kind: &Kind) -> Option<String> {
     let name = kind.name;

@@ -1,63 +1,7 @@
 //! Every variable of the host: name, default, help, and what production asks of it. Plugins declare
 //! their own.
 
-/// One environment variable.
-pub struct Variable {
-    pub name: &'static str,
-    /// Empty if there is none.
-    pub default: &'static str,
-    /// One line, in Markdown.
-    pub help: &'static str,
-    /// What production asks of it.
-    rules: &'static [Rule],
-}
-
-/// What production asks of a variable, where a process sends mail or serves requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// It has to be set; the text says to what.
-    Required(&'static str),
-    /// It has to be set, or a setting of the delivery plugin in its place.
-    RequiredOrPlugin(&'static str),
-    /// A secret has so many characters at least.
-    Characters(usize),
-    Https,
-    NoLoopback,
-}
-
-impl Rule {
-    fn describe(self) -> String {
-        match self {
-            Self::Required(_) => "required".into(),
-            Self::RequiredOrPlugin(_) => "required, or the delivery plugin's own".into(),
-            Self::Characters(least) => format!("{least} characters or more"),
-            Self::Https => "https".into(),
-            Self::NoLoopback => "and not a loopback address".into(),
-        }
-    }
-}
-
-impl Variable {
-    const fn in_production(mut self, rules: &'static [Rule]) -> Self {
-        self.rules = rules;
-        self
-    }
-
-    /// What production asks of it, in words; empty if that is nothing.
-    pub fn production(&self) -> String {
-        let rules: Vec<String> = self.rules.iter().map(|rule| rule.describe()).collect();
-        rules.join(", ")
-    }
-}
-
-const fn variable(name: &'static str, default: &'static str, help: &'static str) -> Variable {
-    Variable {
-        name,
-        default,
-        help,
-        rules: &[],
-    }
-}
+use super::variable::{Rule, Variable, variable};
 
 /// The host's variables, in the order of the README's table.
 pub const TABLE: &[Variable] = &[
@@ -86,7 +30,48 @@ pub const TABLE: &[Variable] = &[
     variable(
         "HEALTH_PORT",
         "",
-        "port on which /v1/health, /v1/health/live and /v1/health/ready show everything without a key, for the API and the worker",
+        "port on which /v1/health, /v1/health/live, /v1/health/ready and /metrics show everything without a key, for the API and the worker",
+    ),
+    variable(
+        "METRICS_TOKEN",
+        "",
+        "the token with which Prometheus gets /metrics from the API's own port; without it that answers 404 (docs/reference/metrics.md)",
+    )
+    .in_production(&[Rule::Characters(24)]),
+    variable(
+        "METRICS_PORT",
+        "",
+        "port on which the API shows /metrics without a token; the worker has it on `HEALTH_PORT`",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "base URL of an OpenTelemetry collector, for example `http://localhost:4318`: traces go to `/v1/traces` there (docs/reference/traces.md)",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        "comma-separated `name=value` headers for the collector, percent-encoded; secret",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "http/protobuf",
+        "no other is supported",
+    ),
+    variable(
+        "OTEL_SERVICE_NAME",
+        "",
+        "name of the service in traces; by default `hogsend-api` and `hogsend-worker`",
+    ),
+    variable(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "`always_on`, `always_off` or `traceidratio`, or one of these after `parentbased_`",
+    ),
+    variable(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "",
+        "the part of all traces that `traceidratio` exports, from 0 to 1; by default all",
     ),
     variable(
         "REDIS_URL",

@@ -38,11 +38,13 @@ use std::error::Error as _;
 use std::path::Path;
 #[cfg(feature = "embedded-db")]
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor as _, PgConnection, PgPool, Postgres};
+
+use crate::telemetry::metrics::DATABASE_WAIT;
 
 /// A connection, in or outside a transaction.
 pub type Conn = PgConnection;
@@ -151,7 +153,16 @@ impl Db {
 
     /// A connection for single statements.
     pub async fn conn(&self) -> Result<PoolConn> {
-        self.pool.acquire().await
+        let asked = Instant::now();
+        let conn = self.pool.acquire().await;
+        DATABASE_WAIT.took(&[], asked.elapsed());
+        conn
+    }
+
+    /// How many connections this process has open, and how many of them nobody uses.
+    pub fn connections(&self) -> (u32, u32) {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        (self.pool.size(), idle)
     }
 
     /// A transaction for lists and reports. All its statements see the same snapshot, each is

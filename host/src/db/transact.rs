@@ -13,6 +13,7 @@ use super::run::{Wakes, run_wakes_insert};
 use super::wake::Topics;
 use super::{Db, PoolConn, Result, Topic, is_transient};
 use crate::ids::{ContactId, StateId};
+use crate::telemetry::metrics::DATABASE_RETRIES;
 
 /// Attempts of a transaction that conflicts with others, including the first.
 const TRIES: u32 = 6;
@@ -180,6 +181,7 @@ impl Db {
                 Err(error) if error.is_transient() && tries < TRIES => {
                     let longest = PAUSE * 2_u32.pow(tries - 1);
                     let pause = rand::rng().random_range(Duration::ZERO..=longest);
+                    DATABASE_RETRIES.add(&[], 1);
                     tracing::debug!(
                         tries,
                         "a transaction conflicted with another one and runs again"

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Conn, Result};
+use crate::telemetry::Outage;
 
 const CHANNEL: &str = "hogsend_wake";
 
@@ -114,19 +115,19 @@ impl Wake {
             // The embedded database has no other process.
             return stop.cancelled().await;
         };
-        // Each outage is logged twice: when it begins and when it ends.
-        let mut lost = false;
+        let outage = Outage::new();
         while !stop.is_cancelled() {
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
-                ended = self.listen_once(pool, &mut lost) => ended,
+                ended = self.listen_once(pool, &outage) => ended,
             };
             if let Err(error) = ended
-                && !lost
+                && let Some(failing) = outage.failed()
             {
-                lost = true;
                 tracing::warn!(
                     %error,
+                    failures = failing.failures,
+                    seconds = failing.seconds,
                     "lost the connection that listens for wake-ups, retrying each second; until then \
                      work is looked for at intervals"
                 );
@@ -138,11 +139,12 @@ impl Wake {
         }
     }
 
-    async fn listen_once(&self, pool: &PgPool, lost: &mut bool) -> Result<()> {
+    async fn listen_once(&self, pool: &PgPool, outage: &Outage) -> Result<()> {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen(CHANNEL).await?;
-        if std::mem::take(lost) {
-            tracing::info!("the connection that listens for wake-ups is back");
+        if let Some(recovered) = outage.over() {
+            let seconds = recovered.seconds;
+            tracing::info!(seconds, "the connection that listens for wake-ups is back");
         }
         // Notifications sent before the connection was up are lost.
         self.committed(Topic::VARIANTS);

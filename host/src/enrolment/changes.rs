@@ -7,9 +7,11 @@ use hogsend_plugin_api::Properties;
 use serde_json::json;
 
 use super::happened::Happened;
+use crate::catalog::JourneyEntry;
 use crate::db::{self, Conn, HeldEntry, Log, NewSkip, NewState, OpenState};
 use crate::ids::StateId;
 use crate::states::RunState;
+use crate::telemetry::metrics::{ENROLMENTS_REFUSED, RUNS_BEGUN};
 use crate::webhooks::{News, announce};
 
 /// Rows to write, in one statement for each kind.
@@ -47,7 +49,25 @@ impl Changes {
             action: "enrolled",
             detail: json!({ "event": event.name, "eventId": event.id }),
         });
+        RUNS_BEGUN.add(&[&state.journey_id], 1);
         self.entered.push(state);
+    }
+
+    /// Records that a guard kept the contact of an event out of a journey.
+    pub(super) fn refuse(
+        &mut self,
+        entry: &JourneyEntry,
+        event: &Happened<'_>,
+        reason: &'static str,
+    ) {
+        let journey = &entry.definition.id;
+        ENROLMENTS_REFUSED.add(&[journey, reason], 1);
+        self.skips.push(NewSkip {
+            journey_id: journey.clone(),
+            contact_id: event.contact.id,
+            event_id: event.id,
+            reason,
+        });
     }
 
     pub(super) fn exit(&mut self, state: &OpenState, event: &Happened<'_>) {

@@ -14,7 +14,7 @@ use super::people::People;
 use super::wait;
 use crate::catalog::{Catalog, JourneyEntry};
 use crate::contacts::FollowUp;
-use crate::db::{self, Conn, Contact, Log, NewSkip, Unreached};
+use crate::db::{self, Conn, Contact, Log, Unreached};
 use crate::ids::{ContactId, EventId, StateId};
 use crate::run_ended::{RunEnd, RunEnded};
 use crate::states::RunState;
@@ -103,24 +103,20 @@ pub async fn enrol_each(
             trust: entrant.trust,
             occurred_at: now,
             contact: entrant.contact,
+            traceparent: None,
         })
         .collect();
     let mut people = People::load(conn, catalog, events.iter()).await?;
     let mut changes = Changes::default();
     let mut results = Vec::with_capacity(entrants.len());
-    for (Entrant { entry, contact, .. }, event) in entrants.iter().zip(&events) {
+    for (Entrant { entry, .. }, event) in entrants.iter().zip(&events) {
         let refused = match people.guard(entry, event, now) {
             Ok(()) if people.is_held(entry) => Some(HELD),
             decided => decided.err(),
         };
         match refused {
             None => people.enter(entry, event, now, &mut changes),
-            Some(reason) => changes.skips.push(NewSkip {
-                journey_id: entry.definition.id.clone(),
-                contact_id: contact.id,
-                event_id: event.id,
-                reason,
-            }),
+            Some(reason) => changes.refuse(entry, event, reason),
         }
         results.push(match (refused, changes.entered.last()) {
             (None, Some(state)) => Ok(state.id),
@@ -178,6 +174,7 @@ pub async fn offer_again(
                 trust: run.trust,
                 occurred_at: now,
                 contact: contacts.iter().find(|it| it.id == run.state.contact_id)?,
+                traceparent: None,
             })
         })
         .collect();

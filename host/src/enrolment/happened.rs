@@ -16,4 +16,6 @@ pub struct Happened<'a> {
     /// When it happened, by its source; it is received now.
     pub occurred_at: DateTime<Utc>,
     pub contact: &'a Contact,
+    /// The trace of the request that brought it.
+    pub traceparent: Option<&'a str>,
 }

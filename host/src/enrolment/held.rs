@@ -66,6 +66,7 @@ async fn offer(
             // As old as it was when it came.
             occurred_at: entry.occurred_at + (now - entry.held_at),
             contact,
+            traceparent: None,
         };
         if exited.contains(&place) {
             skips.push(NewSkip {

@@ -10,10 +10,11 @@ use super::changes::Changes;
 use super::exit::Exit;
 use super::happened::Happened;
 use crate::catalog::{Catalog, JourneyEntry};
-use crate::db::{self, Conn, Consents, Contact, HeldEntry, NewSkip, NewState, OpenState};
+use crate::db::{self, Conn, Consents, Contact, HeldEntry, NewState, OpenState};
 use crate::ids::{ContactId, StateId};
 use crate::mailbox::Mailbox;
 use crate::states::RunState;
+use crate::telemetry::traces::spans;
 
 /// The facts that the guards need, read once for all events.
 pub(super) struct People {
@@ -129,12 +130,7 @@ impl People {
                 held_at: now,
             }),
             Ok(()) => self.enter(entry, event, now, changes),
-            Err(reason) => changes.skips.push(NewSkip {
-                journey_id: entry.definition.id.clone(),
-                contact_id: event.contact.id,
-                event_id: event.id,
-                reason,
-            }),
+            Err(reason) => changes.refuse(entry, event, reason),
         }
     }
 
@@ -177,8 +173,10 @@ impl People {
         changes: &mut Changes,
     ) {
         let definition = &entry.definition;
+        let id = StateId::new(now);
         let state = NewState {
-            id: StateId::new(now),
+            id,
+            traceparent: spans::enrol(event.traceparent, event.id, &definition.id, id),
             journey_id: definition.id.clone(),
             contact_id: event.contact.id,
             plugin_id: entry.plugin.id().to_owned(),

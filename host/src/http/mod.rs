@@ -8,6 +8,7 @@ pub mod auth;
 mod development;
 mod health;
 mod hooks;
+mod metrics;
 mod product;
 mod recipients;
 mod router;
@@ -17,6 +18,6 @@ mod wire;
 
 pub use development::sample;
 pub use router::{document, router};
-pub use serve::{DRAIN, bind, open_file_limit, serve, serve_health};
+pub use serve::{DRAIN, bind, open_file_limit, serve, serve_health, serve_metrics};
 pub use wire::error::ApiError;
 pub use wire::openapi;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tracing::Instrument as _;
 use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
@@ -22,8 +23,10 @@ use super::serve::shed::{Crowd, Lane, crowd, shed};
 use super::wire::body::BODY_MAX;
 use super::wire::openapi::{self, Routes};
 use super::wire::params::{self, Known};
-use super::{ApiError, admin, health, hooks, product, recipients, sessions};
+use super::{ApiError, admin, health, hooks, metrics, product, recipients, sessions};
 use crate::app::App;
+use crate::telemetry::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
+use crate::telemetry::traces::spans;
 
 /// The time limit of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,6 +43,8 @@ const SESSIONS_WAITING: usize = 128;
 const REQUESTS_MAX: usize = 4_096;
 /// Responses shorter than this, in bytes, are not compressed.
 const COMPRESSED_MIN: u64 = 1_024;
+/// The route of a request that no route matches.
+const UNMATCHED: &str = "unmatched";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who calls a group of routes: it decides the gate and the lane in front of it.
@@ -177,6 +182,9 @@ pub fn router(app: App) -> Router {
             HeaderName::from_static("x-ratelimit-remaining"),
         ]);
     let mut routes = routes.method_not_allowed_fallback(not_allowed);
+    if let Some(token) = &app.config.metrics_token {
+        routes = routes.merge(metrics::router(&app, metrics::Access::Token(token.clone())));
+    }
     if app.config.production {
         routes = routes
             .fallback(|| async { ApiError::not_found("Not found") })
@@ -226,7 +234,22 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Adds an id to each request and common headers to each response, and writes the access log.
+/// A method as a label: callers may send any word.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Adds an id to each request and common headers to each response, counts it, and writes the access log. The
+/// log and the metrics have the route and not the path, which may name a person.
 async fn every_answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request
         .headers()
@@ -237,20 +260,26 @@ async fn every_answer(State(app): State<App>, request: Request, next: Next) -> R
         // A UUID is always a header value.
         HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("-"))
     });
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let method = method_label(request.method());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let request_id = id.to_str().unwrap_or_default();
+    let span = spans::request(request_id, method, route, request.headers());
     let started = std::time::Instant::now();
-    let mut response = next.run(request).await;
-    if method != Method::OPTIONS {
-        tracing::info!(
-            target: "hogsend::http::access",
-            method = %method,
-            path,
-            status = response.status().as_u16(),
-            request_id = id.to_str().unwrap_or_default(),
-            duration_ms = started.elapsed().as_millis() as u64,
-            "answered a request"
-        );
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let took = started.elapsed();
+    let status = response.status();
+    span.record("status", status.as_u16());
+    HTTP_REQUESTS.add(&[method, route, status.as_str()], 1);
+    HTTP_SECONDS.took(&[method, route], took);
+    if method != "OPTIONS" {
+        span.in_scope(|| {
+            tracing::info!(
+                target: "hogsend::http::access",
+                duration_ms = took.as_millis() as u64,
+                "answered a request"
+            );
+        });
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);

@@ -6,10 +6,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::Instrument as _;
 
 use super::{Ingested, Naming, NewEvent, known, store};
 use crate::clock::Clock;
@@ -17,6 +18,8 @@ use crate::contacts::NoRoom;
 use crate::crew::Crew;
 use crate::db::{self, Db, Patience, PoolConn, Tx};
 use crate::installed::Installed;
+use crate::telemetry::metrics::{INGEST_BATCH, INGEST_EVENTS, INGEST_SECONDS};
+use crate::telemetry::traces::{self, spans};
 
 /// Requests that may wait; further ones are refused.
 const QUEUE: usize = 4_096;
@@ -117,6 +120,32 @@ impl Ingestor {
     /// Stores all of a request's events or none, and returns after the commit.
     pub async fn ingest(&self, mut events: Vec<NewEvent>) -> Result<Vec<Ingested>, IngestError> {
         self.naming.apply(&mut events);
+        let count = events.len() as u64;
+        // All events of a request have one source.
+        let source = events.first().map(|event| event.source.clone());
+        let span = spans::ingest(events.len());
+        if traces::on() {
+            let traceparent = span.in_scope(traces::current);
+            for event in &mut events {
+                event.traceparent.clone_from(&traceparent);
+            }
+        }
+        let result = self.queue_up(events).instrument(span).await;
+        let source = source.as_deref().unwrap_or_default();
+        match &result {
+            Ok(stored) => {
+                let new = stored.iter().filter(|one| one.stored).count() as u64;
+                INGEST_EVENTS.add(&[source, "stored"], new);
+                if new < count {
+                    INGEST_EVENTS.add(&[source, "duplicate"], count - new);
+                }
+            }
+            Err(_) => INGEST_EVENTS.add(&[source, "failed"], count),
+        }
+        result
+    }
+
+    async fn queue_up(&self, events: Vec<NewEvent>) -> Result<Vec<Ingested>, IngestError> {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send(Request { events, answer })
@@ -213,6 +242,7 @@ impl KnownCommitter {
             return requests;
         }
         let events: Vec<&[NewEvent]> = requests.iter().map(|one| &*one.events).collect();
+        let began = Instant::now();
         let stored = known::store(
             &self.db,
             &mut self.held,
@@ -224,6 +254,8 @@ impl KnownCommitter {
         if self.db.is_embedded() {
             self.held = None;
         }
+        let count = events.iter().map(|one| one.len()).sum();
+        measure("known", count, began);
         match stored {
             Ok(results) => {
                 let mut rest = Vec::new();
@@ -298,6 +330,13 @@ impl Committer {
     }
 
     async fn store(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
+        let (began, count) = (Instant::now(), events.len());
+        let stored = self.store_all(events).await;
+        measure("full", count, began);
+        stored
+    }
+
+    async fn store_all(&self, events: Vec<NewEvent>) -> db::Result<Vec<Ingested>> {
         let events = &events;
         // The result is known before the commit. If the commit gets no answer, only its outcome is open.
         let last = &std::sync::Mutex::new(None);
@@ -324,6 +363,12 @@ impl Committer {
             None => Err(error),
         }
     }
+}
+
+/// Records a commit of so many events, whether it succeeded or not.
+fn measure(path: &str, events: usize, began: Instant) {
+    INGEST_BATCH.record(&[path], events as f64);
+    INGEST_SECONDS.took(&[path], began.elapsed());
 }
 
 /// Catches a panic, so that it fails only the batch that caused it: its callers get

@@ -36,6 +36,8 @@ pub struct NewEvent {
     pub depth: i16,
     /// Values the source sent that cannot be stored.
     pub unfit: Vec<Unfit>,
+    /// The trace of the request that brought it; None means that of the span in which it is stored.
+    pub traceparent: Option<String>,
 }
 
 impl NewEvent {
@@ -63,6 +65,7 @@ impl NewEvent {
             occurred_at: event.occurred_at,
             depth: 0,
             unfit: Vec::new(),
+            traceparent: None,
         }
     }
 
@@ -86,6 +89,7 @@ impl NewEvent {
             occurred_at: None,
             depth,
             unfit: Vec::new(),
+            traceparent: None,
         }
     }
 

@@ -207,6 +207,7 @@ async fn react(
                 trust: event.trust,
                 occurred_at: event.occurred_at.unwrap_or(now),
                 contact: one.whom.contact()?,
+                traceparent: event.traceparent.as_deref(),
             };
             Some((happened, one.place))
         })

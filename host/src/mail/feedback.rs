@@ -13,6 +13,7 @@ use crate::db::{self, Conn, NewMailEvent, Tx};
 use crate::ids::{self, ContactId, EventId, SendId};
 use crate::ingest;
 use crate::restore::{self, Ahead};
+use crate::telemetry::metrics::MAIL_FEEDBACK;
 
 /// How long an open or a click waits before it is judged: clicks that follow may show a machine.
 pub const SETTLE: TimeDelta = TimeDelta::seconds(5);
@@ -29,6 +30,9 @@ pub async fn take(cx: &Context, provider: &str, event: &DeliveryEvent) -> db::Re
     };
     let work = |tx| take_in(cx, tx, provider, event, occurred_at, now);
     let taken = cx.db.transact(work).await?;
+    if taken.is_new {
+        MAIL_FEEDBACK.add(&[provider, kind(event.kind)], 1);
+    }
     if let Some(ahead) = taken.ahead {
         restore::reported(cx, ahead).await?;
     }

@@ -1,7 +1,8 @@
 //! A call of a plugin, linked, loaded or in a child process: on its own thread, under a deadline.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::abi::Root;
@@ -11,11 +12,14 @@ use hogsend_plugin_api::{Manifest, limits, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tracing::Instrument as _;
 
 use super::bounded;
 use super::flight;
-use super::isolate::{Isolated, Unanswered};
+use super::isolate::{Isolated, Unanswered, methods};
 use crate::foreign::{self, Foreign, REASON_MAX};
+use crate::telemetry::metrics::{PLUGIN_CALLS, PLUGIN_SECONDS};
+use crate::telemetry::traces::spans;
 
 /// Deadline of a single call. A call only computes; it never waits for I/O.
 const DEADLINE: Duration = Duration::from_secs(limits::CALL_SECONDS.most as u64);
@@ -51,6 +55,22 @@ pub enum ErrorKind {
     Protocol,
     /// It has no such method: it does not do that, or is older than this host.
     NoMethod,
+}
+
+impl ErrorKind {
+    /// As a label of metrics.
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Busy => "busy",
+            Self::Panicked => "panicked",
+            Self::Ended => "ended",
+            Self::Diverged => "diverged",
+            // A plugin that does not know a method has answered.
+            Self::NoMethod => "ok",
+            Self::Protocol => "error",
+        }
+    }
 }
 
 /// A plugin without the method does not do what the method is for.
@@ -293,6 +313,31 @@ impl Caller {
     }
 
     async fn call_bytes(&self, method: u32, input: Vec<u8>) -> Result<Vec<u8>, PluginError> {
+        let plugin = &self.manifest.id;
+        let name = methods::name(method);
+        // A method that this table does not name has a number, which is not a label.
+        let label = if matches!(name, Cow::Borrowed(_)) {
+            &*name
+        } else {
+            "other"
+        };
+        let span = spans::plugin_call(plugin, label);
+        let began = Instant::now();
+        let answer = self
+            .call_place(method, input)
+            .instrument(span.clone())
+            .await;
+        PLUGIN_SECONDS.took(&[plugin], began.elapsed());
+        let outcome = answer
+            .as_ref()
+            .err()
+            .map_or("ok", |error| error.kind.outcome());
+        span.record("outcome", outcome);
+        PLUGIN_CALLS.add(&[plugin, label, outcome], 1);
+        answer
+    }
+
+    async fn call_place(&self, method: u32, input: Vec<u8>) -> Result<Vec<u8>, PluginError> {
         let deadline = self.deadline();
         let place = self.places.clone().acquire_owned();
         let Ok(Ok(place)) = tokio::time::timeout(deadline, place).await else {

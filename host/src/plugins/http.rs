@@ -6,8 +6,11 @@ use hogsend_plugin_api::{HttpError, HttpErrorKind, HttpMethod, HttpRequest, Http
 use hogsend_semantics::hosts::AllowList;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
+use tracing::Instrument as _;
 
 use crate::http_client::TIMEOUT;
+use crate::telemetry::metrics::{PLUGIN_REQUEST_SECONDS, PLUGIN_REQUESTS};
+use crate::telemetry::traces::spans;
 
 /// Sends one request. Errors name the host and never the path, the query or a header, which may
 /// hold secrets.
@@ -43,6 +46,7 @@ pub(super) async fn send(
         HttpMethod::Delete => Method::DELETE,
         other => return Err(refused(format!("the method {other:?} is not known here"))),
     };
+    let span = spans::plugin_request(plugin, method.as_str(), &host);
     let requested = request.timeout_ms.map_or(TIMEOUT, Duration::from_millis);
     let started = Instant::now();
     let answer = exchange(
@@ -54,12 +58,17 @@ pub(super) async fn send(
         requested.min(TIMEOUT),
         &host,
     )
+    .instrument(span.clone())
     .await;
     let status = answer
         .as_ref()
         .map(|answer| answer.status)
         .unwrap_or_default();
-    let duration_ms = started.elapsed().as_millis() as u64;
+    let took = started.elapsed();
+    span.record("status", status);
+    PLUGIN_REQUESTS.add(&[plugin, outcome(&answer)], 1);
+    PLUGIN_REQUEST_SECONDS.took(&[plugin], took);
+    let duration_ms = took.as_millis() as u64;
     tracing::debug!(
         plugin,
         host,
@@ -68,6 +77,24 @@ pub(super) async fn send(
         "performed a plugin's request"
     );
     answer
+}
+
+/// An answer as a label of metrics.
+fn outcome(answer: &Result<HttpResponse, HttpError>) -> &'static str {
+    match answer {
+        Ok(answer) => match answer.status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        },
+        Err(error) => match error.kind {
+            HttpErrorKind::Refused => "refused",
+            HttpErrorKind::Connect => "connect",
+            _ => "lost",
+        },
+    }
 }
 
 fn fits(request: &HttpRequest) -> Result<(), String> {

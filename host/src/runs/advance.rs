@@ -2,6 +2,7 @@
 //! waits or ends, record.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use chrono::TimeDelta;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Pin, RunStatus, TriggerEvent};
@@ -18,11 +19,15 @@ use crate::catalog::JourneyEntry;
 use crate::context::Context;
 use crate::db::{self, ClaimedState, PluginCall};
 use crate::plugins::{ErrorKind, JourneysRef, PluginError};
+use crate::telemetry::Outages;
 
 /// How long a run waits whose plugin gave no answer.
 const PLUGIN_RETRY: TimeDelta = TimeDelta::minutes(1);
 /// The longest pause between two looks at a run whose journey is in no plugin.
 const PLUGIN_GONE_RETRY: TimeDelta = TimeDelta::hours(1);
+
+/// Plugins of journeys that give no answer.
+static SILENT: LazyLock<Outages> = LazyLock::new(Outages::default);
 
 /// Advances a claimed run as far as it goes without waiting.
 ///
@@ -181,15 +186,27 @@ impl<'a> Advance<'a> {
         let name = format!("{}, advance, step {}", plugin.id(), self.journal.len());
         let answer = plugin.advance(input(state, &self.journal));
         match noted(cx, state, name, answer).await? {
-            Ok(out) => Ok(Some(out)),
+            Ok(out) => {
+                if let Some(recovered) = SILENT.over(plugin.id()) {
+                    let seconds = recovered.seconds;
+                    tracing::info!(
+                        plugin = plugin.id(),
+                        seconds,
+                        "a journey's plugin answers again"
+                    );
+                }
+                Ok(Some(out))
+            }
             // Each of these costs a process or a thread, so they are counted.
             Err(error) if matches!(error.kind, ErrorKind::Ended | ErrorKind::Deadline) => {
                 self.crash = Some(error);
                 Ok(None)
             }
             Err(error) => {
-                tracing::error!(journey.id = %state.journey_id, state.id = %state.id, %error,
-                    "the journey's plugin gave no answer; the worker calls it again in a minute");
+                if let Some(failing) = SILENT.failed(plugin.id()) {
+                    tracing::error!(plugin = plugin.id(), failures = failing.failures, %error,
+                        "a journey's plugin gave no answer; the worker calls it again in a minute");
+                }
                 Ok(None)
             }
         }

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::Instrument as _;
 
 use super::advance::advance;
 use super::record::unrecorded;
@@ -15,6 +16,8 @@ use crate::context::Context;
 use crate::db::{self, ClaimedOne, ClaimedState, Conn, Tx};
 use crate::ids::{Claim, StateId};
 use crate::pauses::Pauses;
+use crate::telemetry::metrics::{RUN_ADVANCES, RUN_SECONDS};
+use crate::telemetry::traces::spans;
 
 /// Minimum number of runs advanced concurrently: most of an advance is spent outside the database.
 const PLACES_MIN: usize = 8;
@@ -77,6 +80,24 @@ async fn without_paused(
 /// # Errors
 /// Where the database does not answer; the run is due again when its lease expires.
 pub async fn perform(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
+    let waited = cx.clock.now() - state.updated_at;
+    let stored = state.traceparent.as_deref();
+    let span = spans::advance(state.id, &state.journey_id, stored, waited);
+    let began = Instant::now();
+    let standing = perform_in_turn(cx, state).instrument(span.clone()).await;
+    RUN_SECONDS.took(&[], began.elapsed());
+    let outcome = match &standing {
+        Ok(Standing::Due) => "again",
+        Ok(Standing::Waits { .. }) => "waits",
+        Ok(Standing::Over) => "over",
+        Err(_) => "failed",
+    };
+    span.record("outcome", outcome);
+    RUN_ADVANCES.add(&[&state.journey_id, outcome], 1);
+    standing
+}
+
+async fn perform_in_turn(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
     calls::report("run", state.id, &state.deaths);
     let _turn = cx.alone.turn(state.deaths.count).await;
     match advance(cx, state).await {
@@ -142,7 +163,7 @@ async fn keep(cx: &Context, state: &ClaimedState) -> Infallible {
     loop {
         renewal.tick().await;
         if let Err(error) = renew(cx, &[(state.id, state.claim)]).await {
-            tracing::debug!(state.id = %state.id, %error,
+            tracing::debug!(run_id = %state.id, %error,
                 "a lease was not renewed, the next tick retries");
         }
     }

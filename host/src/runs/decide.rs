@@ -15,6 +15,7 @@ use crate::foreign::{self, REASON_MAX};
 use crate::ids::StateId;
 use crate::run_ended::{RunEnd, RunEnded};
 use crate::states::RunState;
+use crate::telemetry::traces;
 use crate::webhooks::announce;
 
 /// Why a run was not changed.
@@ -140,6 +141,7 @@ async fn restart_in(cx: &Context, tx: &mut Tx, id: StateId, force: bool) -> Resu
         person: state.person.clone(),
         depth: state.depth,
         trust: state.trust,
+        traceparent: traces::current(),
     };
     let new_id = new.id;
     announce(tx, &[enrolled(&new, now)], now).await?;

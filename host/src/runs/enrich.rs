@@ -1,5 +1,6 @@
 //! The person of a run, completed by what analytics products know.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hogsend_plugin_api::Properties;
@@ -7,6 +8,7 @@ use hogsend_semantics::own_address::keep_own;
 
 use crate::context::Context;
 use crate::db::ClaimedState;
+use crate::telemetry::Outages;
 
 /// The longest wait for one product. A product that is slower is left out; the run goes on.
 const BOUND: Duration = Duration::from_secs(10);
@@ -24,6 +26,28 @@ pub async fn complete(cx: &Context, state: &ClaimedState) -> ClaimedState {
     state
 }
 
+/// Analytics products that do not tell what they know.
+static SILENT: LazyLock<Outages> = LazyLock::new(Outages::default);
+
+fn failed(plugin: &str, error: &str) {
+    if let Some(failing) = SILENT.failed(plugin) {
+        tracing::warn!(
+            plugin,
+            error,
+            failures = failing.failures,
+            seconds = failing.seconds,
+            "person properties could not be read, runs go on with the contact's own"
+        );
+    }
+}
+
+fn answered(plugin: &str) {
+    if let Some(recovered) = SILENT.over(plugin) {
+        let seconds = recovered.seconds;
+        tracing::info!(plugin, seconds, "person properties can be read again");
+    }
+}
+
 /// What the analytics products know of a person with this address. Where several have a property, the
 /// first product's value counts. Empty where none answers in time.
 pub async fn known_to_analytics(cx: &Context, id: &str, address: Option<&str>) -> Properties {
@@ -31,19 +55,18 @@ pub async fn known_to_analytics(cx: &Context, id: &str, address: Option<&str>) -
     for product in cx.plugins().analytics() {
         match tokio::time::timeout(BOUND, product.person(id)).await {
             Ok(Ok(Some(mut known))) => {
+                answered(product.id());
                 // The product may have it from events that anybody can send.
                 keep_own(&mut known, cx.trust(product.id()), address);
                 for (name, value) in known {
                     all.entry(name).or_insert(value);
                 }
             }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!(plugin = product.id(), %error,
-                "person properties could not be read, the run goes on with the contact's own"),
-            Err(_) => tracing::warn!(
-                plugin = product.id(),
-                bound_s = BOUND.as_secs(),
-                "person properties came too late, the run goes on with the contact's own"
+            Ok(Ok(None)) => answered(product.id()),
+            Ok(Err(error)) => failed(product.id(), &error.to_string()),
+            Err(_) => failed(
+                product.id(),
+                &format!("no answer within {} s", BOUND.as_secs()),
             ),
         }
     }

@@ -16,6 +16,7 @@ use crate::db::{self, ClaimedState, Contact, Log, Progress, StepRow, Tx};
 use crate::enrolment;
 use crate::ingest::{self, NewEvent};
 use crate::plugins::PluginError;
+use crate::telemetry::traces;
 
 /// Advances in a row that may fail, to be recorded or by a crash, before the run is stuck.
 const FAILURES_MAX: i16 = 5;
@@ -52,7 +53,7 @@ pub async fn record(mut tx: Tx, outcome: &Outcome<'_>) -> db::Result<(Tx, Standi
     let contact = people.into_iter().find(|one| one.id == state.contact_id);
     if !db::state_fence(&mut tx, state).await? {
         db::state_release(&mut tx, state, now).await?;
-        tracing::debug!(state.id = %state.id, "the run changed meanwhile, advancing it again");
+        tracing::debug!(run_id = %state.id, "the run changed meanwhile, advancing it again");
         return Ok((tx, Standing::Due));
     }
     note_advance(&mut tx, state).await?;
@@ -182,8 +183,10 @@ async fn write_state(
     let node = journal
         .node()
         .unwrap_or_else(|| state.current_node_id.clone());
+    let moved = traces::moved(state.traceparent.as_deref());
     let progress = Progress {
         status: ending.status,
+        traceparent: moved.as_deref(),
         node: &node,
         wake_at: wake_at.filter(|_| ending.waits()),
         completions: journal.completions(),
@@ -216,7 +219,7 @@ pub async fn record_stuck(
     journal: Journal,
     ending: Ending,
 ) -> db::Result<Standing> {
-    tracing::error!(state.id = %state.id, journey.id = %state.journey_id,
+    tracing::error!(run_id = %state.id, journey = %state.journey_id,
         reason = ending.error.as_deref(), "a run is stuck");
     let outcome = Outcome {
         cx,
@@ -235,7 +238,7 @@ pub async fn unrecorded(
     state: &ClaimedState,
     error: &sqlx::Error,
 ) -> db::Result<Standing> {
-    tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
+    tracing::error!(run_id = %state.id, journey = %state.journey_id, %error,
         "an advance could not be recorded");
     failed(cx, state, &Ending::unrecordable(FAILURES_MAX, error)).await
 }
@@ -246,7 +249,7 @@ pub async fn crashed(
     state: &ClaimedState,
     error: &PluginError,
 ) -> db::Result<Standing> {
-    tracing::error!(state.id = %state.id, journey.id = %state.journey_id, %error,
+    tracing::error!(run_id = %state.id, journey = %state.journey_id, %error,
         "a run ended the process of its journey's plugin, or its plugin did not answer");
     failed(cx, state, &Ending::crashed(FAILURES_MAX, error)).await
 }
@@ -273,6 +276,7 @@ async fn failed(cx: &Context, state: &ClaimedState, ending: &Ending) -> db::Resu
             completions: state.completions,
             error: ending.error.as_deref(),
             stuck_reason: ending.stuck_reason,
+            traceparent: None,
         };
         if db::state_progress(&mut tx, state.id, &progress, now).await? {
             db::log_insert(&mut tx, &[ending.log(state)], now).await?;

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use rand::Rng;
+use std::sync::LazyLock;
 
 use super::Poster;
 use super::post::Posted;
@@ -9,6 +10,8 @@ use super::sign::signed_headers;
 use crate::context::Context;
 use crate::db::{self, ClaimedDelivery, DeliveryEnd, Tx};
 use crate::states::DeliveryState;
+use crate::telemetry::Outages;
+use crate::telemetry::metrics::DELIVERIES;
 
 /// Seconds between an attempt and the next: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
 const WAITS: [i64; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000];
@@ -25,6 +28,9 @@ pub fn wait_after(attempts: i32) -> Option<TimeDelta> {
     let jitter = rand::rng().random_range(0..=seconds * 100);
     Some(TimeDelta::seconds(seconds) + TimeDelta::milliseconds(jitter))
 }
+
+/// Endpoints that accept nothing.
+static DOWN: LazyLock<Outages> = LazyLock::new(Outages::default);
 
 /// Posts a delivery and records the result. A 2xx answer accepts it; a 410 disables the endpoint.
 pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db::Result<()> {
@@ -71,10 +77,28 @@ pub async fn deliver(cx: &Context, poster: &Poster, one: ClaimedDelivery) -> db:
         None if status == DeliveryState::Pending => DeliveryState::Failed,
         _ => status,
     };
-    if let Some(error) = &error {
-        tracing::warn!(endpoint.id = %one.endpoint_id, delivery.id = %one.id, event = one.event_type,
-            attempt = one.attempts, error, "a webhook was not accepted");
-    }
+    let key = one.endpoint_id.to_string();
+    let outcome = match &error {
+        Some(error) => {
+            if let Some(failing) = DOWN.failed(&key) {
+                tracing::warn!(endpoint.id = key, delivery.id = %one.id, event = one.event_type,
+                    attempt = one.attempts, failures = failing.failures, error, "a webhook was not accepted");
+            }
+            "failed"
+        }
+        None => {
+            if let Some(recovered) = DOWN.over(&key) {
+                let seconds = recovered.seconds;
+                tracing::info!(
+                    endpoint.id = key,
+                    seconds,
+                    "a webhook endpoint accepts webhooks again"
+                );
+            }
+            "delivered"
+        }
+    };
+    DELIVERIES.add(&[outcome], 1);
     let end = DeliveryEnd {
         status,
         retry_at,

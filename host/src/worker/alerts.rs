@@ -9,6 +9,8 @@ use crate::alerts;
 use crate::app::App;
 use crate::db::{self, ClaimedAlert, Topic};
 use crate::ids::Claim;
+use crate::loops::item_failed;
+use crate::telemetry::traces::spans;
 use crate::webhooks;
 
 /// Alerts sent concurrently.
@@ -69,8 +71,11 @@ impl Work for Alerts {
         let id = alert.id;
         let done = alerts::notify(&self.app, &self.app.poster, alert).await;
         if let Err(error) = &done {
-            tracing::error!(alert.id = %id, %error,
-                "the result of an alert was not recorded, it will be sent again");
+            let _ids = spans::item(Self::NAME, id).entered();
+            item_failed(
+                "the result of an alert was not recorded, it will be sent again",
+                error,
+            );
         }
         done
     }

@@ -8,6 +8,8 @@ use crate::app::App;
 use crate::db::{self, ClaimedImport, Topic};
 use crate::ids::{Claim, ImportId};
 use crate::ingest::import;
+use crate::loops::item_failed;
+use crate::telemetry::traces::spans;
 
 /// Continues a due import until its end or `stop`. Returns how many there were.
 pub async fn import_due(app: &App, stop: &CancellationToken) -> db::Result<usize> {
@@ -58,8 +60,11 @@ impl Work for Imports {
         let id = import.id;
         let done = import::run(&self.app, import, stop).await;
         if let Err(error) = &done {
-            tracing::error!(import.id = %id, %error,
-                "an import was interrupted, it continues when its lease expires");
+            let _ids = spans::item(Self::NAME, id).entered();
+            item_failed(
+                "an import was interrupted, it continues when its lease expires",
+                error,
+            );
         }
         done
     }

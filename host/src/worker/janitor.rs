@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::periodic::{Left, Pass};
 use crate::app::App;
 use crate::db::{self, Kept, Lifetime};
+use crate::telemetry::metrics::{RETENTION_DELETED, RETENTION_FAILURES, RETENTION_LAST};
 
 /// Rows deleted in one transaction.
 const BATCH: i64 = 1_000;
@@ -62,12 +63,14 @@ impl Janitor {
         let mut failed = Ok(());
         for kept in db::KEPT {
             if let Err(error) = self.delete(kept, stop).await {
+                RETENTION_FAILURES.add(&[kept.what], 1);
                 tracing::warn!(what = kept.what, %error,
                     "old data could not be deleted, the next pass retries");
                 failed = Err(error);
             }
         }
         failed?;
+        RETENTION_LAST.set(&[], self.app.clock.now().timestamp() as f64);
         self.forget_engines().await
     }
 
@@ -106,6 +109,7 @@ impl Janitor {
         if let Some(from) = from {
             self.done().insert(kept.what, from);
         }
+        RETENTION_DELETED.add(&[kept.what], total.unsigned_abs());
         if total > 0 {
             tracing::info!(what = kept.what, count = total, "old data was deleted");
         }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::poll::Work;
 use crate::app::App;
 use crate::db::{self, Topic};
+use crate::loops::item_failed;
 use crate::mail::{self, Claims, Delivery, Lane};
 use crate::worker::engine::Chosen;
 
@@ -103,7 +104,11 @@ macro_rules! delivers {
             }
 
             async fn claim(&self, free: usize) -> db::Result<Vec<Delivery>> {
-                let Lanes { app, engine, offered } = &self.0;
+                let Lanes {
+                    app,
+                    engine,
+                    offered,
+                } = &self.0;
                 let offer = engine.offer_mail(app, $lane, free).await?;
                 offered.store(offer, Ordering::Relaxed);
                 if offer {
@@ -134,8 +139,10 @@ macro_rules! delivers {
                 }
                 let done = mail::perform(&self.0.app, item).await;
                 if let Err(error) = &done {
-                    tracing::error!(%error,
-                        "mails could not be recorded, they are due again when their lease expires");
+                    item_failed(
+                        "mails could not be recorded, they are due again when their lease expires",
+                        error,
+                    );
                 }
                 done
             }

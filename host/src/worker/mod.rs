@@ -36,7 +36,8 @@ use crate::crew::{Crew, Died};
 use crate::db::{self, Beat, Conn, EngineReport};
 use crate::loops::BEAT;
 use crate::runs;
-use engine::Chosen;
+use crate::telemetry::Outage;
+use engine::{Chosen, Health};
 use periodic::Periodic;
 
 /// Checks alert rules and sends alerts in a process that is not a worker, so that missing workers
@@ -135,10 +136,32 @@ async fn beat(app: &App, id: Uuid, engine: &Chosen, stop: &CancellationToken) {
     }
 }
 
+/// The engine does not answer this worker.
+static ENGINE: Outage = Outage::new();
+
+fn log_engine(engine: &'static str, health: &Health) {
+    if health.up {
+        if let Some(recovered) = ENGINE.over() {
+            let seconds = recovered.seconds;
+            tracing::info!(engine, seconds, "the engine works again");
+        }
+    } else if let Some(failing) = ENGINE.failed() {
+        let seconds = failing.seconds;
+        let findings = health.findings.join(" ");
+        tracing::warn!(
+            engine,
+            seconds,
+            findings,
+            "the engine does not work for this worker"
+        );
+    }
+}
+
 /// Records this worker's heartbeat and findings.
 async fn report(app: &App, id: Uuid, engine: &Chosen, conn: &mut Conn) -> db::Result<()> {
     let mut findings = app.loops.findings();
     let health = engine.health();
+    log_engine(engine.kind(), &health);
     findings.extend(health.findings);
     let journeys = app.loops.journeys_without_plugin();
     if !journeys.is_empty() {

@@ -2,6 +2,7 @@
 //! not affect the others.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::{Capture, Captured};
@@ -13,6 +14,8 @@ use crate::app::App;
 use crate::backoff;
 use crate::db::{self, CaptureHold, ClaimedCapture, Topic};
 use crate::plugins::AnalyticsRef;
+use crate::telemetry::Outages;
+use crate::telemetry::metrics::CAPTURES;
 
 /// Captures per batch.
 const BATCH: i64 = 500;
@@ -193,6 +196,9 @@ struct Results {
     blocked: Option<String>,
 }
 
+/// Products that captures could not be sent to.
+static AWAY: LazyLock<Outages> = LazyLock::new(Outages::default);
+
 /// Sends one batch to a product, and records the results.
 async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<()> {
     let Batch {
@@ -204,6 +210,11 @@ async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<
     let refused_max = if probe.is_some() { 1 } else { REFUSED_MAX };
     let results = send(&product, captures, refused_max, stop).await;
     let id = product.id();
+    CAPTURES.add(&[id, "sent"], results.taken.len() as u64);
+    CAPTURES.add(
+        &[id, "failed"],
+        (results.refused.len() + results.left.len()) as u64,
+    );
     let (now, count) = (app.clock.now(), results.left.len());
     let mut conn = app.db.conn().await?;
     let done = [results.taken.as_slice(), results.unwanted.as_slice()].concat();
@@ -242,19 +253,28 @@ async fn relay(app: &App, batch: Batch, stop: &CancellationToken) -> db::Result<
                 .into_iter()
                 .partition(|one| one.attempts >= TRIES);
             let tries = young.iter().map(|one| one.attempts).max().unwrap_or(1);
-            tracing::warn!(
-                plugin = id,
-                reason,
-                count,
-                tries,
-                "sending captures failed, the worker retries later"
-            );
+            if let Some(failing) = AWAY.failed(id) {
+                tracing::warn!(
+                    plugin = id,
+                    reason,
+                    count,
+                    tries,
+                    failures = failing.failures,
+                    "sending captures failed, the worker retries later"
+                );
+            }
             let at = now + backoff::wait(tries, retry_after);
             db::capture_retry(&mut conn, &rows(&young), true, at).await?;
             let reason = format!("{id}: given up after {TRIES} attempts: {reason}");
             given_up.extend(worn.into_iter().map(|one| (one.row, reason.clone())));
-        } else if count > 0 {
-            db::capture_retry(&mut conn, &rows(&results.left), false, now).await?;
+        } else {
+            if let Some(recovered) = AWAY.over(id) {
+                let seconds = recovered.seconds;
+                tracing::info!(plugin = id, seconds, "captures are sent again");
+            }
+            if count > 0 {
+                db::capture_retry(&mut conn, &rows(&results.left), false, now).await?;
+            }
         }
     }
     if !given_up.is_empty() {

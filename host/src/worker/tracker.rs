@@ -45,7 +45,7 @@ impl Visits {
                 Ok(ours) => count += usize::from(ours),
                 Err(error) if db::is_unavailable(&error) => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, event.id = %id,
+                    tracing::error!(%error, event_id = %id,
                         "an open or a click could not be classified, the worker retries later");
                     let mut conn = self.app.db.conn().await?;
                     db::visit_postpone(&mut conn, id, self.app.clock.now() + AGAIN).await?;

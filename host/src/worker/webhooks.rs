@@ -11,6 +11,8 @@ use super::poll::{self, Work};
 use crate::app::App;
 use crate::db::{self, ClaimedDelivery, Topic};
 use crate::ids::{Claim, EndpointId};
+use crate::loops::item_failed;
+use crate::telemetry::traces::spans;
 use crate::webhooks;
 
 /// Concurrent requests.
@@ -108,8 +110,11 @@ impl Work for Webhooks {
         let id = one.id;
         let done = webhooks::deliver(&self.app, &self.app.poster, one).await;
         if let Err(error) = &done {
-            tracing::error!(delivery.id = %id, %error,
-                "the result of a webhook was not recorded, it will be posted again");
+            let _ids = spans::item(Self::NAME, id).entered();
+            item_failed(
+                "the result of a webhook was not recorded, it will be posted again",
+                error,
+            );
         }
         done
     }

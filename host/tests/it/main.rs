@@ -53,6 +53,7 @@ mod main_job;
 mod matrix;
 mod memory;
 mod newer;
+mod observe;
 mod openapi;
 mod outage;
 mod outbound;

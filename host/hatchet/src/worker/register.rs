@@ -18,7 +18,8 @@ impl<T: Tasks> Crew<T> {
             match self.introduce().await {
                 Ok(worker) => return Ok(worker),
                 Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "the worker cannot start yet");
+                    // The connection's state tells whoever shows it, so this is not logged for each try.
+                    tracing::debug!(%error, "the worker cannot start yet");
                 }
                 Err(error) => return Err(error),
             }

@@ -46,6 +46,7 @@ pub async fn dev(environment: &Environment, wanted: Dev) -> anyhow::Result<()> {
     let listener = http::bind(app.config.host, app.config.port)?;
     let stop = stop::on_signal();
     http::serve_health(&app, &stop)?;
+    http::serve_metrics(&app, &stop)?;
     welcome(&app, &delivery);
     let console = tokio::spawn(console::run(app.clone(), stop.clone()));
     if let Some(watch) = watch {

@@ -26,7 +26,7 @@ use crate::telemetry;
 /// nor a provider.
 pub(super) async fn load(environment: &Environment) -> anyhow::Result<(Config, Vec<JourneysRef>)> {
     let config = environment.config(Mode::Plugins)?;
-    telemetry::init(config.log_level, config.production);
+    telemetry::init(&config);
     let plugin_cache = config.data_dir.join("plugins");
     let (mut found, broken) = Discovered::find_with(
         config.plugin_dir.as_deref(),

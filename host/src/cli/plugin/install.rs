@@ -190,7 +190,7 @@ pub async fn remove(environment: &Environment, plugin: &str) -> anyhow::Result<(
 /// The plugin folder, made if it does not exist.
 fn folder(environment: &Environment) -> anyhow::Result<(Config, PathBuf)> {
     let config = environment.config(Mode::Plugins)?;
-    telemetry::init(config.log_level, config.production);
+    telemetry::init(&config);
     let dir = config.plugin_dir.clone();
     let dir = dir.context("PLUGIN_DIR is not set: it is the folder of plugin libraries")?;
     if !dir.exists() {

@@ -108,7 +108,7 @@ pub async fn batch_members(conn: &mut Conn, batch: BatchId) -> Result<Vec<Claime
         r#"SELECT id, contact_id, journey_state_id, step_seq, template_key, category, transactional,
                mail AS "mail!: Json<Mail>", provider, prepared_type, prepared, idempotency_key,
                attempts, first_attempt_at, in_doubt, alone, created_at, NULL::uuid AS claim,
-               not_after, not_after_given, sender_given
+               not_after, not_after_given, sender_given, traceparent
            FROM email_sends WHERE batch_id = $1 ORDER BY batch_pos"#,
         batch as BatchId
     )

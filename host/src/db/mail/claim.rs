@@ -42,6 +42,8 @@ pub struct ClaimedSend {
     pub sender_given: Option<bool>,
     /// How often a worker died in a plugin call for this mail.
     pub deaths: Deaths,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
 }
 
 /// A [`ClaimedSend`] as stored.
@@ -67,6 +69,7 @@ pub(super) struct StoredSend {
     pub not_after: Option<DateTime<Utc>>,
     pub not_after_given: Option<bool>,
     pub sender_given: Option<bool>,
+    pub traceparent: Option<String>,
 }
 
 impl From<StoredSend> for ClaimedSend {
@@ -93,6 +96,7 @@ impl From<StoredSend> for ClaimedSend {
             not_after_given: row.not_after_given == Some(true),
             sender_given: row.sender_given,
             deaths: Deaths::default(),
+            traceparent: row.traceparent,
         }
     }
 }
@@ -133,7 +137,8 @@ pub async fn send_claim(
            RETURNING s.id, s.contact_id, s.journey_state_id, s.step_seq, s.template_key, s.category,
                s.transactional, s.mail AS "mail!: Json<Mail>", s.provider, s.prepared_type,
                s.prepared, s.idempotency_key, s.attempts, s.first_attempt_at, s.in_doubt, s.alone,
-               s.created_at, s.claim, s.not_after, s.not_after_given, s.sender_given"#,
+               s.created_at, s.claim, s.not_after, s.not_after_given, s.sender_given,
+               s.traceparent"#,
         now,
         Claim::new(now) as Claim,
         lease_until,

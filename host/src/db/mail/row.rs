@@ -9,6 +9,7 @@ use super::link::{TrackedLink, links_insert};
 use crate::db::transact::{stir, takes};
 use crate::db::{Conn, Level, Result, SendStatus, Topic};
 use crate::ids::{ContactId, SendId, StateId};
+use crate::telemetry::traces;
 
 /// A new row of the ledger: a decision to send a mail, or not to.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub struct SendRow {
 }
 
 /// Records a decision and the targets of the mail's links. It is due at once, unless there is no
-/// mail to send.
+/// mail to send. It belongs to the trace of the span that is entered now.
 pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) -> Result<()> {
     takes(Level::Runs);
     let (status, reason, due) = match &send.mail {
@@ -62,9 +63,9 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
         "INSERT INTO email_sends (id, contact_id, journey_state_id, step_seq, template_key, category,
              transactional, from_email, to_email, subject, mail, idempotency_key, status, reason,
              next_attempt_at, created_at, updated_at, not_after, sender_given,
-             not_after_given)
+             not_after_given, traceparent)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18,
-             $19)",
+             $19, $20)",
         send.id as SendId,
         send.contact_id as ContactId,
         send.origin.map(|origin| origin.0) as Option<StateId>,
@@ -83,7 +84,8 @@ pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) ->
         now,
         send.not_after,
         send.sender_given,
-        send.not_after_given
+        send.not_after_given,
+        traces::current()
     )
     .execute(&mut *conn)
     .await?;

@@ -18,5 +18,5 @@ pub use metric::{
     EventTally, Outcomes, Overview, metric_events, metric_journey_mails, metric_overview,
     metric_providers, metric_runs, metric_sent, metric_templates,
 };
-pub use queue::{Backlog, Queues, queues};
+pub use queue::{Backlog, Queues, queues, runs_by_state};
 pub use story::{Happening, StoryCounts, story_counts, story_since};

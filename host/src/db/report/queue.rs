@@ -34,6 +34,27 @@ pub struct Queues {
 /// Beyond this number an exact count is not worth its cost.
 pub const COUNTED: i64 = 100_000;
 
+/// How many runs of these journeys are in each state that is not the end of a run that went well, counted up to
+/// [`COUNTED`].
+pub async fn runs_by_state(
+    conn: &mut Conn,
+    journeys: &[String],
+) -> Result<Vec<(String, String, i64)>> {
+    sqlx::query!(
+        r#"SELECT j.id AS "journey!", s.name AS "state!", (
+               SELECT count(*) FROM (
+                   SELECT FROM journey_states
+                   WHERE journey_id = j.id AND status = s.name LIMIT $2) q) AS "count!"
+           FROM unnest($1::text[]) AS j (id)
+           CROSS JOIN (VALUES ('active'), ('waiting'), ('failed'), ('stuck')) AS s (name)"#,
+        journeys,
+        COUNTED
+    )
+    .map(|row| (row.journey, row.state, row.count))
+    .fetch_all(conn)
+    .await
+}
+
 /// Work that is due now, without what workers hold at the moment.
 pub async fn queues(conn: &mut Conn, now: DateTime<Utc>) -> Result<Queues> {
     let runs = sqlx::query_as!(

@@ -39,6 +39,8 @@ pub struct ClaimedState {
     pub updated_at: DateTime<Utc>,
     /// How often a worker died in a plugin call for this run.
     pub deaths: Deaths,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
 }
 
 /// A row as a claim returns it.
@@ -61,6 +63,7 @@ struct ClaimedRow {
     completions: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    traceparent: Option<String>,
 }
 
 impl ClaimedRow {
@@ -85,6 +88,7 @@ impl ClaimedRow {
             created_at: self.created_at,
             updated_at: self.updated_at,
             deaths: deaths.unwrap_or_default(),
+            traceparent: self.traceparent,
         }
     }
 }
@@ -104,7 +108,7 @@ macro_rules! claim {
                s.status AS "status: RunState", s.current_node_id, s.trigger_event,
                s.context AS "context: Json<Properties>",
                s.person AS "person: Json<User>", s.depth, s.trusted, s.claim AS "claim!: Claim",
-               s.revision, s.completions, s.created_at, s.updated_at"#,
+               s.revision, s.completions, s.created_at, s.updated_at, s.traceparent"#,
             $now,
             Claim::new($now) as Claim,
             $lease_until,

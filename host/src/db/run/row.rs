@@ -26,6 +26,8 @@ pub struct NewState {
     pub depth: i16,
     /// Whether the event that begins it is trusted.
     pub trust: Trust,
+    /// The trace that goes on with it.
+    pub traceparent: Option<String>,
 }
 
 /// An open run: active or waiting.
@@ -56,6 +58,8 @@ pub struct Progress<'a> {
     pub error: Option<&'a str>,
     /// Why the run is stuck.
     pub stuck_reason: Option<&'a str>,
+    /// The trace that goes on with it, where that is another one than before.
+    pub traceparent: Option<&'a str>,
 }
 
 /// Inserts runs, due at once. Returns those inserted: none where the contact has an open run of the
@@ -76,16 +80,17 @@ pub async fn state_insert(
     let people: Vec<Json<&User>> = states.iter().map(|s| Json(&s.person)).collect();
     let depths: Vec<i16> = states.iter().map(|s| s.depth).collect();
     let trusted: Vec<bool> = states.iter().map(|s| s.trust.is_trusted()).collect();
+    let traces: Vec<Option<String>> = states.iter().map(|s| s.traceparent.clone()).collect();
     let made = sqlx::query_scalar!(
         "INSERT INTO journey_states (id, journey_id, contact_id, plugin_id, plugin_version, status,
              current_node_id, trigger_event, context, person, depth, trusted, wake_at, created_at,
-             updated_at)
+             updated_at, traceparent)
          SELECT id, journey, contact, plugin, version, 'active', 'start', event, context, person,
-                depth, trusted, $10, $10, $10
+                depth, trusted, $10, $10, $10, traceparent
          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-                     $7::jsonb[], $8::jsonb[], $9::smallint[], $11::boolean[])
+                     $7::jsonb[], $8::jsonb[], $9::smallint[], $11::boolean[], $12::text[])
               AS new (id, journey, contact, plugin, version, event, context, person, depth,
-                      trusted)
+                      trusted, traceparent)
          ON CONFLICT (journey_id, contact_id) WHERE status IN ('active', 'waiting') DO NOTHING
          RETURNING id",
         &ids as &[StateId],
@@ -98,7 +103,8 @@ pub async fn state_insert(
         &people as &[Json<&User>],
         &depths,
         now,
-        &trusted
+        &trusted,
+        &traces as &[Option<String>]
     )
     .fetch_all(conn)
     .await?;
@@ -248,7 +254,7 @@ pub async fn state_progress(
     let done = sqlx::query!(
         "UPDATE journey_states SET status = $2, current_node_id = $3, wake_at = $4, claim = NULL,
              completions = $5, error_message = $6, updated_at = $7, stuck_reason = $8,
-             failures = 0,
+             failures = 0, traceparent = coalesce($9, traceparent),
              completed_at = CASE WHEN $2 = 'completed' THEN $7 ELSE completed_at END,
              exited_at = CASE WHEN $2 = 'exited' THEN $7 ELSE exited_at END
          WHERE id = $1 AND status IN ('active', 'waiting')",
@@ -259,7 +265,8 @@ pub async fn state_progress(
         progress.completions,
         progress.error,
         now,
-        progress.stuck_reason
+        progress.stuck_reason,
+        progress.traceparent
     )
     .execute(conn)
     .await?;

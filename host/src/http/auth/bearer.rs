@@ -71,6 +71,11 @@ pub fn by_environment(app: &App, headers: &HeaderMap) -> Option<Known> {
     })
 }
 
+/// Whether the request has this token.
+pub fn bears(headers: &HeaderMap, expected: &SecretString) -> bool {
+    token(headers).is_some_and(|given| same(given, expected))
+}
+
 /// The token of `Authorization: Bearer …` (RFC 6750 §2.1; the scheme is case-insensitive).
 fn token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;

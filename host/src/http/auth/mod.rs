@@ -14,6 +14,7 @@ mod scope;
 
 pub use crate::audit::Actor;
 pub use address::{client_address, counted};
+pub use bearer::bears;
 pub use caller::{Caller, Events, FullAdmin, Ingest, JourneyAdmin, LookUp, Read};
 pub use cookie::{no_cookie, session_cookie, session_token};
 pub use gate::{Gate, gate, is_known, with_quota};

@@ -95,6 +95,7 @@ pub async fn ingest_event(
         occurred_at: timestamp(body.timestamp.as_deref(), &mut issues),
         depth: 0,
         unfit: Vec::new(),
+        traceparent: None,
     };
     let paths = Paths {
         name: "event",
@@ -224,6 +225,7 @@ impl EventIn {
             occurred_at: timestamp(self.timestamp.as_deref(), issues),
             depth: 0,
             unfit: Vec::new(),
+            traceparent: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::http::ApiError;
 use crate::http::wire::openapi::Routes;
 use crate::http::wire::params::Path;
 use crate::ids::SendId;
+use crate::loops::item_failed;
 use crate::mail::tracking::{self, Fetch};
 use utoipa_axum::routes;
 
@@ -63,7 +64,7 @@ pub async fn follow_link(
         },
         Ok(None) => unknown(&app),
         Err(error) => {
-            tracing::error!(%error, "a link could not be looked up");
+            item_failed("a link could not be looked up", &error);
             let texts = &app.config.texts;
             let (title, advice) = (&texts.link_waits, &texts.link_later);
             let mut answer = message_page(&app, StatusCode::SERVICE_UNAVAILABLE, title, advice);
@@ -89,7 +90,7 @@ pub async fn show_pixel(
     if let Ok(Path(id)) = id {
         let noted = tracking::open(&app, SendId(id), fetch(&method, &headers)).await;
         if let Err(error) = noted {
-            tracing::error!(%error, "an open of a mail could not be recorded");
+            item_failed("an open of a mail could not be recorded", &error);
         }
     }
     let headers = [

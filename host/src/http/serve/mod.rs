@@ -19,8 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use self::connection::{Place, Server};
 use self::draining::Draining;
-use super::{health, router};
+use super::{health, metrics, router};
 use crate::app::App;
+use crate::telemetry::Outage;
 
 /// How long the server still accepts connections after it was asked to stop, so that load balancers
 /// notice that it is not ready and stop routing requests to it.
@@ -37,6 +38,10 @@ const REFUSED: Duration = Duration::from_millis(100);
 /// Binds the port at one address, or at all addresses of the machine. This happens before anything
 /// else starts, so that a port in use is reported first.
 pub fn bind(host: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
+    bind_as(host, port, "PORT")
+}
+
+fn bind_as(host: Option<IpAddr>, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
     let bound = match host {
         Some(host) => TcpListener::bind(SocketAddr::from((host, port))),
         // The IPv6 wildcard also accepts IPv4; machines without IPv6 have only the IPv4 wildcard.
@@ -45,9 +50,9 @@ pub fn bind(host: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
     };
     let listener = bound.with_context(|| match host {
         Some(host) => {
-            format!("cannot listen at {host}, port {port}: stop the process that uses it, or set PORT or HOST")
+            format!("cannot listen at {host}, port {port}: stop the process that uses it, or set {setting} or HOST")
         }
-        None => format!("cannot listen on port {port}: stop the process that uses it, or set PORT"),
+        None => format!("cannot listen on port {port}: stop the process that uses it, or set {setting}"),
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -87,20 +92,41 @@ pub async fn serve(
     serve_router(router(app), listener, wanted.min(possible), stop, drain).await
 }
 
-/// Serves the health endpoints on `HEALTH_PORT`, if it is set, until the process ends.
+/// Serves the health endpoints and the metrics on `HEALTH_PORT`, if it is set, until the process ends.
 pub fn serve_health(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
     let Some(port) = app.config.health_port else {
         return Ok(());
     };
-    let listener = bind(app.config.host, port)?;
-    let router = health::router(app.clone());
+    let metrics = metrics::router(app, metrics::Access::Open);
+    let router = health::router(app.clone()).merge(metrics);
+    spawn(app, port, "HEALTH_PORT", router, stop)
+}
+
+/// Serves the metrics of the API on `METRICS_PORT`, if it is set, until the process ends.
+pub fn serve_metrics(app: &App, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(port) = app.config.metrics_port else {
+        return Ok(());
+    };
+    let router = metrics::router(app, metrics::Access::Open);
+    spawn(app, port, "METRICS_PORT", router, stop)
+}
+
+/// Serves a router for operators on a port of its own. It stops last, so that health checks see that the
+/// process is stopping.
+fn spawn(
+    app: &App,
+    port: u16,
+    setting: &'static str,
+    router: Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = bind_as(app.config.host, port, setting)?;
     let stop = stop.clone();
     tokio::spawn(async move {
-        // Stops last, so that health checks see that the process is stopping.
         if let Err(error) = serve_router(router, listener, RESERVE, stop, DRAIN).await {
             tracing::error!(
                 error = format!("{error:#}"),
-                "the server on HEALTH_PORT failed"
+                "the server on {setting} failed"
             );
         }
     });
@@ -125,6 +151,7 @@ async fn serve_router(
     let connections = TaskTracker::new();
     let regular = Arc::new(Semaphore::new(places));
     let reserve = Arc::new(Semaphore::new(RESERVE));
+    let outage = Outage::new();
     let mut full = false;
     let closes = async {
         stop.cancelled().await;
@@ -141,11 +168,18 @@ async fn serve_router(
             // Concerns a single connection, which has already ended.
             Err(error) if of_one(&error) => continue,
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections");
+                if let Some(failing) = outage.failed() {
+                    let failures = failing.failures;
+                    tracing::error!(%error, failures, "cannot accept connections");
+                }
                 tokio::time::sleep(REFUSED).await;
                 continue;
             }
         };
+        if let Some(recovered) = outage.over() {
+            let seconds = recovered.seconds;
+            tracing::info!(seconds, "connections can be accepted again");
+        }
         let (permit, place) = match regular.clone().try_acquire_owned() {
             Ok(permit) => (permit, Place::Regular),
             Err(_) => match reserve.clone().try_acquire_owned() {

@@ -10,6 +10,7 @@ use crate::contacts::NoRoom;
 use crate::foreign::ISSUES_MAX;
 use crate::foreign::Issue;
 use crate::ingest::IngestError;
+use crate::loops::database_failed;
 
 /// An error response.
 #[derive(Debug)]
@@ -103,11 +104,10 @@ impl ApiError {
     /// 503: the database does not answer. If it failed during a commit, it is unknown whether the
     /// transaction was stored.
     fn outage(error: &sqlx::Error) -> Self {
+        database_failed(error);
         if crate::db::is_full(error) {
-            tracing::error!(%error, "the disk of the database is full and nothing can be stored: free up space");
             return Self::unavailable("The database cannot store anything: its disk is full", 60);
         }
-        tracing::error!(%error, "the database does not answer");
         if crate::db::may_be_committed(error) {
             return Self::unavailable(
                 "The database stopped answering during the commit: this may have been stored. Repeat \

@@ -17,6 +17,7 @@ use hogsend_plugin_api::journey::SendArgs;
 use hogsend_plugin_api::{Properties, StepError, Template};
 use hogsend_semantics::TRANSACTIONAL;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use self::envelope::Envelope;
 use self::what::{RenderJob, values};
@@ -27,6 +28,7 @@ use crate::db::{Contact, NewSend};
 use crate::ids::{SendId, StateId};
 use crate::purpose::Purpose;
 use crate::signed_link::Ids;
+use crate::telemetry::traces::spans;
 
 /// The longest a mail may be useful.
 const USEFUL_MAX: TimeDelta = TimeDelta::days(366);
@@ -61,15 +63,39 @@ pub async fn compose(
     composing: Composing<'_>,
     now: DateTime<Utc>,
 ) -> Result<NewSend, StepError> {
-    let Composing { contact, args, .. } = composing;
+    let args = composing.args;
     let catalog = cx.catalog();
     let template = catalog
         .template(&args.template)
         .ok_or_else(|| StepError::new("template_unknown", catalog.no_template(&args.template)))?;
     let category = category(cx, template, &composing)?;
-    let transactional = category == TRANSACTIONAL;
     let (props, event) = values(cx, template, &composing)?;
-    let mut send = undecided(cx, &composing, (template, category), now);
+    let send = undecided(cx, &composing, (template, category), now);
+    let span = spans::compose(send.id, &template.key);
+    render(
+        cx,
+        composing,
+        (template, category),
+        (props, event),
+        send,
+        now,
+    )
+    .instrument(span)
+    .await
+}
+
+/// Finds the address and renders the content.
+async fn render(
+    cx: &Context,
+    composing: Composing<'_>,
+    (template, category): (&Template, &str),
+    (props, event): (Properties, Properties),
+    mut send: NewSend,
+    now: DateTime<Utc>,
+) -> Result<NewSend, StepError> {
+    let Composing { contact, args, .. } = composing;
+    let catalog = cx.catalog();
+    let transactional = category == TRANSACTIONAL;
     let to = match whom(contact, args.to.as_deref(), transactional) {
         Ok(address) => address,
         Err(Undeliverable { address, reason }) => {

@@ -1,8 +1,9 @@
 //! Step 4: hands the mails to the provider's plugin, and renews the lease until it answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hogsend_plugin_api::{Attempt, BatchAttempt, BatchOutcome, Rate};
+use tracing::Span;
 
 use super::conclude::conclude;
 use super::providers::{self, Asked, sender_of};
@@ -11,6 +12,8 @@ use crate::context::Context;
 use crate::db;
 use crate::mail::fate::{Answer, Fate};
 use crate::plugins::DeliveryRef;
+use crate::telemetry::Outage;
+use crate::telemetry::metrics::MAIL_SECONDS;
 
 /// How long the host waits for a plugin beyond the deadline it was given.
 const GRACE: Duration = Duration::from_secs(2);
@@ -28,11 +31,17 @@ pub(super) async fn ask(
     let request = request;
     let done = async {
         cx.clock.sleep_until(request.slot).await;
+        if let Some(batch) = &request.batch {
+            Span::current().record("batch_id", tracing::field::display(batch.id));
+        }
+        let began = Instant::now();
         let sent = send(cx, provider, &request);
         let (answer, rate) = match call {
             Some(call) => call.run(sent).await,
             None => sent.await,
         };
+        MAIL_SECONDS.took(&[provider.id()], began.elapsed());
+        Span::current().record("outcome", answer.word());
         if let Some(rate) = rate {
             providers::note_rate(cx, provider.id(), rate).await;
         }
@@ -62,6 +71,7 @@ async fn renew(cx: &Context, request: &Request) {
         .iter()
         .map(|ready| (ready.send.id, ready.send.claim))
         .collect();
+    let outage = Outage::new();
     loop {
         tokio::time::sleep(every).await;
         let until = cx.clock.now() + lease(cx);
@@ -72,8 +82,15 @@ async fn renew(cx: &Context, request: &Request) {
                 None => db::sends_renew(&mut conn, &sends, until).await,
             }
         };
-        if let Err(error) = renewed.await {
-            tracing::warn!(sends = sends.len(), %error, "the lease of mails could not be renewed");
+        if let Err(error) = renewed.await
+            && let Some(failing) = outage.failed()
+        {
+            tracing::warn!(
+                sends = sends.len(),
+                failures = failing.failures,
+                %error,
+                "the lease of mails could not be renewed"
+            );
         }
     }
 }

@@ -1,20 +1,35 @@
 //! Step 5: records what the provider answered.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Request, covers};
+use super::{Request, carried, covers};
 use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend, Conn, Tx};
 use crate::ids::SendId;
 use crate::mail::fate::{Answer, Fate, Settled, Situation, Standing, settle, wait};
 use crate::plugins::DeliveryRef;
+use crate::telemetry::metrics::{MAIL_ATTEMPTS, MAIL_LATENESS};
+use crate::telemetry::traces::spans;
+use crate::telemetry::{Outage, Outages};
 
 /// Pauses between tries to record an answer.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Providers that take no mail.
+static DOWN: LazyLock<Outages> = LazyLock::new(Outages::default);
+
+/// Whether any mail would get this answer: an outage would be a line for each.
+fn is_about_provider(fate: &Fate) -> bool {
+    matches!(
+        fate,
+        Fate::Faulty { .. } | Fate::Broken { .. } | Fate::Limited { .. } | Fate::Blocked { .. }
+    )
+}
 
 /// Records an answer, and retries until it is stored or the lease is over: the provider answers only
 /// once. If the claim was lost meanwhile, nothing is recorded.
@@ -24,17 +39,32 @@ pub(super) async fn conclude(
     request: &Request,
     answer: &Answer,
 ) -> db::Result<()> {
+    let several = request.mails.len() > 1;
     for (place, ready) in request.mails.iter().enumerate() {
-        log(&ready.send, provider, &answer.one(place), ready.number());
+        let fate = answer.one(place);
+        let outcome = fate.describe().0;
+        MAIL_ATTEMPTS.add(&[provider.id(), outcome], 1);
+        if ready.number() == 1 {
+            let late = (request.began - ready.send.created_at).to_std();
+            MAIL_LATENESS.took(&[], late.unwrap_or_default());
+        }
+        if several {
+            let carried = carried(&ready.send, cx.clock.now());
+            spans::answer(provider.id(), &carried, outcome);
+        }
+        log(&ready.send, provider, &fate, ready.number());
     }
     let until = Instant::now() + cx.config.lease;
     let mut pause = PAUSE;
+    let outage = Outage::new();
     loop {
         match record(cx, provider, request, answer).await {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() + pause < until => {
-                tracing::warn!(sends = request.mails.len(), %error,
-                    "a provider's answer could not be recorded yet, retrying");
+                if let Some(failing) = outage.failed() {
+                    tracing::warn!(sends = request.mails.len(), failures = failing.failures, %error,
+                        "a provider's answer could not be recorded yet, retrying");
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -155,7 +185,18 @@ fn situation<'a>(
 
 fn log(send: &ClaimedSend, provider: &DeliveryRef, fate: &Fate, number: i32) {
     let (name, reason) = fate.describe();
-    let Some(reason) = reason else { return };
-    tracing::warn!(send.id = %send.id, provider = provider.id(), outcome = name, reason,
-        attempt = number, "a mail was not accepted");
+    let provider = provider.id();
+    let Some(reason) = reason else {
+        // That it takes mail again is logged with its circuit breaker.
+        DOWN.over(provider);
+        return;
+    };
+    let failures = match is_about_provider(fate) {
+        true => DOWN.failed(provider).map(|failing| failing.failures),
+        false => Some(1),
+    };
+    if let Some(failures) = failures {
+        tracing::warn!(email_id = %send.id, provider, outcome = name, reason, attempt = number,
+            failures, "a mail was not accepted");
+    }
 }

@@ -38,7 +38,7 @@ pub(super) async fn fatal(cx: &Context, sends: &[ClaimedSend]) -> db::Result<()>
         .iter()
         .map(|send| {
             let reason = calls::verdict(&send.deaths);
-            tracing::error!(send.id = %send.id, reason, "workers died repeatedly while delivering this mail: it is given up");
+            tracing::error!(email_id = %send.id, reason, "workers died repeatedly while delivering this mail: it is given up");
             let standing = if send.in_doubt {
                 Standing::ambiguous(reason)
             } else {
@@ -58,7 +58,7 @@ pub(super) async fn fatal_batch(
     members: &[ClaimedSend],
 ) -> db::Result<()> {
     let reason = calls::verdict(&batch.deaths);
-    tracing::error!(batch.id = %batch.id, reason, "workers died repeatedly while delivering this batch: it is given up");
+    tracing::error!(batch_id = %batch.id, reason, "workers died repeatedly while delivering this batch: it is given up");
     break_up(cx, batch, members, &reason).await?;
     forget_calls(cx, [batch.id.into()]).await
 }

@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::Prepared;
+use tracing::{Instrument as _, Span};
 
 use self::ask::ask;
 use self::begin::begin;
@@ -45,6 +46,7 @@ use crate::context::Context;
 use crate::db::{self, ClaimedBatch, ClaimedSend, Conn, Hold};
 use crate::pauses::Scope;
 use crate::plugins::DeliveryRef;
+use crate::telemetry::traces::spans;
 
 /// A mail and the bytes for its provider.
 #[derive(Clone, Debug)]
@@ -105,7 +107,30 @@ impl Work {
     }
 }
 
+/// A mail as the trace of its request knows it.
+fn carried(send: &ClaimedSend, now: DateTime<Utc>) -> spans::Carried<'_> {
+    spans::Carried {
+        email_id: send.id.to_string(),
+        run_id: send.state_id.map(|run| run.to_string()),
+        stored: send.traceparent.as_deref(),
+        waited: now - send.created_at,
+    }
+}
+
 impl Delivery {
+    fn span(&self, now: DateTime<Utc>) -> Span {
+        let (provider, sends): (_, Vec<&ClaimedSend>) = match &self.0 {
+            Work::Attempt {
+                provider, group, ..
+            } => (provider, group.iter().map(|ready| &ready.send).collect()),
+            Work::Repeat {
+                provider, members, ..
+            } => (provider, members.iter().collect()),
+        };
+        let mails: Vec<_> = sends.into_iter().map(|send| carried(send, now)).collect();
+        spans::attempt(provider.id(), &mails)
+    }
+
     /// The most often that workers died in a call for one of its mails.
     fn deaths(&self) -> i16 {
         let deaths = |send: &ClaimedSend| send.deaths.count;
@@ -123,6 +148,11 @@ impl Delivery {
 /// The database's, if an answer could not be recorded while the lease lasted. The mails are due again
 /// when it ends, and the frozen key tells the provider which of them it has.
 pub async fn perform(cx: &Context, delivery: Delivery) -> db::Result<()> {
+    let span = delivery.span(cx.clock.now());
+    perform_in_turn(cx, delivery).instrument(span).await
+}
+
+async fn perform_in_turn(cx: &Context, delivery: Delivery) -> db::Result<()> {
     let _turn = cx.alone.turn(delivery.deaths()).await;
     match delivery.0 {
         Work::Attempt {

@@ -2,6 +2,7 @@
 //! and blocks.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, Mac};
@@ -15,6 +16,7 @@ use crate::db::{self, Hold, HoldKind, PROBE_EVERY, Topic, Tx};
 use crate::mail::fate::{Answer, Verdict};
 use crate::plugins::DeliveryRef;
 use crate::purpose::{ByPurpose, Purpose};
+use crate::telemetry::Outages;
 
 /// Failures in a row that open the circuit breaker.
 const FAULTS_MAX: i32 = 5;
@@ -271,7 +273,7 @@ pub(super) async fn note_rate(cx: &Context, provider: &str, rate: Rate) {
         Err(error) => Err(error),
     };
     if let Err(error) = noted {
-        tracing::warn!(provider, %error, "the provider's rate could not be stored");
+        unrecorded(provider, &error, "the provider's rate could not be stored");
     }
 }
 
@@ -287,6 +289,16 @@ pub(super) struct Asked<'a> {
     pub fresh: bool,
 }
 
+/// Facts about providers that could not be stored.
+static UNSTORED: LazyLock<Outages> = LazyLock::new(Outages::default);
+
+fn unrecorded(provider: &str, error: &sqlx::Error, what: &'static str) {
+    if let Some(failing) = UNSTORED.failed(provider) {
+        let failures = failing.failures;
+        tracing::warn!(provider, %error, failures, "{what}");
+    }
+}
+
 /// Records what an answer says about the provider, for all workers: circuit breaker, limits and
 /// blocks. Returns whether it says anything.
 pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) -> bool {
@@ -296,7 +308,11 @@ pub(super) async fn note(cx: &Context, asked: Asked<'_>, answer: &Answer) -> boo
     }
     if let Err(error) = note_verdict(cx, asked, &verdict).await {
         let provider = asked.provider.id();
-        tracing::warn!(provider, %error, "what the answer says about the provider could not be recorded");
+        unrecorded(
+            provider,
+            &error,
+            "what the answer says about the provider could not be recorded",
+        );
     }
     true
 }

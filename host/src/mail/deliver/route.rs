@@ -1,6 +1,8 @@
 //! Step 2 for mails without an attempt: which provider each goes to, its bytes, and which mails
 //! travel in one request.
 
+use std::sync::LazyLock;
+
 use chrono::TimeDelta;
 use hogsend_plugin_api::limits;
 
@@ -13,6 +15,7 @@ use crate::mail::compose::sender;
 use crate::mail::fate::{Settled, Standing};
 use crate::plugins::DeliveryRef;
 use crate::purpose::Purpose;
+use crate::telemetry::Outages;
 
 /// How long mails that no provider takes are kept, unless a provider takes mail again before.
 const KEPT: TimeDelta = TimeDelta::hours(1);
@@ -20,6 +23,9 @@ const KEPT: TimeDelta = TimeDelta::hours(1);
 /// that does not end costs a thread, so the pauses grow.
 const PLUGIN: TimeDelta = TimeDelta::seconds(30);
 const PLUGIN_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// Delivery plugins that give no answer; one that does is logged with its provider.
+static SILENT: LazyLock<Outages> = LazyLock::new(Outages::default);
 
 /// A mail that needs the provider's bytes.
 pub(super) struct Routed {
@@ -165,17 +171,24 @@ pub(super) async fn prepare(
             }
         };
         match prepared {
-            Ok(Ok(prepared)) => ready.push(Ready {
-                send,
-                prepared,
-                restamped,
-            }),
+            Ok(Ok(prepared)) => {
+                SILENT.over(provider.id());
+                ready.push(Ready {
+                    send,
+                    prepared,
+                    restamped,
+                });
+            }
             Ok(Err(reason)) => {
                 let failed = [Settled::decided(&send, Standing::failed(reason))];
                 give_up::end(cx, &failed).await?;
             }
             Err(error) => {
-                tracing::error!(send.id = %send.id, %error, "the provider's plugin gave no answer");
+                if let Some(failing) = SILENT.failed(provider.id()) {
+                    let failures = failing.failures;
+                    tracing::error!(email_id = %send.id, %error, failures,
+                        "the provider's plugin gave no answer");
+                }
                 let now = cx.clock.now();
                 let until = now + (now - send.created_at).clamp(PLUGIN, PLUGIN_MAX);
                 let reason = "the provider's plugin gave no answer";

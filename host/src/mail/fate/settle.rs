@@ -109,7 +109,7 @@ async fn suppress_bounced(
             let mailbox = cx.addresses.mailbox(&one.send.mail.to);
             let words = (provider, Some(reason.as_str()));
             contacts::suppress(conn, &mailbox, "bounced", words, now).await?;
-            tracing::info!(send.id = %row.id, "an address is suppressed: it does not exist");
+            tracing::info!(email_id = %row.id, "an address is suppressed: it does not exist");
         } else {
             db::preferences_count_bounce(conn, row.contact_id, now).await?;
         }

@@ -200,7 +200,8 @@ impl Shared {
         let why = self.fail(&wrong.unwrap_or_else(|| self.describe(status)));
         if why != UNUSED {
             let plugin = locked(&self.name).clone();
-            tracing::warn!(plugin, "plugin '{plugin}' {why}");
+            // Whoever starts it again logs why, once a minute.
+            tracing::debug!(plugin, "plugin '{plugin}' {why}");
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ pub(super) mod file;
 mod frame;
 mod guest;
 pub(super) mod launch;
-mod methods;
+pub(super) mod methods;
 mod process;
 
 use std::ffi::OsString;

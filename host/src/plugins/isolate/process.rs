@@ -16,6 +16,8 @@ use super::methods::{self, CREATE, HANDSHAKE};
 use crate::backoff;
 use crate::plugins::bounded::START;
 use crate::plugins::problem::Problem;
+use crate::telemetry::Outage;
+use crate::telemetry::metrics::PLUGIN_STARTS;
 
 /// Ends in a row that lengthen the pause before the next start. It is at most four seconds then, less than
 /// the deadline of a call, so calls wait for the start instead of failing.
@@ -29,6 +31,7 @@ pub struct Isolated {
     state: Mutex<State>,
     /// Held while a child is started.
     starting: Mutex<()>,
+    outage: Outage,
 }
 
 struct State {
@@ -72,6 +75,7 @@ impl Isolated {
             settings: OnceLock::new(),
             state: Mutex::new(state),
             starting: Mutex::default(),
+            outage: Outage::new(),
         };
         Ok((own, left_out))
     }
@@ -122,11 +126,11 @@ impl Isolated {
         let child = self.child()?;
         match child.call(&methods::name(method), input, deadline) {
             Ok(answer) => {
-                locked(&self.state).failures = 0;
+                self.answered();
                 Ok(answer)
             }
             Err(Failure::Answered(fault)) => {
-                locked(&self.state).failures = 0;
+                self.answered();
                 Err(Unanswered::Error(fault))
             }
             Err(Failure::Unsendable(why)) => Err(Unanswered::Protocol(why)),
@@ -138,6 +142,19 @@ impl Isolated {
                 self.note_end(&child);
                 Err(Unanswered::Ended(end))
             }
+        }
+    }
+
+    fn answered(&self) {
+        locked(&self.state).failures = 0;
+        if let Some(recovered) = self.outage.over() {
+            let plugin = &self.manifest.id;
+            let seconds = recovered.seconds;
+            tracing::info!(
+                plugin,
+                seconds,
+                "the process of plugin '{plugin}' answers again"
+            );
         }
     }
 
@@ -180,8 +197,6 @@ impl Isolated {
             }
             Err(why) => {
                 let why = format!("cannot be started again: {why}");
-                let plugin = &self.manifest.id;
-                tracing::error!(plugin, "the process of plugin '{plugin}' {why}");
                 self.rest(&why);
                 Err(Unanswered::Down(why))
             }
@@ -223,18 +238,33 @@ impl Isolated {
         let pause = pause.to_std().unwrap_or_default();
         state.down = Some((Instant::now() + pause, why.to_owned()));
         drop(state);
-        let plugin = &self.manifest.id;
-        let pause_ms = pause.as_millis() as u64;
-        tracing::info!(
-            plugin,
-            pause_ms,
-            "the next call after a pause starts the process of plugin '{plugin}' again"
-        );
+        if let Some(failing) = self.outage.failed() {
+            let plugin = &self.manifest.id;
+            let pause_ms = pause.as_millis() as u64;
+            let (failures, seconds) = (failing.failures, failing.seconds);
+            tracing::error!(
+                plugin,
+                pause_ms,
+                failures,
+                seconds,
+                "the process of plugin '{plugin}' {why}; the next call after a pause starts it again"
+            );
+        }
     }
 
     fn log_start(&self, child: &Child) {
         let plugin = &self.manifest.id;
+        PLUGIN_STARTS.add(&[plugin], 1);
         let (pid, memory_mb) = (child.pid(), self.launch.memory_mb);
+        if self.outage.lasts() {
+            // It is logged once it answers.
+            tracing::debug!(
+                plugin,
+                pid,
+                "the process of plugin '{plugin}' is started again"
+            );
+            return;
+        }
         tracing::info!(
             plugin,
             pid,

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod brevo;
+pub mod collector;
 pub mod contract;
 pub mod crash_plugin;
 pub mod https;

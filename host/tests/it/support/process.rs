@@ -62,8 +62,23 @@ impl Process {
         Self::start_with(&[command], port, variables)
     }
 
+    /// Like [`start`](Self::start), with a file for what it logs.
+    pub fn start_logged(command: &str, port: u16, variables: &[(&str, &str)], log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        Self::spawn(&[command], port, variables, log.into())
+    }
+
     /// Like [`start`](Self::start), with further arguments.
     pub fn start_with(arguments: &[&str], port: u16, variables: &[(&str, &str)]) -> Self {
+        let log = if std::env::var_os("HOGSEND_TEST_LOG").is_some() {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        };
+        Self::spawn(arguments, port, variables, log)
+    }
+
+    fn spawn(arguments: &[&str], port: u16, variables: &[(&str, &str)], log: Stdio) -> Self {
         let child = Command::new(binary())
             .args(arguments)
             .env_clear()
@@ -74,11 +89,7 @@ impl Process {
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(if std::env::var_os("HOGSEND_TEST_LOG").is_some() {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
-            })
+            .stderr(log)
             .spawn()
             .unwrap();
         Self { child, port }

@@ -107,7 +107,7 @@ impl Reconciler {
     async fn exit(&self, one: &RunTask) -> Result<(), NotWoken> {
         match decide::exit(&self.app, &Actor::Command, one.run, CANCELLED).await {
             Ok(()) => {
-                tracing::info!(state.id = %one.run, "a run was ended: its task was cancelled in Hatchet");
+                tracing::info!(run_id = %one.run, "a run was ended: its task was cancelled in Hatchet");
                 Ok(())
             }
             Err(AdminError::Database(error)) => Err(error.into()),
