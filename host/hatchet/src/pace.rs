@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Intervals and limits of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -61,5 +63,50 @@ impl Backoff {
 
     pub fn reset(&mut self) {
         self.next = self.pace.0;
+    }
+}
+
+/// Between two lines of the log about a problem that lasts.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Keeps a problem that lasts from filling the log.
+#[derive(Default)]
+pub(crate) struct Complaint {
+    last: Option<Instant>,
+}
+
+impl Complaint {
+    /// Whether to write a line about it now: the first time, then once a minute.
+    pub fn is_due(&mut self) -> bool {
+        let due = self.last.is_none_or(|at| at.elapsed() >= REMINDER);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Whether a line was written, so that its end is worth one.
+    pub fn is_made(&self) -> bool {
+        self.last.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_problem_that_lasts_is_reported_at_first_and_then_once_a_minute() {
+        let mut complaint = Complaint::default();
+        assert!(!complaint.is_made());
+        let mut lines = Vec::new();
+        for second in 0..180 {
+            if complaint.is_due() {
+                lines.push(second);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(lines, [0, 60, 120]);
+        assert!(complaint.is_made());
     }
 }

@@ -6,7 +6,7 @@ use super::task::Tasks;
 use super::{Crew, WorkerFailed};
 use crate::client::SHORT;
 use crate::error::CallError;
-use crate::pace::Backoff;
+use crate::pace::{Backoff, Complaint};
 use crate::proto::{RuntimeInfo, WorkerRegisterRequest};
 use crate::workflow::{DURABLE_SLOT, SLOT};
 
@@ -14,11 +14,19 @@ impl<T: Tasks> Crew<T> {
     /// Checks the engine, registers the workflows, then the worker; repeats what may pass by itself.
     pub(super) async fn start_up(self: &Arc<Self>) -> Result<String, WorkerFailed> {
         let mut backoff = Backoff::new(self.hub.pace.reconnect);
+        let mut complaint = Complaint::default();
         loop {
             match self.introduce().await {
-                Ok(worker) => return Ok(worker),
+                Ok(worker) => {
+                    if complaint.is_made() {
+                        tracing::info!("the worker has started after all");
+                    }
+                    return Ok(worker);
+                }
                 Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "the worker cannot start yet");
+                    if complaint.is_due() {
+                        tracing::warn!(%error, "the worker cannot start yet");
+                    }
                 }
                 Err(error) => return Err(error),
             }
