@@ -4,11 +4,12 @@
 //! `cargo run -p hogsend-hatchet --example probe -- [tasks] [file]`
 //!
 //! With a file, the ids of the runs are kept in it; a probe that finds the file does not trigger but goes on with those
-//! runs. So it can be killed and started again, and at the end every run must be completed, each once.
+//! runs. So it can be killed and started again, and at the end every run must be completed, each once. Connections to
+//! the engine may break as often as one likes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hogsend_hatchet::{
@@ -26,6 +27,24 @@ const WORKFLOW: &str = "hogsend-probe";
 struct Times {
     slept: Mutex<HashMap<u64, Instant>>,
     woken: Mutex<HashMap<u64, Instant>>,
+    /// The tasks whose handlers run here.
+    here: Mutex<HashSet<String>>,
+}
+
+/// A handler that runs.
+struct Here<'a>(&'a Times, &'a str);
+
+impl<'a> Here<'a> {
+    fn enter(times: &'a Times, task: &'a str) -> Self {
+        lock(&times.here).insert(task.to_owned());
+        Self(times, task)
+    }
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.here).remove(self.1);
+    }
 }
 
 struct Handler {
@@ -35,6 +54,7 @@ struct Handler {
 
 impl Tasks for Handler {
     async fn durable(&self, task: Durable) -> Result<Value, Failed> {
+        let _here = Here::enter(&self.times, &task.id);
         let number = task.input["n"].as_u64().unwrap_or_default();
         let tag = task.input["tag"].as_str().unwrap_or_default().to_owned();
         let begun: u64 = task.memo("begun", since_epoch((self.wall)())).await?;
@@ -59,13 +79,12 @@ impl Tasks for Handler {
     }
 }
 
-fn set(times: &Mutex<HashMap<u64, Instant>>, number: u64) {
-    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-    times.entry(number).or_insert_with(Instant::now);
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn count(times: &Mutex<HashMap<u64, Instant>>) -> usize {
-    times.lock().unwrap_or_else(PoisonError::into_inner).len()
+fn set(times: &Mutex<HashMap<u64, Instant>>, number: u64) {
+    lock(times).entry(number).or_insert_with(Instant::now);
 }
 
 fn key(tag: &str, number: u64) -> String {
@@ -129,7 +148,7 @@ async fn main() -> Outcome {
     };
     let pushed = push(&client, &tag, ids.len()).await?;
     let before = Instant::now();
-    let report = until_over(&client, &ids).await;
+    let report = until_over(&client, &ids, &times).await;
     println!("all over {:?} after the last push", before.elapsed());
     println!("ends: {report:?}");
     latencies(&times, &pushed);
@@ -182,7 +201,9 @@ async fn begin(
     if let Some(file) = file {
         std::fs::write(file, format!("{tag}\n{}\n", ids.join("\n")))?;
     }
-    while count(&times.slept) < ids.len() {
+    let mut care = Care::default();
+    while lock(&times.slept).len() < ids.len() {
+        care.look(client, &ids, times).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     println!(
@@ -219,8 +240,13 @@ async fn push(
 }
 
 /// Waits until all runs are over; how many ended how.
-async fn until_over(client: &Client, ids: &[String]) -> HashMap<String, usize> {
+async fn until_over(client: &Client, ids: &[String], times: &Times) -> HashMap<String, usize> {
     let mut ends: HashMap<String, usize> = HashMap::new();
+    let mut care = Care::default();
+    while !care.look(client, ids, times).await {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!("{} starts were lost", care.lost);
     for id in ids {
         let end = loop {
             match client.run(id).await {
@@ -245,8 +271,60 @@ async fn until_over(client: &Client, ids: &[String]) -> HashMap<String, usize> {
     ends
 }
 
+/// How long a task may be running for the engine without a handler here.
+const LOST: Duration = Duration::from_secs(10);
+
+/// Finds tasks whose start was lost with its connection: running for the engine, and nowhere else. They are cancelled
+/// and replayed.
+#[derive(Default)]
+struct Care {
+    /// Since when.
+    suspects: HashMap<String, Instant>,
+    cancelled: HashSet<String>,
+    over: HashSet<String>,
+    lost: u32,
+}
+
+impl Care {
+    /// Whether all are over.
+    async fn look(&mut self, client: &Client, ids: &[String], times: &Times) -> bool {
+        for id in ids {
+            if !self.over.contains(id)
+                && let Ok(Some(run)) = client.run(id).await
+            {
+                self.judge(client, id, run.status, times).await;
+            }
+        }
+        self.over.len() == ids.len()
+    }
+
+    async fn judge(&mut self, client: &Client, id: &String, status: RunStatus, times: &Times) {
+        let ours = std::slice::from_ref(id);
+        match status {
+            RunStatus::Running if !lock(&times.here).contains(id) => {
+                let since = self.suspects.entry(id.clone()).or_insert_with(Instant::now);
+                if since.elapsed() > LOST && client.cancel(ours).await.is_ok() {
+                    self.lost += u32::from(self.cancelled.insert(id.clone()));
+                }
+            }
+            RunStatus::Cancelled if self.cancelled.contains(id) => {
+                if client.replay(ours).await.is_ok() {
+                    self.cancelled.remove(id);
+                    self.suspects.remove(id);
+                }
+            }
+            status => {
+                self.suspects.remove(id);
+                if status.is_over() {
+                    self.over.insert(id.clone());
+                }
+            }
+        }
+    }
+}
+
 fn latencies(times: &Times, pushed: &[Instant]) {
-    let woken = times.woken.lock().unwrap_or_else(PoisonError::into_inner);
+    let woken = lock(&times.woken);
     let mut all: Vec<Duration> = Vec::new();
     for (number, at) in woken.iter() {
         let pushed = usize::try_from(*number).ok().and_then(|it| pushed.get(it));

@@ -4,7 +4,7 @@
 mod access;
 mod aliases;
 mod brand;
-mod hatchet;
+mod engine;
 mod links;
 mod plugins;
 mod policy;
@@ -175,8 +175,8 @@ pub struct Config {
     pub lease: Duration,
     /// Connections to Postgres, in each process; it also limits how many runs advance in parallel.
     pub database_pool_size: usize,
-    /// How to reach Hatchet, where it is the engine of the workers.
-    pub hatchet: Option<hogsend_hatchet::Settings>,
+    /// How to reach the engine of the workers, where it is outside the database.
+    pub engine: Option<hogsend_hatchet::Settings>,
     /// Messages for the operator that are no problems.
     pub warnings: Vec<String>,
     /// How long an attempt to deliver a mail may take, unless its plugin asks for more.
@@ -263,7 +263,7 @@ impl Config {
             lease: Duration::from_secs(reader.number("WORKER_LEASE_SECONDS", least_lease, 3_600)),
             database_pool_size: usize::try_from(reader.number("DATABASE_POOL_SIZE", 4, 500))
                 .unwrap_or(16),
-            hatchet: hatchet::read(reader),
+            engine: engine::read(reader),
             warnings: std::mem::take(&mut reader.warnings),
             attempt: Duration::from_secs(reader.number("EMAIL_ATTEMPT_SECONDS", 1, 1_800)),
         };

@@ -196,19 +196,24 @@ async fn report(app: &App, id: Uuid, engine: &Chosen, conn: &mut Conn) -> db::Re
 pub async fn drain(app: &App) -> db::Result<usize> {
     let mut taken = 0;
     loop {
-        let round = runs::advance_due(app).await?
-            + deliver_due(app).await?
-            + relay_due(app).await?
-            + track_due(app).await?
-            + post_due(app).await?
-            + alert_due(app).await?
-            + import_due(app, &CancellationToken::new()).await?
-            + release_due(app).await?
-            + spikes_due(app).await?
-            + consent::catch_up(app).await?;
+        let round =
+            runs::advance_due(app).await? + deliver_due(app).await? + others_due(app).await?;
         if round == 0 {
             return Ok(taken);
         }
         taken += round;
     }
+}
+
+/// Does once what is due beside runs and mails, which an engine may bring to this process. Returns how much there
+/// was.
+pub async fn others_due(app: &App) -> db::Result<usize> {
+    Ok(relay_due(app).await?
+        + track_due(app).await?
+        + post_due(app).await?
+        + alert_due(app).await?
+        + import_due(app, &CancellationToken::new()).await?
+        + release_due(app).await?
+        + spikes_due(app).await?
+        + consent::catch_up(app).await?)
 }

@@ -231,7 +231,9 @@ impl State {
             return;
         }
         if run.evicted {
-            self.requeue(task, now);
+            if !strikes(&mut self.faults.strand_evicted) {
+                self.requeue(task, now);
+            }
         } else if let Some(session) = self.routes.get(task).copied() {
             self.deliver(session, task, place, now);
         }

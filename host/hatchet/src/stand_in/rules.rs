@@ -67,6 +67,10 @@ impl Default for Timing {
 /// What goes wrong next; each counts down to zero.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
+    /// Starts of tasks that go into a connection that breaks: they do not arrive, and the worker's stream ends.
+    pub lose_starts: u32,
+    /// Evicted tasks whose wait ends and that stay evicted, as if the wait had ended just before.
+    pub strand_evicted: u32,
     /// Ends of tasks (COMPLETED, FAILED) that are answered UNAVAILABLE and not recorded.
     pub lose_ends: u32,
     /// Requests of durable tasks that are recorded, and whose answers are not sent.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::engine::State;
-use super::rules::Timing;
+use super::rules::{Timing, strikes};
 use super::run::{Run, Status, jsonb};
 use super::sessions::Worker;
 use crate::proto::{ActionType, AssignedAction};
@@ -78,6 +78,12 @@ impl State {
         let mut assigned = action_of(run, ActionType::StartStepRun, durable);
         assigned.action_id = action;
         assigned.action_payload = payload(run);
+        if strikes(&mut self.faults.lose_starts) {
+            if let Some(worker) = self.workers.get_mut(&worker) {
+                worker.listeners.clear();
+            }
+            return true;
+        }
         let sent = self
             .workers
             .get(&worker)

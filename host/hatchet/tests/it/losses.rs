@@ -226,6 +226,24 @@ async fn the_end_of_a_task_is_repeated_until_it_is_recorded() {
     assert_eq!(hand.counts.begun(), 1);
 }
 
+/// The engine takes such a task for running as long as its worker lives.
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_start_was_lost_goes_on_when_it_is_cancelled_and_replayed() {
+    let engine = engine();
+    let hand = durable(&engine, two_short_waits).await;
+    engine.faults(|it| it.lose_starts = 1);
+    let id = hand.trigger().await;
+    tokio::time::sleep(seconds(300)).await;
+    let run = engine.run(&id).unwrap();
+    assert_eq!((run.status, run.evicted), (Status::Running, false));
+    assert_eq!(hand.counts.begun(), 0);
+    let ids = [id.clone()];
+    hand.client.cancel(&ids).await.unwrap();
+    hand.client.replay(&ids).await.unwrap();
+    let run = until_completed(&engine, &id).await;
+    assert_eq!(run.output, Some(json!({ "invocation": 2 })));
+}
+
 /// Streams that are open and carry nothing.
 #[tokio::test(start_paused = true)]
 async fn a_deaf_stream_is_opened_anew() {

@@ -12,7 +12,7 @@ use super::finding::Finding;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http_client::http_client;
-use crate::worker::engine::Hatchet;
+use crate::worker::engine;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,28 +59,12 @@ pub async fn public_url(config: &Config) -> Finding {
     }
 }
 
-/// Asks Hatchet for its version, where it is the engine of the workers.
+/// Asks the engine of the workers, where it is outside the database.
 pub async fn engine(config: &Config) -> Option<Finding> {
     const ABOUT: &str = "engine";
-    let settings = config.hatchet.as_ref()?;
-    let checked = match Hatchet::new(settings, &Clock::system()) {
-        Ok(engine) => engine
-            .client()
-            .check()
-            .await
-            .map_err(|failed| failed.problem),
-        Err(problem) => Err(problem),
-    };
-    Some(match checked {
-        Ok(version) => {
-            let address = &settings.address;
-            Finding::ok(ABOUT, format!("Hatchet {version} answers at {address}"))
-        }
-        Err(problem) => Finding::failed(
-            ABOUT,
-            problem.to_string(),
-            "correct the setting, or unset HATCHET_CLIENT_TOKEN to use the worker's own engine",
-        ),
+    Some(match engine::check(config, &Clock::system()).await? {
+        Ok(answers) => Finding::ok(ABOUT, answers),
+        Err(unfit) => Finding::failed(ABOUT, unfit.why.to_string(), unfit.fix),
     })
 }
 

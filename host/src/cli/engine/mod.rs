@@ -4,9 +4,10 @@ mod status;
 mod switch;
 
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 
 use super::Environment;
-use switch::To;
+use crate::worker::engine::KINDS;
 
 #[derive(Subcommand)]
 pub enum EngineCommand {
@@ -18,7 +19,8 @@ pub enum EngineCommand {
     },
     /// Move the open runs to another engine, and say what to set for the workers
     Switch {
-        to: To,
+        #[arg(value_parser = PossibleValuesParser::new(KINDS))]
+        to: String,
         /// Only check the connection and count the runs
         #[arg(long)]
         dry_run: bool,
@@ -29,7 +31,7 @@ pub async fn run(environment: &Environment, command: EngineCommand) -> anyhow::R
     match command {
         EngineCommand::Status { json } => status::status(environment, json).await,
         EngineCommand::Switch { to, dry_run } => {
-            Box::pin(switch::switch(environment, to, dry_run)).await
+            Box::pin(switch::switch(environment, &to, dry_run)).await
         }
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Backlog;
-use super::queue::COUNTED;
+use super::queue::{COUNTED, runs_due};
 use crate::db::{Conn, Result};
 
 /// The live workers with one engine.
@@ -83,16 +83,7 @@ pub struct RunsToWake {
 }
 
 pub async fn runs_to_wake(conn: &mut Conn, now: DateTime<Utc>) -> Result<RunsToWake> {
-    let due = sqlx::query_as!(
-        Backlog,
-        r#"SELECT count(*) AS "due!", min(since) AS oldest FROM (
-               SELECT wake_at AS since FROM journey_states WHERE wake_at <= $1
-               ORDER BY wake_at LIMIT $2) q"#,
-        now,
-        COUNTED
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let due = runs_due(conn, now).await?;
     let waiting = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM journey_states
            WHERE status IN ('active', 'waiting') AND (wake_at IS NULL OR wake_at > $1)"#,

@@ -55,9 +55,9 @@ pub async fn runs_by_state(
     .await
 }
 
-/// Work that is due now, without what workers hold at the moment.
-pub async fn queues(conn: &mut Conn, now: DateTime<Utc>) -> Result<Queues> {
-    let runs = sqlx::query_as!(
+/// Runs that are due now, without what workers hold at the moment.
+pub(super) async fn runs_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<Backlog> {
+    sqlx::query_as!(
         Backlog,
         r#"SELECT count(*) AS "due!", min(since) AS oldest FROM (
                SELECT wake_at AS since FROM journey_states WHERE wake_at <= $1
@@ -65,8 +65,13 @@ pub async fn queues(conn: &mut Conn, now: DateTime<Utc>) -> Result<Queues> {
         now,
         COUNTED
     )
-    .fetch_one(&mut *conn)
-    .await?;
+    .fetch_one(conn)
+    .await
+}
+
+/// Work that is due now, without what workers hold at the moment.
+pub async fn queues(conn: &mut Conn, now: DateTime<Utc>) -> Result<Queues> {
+    let runs = runs_due(conn, now).await?;
     let mails = sqlx::query_as!(
         Backlog,
         r#"SELECT count(*) AS "due!", min(since) AS oldest FROM (

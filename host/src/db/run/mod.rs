@@ -28,14 +28,14 @@ pub use once::{once_get, once_insert, pass_insert, passes_since};
 pub use plugin_call::{Deaths, PluginCall, call_switch, calls_died, calls_forget, calls_void};
 pub use row::{
     LastEntry, NewState, OpenState, Progress, Unreached, journeys_disabled, state_exit,
-    state_insert, state_last_entries, state_next_due, state_person, state_progress, states_open,
-    states_unreached, states_waiting,
+    state_insert, state_last_entries, state_next_due, state_nodes, state_person, state_progress,
+    states_open, states_unreached, states_waiting,
 };
 pub use step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
 pub use task::{
-    RunTask, TaskCheck, TaskWanted, run_task_adopt, run_tasks, run_tasks_all, run_tasks_asked,
-    run_tasks_begin, run_tasks_check, run_tasks_count, run_tasks_forget, run_tasks_made,
-    run_tasks_not_made, runs_overdue, runs_without_task, runs_without_task_count,
+    Overdue, RunTask, TaskCheck, TaskWanted, run_task_adopt, run_tasks, run_tasks_all,
+    run_tasks_asked, run_tasks_begin, run_tasks_check, run_tasks_count, run_tasks_forget,
+    run_tasks_made, run_tasks_not_made, runs_overdue, runs_without_task, runs_without_task_count,
 };
 pub use wait::{OpenWait, contact_listen, contact_unlisten, events_arrived, waits_open};
 pub(in crate::db) use wake::{Outbox, Wakes, run_wakes_insert};

@@ -1,6 +1,6 @@
 //! Runs of journeys (`journey_states`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::User;
@@ -28,6 +28,18 @@ pub struct NewState {
     pub trust: Trust,
     /// The trace that goes on with it.
     pub traceparent: Option<String>,
+}
+
+/// The nodes at which runs are.
+pub async fn state_nodes(conn: &mut Conn, runs: &[StateId]) -> Result<HashMap<StateId, String>> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: StateId", current_node_id FROM journey_states WHERE id = ANY($1)"#,
+        runs as &[StateId]
+    )
+    .fetch_all(conn)
+    .await?;
+    let nodes = rows.into_iter().map(|row| (row.id, row.current_node_id));
+    Ok(nodes.collect())
 }
 
 /// An open run: active or waiting.

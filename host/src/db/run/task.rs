@@ -136,6 +136,16 @@ pub async fn run_tasks_asked(conn: &mut Conn, runs: &[StateId], now: DateTime<Ut
     Ok(())
 }
 
+/// A run that is due and that no engine advances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    pub run: StateId,
+    /// Since when.
+    pub due: DateTime<Utc>,
+    /// Its task, where that was asked to look since the run is due, and did not.
+    pub deaf: Option<String>,
+}
+
 /// Runs that are due and have no task, and those that were due before `late` and whose task was not asked since
 /// `asked`; those due longest first.
 pub async fn runs_overdue(
@@ -144,9 +154,12 @@ pub async fn runs_overdue(
     late: DateTime<Utc>,
     asked: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<StateId>> {
-    sqlx::query_scalar!(
-        r#"SELECT s.id AS "id: StateId" FROM journey_states s LEFT JOIN run_tasks t ON t.run_id = s.id
+) -> Result<Vec<Overdue>> {
+    sqlx::query_as!(
+        Overdue,
+        r#"SELECT s.id AS "run: StateId", s.wake_at AS "due!",
+               CASE WHEN t.asked_at >= s.wake_at THEN t.task_id END AS deaf
+           FROM journey_states s LEFT JOIN run_tasks t ON t.run_id = s.id
            WHERE s.wake_at <= $1 AND (t.run_id IS NULL OR (s.wake_at <= $2 AND t.asked_at <= $3))
            ORDER BY s.wake_at LIMIT $4"#,
         now,

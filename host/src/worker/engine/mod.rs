@@ -8,12 +8,12 @@
 mod embedded;
 mod hatchet;
 
-pub use embedded::Embedded;
-pub use hatchet::{HandedOver, Hatchet, NotWoken, hand_over, take_back};
-
+use embedded::Embedded;
+use hatchet::Hatchet;
 use hogsend_hatchet::Problem;
 
 use crate::app::App;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::db;
@@ -64,7 +64,7 @@ pub const KINDS: &[&str] = &[Embedded::KIND, Hatchet::KIND];
 
 /// The name of the engine that the settings choose.
 pub fn chosen(config: &Config) -> &'static str {
-    match config.hatchet {
+    match config.engine {
         None => Embedded::KIND,
         Some(_) => Hatchet::KIND,
     }
@@ -75,13 +75,54 @@ pub fn unreported() -> &'static str {
     Embedded::KIND
 }
 
+/// Why the engine that the settings choose cannot be used, and what to do.
+#[derive(Clone, Debug)]
+pub struct Unfit {
+    pub why: Problem,
+    pub fix: &'static str,
+}
+
+/// Asks the engine that the settings choose whether it answers; says so in one sentence. None where it is inside
+/// the worker.
+pub async fn check(config: &Config, clock: &Clock) -> Option<Result<String, Unfit>> {
+    let settings = config.engine.as_ref()?;
+    Some(hatchet::check(settings, clock).await)
+}
+
+/// Why the runs did not move to another engine.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchFailed {
+    #[error("{0}")]
+    Unset(&'static str),
+    #[error(transparent)]
+    Settings(Problem),
+    #[error(transparent)]
+    Unreachable(#[from] hogsend_hatchet::CheckFailed),
+    #[error(transparent)]
+    Engine(#[from] hogsend_hatchet::CallError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Moves the open runs to the engine of this name, one of [`KINDS`]; only counts them in a `dry_run`. Safe to repeat,
+/// and while workers work: whichever engine they run, a claim decides who advances a run. Returns what was done and
+/// what to set, as sentences.
+pub async fn switch(app: &App, to: &str, dry_run: bool) -> Result<Vec<String>, SwitchFailed> {
+    // Every run is in Postgres, so the embedded engine needs nothing but the end of the other one.
+    if to == Embedded::KIND {
+        hatchet::take_back(app, dry_run).await
+    } else {
+        hatchet::hand_over(app, dry_run).await
+    }
+}
+
 impl Chosen {
     /// The engine that the settings choose. It connects when it starts.
     ///
     /// # Errors
     /// Where the settings do not make a connection.
     pub fn open(app: &App) -> Result<Self, Problem> {
-        Ok(match &app.config.hatchet {
+        Ok(match &app.config.engine {
             None => Self::Embedded(Embedded),
             Some(settings) => Self::Hatchet(Hatchet::new(settings, &app.clock)?),
         })

@@ -6,18 +6,18 @@
 //! event `run:<id>`. Wake-ups get there through `run_wakes` (`relay.rs`); what is lost on the way is found by
 //! `reconcile.rs`. While Hatchet is away, runs wait for it and mail does not (`mail.rs`).
 
-mod hand_over;
 mod mail;
+mod notes;
 mod offers;
 mod reconcile;
 mod relay;
 mod run;
+mod switch;
 mod tasks;
 mod wake;
 mod work;
 
-pub use hand_over::{HandedOver, hand_over, take_back};
-pub use wake::NotWoken;
+pub use switch::{check, hand_over, take_back};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

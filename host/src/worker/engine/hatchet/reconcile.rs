@@ -1,17 +1,22 @@
 //! Finds what was lost between Postgres and Hatchet: due runs whose task does not look, tasks that Hatchet no
 //! longer has, and tasks that somebody cancelled in Hatchet's dashboard, which ends their run.
+//!
+//! A task that does not look although it was asked to is one of two. Its start was lost with a connection: then
+//! Hatchet takes it for running as long as its worker lives, and the run gets another task. Or it was evicted after
+//! the end of its wait, by a worker that died before it noticed: then it is restored.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use hogsend_hatchet::RunStatus;
+use hogsend_hatchet::{CallError, RunStatus};
 use tokio_util::sync::CancellationToken;
 
 use super::Hatchet;
 use super::wake::{self, NotWoken};
 use crate::app::App;
 use crate::audit::Actor;
-use crate::db::{self, RunTask, TaskCheck};
+use crate::db::{self, Overdue, RunTask, TaskCheck};
+use crate::ids::StateId;
 use crate::runs::decide::{self, AdminError};
 use crate::worker::engine::Engine as _;
 use crate::worker::periodic::{Left, Pass};
@@ -20,9 +25,12 @@ use crate::worker::periodic::{Left, Pass};
 const RUNS: i64 = 1_000;
 /// How long after its time a run is overdue: tasks wake some seconds late under load.
 const LATE: TimeDelta = TimeDelta::seconds(15);
-/// How long a task has to look at its run before it is asked again. Longer than Hatchet starts no task after its
-/// own restart, which is a minute.
-const ASKED: TimeDelta = TimeDelta::seconds(90);
+/// How long a task has to look at its run after it was asked.
+const ASKED: TimeDelta = TimeDelta::seconds(30);
+/// How long a run may be due whose task Hatchet takes for running: in memory it may wait for its turn.
+const LOST: TimeDelta = TimeDelta::seconds(90);
+/// Tasks that do not look, of which Hatchet is asked in one pass. With a backlog at Hatchet all tasks are slow.
+const DEAF: usize = 100;
 /// Tasks compared with Hatchet in one pass.
 const CHECKED: i64 = 100;
 /// How long a task is not compared again.
@@ -52,8 +60,73 @@ impl Reconciler {
             let mut conn = self.app.db.conn().await?;
             db::runs_overdue(&mut conn, now, now - LATE, now - ASKED, RUNS).await?
         };
-        wake::wake(&self.app, self.engine.client(), &overdue).await?;
-        Ok(overdue.len() as i64 == RUNS)
+        let more = overdue.len() as i64 == RUNS;
+        let mut to_ask = Vec::new();
+        let mut deaf = Vec::new();
+        for Overdue {
+            run,
+            due,
+            deaf: task,
+        } in overdue
+        {
+            match task {
+                Some(task) => deaf.push((RunTask { run, task }, now - due > LOST)),
+                None => to_ask.push(run),
+            }
+        }
+        wake::wake(&self.app, self.engine.client(), &to_ask).await?;
+        if !deaf.is_empty() {
+            self.revive(&deaf).await?;
+        }
+        Ok(more)
+    }
+
+    /// Makes runs go on whose tasks do not look. Those beyond the first are asked about later: where many are slow,
+    /// it is Hatchet that is.
+    async fn revive(&self, deaf: &[(RunTask, bool)]) -> Result<(), NotWoken> {
+        let mut without = Vec::new();
+        for (one, long) in deaf.iter().take(DEAF) {
+            if !self.stirs(one, *long).await? {
+                without.push(one.run);
+            }
+        }
+        let runs: Vec<StateId> = deaf.iter().map(|(one, _)| one.run).collect();
+        {
+            let mut conn = self.app.db.conn().await?;
+            db::run_tasks_asked(&mut conn, &runs, self.app.clock.now()).await?;
+        }
+        wake::wake(&self.app, self.engine.client(), &without).await
+    }
+
+    /// Whether a task will look at its run, as far as Hatchet says. One that does not is forgotten.
+    async fn stirs(&self, one: &RunTask, long: bool) -> Result<bool, NotWoken> {
+        let client = self.engine.client();
+        let details = client.run(&one.task).await?;
+        match details.map(|details| details.status) {
+            Some(RunStatus::Queued) => return Ok(true),
+            Some(RunStatus::Running) if !long => return Ok(true),
+            Some(RunStatus::Evicted) => match client.restore(&one.task).await {
+                Ok(()) => return Ok(true),
+                Err(CallError::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Some(RunStatus::Running) => {}
+            over => {
+                self.ended(one, over).await?;
+                return Ok(false);
+            }
+        }
+        tracing::info!(state.id = %one.run, hatchet.task = one.task,
+            "the task of a run is lost in Hatchet, the run gets another one");
+        self.forget(one).await?;
+        // After that: the run of a task that is cancelled in the dashboard ends.
+        client.cancel(std::slice::from_ref(&one.task)).await?;
+        Ok(false)
+    }
+
+    async fn forget(&self, one: &RunTask) -> Result<u64, NotWoken> {
+        let mut conn = self.app.db.conn().await?;
+        Ok(db::run_tasks_forget(&mut conn, std::slice::from_ref(one)).await?)
     }
 
     async fn check(&self) -> Result<(), NotWoken> {
@@ -79,26 +152,27 @@ impl Reconciler {
         )
         .await?;
         for one in open.into_iter().filter_map(task) {
-            self.compare(one).await?;
+            self.compare(&one).await?;
         }
         Ok(())
     }
 
     /// Compares the task of an open run with what Hatchet says.
-    async fn compare(&self, one: RunTask) -> Result<(), NotWoken> {
+    async fn compare(&self, one: &RunTask) -> Result<(), NotWoken> {
         let details = self.engine.client().run(&one.task).await?;
-        let status = details.map(|details| details.status);
-        if status.is_some_and(|status| !status.is_over()) {
-            return Ok(());
+        match details.map(|details| details.status) {
+            Some(status) if !status.is_over() => Ok(()),
+            status => self.ended(one, status).await,
         }
+    }
+
+    /// Handles a task that is over, or that Hatchet does not know, while its run is open.
+    async fn ended(&self, one: &RunTask, status: Option<RunStatus>) -> Result<(), NotWoken> {
         // One that failed, or that Hatchet forgot: the run gets another one when it is due.
-        let forgotten = {
-            let mut conn = self.app.db.conn().await?;
-            db::run_tasks_forget(&mut conn, std::slice::from_ref(&one)).await?
-        };
+        let forgotten = self.forget(one).await?;
         // A task that was taken from Hatchet meanwhile was cancelled for that.
         if forgotten == 1 && status == Some(RunStatus::Cancelled) {
-            self.exit(&one).await?;
+            self.exit(one).await?;
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use hogsend_hatchet::{Durable, Failed, Wait};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -94,33 +93,13 @@ impl Tasks {
             let left = until.map(|until| (until - now).to_std().unwrap_or_default());
             let left = left.map_or(WAIT_MAX, |left| self.app.clock.takes(left));
             let sleep = left.min(WAIT_MAX);
-            self.note(run, until, task).await;
+            self.notes.add(run, until, task);
             return Some(Parked {
                 mark: Uuid::now_v7(),
                 sleep_ms: u64::try_from(sleep.as_millis()).unwrap_or(u64::MAX),
                 since_ms: since.timestamp_millis(),
             });
         }
-    }
-
-    /// Writes to the task's log where the run waits.
-    async fn note(&self, run: StateId, until: Option<DateTime<Utc>>, task: &Durable) {
-        let state = async {
-            let mut conn = self.app.db.conn().await?;
-            db::state_get(&mut conn, run).await
-        };
-        let node = state
-            .await
-            .ok()
-            .flatten()
-            .map(|state| state.current_node_id);
-        let until = until.map_or("something happens".to_owned(), |until| {
-            until.format("%F %T UTC").to_string()
-        });
-        task.log(format!(
-            "at {}: waits until {until}",
-            node.as_deref().unwrap_or("unknown")
-        ));
     }
 
     /// Whether this is the task of the run.

@@ -1,16 +1,21 @@
 //! What the tasks of Hatchet do here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hogsend_hatchet::{Durable, Failed, Normal, Workflow};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::notes::Notes;
 use super::offers::{Offers, SEND_EMAIL};
 use super::wake::workflow;
 use crate::app::App;
 use crate::runs;
+
+/// How long a request may take that its task still waits for.
+const SEND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The handler of a worker's tasks.
 pub struct Tasks {
@@ -18,6 +23,7 @@ pub struct Tasks {
     pub(super) offers: Arc<Offers>,
     /// As many runs are advanced at once as by the embedded engine.
     pub(super) places: Semaphore,
+    pub(super) notes: Notes,
     /// Work with Postgres that goes on although Hatchet took its task away.
     pub(super) tracker: TaskTracker,
 }
@@ -28,6 +34,7 @@ impl Tasks {
             app: app.clone(),
             offers: offers.clone(),
             places: Semaphore::new(runs::places(app)),
+            notes: Notes::new(app, tracker),
             tracker: tracker.clone(),
         }
     }
@@ -48,6 +55,9 @@ pub fn workflows(app: &App) -> Vec<Workflow> {
     }
     all.sort_by(|one, other| one.name.cmp(&other.name));
     let mut mail = Workflow::normal(SEND_EMAIL);
+    // One whose start was lost with a connection begins again. A request goes on without its task.
+    mail.timeout = SEND_TIMEOUT;
+    mail.retries = 3;
     mail.description = "Requests to the delivery provider, one for each task".to_owned();
     all.push(mail);
     all

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::db::{self, RunTask, TaskWanted};
 use crate::ids::StateId;
 use crate::runs;
+use crate::worker::engine::SwitchFailed;
 
 /// How long making a task may take; after that another worker makes it.
 const MADE_WITHIN: TimeDelta = TimeDelta::minutes(2);
@@ -20,6 +21,15 @@ pub enum NotWoken {
     Hatchet(#[from] CallError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<NotWoken> for SwitchFailed {
+    fn from(failed: NotWoken) -> Self {
+        match failed {
+            NotWoken::Hatchet(error) => Self::Engine(error),
+            NotWoken::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 /// The event that ends a wait of the run's task.

@@ -1,4 +1,4 @@
-//! The engine Hatchet, which workers use where `HATCHET_CLIENT_TOKEN` is set.
+//! The engine outside the database: Hatchet, which workers use where `HATCHET_CLIENT_TOKEN` is set.
 
 use hogsend_hatchet::Settings;
 
