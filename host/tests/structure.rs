@@ -157,6 +157,19 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "backfill",
+        &[
+            "audit",
+            "config",
+            "context",
+            "db",
+            "enrolment",
+            "ids",
+            "ingest",
+            "plugins",
+        ],
+    ),
+    (
         "mail",
         &[
             "audit",
@@ -244,6 +257,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "alerts",
             "app",
             "audit",
+            "backfill",
             "backoff",
             "clock",
             "config",
@@ -302,6 +316,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "accounts",
             "app",
             "audit",
+            "backfill",
             "cache",
             "catalog",
             "clock",

@@ -3,6 +3,7 @@
 
 mod access;
 mod aliases;
+mod backfill;
 mod brand;
 mod hatchet;
 mod links;
@@ -24,6 +25,7 @@ mod unknown;
 
 pub use access::Access;
 pub use aliases::Aliases;
+pub use backfill::Backfill;
 pub use links::LinkHosts;
 pub use plugins::{plugin_settings, read_plugins};
 pub use policy::Policy;
@@ -142,6 +144,7 @@ pub struct Config {
     pub access: Access,
     pub tracking: Tracking,
     pub retention: Retention,
+    pub backfill: Backfill,
     /// Hosts that links from untrusted events may lead to.
     pub link_hosts: LinkHosts,
     /// Event sources that are trusted, whatever their plugins say.
@@ -234,6 +237,7 @@ impl Config {
             spike_floor: policy::spike_floor(reader, production),
             tracking: Tracking::read(reader),
             retention: Retention::read(reader),
+            backfill: Backfill::read(reader),
             trusted_sources: reader.words("TRUSTED_SOURCES"),
             aliases: Aliases::read(reader),
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),
