@@ -8,6 +8,7 @@ mod accounts;
 mod alerts;
 pub mod app;
 pub mod audit;
+pub mod backfill;
 mod backoff;
 pub mod cache;
 pub mod calls;

@@ -161,6 +161,19 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "backfill",
+        &[
+            "audit",
+            "config",
+            "context",
+            "db",
+            "enrolment",
+            "ids",
+            "ingest",
+            "plugins",
+        ],
+    ),
+    (
         "mail",
         &[
             "audit",
@@ -250,6 +263,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "alerts",
             "app",
             "audit",
+            "backfill",
             "backoff",
             "clock",
             "config",
@@ -310,6 +324,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "accounts",
             "app",
             "audit",
+            "backfill",
             "cache",
             "catalog",
             "clock",

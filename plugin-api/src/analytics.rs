@@ -30,7 +30,7 @@ pub trait Analytics {
         async { Captured::Unwanted }
     }
 
-    /// Reads past events from the product, page by page, for a first import. Default:
+    /// Reads past events from the product, page by page, for `hogsend backfill`. Default:
     /// [`Past::Unsupported`].
     fn past_events(&self, host: &Host, past: &PastIn) -> impl Future<Output = Past> {
         let _ = (host, past);

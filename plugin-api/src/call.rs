@@ -25,6 +25,8 @@ pub mod method {
     /// `null` → `null`. The last call of an instance of a loaded library: it is dropped. The library itself
     /// stays loaded.
     pub const PLUGIN_END: u32 = 3;
+    /// `Ask<`[`ConnectIn`](crate::ConnectIn)`>` → `Reply<`[`Connected`](crate::Connected)`>`.
+    pub const PLUGIN_CONNECT: u32 = 4;
     /// `Ask<`[`Webhook`](crate::Webhook)`>` → `Reply<Result<Reading, Refusal>>`.
     pub const EVENT_SOURCE_READ: u32 = 101;
     /// `Ask<`[`PastIn`](crate::PastIn)`>` → `Reply<`[`Past`](crate::Past)`>`.

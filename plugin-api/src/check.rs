@@ -133,6 +133,9 @@ pub(crate) fn dispatch<P: Plugin>(
             plugin.check(&host).await
         })),
         method::PLUGIN_SETUP => Some(encode(&plugin.setup())),
+        method::PLUGIN_CONNECT => Some(converse(input, |host, wanted| async move {
+            plugin.connect(&host, &wanted).await
+        })),
         _ => None,
     }
 }

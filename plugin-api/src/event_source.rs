@@ -20,8 +20,9 @@ pub trait EventSource {
         webhook: &Webhook,
     ) -> impl Future<Output = Result<Reading, Refusal>>;
 
-    /// Reads past events from the vendor's API, page by page, for a first import. An event has the
-    /// `dedupe_key` its webhook would have. Default: [`Past::Unsupported`].
+    /// Reads past events from the vendor's API, page by page, for `hogsend backfill`. An event has the
+    /// `dedupe_key` its webhook would have, and its own time; the host leaves out one that lacks either.
+    /// Default: [`Past::Unsupported`].
     fn history(&self, host: &Host, past: &PastIn) -> impl Future<Output = Past> {
         let _ = (host, past);
         std::future::ready(Past::Unsupported)

@@ -15,7 +15,9 @@ pub const DEADLINE: &str = "deadline";
 pub const CHECK: &str = "check";
 /// `hogsend plugin setup` shows [`Plugin::setup`](crate::Plugin::setup).
 pub const SETUP: &str = "setup";
-/// Past events are read.
+/// `hogsend connect` runs [`Plugin::connect`](crate::Plugin::connect).
+pub const CONNECT: &str = "connect";
+/// `hogsend backfill` reads past events.
 pub const HISTORY: &str = "history";
 /// [`Ctx::in_segment`](crate::journey::Ctx::in_segment).
 pub const SEGMENTS: &str = "segments";

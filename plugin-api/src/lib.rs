@@ -18,6 +18,7 @@ mod analytics;
 mod body;
 pub mod call;
 mod check;
+mod connect;
 mod delivery;
 pub mod described;
 mod event_source;
@@ -43,6 +44,7 @@ pub use {chrono, serde_json, uuid};
 pub use analytics::{Analytics, Capture, Captured, RefusedCapture};
 pub use body::Body;
 pub use check::{CheckResult, Checked, SetupItem};
+pub use connect::{ConnectIn, Connected};
 pub use delivery::{
     Attempt, BatchAttempt, BatchOutcome, BatchSent, BlockScope, BounceType, Capabilities, Declined,
     Delivery, DeliveryEvent, DeliveryEventKind, DeliveryReading, Idempotency, Mail, Prepared, Rate,
@@ -90,5 +92,13 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// choose. Default: nothing.
     fn setup(&self) -> Vec<SetupItem> {
         Vec::new()
+    }
+
+    /// Enters at the vendor, through its API, what [`setup`](Self::setup) lists, for `hogsend connect`. A
+    /// second call finds what the first one made, and corrects what differs. Default:
+    /// [`Connected::Unsupported`].
+    fn connect(&self, host: &Host, wanted: &ConnectIn) -> impl Future<Output = Connected> {
+        let _ = (host, wanted);
+        std::future::ready(Connected::Unsupported)
     }
 }

@@ -12,6 +12,12 @@ use crate::wire;
 pub struct PastIn {
     /// Only events since this time.
     pub since: DateTime<Utc>,
+    /// Only events until this time; `None` from a host that does not say. The host leaves out later ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Only events of these names, as the vendor spells them; empty means all. The host leaves out others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// [`PastPage::next`] of the page before; `None` for the first page.
     #[serde(default)]
     pub cursor: Option<String>,
@@ -20,7 +26,24 @@ pub struct PastIn {
 impl PastIn {
     /// The page at this cursor of the events since this time.
     pub fn new(since: DateTime<Utc>, cursor: Option<String>) -> Self {
-        Self { since, cursor }
+        Self {
+            since,
+            until: None,
+            events: Vec::new(),
+            cursor,
+        }
+    }
+
+    /// Only events until this time.
+    pub fn until(mut self, until: DateTime<Utc>) -> Self {
+        self.until = Some(until);
+        self
+    }
+
+    /// Only events of these names; none means all.
+    pub fn events(mut self, events: Vec<String>) -> Self {
+        self.events = events;
+        self
     }
 }
 

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod admin;
+mod backfill;
+mod connect;
 mod dev;
 mod doctor;
 mod engine;
@@ -78,6 +80,10 @@ enum Command {
     },
     /// Go on with what was paused
     Resume(pause::Resume),
+    /// Read the events that a source kept while this installation was away
+    Backfill(backfill::Backfill),
+    /// Show what to enter at a vendor, and enter it there if its API allows that
+    Connect(connect::Connect),
     /// Show what wakes runs: the engine of the workers
     #[command(subcommand)]
     Engine(engine::EngineCommand),
@@ -246,6 +252,8 @@ async fn run(command: Command, environment: &Environment) -> anyhow::Result<()> 
             pause::pause(environment, covered, reason.as_deref()).await
         }
         Command::Resume(wanted) => pause::resume(environment, wanted).await,
+        Command::Backfill(wanted) => Box::pin(backfill::run(environment, wanted)).await,
+        Command::Connect(wanted) => Box::pin(connect::run(environment, wanted)).await,
         Command::Engine(command) => Box::pin(engine::run(environment, command)).await,
         Command::Plugin(command) => Box::pin(plugin::run(environment, command)).await,
         Command::Journeys(JourneysCommand::List { json }) => {

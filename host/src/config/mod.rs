@@ -3,6 +3,7 @@
 
 mod access;
 mod aliases;
+mod backfill;
 mod brand;
 mod engine;
 mod links;
@@ -26,6 +27,7 @@ mod variable;
 
 pub use access::Access;
 pub use aliases::Aliases;
+pub use backfill::Backfill;
 pub use links::LinkHosts;
 pub use plugins::{plugin_settings, read_plugins};
 pub use policy::Policy;
@@ -152,6 +154,7 @@ pub struct Config {
     pub access: Access,
     pub tracking: Tracking,
     pub retention: Retention,
+    pub backfill: Backfill,
     /// Hosts that links from untrusted events may lead to.
     pub link_hosts: LinkHosts,
     /// Event sources that are trusted, whatever their plugins say.
@@ -247,6 +250,7 @@ impl Config {
             spike_floor: policy::spike_floor(reader, production),
             tracking: Tracking::read(reader),
             retention: Retention::read(reader),
+            backfill: Backfill::read(reader),
             trusted_sources: reader.words("TRUSTED_SOURCES"),
             aliases: Aliases::read(reader),
             enabled_journeys: (!all_journeys).then(|| reader.words("ENABLED_JOURNEYS")),

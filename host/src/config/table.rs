@@ -375,6 +375,21 @@ pub const TABLE: &[Variable] = &[
         "days that the audit log is kept; 0 means for ever",
     ),
     variable(
+        "BACKFILL_ON_START",
+        "",
+        "comma-separated event sources, for example `posthog`, whose API a worker asks at its start for the events that were missed",
+    ),
+    variable(
+        "BACKFILL_MAX_HOURS",
+        "24",
+        "how far back `BACKFILL_ON_START` reads at most",
+    ),
+    variable(
+        "BACKFILL_EVENTS",
+        "",
+        "comma-separated names of the events that a backfill reads, as the source spells them; by default all",
+    ),
+    variable(
         "SKIP_SCHEMA_CHECK",
         "false",
         "start even if migrations are pending",

@@ -30,6 +30,8 @@ pub struct Touch<'a> {
     pub trust: Trust,
     /// It is about the past: it fills gaps and replaces nothing.
     pub historical: bool,
+    /// It is read from its source's past: it replaces nothing of a contact that was seen after it.
+    pub caught_up: bool,
     /// When it happened; None means now.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Properties for the contact.
@@ -61,6 +63,7 @@ impl<'a> Touch<'a> {
             source,
             trust: Trust::Trusted,
             historical: false,
+            caught_up: false,
             occurred_at: None,
             properties,
             unfit: &[],

@@ -1,10 +1,12 @@
 //! What events do to journeys: they end runs, and begin runs that the guards allow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::Entry;
 use hogsend_plugin_api::{Properties, Trust};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::changes::Changes;
@@ -33,6 +35,39 @@ pub struct Reactions {
     pub events: Vec<FollowUp>,
     /// Runs that are due now: those that began, and those whose wait the events ended.
     pub enrolled: usize,
+    pub entries: Entries,
+}
+
+/// How many entries into journeys events caused, and how many the guards refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entries {
+    pub entered: u64,
+    /// Entries into paused journeys.
+    pub held: u64,
+    /// By the reason of the guard, for example `late_event`.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl Entries {
+    fn of(changes: &Changes) -> Self {
+        let mut refused = BTreeMap::new();
+        for skip in &changes.skips {
+            *refused.entry(skip.reason.to_owned()).or_default() += 1;
+        }
+        Self {
+            entered: changes.entered.len() as u64,
+            held: changes.held.len() as u64,
+            refused,
+        }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.entered += other.entered;
+        self.held += other.held;
+        for (reason, count) in other.refused {
+            *self.refused.entry(reason).or_default() += count;
+        }
+    }
 }
 
 /// Lets events end and begin runs, in order. The caller holds the contacts' locks, so no other transaction
@@ -67,6 +102,7 @@ pub async fn react(
             people.offer(entry, event, now, &mut changes);
         }
     }
+    reactions.entries = Entries::of(&changes);
     let ended = changes.exited.clone();
     reactions.enrolled = changes.write(conn, now).await?;
     reactions.enrolled += wait::satisfy(conn, now, events, &ended).await?;

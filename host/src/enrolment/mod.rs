@@ -13,7 +13,7 @@ mod switch;
 mod wait;
 
 pub use changes::enrolled;
-pub use enrol::{Entrant, Reactions, enrol_each, offer_again, react};
+pub use enrol::{Entrant, Entries, Reactions, enrol_each, offer_again, react};
 pub use exit::Exit;
 pub use happened::Happened;
 pub use held::offer_held;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{AdvanceOut, Catalogue};
 use hogsend_plugin_api::{
-    BatchSent, Capabilities, Captured, Checked, DeliveryEvent, DeliveryReading, Past, Prepared,
-    Properties, Reading, Refusal, Sent, SetupItem, SourceEvent, limits,
+    BatchSent, Capabilities, Captured, Checked, Connected, DeliveryEvent, DeliveryReading, Past,
+    Prepared, Properties, Reading, Refusal, Sent, SetupItem, SourceEvent, limits,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -215,7 +215,7 @@ macro_rules! by_field {
     };
 }
 
-by_field!(Sent, BatchSent, Capabilities, Checked, SetupItem);
+by_field!(Sent, BatchSent, Capabilities, Checked, Connected, SetupItem);
 
 impl Foreign for Captured {
     fn fits(&self) -> Result<(), String> {

@@ -21,6 +21,8 @@ pub struct NewEvent {
     pub trust: Trust,
     /// It is about the past: it is stored, but starts and ends no run and ends no wait.
     pub historical: bool,
+    /// It is read from its source's past, so it may be older than what is known of its contact.
+    pub caught_up: bool,
     /// The source's own id of the event.
     pub dedupe_key: Option<String>,
     pub name: String,
@@ -47,6 +49,7 @@ impl NewEvent {
             source: source.to_owned(),
             trust,
             historical: false,
+            caught_up: false,
             dedupe_key: event.dedupe_key,
             name: event.name,
             person: Person::Names(NewIdentity {
@@ -80,6 +83,7 @@ impl NewEvent {
             source: "journey".into(),
             trust: Trust::Trusted,
             historical: false,
+            caught_up: false,
             dedupe_key: None,
             name: name.into(),
             person: Person::Contact(contact),
@@ -112,6 +116,7 @@ impl NewEvent {
             source: &self.source,
             trust: self.trust,
             historical: self.historical,
+            caught_up: self.caught_up,
             occurred_at: self.occurred_at,
             properties: &self.contact_properties,
             unfit: &self.unfit,

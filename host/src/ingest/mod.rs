@@ -35,6 +35,7 @@ use chrono::{DateTime, Utc};
 use self::round::store_round;
 use crate::catalog::Catalog;
 use crate::db::{self, Conn};
+use crate::enrolment::Entries;
 
 pub use hogsend_semantics::MAX_DEPTH;
 
@@ -57,6 +58,7 @@ pub async fn store(
             stored.events = done.results;
         }
         stored.due += done.due;
+        stored.entries.add(done.entries);
         if done.follow_ups.is_empty() {
             return Ok(stored);
         }
@@ -71,4 +73,6 @@ pub struct Stored {
     pub events: Vec<Ingested>,
     /// How many runs are due now: those that began and those whose wait ended.
     pub due: usize,
+    /// What the guards decided.
+    pub entries: Entries,
 }

@@ -46,7 +46,7 @@ impl Naming {
     }
 
     /// Renames events from outside.
-    pub(super) fn apply(&self, events: &mut [NewEvent]) {
+    pub fn apply(&self, events: &mut [NewEvent]) {
         let catalog = self.installed.catalog();
         for event in events {
             let name = self.aliases.name(&event.name);

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::contacts::consent::{self, Choosing};
 use crate::contacts::{self, NoRoom, Whom};
 use crate::db::{self, Conn, EventRow};
-use crate::enrolment::{self, Happened};
+use crate::enrolment::{self, Entries, Happened};
 use crate::ids::EventId;
 
 /// Result of a round.
@@ -21,6 +21,7 @@ pub(super) struct Round {
     pub follow_ups: Vec<NewEvent>,
     /// How many runs are due now.
     pub due: usize,
+    pub entries: Entries,
 }
 
 /// The events that are not duplicates, with the indexes of their results.
@@ -220,6 +221,7 @@ async fn react(
         .follow_ups
         .extend(reactions.events.into_iter().map(Into::into));
     round.due += reactions.enrolled;
+    round.entries = reactions.entries;
     Ok(())
 }
 

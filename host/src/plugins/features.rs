@@ -12,6 +12,8 @@ const FEATURES: &[&str] = &[
     feature::DEADLINE,
     feature::CHECK,
     feature::SETUP,
+    feature::CONNECT,
+    feature::HISTORY,
     feature::JOURNEY_NOT_AFTER,
 ];
 

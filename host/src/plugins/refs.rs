@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hogsend_plugin_api::call::method;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Catalogue, CatalogueIn, Document};
 use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, Checked, DeliveryReading,
-    HttpError, HttpRequest, HttpResponse, Mail, Manifest, Past, PastIn, Prepared, Properties,
-    Reading, Refusal, Sent, Settings, SetupItem, Webhook, limits,
+    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, Checked, ConnectIn,
+    Connected, DeliveryReading, HttpError, HttpRequest, HttpResponse, Mail, Manifest, Past, PastIn,
+    Prepared, Properties, Reading, Refusal, Sent, Settings, SetupItem, Webhook, limits,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +78,12 @@ impl PluginRef {
         let caller = &self.0.caller;
         let items = caller.call_optional(method::PLUGIN_SETUP, &(), now).await?;
         Ok(items.unwrap_or_default())
+    }
+
+    /// Enters the set-up at the vendor.
+    pub async fn connect(&self, wanted: &ConnectIn) -> Result<Connected, PluginError> {
+        let done = self.0.converse(method::PLUGIN_CONNECT, wanted).await;
+        Ok(optional(done)?.unwrap_or(Connected::Unsupported))
     }
 }
 

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::backfill::{self, Tools};
 use crate::contacts::consent;
 use crate::crew::{Crew, Died};
 use crate::db::{self, Beat, Conn, EngineReport};
@@ -82,6 +83,16 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), Died> {
     poll::start(&mut crew, webhooks::Webhooks::new(&app));
     poll::start(&mut crew, alerts::Alerts::new(&app));
     poll::start(&mut crew, importer::Imports::new(&app));
+    let healing = (app.clone(), crew.stop().clone());
+    crew.spawn("backfill", async move {
+        let (app, stop) = healing;
+        let tools = Tools {
+            cx: &app,
+            naming: &app.naming,
+        };
+        backfill::keep_healed(tools, &stop).await;
+        stop.cancelled().await;
+    });
     poll::start(&mut crew, Periodic::new(catch_up::CatchUp::new(&app)));
     poll::start(&mut crew, Periodic::new(janitor::Janitor::new(&app)));
     poll::start(&mut crew, Periodic::new(leases::Leases::new(&app)));

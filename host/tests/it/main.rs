@@ -10,6 +10,7 @@ mod admin_story;
 mod alerts;
 mod analytics;
 mod any_body;
+mod backfill;
 mod background;
 mod bad_input;
 mod batches;

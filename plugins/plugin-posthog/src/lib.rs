@@ -1,20 +1,25 @@
-//! PostHog: reads events from its webhooks and person properties from its API, and sends events.
+//! PostHog: reads events from its webhooks, past events and person properties from its API, and sends
+//! events.
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod capture;
 #[cfg(test)]
 mod conformance;
+mod destination;
+mod history;
 mod person;
 mod webhook;
 
 use hogsend_plugin_api::{
-    Analytics, Capture, Captured, Checked, EventSource, Host, Manifest, Plugin, Properties,
-    Reading, Refusal, Setting, Settings, Webhook, export_plugin,
+    Analytics, Capture, Captured, Checked, ConnectIn, Connected, EventSource, Host, Manifest, Past,
+    PastIn, Plugin, Properties, Reading, Refusal, Setting, Settings, SetupItem, Webhook,
+    export_plugin,
 };
 
+use api::PrivateApi;
 use capture::CaptureApi;
-use person::PersonApi;
 
 const WEBHOOK_SECRET: &str = "POSTHOG_WEBHOOK_SECRET";
 const PREVIOUS_SECRET: &str = "POSTHOG_WEBHOOK_SECRET_PREVIOUS";
@@ -35,7 +40,9 @@ const SAMPLE: &str = r#"{"event":{"uuid":"{uuid}","event":"user.created","distin
 pub struct PostHog {
     /// The present one and the one before it.
     secrets: Vec<String>,
-    people: Option<PersonApi>,
+    /// Only with host and personal API key.
+    api: Option<PrivateApi>,
+    has_host: bool,
     captures: Option<CaptureApi>,
 }
 
@@ -66,14 +73,15 @@ impl Plugin for PostHog {
             .setting(
                 Setting::new(
                     PERSONAL_API_KEY,
-                    "a personal API key (phx_…) with the scope person:read, to read person properties",
+                    "a personal API key (phx_…): with the scope person:read to read person properties, query:read to \
+                     read missed events, hog_function:write to make the webhook destination",
                 )
                 .secret(),
             )
             .setting(
                 Setting::new(
                     PROJECT_ID,
-                    "the number of the project to read persons from, if the key's owner has several",
+                    "the number of the project, if the key's owner has several",
                 )
                 .default(CURRENT_PROJECT),
             )
@@ -97,7 +105,7 @@ impl Plugin for PostHog {
 
     fn new(settings: &Settings) -> Result<Self, String> {
         let project = settings.get(PROJECT_ID).unwrap_or(CURRENT_PROJECT);
-        let people = settings.get(HOST).zip(settings.get(PERSONAL_API_KEY));
+        let api = settings.get(HOST).zip(settings.get(PERSONAL_API_KEY));
         Ok(Self {
             secrets: [WEBHOOK_SECRET, PREVIOUS_SECRET]
                 .into_iter()
@@ -107,15 +115,39 @@ impl Plugin for PostHog {
             captures: settings
                 .get(API_KEY)
                 .map(|key| CaptureApi::new(settings.get(HOST), key)),
-            people: people.map(|(host, key)| PersonApi::new(host, key, project)),
+            api: api.map(|(host, key)| PrivateApi::new(host, key, project)),
+            has_host: settings.get(HOST).is_some(),
         })
     }
 
     async fn check(&self, host: &Host) -> Vec<Checked> {
-        vec![match &self.people {
-            Some(people) => people.check(host).await,
+        vec![match &self.api {
+            Some(api) => api.check(host).await,
             None => Checked::not_set("the personal API key", PERSONAL_API_KEY),
         }]
+    }
+
+    fn setup(&self) -> Vec<SetupItem> {
+        destination::setup(!self.secrets.is_empty())
+    }
+
+    async fn connect(&self, host: &Host, wanted: &ConnectIn) -> Connected {
+        // The first secret is the present one.
+        match (&self.api, self.secrets.first()) {
+            (None, _) => Connected::not_set(self.missing()),
+            (_, None) => Connected::not_set(WEBHOOK_SECRET),
+            (Some(api), Some(secret)) => destination::connect(api, host, secret, wanted).await,
+        }
+    }
+}
+
+impl PostHog {
+    /// The setting without which the private API cannot be used.
+    fn missing(&self) -> &'static str {
+        match self.has_host {
+            true => PERSONAL_API_KEY,
+            false => HOST,
+        }
     }
 }
 
@@ -124,12 +156,26 @@ impl EventSource for PostHog {
         let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
         webhook::read(&secrets, webhook)
     }
+
+    async fn history(&self, host: &Host, past: &PastIn) -> Past {
+        match &self.api {
+            Some(api) => history::page(api, host, past).await,
+            None => {
+                let missing = self.missing();
+                let reason = format!(
+                    "{missing} is not set: past events are read with {HOST} and {PERSONAL_API_KEY}, a personal \
+                     API key with the scope query:read"
+                );
+                Past::unavailable(reason, None)
+            }
+        }
+    }
 }
 
 impl Analytics for PostHog {
     async fn person(&self, host: Host, distinct_id: String) -> Result<Option<Properties>, String> {
-        match &self.people {
-            Some(people) => people.properties(&host, &distinct_id).await,
+        match &self.api {
+            Some(api) => api.properties(&host, &distinct_id).await,
             None => Ok(None),
         }
     }

@@ -1,23 +1,17 @@
 //! Person properties, from PostHog's private API.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use hogsend_plugin_api::{Checked, Host, HttpMethod, HttpRequest, Properties};
+use hogsend_plugin_api::{Checked, Host, HttpMethod, Properties};
 use serde::Deserialize;
 
-use crate::{HOST, PERSONAL_API_KEY, PROJECT_ID};
+use crate::HOST;
+use crate::api::{PrivateApi, encode};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The private API allows a whole team about 240 requests per minute, so answers are cached, also
 /// those for unknown people.
 const KEPT: Duration = Duration::from_secs(300);
-
-pub struct PersonApi {
-    base: String,
-    key: String,
-    project: String,
-}
 
 #[derive(Deserialize)]
 struct Page {
@@ -30,15 +24,7 @@ struct Person {
     properties: Option<Properties>,
 }
 
-impl PersonApi {
-    pub fn new(host: &str, key: &str, project: &str) -> Self {
-        Self {
-            base: private_api(host),
-            key: key.to_owned(),
-            project: project.to_owned(),
-        }
-    }
-
+impl PrivateApi {
     /// The properties of one person; `None` where PostHog does not know the id.
     pub async fn properties(
         &self,
@@ -66,20 +52,9 @@ impl PersonApi {
     }
 
     async fn fetch(&self, host: &Host, distinct_id: &str) -> Result<Option<Properties>, String> {
-        let url = format!(
-            "{}/api/projects/{}/persons/?distinct_id={}",
-            self.base,
-            encode(&self.project),
-            encode(distinct_id)
-        );
-        let request = HttpRequest::new(HttpMethod::Get, url)
-            .header("authorization", &format!("Bearer {}", self.key))
-            .header("accept", "application/json")
-            .timeout(TIMEOUT);
-        let answer = host
-            .http(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let path = format!("persons/?distinct_id={}", encode(distinct_id));
+        let sent = self.send(host, HttpMethod::Get, &path, None, TIMEOUT);
+        let answer = sent.await.map_err(|error| error.to_string())?;
         match answer.status {
             200 => {
                 let page: Page = answer.json().map_err(|_| {
@@ -90,41 +65,13 @@ impl PersonApi {
                 let first = page.results.into_iter().next();
                 Ok(first.map(|person| person.properties.unwrap_or_default()))
             }
-            401 | 403 => Err(format!(
-                "PostHog refused {PERSONAL_API_KEY}: create a key with the scope person:read for this project"
-            )),
-            404 => Err(format!(
-                "PostHog has no project '{}' at {HOST}: set {PROJECT_ID} to the number in its address",
-                self.project
-            )),
             429 => Err("PostHog's rate limit for reading persons is reached".into()),
-            status => Err(format!("PostHog answered {status}")),
+            status => {
+                let reason = self.refusal(status, "person:read");
+                Err(reason.unwrap_or_else(|| format!("PostHog answered {status}")))
+            }
         }
     }
-}
-
-/// The host of PostHog's private API. The ingestion hosts of PostHog Cloud, which users copy from
-/// their tracking code, only accept events.
-fn private_api(host: &str) -> String {
-    let host = host.trim_end_matches('/');
-    match host.split_once("://") {
-        Some((_, "us.i.posthog.com")) => "https://us.posthog.com".into(),
-        Some((_, "eu.i.posthog.com")) => "https://eu.posthog.com".into(),
-        _ => host.into(),
-    }
-}
-
-/// Percent-encodes everything except RFC 3986's unreserved characters (§2.3) and `@`.
-fn encode(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -273,22 +220,6 @@ mod tests {
                 error.contains(word) && !error.contains(KEY),
                 "{word}: {error}"
             );
-        }
-    }
-
-    #[test]
-    fn only_the_ingestion_hosts_of_the_cloud_are_replaced() {
-        for (host, base) in [
-            ("https://us.i.posthog.com", "https://us.posthog.com"),
-            ("https://eu.i.posthog.com/", "https://eu.posthog.com"),
-            ("https://us.posthog.com/", "https://us.posthog.com"),
-            ("http://localhost:8000/hog/", "http://localhost:8000/hog"),
-            (
-                "https://us.i.posthog.com.example.org",
-                "https://us.i.posthog.com.example.org",
-            ),
-        ] {
-            assert_eq!(super::private_api(host), base);
         }
     }
 

@@ -143,7 +143,7 @@ impl People {
             }
             Person::Names(given) => given,
         };
-        let seen = match touch.historical {
+        let seen = match touch.historical || touch.caught_up {
             true => touch.occurred_at.unwrap_or(self.now).min(self.now),
             false => self.now,
         };
@@ -170,6 +170,8 @@ impl People {
         let record = &mut self.all[place];
         record.touched = true;
         let contact = &mut record.contact;
+        // A contact that this event made was seen at `seen`.
+        let past = touch.historical || touch.caught_up && seen < contact.last_seen_at;
         mark_seen(contact, seen);
         // A trusted source also decides how the address is spelled.
         let spells = touch.trust.is_trusted() && names.address == record.address;
@@ -199,7 +201,7 @@ impl People {
         keep_own(&mut patch, touch.trust, record.contact.email.as_deref());
         let unfit = if patch.is_empty() {
             Vec::new()
-        } else if touch.historical {
+        } else if past {
             self.past.push(Past {
                 place,
                 at: seen,

@@ -1,10 +1,15 @@
 //! Events.
 
+mod backfill;
 mod history;
 mod insert;
 mod known;
 mod list;
 
+pub use backfill::{
+    BackfillProgress, BackfillRow, backfill_begin, backfill_get, backfill_hold, backfill_progress,
+    backfill_release, backfill_take, event_last_received, keys_complete_since,
+};
 pub use history::{
     History, PageEnd, PastEvent, Since, history_count, history_email, history_event,
     history_events, history_journey, history_page,

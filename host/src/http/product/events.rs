@@ -82,6 +82,7 @@ pub async fn ingest_event(
         source: SOURCE.into(),
         trust: Trust::Trusted,
         historical: false,
+        caught_up: false,
         dedupe_key: body.idempotency_key,
         name: required("event", body.event, &mut issues),
         person: Person::Names(NewIdentity {
@@ -212,6 +213,7 @@ impl EventIn {
             source: SOURCE.into(),
             trust: Trust::Trusted,
             historical: self.historical == Some(true),
+            caught_up: false,
             dedupe_key: self.idempotency_key,
             name: required("name", self.name, issues),
             person: Person::Names(NewIdentity {

@@ -2,9 +2,9 @@
 
 use hogsend_plugin_api::call::{Ask, Reply, method};
 use hogsend_plugin_api::{
-    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, Checked, DeliveryReading,
-    Mail, Manifest, Past, PastIn, Prepared, Properties, Reading, Refusal, Sent, Settings,
-    SetupItem, Webhook, wire,
+    Attempt, BatchAttempt, BatchSent, Capabilities, Capture, Captured, Checked, ConnectIn,
+    Connected, DeliveryReading, Mail, Manifest, Past, PastIn, Prepared, Properties, Reading,
+    Refusal, Sent, Settings, SetupItem, Webhook, wire,
 };
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -65,6 +65,7 @@ fn each_example_of_the_page_is_what_host_and_plugin_read() {
             }
             Some(method::PLUGIN_CHECK) => asks::<(), Vec<Checked>>(input, output),
             Some(method::PLUGIN_SETUP) => call::<(), Vec<SetupItem>>(input, output),
+            Some(method::PLUGIN_CONNECT) => asks::<ConnectIn, Connected>(input, output),
             Some(method::EVENT_SOURCE_READ) => {
                 asks::<Webhook, Result<Reading, Refusal>>(input, output);
             }
@@ -85,7 +86,7 @@ fn each_example_of_the_page_is_what_host_and_plugin_read() {
         seen.push(name);
     }
     assert!(blocks.len().is_multiple_of(2));
-    for number in [1, 2, 101, 102, 200, 201, 202, 203, 205, 300, 301] {
+    for number in [1, 2, 4, 101, 102, 200, 201, 202, 203, 205, 300, 301] {
         let name = methods::name(number);
         assert!(seen.contains(&name.as_ref()), "no example of {name}");
     }

@@ -12,6 +12,7 @@ pub const CREATE: &str = "create";
 const NAMES: &[(u32, &str)] = &[
     (method::PLUGIN_CHECK, "plugin.check"),
     (method::PLUGIN_SETUP, "plugin.setup"),
+    (method::PLUGIN_CONNECT, "plugin.connect"),
     (method::EVENT_SOURCE_READ, "event_source.read"),
     (method::EVENT_SOURCE_HISTORY, "event_source.history"),
     (method::DELIVERY_CAPABILITIES, "delivery.capabilities"),

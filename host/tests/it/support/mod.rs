@@ -8,6 +8,7 @@ pub mod crash_plugin;
 pub mod https;
 pub mod journeys_plugin;
 pub mod mailgun;
+pub mod posthog_api;
 pub mod process;
 pub mod receiver;
 pub mod resend;

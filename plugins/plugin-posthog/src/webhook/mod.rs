@@ -22,6 +22,11 @@ pub fn read(secrets: &[&str], webhook: &Webhook) -> Result<Reading, Refusal> {
     let body: Value = hogsend_plugin_api::json::lenient(webhook.body.as_slice())
         .map_err(|error| Refusal::invalid(format!("the body is not valid JSON: {error}")))?;
     let body = object("the body", Some(&body))?.unwrap_or_default();
+    Ok(Reading::Events(vec![event(&body)?]))
+}
+
+/// Reads the content of a webhook: `{event: {…}, person: {…}}`.
+pub fn event(body: &Properties) -> Result<SourceEvent, Refusal> {
     let event = object("event", body.get("event"))?.ok_or_else(|| {
         Refusal::invalid(
             "event is required: send PostHog's default body, {\"event\": …, \"person\": …}",
@@ -61,7 +66,7 @@ pub fn read(secrets: &[&str], webhook: &Webhook) -> Result<Reading, Refusal> {
     read.contact_properties = person_properties(known, set, set_once, properties.get("$unset"));
     read.properties = properties;
     read.occurred_at = timestamp(event.get("timestamp"));
-    Ok(Reading::Events(vec![read]))
+    Ok(read)
 }
 
 /// The person's properties: PostHog's record, and what this event sets, which the record may not
