@@ -25,6 +25,8 @@ mod durations;
 pub mod enrolment;
 mod event_names;
 pub mod foreign;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 pub mod http_client;
 pub mod ids;

@@ -352,6 +352,16 @@ const MODULES: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    (
+        "fuzz",
+        &[
+            "contacts",
+            "foreign",
+            "linked_plugins",
+            "plugins",
+            "signed_link",
+        ],
+    ),
 ];
 
 #[test]

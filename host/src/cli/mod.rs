@@ -39,6 +39,7 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::crew::Crew;
 use crate::db::{self, Db};
+use crate::plugins::ExitGuard;
 use crate::{http, restore, telemetry, worker};
 
 /// Self-hosted lifecycle email: product events in, durable journeys, mail out.
@@ -154,11 +155,13 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let guard = ExitGuard::new();
     let ended = runtime.block_on(async {
         let ended = run(command, &environment).await;
         telemetry::flush().await;
         ended
     });
+    drop(guard);
     // A plugin call that hangs must not hold up the end of the process.
     runtime.shutdown_background();
     match ended {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::plugins::ExitGuard;
+
 /// After this the process exits with whatever is still running.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,6 +24,7 @@ pub fn on_signal() -> CancellationToken {
                 tracing::error!("not finished after {PATIENCE:?}, stopping at once");
             }
         }
+        ExitGuard::release();
         std::process::exit(1);
     });
     stop

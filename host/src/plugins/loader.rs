@@ -3,6 +3,8 @@
 #![expect(unsafe_code, reason = "opens foreign libraries")]
 
 use std::error::Error as _;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hogsend_plugin_api::abi::{Mismatch, Root, negotiate};
 use hogsend_plugin_api::limits;
@@ -44,6 +46,7 @@ pub fn open(file: &Checked) -> Result<Root, Problem> {
         )
     })?;
     std::mem::forget(library);
+    watch_exits();
     // SAFETY: a symbol of this name, in a library that stays loaded from here on.
     unsafe { negotiate(address) }.map_err(|mismatch| {
         if let Mismatch::Layout { dump, .. } = &mismatch {
@@ -69,4 +72,52 @@ pub fn manifest<T: DeserializeOwned>(file: &Checked, root: Root) -> Result<(T, L
             "its manifest cannot be read ({error}): report this to the plugin's author"
         ))
     })
+}
+
+/// While it lives, the process ends by itself only: a library that calls `exit` ends it with a failure, whatever
+/// status it gave, so that what supervises the process starts it again.
+#[derive(Debug)]
+#[must_use]
+pub struct ExitGuard(());
+
+static GUARDED: AtomicBool = AtomicBool::new(false);
+static WATCHED: Once = Once::new();
+
+/// Exit status of a process that a library ended (sysexits' `EX_SOFTWARE`).
+const ENDED_BY_LIBRARY: libc::c_int = 70;
+
+impl ExitGuard {
+    pub fn new() -> Self {
+        GUARDED.store(true, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// From now on an exit is the host's own.
+    pub fn release() {
+        GUARDED.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        Self::release();
+    }
+}
+
+fn watch_exits() {
+    extern "C" fn at_exit() {
+        if GUARDED.load(Ordering::SeqCst) {
+            eprintln!(
+                "hogsend: a plugin called exit, which ends this process: run it in a process of its own (isolation = \"process\" in plugins.toml)"
+            );
+            // SAFETY: ends the process; nothing of it is used afterwards.
+            unsafe { libc::_exit(ENDED_BY_LIBRARY) }
+        }
+    }
+    WATCHED.call_once(|| {
+        // SAFETY: the function is of this program, which is never unloaded, and does not unwind.
+        if unsafe { libc::atexit(at_exit) } != 0 {
+            tracing::warn!("a plugin that calls exit(0) will end this process with success: the system takes no further exit handler");
+        }
+    });
 }

@@ -36,8 +36,11 @@ pub use discover::{Discovered, Origin, PluginInfo};
 pub use features::without_effect;
 pub use isolate::{Isolation, Task, host_plugin};
 pub use libraries::Libraries;
+pub use loader::ExitGuard;
 pub use owners::fault as owner_fault;
 pub use perform::Performer;
+#[doc(hidden)]
+pub use preflight::library_header;
 pub use problem::Problem;
 pub use refs::{AnalyticsRef, DeliveryRef, EventSourceRef, JourneysRef, PluginRef};
 pub use registry::{Registry, Start};

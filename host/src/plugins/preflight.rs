@@ -86,8 +86,8 @@ pub fn check(file: Read, lock: Option<&Lock>, cache_dir: &Path) -> Result<Checke
         );
         return Err(Problem::of_file("PLUGIN-012", &original, message));
     }
-    let symbol =
-        inspect(&bytes).map_err(|(code, message)| Problem::of_file(code, &original, message))?;
+    let symbol = library_header(&bytes)
+        .map_err(|(code, message)| Problem::of_file(code, &original, message))?;
     let copy = LibraryCopy::store(&original, &bytes, &sha256, cache_dir).map_err(|error| {
         Problem::of_file(
             "PLUGIN-001",
@@ -124,7 +124,7 @@ const CHECKS: &[Check] = &[
 
 /// Checks that the bytes are a whole shared library of this machine with one plugin header, and
 /// returns the header's name.
-fn inspect(bytes: &[u8]) -> Result<String, Refusal> {
+pub fn library_header(bytes: &[u8]) -> Result<String, Refusal> {
     let elf = Elf::parse(bytes)?;
     for check in CHECKS {
         check(&elf)?;

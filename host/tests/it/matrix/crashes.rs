@@ -20,7 +20,7 @@ fn lease_seconds(place: Place) -> &'static str {
 }
 
 /// Lets workers in processes of their own work until `done`, one after the other. Returns how many of them
-/// died.
+/// died; each must have failed, else what supervises it would not start it again.
 async fn work_until(host: &Host, clock: &str, place: Place, done: &'static str) -> usize {
     let data = tempfile::tempdir().unwrap();
     let url = host.server.database_url();
@@ -45,6 +45,7 @@ async fn work_until(host: &Host, clock: &str, place: Place, done: &'static str) 
             assert!(!is_over(), "it died after {deaths} others");
             return deaths;
         }
+        assert!(!worker.borrow_mut().succeeded(), "it ended with status 0");
         deaths += 1;
     }
 }

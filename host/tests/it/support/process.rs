@@ -118,6 +118,12 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Whether it has ended with status 0.
+    pub fn succeeded(&mut self) -> bool {
+        let ended = self.child.try_wait().unwrap();
+        ended.is_some_and(|status| status.success())
+    }
+
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         self.ask_to_end();
