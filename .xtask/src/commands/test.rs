@@ -17,7 +17,8 @@ pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     }
     set_test_env(&mut command, &servers, "debug")?;
     if args.is_empty() {
-        run(&mut command)?;
+        // One run names every test that fails.
+        run(command.arg("--no-fail-fast"))?;
         super::examples::check()?;
         super::package::check()?;
         return Ok(ExitCode::SUCCESS);
