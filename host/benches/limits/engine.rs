@@ -83,6 +83,7 @@ fn event(user: usize) -> NewEvent {
         source: "bench".into(),
         trust: Default::default(),
         historical: false,
+        caught_up: false,
         dedupe_key: None,
         name: "b.sleep".into(),
         person: Person::Names(NewIdentity {

@@ -193,6 +193,7 @@ async fn durable(ingestor: &Ingestor, first: usize, count: usize) -> f64 {
                     source: "bench".into(),
                     trust: Default::default(),
                     historical: false,
+                    caught_up: false,
                     dedupe_key: Some(number.to_string()),
                     name: "page.viewed".into(),
                     person: Person::Names(NewIdentity {
