@@ -86,6 +86,15 @@ impl Clock {
         }
     }
 
+    /// How far this clock moves in a stretch of real time.
+    pub fn moves(&self, real: Duration) -> TimeDelta {
+        let real = TimeDelta::from_std(real).unwrap_or(TimeDelta::MAX);
+        match self.0 {
+            Kind::Fast { factor, .. } => real.checked_mul(factor).unwrap_or(TimeDelta::MAX),
+            _ => real,
+        }
+    }
+
     /// Waits until this clock shows `at`. Returns at once for a manual clock, which does not run;
     /// for a clock that stops, waits as if it kept running.
     pub async fn sleep_until(&self, at: DateTime<Utc>) {
@@ -136,6 +145,9 @@ mod tests {
         assert!(runs.now() >= start + TimeDelta::hours(10));
         let stops = Clock::parse(&format!("{text}/2026-03-02T11:00:00Z")).unwrap();
         assert_eq!(stops.now(), start + TimeDelta::hours(2));
+        let minute = std::time::Duration::from_secs(60);
+        assert_eq!(runs.moves(minute), TimeDelta::hours(60));
+        assert_eq!(runs.takes(minute * 3600), minute);
         for wrong in [
             "",
             "2026-03-02T09:00:00Z",

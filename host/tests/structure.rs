@@ -495,3 +495,15 @@ fn back_to(start: usize, edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
     }
     None
 }
+
+/// An engine outside the database is a folder and its settings; everything else asks the seam.
+#[test]
+fn only_its_folder_and_its_settings_know_an_engine_by_its_name() {
+    let named = sources::naming("hatchet");
+    let known = ["config/", "worker/engine/mod.rs", "worker/engine/hatchet/"];
+    let (at_home, elsewhere): (Vec<_>, Vec<_>) = named
+        .into_iter()
+        .partition(|name| known.iter().any(|place| name.starts_with(place)));
+    assert!(at_home.len() > 10, "{at_home:?}");
+    assert_eq!(elsewhere, Vec::<String>::new());
+}

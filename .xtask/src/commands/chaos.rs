@@ -12,6 +12,17 @@ const LONG: [&[&str]; 2] = [
     &["--seed", "12", "--mails", "10000", "--provider", "postmark"],
 ];
 
+/// The tests about runs, which hold with each engine.
+const JOURNEYS: [&str; 7] = [
+    "admin_journeys::",
+    "dead_letters::",
+    "journeys::",
+    "matrix::",
+    "pauses::",
+    "policy::",
+    "steps::",
+];
+
 /// One run with the given arguments.
 pub fn chaos(args: &[String]) -> anyhow::Result<ExitCode> {
     let servers = Servers::start()?;
@@ -30,6 +41,14 @@ pub fn long() -> anyhow::Result<ExitCode> {
     let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
     set_test_env(&mut journeys, &servers, "debug")?;
     run(journeys.args(["--ignored", "--nocapture", "kill_journeys"]))?;
+    // A year of a thousand people with each engine.
+    let mut year = cargo(&["test", "--workspace", "--test", "it", "--"])?;
+    set_test_env(&mut year, &servers, "debug")?;
+    run(year.args(["--ignored", "--nocapture", "year::"]))?;
+    // The tests of journeys with the engine that is not the default.
+    let mut hatchet = cargo(&["test", "--workspace", "--test", "it", "--"])?;
+    set_test_env(&mut hatchet, &servers, "debug")?;
+    run(hatchet.env("HOGSEND_TEST_ENGINE", "hatchet").args(JOURNEYS))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -155,7 +155,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let guard = ExitGuard::new();
+    let guard = ExitGuard::set();
     let ended = runtime.block_on(async {
         let ended = run(command, &environment).await;
         telemetry::flush().await;

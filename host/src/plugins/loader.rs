@@ -87,7 +87,7 @@ static WATCHED: Once = Once::new();
 const ENDED_BY_LIBRARY: libc::c_int = 70;
 
 impl ExitGuard {
-    pub fn new() -> Self {
+    pub fn set() -> Self {
         GUARDED.store(true, Ordering::SeqCst);
         Self(())
     }

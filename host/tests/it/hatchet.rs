@@ -142,14 +142,8 @@ fn tasks(rig: &Rig) -> Vec<Run> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_is_a_task_that_says_whose_it_is_and_where_it_waits() {
     let rig = Rig::hatchet().await;
-    event(&rig, "t.slow", "ann").await;
-    rig.settle().await;
+    let task = sleeper(&rig).await;
     let run = run_id(&rig, "t-slow").await;
-    until("the task is evicted", async || {
-        tasks(&rig).iter().any(|one| one.evicted)
-    })
-    .await;
-    let task = tasks(&rig).remove(0);
     assert_eq!(task.workflow, "journey-t-slow");
     assert_eq!(task.metadata["journey"], "t-slow");
     assert_eq!(task.metadata["run"], json!(run));
@@ -300,6 +294,62 @@ async fn while_hatchet_is_away_nothing_is_lost_and_mail_goes_out() {
     rig.stop().await;
 }
 
+/// A run that sleeps for a day, whose task Hatchet keeps.
+async fn sleeper(rig: &Rig) -> Run {
+    event(rig, "t.slow", "ann").await;
+    rig.settle().await;
+    let evicted = async || tasks(rig).iter().any(|one| one.evicted);
+    until("the task is evicted", evicted).await;
+    tasks(rig).remove(0)
+}
+
+/// Ends the sleep of a run, and moves the clock on until the run is over.
+async fn outlast(rig: &Rig) {
+    rig.server.clock.advance(DAY);
+    rig.outside().advance(DAY);
+    until("the run is over", async || {
+        rig.server.clock.advance(Duration::from_secs(1));
+        runs(rig).await == "t-slow completed"
+    })
+    .await;
+    rig.settle().await;
+    assert_eq!(mails(rig).await, 1);
+}
+
+/// Its start went into a connection that broke: for Hatchet the task runs as long as the worker lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_task_is_lost_gets_another_one() {
+    let rig = Rig::hatchet().await;
+    let lost = sleeper(&rig).await;
+    rig.outside().faults(|it| it.lose_starts = 1);
+    outlast(&rig).await;
+    let tasks = tasks(&rig);
+    assert_eq!(tasks.len(), 2);
+    assert_eq!(
+        (&tasks[0].id, tasks[0].status),
+        (&lost.id, Status::Cancelled)
+    );
+    rig.stop().await;
+}
+
+/// Its wait ended while a worker evicted it that died then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_stays_evicted_is_restored() {
+    let rig = Rig::hatchet().await;
+    let stranded = sleeper(&rig).await;
+    rig.outside().faults(|it| it.strand_evicted = 1);
+    outlast(&rig).await;
+    until("the task is over", async || tasks(&rig)[0].is_over()).await;
+    let tasks = tasks(&rig);
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(
+        (&tasks[0].id, tasks[0].status),
+        (&stranded.id, Status::Completed)
+    );
+    assert_eq!(rig.outside().calls("RestoreEvictedTask"), 1);
+    rig.stop().await;
+}
+
 /// A worker with each engine: a claim decides who advances a run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_with_both_engines_share_the_runs_and_no_step_runs_twice() {
@@ -327,23 +377,27 @@ async fn workers_with_both_engines_share_the_runs_and_no_step_runs_twice() {
     rig.stop().await;
 }
 
+/// Moves the runs to another engine; what was done.
+async fn switch(rig: &Rig, to: &str) -> String {
+    let mut lines = worker::engine::switch(&rig.server.app, to, false)
+        .await
+        .unwrap();
+    lines.swap_remove(1)
+}
+
 /// Changing the engine and back, with a run that waits all the while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_engine_changes_under_a_run_that_waits() {
     let mut rig = Rig::hatchet_without_worker().await;
     event(&rig, "t.slow", "ann").await;
     rig.server.drain().await;
-    let client = rig.outside().client();
-    let moved = worker::engine::hand_over(&rig.server.app, &client)
-        .await
-        .unwrap();
-    assert_eq!(moved.runs, 1);
     assert_eq!(
-        worker::engine::hand_over(&rig.server.app, &client)
-            .await
-            .unwrap()
-            .runs,
-        0
+        switch(&rig, "hatchet").await,
+        "1 open runs have got a task in Hatchet"
+    );
+    assert_eq!(
+        switch(&rig, "hatchet").await,
+        "0 open runs have got a task in Hatchet"
     );
     rig.start_worker().await;
     until("its task waits", async || {
@@ -351,10 +405,10 @@ async fn the_engine_changes_under_a_run_that_waits() {
     })
     .await;
     rig.stop_worker().await;
-    let back = worker::engine::take_back(&rig.server.app.db, &client)
-        .await
-        .unwrap();
-    assert_eq!(back.runs, 1);
+    assert_eq!(
+        switch(&rig, "embedded").await,
+        "the tasks of 1 runs are cancelled in Hatchet"
+    );
     assert_eq!(tasks(&rig)[0].status, Status::Cancelled);
     rig.server.clock.advance(DAY);
     rig.server.drain().await;

@@ -87,3 +87,4 @@ mod trust;
 mod unsubscribe;
 mod upgrade;
 mod webhook_files;
+mod year;

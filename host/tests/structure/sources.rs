@@ -43,6 +43,22 @@ fn gather(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
+/// The source files whose text has this word, in any case, by their path in `src`.
+pub fn naming(word: &str) -> Vec<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    gather(&source, &mut paths);
+    let named = paths.iter().filter(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.to_lowercase().contains(word)
+    });
+    let mut names: Vec<String> = named
+        .map(|path| path.strip_prefix(&source).unwrap().display().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Every source file of a folder of the host, parsed.
 pub fn parse_folder(folder: &str) -> Vec<syn::File> {
     let mut paths = Vec::new();

@@ -99,16 +99,14 @@ impl Client {
                 format!("is none, and {address} speaks TLS: set it to tls"),
                 false,
             ),
-            Speech::Tls => failed(
-                names::TLS_ROOT_CA_FILE,
-                format!(
-                    "and the system's certificates do not fit the TLS of {address} ({why}): set it to the engine's authority, {} to the name in its certificate, and for mtls {} and {}",
-                    names::TLS_SERVER_NAME,
-                    names::TLS_CERT_FILE,
-                    names::TLS_KEY_FILE
-                ),
-                false,
-            ),
+            Speech::Tls => {
+                let identity = self
+                    .settings
+                    .tls
+                    .as_ref()
+                    .and_then(|it| it.identity.as_ref());
+                unfit_tls(address, why, identity.is_some())
+            }
             Speech::Unreachable(error) => failed(
                 names::HOST_PORT,
                 format!(
@@ -131,5 +129,49 @@ fn failed(variable: &'static str, text: String, may_pass: bool) -> CheckFailed {
     CheckFailed {
         problem: Problem::new(variable, text),
         may_pass,
+    }
+}
+
+/// Why a connection over TLS failed. An engine that misses the client's certificate closes the connection, and says so
+/// after the handshake only.
+fn unfit_tls(address: &str, why: &str, identity: bool) -> CheckFailed {
+    if !identity && !why.contains("certificate") {
+        return failed(
+            names::TLS_STRATEGY,
+            format!(
+                "is tls, and {address} closes the connection ({why}): if the engine wants certificates of clients, set it to mtls with {} and {}",
+                names::TLS_CERT_FILE,
+                names::TLS_KEY_FILE
+            ),
+            true,
+        );
+    }
+    failed(
+        names::TLS_ROOT_CA_FILE,
+        format!(
+            "and the system's certificates do not fit the TLS of {address} ({why}): set it to the engine's authority, {} to the name in its certificate, and for mtls {} and {}",
+            names::TLS_SERVER_NAME,
+            names::TLS_CERT_FILE,
+            names::TLS_KEY_FILE
+        ),
+        false,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_tls_names_the_setting_to_change() {
+        let address = "hatchet:7077";
+        let unknown = "invalid peer certificate: UnknownIssuer: transport error";
+        let closed = "operation was canceled: transport error: connection closed";
+        let named = |why, identity| unfit_tls(address, why, identity).problem.variable;
+        assert_eq!(named(unknown, false), names::TLS_ROOT_CA_FILE);
+        assert_eq!(named(closed, false), names::TLS_STRATEGY);
+        assert_eq!(named(closed, true), names::TLS_ROOT_CA_FILE);
+        let text = unfit_tls(address, closed, false).to_string();
+        assert!(text.contains("set it to mtls"), "{text}");
     }
 }

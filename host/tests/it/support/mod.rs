@@ -1,4 +1,7 @@
 //! One server a test, each with a database of its own.
+//!
+//! With `HOGSEND_TEST_ENGINE=hatchet` the runs of servers are woken by Hatchet's stand-in: [`Server::drain`] then starts a
+//! worker, waits until it has done all that is due, and stops it. `cargo xtask long` runs the tests of journeys so.
 
 pub mod admin;
 pub mod brevo;
@@ -8,6 +11,7 @@ pub mod crash_plugin;
 pub mod https;
 pub mod journeys_plugin;
 pub mod mailgun;
+pub mod outside;
 pub mod posthog_api;
 pub mod process;
 pub mod receiver;
@@ -43,6 +47,11 @@ use tower::ServiceExt as _;
 
 pub use store::Store;
 
+use outside::Outside;
+
+/// What the clocks of tests show at first.
+pub const BEGINNING: &str = "2026-03-02T09:00:00Z";
+
 /// Runs a test on a real Postgres and once more on the embedded one.
 #[macro_export]
 macro_rules! on_each_store {
@@ -75,6 +84,8 @@ pub struct Server {
     _crew: Crew,
     _data: tempfile::TempDir,
     store: Store,
+    /// The engine that wakes its runs, where that is not the embedded one.
+    outside: Option<Arc<Outside>>,
 }
 
 impl Server {
@@ -82,8 +93,22 @@ impl Server {
         Self::with(store, &[]).await
     }
 
-    /// A server with these environment variables.
+    /// A server with these environment variables, and with the engine with which the tests run.
     pub async fn with(store: Store, variables: &[(&str, &str)]) -> Self {
+        let outside = match std::env::var("HOGSEND_TEST_ENGINE").as_deref() {
+            Ok("hatchet") => Some(Arc::new(Outside::start(BEGINNING.parse().unwrap()).await)),
+            Ok(other) => panic!("HOGSEND_TEST_ENGINE is '{other}': it can be hatchet"),
+            Err(_) => None,
+        };
+        Self::on(store, variables, outside).await
+    }
+
+    /// A server with these environment variables, whose runs this engine wakes; None for the embedded one.
+    pub async fn on(
+        store: Store,
+        variables: &[(&str, &str)],
+        outside: Option<Arc<Outside>>,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let data_dir = data.path().to_str().unwrap().to_owned();
         let mut all: BTreeMap<String, String> = BTreeMap::from([
@@ -105,6 +130,10 @@ impl Server {
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into())),
         );
+        if let Some(outside) = &outside {
+            let own = outside.engine.variables().into_iter();
+            all.extend(own.map(|(name, value)| (name.into(), value)));
+        }
         if all.get("NODE_ENV").is_some_and(|name| name == "production") {
             let url = || "https://api.acme.test".to_owned();
             all.entry("API_PUBLIC_URL".into()).or_insert_with(url);
@@ -116,7 +145,7 @@ impl Server {
         let mut config = Config::load(&lookup, Mode::Dev).unwrap();
         let clock = match all.get("HOGSEND_TEST_CLOCK") {
             Some(text) => Clock::parse(text).unwrap(),
-            None => Clock::manual("2026-03-02T09:00:00Z".parse().unwrap()),
+            None => Clock::manual(BEGINNING.parse().unwrap()),
         };
         let cache = Arc::new(Cache::connect(config.redis_url.as_deref(), clock.clone()));
         let performer = Performer::new(http_client(), cache.clone(), config.data_dir.clone());
@@ -145,6 +174,7 @@ impl Server {
             installation,
             _data: data,
             store,
+            outside,
         }
     }
 
@@ -160,7 +190,7 @@ impl Server {
 
     /// Another replica: a server of its own on the same database.
     pub async fn replica(&self, variables: &[(&str, &str)]) -> Self {
-        Self::with(self.store.share(), variables).await
+        Self::on(self.store.share(), variables, self.outside.clone()).await
     }
 
     /// The same database, for a server with other settings altogether.
@@ -192,7 +222,12 @@ impl Server {
 
     /// Lets the worker do all that is due now.
     pub async fn drain(&self) {
-        worker::drain(&self.app).await.unwrap();
+        match &self.outside {
+            None => {
+                worker::drain(&self.app).await.unwrap();
+            }
+            Some(outside) => outside.drain(self).await,
+        }
     }
 
     pub async fn request(&self, request: Request<Body>) -> Answer {

@@ -4,7 +4,6 @@
 //! The loop that otherwise claims mails offers tasks in its place. Where Hatchet is away, or starts no tasks for ten
 //! seconds, the loop claims the mails itself.
 
-use chrono::{DateTime, Utc};
 use hogsend_hatchet::{Failed, Normal, Trigger};
 use serde_json::{Map, Value, json};
 
@@ -20,10 +19,11 @@ pub async fn offer(engine: &Hatchet, app: &App, lane: Lane, free: usize) -> db::
     let offers = engine.offers.of(lane);
     let now = app.clock.now();
     let due = mail::next_due(app, lane).await?.filter(|due| *due <= now);
+    let late = now - app.clock.moves(PATIENCE);
     let Some(due) = due else {
         return Ok(!offers.idle());
     };
-    if !(engine.is_ready() && engine.is_there()) || (offers.are_ignored() && overdue(due, now)) {
+    if !(engine.is_ready() && engine.is_there()) || (offers.are_ignored() && due < late) {
         return Ok(false);
     }
     let wanted = mail::requests_due(app, lane, free).await?;
@@ -44,10 +44,6 @@ pub async fn offer(engine: &Hatchet, app: &App, lane: Lane, free: usize) -> db::
         Err(_) => tracing::debug!("Hatchet does not answer, mail is sent without it"),
     }
     Ok(false)
-}
-
-fn overdue(due: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    (now - due).to_std().is_ok_and(|late| late > PATIENCE)
 }
 
 fn lane_name(lane: Lane) -> &'static str {

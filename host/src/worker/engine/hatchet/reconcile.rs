@@ -24,17 +24,17 @@ use crate::worker::periodic::{Left, Pass};
 /// Runs woken in one pass.
 const RUNS: i64 = 1_000;
 /// How long after its time a run is overdue: tasks wake some seconds late under load.
-const LATE: TimeDelta = TimeDelta::seconds(15);
+const LATE: Duration = Duration::from_secs(15);
 /// How long a task has to look at its run after it was asked.
-const ASKED: TimeDelta = TimeDelta::seconds(30);
+const ASKED: Duration = Duration::from_secs(30);
 /// How long a run may be due whose task Hatchet takes for running: in memory it may wait for its turn.
-const LOST: TimeDelta = TimeDelta::seconds(90);
+const LOST: Duration = Duration::from_secs(90);
 /// Tasks that do not look, of which Hatchet is asked in one pass. With a backlog at Hatchet all tasks are slow.
 const DEAF: usize = 100;
 /// Tasks compared with Hatchet in one pass.
 const CHECKED: i64 = 100;
 /// How long a task is not compared again.
-const CHECKED_WITHIN: TimeDelta = TimeDelta::minutes(1);
+const CHECKED_WITHIN: Duration = Duration::from_secs(60);
 /// How long a pass waits for Hatchet.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The reason of a run that was cancelled in the dashboard.
@@ -55,10 +55,13 @@ impl Reconciler {
 
     /// Wakes runs that are overdue. True where there may be more.
     async fn wake_overdue(&self) -> Result<bool, NotWoken> {
-        let now = self.app.clock.now();
+        let clock = &self.app.clock;
+        let now = clock.now();
+        // Hatchet takes its time however fast this clock runs.
+        let ago = |real| now - clock.moves(real);
         let overdue = {
             let mut conn = self.app.db.conn().await?;
-            db::runs_overdue(&mut conn, now, now - LATE, now - ASKED, RUNS).await?
+            db::runs_overdue(&mut conn, now, ago(LATE), ago(ASKED), RUNS).await?
         };
         let more = overdue.len() as i64 == RUNS;
         let mut to_ask = Vec::new();
@@ -70,7 +73,7 @@ impl Reconciler {
         } in overdue
         {
             match task {
-                Some(task) => deaf.push((RunTask { run, task }, now - due > LOST)),
+                Some(task) => deaf.push((RunTask { run, task }, due < ago(LOST))),
                 None => to_ask.push(run),
             }
         }
@@ -131,9 +134,10 @@ impl Reconciler {
 
     async fn check(&self) -> Result<(), NotWoken> {
         let now = self.app.clock.now();
+        let before = now - self.app.clock.moves(CHECKED_WITHIN);
         let checks = {
             let mut conn = self.app.db.conn().await?;
-            db::run_tasks_check(&mut conn, now - CHECKED_WITHIN, now, CHECKED).await?
+            db::run_tasks_check(&mut conn, before, now, CHECKED).await?
         };
         let (open, over): (Vec<_>, Vec<_>) = checks.into_iter().partition(|one| one.open);
         let unmade: Vec<_> = over

@@ -1,8 +1,9 @@
 //! Relays wake-ups from `run_wakes`, in bulk.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::Hatchet;
@@ -15,7 +16,7 @@ use crate::worker::poll::Work;
 /// Wake-ups relayed together.
 const TOGETHER: i64 = 1_000;
 /// How long a worker may take to relay them; after a failure they are tried again then.
-const TAKEN: TimeDelta = TimeDelta::seconds(30);
+const TAKEN: Duration = Duration::from_secs(30);
 
 pub struct Relay {
     app: App,
@@ -79,8 +80,9 @@ impl Work for Relay {
             return Ok(Vec::new());
         }
         let now = self.app.clock.now();
+        let until = now + self.app.clock.moves(TAKEN);
         let mut conn = self.app.db.conn().await?;
-        let wakes = db::run_wakes_take(&mut conn, TOGETHER, now, now + TAKEN).await?;
+        let wakes = db::run_wakes_take(&mut conn, TOGETHER, now, until).await?;
         Ok(if wakes.is_empty() {
             Vec::new()
         } else {

@@ -1,7 +1,8 @@
 //! Waking runs: an event for the task of a run, a new task where there is none, and the end of tasks whose run is
 //! over.
 
-use chrono::TimeDelta;
+use std::time::Duration;
+
 use hogsend_hatchet::{CallError, Client, Event, Trigger};
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use crate::runs;
 use crate::worker::engine::SwitchFailed;
 
 /// How long making a task may take; after that another worker makes it.
-const MADE_WITHIN: TimeDelta = TimeDelta::minutes(2);
+const MADE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Why runs were not woken.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +50,9 @@ pub async fn wake(app: &App, client: &Client, runs: &[StateId]) -> Result<(), No
     }
     let now = app.clock.now();
     let (wanted, tasks) = {
+        let given_up = now - app.clock.moves(MADE_WITHIN);
         let mut conn = app.db.conn().await?;
-        let wanted = db::run_tasks_begin(&mut conn, runs, now, now - MADE_WITHIN).await?;
+        let wanted = db::run_tasks_begin(&mut conn, runs, now, given_up).await?;
         (wanted, db::run_tasks(&mut conn, runs).await?)
     };
     let woken: Vec<StateId> = runs
