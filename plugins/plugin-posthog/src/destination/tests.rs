@@ -126,18 +126,20 @@ fn a_destination_is_made_once_and_found_afterwards() {
 
 #[test]
 fn a_destination_made_by_hand_is_found_by_its_url_and_corrected() {
-    let mut project = Project::default();
-    project.all = vec![
-        json!({ "id": "a", "name": "Slack", "template": { "id": "template-slack" }, "inputs": {} }),
-        json!({ "id": "b", "name": "Other", "template": { "id": "template-webhook" }, "enabled": true,
-                "inputs": { "url": { "value": "https://other.example.com" } } }),
-        json!({ "id": "c", "name": "Ours", "template": { "id": "template-webhook" }, "enabled": true,
-                "filters": { "events": [{ "id": "signed_up" }] },
-                "inputs": {
-                    "url": { "value": URL }, "method": { "value": "POST" }, "debug": { "value": true },
-                    "body": { "value": { "event": "{event}", "person": "{person}" } },
-                    "headers": { "value": { "X-PostHog-Webhook-Secret": "an earlier secret" } } } }),
-    ];
+    let mut project = Project {
+        all: vec![
+            json!({ "id": "a", "name": "Slack", "template": { "id": "template-slack" }, "inputs": {} }),
+            json!({ "id": "b", "name": "Other", "template": { "id": "template-webhook" }, "enabled": true,
+                    "inputs": { "url": { "value": "https://other.example.com" } } }),
+            json!({ "id": "c", "name": "Ours", "template": { "id": "template-webhook" }, "enabled": true,
+                    "filters": { "events": [{ "id": "signed_up" }] },
+                    "inputs": {
+                        "url": { "value": URL }, "method": { "value": "POST" }, "debug": { "value": true },
+                        "body": { "value": { "event": "{event}", "person": "{person}" } },
+                        "headers": { "value": { "X-PostHog-Webhook-Secret": "an earlier secret" } } } }),
+        ],
+        ..Project::default()
+    };
     let corrected = project.connect(&["other"]);
     let Connected::Corrected { what, .. } = corrected else {
         panic!("{corrected:?}")
