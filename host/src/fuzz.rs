@@ -63,7 +63,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw==";
 fn webhook(bytes: &[u8]) {
     static PLUGINS: LazyLock<Vec<Plugin>> = LazyLock::new(|| {
         crate::linked_plugins::link();
-        linked().map(Plugin::start).collect()
+        linked().filter_map(Plugin::start).collect()
     });
     let Some((plugin, webhook)) = PLUGINS
         .iter()
@@ -91,23 +91,31 @@ struct Plugin {
 }
 
 impl Plugin {
-    fn start(linked: &Linked) -> Self {
+    /// Starts a plugin that reads webhooks. With the secret where it fits; SendGrid's is a public key.
+    fn start(linked: &Linked) -> Option<Self> {
         let manifest = (linked.manifest)();
-        let settings = manifest.settings.iter().filter_map(|setting| {
-            let value = setting.default.clone().or_else(|| match setting.url {
-                true => Some("https://vendor.example".into()),
-                false => (setting.required || setting.secret).then(|| SECRET.into()),
-            })?;
-            Some((setting.name.clone(), value))
-        });
-        let settings: Settings = settings.collect();
-        let instance = (linked.create)(&settings)
+        let reads = |kind: &Kind| matches!(kind, Kind::EventSource | Kind::Delivery);
+        if !manifest.kinds.iter().any(reads) {
+            return None;
+        }
+        let own = |with_secret: bool| -> Settings {
+            let settings = manifest.settings.iter().filter_map(|setting| {
+                let secret = Some(&setting.name) == manifest.webhook_secret.as_ref();
+                let wanted = setting.required || (with_secret && secret);
+                let made = || wanted.then(|| fitting(&setting.name).to_owned());
+                let value = setting.default.clone().or_else(made)?;
+                Some((setting.name.clone(), value))
+            });
+            settings.collect()
+        };
+        let instance = (linked.create)(&own(true))
+            .or_else(|_| (linked.create)(&own(false)))
             .unwrap_or_else(|error| panic!("'{}' does not start: {error}", manifest.id));
-        Self {
+        Some(Self {
             id: manifest.id,
             kinds: manifest.kinds,
             instance,
-        }
+        })
     }
 
     /// The webhook in these bytes, if it is for this plugin.
@@ -128,6 +136,16 @@ impl Plugin {
             headers.push(("svix-signature".into(), signature));
         }
         Some(Webhook::new(headers, body.to_vec(), DateTime::UNIX_EPOCH))
+    }
+}
+
+/// A value that a required setting of this name accepts.
+fn fitting(name: &str) -> &'static str {
+    match name.rsplit('_').next() {
+        Some("DOMAIN" | "HOST") => "mail.example.com",
+        Some("REGION") => "eu-west-1",
+        Some("URL") => "https://vendor.example",
+        _ => SECRET,
     }
 }
 
