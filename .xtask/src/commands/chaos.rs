@@ -41,10 +41,6 @@ pub fn long() -> anyhow::Result<ExitCode> {
     let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
     set_test_env(&mut journeys, &servers, "debug")?;
     run(journeys.args(["--ignored", "--nocapture", "kill_journeys"]))?;
-    // A year of a thousand people with each engine.
-    let mut year = cargo(&["test", "--workspace", "--test", "it", "--"])?;
-    set_test_env(&mut year, &servers, "debug")?;
-    run(year.args(["--ignored", "--nocapture", "year::"]))?;
     // The tests of journeys with the engine that is not the default.
     let mut hatchet = cargo(&["test", "--workspace", "--test", "it", "--"])?;
     set_test_env(&mut hatchet, &servers, "debug")?;

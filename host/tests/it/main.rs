@@ -87,4 +87,3 @@ mod trust;
 mod unsubscribe;
 mod upgrade;
 mod webhook_files;
-mod year;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::{Conn, Result};
-use crate::ids::{Claim, floor};
+use crate::ids::Claim;
 
 /// A backfill: what is read, and how far it is.
 #[derive(Clone, Debug)]
@@ -145,14 +145,14 @@ pub async fn backfill_release(conn: &mut Conn, source: &str, claim: Claim) -> Re
 /// From when on every event of the source that was received has its key: the oldest key, if the source has
 /// older events, whose keys are deleted. None where no key is missing.
 pub async fn keys_complete_since(conn: &mut Conn, source: &str) -> Result<Option<DateTime<Utc>>> {
-    let oldest = sqlx::query_scalar!(
-        "SELECT received_at FROM event_keys WHERE source = $1 ORDER BY event_id LIMIT 1",
+    let oldest = sqlx::query!(
+        "SELECT event_id, received_at FROM event_keys WHERE source = $1 ORDER BY event_id LIMIT 1",
         source
     )
     .fetch_optional(&mut *conn)
     .await?;
-    // An event is received with its key, so it is older by its id, too.
-    let before = oldest.map(floor);
+    // A key has the id of its event, and ids are given in the order of receipt.
+    let before = oldest.as_ref().map(|key| key.event_id);
     let gone = sqlx::query_scalar!(
         r#"SELECT EXISTS (
                SELECT FROM user_events WHERE source = $1 AND ($2::uuid IS NULL OR id < $2))
@@ -166,7 +166,7 @@ pub async fn keys_complete_since(conn: &mut Conn, source: &str) -> Result<Option
     .await?;
     match (gone, oldest) {
         (false, _) => Ok(None),
-        (true, Some(oldest)) => Ok(Some(oldest)),
+        (true, Some(oldest)) => Ok(Some(oldest.received_at)),
         // Not one key is left of its events.
         (true, None) => event_last_received(conn, source).await,
     }
