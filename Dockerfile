@@ -30,7 +30,7 @@ COPY . .
 RUN cargo build --release --locked --package hogsend \
     && cp target/release/hogsend /usr/local/bin/hogsend
 
-FROM debian:bookworm-slim AS base
+FROM debian:bookworm-20260518-slim AS base
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

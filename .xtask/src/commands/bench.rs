@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use super::set_test_env;
 use crate::cargo::{cargo, run, run_last};
-use crate::servers::Servers;
+use crate::servers::{Disk, Servers};
 
 pub fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
-    let servers = Servers::start()?;
+    let servers = Servers::start(Disk::Waits)?;
     run(&mut cargo(&[
         "build",
         "--release",

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::set_test_env;
 use crate::cargo::{cargo, run, run_last};
-use crate::servers::Servers;
+use crate::servers::{Disk, Servers};
 
 /// The seeds of the long runs; each gives a different sequence of kills.
 const LONG: [&[&str]; 2] = [
@@ -23,16 +23,23 @@ const JOURNEYS: [&str; 7] = [
     "steps::",
 ];
 
+/// The tests that do less with each change.
+const LONGER: [&str; 3] = [
+    "day::",
+    "kill::killed_again_and_again",
+    "reload::reloads_under_load",
+];
+
 /// One run with the given arguments.
 pub fn chaos(args: &[String]) -> anyhow::Result<ExitCode> {
-    let servers = Servers::start()?;
+    let servers = Servers::start(Disk::DoesNotWait)?;
     build()?;
     run_last(program(&servers)?.args(args))
 }
 
 /// The runs that take too long for every change. They run in sequence and stop at the first failure.
 pub fn long() -> anyhow::Result<ExitCode> {
-    let servers = Servers::start()?;
+    let servers = Servers::start(Disk::DoesNotWait)?;
     build()?;
     for args in LONG {
         run(program(&servers)?.args(args))?;
@@ -41,6 +48,10 @@ pub fn long() -> anyhow::Result<ExitCode> {
     let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
     set_test_env(&mut journeys, &servers, "debug")?;
     run(journeys.args(["--ignored", "--nocapture", "kill_journeys"]))?;
+    let mut longer = cargo(&["test", "--workspace", "--test", "it", "--"])?;
+    set_test_env(&mut longer, &servers, "debug")?;
+    let longer = longer.env("HOGSEND_TEST_LONG", "1").args(LONGER);
+    run(longer.arg("--nocapture"))?;
     // The tests of journeys with the engine that is not the default.
     let mut hatchet = cargo(&["test", "--workspace", "--test", "it", "--"])?;
     set_test_env(&mut hatchet, &servers, "debug")?;

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use super::set_test_env;
 use crate::cargo::{cargo, run, run_last};
-use crate::servers::Servers;
+use crate::servers::{Disk, Servers};
 
 pub fn test(args: &[String]) -> anyhow::Result<ExitCode> {
-    let servers = Servers::start()?;
+    let servers = Servers::start(Disk::DoesNotWait)?;
     let mut command = cargo(&["test"])?;
     if names_packages(args) {
         run(cargo(&["build", "--workspace", "--lib", "--bins"])?.args(["--test", "it"]))?;

@@ -7,7 +7,7 @@ mod redis;
 mod server;
 mod smtp;
 
-pub use postgres::Postgres;
+pub use postgres::{Disk, Postgres};
 pub use server::pause;
 
 use programs::Wanted;
@@ -23,7 +23,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    pub fn start() -> anyhow::Result<Self> {
+    /// `disk` has no effect on a database that is set in the environment.
+    pub fn start(disk: Disk) -> anyhow::Result<Self> {
         let given_database = given("HOGSEND_TEST_DATABASE_URL");
         let given_redis = given("HOGSEND_TEST_REDIS_URL");
         let given_smtp = given("HOGSEND_TEST_SMTP");
@@ -35,7 +36,7 @@ impl Servers {
         let mut running = Vec::new();
         let database_url = match (given_database, programs.postgres) {
             (None, Some(folder)) => {
-                let (server, url) = postgres::start(&folder)?;
+                let (server, url) = postgres::start(&folder, disk)?;
                 running.push(server);
                 url
             }

@@ -39,7 +39,7 @@ impl Postgres {
             .unwrap_or_else(|| "psql".into());
         match (given, found.postgres) {
             (None, Some(folder)) => {
-                let (server, url) = start(&folder)?;
+                let (server, url) = start(&folder, Disk::DoesNotWait)?;
                 Ok(Self {
                     url,
                     psql,
@@ -68,8 +68,17 @@ impl Postgres {
     }
 }
 
+/// Whether the server waits until the disk has what it writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// As in production: for figures.
+    Waits,
+    /// For tests: they kill processes, and only the end of the machine would lose what the system holds.
+    DoesNotWait,
+}
+
 /// Starts the server whose programs are in `folder`, and returns its URL.
-pub fn start(folder: &Path) -> anyhow::Result<(Server, String)> {
+pub fn start(folder: &Path, disk: Disk) -> anyhow::Result<(Server, String)> {
     let mut server = Server::prepare("postgres")?;
     let data = server.folder.join("data");
     let mut initdb = server.command(&folder.join("initdb"));
@@ -89,13 +98,16 @@ pub fn start(folder: &Path) -> anyhow::Result<(Server, String)> {
     let command = |server: &Server, port: u16| {
         let mut command = server.command(&program);
         command.arg("-D").arg(&data);
-        let settings = [
+        let mut settings = vec![
             format!("port={port}"),
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", server.folder.display()),
             "max_connections=300".to_owned(),
             "timezone=UTC".to_owned(),
         ];
+        if disk == Disk::DoesNotWait {
+            settings.extend(["fsync=off".to_owned(), "full_page_writes=off".to_owned()]);
+        }
         for setting in settings {
             command.args(["-c", &setting]);
         }

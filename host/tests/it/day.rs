@@ -10,14 +10,11 @@ use serde_json::json;
 
 use crate::support::process::{Process, free_port, worker_variables};
 use crate::support::resend::{Resend, Weather};
-use crate::support::{Server, Store};
-
-/// `HOGSEND_TEST_DAY` overrides the number.
-const MAILS: usize = 1_500;
+use crate::support::{Server, Store, amount};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_day_of_mails_through_provider_faults_and_kills() {
-    let mails = std::env::var("HOGSEND_TEST_DAY").map_or(MAILS, |n| n.parse().unwrap());
+    let mails = amount(600, 10_000);
     let resend = Resend::start().await;
     resend.weather(Weather {
         fault: 4,

@@ -98,7 +98,7 @@ fn wrong_and_misspelt_settings_are_found_together_and_no_secret_is_shown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_is_examined_with_what_waits_in_it() {
-    let store = Store::native().await;
+    let store = Store::empty().await;
     let url = store.url().to_owned();
     let examined = async || {
         let url = url.clone();

@@ -1,4 +1,4 @@
-//! A worker killed at any moment, two hundred times: one mail for each decision, none lost.
+//! A worker killed at any moment, again and again: one mail for each decision, none lost.
 
 use std::time::Duration;
 
@@ -6,18 +6,20 @@ use rand::Rng as _;
 
 use crate::support::process::{Process, free_port, until, worker_variables};
 use crate::support::resend::Resend;
-use crate::support::{Server, Store};
+use crate::support::{Server, Store, amount};
 
-const KILLS: usize = 200;
+/// How often it is killed, with each change and in the long tests.
+const KILLS: (usize, usize) = (50, 200);
 /// A machine that does much else may take longer, and then more kills fall before the first mail.
 const READY_MAX: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
+async fn killed_again_and_again_every_decision_is_one_accepted_mail() {
+    let kills = amount(KILLS.0, KILLS.1);
     let resend = Resend::start().await;
     // The provider takes a mail at once and answers late, so that kills fall between its
     // acceptance and our commit.
-    resend.answer_after(Duration::from_millis(15));
+    resend.answer_after(Duration::from_millis(40));
     let url = resend.url();
     let store = Store::native().await;
     let database_url = store.url().to_owned();
@@ -45,7 +47,7 @@ async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
     worker.kill();
 
     let mut decisions = 1;
-    for round in 0..KILLS {
+    for round in 0..kills {
         for n in 0..3 {
             let user = format!("k{round}-{n}");
             let body = serde_json::json!({
@@ -82,7 +84,7 @@ async fn killed_two_hundred_times_every_decision_is_one_accepted_mail() {
     let accepted = resend.accepted();
     let requests = resend.seen().len();
     eprintln!(
-        "{KILLS} kills, {decisions} decisions, {} accepted mails, {requests} answered requests, {interrupted} attempts cut off",
+        "{kills} kills, {decisions} decisions, {} accepted mails, {requests} answered requests, {interrupted} attempts cut off",
         accepted.len()
     );
     assert_eq!(

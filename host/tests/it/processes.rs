@@ -16,7 +16,7 @@ struct Installation {
 
 impl Installation {
     async fn new(more: &[(&str, &str)]) -> Self {
-        let store = Store::native().await;
+        let store = Store::empty().await;
         let data = tempfile::tempdir().unwrap();
         let redis = std::env::var("HOGSEND_TEST_REDIS_URL")
             .expect("HOGSEND_TEST_REDIS_URL is not set: run the tests with `cargo xtask test`");

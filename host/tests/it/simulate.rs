@@ -191,7 +191,7 @@ const NAMES: [&str; 35] = [
 /// it: runs and how they ended, mails and why not, who was turned away, and all that was ingested.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_simulation_comes_to_what_the_host_comes_to() {
-    let server = Server::start(Store::embedded().await).await;
+    let server = Server::start(Store::native().await).await;
     let mut sim = Sim::of(start::<TestJourneys>(&Settings::default()).unwrap())
         .starting(server.now())
         .without_timeline();

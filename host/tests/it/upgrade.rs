@@ -98,7 +98,7 @@ async fn people_runs_and_mails_of_the_version_before_are_brought_over_whole() {
     let mail = json!({ "userId": "ann", "template": "t-plain", "props": { "word": "w" }, "idempotencyKey": "reset" });
     let sent = old.call(Method::POST, "/v1/emails", KEY, Some(&mail)).await;
     assert_eq!(sent.status, StatusCode::ACCEPTED, "{}", sent.text());
-    let store = Store::native().await;
+    let store = Store::empty().await;
     let mut conn = before(&store).await;
     copy(&old, &mut conn).await;
     // As that version wrote them: spelt as they came, twice what Postgres held for two, opt-outs of

@@ -52,6 +52,12 @@ use outside::Outside;
 /// What the clocks of tests show at first.
 pub const BEGINNING: &str = "2026-03-02T09:00:00Z";
 
+/// How much a test does: `short` with each change, `long` with `HOGSEND_TEST_LONG=1`, which `cargo xtask long` sets.
+pub fn amount(short: usize, long: usize) -> usize {
+    let all = std::env::var("HOGSEND_TEST_LONG").is_ok_and(|set| set == "1");
+    if all { long } else { short }
+}
+
 /// Runs a test on a real Postgres and once more on the embedded one.
 #[macro_export]
 macro_rules! on_each_store {
