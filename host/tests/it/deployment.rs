@@ -84,7 +84,7 @@ fn is_pinned(image: &str) {
     let is_number = |part: &&str| part.parse::<u32>().is_ok();
     let has_version = parts.iter().take(2).filter(|part| is_number(part)).count() == 2;
     // Of a distribution, the day its packages are of.
-    let has_day = parts.iter().any(|part| part.len() == 8 && is_number(&part));
+    let has_day = parts.iter().any(|part| part.len() == 8 && is_number(part));
     assert!(has_version || has_day, "{image} is not pinned to a version");
 }
 
