@@ -38,6 +38,7 @@ mod linked_plugins;
 pub mod loops;
 pub mod mail;
 pub mod mailbox;
+mod memory;
 mod nearest;
 mod pauses;
 pub mod plugins;

@@ -40,7 +40,7 @@ use crate::config::Mode;
 use crate::crew::Crew;
 use crate::db::{self, Db};
 use crate::plugins::ExitGuard;
-use crate::{http, restore, telemetry, worker};
+use crate::{http, memory, restore, telemetry, worker};
 
 /// Self-hosted lifecycle email: product events in, durable journeys, mail out.
 #[derive(Parser)]
@@ -139,6 +139,7 @@ pub fn main() -> ExitCode {
         command => command,
     };
     crate::clock::since_start();
+    memory::use_small_pages();
     let environment = Environment::of_process();
     if matches!(command, Command::Dev(_))
         && let Some(data_dir) = environment.own_database()

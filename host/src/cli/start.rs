@@ -15,7 +15,7 @@ use crate::db::{self, Db};
 use crate::http_client::http_client;
 use crate::installed::{Installation, Reading, Snapshot};
 use crate::plugins::{self, Performer};
-use crate::telemetry;
+use crate::{memory, telemetry};
 
 /// A started process.
 pub struct Started {
@@ -116,6 +116,7 @@ async fn read(
 
     plugins::sweep(&config.data_dir.join("plugins"));
     config.senders = reading.settings.senders;
+    memory::give_back();
     Ok(Ready {
         config,
         clock,
