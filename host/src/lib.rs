@@ -46,6 +46,7 @@ mod private;
 pub mod purpose;
 mod refusals;
 pub mod restore;
+mod rounds;
 mod run_ended;
 pub mod runs;
 pub mod signed_link;

@@ -18,15 +18,20 @@ pub use alone::Alone;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{self, Db, Deaths, PluginCall};
+use crate::db::{self, CallSwitch, Db, Deaths, PluginCall};
 use crate::ids::Claim;
 use crate::plugins::flight::{self, Flights, Slot};
+use crate::rounds::{Part, Rounds};
 
 /// Worker deaths in the same call for one row after which it is given up.
 pub const DEATHS_MAX: i16 = 3;
+
+/// Statements at the same time that record calls, and the most calls that one of them records.
+const ROUNDS: (usize, usize) = (2, 128);
 
 /// The calls of this process.
 pub struct Calls {
@@ -35,8 +40,23 @@ pub struct Calls {
     flights: Flights,
     /// Recorded calls whose caller was cancelled.
     broken: Mutex<Vec<(Uuid, Claim)>>,
+    /// Calls that end or begin while others are being recorded.
+    switches: Rounds<Waiting>,
     /// Held while records are deleted: a claim made afterwards sees them gone.
     taking_back: tokio::sync::Mutex<()>,
+}
+
+/// A change that waits to be recorded.
+struct Waiting {
+    change: CallSwitch,
+    recorded: oneshot::Sender<()>,
+}
+
+impl Part for Waiting {
+    fn subject(&self) -> Uuid {
+        let call = self.change.begun.as_ref().or(self.change.ended.as_ref());
+        call.map(|call| call.subject).unwrap_or_default()
+    }
 }
 
 /// A call that is recorded, or about to be.
@@ -54,6 +74,7 @@ impl Calls {
             clock,
             flights: Flights::new(data_dir.join("calls")),
             broken: Mutex::default(),
+            switches: Rounds::new(ROUNDS.0, ROUNDS.1),
             taking_back: tokio::sync::Mutex::default(),
         }
     }
@@ -70,16 +91,55 @@ impl Calls {
         Ok(open.run(answer).await)
     }
 
-    /// Records that a call has returned, that another begins, or both.
+    /// Records that a call for something has returned, that another for it begins, or both.
     pub async fn switch(
-        &self,
+        self: &Arc<Self>,
         ended: Option<&PluginCall>,
         begun: Option<&PluginCall>,
     ) -> db::Result<()> {
+        let change = CallSwitch {
+            ended: ended.cloned(),
+            begun: begun.cloned(),
+        };
+        let (recorded, done) = oneshot::channel();
+        let waiting = Waiting {
+            change: change.clone(),
+            recorded,
+        };
+        let calls = self.clone();
+        let round = move |waiting: Vec<Waiting>| {
+            let calls = calls.clone();
+            async move { calls.record_round(waiting).await }
+        };
+        self.switches.add(waiting, round);
+        if done.await.is_ok() {
+            return Ok(());
+        }
+        // Each gets its own answer of the database.
+        self.record(&[change]).await
+    }
+
+    async fn record_round(&self, mut waiting: Vec<Waiting>) {
+        waiting.retain(|one| !one.recorded.is_closed());
+        let changes: Vec<_> = waiting.iter().map(|one| one.change.clone()).collect();
+        if changes.is_empty() || self.record(&changes).await.is_err() {
+            return;
+        }
+        for one in waiting {
+            // A caller that was cancelled meanwhile did not begin the call.
+            if one.recorded.send(()).is_err()
+                && let Some(call) = one.change.begun
+            {
+                self.broken().push((call.subject, call.claim));
+            }
+        }
+    }
+
+    async fn record(&self, changes: &[CallSwitch]) -> db::Result<()> {
         // The embedded database dies with the process, so its records must be on disk.
         let durable = self.db.is_embedded();
         let mut conn = self.db.conn().await?;
-        db::call_switch(&mut conn, ended, begun, durable, self.clock.now()).await
+        db::calls_switch(&mut conn, changes, durable, self.clock.now()).await
     }
 
     /// Deletes the records of calls that were cancelled, and those of processes that died while the

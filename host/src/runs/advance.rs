@@ -7,11 +7,13 @@ use std::sync::LazyLock;
 use chrono::TimeDelta;
 use hogsend_plugin_api::journey::{AdvanceIn, AdvanceOut, Pin, RunStatus, TriggerEvent};
 use hogsend_plugin_api::limits;
+use tracing::Span;
 
 use super::end::Ending;
 use super::enrich;
 use super::journal::Journal;
-use super::record::{Outcome, crashed, record, record_stuck};
+use super::record::{Outcome, crashed, record_stuck};
+use super::recorder::Recorder;
 use super::standing::Standing;
 use super::step::{Effects, Performed, Performing, perform};
 use crate::calls;
@@ -34,7 +36,11 @@ static SILENT: LazyLock<Outages> = LazyLock::new(Outages::default);
 /// All effects of the run are collected first and written in one transaction with the steps that
 /// caused them, under the claim and the revision the journal was read at. So a step's effect exists
 /// if and only if the step is recorded, whichever worker dies when.
-pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
+pub async fn advance(
+    cx: &Context,
+    recorder: &Recorder,
+    state: &ClaimedState,
+) -> db::Result<Standing> {
     let Some(entry) = cx.catalog().journey(&state.journey_id).cloned() else {
         return without_plugin(cx, state).await;
     };
@@ -44,14 +50,14 @@ pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Standing>
         return record_stuck(cx, state, journal, ending).await;
     }
     let completed = with_person(cx, state, &journal).await?;
-    let state: &ClaimedState = &completed;
-    let plugin = code_of(cx, &entry, state);
+    let plugin = code_of(cx, &entry, &completed);
+    let now = cx.clock.now();
     let run = Performing {
         cx,
-        state,
+        state: &completed,
         entry: &entry,
         plugin: &plugin,
-        now: cx.clock.now(),
+        now,
     };
     let mut advance = Advance {
         run,
@@ -65,8 +71,18 @@ pub async fn advance(cx: &Context, state: &ClaimedState) -> db::Result<Standing>
         };
         return crashed(cx, state, &error).await;
     };
-    let outcome = advance.outcome(Ending::of(&status));
-    cx.db.transact(|tx| record(tx, &outcome)).await
+    let Advance {
+        journal, effects, ..
+    } = advance;
+    let outcome = Outcome {
+        state: completed.into_owned(),
+        journal,
+        effects,
+        ending: Ending::of(&status),
+        now,
+        span: Span::current(),
+    };
+    recorder.record(cx, outcome).await
 }
 
 /// Postpones a run whose journey is in no plugin. The longer it has waited, the longer is the pause.
@@ -85,8 +101,13 @@ async fn postpone(cx: &Context, state: &ClaimedState, wait: TimeDelta) -> db::Re
 }
 
 async fn load(cx: &Context, state: &ClaimedState) -> db::Result<Journal> {
-    let mut conn = cx.db.conn().await?;
-    let rows = db::steps_of(&mut conn, state.id).await?;
+    let rows = match &state.steps {
+        Some(steps) => steps.to_vec(),
+        None => {
+            let mut conn = cx.db.conn().await?;
+            db::steps_of(&mut conn, state.id).await?
+        }
+    };
     Ok(Journal::new(rows, state.completions))
 }
 
@@ -148,7 +169,7 @@ struct Advance<'a> {
     crash: Option<PluginError>,
 }
 
-impl<'a> Advance<'a> {
+impl Advance<'_> {
     /// Performs what is due, then lets the code go on until it waits or ends. None where its plugin gave
     /// no answer.
     async fn go(&mut self) -> db::Result<Option<RunStatus>> {
@@ -270,17 +291,6 @@ impl<'a> Advance<'a> {
             Performed::Open | Performed::AfterCommit => {}
         }
         Ok(false)
-    }
-
-    fn outcome(self, ending: Ending) -> Outcome<'a> {
-        Outcome {
-            cx: self.run.cx,
-            state: self.run.state,
-            journal: self.journal,
-            effects: self.effects,
-            ending,
-            now: self.run.now,
-        }
     }
 }
 

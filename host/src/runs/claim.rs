@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
@@ -10,6 +11,7 @@ use tracing::Instrument as _;
 
 use super::advance::advance;
 use super::record::unrecorded;
+use super::recorder::Recorder;
 use super::standing::Standing;
 use crate::calls;
 use crate::context::Context;
@@ -19,8 +21,8 @@ use crate::pauses::Pauses;
 use crate::telemetry::metrics::{RUN_ADVANCES, RUN_SECONDS};
 use crate::telemetry::traces::spans;
 
-/// Minimum number of runs advanced concurrently: most of an advance is spent outside the database.
-const PLACES_MIN: usize = 8;
+/// Minimum number of runs advanced concurrently: those that end at the same time are recorded together.
+const PLACES_MIN: usize = 32;
 
 /// How long to leave a run alone while nothing may be claimed.
 const HALTED_RETRY: TimeDelta = TimeDelta::minutes(1);
@@ -40,11 +42,27 @@ pub async fn claim_due(cx: &Context, limit: usize) -> db::Result<Vec<ClaimedStat
     loop {
         let claimed = db::state_claim(&mut conn, now, until, limit as i64).await?;
         let none = claimed.is_empty();
-        let going = without_paused(&mut conn, claimed, now).await?;
+        let mut going = without_paused(&mut conn, claimed, now).await?;
         if none || !going.is_empty() {
+            read_journals(&mut conn, &mut going).await?;
             return Ok(going);
         }
     }
+}
+
+/// Reads the journals of claimed runs. What changes one later changes the run's revision too, and then the advance is
+/// not recorded.
+async fn read_journals(conn: &mut Conn, claimed: &mut [ClaimedState]) -> db::Result<()> {
+    let ids: Vec<StateId> = claimed.iter().map(|state| state.id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut journals = db::steps_of_runs(conn, &ids).await?;
+    for state in claimed {
+        let steps = journals.remove(&state.id).unwrap_or_default();
+        state.steps = Some(Arc::new(steps));
+    }
+    Ok(())
 }
 
 /// Puts the runs aside that a pause stops, and returns the others.
@@ -79,12 +97,18 @@ async fn without_paused(
 ///
 /// # Errors
 /// Where the database does not answer; the run is due again when its lease expires.
-pub async fn perform(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
+pub async fn perform(
+    cx: &Context,
+    recorder: &Recorder,
+    state: &ClaimedState,
+) -> db::Result<Standing> {
     let waited = cx.clock.now() - state.updated_at;
     let stored = state.traceparent.as_deref();
     let span = spans::advance(state.id, &state.journey_id, stored, waited);
     let began = Instant::now();
-    let standing = perform_in_turn(cx, state).instrument(span.clone()).await;
+    let standing = perform_in_turn(cx, recorder, state)
+        .instrument(span.clone())
+        .await;
     RUN_SECONDS.took(&[], began.elapsed());
     let outcome = match &standing {
         Ok(Standing::Due) => "again",
@@ -97,10 +121,14 @@ pub async fn perform(cx: &Context, state: &ClaimedState) -> db::Result<Standing>
     standing
 }
 
-async fn perform_in_turn(cx: &Context, state: &ClaimedState) -> db::Result<Standing> {
+async fn perform_in_turn(
+    cx: &Context,
+    recorder: &Recorder,
+    state: &ClaimedState,
+) -> db::Result<Standing> {
     calls::report("run", state.id, &state.deaths);
     let _turn = cx.alone.turn(state.deaths.count).await;
-    match advance(cx, state).await {
+    match advance(cx, recorder, state).await {
         Ok(standing) => Ok(standing),
         Err(error) if db::is_unavailable(&error) || db::is_transient(&error) => Err(error),
         Err(error) => unrecorded(cx, state, &error).await,
@@ -128,7 +156,7 @@ pub async fn give_back(cx: &Context, claims: &[(StateId, Claim)]) -> db::Result<
 ///
 /// # Errors
 /// Where the database does not answer; the run is due again when its lease expires.
-pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
+pub async fn advance_one(cx: &Context, recorder: &Recorder, run: StateId) -> db::Result<Standing> {
     let now = cx.clock.now();
     if cx.halt.lasts(&cx.db).await? {
         return Ok(Standing::at(Some(now + HALTED_RETRY), now));
@@ -150,7 +178,7 @@ pub async fn advance_one(cx: &Context, run: StateId) -> db::Result<Standing> {
     // Both are polled: a renewal waits for the run's row while the advance has it locked.
     tokio::select! {
         // On the heap: it is large, and engines hold many.
-        standing = Box::pin(perform(cx, &state)) => standing,
+        standing = Box::pin(perform(cx, recorder, &state)) => standing,
         never = keep(cx, &state) => match never {},
     }
 }
@@ -177,10 +205,11 @@ pub async fn advance_due(cx: &Context) -> db::Result<usize> {
     }
     let claimed = claim_due(cx, places(cx)).await?;
     let count = claimed.len();
+    let recorder = Arc::new(Recorder::default());
     let mut tasks = JoinSet::new();
     for state in claimed {
-        let cx = cx.clone();
-        tasks.spawn(async move { perform(&cx, &state).await });
+        let (cx, recorder) = (cx.clone(), recorder.clone());
+        tasks.spawn(async move { perform(&cx, &recorder, &state).await });
     }
     while let Some(done) = tasks.join_next().await {
         match done {

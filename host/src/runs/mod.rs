@@ -46,9 +46,11 @@ mod end;
 mod enrich;
 mod journal;
 mod record;
+mod recorder;
 mod standing;
 mod step;
 mod wait;
 
 pub use claim::{advance_due, advance_one, claim_due, give_back, perform, places, renew};
+pub use recorder::Recorder;
 pub use standing::Standing;

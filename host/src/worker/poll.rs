@@ -137,7 +137,7 @@ async fn run<W: Work>(work: Arc<W>, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(error) = busy.next() => {
+            Some(error) = busy.some() => {
                 // In a database outage the next claim would fail as well, so pause; otherwise the
                 // free place is filled at once.
                 if let Some(error) = error.filter(db::is_unavailable) {
@@ -213,6 +213,16 @@ impl<W: Work> Busy<W> {
             .tasks
             .spawn(async move { work.perform(item, &stop).await.err() });
         self.tickets.insert(task.id(), ticket);
+    }
+
+    /// Waits for an item to end and takes all that have ended, since one claim fills all places. None where there
+    /// is no item.
+    async fn some(&mut self) -> Option<Option<sqlx::Error>> {
+        let mut error = self.next().await?;
+        while let Some(done) = self.tasks.try_join_next_with_id() {
+            error = self.ended(done).or(error);
+        }
+        Some(error)
     }
 
     /// Waits for an item to end. None where there is none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use hogsend::db::{self, Beat, EngineReport};
 use hogsend::ids::StateId;
-use hogsend::runs::{self, Standing};
+use hogsend::runs::{self, Recorder, Standing};
 use hogsend::worker;
 use serde_json::{Value, json};
 
@@ -38,7 +38,9 @@ async fn run_of(server: &Server, journey: &str) -> StateId {
 }
 
 async fn advance(server: &Server, run: StateId) -> Standing {
-    runs::advance_one(&server.app, run).await.unwrap()
+    runs::advance_one(&server.app, &Recorder::default(), run)
+        .await
+        .unwrap()
 }
 
 on_each_store! {
@@ -77,10 +79,14 @@ async fn a_lease_renewed_while_its_advance_is_recorded_holds_neither_up() {
     let sql = "BEGIN; LOCK TABLE journey_logs IN EXCLUSIVE MODE";
     sqlx::raw_sql(sql).execute(&mut *conn).await.unwrap();
     let app = server.app.clone();
-    let advancing = tokio::spawn(async move { runs::advance_one(&app, run).await.unwrap() });
+    let advancing = tokio::spawn(async move {
+        runs::advance_one(&app, &Recorder::default(), run)
+            .await
+            .unwrap()
+    });
     let renewing = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND wait_event_type = 'Lock'
-                      AND query LIKE 'UPDATE journey_states s SET wake_at%'";
+                      AND query LIKE '%UPDATE journey_states s SET wake_at%'";
     while server.count(renewing).await == 0 {
         // A renewal changes nothing unless its clock has moved.
         server.clock.advance(Duration::from_millis(1));
@@ -114,7 +120,9 @@ async fn a_run_of_another_worker_is_left_to_it_until_its_lease_expires() {
     let until = Some(server.now() + 24 * HOUR);
     assert_eq!(advance(&server, run).await, Standing::Waits { until });
     // The late worker records nothing.
-    let late = runs::perform(&server.app, &claimed[0]).await.unwrap();
+    let late = runs::perform(&server.app, &Recorder::default(), &claimed[0])
+        .await
+        .unwrap();
     assert_eq!(late, Standing::Due, "it has to look again");
     let steps = "SELECT count(*) FROM journey_steps";
     assert_eq!(server.count(steps).await, 1);

@@ -11,8 +11,8 @@ const SILENT: [(&str, &str); 10] = [
     ("claim", "the caller advances it"),
     ("state_release", "its own advance"),
     ("state_failed", "its own advance"),
-    ("state_progress", "its own advance"),
-    ("state_person", "its own advance"),
+    ("states_progress", "its own advance"),
+    ("states_person", "its own advance"),
     ("states_renew", "its own advance goes on"),
     (
         "runs_put_aside",

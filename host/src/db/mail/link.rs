@@ -15,18 +15,25 @@ pub struct TrackedLink {
 }
 
 /// Stores the targets of a mail's links, in the order of the links.
-pub async fn links_insert(conn: &mut Conn, send: SendId, links: &[TrackedLink]) -> Result<()> {
-    if links.is_empty() {
+pub async fn links_insert(conn: &mut Conn, mails: &[(SendId, &[TrackedLink])]) -> Result<()> {
+    let places = |(send, links): &(SendId, &'_ [TrackedLink])| {
+        let send = *send;
+        let count = links.len() as i32;
+        (1..=count).map(move |position| (send, position))
+    };
+    let (sends, positions): (Vec<SendId>, Vec<i32>) = mails.iter().flat_map(places).unzip();
+    if sends.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = links.iter().map(|link| link.id).collect();
-    let urls: Vec<String> = links.iter().map(|link| link.url.clone()).collect();
+    let links = || mails.iter().flat_map(|(_, links)| links.iter());
+    let ids: Vec<Uuid> = links().map(|link| link.id).collect();
+    let urls: Vec<String> = links().map(|link| link.url.clone()).collect();
     sqlx::query!(
         "INSERT INTO tracked_links (id, send_id, position, url)
-         SELECT n.id, $1, n.position, n.url
-         FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS n (id, url, position)",
-        send as SendId,
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[])",
         &ids,
+        &sends as &[SendId],
+        &positions,
         &urls
     )
     .execute(conn)

@@ -40,7 +40,9 @@ pub use provider::{
     Hold, HoldKind, PROBE_EVERY, provider_cured, provider_fault, provider_hold, provider_holds,
     provider_probe, provider_rate, provider_release, provider_slot, provider_sound, provider_untry,
 };
-pub use row::{NewSend, SendRow, send_by_key, send_insert, send_raw, sends_of_run, sends_recent};
+pub use row::{
+    NewSend, SendRow, send_by_key, send_insert, send_raw, sends_insert, sends_of_run, sends_recent,
+};
 pub use visit::{
     Click, DueVisit, Visit, clicks_between, visit_claim, visit_next_due, visit_postpone,
     visit_settle, visits_due,

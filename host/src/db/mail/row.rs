@@ -54,45 +54,89 @@ pub struct SendRow {
 /// Records a decision and the targets of the mail's links. It is due at once, unless there is no
 /// mail to send. It belongs to the trace of the span that is entered now.
 pub async fn send_insert(conn: &mut Conn, send: &NewSend, now: DateTime<Utc>) -> Result<()> {
+    sends_insert(conn, &[(send, traces::current())], now).await
+}
+
+/// Records decisions, each with the `traceparent` of its trace; the rest is as with [`send_insert`].
+pub async fn sends_insert(
+    conn: &mut Conn,
+    sends: &[(&NewSend, Option<String>)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if sends.is_empty() {
+        return Ok(());
+    }
     takes(Level::Runs);
-    let (status, reason, due) = match &send.mail {
-        Ok(_) => (SendStatus::Queued, None, Some(now)),
-        Err(reason) => (SendStatus::Skipped, Some(*reason), None),
+    let traces: Vec<Option<String>> = sends.iter().map(|(_, trace)| trace.clone()).collect();
+    let sends: Vec<&NewSend> = sends.iter().map(|(send, _)| *send).collect();
+    let new = || sends.iter();
+    let is_due = |send: &NewSend| send.mail.is_ok();
+    let status = |send: &NewSend| match is_due(send) {
+        true => SendStatus::Queued,
+        false => SendStatus::Skipped,
     };
+    let ids: Vec<SendId> = new().map(|send| send.id).collect();
+    let contacts: Vec<ContactId> = new().map(|send| send.contact_id).collect();
+    let runs: Vec<Option<StateId>> = new().map(|send| send.origin.map(|from| from.0)).collect();
+    let steps: Vec<Option<i32>> = new()
+        .map(|send| send.origin.map(|from| from.1 as i32))
+        .collect();
+    let templates: Vec<String> = new().map(|send| send.template_key.clone()).collect();
+    let categories: Vec<String> = new().map(|send| send.category.clone()).collect();
+    let transactional: Vec<bool> = new().map(|send| send.transactional).collect();
+    let from: Vec<String> = new().map(|send| send.from.clone()).collect();
+    let to: Vec<String> = new().map(|send| send.to.clone()).collect();
+    let subjects: Vec<String> = new().map(|send| send.subject.clone()).collect();
+    let mails: Vec<Option<Json<&Mail>>> = new()
+        .map(|send| send.mail.as_ref().ok().map(Json))
+        .collect();
+    let keys: Vec<String> = new().map(|send| send.idempotency_key.clone()).collect();
+    let statuses: Vec<String> = new().map(|send| status(send).name().into()).collect();
+    let reasons: Vec<Option<String>> = new()
+        .map(|send| send.mail.as_ref().err().map(|reason| (*reason).into()))
+        .collect();
+    let due: Vec<Option<DateTime<Utc>>> = new().map(|send| is_due(send).then_some(now)).collect();
+    let expiries: Vec<DateTime<Utc>> = new().map(|send| send.not_after).collect();
+    let expiries_given: Vec<bool> = new().map(|send| send.not_after_given).collect();
+    let senders_given: Vec<bool> = new().map(|send| send.sender_given).collect();
     sqlx::query!(
         "INSERT INTO email_sends (id, contact_id, journey_state_id, step_seq, template_key, category,
              transactional, from_email, to_email, subject, mail, idempotency_key, status, reason,
-             next_attempt_at, created_at, updated_at, not_after, sender_given,
-             not_after_given, traceparent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18,
-             $19, $20)",
-        send.id as SendId,
-        send.contact_id as ContactId,
-        send.origin.map(|origin| origin.0) as Option<StateId>,
-        send.origin.map(|origin| origin.1 as i32),
-        send.template_key,
-        send.category,
-        send.transactional,
-        send.from,
-        send.to,
-        send.subject,
-        send.mail.as_ref().ok().map(Json) as Option<Json<&Mail>>,
-        send.idempotency_key,
-        status.name(),
-        reason,
-        due,
-        now,
-        send.not_after,
-        send.sender_given,
-        send.not_after_given,
-        traces::current()
+             next_attempt_at, not_after, sender_given, not_after_given, traceparent, created_at,
+             updated_at)
+         SELECT *, $20, $20 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[],
+             $7::boolean[], $8::text[], $9::text[], $10::text[], $11::jsonb[], $12::text[], $13::text[],
+             $14::text[], $15::timestamptz[], $16::timestamptz[], $17::boolean[], $18::boolean[],
+             $19::text[])",
+        &ids as &[SendId],
+        &contacts as &[ContactId],
+        &runs as &[Option<StateId>],
+        &steps as &[Option<i32>],
+        &templates,
+        &categories,
+        &transactional,
+        &from,
+        &to,
+        &subjects,
+        &mails as &[Option<Json<&Mail>>],
+        &keys,
+        &statuses,
+        &reasons as &[Option<String>],
+        &due as &[Option<DateTime<Utc>>],
+        &expiries,
+        &senders_given,
+        &expiries_given,
+        &traces as &[Option<String>],
+        now
     )
     .execute(&mut *conn)
     .await?;
-    if due.is_some() {
+    if new().any(|send| is_due(send)) {
         stir(Topic::Mails);
     }
-    links_insert(conn, send.id, &send.links).await
+    let links: Vec<(SendId, &[TrackedLink])> =
+        new().map(|send| (send.id, send.links.as_slice())).collect();
+    links_insert(conn, &links).await
 }
 
 /// The latest mails, newest first.

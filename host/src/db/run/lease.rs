@@ -1,5 +1,8 @@
 //! Claims of runs by workers, which are leases.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::journey::User;
 use hogsend_plugin_api::{Properties, Trust};
@@ -7,6 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::plugin_call::calls_died;
+use super::step::StepRow;
 use crate::db::transact::{rouse, stir, takes};
 use crate::db::{Conn, Deaths, Level, Result, Topic};
 use crate::ids::{Claim, ContactId, StateId};
@@ -41,6 +45,8 @@ pub struct ClaimedState {
     pub deaths: Deaths,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
+    /// Its journal, where that was read after the claim.
+    pub steps: Option<Arc<Vec<StepRow>>>,
 }
 
 /// A row as a claim returns it.
@@ -89,6 +95,7 @@ impl ClaimedRow {
             updated_at: self.updated_at,
             deaths: deaths.unwrap_or_default(),
             traceparent: self.traceparent,
+            steps: None,
         }
     }
 }
@@ -207,20 +214,25 @@ pub async fn state_failures(conn: &mut Conn, state: &ClaimedState) -> Result<Opt
     .await
 }
 
-/// Whether the claim still holds and the run did not change meanwhile; locks the row.
-pub async fn state_fence(conn: &mut Conn, state: &ClaimedState) -> Result<bool> {
+/// The runs whose claims still hold and that did not change meanwhile; locks their rows.
+pub async fn states_fence(conn: &mut Conn, states: &[&ClaimedState]) -> Result<HashSet<StateId>> {
     takes(Level::Runs);
-    let row = sqlx::query_scalar!(
-        "SELECT id FROM journey_states
-         WHERE id = $1 AND claim = $2 AND revision = $3 AND status IN ('active', 'waiting')
-         FOR UPDATE",
-        state.id as StateId,
-        state.claim as Claim,
-        state.revision
+    let ids: Vec<StateId> = states.iter().map(|state| state.id).collect();
+    let claims: Vec<Claim> = states.iter().map(|state| state.claim).collect();
+    let revisions: Vec<_> = states.iter().map(|state| state.revision).collect();
+    let fenced = sqlx::query_scalar!(
+        r#"SELECT s.id AS "id: StateId" FROM journey_states s
+           JOIN unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS h (id, claim, revision)
+             ON s.id = h.id AND s.claim = h.claim AND s.revision = h.revision
+           WHERE s.status IN ('active', 'waiting')
+           ORDER BY s.id FOR UPDATE OF s"#,
+        &ids as &[StateId],
+        &claims as &[Claim],
+        &revisions
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.is_some())
+    Ok(fenced.into_iter().collect())
 }
 
 /// Releases a claim that still holds; the run is due at `wake_at`.
@@ -250,10 +262,13 @@ pub async fn states_renew(
 ) -> Result<()> {
     let ids: Vec<StateId> = claims.iter().map(|one| one.0).collect();
     let claims: Vec<Claim> = claims.iter().map(|one| one.1).collect();
+    // In the order in which advances lock them.
     sqlx::query!(
-        "UPDATE journey_states s SET wake_at = $3
-         FROM unnest($1::uuid[], $2::uuid[]) AS h (id, claim)
-         WHERE s.id = h.id AND s.claim = h.claim AND s.wake_at < $3",
+        "WITH held AS (
+             SELECT s.id FROM journey_states s
+             JOIN unnest($1::uuid[], $2::uuid[]) AS h (id, claim) ON s.id = h.id AND s.claim = h.claim
+             WHERE s.wake_at < $3 ORDER BY s.id FOR UPDATE OF s)
+         UPDATE journey_states s SET wake_at = $3 FROM held WHERE s.id = held.id",
         &ids as &[StateId],
         &claims as &[Claim],
         lease_until

@@ -17,7 +17,7 @@ pub use admin::{
 };
 pub use lease::{
     ClaimedOne, ClaimedState, state_claim, state_claim_one, state_failed, state_failures,
-    state_fence, state_release, states_after_clock_change, states_give_back, states_renew,
+    state_release, states_after_clock_change, states_fence, states_give_back, states_renew,
 };
 pub use list::{
     LogRow, RunCount, SkipCount, StateFilter, StateStory, journey_counts, journey_set_enabled,
@@ -25,13 +25,15 @@ pub use list::{
 };
 pub use log::{Log, NewSkip, log_insert, skip_insert};
 pub use once::{once_get, once_insert, pass_insert, passes_since};
-pub use plugin_call::{Deaths, PluginCall, call_switch, calls_died, calls_forget, calls_void};
+pub use plugin_call::{
+    CallSwitch, Deaths, PluginCall, calls_died, calls_forget, calls_switch, calls_void,
+};
 pub use row::{
     LastEntry, NewState, OpenState, Progress, Unreached, journeys_disabled, state_exit,
-    state_insert, state_last_entries, state_next_due, state_nodes, state_person, state_progress,
-    states_open, states_unreached, states_waiting,
+    state_insert, state_last_entries, state_next_due, state_nodes, states_open, states_person,
+    states_progress, states_unreached, states_waiting,
 };
-pub use step::{StepEnd, StepRow, step_upsert, steps_complete, steps_of};
+pub use step::{StepEnd, StepRow, steps_complete, steps_of, steps_of_runs, steps_upsert};
 pub use task::{
     Overdue, RunTask, TaskCheck, TaskWanted, run_task_adopt, run_tasks, run_tasks_all,
     run_tasks_asked, run_tasks_begin, run_tasks_check, run_tasks_count, run_tasks_forget,

@@ -18,6 +18,13 @@ pub struct PluginCall {
     pub name: String,
 }
 
+/// A call for a subject has returned, another for it begins, or both.
+#[derive(Clone, Debug, Default)]
+pub struct CallSwitch {
+    pub ended: Option<PluginCall>,
+    pub begun: Option<PluginCall>,
+}
+
 /// How often in a row a worker died in the same call for a run, mail or batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deaths {
@@ -28,39 +35,54 @@ pub struct Deaths {
     pub fresh: bool,
 }
 
-/// Records that one call has returned, another begins, or both. A call that returned is not the one
-/// that kills workers, so its earlier deaths are cleared. With `durable` false the commit does not
-/// wait for the disk: the record need not survive a crash of the database's machine.
-pub async fn call_switch(
+/// Records changes about different subjects. A call that returned is not the one that kills workers, so its
+/// earlier deaths are cleared. With `durable` false the commit does not wait for the disk: the record need not
+/// survive a crash of the database's machine.
+pub async fn calls_switch(
     conn: &mut Conn,
-    ended: Option<&PluginCall>,
-    begun: Option<&PluginCall>,
+    changes: &[CallSwitch],
     durable: bool,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let ended = columns(changes.iter().filter_map(|change| change.ended.as_ref()));
+    let begun = columns(changes.iter().filter_map(|change| change.begun.as_ref()));
     sqlx::query!(
         "WITH pace AS MATERIALIZED (SELECT set_config('synchronous_commit',
              CASE WHEN $7 THEN current_setting('synchronous_commit') ELSE 'off' END, true)),
-         gone AS (DELETE FROM plugin_calls USING pace
-                  WHERE subject = $1 AND claim = $2 AND coalesce(died_in, $3) = $3),
-         kept AS (UPDATE plugin_calls SET calling = NULL
-                  WHERE subject = $1 AND claim = $2 AND died_in <> $3)
+         ended AS (SELECT e.* FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS e (subject, claim, name), pace),
+         gone AS (DELETE FROM plugin_calls c USING ended e
+                  WHERE c.subject = e.subject AND c.claim = e.claim AND coalesce(c.died_in, e.name) = e.name),
+         kept AS (UPDATE plugin_calls c SET calling = NULL FROM ended e
+                  WHERE c.subject = e.subject AND c.claim = e.claim AND c.died_in <> e.name)
          INSERT INTO plugin_calls (subject, claim, calling, noted_at)
-         SELECT $4::uuid, $5::uuid, $6::text, $8::timestamptz FROM pace WHERE $4::uuid IS NOT NULL
+         SELECT b.*, $8::timestamptz FROM unnest($4::uuid[], $5::uuid[], $6::text[]) AS b (subject, claim, name), pace
+         ORDER BY b.subject
          ON CONFLICT (subject) DO UPDATE SET claim = excluded.claim, calling = excluded.calling,
              noted_at = excluded.noted_at",
-        ended.map(|call| call.subject),
-        ended.map(|call| call.claim) as Option<Claim>,
-        ended.map(|call| call.name.as_str()),
-        begun.map(|call| call.subject),
-        begun.map(|call| call.claim) as Option<Claim>,
-        begun.map(|call| call.name.as_str()),
+        &ended.0,
+        &ended.1 as &[Claim],
+        &ended.2,
+        &begun.0,
+        &begun.1 as &[Claim],
+        &begun.2,
         durable,
         now
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+fn columns<'a>(
+    calls: impl Iterator<Item = &'a PluginCall>,
+) -> (Vec<Uuid>, Vec<Claim>, Vec<String>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for call in calls {
+        columns.0.push(call.subject);
+        columns.1.push(call.claim);
+        columns.2.push(call.name.clone());
+    }
+    columns
 }
 
 /// Counts worker deaths in calls for what was just claimed: a call still on record never returned.

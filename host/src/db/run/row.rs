@@ -62,16 +62,16 @@ pub struct LastEntry {
 
 /// State of a run after an advance.
 #[derive(Clone, Debug)]
-pub struct Progress<'a> {
+pub struct Progress {
     pub status: RunState,
-    pub node: &'a str,
+    pub node: String,
     pub wake_at: Option<DateTime<Utc>>,
     pub completions: i32,
-    pub error: Option<&'a str>,
+    pub error: Option<String>,
     /// Why the run is stuck.
-    pub stuck_reason: Option<&'a str>,
+    pub stuck_reason: Option<&'static str>,
     /// The trace that goes on with it, where that is another one than before.
-    pub traceparent: Option<&'a str>,
+    pub traceparent: Option<String>,
 }
 
 /// Inserts runs, due at once. Returns those inserted: none where the contact has an open run of the
@@ -255,45 +255,67 @@ pub async fn states_waiting(conn: &mut Conn, journeys: &[String]) -> Result<Vec<
     .await
 }
 
-/// Writes the state of a fenced run. False where the same transaction ended the run: one of its own
-/// events met an exit condition.
-pub async fn state_progress(
+/// Writes the states of fenced runs. Returns those that it wrote, which leaves out a run that the same transaction
+/// ended: one of its own events met an exit condition.
+pub async fn states_progress(
     conn: &mut Conn,
-    state: StateId,
-    progress: &Progress<'_>,
+    progress: &[(StateId, Progress)],
     now: DateTime<Utc>,
-) -> Result<bool> {
-    let done = sqlx::query!(
-        "UPDATE journey_states SET status = $2, current_node_id = $3, wake_at = $4, claim = NULL,
-             completions = $5, error_message = $6, updated_at = $7, stuck_reason = $8,
-             failures = 0, traceparent = coalesce($9, traceparent),
-             completed_at = CASE WHEN $2 = 'completed' THEN $7 ELSE completed_at END,
-             exited_at = CASE WHEN $2 = 'exited' THEN $7 ELSE exited_at END
-         WHERE id = $1 AND status IN ('active', 'waiting')",
-        state as StateId,
-        progress.status.name(),
-        progress.node,
-        progress.wake_at,
-        progress.completions,
-        progress.error,
+) -> Result<HashSet<StateId>> {
+    let ids: Vec<StateId> = progress.iter().map(|(id, _)| *id).collect();
+    let progress = || progress.iter().map(|(_, progress)| progress);
+    let statuses: Vec<String> = progress().map(|one| one.status.name().into()).collect();
+    let nodes: Vec<String> = progress().map(|one| one.node.clone()).collect();
+    let wakes: Vec<Option<DateTime<Utc>>> = progress().map(|one| one.wake_at).collect();
+    let completions: Vec<i32> = progress().map(|one| one.completions).collect();
+    let errors: Vec<Option<String>> = progress().map(|one| one.error.clone()).collect();
+    let reasons: Vec<Option<String>> = progress()
+        .map(|one| one.stuck_reason.map(str::to_owned))
+        .collect();
+    let traces: Vec<Option<String>> = progress().map(|one| one.traceparent.clone()).collect();
+    let written = sqlx::query_scalar!(
+        r#"UPDATE journey_states s SET status = n.status, current_node_id = n.node, wake_at = n.wake_at,
+               claim = NULL, completions = n.completions, error_message = n.error, updated_at = $8,
+               stuck_reason = n.reason, failures = 0,
+               traceparent = coalesce(n.traceparent, s.traceparent),
+               completed_at = CASE WHEN n.status = 'completed' THEN $8 ELSE completed_at END,
+               exited_at = CASE WHEN n.status = 'exited' THEN $8 ELSE exited_at END
+           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::text[],
+                       $7::text[], $9::text[])
+                AS n (id, status, node, wake_at, completions, error, reason, traceparent)
+           WHERE s.id = n.id AND s.status IN ('active', 'waiting')
+           RETURNING s.id AS "id: StateId""#,
+        &ids as &[StateId],
+        &statuses,
+        &nodes,
+        &wakes as &[Option<DateTime<Utc>>],
+        &completions,
+        &errors as &[Option<String>],
+        &reasons as &[Option<String>],
         now,
-        progress.stuck_reason,
-        progress.traceparent
+        &traces as &[Option<String>]
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    if progress.wake_at.is_some_and(|at| at <= now) {
+    if wakes.iter().flatten().any(|at| *at <= now) {
         stir(Topic::Runs);
     }
-    Ok(done.rows_affected() == 1)
+    Ok(written.into_iter().collect())
 }
 
-/// Stores the person as the first advance saw them.
-pub async fn state_person(conn: &mut Conn, state: StateId, person: &User) -> Result<()> {
+/// Stores the people of runs as their first advance saw them.
+pub async fn states_person(conn: &mut Conn, people: &[(StateId, &User)]) -> Result<()> {
+    if people.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<StateId> = people.iter().map(|(id, _)| *id).collect();
+    let people: Vec<Json<&User>> = people.iter().map(|(_, person)| Json(*person)).collect();
     sqlx::query!(
-        "UPDATE journey_states SET person = $2 WHERE id = $1 AND person <> $2",
-        state as StateId,
-        Json(person) as Json<&User>
+        "UPDATE journey_states s SET person = n.person
+         FROM unnest($1::uuid[], $2::jsonb[]) AS n (id, person)
+         WHERE s.id = n.id AND s.person <> n.person",
+        &ids as &[StateId],
+        &people as &[Json<&User>]
     )
     .execute(conn)
     .await?;

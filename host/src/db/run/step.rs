@@ -1,5 +1,7 @@
 //! The journal of a run, one row per step.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use hogsend_plugin_api::{Command, Step, StepError, StepState};
 use serde_json::Value;
@@ -42,15 +44,25 @@ type Outcome = std::result::Result<Value, StepError>;
 
 /// The whole journal, by step number.
 pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
+    let mut journals = steps_of_runs(conn, &[state]).await?;
+    Ok(journals.remove(&state).unwrap_or_default())
+}
+
+/// The whole journals of these runs, by step number. A run without a step is absent.
+pub async fn steps_of_runs(
+    conn: &mut Conn,
+    states: &[StateId],
+) -> Result<HashMap<StateId, Vec<StepRow>>> {
     let rows = sqlx::query!(
-        r#"SELECT seq, after_count, kind, label, print, args, state, issued_at, due_at, attempts, done_pos,
-                  done_at, result AS "result: Json<Outcome>"
-           FROM journey_steps WHERE state_id = $1 ORDER BY seq"#,
-        state as StateId
+        r#"SELECT state_id AS "run: StateId", seq, after_count, kind, label, print, args, state, issued_at, due_at,
+                  attempts, done_pos, done_at, result AS "result: Json<Outcome>"
+           FROM journey_steps WHERE state_id = ANY($1) ORDER BY state_id, seq"#,
+        states as &[StateId]
     )
     .fetch_all(conn)
     .await?;
-    let steps = rows.into_iter().map(|row| {
+    let mut journals: HashMap<StateId, Vec<StepRow>> = HashMap::new();
+    for row in rows {
         let done = row.done_pos.zip(row.done_at).zip(row.result);
         let step_state = match (row.state.as_str(), done) {
             ("noted", _) => StepState::Noted,
@@ -59,22 +71,25 @@ pub async fn steps_of(conn: &mut Conn, state: StateId) -> Result<Vec<StepRow>> {
             _ => StepState::Open,
         };
         let (seq, after) = (row.seq as u32, row.after_count as u32);
-        StepRow {
+        let step = StepRow {
             step: Step::new(seq, after, row.kind, row.label, row.print, step_state),
             args: row.args,
             issued_at: row.issued_at,
             due_at: row.due_at,
             attempts: row.attempts,
-        }
-    });
-    Ok(steps.collect())
+        };
+        journals.entry(row.run).or_default().push(step);
+    }
+    Ok(journals)
 }
 
-/// Inserts new steps and updates existing ones.
-pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) -> Result<()> {
+/// Inserts new steps of runs and updates existing ones.
+pub async fn steps_upsert(conn: &mut Conn, steps: &[(StateId, &StepRow)]) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
+    let runs: Vec<StateId> = steps.iter().map(|(run, _)| *run).collect();
+    let steps: Vec<&StepRow> = steps.iter().map(|(_, row)| *row).collect();
     let seqs: Vec<i32> = steps.iter().map(|row| row.step.seq as i32).collect();
     let afters: Vec<i32> = steps.iter().map(|row| row.step.after as i32).collect();
     let kinds: Vec<String> = steps.iter().map(|row| row.step.kind.clone()).collect();
@@ -88,7 +103,7 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     let mut positions = Vec::with_capacity(steps.len());
     let mut done_ats = Vec::with_capacity(steps.len());
     let mut results = Vec::with_capacity(steps.len());
-    for row in steps {
+    for row in &steps {
         let (name, pos, at, result) = match &row.step.state {
             StepState::Noted => ("noted", None, None, None),
             StepState::Cancelled => ("cancelled", None, None, None),
@@ -105,13 +120,13 @@ pub async fn step_upsert(conn: &mut Conn, state: StateId, steps: &[&StepRow]) ->
     sqlx::query!(
         "INSERT INTO journey_steps (state_id, seq, after_count, kind, label, print, args, issued_at,
              due_at, state, done_pos, done_at, result, attempts)
-         SELECT $1, * FROM unnest($2::int[], $3::int[], $4::text[], $5::text[], $6::text[],
+         SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[],
              $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int[],
              $12::timestamptz[], $13::jsonb[], $14::int[])
          ON CONFLICT (state_id, seq) DO UPDATE SET state = excluded.state,
              due_at = excluded.due_at, attempts = excluded.attempts,
              done_pos = excluded.done_pos, done_at = excluded.done_at, result = excluded.result",
-        state as StateId,
+        &runs as &[StateId],
         &seqs,
         &afters,
         &kinds,

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use super::{Ready, Request, give_up, lease, postpone, providers, put_aside, reach};
 use crate::calls::Open;
 use crate::context::Context;
-use crate::db::{self, Beginning, ClaimedBatch, ClaimedSend, Conn, Deaths, PluginCall, Tx};
+use crate::db::{
+    self, Beginning, CallSwitch, ClaimedBatch, ClaimedSend, Conn, Deaths, PluginCall, Tx,
+};
 use crate::ids::{BatchId, Claim, SendId};
 use crate::mail::fate::{Settled, Standing, last_moment, settle};
 use crate::mail::frequency::{Pace, pace_all};
@@ -225,7 +227,11 @@ pub(super) async fn reserve(
 ) -> db::Result<(Option<Open>, DateTime<Utc>)> {
     let reserved = async {
         if let Some(call) = &call {
-            db::call_switch(&mut *conn, None, Some(call.call()), true, now).await?;
+            let begins = CallSwitch {
+                ended: None,
+                begun: Some(call.call().clone()),
+            };
+            db::calls_switch(&mut *conn, &[begins], true, now).await?;
         }
         let first = provider.capabilities().rate.map(providers::slot_us);
         db::provider_slot(conn, provider.id(), first, reach(cx), now).await

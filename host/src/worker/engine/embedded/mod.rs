@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::crew::Crew;
 use crate::db::{self, ClaimedState, Topic};
 use crate::ids::{Claim, StateId};
-use crate::runs;
+use crate::runs::{self, Recorder};
 use crate::worker::poll::{self, Work};
 
 /// Needs nothing but the database.
@@ -19,7 +19,11 @@ impl Engine for Embedded {
     const KIND: &'static str = "embedded";
 
     fn start(&self, app: &App, crew: &mut Crew) {
-        poll::start(crew, Runs { app: app.clone() });
+        let runs = Runs {
+            app: app.clone(),
+            recorder: Recorder::default(),
+        };
+        poll::start(crew, runs);
     }
 
     fn health(&self) -> Health {
@@ -33,6 +37,7 @@ impl Engine for Embedded {
 
 struct Runs {
     app: App,
+    recorder: Recorder,
 }
 
 impl Work for Runs {
@@ -63,7 +68,8 @@ impl Work for Runs {
 
     async fn perform(&self, state: ClaimedState, _: &CancellationToken) -> db::Result<()> {
         // The row says when the run is due next.
-        runs::perform(&self.app, &state).await.map(|_| ())
+        let done = runs::perform(&self.app, &self.recorder, &state);
+        done.await.map(|_| ())
     }
 
     fn ticket(state: &ClaimedState) -> Self::Ticket {

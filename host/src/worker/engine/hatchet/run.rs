@@ -82,7 +82,10 @@ impl Tasks {
         loop {
             let since = self.app.clock.now();
             let standing = self
-                .persist(|app| async move { runs::advance_one(&app, run).await })
+                .persist(|app| {
+                    let recorder = self.recorder.clone();
+                    async move { runs::advance_one(&app, &recorder, run).await }
+                })
                 .await;
             let until = match standing {
                 Standing::Due => continue,

@@ -12,7 +12,7 @@ use super::notes::Notes;
 use super::offers::{Offers, SEND_EMAIL};
 use super::wake::workflow;
 use crate::app::App;
-use crate::runs;
+use crate::runs::{self, Recorder};
 
 /// How long a request may take that its task still waits for.
 const SEND_TIMEOUT: Duration = Duration::from_secs(120);
@@ -24,6 +24,7 @@ pub struct Tasks {
     /// As many runs are advanced at once as by the embedded engine.
     pub(super) places: Semaphore,
     pub(super) notes: Notes,
+    pub(super) recorder: Arc<Recorder>,
     /// Work with Postgres that goes on although Hatchet took its task away.
     pub(super) tracker: TaskTracker,
 }
@@ -35,6 +36,7 @@ impl Tasks {
             offers: offers.clone(),
             places: Semaphore::new(runs::places(app)),
             notes: Notes::new(app, tracker),
+            recorder: Arc::default(),
             tracker: tracker.clone(),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::db::{self, RunTask, TaskWanted};
 use crate::ids::StateId;
-use crate::runs;
+use crate::runs::{self, Recorder};
 use crate::worker::engine::SwitchFailed;
 
 /// How long making a task may take; after that another worker makes it.
@@ -108,8 +108,9 @@ async fn make(app: &App, client: &Client, wanted: Vec<TaskWanted>) -> Result<(),
         db::run_tasks_made(&mut conn, &made).await?;
         db::run_tasks_not_made(&mut conn, &ids(&unknown)).await?;
     }
+    let recorder = Recorder::default();
     for one in unknown {
-        runs::advance_one(app, one.run).await?;
+        runs::advance_one(app, &recorder, one.run).await?;
     }
     Ok(())
 }
