@@ -36,6 +36,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::clock::Clock;
 use crate::config::Mode;
 use crate::crew::Crew;
 use crate::db::{self, Db};
@@ -374,6 +375,13 @@ async fn migrate(environment: &Environment) -> anyhow::Result<()> {
         println!("applied {name}");
     }
     println!("the schema is up to date");
+    match db::partition_events(&db, Clock::system().now()).await {
+        Ok(Some(done)) => println!("{done}"),
+        Ok(None) => {}
+        Err(error) => println!(
+            "the table of events stays as it is, and the next `hogsend migrate` tries again: {error}"
+        ),
+    }
     if let Err(error) = db::index_searches(&db).await {
         println!(
             "searches for contacts will scan every row: the extension pg_trgm is not available \

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::periodic::{Left, Pass};
 use crate::app::App;
-use crate::db::{self, Kept, Lifetime};
+use crate::db::{self, Conn, EventsForm, Kept, Lifetime};
 use crate::telemetry::metrics::{RETENTION_DELETED, RETENTION_FAILURES, RETENTION_LAST};
 
 /// Rows deleted in one transaction.
@@ -61,7 +61,12 @@ impl Janitor {
     /// One pass over every kind. A kind that fails does not affect the others.
     async fn clean(&self, stop: &CancellationToken) -> db::Result<()> {
         let mut failed = Ok(());
+        let form = self.keep_parts().await;
         for kept in db::KEPT {
+            // Rows of a compressed chunk cannot be deleted one by one.
+            if kept.is_events() && form == EventsForm::Hypertable {
+                continue;
+            }
             if let Err(error) = self.delete(kept, stop).await {
                 RETENTION_FAILURES.add(&[kept.what], 1);
                 tracing::warn!(what = kept.what, %error,
@@ -72,6 +77,67 @@ impl Janitor {
         failed?;
         RETENTION_LAST.set(&[], self.app.clock.now().timestamp() as f64);
         self.forget_engines().await
+    }
+
+    /// Makes the parts of the table of events ahead, and drops those in which every event is past its
+    /// retention period. Returns the form of the table.
+    async fn keep_parts(&self) -> EventsForm {
+        let now = self.app.clock.now();
+        let before = self.app.config.retention.events.map(|age| now - age);
+        let done = async {
+            let mut conn = self.app.db.conn().await?;
+            let form = db::events_form(&mut conn).await?;
+            Ok((form, self.keep_parts_of(form, &mut conn, before).await))
+        };
+        let (form, kept) = match done.await {
+            Ok(done) => done,
+            Err(error) => (EventsForm::Plain, Err(error)),
+        };
+        match kept {
+            Ok(()) => {}
+            // The default part takes the events, and old ones are deleted row by row.
+            Err(error) if db::is_forbidden(&error) => tracing::debug!(
+                "the parts of the table of events are left to `hogsend migrate`, whose role owns it"
+            ),
+            Err(error) => tracing::warn!(%error,
+                "the parts of the table of events could not be kept, the next pass retries"),
+        }
+        form
+    }
+
+    async fn keep_parts_of(
+        &self,
+        form: EventsForm,
+        conn: &mut Conn,
+        before: Option<DateTime<Utc>>,
+    ) -> db::Result<()> {
+        match form {
+            EventsForm::Plain => {
+                if db::unfinished_clear(conn).await? {
+                    tracing::warn!(
+                        "`hogsend migrate` was interrupted while it divided the table of events: run it again"
+                    );
+                }
+            }
+            EventsForm::Partitioned => {
+                let made = db::partitions_ahead(conn, self.app.clock.now()).await?;
+                if made > 0 {
+                    tracing::info!(made, "made parts of the table of events ahead");
+                }
+                let Some(before) = before else { return Ok(()) };
+                for part in db::partitions_drop(conn, before).await? {
+                    tracing::info!(part, "a part of the table of events was old and is dropped");
+                }
+            }
+            EventsForm::Hypertable => {
+                let Some(before) = before else { return Ok(()) };
+                let chunks = db::chunks_drop(conn, before).await?;
+                if chunks > 0 {
+                    tracing::info!(chunks, "old chunks of the table of events were dropped");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Wake-ups are no longer kept for an engine that no worker uses.

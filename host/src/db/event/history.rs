@@ -1,17 +1,28 @@
 //! A contact's history, as journeys query it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hogsend_plugin_api::journey::{EmailPast, JourneyPast, Occurrence};
 use hogsend_plugin_api::{Properties, Trust};
+use uuid::Uuid;
 
 use crate::db::stored::Stored;
 use crate::db::{Conn, Result};
-use crate::ids::{ContactId, EventId};
+use crate::ids::{ContactId, EventId, floor};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     pub count: i64,
     pub last_at: Option<DateTime<Utc>>,
+}
+
+/// How far ahead of its receipt an event may have occurred, and a little more.
+const AHEAD: TimeDelta = TimeDelta::hours(25);
+
+/// Smaller than the id of every event that occurred at `since` or later: parts of the table with smaller ids
+/// are not read.
+fn first_part(since: Option<DateTime<Utc>>) -> Uuid {
+    let first = since.and_then(|since| since.checked_sub_signed(AHEAD));
+    first.map_or(Uuid::nil(), floor)
 }
 
 /// How often the contact's events of this name occurred, at `since` or later.
@@ -25,10 +36,12 @@ pub async fn history_event(
         History,
         r#"SELECT count(*) AS "count!", max(occurred_at) AS last_at FROM user_events
            WHERE contact_id = $1 AND name = $2
-             AND ($3::timestamptz IS NULL OR occurred_at >= $3)"#,
+             AND ($3::timestamptz IS NULL OR occurred_at >= $3)
+             AND id >= $4"#,
         contact as ContactId,
         name,
-        since
+        since,
+        first_part(since)
     )
     .fetch_one(conn)
     .await
@@ -69,11 +82,13 @@ pub async fn history_events(
            FROM user_events
            WHERE contact_id = $1 AND name = $2
              AND ($3::timestamptz IS NULL OR occurred_at >= $3)
+             AND id >= $5
            ORDER BY occurred_at DESC, id DESC LIMIT $4"#,
         contact as ContactId,
         name,
         since,
-        limit
+        limit,
+        first_part(since)
     )
     .fetch_all(conn)
     .await

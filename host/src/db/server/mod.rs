@@ -6,6 +6,7 @@ mod embedded;
 mod facts;
 mod installation;
 mod migrate;
+mod partition;
 mod retention;
 
 pub(in crate::db) use check::examine;
@@ -19,4 +20,8 @@ pub use installation::{
     workers_at,
 };
 pub use migrate::{SchemaState, index_searches, migrate, schema_state};
+pub use partition::{
+    EventsForm, chunks_drop, events_form, is_forbidden, partition_events, partitions_ahead,
+    partitions_drop, unfinished_clear,
+};
 pub use retention::{KEPT, Kept, Lifetime, kept_delete};

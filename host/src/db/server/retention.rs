@@ -41,6 +41,11 @@ enum Goes {
 }
 
 impl Kept {
+    /// Whether these are the rows of the table of events, which may have parts.
+    pub fn is_events(&self) -> bool {
+        self.table == "user_events"
+    }
+
     /// Deletes from at most `$2` rows older than `$1`, oldest first; where rows stay, none older
     /// than `$3`. `$4` is the smallest id created at `$1`. Returns how many there were and, where
     /// rows stay, the time of the last one, from which the next call continues.
