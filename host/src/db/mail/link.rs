@@ -14,7 +14,7 @@ pub struct TrackedLink {
     pub url: String,
 }
 
-/// Stores the targets of a mail's links, in the order of the links.
+/// Stores the targets of mails' links, in the order of each mail's links.
 pub async fn links_insert(conn: &mut Conn, mails: &[(SendId, &[TrackedLink])]) -> Result<()> {
     let places = |(send, links): &(SendId, &'_ [TrackedLink])| {
         let send = *send;
