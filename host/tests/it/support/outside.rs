@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use hogsend::mail::{self, Lane};
 use hogsend::worker;
 use hogsend_hatchet::stand_in::{Entry, Kind, Run, StandIn, Status, Timing};
 use tokio::task::JoinHandle;
@@ -120,23 +119,22 @@ impl Working {
     }
 }
 
-/// Whether runs or mails are due or under way.
+/// Whether runs or mails are due or under way: asked in one statement, since a run that ends a step between two
+/// would be seen by neither, its mail not yet and the run no more.
 async fn is_due(server: &Server) -> bool {
-    let now = server.now();
-    let mail = mail::next_due(&server.app, Lane::All).await.unwrap();
-    if mail.is_some_and(|due| due <= now) {
-        return true;
-    }
     let mut conn = server.app.db.conn().await.unwrap();
-    let busy: i64 = sqlx::query_scalar(
-        "SELECT (SELECT count(*) FROM journey_states WHERE wake_at <= $1 OR claim IS NOT NULL)
-              + (SELECT count(*) FROM email_sends WHERE claim IS NOT NULL AND status IN ('queued', 'sending'))
-              + (SELECT count(*) FROM email_batches WHERE next_attempt_at IS NOT NULL AND claim IS NOT NULL)
-              + (SELECT count(*) FROM run_wakes)",
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM journey_states WHERE wake_at <= $1 OR claim IS NOT NULL)
+             OR EXISTS (SELECT FROM email_sends WHERE next_attempt_at <= $1
+                            OR claim IS NOT NULL AND status IN ('queued', 'sending'))
+             OR EXISTS (SELECT FROM email_batches WHERE next_attempt_at <= $1
+                            OR next_attempt_at IS NOT NULL AND claim IS NOT NULL)
+             OR EXISTS (SELECT FROM provider_holds WHERE kind <> 'limit' AND until <= $1 AND EXISTS (
+                            SELECT FROM email_sends WHERE next_attempt_at IS NOT NULL AND held IS NOT NULL))
+             OR EXISTS (SELECT FROM run_wakes)",
     )
-    .bind(now)
+    .bind(server.now())
     .fetch_one(&mut *conn)
     .await
-    .unwrap();
-    busy > 0
+    .unwrap()
 }
