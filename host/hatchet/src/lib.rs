@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod durations;
 mod error;
+mod expression;
 mod json;
 mod namespace;
 mod pace;

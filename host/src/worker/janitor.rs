@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::engine;
 use super::periodic::{Left, Pass};
 use crate::app::App;
 use crate::db::{self, Conn, EventsForm, Kept, Lifetime};
@@ -14,8 +16,8 @@ use crate::telemetry::metrics::{RETENTION_DELETED, RETENTION_FAILURES, RETENTION
 /// Rows deleted in one transaction.
 const BATCH: i64 = 1_000;
 /// How long an engine outside the database counts as in use after its last worker was seen: longer than a
-/// deployment takes.
-const ENGINE_GONE: TimeDelta = TimeDelta::hours(1);
+/// deployment takes. Real time, like the deployment.
+const ENGINE_GONE: Duration = Duration::from_secs(3_600);
 
 /// Deletes all data past its retention period. For tests and tools that move the clock themselves.
 pub async fn tidy(app: &App) -> db::Result<()> {
@@ -142,9 +144,10 @@ impl Janitor {
 
     /// Wake-ups are no longer kept for an engine that no worker uses.
     async fn forget_engines(&self) -> db::Result<()> {
-        let before = self.app.clock.now() - ENGINE_GONE;
+        let own = engine::chosen(&self.app.config);
+        let before = self.app.clock.now() - self.app.clock.moves(ENGINE_GONE);
         let mut conn = self.app.db.conn().await?;
-        if db::engines_forget(&mut conn, before).await? > 0 {
+        if db::engines_forget(&mut conn, own, before).await? > 0 {
             self.app.db.engines_changed();
             tracing::info!("no worker uses the engine outside the database any longer");
         }

@@ -350,6 +350,22 @@ async fn a_task_that_stays_evicted_is_restored() {
     rig.stop().await;
 }
 
+/// A worker that takes a task over goes through its past, and the last wait of that is not over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_begins_again_while_it_waits_wakes_on_time() {
+    let rig = Rig::hatchet().await;
+    let before = sleeper(&rig).await;
+    rig.outside().client().restore(&before.id).await.unwrap();
+    until("it looked at its run again", async || {
+        let now = &tasks(&rig)[0];
+        now.invocation > before.invocation && now.lines.len() > before.lines.len()
+    })
+    .await;
+    rig.advance(DAY).await;
+    assert_eq!(runs(&rig).await, "t-slow completed");
+    rig.stop().await;
+}
+
 /// A worker with each engine: a claim decides who advances a run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_with_both_engines_share_the_runs_and_no_step_runs_twice() {

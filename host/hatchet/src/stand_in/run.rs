@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
+use crate::expression;
 use crate::proto::v1;
 
 /// Where a run is.
@@ -107,16 +108,24 @@ impl Condition {
         let What::Event { key, scope, .. } = &self.what else {
             return false;
         };
-        // Other expressions than the empty one are not evaluated here: they never match.
         let fits = *key == event.key
             && scope
                 .as_ref()
                 .is_none_or(|it| Some(it) == event.scope.as_ref());
-        let fits = fits && self.expression.is_empty() && self.met.is_none();
+        let fits = fits && self.holds(&event.payload) && self.met.is_none();
         if fits {
             self.met = Some(event.payload.clone());
         }
         fits
+    }
+
+    /// Whether the expression is true of a payload. Only the client's own expressions are understood here; others
+    /// never are.
+    fn holds(&self, payload: &Value) -> bool {
+        self.expression.is_empty()
+            || expression::parse_after(&self.expression).is_some_and(|(field, text)| {
+                payload[field].as_str().is_some_and(|it| it > text.as_str())
+            })
     }
 
     pub(super) fn slept(&mut self, now: Duration) -> bool {

@@ -121,8 +121,10 @@ pub struct Wait {
 pub struct EventWait {
     /// Without the namespace. Part of what a replay is compared with.
     pub key: String,
-    /// Events pushed before the wait count from this time on.
+    /// Events pushed before the wait count from this time of the engine's clock on.
     pub since: SystemTime,
+    /// Only events count whose payload has, in the field of this name, a text that comes after this one.
+    pub after: Option<(String, String)>,
 }
 
 impl Wait {
@@ -138,7 +140,20 @@ impl Wait {
     /// ([`Event`](crate::Event), whose scope must be its key, as [`Event::new`](crate::Event::new) makes it).
     pub fn or_event(mut self, key: impl Into<String>, since: SystemTime) -> Self {
         let key = key.into();
-        self.event = Some(EventWait { key, since });
+        self.event = Some(EventWait {
+            key,
+            since,
+            after: None,
+        });
+        self
+    }
+
+    /// Of these events, only those count whose payload has in `field` a text that comes after `text`, byte by byte. So
+    /// that is decided by the clock of whoever pushes, and not by the engine's. Part of what a replay is compared with.
+    pub fn after(mut self, field: impl Into<String>, text: impl Into<String>) -> Self {
+        if let Some(event) = &mut self.event {
+            event.after = Some((field.into(), text.into()));
+        }
         self
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hogsend_hatchet::{Durable, Event, Failed, Pace, Wait, Woke, Workflow};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     config, durable, engine, object, seconds, start, until_completed, until_evicted, until_over,
@@ -233,4 +233,30 @@ async fn two_waits_at_once_end_by_themselves() {
     hand.client.push(&[event]).await.unwrap();
     let run = until_completed(&engine, &id).await;
     assert_eq!(run.output, Some(json!({ "long": {}, "short": "slept" })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_counts_by_what_it_says_and_not_by_the_engines_clock() {
+    let engine = engine();
+    let hand = durable(&engine, |task| async move {
+        let mut woke = Vec::new();
+        for after in ["1", "2"] {
+            // Whatever was pushed in the last hours counts.
+            let wait = Wait::sleep(seconds(60)).or_event("go", wall() - seconds(10_000));
+            woke.push(said(task.wait(&wait.after("at", after)).await));
+        }
+        Ok(json!({ "woke": woke }))
+    })
+    .await;
+    for at in ["1", "2"] {
+        let payload = Map::from_iter([("at".to_owned(), json!(at))]);
+        hand.client
+            .push(&[Event::new("go", payload)])
+            .await
+            .unwrap();
+    }
+    let id = hand.trigger().await;
+    let run = until_completed(&engine, &id).await;
+    let woke = json!([{ "at": "2" }, "slept"]);
+    assert_eq!(run.output, Some(json!({ "woke": woke })));
 }

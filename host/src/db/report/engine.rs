@@ -52,9 +52,13 @@ pub async fn engine_note(conn: &mut Conn, kind: &str, now: DateTime<Utc>) -> Res
 }
 
 /// Forgets engines outside the database that no worker has used since `before`, and the wake-ups kept for
-/// them once there is none. Returns how many engines there were.
-pub async fn engines_forget(conn: &mut Conn, before: DateTime<Utc>) -> Result<u64> {
-    let gone = sqlx::query!("DELETE FROM engines WHERE seen_at < $1", before);
+/// them once there is none. `own`, the engine of the caller, is in use. Returns how many engines there were.
+pub async fn engines_forget(conn: &mut Conn, own: &str, before: DateTime<Utc>) -> Result<u64> {
+    let gone = sqlx::query!(
+        "DELETE FROM engines WHERE seen_at < $1 AND kind <> $2",
+        before,
+        own
+    );
     let gone = gone.execute(&mut *conn).await?.rows_affected();
     if gone > 0 {
         sqlx::query!("DELETE FROM run_wakes WHERE NOT EXISTS (SELECT FROM engines)")

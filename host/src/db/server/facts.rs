@@ -34,3 +34,10 @@ pub async fn server_facts(conn: &mut Conn) -> Result<ServerFacts> {
     .fetch_one(conn)
     .await
 }
+
+/// The time of the database's clock, which all processes share.
+pub async fn wall_time(conn: &mut Conn) -> Result<DateTime<Utc>> {
+    sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(conn)
+        .await
+}

@@ -12,7 +12,7 @@ mod retention;
 pub(in crate::db) use check::examine;
 #[cfg(feature = "embedded-db")]
 pub(in crate::db) use embedded::{Embedded, open};
-pub use facts::{ServerFacts, server_facts};
+pub use facts::{ServerFacts, server_facts, wall_time};
 pub use installation::{
     InstallationRow, MailsWaiting, RunsWaiting, installation_accept, installation_beat,
     installation_claim, installation_found, installation_gap, installation_lock,

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::Hub;
 use super::state::{Ack, AckKind, Asking, Key, Node};
-use crate::durations;
 use crate::proto::v1;
 use crate::proto::v1::durable_task_request::Message;
 use crate::worker::task::{Failed, Wait, Woke};
+use crate::{durations, expression};
 
 /// One invocation of a durable task.
 pub(crate) struct Run {
@@ -98,8 +98,12 @@ impl Run {
         let namespace = &self.hub.client.namespace;
         let event = wait.event.as_ref().map(|event| {
             let key = namespace.add(&event.key);
+            let mut base = base(EVENT);
+            if let Some((field, text)) = &event.after {
+                base.expression = expression::after(field, text);
+            }
             v1::UserEventMatchCondition {
-                base: Some(base(EVENT)),
+                base: Some(base),
                 // Only with both do events count that were pushed before.
                 event_scope: Some(key.clone()),
                 consider_events_since: Some(event.since.into()),

@@ -4,7 +4,7 @@
 //! The loop that otherwise claims mails offers tasks in its place. Where Hatchet is away, or starts no tasks for ten
 //! seconds, the loop claims the mails itself.
 
-use hogsend_hatchet::{Failed, Normal, Trigger};
+use hogsend_hatchet::{Normal, Trigger};
 use serde_json::{Map, Value, json};
 
 use super::offers::SEND_EMAIL;
@@ -55,31 +55,24 @@ fn lane_name(lane: Lane) -> &'static str {
 
 impl Tasks {
     /// Claims what is due for one request, and makes it.
-    pub(super) async fn send(&self, task: &Normal) -> Result<Value, Failed> {
+    pub(super) async fn send(&self, task: &Normal) -> Value {
         let lane = match task.input.get("lane").and_then(Value::as_str) {
             Some("urgent") => Lane::Urgent,
             _ => Lane::All,
         };
         self.offers.of(lane).took();
-        let app = self.app.clone();
-        // A request goes on although Hatchet takes the task away.
-        let sent = self
-            .tracker
-            .spawn(async move { deliver(&app, lane).await })
+        // Mails that were claimed before the database failed are due again when their lease expires.
+        let claimed = self
+            .patiently(|| {
+                let app = self.app.clone();
+                async move { deliver(&app, lane).await }
+            })
             .await;
-        let claimed = match sent {
-            Ok(Ok(claimed)) => claimed,
-            // The mails are due again when their lease expires.
-            Ok(Err(error)) => {
-                return Err(Failed::permanent(format!("the database failed: {error}")));
-            }
-            Err(error) => return Err(Failed::permanent(format!("delivery panicked: {error}"))),
-        };
         if claimed > 0 {
             // There may be more.
             self.app.db.wake().nudge(Topic::Mails);
         }
-        Ok(json!({ "claimed": claimed }))
+        json!({ "claimed": claimed })
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use hogsend_hatchet::{Durable, Failed, Wait};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::tasks::Tasks;
-use super::wake::event_key;
+use super::wake::{SENT, event_key, moment};
 use crate::app::App;
+use crate::clock::Clock;
 use crate::db::{self, RunTask};
 use crate::ids::StateId;
 use crate::runs::{self, Standing};
@@ -17,13 +19,8 @@ use crate::states::RunState;
 
 /// The longest wait in Hatchet; a run that waits longer is looked at in between.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// The pauses between attempts while Postgres does not answer.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-];
+/// How far back Hatchet looks for wake-ups that came before a wait began. Its clock may be wrong by as much.
+const LOOK_BACK: Duration = Duration::from_secs(600);
 
 /// One wait of a task, as Hatchet keeps it. A replay goes through the waits of the past, which are over, with the
 /// values that they had.
@@ -32,15 +29,45 @@ struct Parked {
     /// Tells a wait that begins now from one of the past.
     mark: Uuid,
     sleep_ms: u64,
-    /// Wake-ups since then end it: the moment before the run was looked at.
+    /// Hatchet looks for wake-ups from then on, by its own clock.
     since_ms: i64,
+    /// Those of them count that were sent after the run was looked at; see [`moment`].
+    looked: String,
+}
+
+/// What a look at a run found.
+struct Found {
+    /// When the run is due next; None where it waits for something to happen.
+    until: Option<DateTime<Utc>>,
+    /// See [`moment`].
+    looked: String,
+}
+
+impl Found {
+    /// The wait that begins now: a replay may have waited since the look.
+    fn park(&self, clock: &Clock) -> Parked {
+        let now = clock.now();
+        let left = self
+            .until
+            .map(|until| (until - now).to_std().unwrap_or_default());
+        let left = left.map_or(WAIT_MAX, |left| clock.takes(left));
+        let sleep = left.min(WAIT_MAX);
+        Parked {
+            mark: Uuid::now_v7(),
+            sleep_ms: u64::try_from(sleep.as_millis()).unwrap_or(u64::MAX),
+            since_ms: (now - clock.moves(LOOK_BACK)).timestamp_millis(),
+            looked: self.looked.clone(),
+        }
+    }
 }
 
 impl Parked {
     fn wait(&self, run: StateId) -> Wait {
         let since = u64::try_from(self.since_ms).unwrap_or_default();
         let since = SystemTime::UNIX_EPOCH + Duration::from_millis(since);
-        Wait::sleep(Duration::from_millis(self.sleep_ms)).or_event(event_key(run), since)
+        Wait::sleep(Duration::from_millis(self.sleep_ms))
+            .or_event(event_key(run), since)
+            .after(SENT, &self.looked)
     }
 }
 
@@ -54,37 +81,44 @@ impl Tasks {
                 task.input
             )));
         };
-        let mut next: Option<Parked> = None;
+        let mut next: Option<Found> = None;
         loop {
-            let parked = if let Some(parked) = next.take() {
-                parked
+            let found = if let Some(found) = next.take() {
+                found
             } else if !self.adopt(run, &task.id).await {
                 return Ok(json!({ "run": run, "result": "another task has the run" }));
-            } else if let Some(parked) = self.look(run, task).await {
-                parked
+            } else if let Some(found) = self.look(run, task).await {
+                found
             } else if let Some(result) = self.over(run, task).await {
                 return Ok(result);
             } else {
                 // It was reopened meanwhile.
                 continue;
             };
+            let parked = found.park(&self.app.clock);
             let kept = task.memo("park", parked.clone()).await?;
             if kept.mark != parked.mark {
                 // A wait of the past: what was found now is for the first one that is not.
-                next = Some(parked);
+                next = Some(found);
             }
             task.wait(&kept.wait(run)).await;
         }
     }
 
     /// Advances the run as far as it goes. None where it is over.
-    async fn look(&self, run: StateId, task: &Durable) -> Option<Parked> {
+    async fn look(&self, run: StateId, task: &Durable) -> Option<Found> {
         loop {
-            let since = self.app.clock.now();
-            let standing = self
+            let (looked, standing) = self
                 .persist(|app| {
                     let recorder = self.recorder.clone();
-                    async move { runs::advance_one(&app, &recorder, run).await }
+                    async move {
+                        let looked = {
+                            let mut conn = app.db.conn().await?;
+                            db::wall_time(&mut conn).await?
+                        };
+                        let standing = runs::advance_one(&app, &recorder, run).await?;
+                        Ok((looked, standing))
+                    }
                 })
                 .await;
             let until = match standing {
@@ -92,15 +126,10 @@ impl Tasks {
                 Standing::Over => return None,
                 Standing::Waits { until } => until,
             };
-            let now = self.app.clock.now();
-            let left = until.map(|until| (until - now).to_std().unwrap_or_default());
-            let left = left.map_or(WAIT_MAX, |left| self.app.clock.takes(left));
-            let sleep = left.min(WAIT_MAX);
             self.notes.add(run, until, task);
-            return Some(Parked {
-                mark: Uuid::now_v7(),
-                sleep_ms: u64::try_from(sleep.as_millis()).unwrap_or(u64::MAX),
-                since_ms: since.timestamp_millis(),
+            return Some(Found {
+                until,
+                looked: moment(looked),
             });
         }
     }
@@ -139,30 +168,22 @@ impl Tasks {
         Some(json!({ "run": run, "result": status }))
     }
 
-    /// Does something with Postgres, in a task of its own, so that it ends although Hatchet takes this one away;
-    /// again and again while Postgres does not answer.
+    /// Does something with Postgres for a run, with as many others as the embedded engine has in progress; see
+    /// [`Tasks::patiently`].
     async fn persist<T, F>(&self, work: impl Fn(App) -> F) -> T
     where
         T: Send + 'static,
         F: Future<Output = db::Result<T>> + Send + 'static,
     {
-        let mut failures = 0;
-        loop {
-            let result = {
-                let Ok(_place) = self.places.acquire().await else {
+        self.patiently(|| {
+            let (places, work) = (self.places.clone(), work(self.app.clone()));
+            async move {
+                let Ok(_place) = places.acquire().await else {
                     return std::future::pending().await;
                 };
-                self.tracker.spawn(work(self.app.clone())).await
-            };
-            match result {
-                Ok(Ok(value)) => return value,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "a task of Hatchet waits for the database");
-                }
-                Err(error) => tracing::error!(%error, "advancing a run panicked"),
+                work.await
             }
-            tokio::time::sleep(PAUSES[failures]).await;
-            failures = (failures + 1).min(PAUSES.len() - 1);
-        }
+        })
+        .await
     }
 }

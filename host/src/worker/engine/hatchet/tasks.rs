@@ -12,17 +12,25 @@ use super::notes::Notes;
 use super::offers::{Offers, SEND_EMAIL};
 use super::wake::workflow;
 use crate::app::App;
+use crate::db;
 use crate::runs::{self, Recorder};
 
 /// How long a request may take that its task still waits for.
 const SEND_TIMEOUT: Duration = Duration::from_secs(120);
+/// The pauses between attempts while Postgres does not answer.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+];
 
 /// The handler of a worker's tasks.
 pub struct Tasks {
     pub(super) app: App,
     pub(super) offers: Arc<Offers>,
     /// As many runs are advanced at once as by the embedded engine.
-    pub(super) places: Semaphore,
+    pub(super) places: Arc<Semaphore>,
     pub(super) notes: Notes,
     pub(super) recorder: Arc<Recorder>,
     /// Work with Postgres that goes on although Hatchet took its task away.
@@ -34,10 +42,31 @@ impl Tasks {
         Self {
             app: app.clone(),
             offers: offers.clone(),
-            places: Semaphore::new(runs::places(app)),
+            places: Arc::new(Semaphore::new(runs::places(app))),
             notes: Notes::new(app, tracker),
             recorder: Arc::default(),
             tracker: tracker.clone(),
+        }
+    }
+
+    /// Does something with Postgres again and again while it does not answer. Each attempt is a task of `tracker`,
+    /// so that it ends although Hatchet takes its own task away.
+    pub(super) async fn patiently<T, F>(&self, attempt: impl Fn() -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = db::Result<T>> + Send + 'static,
+    {
+        let mut failures = 0;
+        loop {
+            match self.tracker.spawn(attempt()).await {
+                Ok(Ok(value)) => return value,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a task of Hatchet waits for the database");
+                }
+                Err(error) => tracing::error!(%error, "the work of a task panicked"),
+            }
+            tokio::time::sleep(PAUSES[failures]).await;
+            failures = (failures + 1).min(PAUSES.len() - 1);
         }
     }
 }
@@ -71,6 +100,6 @@ impl hogsend_hatchet::Tasks for Tasks {
     }
 
     async fn normal(&self, task: Normal) -> Result<Value, Failed> {
-        self.send(&task).await
+        Ok(self.send(&task).await)
     }
 }

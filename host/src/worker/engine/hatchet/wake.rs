@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use hogsend_hatchet::{CallError, Client, Event, Trigger};
 use serde_json::{Map, Value};
 
@@ -38,6 +39,16 @@ pub fn event_key(run: StateId) -> String {
     format!("run:{run}")
 }
 
+/// The field of the event with the [`moment`] in which it was sent.
+pub const SENT: &str = "sent";
+
+/// A time of the database's clock, as a text that sorts like the time. A look at a run and the wake-ups for it are
+/// compared by that clock, whatever those of the workers and of Hatchet show: a wake-up that was sent before the look
+/// has nothing new to say.
+pub fn moment(time: DateTime<Utc>) -> String {
+    format!("{:020}", time.timestamp_micros())
+}
+
 /// The workflow of a journey. Hatchet's names are in lower case.
 pub fn workflow(journey: &str) -> String {
     format!("journey-{}", journey.to_lowercase())
@@ -49,11 +60,12 @@ pub async fn wake(app: &App, client: &Client, runs: &[StateId]) -> Result<(), No
         return Ok(());
     }
     let now = app.clock.now();
-    let (wanted, tasks) = {
+    let (wanted, tasks, sent) = {
         let given_up = now - app.clock.moves(MADE_WITHIN);
         let mut conn = app.db.conn().await?;
         let wanted = db::run_tasks_begin(&mut conn, runs, now, given_up).await?;
-        (wanted, db::run_tasks(&mut conn, runs).await?)
+        let tasks = db::run_tasks(&mut conn, runs).await?;
+        (wanted, tasks, moment(db::wall_time(&mut conn).await?))
     };
     let woken: Vec<StateId> = runs
         .iter()
@@ -66,7 +78,10 @@ pub async fn wake(app: &App, client: &Client, runs: &[StateId]) -> Result<(), No
     }
     let events: Vec<Event> = woken
         .iter()
-        .map(|run| Event::new(event_key(*run), Map::new()))
+        .map(|run| {
+            let payload = Map::from_iter([(SENT.to_owned(), Value::from(sent.clone()))]);
+            Event::new(event_key(*run), payload)
+        })
         .collect();
     client.push(&events).await.map_err(|failed| failed.error)?;
     let mut conn = app.db.conn().await?;
