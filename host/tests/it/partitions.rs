@@ -256,3 +256,37 @@ async fn a_table_that_cannot_be_divided_stays_as_it_is() {
     assert_eq!(server.count(checks).await, 0);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_belong_to_the_owner_of_the_table_whoever_makes_them() {
+    if !is_alone("parts_belong_to_the_owner_of_the_table_whoever_makes_them") {
+        return;
+    }
+    let server = Server::with(Store::native().await, &[("ADMIN_API_KEY", KEY)]).await;
+    server.use_wall_clock();
+    happens(&server, "ann", "before").await;
+    let owner = format!("r_{}", uuid::Uuid::new_v4().simple());
+    for statement in [
+        format!("CREATE ROLE {owner}"),
+        format!("GRANT USAGE, CREATE ON SCHEMA public TO {owner}"),
+        format!("ALTER TABLE user_events OWNER TO {owner}"),
+    ] {
+        server.run_sql(statement).await;
+    }
+    assert!(migrate(&server).contains("the table of events is divided"));
+    server.advance(DAY * 45).await;
+    worker::tidy(&server.app).await.unwrap();
+    let owners = "SELECT string_agg(DISTINCT pg_get_userbyid(relowner)::text, ', ') FROM pg_class
+                  WHERE relname LIKE 'user_events%' AND relkind IN ('r', 'p')";
+    assert_eq!(server.text(owners).await, owner);
+    for statement in [
+        "REASSIGN OWNED BY ROLE_OF_TEST TO CURRENT_USER",
+        "DROP OWNED BY ROLE_OF_TEST",
+        "DROP ROLE ROLE_OF_TEST",
+    ] {
+        server
+            .run_sql(statement.replace("ROLE_OF_TEST", &owner))
+            .await;
+    }
+    server.stop().await;
+}

@@ -245,9 +245,21 @@ async fn attempt(conn: &mut Conn, statements: &[&str]) -> Result<()> {
     }
 }
 
+/// Runs them as the owner of the table, so that a superuser or a member of the owner's role does not take the parts
+/// from the other processes.
 async fn attempt_once(conn: &mut Conn, statements: &[&str]) -> Result<()> {
     let mut tx = conn.begin().await?;
     tx.execute(LOCK_TIMEOUT).await?;
+    let owner: Option<String> = sqlx::query_scalar(
+        "SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class
+         WHERE oid = to_regclass('user_events') AND pg_get_userbyid(relowner) <> current_user",
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(owner) = owner {
+        let become_owner = format!("SET LOCAL ROLE {owner}");
+        tx.execute(AssertSqlSafe(become_owner)).await?;
+    }
     for statement in statements {
         tx.execute(AssertSqlSafe((*statement).to_owned())).await?;
     }
@@ -345,8 +357,8 @@ pub async fn partitions_drop(conn: &mut Conn, before: DateTime<Utc>) -> Result<V
     Ok(dropped)
 }
 
-/// Has TimescaleDB compress old chunks. Checked against its documentation and not run: tigerdata.com/docs/api/latest,
-/// `compression/alter_table_compression` and `compression/add_compression_policy`.
+/// Has TimescaleDB compress old chunks: tigerdata.com/docs/api/latest, `compression/alter_table_compression` and
+/// `compression/add_compression_policy`.
 async fn compress(conn: &mut Conn) -> Result<Option<String>> {
     let compressed: bool = sqlx::query_scalar(
         "SELECT compression_enabled FROM timescaledb_information.hypertables
@@ -356,6 +368,19 @@ async fn compress(conn: &mut Conn) -> Result<Option<String>> {
     .await?;
     if compressed {
         return Ok(None);
+    }
+    let erases: bool = sqlx::query_scalar(
+        "SELECT string_to_array(substring(extversion FROM '^[0-9]+[.][0-9]+'), '.')::integer[] >= '{2,11}'
+         FROM pg_extension WHERE extname = 'timescaledb'",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if !erases {
+        return Ok(Some(
+            "events are not compressed: TimescaleDB before 2.11 cannot erase a contact from compressed chunks; \
+             update it with `ALTER EXTENSION timescaledb UPDATE`, then run `hogsend migrate` again"
+                .into(),
+        ));
     }
     // A contact's events are found, moved and erased without decompressing those of others.
     let policy = format!(
@@ -374,8 +399,8 @@ async fn compress(conn: &mut Conn) -> Result<Option<String>> {
 }
 
 /// Drops the chunks of the hypertable in which every event happened before a time. No row is deleted by itself, as
-/// that would decompress its chunk. Returns how many chunks there were. Checked against the documentation and not
-/// run: docs.tigerdata.com/api/latest, `hypertable/drop_chunks`, which returns one row for each chunk dropped.
+/// that would decompress its chunk. Returns how many chunks there were (tigerdata.com/docs/api/latest,
+/// `hypertable/drop_chunks`).
 pub async fn chunks_drop(conn: &mut Conn, before: DateTime<Utc>) -> Result<u64> {
     let dropped = sqlx::query("SELECT drop_chunks('user_events', older_than => $1)")
         .bind(before)

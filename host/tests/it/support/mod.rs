@@ -306,8 +306,9 @@ impl Server {
         found.flatten().unwrap_or_default()
     }
 
-    pub async fn run_sql(&self, sql: &'static str) {
+    pub async fn run_sql(&self, sql: impl Into<String>) {
         let mut conn = self.app.db.conn().await.unwrap();
+        let sql = sqlx::AssertSqlSafe(sql.into());
         sqlx::query(sql).execute(&mut *conn).await.unwrap();
     }
 
