@@ -24,10 +24,11 @@ const JOURNEYS: [&str; 7] = [
 ];
 
 /// The tests that do less with each change.
-const LONGER: [&str; 3] = [
+const LONGER: [&str; 4] = [
     "day::",
     "kill::killed_again_and_again",
     "reload::reloads_under_load",
+    "--nocapture",
 ];
 
 /// One run with the given arguments.
@@ -45,18 +46,25 @@ pub fn long() -> anyhow::Result<ExitCode> {
         run(program(&servers)?.args(args))?;
     }
     // Four days of journeys on a fast clock, while the workers are killed.
-    let mut journeys = cargo(&["test", "--workspace", "--test", "it", "--"])?;
-    set_test_env(&mut journeys, &servers, "debug")?;
-    run(journeys.args(["--ignored", "--nocapture", "kill_journeys"]))?;
-    let mut longer = cargo(&["test", "--workspace", "--test", "it", "--"])?;
-    set_test_env(&mut longer, &servers, "debug")?;
-    let longer = longer.env("HOGSEND_TEST_LONG", "1").args(LONGER);
-    run(longer.arg("--nocapture"))?;
+    integration(
+        &servers,
+        None,
+        &["--ignored", "--nocapture", "kill_journeys"],
+    )?;
+    integration(&servers, Some("HOGSEND_TEST_LONG=1"), &LONGER)?;
     // The tests of journeys with the engine that is not the default.
-    let mut hatchet = cargo(&["test", "--workspace", "--test", "it", "--"])?;
-    set_test_env(&mut hatchet, &servers, "debug")?;
-    run(hatchet.env("HOGSEND_TEST_ENGINE", "hatchet").args(JOURNEYS))?;
+    integration(&servers, Some("HOGSEND_TEST_ENGINE=hatchet"), &JOURNEYS)?;
+    // A year with the one engine, then with the other.
+    integration(&servers, None, &["--ignored", "--nocapture", "year::"])?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs some of the integration tests, with a further variable.
+fn integration(servers: &Servers, variable: Option<&str>, args: &[&str]) -> anyhow::Result<()> {
+    let mut command = cargo(&["test", "--workspace", "--test", "it", "--"])?;
+    set_test_env(&mut command, servers, "debug")?;
+    command.envs(variable.and_then(|one| one.split_once('=')));
+    run(command.args(args))
 }
 
 fn build() -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use hogsend_plugin_api::journey::{Catalogue, CatalogueIn};
 use hogsend_plugin_api::{Capabilities, Kind, Manifest, Settings};
 
 use super::Problem;
-use super::bounded::within_start;
+use super::bounded::{START, within};
 use super::caller::{Caller, Image, read_error};
 use super::copies::LibraryCopy;
 use super::discover::{Discovered, Found, Plugin, PluginInfo};
@@ -219,9 +219,9 @@ impl Found {
         }
     }
 
-    /// Creates the plugin from its settings. It blocks, though not for ever. The error is a message for the
+    /// Creates the plugin from its settings. It blocks, at most until the deadline. The error is a message for the
     /// operator.
-    fn create(self, settings: Settings) -> Result<Image, String> {
+    fn create(self, settings: Settings, deadline: Duration) -> Result<Image, String> {
         type Make = Box<dyn FnOnce() -> Result<Image, CallError> + Send>;
         let make: Make = match self {
             Self::Linked(linked) => Box::new(move || (linked.create)(&settings).map(Image::Linked)),
@@ -242,7 +242,7 @@ impl Found {
                 }
             }
         };
-        match within_start(make) {
+        match within(deadline, make) {
             Ok(made) => made.map_err(|error| error.to_string()),
             Err(fault) => Err(fault.message("take its settings")),
         }
@@ -266,7 +266,7 @@ async fn start_one(
     let told = settings.clone().with_host(&features::host());
     let (code, copy) = (found.code(), found.copy());
     tracing::debug!(plugin = id, "creating a plugin");
-    let created = tokio::task::spawn_blocking(move || found.create(told)).await;
+    let created = tokio::task::spawn_blocking(move || found.create(told, START)).await;
     let image = created
         .map_err(|ended| refused(ended.to_string()))?
         .map_err(refused)?;
@@ -447,5 +447,46 @@ impl Registry {
                     && manifest.kinds.contains(&Kind::Journeys)
             })
             .map(|plugin| JourneysRef(plugin.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hogsend_plugin_api::call::CallError;
+    use hogsend_plugin_api::export::{Instance, Linked};
+    use hogsend_plugin_api::{Manifest, Settings};
+
+    use crate::plugins::discover::Found;
+
+    fn hangs(_: &Settings) -> Result<Box<dyn Instance>, CallError> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn panics(_: &Settings) -> Result<Box<dyn Instance>, CallError> {
+        panic!("of a test")
+    }
+
+    #[test]
+    fn a_linked_plugin_that_does_not_take_its_settings_is_refused() {
+        static HANGS: Linked = Linked {
+            crate_name: "hangs",
+            manifest: || Manifest::new("hangs", "1.0.0"),
+            create: hangs,
+        };
+        static PANICS: Linked = Linked {
+            create: panics,
+            ..HANGS
+        };
+        for (linked, expected) in [
+            (&HANGS, "it did not take its settings within 1 seconds"),
+            (&PANICS, "it panicked when it was to take its settings"),
+        ] {
+            let created = Found::Linked(linked).create(Settings::default(), Duration::from_secs(1));
+            assert_eq!(created.err().as_deref(), Some(expected));
+        }
     }
 }

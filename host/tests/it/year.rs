@@ -1,7 +1,7 @@
 //! People who live with the stock journeys: the same mails with each engine. `plugins/plugin-lifecycle/tests/year.rs`
 //! checks which mails these are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -102,8 +102,12 @@ async fn live(rig: Rig, people: u64, days: u64) -> (Vec<String>, Vec<String>) {
         rig.settle().await;
         rig.advance(DAY).await;
     }
-    let mails = "SELECT string_agg(format('%s %s %s %s', created_at, to_email, template_key, status), E'\\n'
-                     ORDER BY created_at, to_email, template_key) FROM email_sends";
+    // Of one person's mails at the same instant, the frequency cap may skip either.
+    let mails = "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+                     SELECT format('%s %s %s %s', created_at, to_email,
+                                   string_agg(template_key, ',' ORDER BY template_key),
+                                   string_agg(status, ',' ORDER BY status)) AS line
+                     FROM email_sends GROUP BY created_at, to_email) AS lines";
     let mails = rig.server.text(mails).await;
     let runs = "SELECT string_agg(format('%s %s %s %s', c.external_id, s.journey_id, s.status, s.current_node_id),
                     E'\\n' ORDER BY c.external_id, s.journey_id, s.created_at, s.status, s.current_node_id)
@@ -123,11 +127,17 @@ async fn live(rig: Rig, people: u64, days: u64) -> (Vec<String>, Vec<String>) {
 async fn lives_are_the_same(people: u64, days: u64) {
     let embedded = live(Rig::embedded_with(&SETTINGS).await, people, days).await;
     let hatchet = live(Rig::hatchet_with(&SETTINGS).await, people, days).await;
-    let (mails, runs) = (embedded.0.len(), embedded.1.len());
+    // Lines with two mails name two templates and two states.
+    let mails = embedded
+        .0
+        .iter()
+        .map(|line| line.matches(',').count() / 2 + 1);
+    let (mails, runs) = (mails.sum::<usize>(), embedded.1.len());
     println!("{people} people, {days} days: {runs} runs, {mails} mails");
     assert!(mails as u64 > 2 * people, "{mails}");
     // Whole lists are no help.
     let differ = |one: &[String], other: &[String]| -> Vec<String> {
+        let other: HashSet<&String> = other.iter().collect();
         let missing = one.iter().filter(|line| !other.contains(line));
         missing.take(10).cloned().collect()
     };
